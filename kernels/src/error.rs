@@ -1,0 +1,62 @@
+//! Everything that can go wrong in a kernel, naming the operation and the sizes.
+
+/// `Result` with [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why an operation has no result.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Operands do not fit together.
+    #[error("{operation}: expected {expected}, got {found}")]
+    ShapeMismatch {
+        /// The operation that was asked for.
+        operation: &'static str,
+        /// The shape it needs.
+        expected: String,
+        /// The shape it was given.
+        found: String,
+    },
+    /// A parameter is outside the set where the mathematics holds.
+    #[error("{name} = {value} {requirement}")]
+    InvalidParameter {
+        /// Name of the parameter.
+        name: &'static str,
+        /// Its value.
+        value: f64,
+        /// What it must be.
+        requirement: &'static str,
+    },
+    /// An input or a result holds a NaN or an infinity.
+    #[error("{what} has a value that is not finite (NaN or infinity)")]
+    NonFinite {
+        /// Which array.
+        what: String,
+    },
+    /// A matrix that must be inverted is singular to working precision.
+    #[error("{matrix} is singular to working precision (condition estimate {condition:.1e})")]
+    Singular {
+        /// Which matrix, for instance `weight of layer 2` or `Jacobian of sample 5`.
+        matrix: String,
+        /// Estimate of its 1-norm condition number; infinite when elimination met a zero pivot.
+        condition: f64,
+    },
+    /// Memory for a buffer could not be had.
+    #[error("cannot allocate {bytes} bytes for {what}")]
+    OutOfMemory {
+        /// Size asked for.
+        bytes: u128,
+        /// Purpose of the buffer.
+        what: String,
+    },
+}
+
+impl Error {
+    pub(crate) fn invalid(name: &'static str, value: f64, requirement: &'static str) -> Self {
+        Self::InvalidParameter { name, value, requirement }
+    }
+
+    pub(crate) fn shape(operation: &'static str, expected: impl ToString, found: impl ToString) -> Self {
+        Self::ShapeMismatch { operation, expected: expected.to_string(), found: found.to_string() }
+    }
+}

@@ -1,0 +1,136 @@
+//! The record of one cell: one JSON object a line of `records.jsonl`.
+//!
+//! A *cell* is one point of the sweep (method, device, dimension, …) in one round, measured in a process of its own.
+//! Whatever happens to it, it leaves exactly one record: measured, skipped (with the prediction that ruled it out), or
+//! failed (with the reason). Fields are only ever added within a schema version; readers ignore the ones they don't know.
+
+use serde::{Deserialize, Serialize};
+
+/// Version of the schema of records and of `run.json`. A reader rejects a newer one.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// What was measured in one process: a point of the sweep and its round.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Cell {
+    /// Gradient backend, by the name the command line uses (`relative`, `ordinary`, `autodiff`, …).
+    pub method: String,
+    /// `cpu` or `cuda`.
+    pub device: String,
+    /// Data dimension D.
+    pub dim: usize,
+    /// Batch size N.
+    pub batch: usize,
+    /// Number of layers L.
+    pub layers: usize,
+    /// `f32` or `f64`.
+    pub dtype: String,
+    /// Threads the CPU backend may use.
+    pub threads: usize,
+    /// Whether the layers have biases.
+    pub bias: bool,
+    /// Nonlinearity with its parameters, as the command line spells it.
+    pub activation: String,
+    /// Seed of the network and of the data.
+    pub seed: u64,
+    /// Index of the independent process that measured this cell, from 0.
+    pub round: usize,
+}
+
+/// How a cell ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// Samples were taken and the gradient agreed with its check.
+    Measured,
+    /// Not tried: the prediction exceeds a limit.
+    Skipped,
+    /// Tried, and ended without a valid measurement.
+    Failed,
+}
+
+/// What the cost model says of one gradient evaluation.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Model {
+    /// Floating-point operations (a multiply-add counts 2), leading terms.
+    pub flops: f64,
+    /// Lower bound of the resident memory, in bytes.
+    pub min_bytes: f64,
+    /// Lower bound of the bytes that must move between memory and the cores.
+    pub min_traffic_bytes: f64,
+}
+
+/// What the driver expected of a cell before it ran.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Prediction {
+    /// Seconds of one gradient evaluation.
+    pub seconds: f64,
+    /// Peak resident bytes above the process's own.
+    pub peak_bytes: f64,
+}
+
+/// The correctness check that a cell passed (or failed) before it was timed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Check {
+    /// What the gradient was compared with, for instance `reference` or `directional-derivative`.
+    pub kind: String,
+    /// Largest relative error found.
+    pub max_rel_err: f64,
+    /// The bound it had to stay under.
+    pub tolerance: f64,
+}
+
+/// Resident memory of the process at one instant of a gradient evaluation.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct MemoryPoint {
+    /// Seconds since the trace began.
+    pub seconds: f64,
+    /// Resident bytes above those just before the problem was allocated.
+    pub bytes: f64,
+}
+
+/// One line of `records.jsonl`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// [`SCHEMA_VERSION`] of the writer.
+    pub schema: u32,
+    /// What was measured.
+    pub cell: Cell,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why the cell was skipped or failed; absent when measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Raw samples in the order taken: seconds of one gradient evaluation each.
+    #[serde(default)]
+    pub seconds: Vec<f64>,
+    /// How many evaluations one entry of `seconds` averages (more than 1 where one is shorter than the clock can resolve).
+    #[serde(default = "one")]
+    pub evaluations_per_sample: u64,
+    /// Seconds of the evaluations before sampling began (the first touches fresh memory); never part of a statistic.
+    #[serde(default)]
+    pub warmup_seconds: Vec<f64>,
+    /// High-water resident bytes of the process minus those just before the problem was allocated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_bytes: Option<u64>,
+    /// Memory over time from the allocation to the end of the first evaluation.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub memory_trace: Vec<MemoryPoint>,
+    /// The cost model of this cell.
+    pub model: Model,
+    /// What the driver predicted when it decided whether to run the cell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prediction: Option<Prediction>,
+    /// The correctness check.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<Check>,
+    /// Wall-clock seconds that the whole cell took, process start to end.
+    #[serde(default)]
+    pub wall_seconds: f64,
+    /// When the cell started, seconds since the Unix epoch.
+    #[serde(default)]
+    pub started_unix_seconds: f64,
+}
+
+fn one() -> u64 {
+    1
+}
