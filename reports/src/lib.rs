@@ -3,6 +3,10 @@
 //! This crate owns the record format ([`record`], [`run`]), reading it back, the statistics, the complexity fits and the
 //! text of a report. It draws nothing (that is `relgrad-plots`) and measures nothing (that is the `relgrad` program).
 
+#[doc(hidden)]
+pub mod fixture;
+pub mod method;
+mod random;
 pub mod record;
 pub mod run;
 pub mod study;

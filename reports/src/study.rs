@@ -10,4 +10,6 @@ pub struct Study {
     pub run: Run,
     /// The lines of `records.jsonl`, at most one per cell.
     pub records: Vec<Record>,
+    /// What reading the folder had to repair or leave out, one sentence each; empty when nothing.
+    pub warnings: Vec<String>,
 }
