@@ -1,0 +1,163 @@
+//! From records to a summary.
+
+mod warnings;
+
+use std::collections::BTreeMap;
+
+use crate::fit::{self, Observation};
+use crate::method::{AUTODIFF, ORDINARY};
+use crate::record::{Outcome, Record, SCHEMA_VERSION};
+use crate::run::Settings;
+use crate::stats::{Processes, median_estimate, ratio_estimate};
+use crate::study::Study;
+use crate::summary::{Point, Series, Stop, Summary};
+
+impl Summary {
+    /// Reduces every cell to its estimates, fits the exponents and collects the warnings.
+    ///
+    /// A dimension with at least one valid measurement becomes a [`Point`] over the rounds that have one; any other
+    /// becomes a [`Stop`]. A measured record whose check failed is not valid: a wrong gradient has no speed.
+    /// The same study always gives the same summary.
+    pub fn of(study: &Study) -> Self {
+        let groups = group(study);
+        let series = groups
+            .iter()
+            .map(|group| {
+                let baseline = |name: &str| {
+                    groups
+                        .iter()
+                        .find(|g| g.method == name && g.device == group.device && g.method != group.method)
+                };
+                summarize(group, baseline(ORDINARY), baseline(AUTODIFF))
+            })
+            .collect();
+        Self { schema: SCHEMA_VERSION, series, warnings: warnings::of(study, &groups) }
+    }
+}
+
+/// The records of one method on one device, by dimension.
+struct Group<'a> {
+    method: &'a str,
+    device: &'a str,
+    cells: BTreeMap<usize, Rounds<'a>>,
+}
+
+/// The records of one cell, one a round.
+struct Rounds<'a> {
+    records: Vec<&'a Record>,
+    processes: Processes,
+}
+
+impl<'a> Rounds<'a> {
+    fn new(mut records: Vec<&'a Record>) -> Self {
+        records.sort_by_key(|r| r.cell.round);
+        let valid = records.iter().filter(|r| is_valid(r));
+        let processes = Processes::new(valid.map(|r| (r.cell.round, r.seconds.as_slice())));
+        Self { records, processes }
+    }
+
+    fn valid(&self) -> impl Iterator<Item = &'a Record> {
+        self.records.iter().copied().filter(|r| is_valid(r))
+    }
+}
+
+/// Whether a record holds a time that counts.
+fn is_valid(record: &Record) -> bool {
+    record.outcome == Outcome::Measured && !check_failed(record)
+}
+
+/// Whether the gradient was compared and found wrong; an error that is not a number is wrong too.
+fn check_failed(record: &Record) -> bool {
+    record.check.as_ref().is_some_and(|c| c.max_rel_err.is_nan() || c.max_rel_err > c.tolerance)
+}
+
+/// Groups by device, then method, both in the order of the settings; names that the settings lack come last.
+fn group(study: &Study) -> Vec<Group<'_>> {
+    let mut cells: BTreeMap<(usize, &str, usize, &str), BTreeMap<usize, Vec<&Record>>> = BTreeMap::new();
+    for record in &study.records {
+        let Settings { devices, methods, .. } = &study.run.settings;
+        let rank = |names: &[String], name: &str| names.iter().position(|n| n == name).unwrap_or(names.len());
+        let (device, method) = (record.cell.device.as_str(), record.cell.method.as_str());
+        let key = (rank(devices, device), device, rank(methods, method), method);
+        cells.entry(key).or_default().entry(record.cell.dim).or_default().push(record);
+    }
+    cells
+        .into_iter()
+        .map(|((_, device, _, method), cells)| {
+            let cells = cells.into_iter().map(|(dim, records)| (dim, Rounds::new(records))).collect();
+            Group { method, device, cells }
+        })
+        .collect()
+}
+
+fn summarize(group: &Group<'_>, ordinary: Option<&Group<'_>>, autodiff: Option<&Group<'_>>) -> Series {
+    let mut series = Series {
+        method: group.method.into(),
+        device: group.device.into(),
+        points: Vec::new(),
+        stops: Vec::new(),
+        fit: None,
+    };
+    for (&dim, rounds) in &group.cells {
+        let speedup = |baseline: Option<&Group<'_>>| {
+            ratio_estimate(&baseline?.cells.get(&dim)?.processes, &rounds.processes)
+        };
+        match point(dim, rounds) {
+            Some(point) => series.points.push(Point {
+                speedup_over_ordinary: speedup(ordinary),
+                speedup_over_autodiff: speedup(autodiff),
+                ..point
+            }),
+            None => series.stops.extend(stop(dim, rounds)),
+        }
+    }
+    series.fit = fit(group, &series.points);
+    series
+}
+
+/// The estimates of one cell, speed-ups left out; `None` without a valid measurement.
+fn point(dim: usize, rounds: &Rounds<'_>) -> Option<Point> {
+    let seconds = median_estimate(&rounds.processes)?;
+    let model = rounds.valid().next()?.model;
+    let errors = rounds.valid().filter_map(|r| r.check.as_ref()).map(|c| c.max_rel_err);
+    Some(Point {
+        dim,
+        seconds,
+        rounds: rounds.processes.rounds(),
+        samples: rounds.processes.samples(),
+        peak_bytes: rounds.valid().filter_map(|r| r.peak_bytes).max(),
+        model,
+        gflops: model.flops / seconds.value / 1e9,
+        speedup_over_ordinary: None,
+        speedup_over_autodiff: None,
+        check_max_rel_err: errors.reduce(f64::max),
+    })
+}
+
+/// Why a cell has no measurement. A failure says more than a skip, so it is the one reported.
+fn stop(dim: usize, rounds: &Rounds<'_>) -> Option<Stop> {
+    let told = rounds.records.iter().find(|r| r.outcome != Outcome::Skipped).or(rounds.records.first())?;
+    let reason = match &told.reason {
+        Some(reason) => reason.clone(),
+        None if check_failed(told) => "the gradient failed its check".into(),
+        None if told.outcome == Outcome::Measured => "no usable sample".into(),
+        None => "no reason recorded".into(),
+    };
+    let outcome = if told.outcome == Outcome::Skipped { Outcome::Skipped } else { Outcome::Failed };
+    Some(Stop {
+        dim,
+        outcome,
+        reason,
+        predicted_seconds: told.prediction.map(|p| p.seconds),
+        predicted_bytes: told.prediction.map(|p| p.peak_bytes),
+    })
+}
+
+fn fit(group: &Group<'_>, points: &[Point]) -> Option<crate::summary::Exponent> {
+    let observations: Vec<_> = points
+        .iter()
+        .filter_map(|p| Some(Observation { x: p.dim, processes: &group.cells.get(&p.dim)?.processes }))
+        .collect();
+    let dims: Vec<usize> = points.iter().map(|p| p.dim).collect();
+    fit::exponent(&observations, fit::asymptotic_range(&dims)?)
+}
