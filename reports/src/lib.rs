@@ -3,9 +3,11 @@
 //! This crate owns the record format ([`record`], [`run`]), reading it back, the statistics, the complexity fits and the
 //! text of a report. It draws nothing (that is `relgrad-plots`) and measures nothing (that is the `relgrad` program).
 
+pub mod error;
 pub mod fit;
 #[doc(hidden)]
 pub mod fixture;
+mod log;
 pub mod method;
 mod random;
 pub mod record;
@@ -14,3 +16,4 @@ pub mod stats;
 pub mod study;
 mod summarize;
 pub mod summary;
+pub mod writer;

@@ -4,7 +4,7 @@
 //! Whatever happens to it, it leaves exactly one record: measured, skipped (with the prediction that ruled it out), or
 //! failed (with the reason). Fields are only ever added within a schema version; readers ignore the ones they don't know.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Version of the schema of records and of `run.json`. A reader rejects a newer one.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -63,8 +63,10 @@ pub struct Model {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {
     /// Seconds of one gradient evaluation.
+    #[serde(deserialize_with = "number_or_nan")]
     pub seconds: f64,
     /// Peak resident bytes above the process's own.
+    #[serde(deserialize_with = "number_or_nan")]
     pub peak_bytes: f64,
 }
 
@@ -73,7 +75,8 @@ pub struct Prediction {
 pub struct Check {
     /// What the gradient was compared with, for instance `reference` or `directional-derivative`.
     pub kind: String,
-    /// Largest relative error found.
+    /// Largest relative error found. JSON has no NaN and no infinity: both are written as `null` and read as NaN.
+    #[serde(deserialize_with = "number_or_nan")]
     pub max_rel_err: f64,
     /// The bound it had to stay under.
     pub tolerance: f64,
@@ -129,6 +132,11 @@ pub struct Record {
     /// When the cell started, seconds since the Unix epoch.
     #[serde(default)]
     pub started_unix_seconds: f64,
+}
+
+/// Reads `null`, which is how JSON carries a number that is not finite, as NaN.
+fn number_or_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
 
 fn one() -> u64 {

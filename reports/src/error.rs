@@ -1,0 +1,73 @@
+//! What can go wrong with a folder of records.
+
+use std::path::{Path, PathBuf};
+
+/// Result of reading or writing a folder.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a folder could not be read or written. One line each, naming the file and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The operating system refused.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried, for instance `read`.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A newer relgrad wrote the file.
+    #[error(
+        "{} has schema version {found}, and this relgrad reads up to {}: use the relgrad that wrote it, or a newer one",
+        path.display(),
+        crate::record::SCHEMA_VERSION
+    )]
+    NewerSchema {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+    },
+    /// A line is not a record. A last line that was cut off is repaired instead.
+    #[error("{}, line {line} is not a record ({source}): remove that line, or restore the file", path.display())]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// Number of the line, from 1.
+        line: usize,
+        /// Where parsing stopped.
+        source: serde_json::Error,
+    },
+    /// `run.json` does not describe a run.
+    #[error("{} does not describe a run ({source}): restore the file, or start a new sweep", path.display())]
+    Run {
+        /// The file.
+        path: PathBuf,
+        /// Where parsing stopped.
+        source: serde_json::Error,
+    },
+    /// A record or a run that a reader would not accept, so it is not written.
+    #[error("refusing to write {}: a value is not finite, so it could not be read back ({source})", path.display())]
+    Unreadable {
+        /// The file it was meant for.
+        path: PathBuf,
+        /// What a reader would say.
+        source: serde_json::Error,
+    },
+    /// Another process holds the folder.
+    #[error("{} is being written by another relgrad: wait for it, or choose another folder", path.display())]
+    Busy {
+        /// The records.
+        path: PathBuf,
+    },
+}
+
+impl Error {
+    /// Wraps the system's reason with what was tried on which path.
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::Io { action, path, source }
+    }
+}

@@ -1,0 +1,124 @@
+//! Writing a sweep's folder so that a kill or a full disk at any moment costs at most the record in flight.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::{Error, Result};
+use crate::log;
+use crate::record::Record;
+use crate::run::Run;
+
+/// Appends records to `records.jsonl`. Holds the file's lock, so that one process at a time writes a folder.
+#[derive(Debug)]
+pub struct RecordWriter {
+    file: File,
+    path: PathBuf,
+    bytes: u64,
+    repaired: bool,
+}
+
+impl RecordWriter {
+    /// Opens (or creates) `records.jsonl` in `dir` for appending. A last line that was cut off is removed first, so that
+    /// the next record starts on a line of its own.
+    ///
+    /// # Errors
+    /// When the file cannot be opened, when it holds lines that are no records, when a newer relgrad wrote it, or when
+    /// another process is writing it ([`Error::Busy`]).
+    pub fn open(dir: &Path) -> Result<Self> {
+        let path = dir.join(log::RECORDS);
+        let mut options = OpenOptions::new();
+        let file = options.append(true).create(true).open(&path).map_err(Error::io("open", &path))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(Error::Busy { path }),
+            // Some network file systems have no locks; the sweep is still right as long as it is alone.
+            Err(TryLockError::Error(_)) => {}
+        }
+        sync_folder(dir)?;
+        let text = std::fs::read(&path).map_err(Error::io("read", &path))?;
+        let log = log::parse(&path, &text)?;
+        let repaired = log.is_torn(&text);
+        let bytes = log.whole_bytes as u64;
+        if repaired {
+            file.set_len(bytes).and_then(|()| file.sync_data()).map_err(Error::io("repair", &path))?;
+        }
+        Ok(Self { file, path, bytes, repaired })
+    }
+
+    /// Whether opening removed a line that was cut off.
+    pub fn repaired(&self) -> bool {
+        self.repaired
+    }
+
+    /// Appends one record as one line, in one write, and waits until it is on the disk.
+    ///
+    /// # Errors
+    /// When the record could not be read back (a value that is not finite), or when writing fails, for instance on a full
+    /// disk; the file then keeps its previous records and no part of this one.
+    pub fn append(&mut self, record: &Record) -> Result<()> {
+        let mut line = to_readable_json::<Record>(&self.path, record, serde_json::to_string)?;
+        line.push('\n');
+        if let Err(source) = self.file.write_all(line.as_bytes()).and_then(|()| self.file.sync_data()) {
+            // Best effort: what remains is a torn tail, which readers leave out and the next writer removes.
+            let _ = self.file.set_len(self.bytes);
+            return Err(Error::Io { action: "append to", path: self.path.clone(), source });
+        }
+        self.bytes += line.len() as u64;
+        Ok(())
+    }
+}
+
+/// Writes `run.json` in `dir`: whole, or not at all.
+///
+/// # Errors
+/// When a value of `run` is not finite, or when writing fails; a `run.json` that was there stays as it was.
+pub fn write_run(dir: &Path, run: &Run) -> Result<()> {
+    let path = dir.join(log::RUN);
+    let mut text = to_readable_json::<Run>(&path, run, serde_json::to_string_pretty)?;
+    text.push('\n');
+    write_atomically(&path, text.as_bytes())
+}
+
+/// Writes a file under a temporary name in the same folder, syncs it, and renames it into place.
+pub(crate) fn write_atomically(path: &Path, contents: &[u8]) -> Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(".partial");
+    let partial = path.with_file_name(name);
+    let write = || {
+        let mut file = File::create(&partial)?;
+        file.write_all(contents)?;
+        file.sync_all()?;
+        std::fs::rename(&partial, path)
+    };
+    if let Err(source) = write() {
+        // Best effort: the reason for the failure matters more than the leftover.
+        let _ = std::fs::remove_file(&partial);
+        return Err(Error::Io { action: "write", path: path.into(), source });
+    }
+    sync_folder(path.parent().unwrap_or(Path::new("")))
+}
+
+/// Makes the names of new and renamed files durable; only Unix can open a folder for that.
+fn sync_folder(dir: &Path) -> Result<()> {
+    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+    if cfg!(unix) {
+        File::open(dir).and_then(|f| f.sync_all()).map_err(Error::io("sync", dir))?;
+    }
+    Ok(())
+}
+
+/// JSON of `value`, after making sure that it reads back: JSON has no NaN and no infinity.
+fn to_readable_json<T: Serialize + DeserializeOwned>(
+    path: &Path,
+    value: &T,
+    to_string: fn(&T) -> serde_json::Result<String>,
+) -> Result<String> {
+    let unreadable = |source| Error::Unreadable { path: path.into(), source };
+    let text = to_string(value).map_err(unreadable)?;
+    serde_json::from_str::<T>(&text).map_err(unreadable)?;
+    Ok(text)
+}

@@ -1,0 +1,201 @@
+//! A sweep's folder: what is written reads back, and a kill at any byte costs at most the record in flight.
+
+use std::fs;
+use std::path::Path;
+
+use proptest::prelude::*;
+use relgrad_reports::error::Error;
+use relgrad_reports::fixture;
+use relgrad_reports::record::{Outcome, SCHEMA_VERSION};
+use relgrad_reports::study::Study;
+use relgrad_reports::writer::{RecordWriter, write_run};
+
+/// Writes the fixture; returns it.
+fn write(dir: &Path) -> Study {
+    let study = fixture::study();
+    write_run(dir, &study.run).unwrap();
+    let mut writer = RecordWriter::open(dir).unwrap();
+    for record in &study.records {
+        writer.append(record).unwrap();
+    }
+    study
+}
+
+#[test]
+fn reads_back_what_was_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let study = write(dir.path());
+    assert_eq!(Study::read(dir.path()).unwrap(), study);
+    let mut names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["records.jsonl", "run.json"], "no temporary file may stay behind");
+}
+
+#[test]
+fn a_folder_without_records_is_an_empty_study() {
+    let dir = tempfile::tempdir().unwrap();
+    write_run(dir.path(), &fixture::study().run).unwrap();
+    assert!(Study::read(dir.path()).unwrap().records.is_empty());
+}
+
+#[test]
+fn the_last_record_of_a_cell_wins() {
+    let dir = tempfile::tempdir().unwrap();
+    let study = write(dir.path());
+    let mut again = study.records[0].clone();
+    again.seconds = vec![42.0];
+    RecordWriter::open(dir.path()).unwrap().append(&again).unwrap();
+    let read = Study::read(dir.path()).unwrap();
+    assert_eq!(read.records.len(), study.records.len());
+    assert_eq!(read.records[0].seconds, [42.0]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Cut the file at any byte: all records before the cut are read, and one appended afterwards is too.
+    #[test]
+    fn a_file_cut_anywhere_loses_only_its_last_line(share in 0.0..1.0_f64) {
+        let dir = tempfile::tempdir().unwrap();
+        let study = fixture::study();
+        let path = dir.path().join("records.jsonl");
+        let text: String =
+            study.records.iter().take(6).map(|r| serde_json::to_string(r).unwrap() + "\n").collect();
+        let cut = (share * text.len() as f64) as usize;
+        fs::write(&path, &text[..cut]).unwrap();
+        write_run(dir.path(), &study.run).unwrap();
+        let whole = text[..cut].matches('\n').count();
+        let is_torn = !text[..cut].is_empty() && !text[..cut].ends_with('\n');
+
+        let read = Study::read(dir.path()).unwrap();
+        prop_assert_eq!(&read.records[..], &study.records[..whole]);
+        prop_assert_eq!(read.warnings.len(), usize::from(is_torn));
+
+        let mut writer = RecordWriter::open(dir.path()).unwrap();
+        prop_assert_eq!(writer.repaired(), is_torn);
+        writer.append(&study.records[10]).unwrap();
+        let read = Study::read(dir.path()).unwrap();
+        prop_assert_eq!(read.records.len(), whole + 1);
+        prop_assert_eq!(&read.records[whole], &study.records[10]);
+        prop_assert!(read.warnings.is_empty());
+    }
+}
+
+/// A power cut can leave a whole line of zeros, newline included.
+#[test]
+fn an_unparsable_last_line_is_dropped() {
+    let dir = tempfile::tempdir().unwrap();
+    let study = write(dir.path());
+    let path = dir.path().join("records.jsonl");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes.extend_from_slice(b"\0\0\0\0\xff\n");
+    fs::write(&path, bytes).unwrap();
+    let read = Study::read(dir.path()).unwrap();
+    assert_eq!(read.records, study.records);
+    assert_eq!(read.warnings.len(), 1);
+    assert!(RecordWriter::open(dir.path()).unwrap().repaired());
+    assert!(Study::read(dir.path()).unwrap().warnings.is_empty());
+}
+
+#[test]
+fn an_unparsable_line_in_the_middle_is_an_error_that_names_it() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path());
+    let path = dir.path().join("records.jsonl");
+    let text = fs::read_to_string(&path).unwrap();
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines[2] = "{\"schema\": 1, \"cell\"";
+    fs::write(&path, lines.join("\n") + "\n").unwrap();
+    let error = Study::read(dir.path()).unwrap_err();
+    let message = error.to_string();
+    assert!(matches!(error, Error::Record { line: 3, .. }), "{message}");
+    assert!(message.contains("records.jsonl, line 3 is not a record"), "{message}");
+    assert!(!message.contains('\n'));
+    assert!(matches!(RecordWriter::open(dir.path()), Err(Error::Record { line: 3, .. })));
+}
+
+/// Even when a newer schema changed every other field.
+#[test]
+fn a_newer_schema_is_rejected_by_name() {
+    let newer = SCHEMA_VERSION + 1;
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path());
+    let records = dir.path().join("records.jsonl");
+    fs::write(&records, format!("{{\"schema\": {newer}, \"point\": []}}\n")).unwrap();
+    for result in [Study::read(dir.path()).map(|_| ()), RecordWriter::open(dir.path()).map(|_| ())] {
+        let message = result.unwrap_err().to_string();
+        let expected = format!(
+            "{} has schema version {newer}, and this relgrad reads up to {SCHEMA_VERSION}: \
+             use the relgrad that wrote it, or a newer one",
+            records.display()
+        );
+        assert_eq!(message, expected);
+    }
+    fs::write(dir.path().join("run.json"), format!("{{\"schema\": {newer}}}")).unwrap();
+    assert!(Study::read(dir.path()).unwrap_err().to_string().contains("run.json has schema version"));
+}
+
+#[test]
+fn unknown_fields_of_the_same_schema_are_ignored() {
+    let dir = tempfile::tempdir().unwrap();
+    let study = write(dir.path());
+    let path = dir.path().join("records.jsonl");
+    let text = fs::read_to_string(&path).unwrap().replace("{\"schema\":1,", "{\"schema\":1,\"later\":[1,2],");
+    fs::write(&path, text).unwrap();
+    assert_eq!(Study::read(dir.path()).unwrap().records, study.records);
+}
+
+#[test]
+fn a_wrong_gradient_may_have_an_infinite_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let study = write(dir.path());
+    let mut record = study.records[0].clone();
+    record.outcome = Outcome::Failed;
+    record.check.as_mut().unwrap().max_rel_err = f64::INFINITY;
+    RecordWriter::open(dir.path()).unwrap().append(&record).unwrap();
+    let read = Study::read(dir.path()).unwrap();
+    assert!(read.records[0].check.as_ref().unwrap().max_rel_err.is_nan());
+}
+
+#[test]
+fn a_record_that_could_not_be_read_back_is_not_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let study = write(dir.path());
+    let mut record = study.records[0].clone();
+    record.seconds = vec![f64::NAN];
+    let error = RecordWriter::open(dir.path()).unwrap().append(&record).unwrap_err();
+    assert!(matches!(error, Error::Unreadable { .. }), "{error}");
+    assert_eq!(Study::read(dir.path()).unwrap(), study);
+}
+
+#[test]
+fn two_writers_do_not_share_a_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = RecordWriter::open(dir.path()).unwrap();
+    assert!(matches!(RecordWriter::open(dir.path()), Err(Error::Busy { .. })));
+    drop(first);
+    assert!(RecordWriter::open(dir.path()).is_ok());
+}
+
+#[test]
+fn errors_name_the_path_and_the_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = dir.path().join("nowhere");
+    let message = Study::read(&missing).unwrap_err().to_string();
+    assert!(message.starts_with("cannot read ") && message.contains("nowhere"), "{message}");
+    assert!(message.contains("No such file"), "{message}");
+    let message = write_run(&missing, &fixture::study().run).unwrap_err().to_string();
+    assert!(message.starts_with("cannot write "), "{message}");
+}
+
+/// Linux's `/dev/full` stands in for a full disk: the temporary file of `run.json` is made a link to it.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_told_and_leaves_the_old_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let study = write(dir.path());
+    std::os::unix::fs::symlink("/dev/full", dir.path().join("run.json.partial")).unwrap();
+    let message = write_run(dir.path(), &study.run).unwrap_err().to_string();
+    assert!(message.starts_with("cannot write ") && message.contains("No space left on device"), "{message}");
+    assert_eq!(Study::read(dir.path()).unwrap(), study);
+}
