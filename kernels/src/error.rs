@@ -27,6 +27,16 @@ pub enum Error {
         /// What it must be.
         requirement: &'static str,
     },
+    /// A name that is not in the list of the things it should name.
+    #[error("unknown {kind} `{name}`: expected {expected}")]
+    Unknown {
+        /// What was being named.
+        kind: &'static str,
+        /// The name.
+        name: String,
+        /// What would have been understood.
+        expected: String,
+    },
     /// An input or a result holds a NaN or an infinity.
     #[error("{what} has a value that is not finite (NaN or infinity)")]
     NonFinite {
@@ -54,6 +64,10 @@ pub enum Error {
 impl Error {
     pub(crate) fn invalid(name: &'static str, value: f64, requirement: &'static str) -> Self {
         Self::InvalidParameter { name, value, requirement }
+    }
+
+    pub(crate) fn unknown(kind: &'static str, name: &str, expected: impl Into<String>) -> Self {
+        Self::Unknown { kind, name: name.to_owned(), expected: expected.into() }
     }
 
     pub(crate) fn shape(operation: &'static str, expected: impl ToString, found: impl ToString) -> Self {

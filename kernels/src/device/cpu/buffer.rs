@@ -1,0 +1,68 @@
+//! Zeroed host memory on cache-line boundaries, resident from the start.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+
+use crate::error::{Error, Result};
+use crate::scalar::Scalar;
+
+/// A vector register of AVX-512 and a cache line: a load from an aligned column never straddles two lines.
+const ALIGNMENT: usize = 64;
+
+/// A fixed-size array of numbers that dereferences to a slice.
+pub struct Buffer<T: Scalar> {
+    start: NonNull<T>,
+    len: usize,
+}
+
+impl<T: Scalar> Buffer<T> {
+    pub(super) fn zeroed(len: usize, what: &str) -> Result<Self> {
+        let out_of_memory = || Error::OutOfMemory {
+            bytes: len as u128 * size_of::<T>() as u128,
+            what: what.to_owned(),
+        };
+        if len == 0 {
+            return Ok(Self { start: NonNull::dangling(), len });
+        }
+        let layout = Self::layout(len).ok_or_else(out_of_memory)?;
+        // SAFETY: the layout has a nonzero size, since len > 0 and T (f32 or f64) is not zero-sized.
+        let start = unsafe { alloc_zeroed(layout) };
+        let start = NonNull::new(start.cast::<T>()).ok_or_else(out_of_memory)?;
+        Ok(Self { start, len })
+    }
+
+    fn layout(len: usize) -> Option<Layout> {
+        Layout::array::<T>(len).ok()?.align_to(ALIGNMENT).ok()
+    }
+}
+
+impl<T: Scalar> Drop for Buffer<T> {
+    fn drop(&mut self) {
+        if let (Some(layout), true) = (Self::layout(self.len), self.len > 0) {
+            // SAFETY: `start` came from `alloc_zeroed` with this very layout, and is freed once, here.
+            unsafe { dealloc(self.start.as_ptr().cast(), layout) }
+        }
+    }
+}
+
+impl<T: Scalar> Deref for Buffer<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        // SAFETY: `start` points to `len` initialised numbers (all-zero bits are 0.0) that this buffer owns.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl<T: Scalar> DerefMut for Buffer<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: as in `deref`, and `&mut self` makes the access exclusive.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+    }
+}
+
+// SAFETY: the buffer owns its memory and T is plain data, so it may move to, and be read from, any thread.
+unsafe impl<T: Scalar> Send for Buffer<T> {}
+// SAFETY: as above; shared access is read-only.
+unsafe impl<T: Scalar> Sync for Buffer<T> {}

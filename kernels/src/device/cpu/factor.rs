@@ -1,0 +1,85 @@
+//! LU factorisation, inverse and log-determinant on faer.
+
+use dyn_stack::{MemBuffer, MemStack};
+use faer::linalg::lu::partial_pivoting::factor::{lu_in_place, lu_in_place_scratch};
+use faer::linalg::matmul::triangular::{self, BlockStructure};
+use faer::linalg::triangular_inverse::{invert_unit_lower_triangular, invert_upper_triangular};
+use faer::perm::permute_rows;
+use faer::{Accum, Mat, MatMut, MatRef, Par};
+
+use crate::device::Inversion;
+use crate::scalar::Scalar;
+
+/// Work memory for one factorisation at a time: pivots and faer's scratch, O(D).
+pub struct Lane {
+    forward: Vec<usize>,
+    backward: Vec<usize>,
+    scratch: MemBuffer,
+}
+
+impl Lane {
+    pub(super) fn new<T: Scalar>(dim: usize, par: Par) -> Self {
+        Self {
+            forward: vec![0; dim],
+            backward: vec![0; dim],
+            scratch: MemBuffer::new(lu_in_place_scratch::<usize, T>(dim, dim, par, Default::default())),
+        }
+    }
+}
+
+/// out ← A^{-T}; `a` (D×D) is overwritten.
+///
+/// From PA = LU: A^{-T} = Pᵀ L^{-T} U^{-T}. The triangular inverses share `out`, their product goes to `a` (whose factors
+/// are spent by then), and the permutation brings it back: D² numbers of work memory beside the result, `a` itself.
+pub(super) fn invert_transposed<T: Scalar>(
+    mut a: MatMut<'_, T>,
+    mut out: MatMut<'_, T>,
+    lane: &mut Lane,
+    par: Par,
+) -> Inversion {
+    let norm = frobenius(a.as_ref());
+    let stack = MemStack::new(&mut lane.scratch);
+    let (_, permutation) =
+        lu_in_place(a.as_mut(), &mut lane.forward, &mut lane.backward, par, stack, Default::default());
+    let log_abs_det = log_abs_diagonal(a.as_ref());
+    invert_unit_lower_triangular(out.as_mut(), a.as_ref(), par);
+    invert_upper_triangular(out.as_mut(), a.as_ref(), par);
+    triangular::matmul(
+        a.as_mut(),
+        BlockStructure::Rectangular,
+        Accum::Replace,
+        out.as_ref().transpose(),
+        BlockStructure::UnitTriangularUpper,
+        out.as_ref().transpose(),
+        BlockStructure::TriangularLower,
+        T::of(1.0),
+        par,
+    );
+    permute_rows(out.as_mut(), a.as_ref(), permutation.inverse());
+    let condition = if log_abs_det == f64::NEG_INFINITY {
+        f64::INFINITY
+    } else {
+        norm * frobenius(out.as_ref())
+    };
+    Inversion { log_abs_det, condition }
+}
+
+/// log|det A|, A widened to f64 first.
+pub(super) fn log_abs_det<T: Scalar>(a: MatRef<'_, T>, par: Par) -> f64 {
+    let mut wide = Mat::<f64>::from_fn(a.nrows(), a.ncols(), |i, j| a[(i, j)].widen());
+    let mut lane = Lane::new::<f64>(a.nrows(), par);
+    let stack = MemStack::new(&mut lane.scratch);
+    lu_in_place(wide.as_mut(), &mut lane.forward, &mut lane.backward, par, stack, Default::default());
+    log_abs_diagonal(wide.as_ref())
+}
+
+/// Σ log|u_ii|: the log-determinant of a triangular factor.
+fn log_abs_diagonal<T: Scalar>(u: MatRef<'_, T>) -> f64 {
+    (0..u.nrows()).map(|i| u[(i, i)].widen().abs().ln()).sum()
+}
+
+/// ‖A‖_F, summed column by column so that an f32 sum stays short.
+fn frobenius<T: Scalar>(a: MatRef<'_, T>) -> f64 {
+    let squares = |j| a.col(j).iter().map(|x| x.widen() * x.widen()).sum::<f64>();
+    (0..a.ncols()).map(squares).sum::<f64>().sqrt()
+}

@@ -1,0 +1,363 @@
+//! The CPU, on faer.
+
+mod blocks;
+mod buffer;
+mod factor;
+mod product;
+
+use faer::{MatMut, MatRef, Par};
+use rayon::prelude::*;
+
+use super::{Addend, Device, Factor, Inversion, MatrixMut, MatrixRef};
+use crate::elementwise;
+use crate::error::{Error, Result};
+use crate::network::{Activation, Base};
+use crate::scalar::Scalar;
+use buffer::Buffer;
+use factor::Lane;
+use product::Onto;
+
+/// Elementwise work on fewer numbers stays on the calling thread.
+const PARALLEL_ELEMENTS: usize = 1 << 16;
+
+/// A number of CPU threads.
+///
+/// Parallel operations run on the current rayon pool and use at most this many of its threads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cpu {
+    threads: usize,
+}
+
+impl Cpu {
+    /// Uses up to `threads` threads, at least one.
+    pub fn new(threads: usize) -> Self {
+        Self { threads: threads.max(1) }
+    }
+
+    /// Threads used at most.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    fn par(&self) -> Par {
+        if self.threads > 1 { Par::rayon(self.threads) } else { Par::Seq }
+    }
+
+    /// Length of the pieces in which `len` numbers, whole columns of `rows`, are shared out.
+    fn piece(&self, len: usize, rows: usize) -> usize {
+        if len < PARALLEL_ELEMENTS {
+            len.max(1)
+        } else {
+            (len / rows.max(1)).div_ceil(self.threads).max(1) * rows.max(1)
+        }
+    }
+}
+
+fn mat<'a, T: Scalar>(view: MatrixRef<'a, Cpu, T>) -> MatRef<'a, T> {
+    MatRef::from_column_major_slice(view.slice(), view.rows(), view.cols())
+}
+
+fn mat_mut<'a, T: Scalar>(view: MatrixMut<'a, Cpu, T>) -> MatMut<'a, T> {
+    let (rows, cols) = (view.rows(), view.cols());
+    MatMut::from_column_major_slice_mut(view.into_slice(), rows, cols)
+}
+
+fn factor<'a, T: Scalar>(factor: &Factor<'a, Cpu, T>) -> MatRef<'a, T> {
+    let matrix = mat(factor.matrix);
+    if factor.transposed { matrix.transpose() } else { matrix }
+}
+
+fn require<T: Scalar>(
+    operation: &'static str,
+    view: &MatrixRef<'_, Cpu, T>,
+    rows: usize,
+    cols: usize,
+) -> Result<()> {
+    if (view.rows(), view.cols()) == (rows, cols) {
+        Ok(())
+    } else {
+        Err(Error::shape(operation, format!("{rows}×{cols}"), format!("{}×{}", view.rows(), view.cols())))
+    }
+}
+
+fn require_length(operation: &'static str, found: usize, expected: usize) -> Result<()> {
+    if found == expected { Ok(()) } else { Err(Error::shape(operation, expected, found)) }
+}
+
+/// Whether no number is NaN or infinite: x·0 is 0 for the finite ones only, and a sum keeps a NaN.
+fn all_finite<T: Scalar>(numbers: &[T]) -> bool {
+    const LANES: usize = 16;
+    let zero = T::default();
+    let mut sums = [zero; LANES];
+    let (whole, rest) = numbers.as_chunks::<LANES>();
+    for chunk in whole {
+        for (sum, &x) in sums.iter_mut().zip(chunk) {
+            *sum = *sum + x * zero;
+        }
+    }
+    sums.iter().chain(rest).fold(zero, |sum, &x| sum + x * zero) == zero
+}
+
+impl<T: Scalar> Device<T> for Cpu {
+    type Buffer = Buffer<T>;
+    type Slice<'a> = &'a [T];
+    type SliceMut<'a> = &'a mut [T];
+    type Factorization = Vec<Lane>;
+
+    fn allocate(&self, len: usize, what: &str) -> Result<Buffer<T>> {
+        Buffer::zeroed(len, what)
+    }
+
+    fn slice(buffer: &Buffer<T>) -> &[T] {
+        buffer
+    }
+
+    fn slice_mut(buffer: &mut Buffer<T>) -> &mut [T] {
+        buffer
+    }
+
+    fn split<'a>(slice: Self::Slice<'a>, mid: usize) -> (Self::Slice<'a>, Self::Slice<'a>) {
+        slice.split_at(mid)
+    }
+
+    fn split_mut<'a>(slice: Self::SliceMut<'a>, mid: usize) -> (Self::SliceMut<'a>, Self::SliceMut<'a>) {
+        slice.split_at_mut(mid)
+    }
+
+    fn reborrow_mut<'b>(slice: &'b mut &mut [T]) -> &'b mut [T] {
+        slice
+    }
+
+    fn shorten<'b>(slice: &'b &[T]) -> &'b [T] {
+        slice
+    }
+
+    fn reborrow<'b>(slice: &'b &mut [T]) -> &'b [T] {
+        slice
+    }
+
+    fn upload(&self, source: &[T], destination: &mut [T]) -> Result<()> {
+        require_length("upload", destination.len(), source.len())?;
+        destination.copy_from_slice(source);
+        Ok(())
+    }
+
+    fn download(&self, source: &[T], destination: &mut [T]) -> Result<()> {
+        self.upload(source, destination)
+    }
+
+    fn copy(&self, source: MatrixRef<'_, Self, T>, destination: MatrixMut<'_, Self, T>) -> Result<()> {
+        require("copy", &destination.view(), source.rows(), source.cols())?;
+        let piece = self.piece(source.slice().len(), source.rows());
+        let destination = destination.into_slice();
+        destination
+            .par_chunks_mut(piece)
+            .zip(source.slice().par_chunks(piece))
+            .for_each(|(to, from)| to.copy_from_slice(from));
+        Ok(())
+    }
+
+    fn fill(&self, value: T, destination: MatrixMut<'_, Self, T>) -> Result<()> {
+        destination.into_slice().fill(value);
+        Ok(())
+    }
+
+    fn synchronize(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn require_finite(&self, what: &str, matrix: MatrixRef<'_, Self, T>) -> Result<()> {
+        if all_finite(matrix.slice()) {
+            Ok(())
+        } else {
+            Err(Error::NonFinite { what: what.to_owned() })
+        }
+    }
+
+    fn multiply(
+        &self,
+        alpha: T,
+        a: Factor<'_, Self, T>,
+        b: Factor<'_, Self, T>,
+        addend: Addend<'_, Self, T>,
+        c: MatrixMut<'_, Self, T>,
+    ) -> Result<()> {
+        let (rows, inner, cols) = (a.rows(), a.cols(), b.cols());
+        if b.rows() != inner {
+            return Err(Error::shape("product", format!("{inner} rows of the right factor"), b.rows()));
+        }
+        require("product", &c.view(), rows, cols)?;
+        let onto = match &addend {
+            Addend::Zero => Onto::Overwrite,
+            Addend::Scaled(beta) => Onto::Scaled(*beta),
+            Addend::Matrix(matrix) => {
+                require("product's addend", matrix, rows, cols)?;
+                Onto::Matrix(mat(*matrix))
+            }
+        };
+        product::multiply(self.threads, alpha, factor(&a), factor(&b), onto, mat_mut(c));
+        Ok(())
+    }
+
+    fn add_bias(&self, bias: MatrixRef<'_, Self, T>, y: MatrixMut<'_, Self, T>) -> Result<()> {
+        require("add bias", &bias, y.rows(), 1)?;
+        elementwise::add_bias(bias.slice(), y.into_slice())
+    }
+
+    fn bias_activate(
+        &self,
+        activation: Activation,
+        bias: Option<MatrixRef<'_, Self, T>>,
+        y: MatrixMut<'_, Self, T>,
+        z: MatrixMut<'_, Self, T>,
+    ) -> Result<()> {
+        require("activation", &z.view(), y.rows(), y.cols())?;
+        if let Some(bias) = &bias {
+            require("activation's bias", bias, y.rows(), 1)?;
+        }
+        let bias = bias.map(|bias| bias.slice());
+        let piece = self.piece(y.rows() * y.cols(), y.rows());
+        y.into_slice()
+            .par_chunks_mut(piece)
+            .zip(z.into_slice().par_chunks_mut(piece))
+            .try_for_each(|(y, z)| elementwise::bias_activate(activation, bias, y, z))
+    }
+
+    fn backward_error(
+        &self,
+        activation: Activation,
+        v: MatrixRef<'_, Self, T>,
+        y: MatrixRef<'_, Self, T>,
+        delta: MatrixMut<'_, Self, T>,
+    ) -> Result<()> {
+        require("backward error", &y, v.rows(), v.cols())?;
+        require("backward error", &delta.view(), v.rows(), v.cols())?;
+        let piece = self.piece(v.slice().len(), v.rows());
+        delta
+            .into_slice()
+            .par_chunks_mut(piece)
+            .zip(v.slice().par_chunks(piece))
+            .zip(y.slice().par_chunks(piece))
+            .try_for_each(|((delta, v), y)| elementwise::backward_error_into(activation, v, y, delta))
+    }
+
+    fn output_error(
+        &self,
+        base: Base,
+        activation: Option<Activation>,
+        y: MatrixRef<'_, Self, T>,
+        delta: MatrixMut<'_, Self, T>,
+    ) -> Result<()> {
+        require("output error", &delta.view(), y.rows(), y.cols())?;
+        let piece = self.piece(y.slice().len(), y.rows());
+        delta.into_slice().par_chunks_mut(piece).zip(y.slice().par_chunks(piece)).try_for_each(
+            |(delta, y)| match activation {
+                Some(activation) => elementwise::output_error(activation, base, y, delta),
+                None => elementwise::base_score_into(base, y, delta),
+            },
+        )
+    }
+
+    fn slope_and_ratio(
+        &self,
+        activation: Activation,
+        y: MatrixRef<'_, Self, T>,
+        slope: MatrixMut<'_, Self, T>,
+        ratio: MatrixMut<'_, Self, T>,
+    ) -> Result<()> {
+        require("slope", &slope.view(), y.rows(), y.cols())?;
+        require("slope", &ratio.view(), y.rows(), y.cols())?;
+        elementwise::slope_and_ratio(activation, y.slice(), slope.into_slice(), ratio.into_slice())
+    }
+
+    fn log_slope_sums(
+        &self,
+        activation: Activation,
+        y: MatrixRef<'_, Self, T>,
+        out: &mut [f64],
+    ) -> Result<()> {
+        require_length("log-slope sums", out.len(), y.cols())?;
+        elementwise::log_slope_sums(activation, y.slice(), y.rows(), out)
+    }
+
+    fn log_density_sums(&self, base: Base, z: MatrixRef<'_, Self, T>, out: &mut [f64]) -> Result<()> {
+        require_length("log-density sums", out.len(), z.cols())?;
+        elementwise::log_density_sums(base, z.slice(), z.rows(), out)
+    }
+
+    fn lanes(&self) -> usize {
+        self.threads
+    }
+
+    fn factorization(&self, dim: usize, count: usize) -> Result<Vec<Lane>> {
+        let lanes = if count >= self.threads { self.threads } else { 1 };
+        Ok((0..lanes).map(|_| Lane::new::<T>(dim, self.par())).collect())
+    }
+
+    fn invert_transposed(
+        &self,
+        a: MatrixMut<'_, Self, T>,
+        out: MatrixMut<'_, Self, T>,
+        work: &mut Vec<Lane>,
+        report: &mut [Inversion],
+    ) -> Result<()> {
+        require("inverse", &out.view(), a.rows(), a.cols())?;
+        require_length("inverse", a.cols(), a.rows() * report.len())?;
+        blocks::invert_each(self.par(), a.rows(), a.into_slice(), out.into_slice(), work, report);
+        Ok(())
+    }
+
+    fn log_abs_det(&self, a: MatrixRef<'_, Self, T>) -> Result<f64> {
+        require("log-determinant", &a, a.rows(), a.rows())?;
+        Ok(factor::log_abs_det(mat(a), self.par()))
+    }
+
+    fn scale_rows(
+        &self,
+        scale: MatrixRef<'_, Self, T>,
+        a: MatrixRef<'_, Self, T>,
+        out: MatrixMut<'_, Self, T>,
+    ) -> Result<()> {
+        let dim = scale.rows();
+        require("row scaling", &out.view(), dim, dim * scale.cols())?;
+        blocks::require_blocks("row scaling", dim, scale.cols(), &a)?;
+        blocks::scale_rows(dim, scale.slice(), a.slice(), out.into_slice());
+        Ok(())
+    }
+
+    fn scale_rows_in_place(&self, scale: MatrixRef<'_, Self, T>, a: MatrixMut<'_, Self, T>) -> Result<()> {
+        let dim = scale.rows();
+        require("row scaling", &a.view(), dim, dim * scale.cols())?;
+        blocks::scale_rows_in_place(dim, scale.slice(), a.into_slice());
+        Ok(())
+    }
+
+    fn curvature_adjoint(
+        &self,
+        slope: MatrixRef<'_, Self, T>,
+        weight: MatrixRef<'_, Self, T>,
+        a: MatrixRef<'_, Self, T>,
+        b: MatrixRef<'_, Self, T>,
+        out: MatrixMut<'_, Self, T>,
+    ) -> Result<()> {
+        let (dim, count) = (out.rows(), out.cols());
+        require("curvature adjoint", &slope, dim, count)?;
+        require("curvature adjoint", &weight, dim, count)?;
+        require("curvature adjoint", &a, dim, dim * count)?;
+        blocks::require_blocks("curvature adjoint", dim, count, &b)?;
+        blocks::curvature_adjoint(
+            dim,
+            &blocks::Adjoint { slope: slope.slice(), weight: weight.slice(), a: a.slice(), b: b.slice() },
+            out.into_slice(),
+        );
+        Ok(())
+    }
+
+    fn add_blocks(&self, alpha: T, a: MatrixRef<'_, Self, T>, out: MatrixMut<'_, Self, T>) -> Result<()> {
+        let dim = out.rows();
+        require("block sum", &out.view(), dim, dim)?;
+        require("block sum", &a, dim, a.cols() / dim * dim)?;
+        blocks::add_blocks(alpha, a.slice(), out.into_slice());
+        Ok(())
+    }
+}

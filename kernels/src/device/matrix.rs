@@ -1,0 +1,183 @@
+//! Column-major matrices over a device's memory.
+
+use super::{Device, Factor};
+use crate::error::{Error, Result};
+use crate::scalar::Scalar;
+
+/// An owned rows×cols matrix, column-major, without padding.
+pub struct Matrix<D: Device<T>, T: Scalar> {
+    buffer: D::Buffer,
+    rows: usize,
+    cols: usize,
+}
+
+impl<D: Device<T>, T: Scalar> Matrix<D, T> {
+    /// A zero matrix; `what` names it when memory runs out.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`], also when rows×cols exceeds the address space.
+    pub fn zeros(device: &D, rows: usize, cols: usize, what: &str) -> Result<Self> {
+        let len = rows.checked_mul(cols).ok_or_else(|| Error::OutOfMemory {
+            bytes: rows as u128 * cols as u128 * T::DTYPE.bytes() as u128,
+            what: what.to_owned(),
+        })?;
+        Ok(Self { buffer: device.allocate(len, what)?, rows, cols })
+    }
+
+    /// A copy of host data, column-major.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] unless `data` has rows×cols numbers; [`Error::OutOfMemory`].
+    pub fn from_column_major(device: &D, data: &[T], rows: usize, cols: usize, what: &str) -> Result<Self> {
+        if rows.checked_mul(cols) != Some(data.len()) {
+            return Err(Error::shape(
+                "upload",
+                format!("{rows}×{cols} numbers for {what}"),
+                format!("{} numbers", data.len()),
+            ));
+        }
+        let mut matrix = Self::zeros(device, rows, cols, what)?;
+        device.upload(data, D::slice_mut(&mut matrix.buffer))?;
+        Ok(matrix)
+    }
+
+    /// Copies to host memory, column-major.
+    pub fn to_column_major(&self, device: &D) -> Result<Vec<T>> {
+        let mut data = vec![T::default(); self.rows * self.cols];
+        device.download(D::slice(&self.buffer), &mut data)?;
+        Ok(data)
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Number of columns.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// Shared view.
+    pub fn view(&self) -> MatrixRef<'_, D, T> {
+        MatrixRef { slice: D::slice(&self.buffer), rows: self.rows, cols: self.cols }
+    }
+
+    /// Exclusive view.
+    pub fn view_mut(&mut self) -> MatrixMut<'_, D, T> {
+        MatrixMut { slice: D::slice_mut(&mut self.buffer), rows: self.rows, cols: self.cols }
+    }
+}
+
+/// A shared view of contiguous columns.
+pub struct MatrixRef<'a, D: Device<T> + ?Sized, T: Scalar> {
+    slice: D::Slice<'a>,
+    rows: usize,
+    cols: usize,
+}
+
+impl<D: Device<T>, T: Scalar> Clone for MatrixRef<'_, D, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<D: Device<T>, T: Scalar> Copy for MatrixRef<'_, D, T> {}
+
+impl<'a, D: Device<T>, T: Scalar> MatrixRef<'a, D, T> {
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Number of columns.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// The same view for a shorter time.
+    pub fn shorten(&self) -> MatrixRef<'_, D, T> {
+        MatrixRef { slice: D::shorten(&self.slice), rows: self.rows, cols: self.cols }
+    }
+
+    /// The numbers, column by column.
+    pub fn slice(&self) -> D::Slice<'a> {
+        self.slice
+    }
+
+    /// Columns `start..start + count`.
+    ///
+    /// # Panics
+    /// When the range leaves the matrix: ranges are computed by this crate, never taken from a caller.
+    pub fn columns(self, start: usize, count: usize) -> Self {
+        assert!(start + count <= self.cols, "columns {start}+{count} of {}", self.cols);
+        let (_, tail) = D::split(self.slice, start * self.rows);
+        let (slice, _) = D::split(tail, count * self.rows);
+        Self { slice, rows: self.rows, cols: count }
+    }
+
+    /// This matrix as a factor of a product.
+    pub fn plain(self) -> Factor<'a, D, T> {
+        Factor { matrix: self, transposed: false }
+    }
+
+    /// Its transpose as a factor of a product.
+    pub fn transposed(self) -> Factor<'a, D, T> {
+        Factor { matrix: self, transposed: true }
+    }
+}
+
+/// An exclusive view of contiguous columns.
+pub struct MatrixMut<'a, D: Device<T> + ?Sized, T: Scalar> {
+    slice: D::SliceMut<'a>,
+    rows: usize,
+    cols: usize,
+}
+
+impl<'a, D: Device<T>, T: Scalar> MatrixMut<'a, D, T> {
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Number of columns.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// The numbers, column by column.
+    pub fn into_slice(self) -> D::SliceMut<'a> {
+        self.slice
+    }
+
+    /// Lends the view for a shorter time.
+    pub fn reborrow(&mut self) -> MatrixMut<'_, D, T> {
+        MatrixMut { slice: D::reborrow_mut(&mut self.slice), rows: self.rows, cols: self.cols }
+    }
+
+    /// Lends the view as a shared one.
+    pub fn view(&self) -> MatrixRef<'_, D, T> {
+        MatrixRef { slice: D::reborrow(&self.slice), rows: self.rows, cols: self.cols }
+    }
+
+    /// Columns `..mid` and `mid..`.
+    ///
+    /// # Panics
+    /// When `mid` is past the last column.
+    pub fn split_columns(self, mid: usize) -> (Self, Self) {
+        assert!(mid <= self.cols, "column {mid} of {}", self.cols);
+        let (left, right) = D::split_mut(self.slice, mid * self.rows);
+        (
+            Self { slice: left, rows: self.rows, cols: mid },
+            Self { slice: right, rows: self.rows, cols: self.cols - mid },
+        )
+    }
+
+    /// Columns `start..start + count`.
+    ///
+    /// # Panics
+    /// When the range leaves the matrix.
+    pub fn columns(self, start: usize, count: usize) -> Self {
+        self.split_columns(start).1.split_columns(count).0
+    }
+}
