@@ -1,5 +1,7 @@
 //! Values in 80 digits (mpmath), rounded to f64: extremes, and the neighbourhood of the zeros of log σ'.
 
+#![allow(clippy::approx_constant)] // π/2 is a value of ψ here.
+
 use crate::network::{Activation, Base};
 
 /// Per activation, rows of x, σ(x), σ'(x), σ''(x)/σ'(x), log σ'(x).
