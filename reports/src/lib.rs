@@ -4,6 +4,7 @@
 //! text of a report. It draws nothing (that is `relgrad-plots`) and measures nothing (that is the `relgrad` program).
 
 pub mod error;
+pub mod export;
 pub mod fit;
 #[doc(hidden)]
 pub mod fixture;
@@ -16,4 +17,5 @@ pub mod stats;
 pub mod study;
 mod summarize;
 pub mod summary;
+mod units;
 pub mod writer;

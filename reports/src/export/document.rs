@@ -1,0 +1,293 @@
+//! What a report says, apart from how Markdown or HTML spell it.
+
+use super::{Figure, Report};
+use crate::method::{AUTODIFF, ORDINARY};
+use crate::record::Outcome;
+use crate::run::{Machine, Run};
+use crate::summary::{Point, Series, Stop, Summary};
+use crate::units::{self, NONE, grouped, significant};
+
+/// Dimensions that the paper and its readers quote; the summary shows the speed-ups at those that were measured.
+const QUOTED_DIMS: [usize; 5] = [1000, 2000, 5000, 10_000, 20_000];
+/// How many of the largest dimensions the summary shows when none of [`QUOTED_DIMS`] was measured.
+const LARGEST_DIMS: usize = 3;
+
+/// A title and what follows it.
+pub(super) struct Document<'a> {
+    pub(super) title: String,
+    pub(super) blocks: Vec<Block<'a>>,
+}
+
+/// A piece of a document. Its text is plain: escaping is the rendering's business.
+pub(super) enum Block<'a> {
+    Heading(&'static str),
+    Subheading(String),
+    Paragraph(String),
+    Code(String),
+    Facts(Vec<(&'static str, String)>),
+    Warnings(Vec<String>),
+    Table(Table),
+    Figure(&'a Figure),
+}
+
+/// A table; the flag of a column says that it holds numbers, which align right.
+pub(super) struct Table {
+    pub(super) columns: Vec<(&'static str, bool)>,
+    pub(super) rows: Vec<Vec<String>>,
+}
+
+impl<'a> Document<'a> {
+    /// Lays out a report: one screen of summary, then the figures, then a table per method.
+    pub(super) fn of(report: &Report<'a>) -> Self {
+        let Report { study, summary, figures } = *report;
+        let mut blocks = vec![
+            Block::Heading("Summary"),
+            Block::Facts(facts(&study.run)),
+            Block::Code(command(&study.run.command)),
+        ];
+        blocks.extend(exponents(summary));
+        blocks.extend(speedups(summary));
+        blocks.extend(stops(summary));
+        blocks.push(Block::Subheading("Warnings".into()));
+        blocks.push(if summary.warnings.is_empty() {
+            Block::Paragraph("None.".into())
+        } else {
+            Block::Warnings(summary.warnings.clone())
+        });
+        if !figures.is_empty() {
+            blocks.push(Block::Heading("Figures"));
+            blocks.extend(figures.iter().map(Block::Figure));
+        }
+        blocks.push(Block::Heading("Measurements"));
+        blocks.push(Block::Paragraph(HOW_TO_READ.into()));
+        for series in summary.series.iter().filter(|s| !s.points.is_empty()) {
+            blocks.push(Block::Subheading(label(series)));
+            blocks.push(Block::Table(measurements(series)));
+        }
+        Self { title: "relgrad: the cost of one gradient".into(), blocks }
+    }
+}
+
+const HOW_TO_READ: &str = "Time is the median over processes of each process's median, for one gradient of the \
+    log-likelihood. Brackets hold 95 % intervals from a bootstrap over processes, then over samples within them. Speed-ups \
+    are paired by round. Peak memory is the process's high-water mark above what it held before the problem was \
+    allocated; the model beside it is the least that the method can do with. GFLOP/s is the model's operation count over \
+    the time. The check error is the largest relative error of the gradient.";
+
+const EXPONENT_RULE: &str = "p of time ∝ Dᵖ, by least squares on logarithms over the asymptotic range: the dimensions from \
+    a tenth of the largest measured one up, or the three largest when that holds fewer. Below it call overheads flatten \
+    the curve.";
+
+fn label(series: &Series) -> String {
+    format!("{} on {}", series.method, series.device)
+}
+
+fn facts(run: &Run) -> Vec<(&'static str, String)> {
+    let s = &run.settings;
+    let bias = if s.bias { "with bias" } else { "no bias" };
+    let threads = if s.threads == 1 { "1 thread".into() } else { format!("{} threads", s.threads) };
+    let ended = run.ended.as_deref().unwrap_or("not ended");
+    let mut facts = vec![
+        (
+            "Problem",
+            format!(
+                "N = {} samples, L = {} layers ({bias}), activation {}, {}, {threads}, seed {}",
+                s.batch, s.layers, s.activation, s.dtype, s.seed
+            ),
+        ),
+        ("Machine", machine(&run.machine)),
+        ("System", system(&run.machine)),
+    ];
+    facts.extend(run.machine.gpus.iter().map(|gpu| ("GPU", gpu.clone())));
+    facts.extend([
+        ("Date", format!("{} to {ended}", run.started)),
+        (
+            "Revision",
+            format!(
+                "{}, relgrad {}, {}",
+                run.git_revision.as_deref().unwrap_or("not a checkout"),
+                run.version,
+                run.rustc
+            ),
+        ),
+    ]);
+    facts
+}
+
+fn machine(machine: &Machine) -> String {
+    let mut parts = vec![machine.cpu.clone()];
+    parts.extend(machine.physical_cores.map(|n| format!("{n} physical")));
+    parts.push(format!("{} logical cores", machine.logical_cores));
+    parts.push(machine.simd.clone());
+    parts.extend(machine.caches.iter().cloned());
+    parts.push(format!(
+        "{} memory ({} available)",
+        units::bytes(machine.memory_bytes as f64),
+        units::bytes(machine.available_bytes as f64)
+    ));
+    joined(parts)
+}
+
+fn system(machine: &Machine) -> String {
+    let mut parts = vec![machine.os.clone(), machine.virtualization.clone()];
+    parts.extend(machine.governor.as_ref().map(|g| format!("governor {g}")));
+    parts.extend(machine.frequency_mhz.map(|f| format!("{f:.0} MHz")));
+    parts.extend(machine.load_average.map(|l| format!("load {l:.2} at the start")));
+    parts.extend(machine.huge_pages.as_ref().map(|h| format!("huge pages {h}")));
+    joined(parts)
+}
+
+fn joined(parts: Vec<String>) -> String {
+    parts.into_iter().filter(|p| !p.is_empty()).collect::<Vec<_>>().join(", ")
+}
+
+/// The command as one could type it: arguments that a shell would split are quoted.
+fn command(arguments: &[String]) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+%@".contains(c);
+    let quoted = arguments.iter().map(|a| {
+        if !a.is_empty() && a.chars().all(plain) {
+            a.clone()
+        } else {
+            format!("'{}'", a.replace('\'', r"'\''"))
+        }
+    });
+    quoted.collect::<Vec<_>>().join(" ")
+}
+
+fn exponents(summary: &Summary) -> Vec<Block<'static>> {
+    let row = |series: &Series| match &series.fit {
+        Some(fit) => vec![
+            label(series),
+            units::exponent(&fit.exponent),
+            format!("{} – {}", grouped(fit.min_dim), grouped(fit.max_dim)),
+            fit.points.to_string(),
+        ],
+        None => vec![label(series), NONE.into(), "fewer than 3 dimensions".into(), NONE.into()],
+    };
+    let columns =
+        vec![("method", false), ("exponent p [95 %]", true), ("fitted on D", true), ("points", true)];
+    vec![
+        Block::Subheading("How time grows with D".into()),
+        Block::Table(Table { columns, rows: summary.series.iter().map(row).collect() }),
+        Block::Paragraph(EXPONENT_RULE.into()),
+    ]
+}
+
+fn speedups(summary: &Summary) -> Vec<Block<'static>> {
+    let compared = |s: &&Series| ![ORDINARY, AUTODIFF].contains(&s.method.as_str());
+    let mut rows = Vec::new();
+    for series in summary.series.iter().filter(compared) {
+        let quoted: Vec<&Point> = series.points.iter().filter(|p| QUOTED_DIMS.contains(&p.dim)).collect();
+        let largest = &series.points[series.points.len().saturating_sub(LARGEST_DIMS)..];
+        let shown = if quoted.is_empty() { largest.iter().collect() } else { quoted };
+        rows.extend(shown.into_iter().map(|point| {
+            vec![
+                label(series),
+                grouped(point.dim),
+                units::seconds_estimate(&point.seconds),
+                or_none(point.speedup_over_ordinary.as_ref().map(units::ratio_estimate)),
+                or_none(point.speedup_over_autodiff.as_ref().map(units::ratio_estimate)),
+            ]
+        }));
+    }
+    if rows.is_empty() {
+        return Vec::new();
+    }
+    let columns = vec![
+        ("method", false),
+        ("D", true),
+        ("time [95 %]", true),
+        ("faster than ordinary [95 %]", true),
+        ("faster than autodiff [95 %]", true),
+    ];
+    vec![Block::Subheading("Speed-up".into()), Block::Table(Table { columns, rows })]
+}
+
+/// One row per run of neighbouring dimensions that stopped for the same reason, with the prediction for the first.
+fn stops(summary: &Summary) -> Vec<Block<'static>> {
+    let mut rows = Vec::new();
+    for series in &summary.series {
+        let alike = |a: &Stop, b: &Stop| a.outcome == b.outcome && a.reason == b.reason;
+        for stops in series.stops.chunk_by(alike) {
+            let (first, last) = (&stops[0], &stops[stops.len() - 1]);
+            let dims = match stops.len() {
+                1 => grouped(first.dim),
+                n => format!("{} – {} ({n} dimensions)", grouped(first.dim), grouped(last.dim)),
+            };
+            rows.push(vec![
+                label(series),
+                dims,
+                if first.outcome == Outcome::Failed { "failed" } else { "skipped" }.into(),
+                first.reason.clone(),
+                or_none(first.predicted_seconds.map(units::seconds)),
+                or_none(first.predicted_bytes.map(units::bytes)),
+            ]);
+        }
+    }
+    let heading = Block::Subheading("Where methods stopped".into());
+    if rows.is_empty() {
+        return vec![heading, Block::Paragraph("Every cell was measured.".into())];
+    }
+    let columns = vec![
+        ("method", false),
+        ("D", true),
+        ("outcome", false),
+        ("why", false),
+        ("predicted time at the first", true),
+        ("predicted memory at the first", true),
+    ];
+    vec![heading, Block::Table(Table { columns, rows })]
+}
+
+fn measurements(series: &Series) -> Table {
+    let row = |p: &Point| {
+        let peak = p.peak_bytes.map(|b| b as f64);
+        vec![
+            grouped(p.dim),
+            units::seconds_estimate(&p.seconds),
+            significant(p.gflops),
+            or_none(peak.map(units::bytes)),
+            units::bytes(p.model.min_bytes),
+            or_none(peak.map(|b| significant(b / p.model.min_bytes))),
+            or_none(p.speedup_over_ordinary.as_ref().map(units::ratio_estimate)),
+            or_none(p.speedup_over_autodiff.as_ref().map(units::ratio_estimate)),
+            format!("{} / {}", grouped(p.samples), p.rounds),
+            or_none(p.check_max_rel_err.map(units::scientific)),
+        ]
+    };
+    let columns = [
+        "D",
+        "time [95 %]",
+        "GFLOP/s",
+        "peak memory",
+        "model",
+        "peak / model",
+        "over ordinary [95 %]",
+        "over autodiff [95 %]",
+        "samples / processes",
+        "check error",
+    ];
+    let mut table = Table {
+        columns: columns.map(|name| (name, true)).into(),
+        rows: series.points.iter().map(row).collect(),
+    };
+    drop_empty_speedups(&mut table);
+    table
+}
+
+/// Leaves out a speed-up column that no row has a value for, such as a baseline's over itself.
+fn drop_empty_speedups(table: &mut Table) {
+    for column in (0..table.columns.len()).rev() {
+        let is_speedup = table.columns[column].0.starts_with("over ");
+        if is_speedup && table.rows.iter().all(|row| row[column] == NONE) {
+            table.columns.remove(column);
+            for row in &mut table.rows {
+                row.remove(column);
+            }
+        }
+    }
+}
+
+fn or_none(text: Option<String>) -> String {
+    text.unwrap_or_else(|| NONE.into())
+}

@@ -1,0 +1,110 @@
+//! `report.html`: the report as one file, with its figures inside, for a browser or a printer.
+
+use super::document::{Block, Document, Table};
+use super::{Exporter, Report};
+
+/// Writes `report.html`. It needs no network and no other file, and follows the reader's light or dark preference.
+#[derive(Debug, Clone, Copy)]
+pub struct Html;
+
+const STYLE: &str = include_str!("report.css");
+
+impl Exporter for Html {
+    fn file_name(&self) -> &'static str {
+        "report.html"
+    }
+
+    fn render(&self, report: &Report<'_>) -> String {
+        let document = Document::of(report);
+        let title = escape(&document.title);
+        let body: String = document.blocks.iter().map(render).collect();
+        format!(
+            "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+             <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n\
+             <h1>{title}</h1>\n{body}</main>\n</body>\n</html>\n"
+        )
+    }
+}
+
+fn render(block: &Block<'_>) -> String {
+    match block {
+        Block::Heading(title) => format!("<h2>{}</h2>\n", escape(title)),
+        Block::Subheading(title) => format!("<h3>{}</h3>\n", escape(title)),
+        Block::Paragraph(text) => format!("<p>{}</p>\n", escape(text)),
+        Block::Code(text) => format!("<pre><code>{}</code></pre>\n", escape(text)),
+        Block::Facts(facts) => {
+            let items = facts
+                .iter()
+                .map(|(name, value)| format!("<dt>{}</dt><dd>{}</dd>\n", escape(name), escape(value)));
+            format!("<dl>\n{}</dl>\n", items.collect::<String>())
+        }
+        Block::Warnings(warnings) => {
+            let items = warnings.iter().map(|w| format!("<li>{}</li>\n", escape(w)));
+            format!("<ul class=\"warnings\">\n{}</ul>\n", items.collect::<String>())
+        }
+        Block::Table(table) => render_table(table),
+        Block::Figure(figure) => format!(
+            "<figure id=\"{}\">\n{}\n<figcaption>{}</figcaption>\n</figure>\n",
+            escape(&figure.name),
+            inline_svg(&figure.svg),
+            escape(&figure.caption)
+        ),
+    }
+}
+
+fn render_table(table: &Table) -> String {
+    let class = |numeric: bool| if numeric { " class=\"n\"" } else { "" };
+    let header: String = table
+        .columns
+        .iter()
+        .map(|(name, numeric)| format!("<th scope=\"col\"{}>{}</th>", class(*numeric), escape(name)))
+        .collect();
+    let row = |cells: &Vec<String>| {
+        let cells = cells
+            .iter()
+            .zip(&table.columns)
+            .map(|(cell, (_, numeric))| format!("<td{}>{}</td>", class(*numeric), escape(cell)));
+        format!("<tr>{}</tr>\n", cells.collect::<String>())
+    };
+    let body: String = table.rows.iter().map(row).collect();
+    format!(
+        "<div class=\"scroll\"><table>\n<thead><tr>{header}</tr></thead>\n<tbody>\n{body}</tbody>\n</table></div>\n"
+    )
+}
+
+/// The `<svg>` element alone: an XML declaration or a document type has no place inside HTML.
+fn inline_svg(svg: &str) -> &str {
+    svg.find("<svg").map_or("", |start| svg[start..].trim_end())
+}
+
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            _ => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_cannot_open_an_element_or_leave_an_attribute() {
+        assert_eq!(escape("<b a=\"x\" c='y'>&"), "&lt;b a=&quot;x&quot; c=&#39;y&#39;&gt;&amp;");
+    }
+
+    #[test]
+    fn only_the_svg_element_is_inlined() {
+        assert_eq!(inline_svg("<?xml version=\"1.0\"?>\n<svg><g/></svg>\n"), "<svg><g/></svg>");
+        assert_eq!(inline_svg("no drawing"), "");
+    }
+}

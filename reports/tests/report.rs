@@ -1,0 +1,96 @@
+//! The files of a report, from the synthetic study.
+
+use std::fs;
+
+use relgrad_reports::export::{Csv, Exporter, Figure, Html, Json, Markdown, Report, write_all};
+use relgrad_reports::fixture;
+use relgrad_reports::study::Study;
+use relgrad_reports::summary::Summary;
+
+fn figures() -> Vec<Figure> {
+    let svg = "<?xml version=\"1.0\"?>\n<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 640 120\">\
+               <path d=\"M40 100 L600 20\" stroke=\"#0072b2\" stroke-width=\"3\"/></svg>\n";
+    vec![Figure {
+        name: "time".into(),
+        caption: "Time of one gradient against D; bands are 95 % intervals.".into(),
+        svg: svg.into(),
+    }]
+}
+
+fn render(exporter: &dyn Exporter, study: &Study) -> String {
+    let summary = Summary::of(study);
+    exporter.render(&Report { study, summary: &summary, figures: &figures() })
+}
+
+#[test]
+fn markdown() {
+    insta::assert_snapshot!(render(&Markdown, &fixture::study()));
+}
+
+#[test]
+fn csv() {
+    insta::assert_snapshot!(render(&Csv, &fixture::study()));
+}
+
+#[test]
+fn csv_rows_have_as_many_fields_as_the_header() {
+    let text = render(&Csv, &fixture::study_with_gpu());
+    // The fixture's text holds no comma or quote, so fields can be counted by commas.
+    let counts: Vec<usize> = text.lines().map(|l| l.split(',').count()).collect();
+    assert_eq!(counts.len(), 1 + 2 * 3 * 8);
+    assert!(counts.iter().all(|&n| n == counts[0]), "{counts:?}");
+}
+
+#[test]
+fn json_reads_back_as_the_summary() {
+    let study = fixture::study();
+    let text = render(&Json, &study);
+    assert_eq!(serde_json::from_str::<Summary>(&text).unwrap(), Summary::of(&study));
+    let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(value["run"]["command"][0], "relgrad");
+}
+
+#[test]
+fn html_is_one_file_that_needs_no_other() {
+    let text = render(&Html, &fixture::study());
+    assert!(text.contains("<path d=\"M40 100 L600 20\""), "the figure must be inline");
+    assert!(!text.contains("<?xml"));
+    for outside in ["<link", "<script", "src=", "@import", "url("] {
+        assert!(!text.contains(outside), "{outside} would fetch something");
+    }
+}
+
+#[test]
+fn html_and_markdown_keep_text_that_looks_like_marks_literal() {
+    let mut study = fixture::study();
+    study.run.machine.cpu = "<script>alert(1)</script> & |*co*|".into();
+    study.run.command.push("it's; rm <x>".into());
+    let html = render(&Html, &study);
+    assert!(html.contains("&lt;script&gt;alert(1)&lt;/script&gt; &amp; |*co*|"));
+    assert!(html.contains("&#39;it&#39;\\&#39;&#39;s; rm &lt;x&gt;&#39;"));
+    assert!(!html.contains("<script"));
+    let markdown = render(&Markdown, &study);
+    assert!(markdown.contains("\\<script\\>alert(1)\\</script\\> & \\|\\*co\\*\\|"));
+}
+
+#[test]
+fn every_file_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let study = fixture::study();
+    let summary = Summary::of(&study);
+    let report = Report { study: &study, summary: &summary, figures: &[] };
+    let paths = write_all(dir.path(), &report).unwrap();
+    let names: Vec<_> = paths.iter().map(|p| p.file_name().unwrap().to_str().unwrap()).collect();
+    assert_eq!(names, ["report.md", "report.html", "summary.json", "summary.csv"]);
+    for path in paths {
+        assert!(fs::metadata(path).unwrap().len() > 1000);
+    }
+}
+
+#[test]
+fn a_study_without_measurements_still_makes_a_report() {
+    let mut study = fixture::study();
+    study.records.clear();
+    let markdown = render(&Markdown, &study);
+    assert!(markdown.contains("72 of 72 cells have no record"), "{markdown}");
+}
