@@ -12,14 +12,26 @@
 
 pub mod backend;
 pub mod device;
+pub mod check;
+pub mod cost;
 pub mod elementwise;
 pub mod error;
+pub mod evaluation;
 pub mod forward;
+pub mod init;
+pub mod inversion;
+pub mod likelihood;
+pub mod method;
 pub mod network;
 pub mod parameters;
+pub mod reference;
 pub mod scalar;
+pub mod step;
 
 pub use device::Cpu;
+pub use cost::{Cost, cost};
 pub use error::{Error, Result};
+pub use init::Init;
+pub use method::Method;
 pub use network::{Activation, Architecture, Base, Coupling};
 pub use scalar::{Dtype, Scalar};

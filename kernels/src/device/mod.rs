@@ -113,6 +113,9 @@ pub trait Device<T: Scalar>: Sized {
     /// the next [`Device::synchronize`].
     fn require_finite(&self, what: &str, matrix: MatrixRef<'_, Self, T>) -> Result<()>;
 
+    /// ‖a‖_F, in f64; waits for `a`.
+    fn frobenius_norm(&self, a: MatrixRef<'_, Self, T>) -> Result<f64>;
+
     /// c ← addend + α a b, with a (m×k), b (k×n), c (m×n).
     fn multiply(
         &self,

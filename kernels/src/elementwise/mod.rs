@@ -87,7 +87,7 @@ macro_rules! with_density {
 /// `y` is not a whole number of columns, or `bias` is empty.
 pub fn add_bias<T: Real>(bias: &[T], y: &mut [T]) -> Result<()> {
     check_columns("add_bias", bias.len(), y.len())?;
-    for_each(AddBias, [y], [Operand::Rows(RowValues::new(bias))]);
+    for_each(AddBias, [y], [Operand::Rows(&RowValues::new(bias))]);
     Ok(())
 }
 
@@ -116,8 +116,8 @@ pub fn bias_activate<T: Real>(
     };
     check_lengths("bias_activate", y.len(), [z.len()])?;
     check_columns("bias_activate", bias.len(), y.len())?;
-    let bias = Operand::Rows(RowValues::new(bias));
-    with_sigma!(activation, T, sigma => for_each(BiasActivate(sigma), [y, z], [bias]));
+    let rows = RowValues::new(bias);
+    with_sigma!(activation, T, sigma => for_each(BiasActivate(sigma), [y, z], [Operand::Rows(&rows)]));
     Ok(())
 }
 

@@ -21,7 +21,7 @@ pub(super) enum Operand<'a, T> {
     /// One value for each element.
     Flat(&'a [T]),
     /// One value for each row of a column-major matrix.
-    Rows(RowValues<'a, T>),
+    Rows(&'a RowValues<'a, T>),
 }
 
 impl<T: Real> Operand<'_, T> {

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::forward::{Carrier, Values, ValuesWorkspace, forward};
 use crate::network::Architecture;
 use crate::parameters::{Gradient, Layer, Parameters};
-use crate::scalar::Scalar;
+use crate::scalar::{Dtype, Scalar};
 use reverse::Reverse;
 
 /// How many Jacobians are in memory at a time.
@@ -90,9 +90,9 @@ impl<D: Device<T>, T: Scalar> Workspace<D, T> {
 
 /// Samples in a chunk: as many as [`CHUNK_BYTES`] hold, but at least `lanes`, and a small part of the batch so that the
 /// scratch panels stay small beside the record of the whole batch.
-fn chunk_size<T: Scalar>(dim: usize, batch: usize, lanes: usize) -> usize {
-    let block = dim.saturating_mul(dim).saturating_mul(T::DTYPE.bytes());
-    (CHUNK_BYTES / block.max(1)).max(lanes).clamp(1, batch)
+pub(crate) fn chunk_size(dtype: Dtype, dim: usize, batch: usize, lanes: usize) -> usize {
+    let block = dim.saturating_mul(dim).saturating_mul(dtype.bytes());
+    (CHUNK_BYTES / block.max(1)).max(lanes).clamp(1, batch.max(1))
 }
 
 impl<D: Device<T>, T: Scalar> GradientBackend<D, T> for Autodiff {
@@ -100,7 +100,7 @@ impl<D: Device<T>, T: Scalar> GradientBackend<D, T> for Autodiff {
 
     fn workspace(&self, device: &D, architecture: &Architecture, batch: usize) -> Result<Self::Workspace> {
         architecture.validate()?;
-        let chunk = chunk_size::<T>(architecture.dim, batch, device.lanes());
+        let chunk = chunk_size(T::DTYPE, architecture.dim, batch, device.lanes());
         let mut plan = Vec::new();
         let mut records: Vec<Record<D, T>> = Vec::new();
         for start in (0..batch).step_by(chunk) {

@@ -2,7 +2,7 @@
 //!
 //! Samples are independent, so the threads share the samples and each block is done by one of them.
 
-use faer::{MatMut, Par};
+use faer::Par;
 use rayon::prelude::*;
 
 use super::factor::{self, Lane};
@@ -35,15 +35,10 @@ pub(super) fn invert_each<T: Scalar>(
     report: &mut [Inversion],
 ) {
     let block = dim * dim;
-    let one = |a: &mut [T], out: &mut [T], lane: &mut Lane, par| {
-        let a = MatMut::from_column_major_slice_mut(a, dim, dim);
-        let out = MatMut::from_column_major_slice_mut(out, dim, dim);
-        factor::invert_transposed(a, out, lane, par)
-    };
     if report.len() < lanes.len() || lanes.len() == 1 {
         let lane = &mut lanes[0];
         for ((a, out), report) in a.chunks_mut(block).zip(out.chunks_mut(block)).zip(report) {
-            *report = one(a, out, lane, par);
+            *report = factor::invert_transposed(dim, a, out, lane, par);
         }
         return;
     }
@@ -54,7 +49,7 @@ pub(super) fn invert_each<T: Scalar>(
         .zip(lanes.par_iter_mut())
         .for_each(|(((a, out), report), lane)| {
             for ((a, out), report) in a.chunks_mut(block).zip(out.chunks_mut(block)).zip(report) {
-                *report = one(a, out, lane, Par::Seq);
+                *report = factor::invert_transposed(dim, a, out, lane, Par::Seq);
             }
         });
 }

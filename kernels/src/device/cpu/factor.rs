@@ -32,12 +32,25 @@ impl Lane {
 /// From PA = LU: A^{-T} = Pᵀ L^{-T} U^{-T}. The triangular inverses share `out`, their product goes to `a` (whose factors
 /// are spent by then), and the permutation brings it back: D² numbers of work memory beside the result, `a` itself.
 pub(super) fn invert_transposed<T: Scalar>(
+    dim: usize,
+    a: &mut [T],
+    out: &mut [T],
+    lane: &mut Lane,
+    par: Par,
+) -> Inversion {
+    let norm = frobenius(a);
+    let a = MatMut::from_column_major_slice_mut(a, dim, dim);
+    let log_abs_det = invert_matrix(a, MatMut::from_column_major_slice_mut(out, dim, dim), lane, par);
+    let condition = if log_abs_det == f64::NEG_INFINITY { f64::INFINITY } else { norm * frobenius(out) };
+    Inversion { log_abs_det, condition }
+}
+
+fn invert_matrix<T: Scalar>(
     mut a: MatMut<'_, T>,
     mut out: MatMut<'_, T>,
     lane: &mut Lane,
     par: Par,
-) -> Inversion {
-    let norm = frobenius(a.as_ref());
+) -> f64 {
     let stack = MemStack::new(&mut lane.scratch);
     let (_, permutation) =
         lu_in_place(a.as_mut(), &mut lane.forward, &mut lane.backward, par, stack, Default::default());
@@ -56,12 +69,7 @@ pub(super) fn invert_transposed<T: Scalar>(
         par,
     );
     permute_rows(out.as_mut(), a.as_ref(), permutation.inverse());
-    let condition = if log_abs_det == f64::NEG_INFINITY {
-        f64::INFINITY
-    } else {
-        norm * frobenius(out.as_ref())
-    };
-    Inversion { log_abs_det, condition }
+    log_abs_det
 }
 
 /// log|det A|, A widened to f64 first.
@@ -78,8 +86,14 @@ fn log_abs_diagonal<T: Scalar>(u: MatRef<'_, T>) -> f64 {
     (0..u.nrows()).map(|i| u[(i, i)].widen().abs().ln()).sum()
 }
 
-/// ‖A‖_F, summed column by column so that an f32 sum stays short.
-fn frobenius<T: Scalar>(a: MatRef<'_, T>) -> f64 {
-    let squares = |j| a.col(j).iter().map(|x| x.widen() * x.widen()).sum::<f64>();
-    (0..a.ncols()).map(squares).sum::<f64>().sqrt()
+/// ‖a‖_F of the numbers, in f64 so that neither squares nor sums overflow.
+pub(super) fn frobenius<T: Scalar>(a: &[T]) -> f64 {
+    const LANES: usize = 16;
+    let mut sums = [0.0; LANES];
+    for chunk in a.chunks(LANES) {
+        for (sum, x) in sums.iter_mut().zip(chunk) {
+            *sum += x.widen() * x.widen();
+        }
+    }
+    sums.iter().sum::<f64>().sqrt()
 }

@@ -174,6 +174,10 @@ impl<T: Scalar> Device<T> for Cpu {
         }
     }
 
+    fn frobenius_norm(&self, a: MatrixRef<'_, Self, T>) -> Result<f64> {
+        Ok(factor::frobenius(a.slice()))
+    }
+
     fn multiply(
         &self,
         alpha: T,

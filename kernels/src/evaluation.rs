@@ -1,0 +1,165 @@
+//! One gradient evaluation as something to be checked and timed, whatever its method, device and precision.
+
+use crate::backend::autodiff::{Autodiff, Jacobians};
+use crate::backend::{BiasMode, GradientBackend, Ordinary, Relative, Transposed};
+use crate::check::{self, Check, Kind};
+use crate::device::{Cpu, Device, Matrix};
+use crate::error::Result;
+use crate::init::{self, Init};
+use crate::method::Method;
+use crate::network::Architecture;
+use crate::parameters::{Gradient, Parameters};
+use crate::scalar::{Dtype, Scalar};
+use crate::step::{self, InPlaceStep};
+
+/// What to evaluate.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Workload {
+    /// The method.
+    pub method: Method,
+    /// The network.
+    pub architecture: Architecture,
+    /// How its weights are drawn.
+    pub init: Init,
+    /// Batch size N.
+    pub batch: usize,
+    /// Working precision.
+    pub dtype: Dtype,
+    /// CPU threads.
+    pub threads: usize,
+    /// Seed of network and batch.
+    pub seed: u64,
+}
+
+/// A prepared workload: all memory taken, ready to be timed.
+pub trait Evaluation {
+    /// One gradient of the mean log-likelihood over the batch (for an in-place method: one step). Allocates nothing and
+    /// waits for the device. This is the timed region.
+    ///
+    /// # Errors
+    /// Those of [`GradientBackend::gradient`].
+    fn evaluate(&mut self) -> Result<()>;
+
+    /// Evaluates once and compares the result with an independent computation.
+    ///
+    /// # Errors
+    /// Those of [`GradientBackend::gradient`]. A result that is merely wrong is no error: see [`Check::passed`].
+    fn check(&mut self) -> Result<Check>;
+}
+
+/// Takes all memory for `workload` on the CPU and fills in its numbers.
+///
+/// # Errors
+/// [`crate::Error::OutOfMemory`], [`crate::Error::InvalidParameter`].
+pub fn prepare(workload: &Workload) -> Result<Box<dyn Evaluation>> {
+    let device = Cpu::new(workload.threads);
+    match workload.dtype {
+        Dtype::F32 => prepare_on::<_, f32>(device, workload),
+        Dtype::F64 => prepare_on::<_, f64>(device, workload),
+    }
+}
+
+/// Takes all memory for `workload` on `device`.
+///
+/// # Errors
+/// [`crate::Error::OutOfMemory`], [`crate::Error::InvalidParameter`].
+pub fn prepare_on<D: Device<T> + 'static, T: Scalar>(
+    device: D,
+    workload: &Workload,
+) -> Result<Box<dyn Evaluation>> {
+    let autodiff = |jacobians| Autodiff { jacobians };
+    match workload.method {
+        Method::Relative => stored(device, workload, Relative::default(), Kind::Relative),
+        Method::Transposed => stored(device, workload, Transposed, Kind::Transposed),
+        Method::Ordinary => stored(device, workload, Ordinary, Kind::Ordinary),
+        Method::Autodiff => stored(device, workload, autodiff(Jacobians::Batched), Kind::Ordinary),
+        Method::AutodiffStreamed => stored(device, workload, autodiff(Jacobians::Streamed), Kind::Ordinary),
+        Method::RelativeInPlace => in_place(device, workload),
+    }
+}
+
+struct Problem<D: Device<T>, T: Scalar> {
+    device: D,
+    parameters: Parameters<D, T>,
+    x: Matrix<D, T>,
+}
+
+impl<D: Device<T>, T: Scalar> Problem<D, T> {
+    fn new(device: D, workload: &Workload) -> Result<Self> {
+        let Workload { architecture, init, batch, seed, .. } = workload;
+        let parameters = init::network(&device, architecture, *init, *seed)?;
+        let x = init::batch(&device, architecture.dim, *batch, *seed)?;
+        Ok(Self { device, parameters, x })
+    }
+}
+
+/// A backend that writes a gradient.
+struct Stored<D: Device<T>, T: Scalar, B: GradientBackend<D, T>> {
+    problem: Problem<D, T>,
+    backend: B,
+    kind: Kind,
+    workspace: B::Workspace,
+    gradient: Gradient<D, T>,
+}
+
+fn stored<D: Device<T> + 'static, T: Scalar, B: GradientBackend<D, T> + 'static>(
+    device: D,
+    workload: &Workload,
+    backend: B,
+    kind: Kind,
+) -> Result<Box<dyn Evaluation>> {
+    let problem = Problem::new(device, workload)?;
+    let workspace = backend.workspace(&problem.device, &workload.architecture, workload.batch)?;
+    let gradient = Gradient::zeros(&problem.device, &workload.architecture, "gradient")?;
+    Ok(Box::new(Stored { problem, backend, kind, workspace, gradient }))
+}
+
+impl<D: Device<T>, T: Scalar, B: GradientBackend<D, T>> Evaluation for Stored<D, T, B> {
+    fn evaluate(&mut self) -> Result<()> {
+        let Problem { device, parameters, x } = &self.problem;
+        self.backend.gradient(device, parameters, x.view(), &mut self.workspace, &mut self.gradient)?;
+        device.synchronize()
+    }
+
+    fn check(&mut self) -> Result<Check> {
+        self.evaluate()?;
+        let Problem { device, parameters, x } = &self.problem;
+        check::gradient(device, self.kind, parameters, x, &self.gradient)
+    }
+}
+
+/// The step whose direction is the relative gradient.
+struct InPlace<D: Device<T>, T: Scalar> {
+    problem: Problem<D, T>,
+    step: InPlaceStep,
+    workspace: step::Workspace<D, T>,
+}
+
+/// Small enough that thousands of timed steps leave a network of the same scale and condition.
+const TIMED_STEP: f64 = 1e-6;
+
+/// Large enough that a wrong direction shows in the difference of the parameters.
+const CHECKED_STEP: f64 = 0.25;
+
+fn in_place<D: Device<T> + 'static, T: Scalar>(
+    device: D,
+    workload: &Workload,
+) -> Result<Box<dyn Evaluation>> {
+    let problem = Problem::new(device, workload)?;
+    let step = InPlaceStep { bias_mode: BiasMode::Exact, ..InPlaceStep::default() };
+    let workspace = step.workspace(&problem.device, &workload.architecture, workload.batch)?;
+    Ok(Box::new(InPlace { problem, step, workspace }))
+}
+
+impl<D: Device<T>, T: Scalar> Evaluation for InPlace<D, T> {
+    fn evaluate(&mut self) -> Result<()> {
+        let Problem { device, parameters, x } = &mut self.problem;
+        self.step.step(device, parameters, x.view(), TIMED_STEP, &mut self.workspace, None)?;
+        device.synchronize()
+    }
+
+    fn check(&mut self) -> Result<Check> {
+        let Problem { device, parameters, x } = &mut self.problem;
+        check::step(device, &self.step, parameters, x, CHECKED_STEP, &mut self.workspace)
+    }
+}

@@ -1,0 +1,217 @@
+//! The in-place sweep: a plain gradient step applied layer by layer as the direction becomes known \[M16\].
+//!
+//! No gradient is stored, so that the memory is the parameters and L+3 blocks of D×N: half of what any method needs
+//! that keeps a gradient. The step W ← (I+μE)W has a product form, from which follow a guard that keeps every W_k
+//! invertible \[M19\] and the exact change of log|det W_k| without an LU \[M17\]–\[M18\].
+
+use faer::linalg::matmul::matmul;
+use faer::reborrow::ReborrowMut;
+use faer::{Accum, Mat, MatRef, Par};
+
+use crate::backend::BiasMode;
+use crate::backend::relative::{Form, RankUpdate, Sink, Workspace as SweepWorkspace, sweep};
+use crate::device::{Addend, Device, MatrixRef};
+use crate::error::{Error, Result};
+use crate::likelihood::log_abs_dets;
+use crate::network::Architecture;
+use crate::parameters::Parameters;
+use crate::scalar::Scalar;
+
+/// A step μ along the relative gradient or its transposed form.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct InPlaceStep {
+    /// Whether to step along the transposed form \[M12\] instead of the relative gradient \[M11\].
+    pub transposed: bool,
+    /// Treatment of the biases of the relative gradient.
+    pub bias_mode: BiasMode,
+    /// Whether to shorten the step where \[M19\] could not keep a layer invertible: μ_k = min(μ, ½/ρ_k).
+    pub guard: bool,
+}
+
+impl Default for InPlaceStep {
+    fn default() -> Self {
+        Self { transposed: false, bias_mode: BiasMode::Exact, guard: true }
+    }
+}
+
+/// What a step did, per layer.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct StepReport {
+    /// μ_k actually taken.
+    pub step_sizes: Vec<f64>,
+    /// The bound ρ_k ≥ ‖E_k‖ of \[M19\], in Frobenius norms.
+    pub rho: Vec<f64>,
+}
+
+/// Work memory of [`InPlaceStep::step`].
+pub struct Workspace<D: Device<T>, T: Scalar> {
+    sweep: SweepWorkspace<D, T>,
+    report: StepReport,
+}
+
+impl InPlaceStep {
+    /// Takes the work memory for batches of `batch` samples: L+3 blocks of D×N.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`], [`Error::InvalidParameter`].
+    pub fn workspace<D: Device<T>, T: Scalar>(
+        &self,
+        device: &D,
+        architecture: &Architecture,
+        batch: usize,
+    ) -> Result<Workspace<D, T>> {
+        let zeros = vec![0.0; architecture.layers];
+        let report = StepReport { step_sizes: zeros.clone(), rho: zeros };
+        Ok(Workspace { sweep: SweepWorkspace::new(device, architecture, batch)?, report })
+    }
+
+    /// W_k ← W_k + μ_k ΔW_k, b_k ← b_k + μ_k Δb_k for every layer, the directions taken at the old parameters.
+    ///
+    /// With `log_dets`, also carries log|det W_k| along, O(N²D) a layer.
+    ///
+    /// # Errors
+    /// [`Error::InvalidParameter`] unless μ is positive and finite; [`Error::ShapeMismatch`]; [`Error::NonFinite`]:
+    /// when the network's output is not finite nothing has changed yet; when an error of layer k is not, the layers
+    /// behind it have stepped already.
+    pub fn step<'w, D: Device<T>, T: Scalar>(
+        &self,
+        device: &D,
+        parameters: &mut Parameters<D, T>,
+        x: MatrixRef<'_, D, T>,
+        mu: f64,
+        workspace: &'w mut Workspace<D, T>,
+        log_dets: Option<&mut LogDets<T>>,
+    ) -> Result<&'w StepReport> {
+        if !(mu > 0.0 && mu.is_finite()) {
+            return Err(Error::invalid("mu", mu, "must be positive and finite"));
+        }
+        let form = if self.transposed { Form::Transposed } else { Form::Relative(self.bias_mode) };
+        let Workspace { sweep: work, report } = workspace;
+        let mut sink = Step { parameters, mu, guard: self.guard, report, log_dets };
+        sweep(device, form, x, work, &mut sink)?;
+        Ok(report)
+    }
+}
+
+struct Step<'a, D: Device<T>, T: Scalar> {
+    parameters: &'a mut Parameters<D, T>,
+    mu: f64,
+    guard: bool,
+    report: &'a mut StepReport,
+    log_dets: Option<&'a mut LogDets<T>>,
+}
+
+impl<D: Device<T>, T: Scalar> Sink<D, T> for Step<'_, D, T> {
+    fn parameters(&self) -> &Parameters<D, T> {
+        self.parameters
+    }
+
+    fn absorb(&mut self, device: &D, k: usize, update: &RankUpdate<'_, D, T>) -> Result<()> {
+        let samples = update.left.cols() as f64;
+        let (a, b) = update.relative;
+        let rho = 1.0 + device.frobenius_norm(a)? * device.frobenius_norm(b)? / samples;
+        if !rho.is_finite() {
+            return Err(Error::NonFinite { what: format!("back-propagated error of layer {}", k + 1) });
+        }
+        let mu = if self.guard { self.mu.min(0.5 / rho) } else { self.mu };
+        (self.report.step_sizes[k], self.report.rho[k]) = (mu, rho);
+        let (keep, gain) = (T::of(1.0 + mu), T::of(mu / samples));
+        if let Some(log_dets) = &mut self.log_dets {
+            log_dets.advance(device, k, (keep, gain), a, b)?;
+        }
+        let arrays = &mut self.parameters.arrays;
+        let weight = arrays.weights[k].view_mut();
+        device.multiply(gain, update.left.plain(), update.right.transposed(), Addend::Scaled(keep), weight)?;
+        let (Some(samples), Some(bias)) = (update.samples, arrays.biases.get_mut(k)) else { return Ok(()) };
+        let keep = if update.bias_share { keep } else { T::of(1.0) };
+        device.multiply(gain, update.left.plain(), samples.plain(), Addend::Scaled(keep), bias.view_mut())
+    }
+}
+
+/// log|det W_k| of every layer, carried from step to step by the matrix determinant lemma \[M17\]–\[M18\], in f64.
+///
+/// Rounding accumulates slowly (MATH.md §11): [`LogDets::refresh`] now and then.
+pub struct LogDets<T: Scalar> {
+    per_layer: Vec<f64>,
+    narrow: Vec<T>,
+    wide: [Mat<f64>; 2],
+    small: Mat<f64>,
+}
+
+impl<T: Scalar> LogDets<T> {
+    /// One LU a layer to begin with; batches will have `batch` samples.
+    ///
+    /// # Errors
+    /// [`Error::Singular`].
+    pub fn new<D: Device<T>>(device: &D, parameters: &Parameters<D, T>, batch: usize) -> Result<Self> {
+        let dim = parameters.architecture().dim;
+        let side = dim.min(batch);
+        Ok(Self {
+            per_layer: log_abs_dets(device, parameters)?,
+            narrow: vec![T::default(); dim * batch],
+            wide: [Mat::zeros(dim, batch), Mat::zeros(dim, batch)],
+            small: Mat::zeros(side, side),
+        })
+    }
+
+    /// log|det W_k| of every layer.
+    pub fn per_layer(&self) -> &[f64] {
+        &self.per_layer
+    }
+
+    /// Recomputes all by LU; returns the largest drift that it removed.
+    ///
+    /// # Errors
+    /// [`Error::Singular`].
+    pub fn refresh<D: Device<T>>(&mut self, device: &D, parameters: &Parameters<D, T>) -> Result<f64> {
+        let exact = log_abs_dets(device, parameters)?;
+        let drift = self.per_layer.iter().zip(&exact).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        self.per_layer = exact;
+        Ok(drift)
+    }
+
+    /// Adds log|det(βI + α a bᵀ)| = D log β + log|det(I + (α/β) bᵀa)|, with the coefficients as they were rounded to T:
+    /// the unrounded ones would be wrong by a constant at every step.
+    fn advance<D: Device<T>>(
+        &mut self,
+        device: &D,
+        k: usize,
+        (beta, alpha): (T, T),
+        a: MatrixRef<'_, D, T>,
+        b: MatrixRef<'_, D, T>,
+    ) -> Result<()> {
+        let (dim, samples) = (a.rows(), a.cols());
+        if (dim, samples) != self.wide[0].shape() {
+            let (rows, cols) = self.wide[0].shape();
+            return Err(Error::shape(
+                "log-determinant",
+                format!("{rows}×{cols}"),
+                format!("{dim}×{samples}"),
+            ));
+        }
+        for (matrix, wide) in [a.shorten(), b.shorten()].into_iter().zip(&mut self.wide) {
+            device.download(matrix.slice(), &mut self.narrow)?;
+            let narrow = MatRef::from_column_major_slice(&self.narrow, dim, samples);
+            for (to, from) in wide.col_iter_mut().zip(narrow.col_iter()) {
+                to.iter_mut().zip(from.iter()).for_each(|(to, from)| *to = from.widen());
+            }
+        }
+        let [a, b] = &self.wide;
+        let (beta, alpha) = (beta.widen(), alpha.widen());
+        let small = &mut self.small;
+        // The smaller of the two determinants: bᵀa is N×N, a bᵀ is D×D.
+        if samples <= dim {
+            matmul(small.rb_mut(), Accum::Replace, b.transpose(), a.as_ref(), alpha / beta, Par::Seq);
+        } else {
+            matmul(small.rb_mut(), Accum::Replace, a.as_ref(), b.transpose(), alpha / beta, Par::Seq);
+        }
+        for i in 0..small.nrows() {
+            small[(i, i)] += 1.0;
+        }
+        let lu = small.partial_piv_lu();
+        let u = lu.U();
+        let log_det: f64 = (0..u.nrows()).map(|i| u[(i, i)].abs().ln()).sum();
+        self.per_layer[k] += dim as f64 * beta.abs().ln() + log_det;
+        Ok(())
+    }
+}
