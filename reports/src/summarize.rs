@@ -73,7 +73,7 @@ fn check_failed(record: &Record) -> bool {
 
 /// Groups by device, then method, both in the order of the settings; names that the settings lack come last.
 fn group(study: &Study) -> Vec<Group<'_>> {
-    let mut cells: BTreeMap<(usize, &str, usize, &str), BTreeMap<usize, Vec<&Record>>> = BTreeMap::new();
+    let mut cells: BTreeMap<_, BTreeMap<usize, Vec<&Record>>> = BTreeMap::new();
     for record in &study.records {
         let Settings { devices, methods, .. } = &study.run.settings;
         let rank = |names: &[String], name: &str| names.iter().position(|n| n == name).unwrap_or(names.len());

@@ -46,7 +46,7 @@ pub(crate) fn grouped(value: usize) -> String {
     let digits = value.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -73,7 +73,7 @@ fn unit_of_seconds(value: f64) -> (f64, &'static str) {
         v if v < 1e-3 => (1e-6, "µs"),
         v if v < 1.0 => (1e-3, "ms"),
         v if v < 600.0 => (1.0, "s"),
-        v if v < 36_000.0 => (60.0, "min"),
+        v if v < 7200.0 => (60.0, "min"),
         _ => (3600.0, "h"),
     }
 }
@@ -117,6 +117,7 @@ mod tests {
             (599.0, "599 s"),
             (1200.0, "20.0 min"),
             (36_000.0, "10.0 h"),
+            (7100.0, "118 min"),
         ] {
             assert_eq!(seconds(value), text);
         }

@@ -69,7 +69,7 @@ impl<'a> Document<'a> {
 }
 
 const HOW_TO_READ: &str = "Time is the median over processes of each process's median, for one gradient of the \
-    log-likelihood. Brackets hold 95 % intervals from a bootstrap over processes, then over samples within them. Speed-ups \
+    log-likelihood. Brackets hold 95 % intervals from a bootstrap over processes, then over samples within them. Speed-ups \
     are paired by round. Peak memory is the process's high-water mark above what it held before the problem was \
     allocated; the model beside it is the least that the method can do with. GFLOP/s is the model's operation count over \
     the time. The check error is the largest relative error of the gradient.";
@@ -165,7 +165,7 @@ fn exponents(summary: &Summary) -> Vec<Block<'static>> {
         None => vec![label(series), NONE.into(), "fewer than 3 dimensions".into(), NONE.into()],
     };
     let columns =
-        vec![("method", false), ("exponent p [95 %]", true), ("fitted on D", true), ("points", true)];
+        vec![("method", false), ("exponent p [95 %]", true), ("fitted on D", true), ("points", true)];
     vec![
         Block::Subheading("How time grows with D".into()),
         Block::Table(Table { columns, rows: summary.series.iter().map(row).collect() }),
@@ -196,9 +196,9 @@ fn speedups(summary: &Summary) -> Vec<Block<'static>> {
     let columns = vec![
         ("method", false),
         ("D", true),
-        ("time [95 %]", true),
-        ("faster than ordinary [95 %]", true),
-        ("faster than autodiff [95 %]", true),
+        ("time [95 %]", true),
+        ("faster than ordinary [95 %]", true),
+        ("faster than autodiff [95 %]", true),
     ];
     vec![Block::Subheading("Speed-up".into()), Block::Table(Table { columns, rows })]
 }
@@ -257,13 +257,13 @@ fn measurements(series: &Series) -> Table {
     };
     let columns = [
         "D",
-        "time [95 %]",
+        "time [95 %]",
         "GFLOP/s",
         "peak memory",
         "model",
         "peak / model",
-        "over ordinary [95 %]",
-        "over autodiff [95 %]",
+        "over ordinary [95 %]",
+        "over autodiff [95 %]",
         "samples / processes",
         "check error",
     ];

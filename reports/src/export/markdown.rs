@@ -70,23 +70,18 @@ fn render_table(table: &Table) -> String {
     line(&header) + &format!("| {} |\n", rule.join(" | ")) + &body
 }
 
-/// Makes text literal: Markdown's marks lose their meaning, and a line stays one line.
+/// Makes text literal: the marks that could open emphasis, code, a table cell or an element lose their meaning, and a line
+/// stays one line. Brackets stay as they are: intervals are full of them, and only `](` would make a link.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
-            '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '#' => {
-                // Intervals and spaced signs are plain text to every Markdown parser; only what may open a mark is escaped.
-                if c != ']' && c != '[' && c != '#' {
-                    escaped.push('\\');
-                }
-                escaped.push(c);
-            }
             '\n' | '\r' => escaped.push(' '),
+            '\\' | '`' | '*' | '_' | '<' | '>' | '|' | '~' => escaped.extend(['\\', c]),
             _ => escaped.push(c),
         }
     }
-    escaped
+    escaped.replace("](", "]\\(")
 }
 
 #[cfg(test)]
@@ -95,6 +90,7 @@ mod tests {
 
     #[test]
     fn marks_are_literal() {
+        assert_eq!(escape("[a](b)"), "[a]\\(b)");
         assert_eq!(escape("a|b_c *d* <e>\nf"), "a\\|b\\_c \\*d\\* \\<e\\> f");
         assert_eq!(escape("1.00 ms [0.96, 1.05]"), "1.00 ms [0.96, 1.05]");
     }

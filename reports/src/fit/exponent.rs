@@ -53,8 +53,12 @@ pub fn exponent(observations: &[Observation<'_>], range: RangeInclusive<usize>) 
     let value = fit(&mut |o| o.processes.median().unwrap_or(f64::NAN))?;
     let degrees = inside.iter().map(|o| o.processes.rounds() - 1).sum::<usize>();
     let degrees = if degrees > 0 { degrees } else { inside.iter().map(|o| o.processes.degrees()).sum() };
+    // The median of two is their mean, whose bootstrap variance is half of the true one; more processes need no correction.
+    let only_two = inside.iter().map(|o| o.processes.rounds()).max() == Some(2);
+    let scale = if only_two { std::f64::consts::SQRT_2 } else { 1.0 };
     let exponent = additive_interval(value, degrees, |random: &mut Random| {
-        fit(&mut |o| o.processes.resampled_median(random)).unwrap_or(value)
+        let resampled = fit(&mut |o| o.processes.resampled_median(random)).unwrap_or(value);
+        value + scale * (resampled - value)
     });
     Some(Exponent { exponent, min_dim: inside[0].x, max_dim: inside[inside.len() - 1].x, points: distinct })
 }

@@ -65,7 +65,9 @@ impl Processes {
 /// estimate by `t/z` with Student's t of (processes − 1) degrees of freedom: the plain percentile interval cannot leave the
 /// range of the few processes there are and covers 75 % for three (Hesterberg, "What teachers should know about the
 /// bootstrap", The American Statistician 69, 2015, section 3.4, stretches for the same reason).
-/// With a single process the interval knows only the differences within it.
+/// Where samples vary more than processes do, resampling both levels counts the samples' variance twice, so the interval
+/// is then wider than it need be; `tests/coverage.rs` measures both cases.
+/// With a single process the interval knows only the differences within it, and a single sample has no width at all.
 pub fn median_estimate(processes: &Processes) -> Option<Estimate> {
     let value = processes.median()?;
     Some(interval(value, processes.degrees(), |random| processes.resampled_median(random)))

@@ -51,7 +51,7 @@ fn rank_of_lower_end(n: usize, confidence: f64) -> Option<usize> {
     let central: f64 = (1..=half).map(|i| (2 * i - 1) as f64 / (2 * i) as f64).product();
     // Even n: the single centre is inside from the start. Odd n: two equal centres, at ranks (n ± 1)/2.
     let (mut rank, mut coverage, mut mass) =
-        if n % 2 == 0 { (n / 2, central, central) } else { (n / 2, 2.0 * central, central) };
+        if n.is_multiple_of(2) { (n / 2, central, central) } else { (n / 2, 2.0 * central, central) };
     while rank > 0 && coverage < confidence {
         mass *= rank as f64 / (n - rank + 1) as f64;
         rank -= 1;

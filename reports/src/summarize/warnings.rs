@@ -4,6 +4,7 @@ use super::{Group, Rounds, check_failed, is_valid};
 use crate::record::Outcome;
 use crate::stats::diagnosis::{drift, slow_outliers};
 use crate::study::Study;
+use crate::units::grouped;
 
 /// Fewest samples of a cell whose interval means something.
 const MIN_SAMPLES: usize = 5;
@@ -76,7 +77,10 @@ fn of_group(study: &Study, group: &Group<'_>) -> Vec<String> {
             "fewer processes than planned, so intervals are wide or leave out the differences between processes",
             dims_where(&|c| measured(c) && c.processes.rounds() < planned),
         ),
-        ("fewer than 5 samples", dims_where(&|c| measured(c) && c.processes.samples() < MIN_SAMPLES)),
+        (
+            "fewer than 5 samples, so intervals say little",
+            dims_where(&|c| measured(c) && c.processes.samples() < MIN_SAMPLES),
+        ),
         (
             "times drifted by more than 2 % from the first to the second half of a process's samples",
             dims_where(&|c| c.valid().any(|r| drift(&r.seconds).is_some())),
@@ -97,5 +101,5 @@ fn many_outliers(rounds: &Rounds<'_>) -> bool {
 }
 
 fn list(dims: &[usize]) -> String {
-    dims.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")
+    dims.iter().map(|&dim| grouped(dim)).collect::<Vec<_>>().join(", ")
 }

@@ -1,0 +1,187 @@
+//! What a summary says of a study.
+
+use relgrad_reports::fit::asymptotic_range;
+use relgrad_reports::fixture::{self, PowerLaw, power_law};
+use relgrad_reports::record::{Outcome, Record};
+use relgrad_reports::study::Study;
+use relgrad_reports::summary::{Series, Summary};
+
+fn series<'a>(summary: &'a Summary, method: &str, device: &str) -> &'a Series {
+    summary
+        .series
+        .iter()
+        .find(|s| s.method == method && s.device == device)
+        .expect("the fixture has this series")
+}
+
+/// Changes every record that `which` selects.
+fn edit(study: &mut Study, which: impl Fn(&Record) -> bool, change: impl Fn(&mut Record)) {
+    let mut found = 0;
+    for record in study.records.iter_mut().filter(|r| which(r)) {
+        change(record);
+        found += 1;
+    }
+    assert!(found > 0, "nothing to change");
+}
+
+fn warning<'a>(summary: &'a Summary, what: &str) -> &'a str {
+    let found = summary.warnings.iter().find(|w| w.contains(what));
+    found.unwrap_or_else(|| panic!("no warning says {what:?}: {:?}", summary.warnings))
+}
+
+#[test]
+fn series_follow_the_settings_whatever_the_order_of_records() {
+    let mut study = fixture::study_with_gpu();
+    let summary = Summary::of(&study);
+    let names: Vec<_> = summary.series.iter().map(|s| (s.device.as_str(), s.method.as_str())).collect();
+    let expected = [
+        ("cpu", "relative"),
+        ("cpu", "ordinary"),
+        ("cpu", "autodiff"),
+        ("cuda", "relative"),
+        ("cuda", "ordinary"),
+        ("cuda", "autodiff"),
+    ];
+    assert_eq!(names, expected);
+    study.records.reverse();
+    assert_eq!(Summary::of(&study), summary);
+}
+
+#[test]
+fn every_dimension_is_a_point_or_a_stop() {
+    let study = fixture::study();
+    let summary = Summary::of(&study);
+    for series in &summary.series {
+        let mut dims: Vec<_> = series.points.iter().map(|p| p.dim).collect();
+        dims.extend(series.stops.iter().map(|s| s.dim));
+        assert_eq!(dims, study.run.settings.dims, "{}", series.method);
+    }
+    let autodiff = series(&summary, "autodiff", "cpu");
+    let stop = &autodiff.stops[0];
+    assert_eq!(
+        (stop.dim, stop.outcome, stop.reason.as_str()),
+        (1000, Outcome::Failed, "killed: out of memory")
+    );
+    assert!(stop.predicted_seconds.is_some() && stop.predicted_bytes.is_some());
+    assert!(summary.warnings.is_empty(), "{:?}", summary.warnings);
+}
+
+#[test]
+fn a_point_counts_what_is_behind_it() {
+    let study = fixture::study();
+    let summary = Summary::of(&study);
+    let point = series(&summary, "relative", "cpu").points.iter().find(|p| p.dim == 1000).unwrap();
+    let cell = |r: &&Record| r.cell.method == "relative" && r.cell.dim == 1000;
+    assert_eq!(point.rounds, 3);
+    assert_eq!(point.samples, study.records.iter().filter(cell).map(|r| r.seconds.len()).sum::<usize>());
+    assert_eq!(point.peak_bytes, study.records.iter().filter(cell).filter_map(|r| r.peak_bytes).max());
+    assert!((point.gflops * 1e9 * point.seconds.value - point.model.flops).abs() < 1e-6 * point.model.flops);
+    assert!(point.seconds.low <= point.seconds.value && point.seconds.value <= point.seconds.high);
+    assert!(point.speedup_over_ordinary.unwrap().value > 1.0);
+    assert!(point.speedup_over_autodiff.is_none(), "autodiff failed at 1,000");
+}
+
+#[test]
+fn a_baseline_has_no_speed_up_over_itself() {
+    let summary = Summary::of(&fixture::study());
+    assert!(series(&summary, "ordinary", "cpu").points.iter().all(|p| p.speedup_over_ordinary.is_none()));
+}
+
+#[test]
+fn a_wrong_gradient_makes_a_cell_invalid() {
+    for error in [1.0, f64::NAN] {
+        let mut study = fixture::study();
+        let which = |r: &Record| r.cell.method == "relative" && r.cell.dim == 320;
+        edit(&mut study, which, |r| r.check.as_mut().unwrap().max_rel_err = error);
+        let summary = Summary::of(&study);
+        let relative = series(&summary, "relative", "cpu");
+        assert!(relative.points.iter().all(|p| p.dim != 320));
+        assert_eq!(relative.stops[0].outcome, Outcome::Failed);
+        assert_eq!(relative.stops[0].reason, "the gradient failed its check");
+        assert!(warning(&summary, "failed its check").starts_with("relative on cpu, D = 320:"));
+    }
+}
+
+#[test]
+fn a_cell_measured_in_some_rounds_is_a_point_with_a_warning() {
+    let mut study = fixture::study();
+    let which = |r: &Record| r.cell.method == "ordinary" && r.cell.dim == 1000 && r.cell.round == 1;
+    edit(&mut study, which, |r| {
+        r.outcome = Outcome::Failed;
+        r.seconds.clear();
+    });
+    let summary = Summary::of(&study);
+    let ordinary = series(&summary, "ordinary", "cpu");
+    assert_eq!(ordinary.points.iter().find(|p| p.dim == 1000).unwrap().rounds, 2);
+    assert!(warning(&summary, "a process failed").starts_with("ordinary on cpu, D = 1,000:"));
+    warning(&summary, "fewer processes than planned");
+}
+
+#[test]
+fn trouble_is_told() {
+    let mut study = fixture::study();
+    study.run.machine.load_average = Some(1.5);
+    study.run.git_revision = Some("abc-dirty".into());
+    study.warnings.push("The last line was cut off.".into());
+    edit(&mut study, |r| r.cell.method == "autodiff" && r.cell.dim == 320, |r| r.seconds.truncate(1));
+    edit(
+        &mut study,
+        |r| r.cell.method == "relative" && r.cell.dim == 10,
+        |r| {
+            for (i, seconds) in r.seconds.iter_mut().enumerate() {
+                *seconds *= 1.0 + 0.02 * i as f64;
+            }
+        },
+    );
+    edit(
+        &mut study,
+        |r| r.cell.method == "ordinary" && r.cell.dim == 100,
+        |r| {
+            for seconds in r.seconds.iter_mut().step_by(5) {
+                *seconds *= 2.0;
+            }
+        },
+    );
+    study.records.pop();
+    insta::assert_snapshot!(Summary::of(&study).warnings.join("\n"));
+}
+
+#[test]
+fn one_round_says_what_its_interval_leaves_out() {
+    let mut study = fixture::study();
+    study.run.settings.rounds = 1;
+    study.records.retain(|r| r.cell.round == 0);
+    let summary = Summary::of(&study);
+    warning(&summary, "in one process only");
+    let point = &series(&summary, "relative", "cpu").points[0];
+    assert!(point.rounds == 1 && point.seconds.high > point.seconds.low);
+}
+
+#[test]
+fn an_exact_power_law_is_recovered_exactly() {
+    let plan = PowerLaw {
+        dims: vec![10, 100, 200, 500, 1000],
+        exponent: 2.5,
+        scale: 1e-9,
+        rounds: 3,
+        samples: 5,
+        between_processes: 0.0,
+        within_process: 0.0,
+        seed: 0,
+    };
+    let fit = Summary::of(&power_law(&plan)).series[0].fit.unwrap();
+    assert_eq!((fit.min_dim, fit.max_dim, fit.points), (100, 1000, 4));
+    for end in [fit.exponent.value, fit.exponent.low, fit.exponent.high] {
+        assert!((end - 2.5).abs() < 1e-12, "{fit:?}");
+    }
+    let few = PowerLaw { dims: vec![10, 100], ..plan };
+    assert!(Summary::of(&power_law(&few)).series[0].fit.is_none(), "two dimensions are not fitted");
+}
+
+#[test]
+fn the_asymptotic_range_is_the_top_decade_or_three_points() {
+    assert_eq!(asymptotic_range(&[10, 20, 50, 100, 200, 500, 1000]), Some(100..=1000));
+    assert_eq!(asymptotic_range(&[1000, 1, 30, 40, 999]), Some(40..=1000));
+    assert_eq!(asymptotic_range(&[10, 1000]), None);
+    assert_eq!(asymptotic_range(&[7, 7, 7]), None);
+}
