@@ -1,1 +1,173 @@
-//! placeholder
+//! Figures from what relgrad measured.
+//!
+//! [`draw`] turns a [`Study`] and its [`Summary`] into one of the [`Figure`]s, and a [`Drawing`] is that figure as SVG and
+//! as PNG. Both come from one list of shapes, so they show the same. The crate measures and computes nothing: estimates, fits and
+//! models are those of `relgrad-reports`. It needs no system font; the one it measures and draws text with is embedded.
+//!
+//! Single-panel figures are 85 mm wide, a journal's column; Figure 4 is 170 mm wide. No text is below 7 pt at that size.
+
+mod axis;
+mod caption;
+mod chart;
+mod clear;
+mod data;
+mod error;
+mod figures;
+mod font;
+mod guides;
+mod legend;
+mod panel;
+mod render;
+mod scene;
+mod style;
+mod trace;
+
+use std::path::Path;
+use std::str::FromStr;
+
+use relgrad_reports::study::Study;
+use relgrad_reports::summary::Summary;
+
+pub use error::{Error, Result};
+
+/// A figure this crate can draw. Numbers are those of Gresele et al. (NeurIPS 2020).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Figure {
+    /// Time of one gradient against D on a GPU, log–log (`fig1-left`).
+    Fig1Left,
+    /// Time of one gradient against D on the CPU, log–log (`fig3`).
+    Fig3,
+    /// Memory over time of one gradient, relative beside autodiff (`fig4`).
+    Fig4,
+    /// Speed-up of relative over the other methods against D (`speedup`).
+    Speedup,
+    /// Peak memory against D (`memory`).
+    Memory,
+}
+
+impl Figure {
+    /// Every figure, in the order a report shows them.
+    pub const ALL: [Figure; 5] =
+        [Figure::Fig3, Figure::Fig1Left, Figure::Speedup, Figure::Memory, Figure::Fig4];
+
+    /// The name on the command line and of the files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Figure::Fig1Left => "fig1-left",
+            Figure::Fig3 => "fig3",
+            Figure::Fig4 => "fig4",
+            Figure::Speedup => "speedup",
+            Figure::Memory => "memory",
+        }
+    }
+
+    /// What the figure shows, in a few sentences: conditions, the meaning of bands and dashes, and the numbers read off most.
+    pub fn caption(self, study: &Study, summary: &Summary) -> String {
+        caption::caption(self, study, summary)
+    }
+
+    /// Whether the records hold what the figure needs; [`draw`] says what is missing.
+    pub fn available(self, study: &Study) -> bool {
+        self.check(study).is_ok()
+    }
+
+    /// All names, for messages.
+    fn names() -> String {
+        Self::ALL.map(Self::name).join(", ")
+    }
+
+    /// The device of a figure of times.
+    fn device(self) -> &'static str {
+        if self == Figure::Fig1Left { data::CUDA } else { data::CPU }
+    }
+
+    fn check(self, study: &Study) -> Result<()> {
+        let mut measured = study.records.iter().filter(|r| data::is_measured(r));
+        let found = |found: bool, error: Error| if found { Ok(()) } else { Err(error) };
+        match self {
+            Figure::Fig1Left | Figure::Fig3 => {
+                let device = self.device();
+                found(measured.any(|r| r.cell.device == device), Error::NothingMeasured { device })
+            }
+            Figure::Speedup => found(data::has_speedup(study), Error::NoSpeedup),
+            Figure::Memory => {
+                let device = data::main_device(study);
+                let shown = measured.any(|r| r.cell.device == device && r.peak_bytes > Some(0));
+                found(shown, Error::NoPeakMemory)
+            }
+            Figure::Fig4 => {
+                found(study.records.iter().any(trace::has_trace), Error::NoMemoryTrace)?;
+                found(trace::pair(study).is_some(), Error::NoCommonTrace)
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Figure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Figure {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        let found = Self::ALL.into_iter().find(|figure| figure.name() == name);
+        found.ok_or_else(|| Error::UnknownFigure { name: name.into() })
+    }
+}
+
+/// A finished figure.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Drawing {
+    scene: scene::Scene,
+    svg: String,
+}
+
+impl Drawing {
+    /// The figure as a self-contained SVG document of its physical size (`width="85.00mm"` or `170.00mm`).
+    ///
+    /// The same records give the same bytes. Text stays text; its family is DejaVu Sans with fallbacks of like widths. On a screen,
+    /// scale it with CSS (`svg { width: 100%; height: auto }`).
+    pub fn svg(&self) -> &str {
+        &self.svg
+    }
+
+    /// Writes the SVG to `path`.
+    ///
+    /// # Errors
+    /// [`Error::Write`] when the file cannot be written.
+    pub fn write_svg(&self, path: &Path) -> Result<()> {
+        let failed =
+            |error: std::io::Error| Error::Write { path: path.into(), reason: error.to_string() };
+        std::fs::write(path, &self.svg).map_err(failed)
+    }
+
+    /// Writes the figure as a PNG, 2000 pixels wide (600 or 300 an inch in print), to `path`, which must end in `.png`.
+    ///
+    /// # Errors
+    /// [`Error::Write`] when the file cannot be written, [`Error::Render`] when the backend fails.
+    pub fn write_png(&self, path: &Path) -> Result<()> {
+        render::png(&self.scene, path)
+    }
+}
+
+/// Draws `figure` from a study and the summary of that same study.
+///
+/// # Errors
+/// Where the records lack what the figure shows, the error says what to measure; see [`Error`].
+pub fn draw(figure: Figure, study: &Study, summary: &Summary) -> Result<Drawing> {
+    figure.check(study)?;
+    let scene = match figure {
+        Figure::Fig1Left | Figure::Fig3 => figures::time(study, summary, figure.device()),
+        Figure::Speedup => figures::speedup(study, summary),
+        Figure::Memory => figures::memory(study, summary),
+        Figure::Fig4 => match trace::pair(study) {
+            Some(pair) => trace::draw(study, pair),
+            None => return Err(Error::NoCommonTrace),
+        },
+    };
+    let svg = render::svg(&scene, &figure.caption(study, summary))?;
+    Ok(Drawing { scene, svg })
+}

@@ -1,0 +1,246 @@
+//! Axes: ranges, ticks and their labels.
+
+/// What the numbers of an axis are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unit {
+    /// A plain count, such as a dimension.
+    Count,
+    /// Seconds.
+    Seconds,
+    /// Bytes, with decimal prefixes (1 MB = 10⁶ bytes).
+    Bytes,
+    /// A quotient of two times.
+    Ratio,
+}
+
+/// A mark on an axis; `label` is absent on minor ticks.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Tick {
+    pub(crate) value: f64,
+    pub(crate) label: Option<String>,
+}
+
+/// The range of an axis with its ticks, ascending.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Axis {
+    pub(crate) low: f64,
+    pub(crate) high: f64,
+    pub(crate) logarithmic: bool,
+    pub(crate) ticks: Vec<Tick>,
+    /// The unit all labels share, where they are bare numbers (linear axes).
+    pub(crate) unit_label: &'static str,
+}
+
+/// How much of an axis its labels take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room {
+    /// Length of the axis, in points.
+    pub(crate) length: f64,
+    /// Least distance of two labels' centres, in points.
+    pub(crate) label: f64,
+}
+
+impl Axis {
+    /// A logarithmic axis around positive `values`: at least one decade, with a margin of the factor `margin` at both ends.
+    pub(crate) fn log(values: impl Iterator<Item = f64>, margin: f64, unit: Unit, room: Room) -> Self {
+        let values = values.filter(|v| v.is_finite() && *v > 0.0);
+        let (low, high) =
+            values.fold((f64::INFINITY, 0.0_f64), |(low, high), v| (low.min(v), high.max(v)));
+        let (low, high) = if high > 0.0 { (low / margin, high * margin) } else { (1.0, 10.0) };
+        let widen = (10.0 / (high / low)).sqrt().max(1.0);
+        Self::log_between(low / widen, high * widen, unit, room)
+    }
+
+    /// A logarithmic axis from `low` to `high`.
+    pub(crate) fn log_between(low: f64, high: f64, unit: Unit, room: Room) -> Self {
+        let per_decade = room.length / (high / low).log10();
+        // A label takes its room; on a short range 2 and 5 are labelled too (they are log₁₀2 apart at the closest).
+        let stride = (room.label / per_decade).ceil().max(1.0) as i32;
+        let between = per_decade * 2.0_f64.log10() >= room.label;
+        let mut ticks = Vec::new();
+        for decade in low.log10().floor() as i32..=high.log10().ceil() as i32 {
+            for digit in 1..=9 {
+                let value = f64::from(digit) * 10f64.powi(decade);
+                let labelled = match digit {
+                    1 => decade.rem_euclid(stride) == 0,
+                    2 | 5 => between,
+                    _ => false,
+                };
+                let shown = labelled || digit == 1 || (stride == 1 && per_decade > 18.0);
+                if shown && (low..=high).contains(&value) {
+                    ticks.push(Tick { value, label: labelled.then(|| label(value, unit)) });
+                }
+            }
+        }
+        Axis { low, high, logarithmic: true, ticks, unit_label: "" }
+    }
+
+    /// A linear axis from 0 to just over `high`, with bare numbers in the unit that `unit_label` names.
+    pub(crate) fn linear(high: f64, unit: Unit, room: Room) -> Self {
+        let high = if high.is_finite() && high > 0.0 { high * 1.06 } else { 1.0 };
+        let (divisor, unit_label) = prefix(high, unit);
+        let fewest = (room.length / room.label).max(2.0);
+        let step = nice_step(high / divisor / fewest);
+        let ticks = (0..)
+            .map(|i| f64::from(i) * step)
+            .take_while(|v| *v <= high / divisor * (1.0 + 1e-9))
+            .map(|v| Tick { value: v * divisor, label: Some(trimmed(v)) })
+            .collect();
+        Axis { low: 0.0, high, logarithmic: false, ticks, unit_label }
+    }
+
+    /// Where a value lies: 0 at the low end, 1 at the high end. Below a logarithmic axis's reach it is −∞ or NaN.
+    pub(crate) fn fraction(&self, value: f64) -> f64 {
+        if self.logarithmic {
+            (value / self.low).log10() / (self.high / self.low).log10()
+        } else {
+            (value - self.low) / (self.high - self.low)
+        }
+    }
+}
+
+/// A value as a tick label or in a sentence, with its unit: `10 ms`, `1 000`, `5.2 GB`, `12×`.
+pub(crate) fn label(value: f64, unit: Unit) -> String {
+    match unit {
+        Unit::Count => number(value),
+        Unit::Ratio => format!("{}×", number(value)),
+        Unit::Seconds | Unit::Bytes => {
+            let (divisor, name) = prefix(value, unit);
+            format!("{} {name}", number(value / divisor))
+        }
+    }
+}
+
+/// The decimal prefix that keeps `value` at 1 or above, and the unit's name with it.
+fn prefix(value: f64, unit: Unit) -> (f64, &'static str) {
+    let table: &[(f64, &str)] = match unit {
+        Unit::Seconds => &[(1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")],
+        Unit::Bytes => {
+            &[(1e15, "PB"), (1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B")]
+        }
+        Unit::Count | Unit::Ratio => &[(1.0, "")],
+    };
+    // Ticks are products such as 10 · 10⁻⁴: allow for their rounding.
+    let fits = |divisor: &f64| value * (1.0 + 1e-9) >= *divisor;
+    *table.iter().find(|(divisor, _)| fits(divisor)).unwrap_or(&table[table.len() - 1])
+}
+
+/// A number with at most three significant digits below 1 000, thin spaces between groups of three up to 99 999, and a
+/// power of ten outside 0.001 … 99 999.
+pub(crate) fn number(value: f64) -> String {
+    if value == 0.0 {
+        return "0".into();
+    }
+    let exponent = (value.abs() * (1.0 + 1e-9)).log10().floor() as i32;
+    if !(-3..=4).contains(&exponent) {
+        let mantissa = trimmed(significant(value / 10f64.powi(exponent), 0));
+        let power = format!("10{}", superscript(exponent));
+        return if mantissa == "1" { power } else { format!("{mantissa}×{power}") };
+    }
+    if exponent >= 3 {
+        return grouped(value.round() as i64);
+    }
+    trimmed(significant(value, exponent))
+}
+
+/// An integer with thin spaces between groups of three digits: 20 000.
+pub(crate) fn grouped(value: i64) -> String {
+    let digits = value.unsigned_abs().to_string();
+    let mut text = String::from(if value < 0 { "−" } else { "" });
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push('\u{2009}');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn superscript(exponent: i32) -> String {
+    const DIGITS: [char; 10] = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
+    let digits = exponent.unsigned_abs().to_string();
+    let sign = if exponent < 0 { "⁻" } else { "" };
+    let digits: String = digits.bytes().map(|b| DIGITS[usize::from(b - b'0')]).collect();
+    format!("{sign}{digits}")
+}
+
+/// Rounds to three significant digits, `exponent` being that of the first.
+fn significant(value: f64, exponent: i32) -> f64 {
+    let unit = 10f64.powi(exponent - 2);
+    (value / unit).round() * unit
+}
+
+/// A number of moderate size without trailing zeros.
+fn trimmed(value: f64) -> String {
+    let text = format!("{value:.6}");
+    text.trim_end_matches('0').trim_end_matches('.').to_string()
+}
+
+/// The smallest of 1, 2, 2.5, 5 times a power of ten that is at least `step`.
+fn nice_step(step: f64) -> f64 {
+    let power = 10f64.powf(step.log10().floor());
+    let nice = [1.0, 2.0, 2.5, 5.0].into_iter().find(|m| m * power >= step * (1.0 - 1e-9));
+    nice.unwrap_or(10.0) * power
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROOM: Room = Room { length: 160.0, label: 12.0 };
+
+    fn labels(axis: &Axis) -> Vec<&str> {
+        axis.ticks.iter().filter_map(|t| t.label.as_deref()).collect()
+    }
+
+    #[test]
+    fn labels_read_as_people_write_them() {
+        let cases = [
+            (1e-6, Unit::Seconds, "1 µs"),
+            (1e-2, Unit::Seconds, "10 ms"),
+            (1e-4, Unit::Seconds, "100 µs"),
+            (1e3, Unit::Seconds, "1\u{2009}000 s"),
+            (1e6, Unit::Seconds, "10⁶ s"),
+            (1e-10, Unit::Seconds, "0.1 ns"),
+            (2e-14, Unit::Seconds, "2×10⁻⁵ ns"),
+            (1e7, Unit::Bytes, "10 MB"),
+            (5.2345e9, Unit::Bytes, "5.23 GB"),
+            (2e4, Unit::Count, "20\u{2009}000"),
+            (3e5, Unit::Ratio, "3×10⁵×"),
+            (0.1, Unit::Ratio, "0.1×"),
+            (57.86, Unit::Ratio, "57.9×"),
+        ];
+        for (value, unit, expected) in cases {
+            assert_eq!(label(value, unit), expected);
+        }
+    }
+
+    #[test]
+    fn a_long_logarithmic_axis_thins_its_labels() {
+        let axis = Axis::log([1e-9, 1e3].into_iter(), 1.0, Unit::Seconds, Room { label: 25.0, ..ROOM });
+assert_eq!(labels(&axis), ["1 ns", "100 ns", "10 µs", "1 ms", "100 ms", "10 s", "1\u{2009}000 s"]);
+    }
+
+    #[test]
+    fn one_value_gets_a_decade_with_several_labels() {
+        let axis = Axis::log([0.003].into_iter(), 1.3, Unit::Seconds, ROOM);
+        assert!(axis.high / axis.low >= 9.999);
+        assert_eq!(labels(&axis), ["1 ms", "2 ms", "5 ms"]);
+        assert!((axis.fraction(0.003) - 0.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn values_that_are_no_positive_numbers_are_left_out() {
+        let axis = Axis::log([0.0, f64::NAN, -3.0, 10.0, 1e4].into_iter(), 1.0, Unit::Count, ROOM);
+        assert_eq!((axis.low, axis.high), (10.0, 1e4));
+        assert_eq!(labels(&axis)[0], "10");
+    }
+
+    #[test]
+    fn a_linear_axis_has_round_steps_in_one_unit() {
+        let axis = Axis::linear(1.23, Unit::Seconds, Room { length: 100.0, label: 20.0 });
+        assert_eq!((labels(&axis), axis.unit_label), (vec!["0", "0.5", "1"], "s"));
+        let axis = Axis::linear(2.4e9, Unit::Bytes, Room { length: 160.0, label: 25.0 });
+        assert_eq!((labels(&axis), axis.unit_label), (vec!["0", "0.5", "1", "1.5", "2", "2.5"], "GB"));
+    }
+}

@@ -1,0 +1,108 @@
+//! Captions: what a figure shows, in the sentences that stand below it.
+
+use relgrad_reports::method::RELATIVE;
+use relgrad_reports::record::Outcome;
+use relgrad_reports::study::Study;
+use relgrad_reports::summary::{Estimate, Series, Summary};
+
+use crate::Figure;
+use crate::axis::{self, Unit, grouped, number};
+use crate::data::{self, BASELINES};
+use crate::trace;
+
+/// The caption of `figure`.
+pub(crate) fn caption(figure: Figure, study: &Study, summary: &Summary) -> String {
+    match figure {
+        Figure::Fig3 | Figure::Fig1Left => time(study, summary, figure.device()),
+        Figure::Fig4 => memory_over_time(study),
+        Figure::Speedup => speedup(study, summary),
+        Figure::Memory => memory(study),
+    }
+}
+
+fn time(study: &Study, summary: &Summary, device: &str) -> String {
+    let series = || summary.series.iter().filter(|s| s.device == device);
+    let mut sentences = vec![
+        format!(
+            "Time of one gradient of the log-likelihood against the data dimension D ({}).",
+            conditions(study, device)
+        ),
+        "Markers are medians over all samples; bands are their 95 % confidence intervals.".into(),
+    ];
+    if series().any(|s| !s.stops.is_empty()) {
+        sentences.push(
+            "A dotted line to a hollow marker leads to the time predicted for the first dimension that was not run.".into(),
+        );
+    }
+    sentences.push("Grey lines show the slopes of D² and D³.".into());
+    let fits: Vec<String> = series().filter_map(fit).collect();
+    if !fits.is_empty() {
+        sentences.push(format!("Fitted exponents p of time ∝ Dᵖ: {}.", fits.join("; ")));
+    }
+    sentences.join(" ")
+}
+
+fn fit(series: &Series) -> Option<String> {
+    let fit = series.fit.as_ref()?;
+    let Estimate { value, low, high } = fit.exponent;
+    let (from, to) = (grouped(fit.min_dim as i64), grouped(fit.max_dim as i64));
+    Some(format!("{} {value:.2} [{low:.2}, {high:.2}] for D from {from} to {to}", series.method))
+}
+
+fn memory_over_time(study: &Study) -> String {
+    let Some(pair) = trace::pair(study) else {
+        return "Memory over time of one gradient.".into();
+    };
+    let cell = &pair.relative.cell;
+    let (relative, autodiff) = (trace::peak(pair.relative), trace::peak(pair.autodiff));
+    format!(
+        "Resident memory over time from the allocation of the problem to the end of its first gradient, relative beside autodiff, \
+         at D = {} ({}). The panels share the memory axis; each has its own time axis. Dashed: the lower bound of the memory model. \
+         At its peak autodiff holds {} times the memory of relative ({} and {}).",
+        grouped(cell.dim as i64),
+        conditions(study, &cell.device),
+        number(autodiff / relative),
+        axis::label(autodiff, Unit::Bytes),
+        axis::label(relative, Unit::Bytes),
+    )
+}
+
+fn speedup(study: &Study, summary: &Summary) -> String {
+    let device = data::main_device(study);
+    let last = |baseline: &str| {
+        let points = data::measured(data::relative(summary, device)?, |p| data::speedup(p, baseline));
+        let (dim, estimate) = *points.last()?;
+        let times = axis::label(estimate.value, Unit::Ratio);
+        Some(format!("{times} over {baseline} at D = {}", grouped(dim as i64)))
+    };
+    let ends: Vec<String> = BASELINES.into_iter().filter_map(last).collect();
+    let ends = if ends.is_empty() {
+        String::new()
+    } else {
+        format!(" At the largest dimension that both ran, {RELATIVE} is faster by {}.", ends.join(" and "))
+    };
+    format!(
+        "Time of the baseline over time of relative against the data dimension D ({}). Bands are 95 % confidence intervals; dashed: the \
+         same quotient of the models' floating-point operations.{ends}",
+        conditions(study, device)
+    )
+}
+
+fn memory(study: &Study) -> String {
+    let device = data::main_device(study);
+    let skipped = study.records.iter().any(|r| r.outcome != Outcome::Measured);
+    let predicted = if skipped { " Hollow markers are predictions." } else { "" };
+    format!(
+        "Peak resident memory above that of the bare process against the data dimension D ({}). Dashed: the lower bound of the memory \
+         model.{predicted} 1 MB is 10⁶ bytes.",
+        conditions(study, device)
+    )
+}
+
+/// The shared conditions with the processor's or the GPU's name in front.
+fn conditions(study: &Study, device: &str) -> String {
+    let machine = &study.run.machine;
+    let name = if device == data::CPU { Some(&machine.cpu) } else { machine.gpus.first() };
+    let name = name.filter(|n| !n.is_empty()).cloned();
+    name.into_iter().chain(data::conditions(study, device)).collect::<Vec<_>>().join(", ")
+}

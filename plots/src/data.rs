@@ -1,0 +1,142 @@
+//! From a study's records and summary to the curves of a chart.
+
+use relgrad_reports::method::{AUTODIFF, ORDINARY, RELATIVE};
+use relgrad_reports::record::{Model, Outcome, Record};
+use relgrad_reports::study::Study;
+use relgrad_reports::summary::{Estimate, Point, Series, Stop, Summary};
+
+use crate::axis::grouped;
+use crate::chart::{Curve, StopMark};
+use crate::style::look;
+
+/// The processor.
+pub(crate) const CPU: &str = "cpu";
+/// An NVIDIA GPU.
+pub(crate) const CUDA: &str = "cuda";
+
+/// Whether a record holds a measured time.
+pub(crate) fn is_measured(record: &Record) -> bool {
+    record.outcome == Outcome::Measured && !record.seconds.is_empty()
+}
+
+/// The device whose speed-ups and memory are shown: the CPU where it was measured, else the first one that was.
+pub(crate) fn main_device(study: &Study) -> &str {
+    let mut devices = study.records.iter().filter(|r| is_measured(r)).map(|r| r.cell.device.as_str());
+    let first = devices.clone().next().unwrap_or(CPU);
+    devices.find(|d| *d == CPU).unwrap_or(first)
+}
+
+/// Whether some dimension has a measured time of relative and of a baseline, on the device whose speed-ups are shown.
+pub(crate) fn has_speedup(study: &Study) -> bool {
+    let device = main_device(study);
+    let dims = |method: &'static str| {
+        let shown = move |r: &&Record| {
+            r.cell.device == device && r.cell.method == method && is_measured(r)
+        };
+        study.records.iter().filter(shown).map(|r| r.cell.dim)
+    };
+    BASELINES.into_iter().flat_map(dims).any(|dim| dims(RELATIVE).any(|d| d == dim))
+}
+
+/// One curve for each method on `device`: `value` of its points, `predicted` of its stops.
+pub(crate) fn curves(
+    summary: &Summary,
+    device: &str,
+    value: impl Fn(&Point) -> Option<Estimate>,
+    predicted: impl Fn(&Stop) -> Option<f64>,
+) -> Vec<Curve> {
+    let on_device = || summary.series.iter().filter(|s| s.device == device);
+    let methods: Vec<&str> = on_device().map(|s| s.method.as_str()).collect();
+    let curve = |series: &Series| Curve {
+        name: series.method.clone(),
+        look: look(&series.method, &methods),
+        measured: measured(series, &value),
+        stop: first_stop(series).map(|stop| StopMark {
+            dim: stop.dim as f64,
+            predicted: predicted(stop).filter(|p| p.is_finite() && *p > 0.0),
+            note: note(&series.method, stop),
+        }),
+        model: Vec::new(),
+    };
+    on_device().map(curve).filter(|c| !c.measured.is_empty() || c.stop.is_some()).collect()
+}
+
+/// The points of a series that have a positive value.
+pub(crate) fn measured(
+    series: &Series,
+    value: impl Fn(&Point) -> Option<Estimate>,
+) -> Vec<(f64, Estimate)> {
+    let valid = |e: &Estimate| e.value.is_finite() && e.value > 0.0;
+    let points = series.points.iter().filter_map(|p| Some((p.dim as f64, value(p)?)));
+    points.filter(|(_, e)| valid(e)).map(|(dim, e)| (dim, sound(e))).collect()
+}
+
+/// The cost model of a method on a device against D, from every record, run or not.
+pub(crate) fn models(study: &Study, device: &str, method: &str) -> Vec<(f64, Model)> {
+    let of = |r: &&Record| r.cell.device == device && r.cell.method == method;
+    let mut models: Vec<_> =
+        study.records.iter().filter(of).map(|r| (r.cell.dim as f64, r.model)).collect();
+    models.sort_by(|a, b| a.0.total_cmp(&b.0));
+    models.dedup_by(|a, b| a.0 == b.0);
+    models
+}
+
+/// What all measurements of a figure share, for its heading and caption.
+pub(crate) fn conditions(study: &Study, device: &str) -> Vec<String> {
+    let settings = &study.run.settings;
+    let place = if device == CPU {
+        format!("CPU, {}", threads(settings.threads))
+    } else {
+        "GPU".to_string()
+    };
+    vec![
+        place,
+        format!("N = {}", grouped(settings.batch as i64)),
+        format!("L = {}", settings.layers),
+        settings.dtype.clone(),
+    ]
+}
+
+/// The methods whose times `relative` is compared with.
+pub(crate) const BASELINES: [&str; 2] = [ORDINARY, AUTODIFF];
+
+/// The speed-up of a point of `relative` over one of [`BASELINES`].
+pub(crate) fn speedup(point: &Point, baseline: &str) -> Option<Estimate> {
+    match baseline {
+        ORDINARY => point.speedup_over_ordinary,
+        _ => point.speedup_over_autodiff,
+    }
+}
+
+/// The series of `relative` on a device.
+pub(crate) fn relative<'a>(summary: &'a Summary, device: &str) -> Option<&'a Series> {
+    summary.series.iter().find(|s| s.device == device && s.method == RELATIVE)
+}
+
+/// The first dimension beyond the measured ones without a measurement.
+fn first_stop(series: &Series) -> Option<&Stop> {
+    let last = series.points.iter().map(|p| p.dim).max().unwrap_or(0);
+    series.stops.iter().filter(|s| s.dim > last).min_by_key(|s| s.dim)
+}
+
+/// What a note below the panel says of a stop.
+pub(crate) fn note(method: &str, stop: &Stop) -> String {
+    let dim = grouped(stop.dim as i64);
+    let reason = stop.reason.trim().trim_end_matches('.');
+    let happened = match stop.outcome {
+        Outcome::Failed => format!("failed at D\u{a0}=\u{a0}{dim}"),
+        Outcome::Skipped | Outcome::Measured => format!("not run from D\u{a0}=\u{a0}{dim}"),
+    };
+    if reason.is_empty() { format!("{method} {happened}") } else { format!("{method} {happened}: {reason}") }
+}
+
+/// An estimate whose interval holds its value, also where an end is no number.
+fn sound(estimate: Estimate) -> Estimate {
+    let value = estimate.value;
+    let end = |end: f64| if end.is_finite() { end } else { value };
+    Estimate { value, low: end(estimate.low).min(value), high: end(estimate.high).max(value) }
+}
+
+fn threads(threads: usize) -> String {
+    if threads == 1 { "1 thread".into() } else { format!("{threads} threads") }
+}

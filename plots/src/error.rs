@@ -1,0 +1,53 @@
+//! What can go wrong between records and a picture.
+
+use std::path::PathBuf;
+
+use crate::Figure;
+
+/// Why a figure could not be drawn; each message is one line that says what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No figure has this name.
+    #[error("unknown figure `{name}`: choose one of {choices}", choices = Figure::names())]
+    UnknownFigure {
+        /// The name asked for.
+        name: String,
+    },
+    /// Nothing was measured on the device that the figure shows.
+    #[error("no record has a measured time on {device}: run `relgrad sweep --device {device}`")]
+    NothingMeasured {
+        /// The device, by the name the command line uses.
+        device: &'static str,
+    },
+    /// No dimension has both times of a speed-up.
+    #[error(
+        "no dimension has a measured time of relative and of ordinary or autodiff: run `relgrad sweep` with them"
+    )]
+    NoSpeedup,
+    /// No measured cell has a peak memory.
+    #[error("no record has a peak memory: run `relgrad sweep` on a system that reports resident memory")]
+    NoPeakMemory,
+    /// No cell was traced for both methods of the memory figure.
+    #[error("no record has a memory trace: run `relgrad sweep` with relative and autodiff")]
+    NoMemoryTrace,
+    /// Traces exist, but no dimension has one of each method.
+    #[error(
+        "no dimension has a memory trace of both relative and autodiff: run `relgrad sweep` with both methods at the same D"
+    )]
+    NoCommonTrace,
+    /// The drawing backend failed.
+    #[error("cannot render the figure: {0}")]
+    Render(String),
+    /// A picture could not be written.
+    #[error("cannot write {}: {reason}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
+}
+
+/// A [`std::result::Result`] with this crate's [`enum@Error`].
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,103 @@
+//! The embedded font: widths of text, and its pixels.
+
+use std::sync::LazyLock;
+
+use ab_glyph::{Font, FontRef, PxScale, ScaleFont, point};
+
+/// The family an SVG asks for. The embedded DejaVu Sans gives the metrics; Verdana shares them.
+pub(crate) const FAMILY: &str = "DejaVu Sans, Verdana, Arial, sans-serif";
+
+/// Height of a capital letter over the font's em.
+pub(crate) const CAPITAL_HEIGHT: f64 = 0.729;
+
+static REGULAR: LazyLock<FontRef<'static>> =
+    LazyLock::new(|| parse(include_bytes!("../fonts/DejaVuSans-subset.ttf")));
+static BOLD: LazyLock<FontRef<'static>> =
+    LazyLock::new(|| parse(include_bytes!("../fonts/DejaVuSans-Bold-subset.ttf")));
+
+/// Weight of the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Weight {
+    Regular,
+    Bold,
+}
+
+/// Advance width of `text` at `size` (the em), in the unit of `size`.
+pub(crate) fn width(text: &str, size: f64, weight: Weight) -> f64 {
+    let font = face(weight);
+    let per_em: f32 = text.chars().map(|c| font.h_advance_unscaled(font.glyph_id(c))).sum();
+    f64::from(per_em) / f64::from(units_per_em(font)) * size
+}
+
+/// Calls `pixel(x, y, coverage)` for each pixel that `text` touches, its baseline starting at the origin, y downwards.
+pub(crate) fn rasterize(
+    text: &str,
+    size: f64,
+    weight: Weight,
+    mut pixel: impl FnMut(i32, i32, f32),
+) {
+    let font = face(weight);
+    // ab_glyph scales by ascent − descent, everyone else by the em.
+    let scale = PxScale::from((size * f64::from(font.height_unscaled() / units_per_em(font))) as f32);
+    let scaled = font.as_scaled(scale);
+    let mut pen = 0.0;
+    for c in text.chars() {
+        let id = font.glyph_id(c);
+        if let Some(outline) = font.outline_glyph(id.with_scale_and_position(scale, point(pen, 0.0)))
+        {
+            let bounds = outline.px_bounds();
+            outline.draw(|x, y, coverage| {
+                pixel(x as i32 + bounds.min.x as i32, y as i32 + bounds.min.y as i32, coverage);
+            });
+        }
+        pen += scaled.h_advance(id);
+    }
+}
+
+fn face(weight: Weight) -> &'static FontRef<'static> {
+    match weight {
+        Weight::Regular => &REGULAR,
+        Weight::Bold => &BOLD,
+    }
+}
+
+fn parse(bytes: &'static [u8]) -> FontRef<'static> {
+    FontRef::try_from_slice(bytes).expect("the embedded font is a TrueType file")
+}
+
+fn units_per_em(font: &FontRef<'static>) -> f32 {
+    font.units_per_em().expect("a TrueType file states its units per em")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Widths from DejaVu's own `hmtx` table: the digit zero advances 1303 of 2048 units, 1425 in bold.
+    #[test]
+    fn widths_are_those_of_dejavu() {
+        assert!((width("000", 2048.0, Weight::Regular) - 3.0 * 1303.0).abs() < 1e-2);
+        assert!((width("0", 2048.0, Weight::Bold) - 1425.0).abs() < 1e-2);
+    }
+
+    #[test]
+    fn every_sign_that_figures_use_has_a_glyph() {
+        for c in "×·µ–—∝≤≥≈−…\u{2009}⁰¹²³⁴⁵⁶⁷⁸⁹⁻αβσΔΩé".chars() {
+            for weight in [Weight::Regular, Weight::Bold] {
+                assert_ne!(face(weight).glyph_id(c).0, 0, "{c:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn pixels_keep_left_bearings_and_stand_on_the_baseline() {
+        let (mut left, mut bottom) = (i32::MAX, i32::MIN);
+        rasterize("H", 100.0, Weight::Regular, |x, y, coverage| {
+            if coverage > 0.5 {
+                (left, bottom) = (left.min(x), bottom.max(y));
+            }
+        });
+        assert!((8..=11).contains(&left), "{left}"); // H starts 201 of 2048 units right of its origin.
+        assert!((-1..=0).contains(&bottom), "{bottom}");
+    }
+}

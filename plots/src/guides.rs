@@ -1,0 +1,80 @@
+//! Guide slopes: two short lines ∝ D² and ∝ D³ from one point, in an empty part of the panel.
+
+use crate::clear::Clear;
+use crate::font;
+use crate::panel::Panel;
+use crate::scene::{Place, Rect, Scene, Stroke, Text};
+use crate::style::{GREY, SMALL};
+
+/// Lengths to try, in decades of D.
+const DECADES: [f64; 6] = [1.0, 0.75, 0.5, 0.33, 0.2, 0.12];
+/// Shortest guide that still shows a slope, in points across.
+const SHORTEST: f64 = 14.0;
+
+/// The two guides: their common origin and their upper ends.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Guides {
+    origin: Place,
+    square: Place,
+    cube: Place,
+}
+
+impl Guides {
+    /// The longest guides that fit beside the data, as far to the lower right as they can be; `None` when none fit.
+    pub(crate) fn fit(panel: &Panel, clear: &Clear) -> Option<Guides> {
+        let decade = |low: f64, high: f64| (high / low).log10();
+        let across = panel.rect.width() / decade(panel.x.low, panel.x.high);
+        let up = panel.rect.height() / decade(panel.y.low, panel.y.high);
+        DECADES.into_iter().find_map(|length| {
+            let (dx, dy) = (length * across, length * up);
+            if dx < SHORTEST || dy < SMALL + 2.0 {
+                return None;
+            }
+            lower_right_first(panel.rect).find_map(|(x, y)| {
+                let guides =
+                    Guides { origin: (x, y), square: (x + dx, y - 2.0 * dy), cube: (x + dx, y - 3.0 * dy) };
+                guides.is_clear(clear).then_some(guides)
+            })
+        })
+    }
+
+    pub(crate) fn draw(&self, scene: &mut Scene) {
+        for (end, text) in self.labelled_ends() {
+            let stroke = Stroke { color: GREY, width: 0.8, dash: &[] };
+            scene.line(&[self.origin, end], stroke);
+            scene.text(text.color(GREY));
+        }
+    }
+
+    fn labelled_ends(&self) -> [(Place, Text); 2] {
+        [(self.square, "∝ D²"), (self.cube, "∝ D³")].map(|(end, label)| {
+            let baseline = end.1 + font::CAPITAL_HEIGHT / 2.0 * SMALL;
+            (end, Text::new(label, (end.0 + 2.5, baseline), SMALL))
+        })
+    }
+
+    fn is_clear(&self, clear: &Clear) -> bool {
+        const STEPS: usize = 24;
+        let wedge = (0..=STEPS).all(|i| {
+            let t = i as f64 / STEPS as f64;
+            let x = self.origin.0 + t * (self.cube.0 - self.origin.0);
+            let (low, high) = (t * (self.square.1 - self.origin.1), t * (self.cube.1 - self.origin.1));
+            (0..=STEPS).all(|j| {
+                clear.is_free((x, self.origin.1 + low + (high - low) * j as f64 / STEPS as f64))
+            })
+        });
+        wedge && self.labelled_ends().iter().all(|(_, text)| clear.holds(text.bounds()))
+    }
+}
+
+/// Places of a rectangle on a grid, those nearest the lower right corner first.
+fn lower_right_first(rect: Rect) -> impl Iterator<Item = Place> {
+    const STEP: f64 = 4.0;
+    let (columns, rows) = ((rect.width() / STEP) as usize, (rect.height() / STEP) as usize);
+    (0..=columns + rows).flat_map(move |sum| {
+        (sum.saturating_sub(rows)..=sum.min(columns)).map(move |column| {
+            let row = sum - column;
+            (rect.right - column as f64 * STEP, rect.bottom - 3.0 - row as f64 * STEP)
+        })
+    })
+}

@@ -1,0 +1,215 @@
+//! A scene as SVG and as PNG, both through plotters' backends.
+
+use std::path::Path;
+
+use plotters::backend::{BitMapBackend, DrawingBackend, SVGBackend};
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+use plotters::style::{Color, FontDesc, FontFamily, FontStyle, FontTransform, RGBColor, TextStyle};
+
+use crate::error::{Error, Result};
+use crate::font::{self, FAMILY, Weight};
+use crate::scene::{Align, Place, Scene, Shape, Text};
+use crate::style::PAPER;
+
+/// SVG user units per point: backends take whole units, so this is the precision of a place.
+const SVG_UNITS: f64 = 20.0;
+/// Pixels across a PNG: 600 a inch at a column's width, 300 at a page's.
+const PNG_WIDTH: u32 = 2000;
+/// The PNG is drawn this many times larger, then averaged: plotters does not smooth the edges of thick lines.
+const OVERSAMPLE: u32 = 2;
+
+/// The scene as a self-contained SVG of its physical size, with `title` for screen readers.
+pub(crate) fn svg(scene: &Scene, title: &str) -> Result<String> {
+    let size = pixels(scene, SVG_UNITS);
+    let mut body = String::new();
+    let mut backend = SVGBackend::with_string(&mut body, size);
+    let page = PAPER.to_rgba();
+    backend
+        .draw_rect((0, 0), (size.0 as i32, size.1 as i32), &page.filled(), true)
+        .map_err(render_error)?;
+    for shape in &scene.shapes {
+        draw_svg(&mut backend, shape)?;
+    }
+    backend.present().map_err(render_error)?;
+    drop(backend);
+    let after_head = body.find('\n').map_or(0, |end| end + 1);
+    // Round joins keep the corners of traces from growing spikes.
+    let head = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{:.2}mm\" height=\"{:.2}mm\" viewBox=\"0 0 {} {}\" role=\"img\" \
+         stroke-linejoin=\"round\">\n<title>{}</title>\n",
+        scene.width / 72.0 * 25.4,
+        scene.height / 72.0 * 25.4,
+        size.0,
+        size.1,
+        escaped(title)
+    );
+    Ok(head + &body[after_head..])
+}
+
+/// Writes the scene as a PNG file of [`PNG_WIDTH`] pixels across.
+pub(crate) fn png(scene: &Scene, path: &Path) -> Result<()> {
+    let scale = f64::from(PNG_WIDTH) / scene.width;
+    let (width, height) = (PNG_WIDTH, (scene.height * scale).ceil() as u32);
+    let large = (width * OVERSAMPLE, height * OVERSAMPLE);
+    let mut pixels = vec![0xff; large.0 as usize * large.1 as usize * 3];
+    let mut backend = BitMapBackend::with_buffer(&mut pixels, large);
+    for shape in &scene.shapes {
+        draw_bitmap(&mut backend, shape, scale * f64::from(OVERSAMPLE))?;
+    }
+    backend.present().map_err(render_error)?;
+    drop(backend);
+    let small = averaged(&pixels, large);
+    let mut file = BitMapBackend::new(path, (width, height));
+    file.blit_bitmap((0, 0), (width, height), &small).map_err(render_error)?;
+    let failed = |error: &dyn std::fmt::Display| Error::Write {
+        path: path.to_path_buf(),
+        reason: error.to_string(),
+    };
+    file.present().map_err(|error| failed(&error))
+}
+
+fn draw_svg(backend: &mut SVGBackend<'_>, shape: &Shape) -> Result<()> {
+    let units = |place: &Place| scaled(*place, SVG_UNITS);
+    match shape {
+        Shape::Line { points, color, width } => {
+            let style = color.stroke_width((width * SVG_UNITS).round() as u32);
+            backend.draw_path(points.iter().map(units), &style)
+        }
+        Shape::Area { points, color, opacity } => {
+            backend.fill_polygon(points.iter().map(units), &color.mix(*opacity))
+        }
+        Shape::Disc { center, radius, color } => {
+            let radius = (radius * SVG_UNITS).round() as u32;
+            backend.draw_circle(units(center), radius, &color.filled(), true)
+        }
+        Shape::Text(text) => {
+            let size = text.size * SVG_UNITS;
+            // The backend puts the baseline 0.76 em below the place it is given, along the text's own vertical.
+            let (x, y) = text.at;
+            let rise = 0.76 * text.size;
+            let at = if text.upwards { (x - rise, y) } else { (x, y - rise) };
+            backend.draw_text(&text.content, &svg_style(text, size), units(&at))
+        }
+    }
+    .map_err(render_error)
+}
+
+fn svg_style(text: &Text, size: f64) -> TextStyle<'static> {
+    // The backend divides the size it is given by this.
+    const BACKEND_SIZE: f64 = 1.24;
+    let style = match text.weight {
+        Weight::Regular => FontStyle::Normal,
+        Weight::Bold => FontStyle::Bold,
+    };
+    let turn = if text.upwards { FontTransform::Rotate270 } else { FontTransform::None };
+    let h_pos = match text.align {
+        Align::Left => HPos::Left,
+        Align::Center => HPos::Center,
+        Align::Right => HPos::Right,
+    };
+    FontDesc::new(FontFamily::Name(FAMILY), size * BACKEND_SIZE, style)
+        .transform(turn)
+        .color(&text.color)
+        .pos(Pos::new(h_pos, VPos::Top))
+}
+
+fn draw_bitmap(backend: &mut BitMapBackend<'_>, shape: &Shape, scale: f64) -> Result<()> {
+    let pixel = |place: &Place| scaled(*place, scale);
+    match shape {
+        Shape::Line { points, color, width } => {
+            bitmap_line(backend, points, *color, *width, scale)
+        }
+        Shape::Area { points, color, opacity } => backend
+            .fill_polygon(points.iter().map(pixel), &color.mix(*opacity))
+            .map_err(render_error),
+        Shape::Disc { center, radius, color } => {
+            let radius = (radius * scale).round() as u32;
+            backend.draw_circle(pixel(center), radius, &color.filled(), true).map_err(render_error)
+        }
+        Shape::Text(text) => bitmap_text(backend, text, scale),
+    }
+}
+
+/// Draws each piece of a line as a rectangle and each corner as a disc: plotters' own outline of a thick path leaves
+/// holes where a path turns back on itself, as a memory trace does.
+fn bitmap_line(
+    backend: &mut BitMapBackend<'_>,
+    points: &[Place],
+    color: RGBColor,
+    width: f64,
+    scale: f64,
+) -> Result<()> {
+    let half = width / 2.0;
+    for pair in points.windows(2) {
+        let ((x0, y0), (x1, y1)) = (pair[0], pair[1]);
+        let length = (x1 - x0).hypot(y1 - y0);
+        if length == 0.0 {
+            continue;
+        }
+        let (u, v) = (-(y1 - y0) / length * half, (x1 - x0) / length * half);
+        let corners = [(x0 + u, y0 + v), (x1 + u, y1 + v), (x1 - u, y1 - v), (x0 - u, y0 - v)];
+        let corners: Vec<_> = corners.into_iter().map(|p| scaled(p, scale)).collect();
+        backend.fill_polygon(corners, &color).map_err(render_error)?;
+    }
+    let inner = points.len().saturating_sub(1).max(1);
+    for point in &points[1..inner] {
+        let radius = (half * scale).floor() as u32;
+        backend
+            .draw_circle(scaled(*point, scale), radius, &color.filled(), true)
+            .map_err(render_error)?;
+    }
+    Ok(())
+}
+
+fn bitmap_text(backend: &mut BitMapBackend<'_>, text: &Text, scale: f64) -> Result<()> {
+    let width = font::width(&text.content, text.size, text.weight);
+    let start = match text.align {
+        Align::Left => 0.0,
+        Align::Center => -width / 2.0,
+        Align::Right => -width,
+    };
+    let (x, y) = text.at;
+    let (x, y) = scaled(if text.upwards { (x, y - start) } else { (x + start, y) }, scale);
+    let mut outcome = Ok(());
+    font::rasterize(&text.content, text.size * scale, text.weight, |u, v, coverage| {
+        let (u, v) = if text.upwards { (v, -u) } else { (u, v) };
+        let color = text.color.mix(f64::from(coverage)).to_backend_color();
+        if let Err(error) = backend.draw_pixel((x + u, y + v), color) {
+            outcome = Err(render_error(error));
+        }
+    });
+    outcome
+}
+
+/// The means of all blocks of [`OVERSAMPLE`] by [`OVERSAMPLE`] pixels, three bytes each.
+fn averaged(pixels: &[u8], (width, height): (u32, u32)) -> Vec<u8> {
+    let (factor, row) = (OVERSAMPLE as usize, width as usize * 3);
+    let mut small = Vec::with_capacity(pixels.len() / (factor * factor));
+    for y in 0..height as usize / factor {
+        for x in 0..width as usize / factor {
+            for channel in 0..3 {
+                let first = y * factor * row + x * factor * 3 + channel;
+                let block = (0..factor).flat_map(|v| (0..factor).map(move |u| v * row + u * 3));
+                let sum: usize = block.map(|at| usize::from(pixels[first + at])).sum();
+                small.push((sum / (factor * factor)) as u8);
+            }
+        }
+    }
+    small
+}
+
+fn pixels(scene: &Scene, scale: f64) -> (u32, u32) {
+    ((scene.width * scale).ceil() as u32, (scene.height * scale).ceil() as u32)
+}
+
+fn scaled((x, y): Place, scale: f64) -> (i32, i32) {
+    ((x * scale).round() as i32, (y * scale).round() as i32)
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+fn render_error(error: impl std::fmt::Display) -> Error {
+    Error::Render(error.to_string())
+}

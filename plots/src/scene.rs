@@ -1,0 +1,292 @@
+//! A picture before any file format: shapes in points (1/72 inch), y downwards.
+
+use plotters::style::RGBColor;
+
+use crate::font::{self, Weight};
+use crate::style::{INK, PAPER};
+
+/// A place on the page, in points.
+pub(crate) type Place = (f64, f64);
+
+/// A picture under construction. Later shapes cover earlier ones.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Scene {
+    pub(crate) width: f64,
+    pub(crate) height: f64,
+    pub(crate) shapes: Vec<Shape>,
+}
+
+/// One thing to draw.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Shape {
+    Line { points: Vec<Place>, color: RGBColor, width: f64 },
+    Area { points: Vec<Place>, color: RGBColor, opacity: f64 },
+    Disc { center: Place, radius: f64, color: RGBColor },
+    Text(Text),
+}
+
+/// How to draw a line: `dash` alternates lengths of pen down and pen up, in points; empty is solid.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stroke {
+    pub(crate) color: RGBColor,
+    pub(crate) width: f64,
+    pub(crate) dash: &'static [f64],
+}
+
+/// Which part of the text stands at its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Align {
+    Left,
+    Center,
+    Right,
+}
+
+/// One line of text whose baseline passes through `at`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Text {
+    pub(crate) content: String,
+    pub(crate) at: Place,
+    pub(crate) size: f64,
+    pub(crate) align: Align,
+    pub(crate) weight: Weight,
+    pub(crate) color: RGBColor,
+    /// Whether the text runs upwards (a vertical axis's title).
+    pub(crate) upwards: bool,
+}
+
+/// An axis-parallel rectangle, in points.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Rect {
+    pub(crate) left: f64,
+    pub(crate) top: f64,
+    pub(crate) right: f64,
+    pub(crate) bottom: f64,
+}
+
+/// The sign of a series at a data point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Marker {
+    Circle,
+    Square,
+    Triangle,
+    Diamond,
+    TriangleDown,
+    Pentagon,
+}
+
+impl Scene {
+    pub(crate) fn text(&mut self, text: Text) {
+        if !text.content.is_empty() {
+            self.shapes.push(Shape::Text(text));
+        }
+    }
+
+    /// Draws a polyline; fewer than two points draw nothing.
+    pub(crate) fn line(&mut self, points: &[Place], stroke: Stroke) {
+        let Stroke { color, width, dash } = stroke;
+        if points.len() < 2 {
+            return;
+        }
+        if dash.is_empty() {
+            self.shapes.push(Shape::Line { points: points.to_vec(), color, width });
+            return;
+        }
+        for points in dashes(points, dash) {
+            self.shapes.push(Shape::Line { points, color, width });
+        }
+    }
+
+    /// Fills a polygon; fewer than three corners draw nothing.
+    pub(crate) fn area(&mut self, points: Vec<Place>, color: RGBColor, opacity: f64) {
+        if points.len() >= 3 {
+            self.shapes.push(Shape::Area { points, color, opacity });
+        }
+    }
+
+    /// Draws a marker with a thin halo that sets it off the lines; a hollow one is open inside.
+    pub(crate) fn marker(&mut self, marker: Marker, at: Place, color: RGBColor, hollow: bool) {
+        const RADIUS: f64 = 2.3;
+        self.solid_marker(marker, at, RADIUS + 0.6, PAPER);
+        self.solid_marker(marker, at, RADIUS, color);
+        if hollow {
+            self.solid_marker(marker, at, RADIUS - 0.95, PAPER);
+        }
+    }
+
+    /// Draws the sign of a failure without a value.
+    pub(crate) fn cross(&mut self, (x, y): Place, color: RGBColor) {
+        const ARM: f64 = 2.0;
+        let stroke = Stroke { color, width: 1.0, dash: &[] };
+        self.line(&[(x - ARM, y - ARM), (x + ARM, y + ARM)], stroke);
+        self.line(&[(x - ARM, y + ARM), (x + ARM, y - ARM)], stroke);
+    }
+
+    fn solid_marker(&mut self, marker: Marker, (x, y): Place, radius: f64, color: RGBColor) {
+        // Radii give the shapes about equal areas; the number of corners and the first one's angle name the shape.
+        let (corners, start, reach) = match marker {
+            Marker::Circle => {
+                self.shapes.push(Shape::Disc { center: (x, y), radius, color });
+                return;
+            }
+            Marker::Square => (4, 0.125, 1.25),
+            Marker::Triangle => (3, 0.25, 1.4),
+            Marker::Diamond => (4, 0.0, 1.35),
+            Marker::TriangleDown => (3, 0.75, 1.4),
+            Marker::Pentagon => (5, 0.25, 1.2),
+        };
+        let points = (0..corners).map(|i| {
+            let turn = (start + i as f64 / corners as f64) * std::f64::consts::TAU;
+            (x + reach * radius * turn.cos(), y - reach * radius * turn.sin())
+        });
+        self.area(points.collect(), color, 1.0);
+    }
+}
+
+impl Text {
+    /// Regular text in the ink colour, left-aligned.
+    pub(crate) fn new(content: impl Into<String>, at: Place, size: f64) -> Self {
+        Text {
+            content: content.into(),
+            at,
+            size,
+            align: Align::Left,
+            weight: Weight::Regular,
+            color: INK,
+            upwards: false,
+        }
+    }
+
+    pub(crate) fn align(self, align: Align) -> Self {
+        Text { align, ..self }
+    }
+
+    pub(crate) fn bold(self) -> Self {
+        Text { weight: Weight::Bold, ..self }
+    }
+
+    pub(crate) fn color(self, color: RGBColor) -> Self {
+        Text { color, ..self }
+    }
+
+    pub(crate) fn upwards(self) -> Self {
+        Text { upwards: true, ..self }
+    }
+
+    /// The rectangle that ascenders, descenders and the advance width cover.
+    pub(crate) fn bounds(&self) -> Rect {
+        const ASCENT: f64 = 0.76;
+        const DESCENT: f64 = 0.24;
+        let width = font::width(&self.content, self.size, self.weight);
+        let start = match self.align {
+            Align::Left => 0.0,
+            Align::Center => -width / 2.0,
+            Align::Right => -width,
+        };
+        let ((x, y), up, down) = (self.at, ASCENT * self.size, DESCENT * self.size);
+        if self.upwards {
+            Rect { left: x - up, right: x + down, top: y - start - width, bottom: y - start }
+        } else {
+            Rect { left: x + start, right: x + start + width, top: y - up, bottom: y + down }
+        }
+    }
+}
+
+impl Rect {
+    pub(crate) fn width(&self) -> f64 {
+        self.right - self.left
+    }
+
+    pub(crate) fn height(&self) -> f64 {
+        self.bottom - self.top
+    }
+
+    /// Whether a place lies inside, edges included.
+    pub(crate) fn holds(&self, (x, y): Place) -> bool {
+        (self.left..=self.right).contains(&x) && (self.top..=self.bottom).contains(&y)
+    }
+
+    /// The part of the segment from `a` to `b` inside (Liang and Barsky, 1984).
+    pub(crate) fn clip(&self, a: Place, b: Place) -> Option<(Place, Place)> {
+        let (dx, dy) = (b.0 - a.0, b.1 - a.1);
+        let (mut enter, mut leave) = (0.0_f64, 1.0_f64);
+        let sides = [
+            (-dx, a.0 - self.left),
+            (dx, self.right - a.0),
+            (-dy, a.1 - self.top),
+            (dy, self.bottom - a.1),
+        ];
+        for (toward, room) in sides {
+            if toward == 0.0 && room < 0.0 {
+                return None;
+            } else if toward < 0.0 {
+                enter = enter.max(room / toward);
+            } else if toward > 0.0 {
+                leave = leave.min(room / toward);
+            }
+        }
+        (enter <= leave).then(|| {
+            let at = |t: f64| (a.0 + t * dx, a.1 + t * dy);
+            (at(enter), at(leave))
+        })
+    }
+}
+
+/// Cuts a polyline into its pen-down pieces.
+fn dashes(points: &[Place], pattern: &[f64]) -> Vec<Vec<Place>> {
+    let mut pieces = Vec::new();
+    let (mut entry, mut left, mut piece) = (0, pattern[0], vec![points[0]]);
+    for pair in points.windows(2) {
+        let (mut from, to) = (pair[0], pair[1]);
+        loop {
+            let rest = (to.0 - from.0).hypot(to.1 - from.1);
+            if rest <= left {
+                left -= rest;
+                piece.push(to);
+                break;
+            }
+            from = (from.0 + (to.0 - from.0) * left / rest, from.1 + (to.1 - from.1) * left / rest);
+            piece.push(from);
+            let done = std::mem::replace(&mut piece, vec![from]);
+            if entry % 2 == 0 {
+                pieces.push(done);
+            }
+            entry = (entry + 1) % pattern.len();
+            left = pattern[entry];
+        }
+    }
+    if entry % 2 == 0 && piece.len() > 1 {
+        pieces.push(piece);
+    }
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dashes_cover_their_share_of_the_line_around_corners() {
+        let pieces = dashes(&[(0.0, 0.0), (10.0, 0.0), (10.0, 14.0)], &[4.0, 2.0]);
+        assert_eq!(pieces.len(), 4);
+        assert_eq!(pieces[1], [(6.0, 0.0), (10.0, 0.0)]);
+        assert_eq!(pieces[2], [(10.0, 2.0), (10.0, 6.0)]);
+    }
+
+    #[test]
+    fn clipping_keeps_the_inside() {
+        let rect = Rect { left: 0.0, top: 0.0, right: 10.0, bottom: 10.0 };
+        assert_eq!(rect.clip((-5.0, 5.0), (15.0, 5.0)), Some(((0.0, 5.0), (10.0, 5.0))));
+        assert_eq!(rect.clip((-5.0, -1.0), (15.0, -1.0)), None);
+        assert_eq!(rect.clip((2.0, 2.0), (2.0, 20.0)), Some(((2.0, 2.0), (2.0, 10.0))));
+    }
+
+    #[test]
+    fn text_bounds_follow_alignment_and_direction() {
+        let text = Text::new("000", (50.0, 50.0), 10.0);
+        let width = 3.0 * 1303.0 / 2048.0 * 10.0;
+        let level = text.clone().align(Align::Right).bounds();
+        assert!((level.left - (50.0 - width)).abs() < 1e-3 && (level.right - 50.0).abs() < 1e-9);
+        let up = text.align(Align::Center).upwards().bounds();
+        assert!((up.height() - width).abs() < 1e-3 && up.left < 50.0 && up.right > 50.0);
+    }
+}
