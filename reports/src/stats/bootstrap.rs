@@ -46,11 +46,8 @@ impl Processes {
 
     /// The median of one bootstrap resample: processes drawn with replacement, then samples within each.
     pub(crate) fn resampled_median(&self, random: &mut Random) -> f64 {
-        let mut medians: Vec<f64> = (0..self.rounds.len())
-            .map(|_| resampled_median(&self.rounds[random.below(self.rounds.len())].1, random))
-            .collect();
-        medians.sort_unstable_by(f64::total_cmp);
-        median_of_sorted(&medians)
+        let draw = |_| resampled_median(&self.rounds[random.below(self.rounds.len())].1, random);
+        median_of_unsorted((0..self.rounds.len()).map(draw).collect())
     }
 
     /// Degrees of freedom of the differences that a resample can see: between processes, or within the only one.
@@ -78,31 +75,51 @@ pub fn median_estimate(processes: &Processes) -> Option<Estimate> {
 /// The estimate is the median over the rounds that both have of the ratio of their medians. The interval resamples
 /// rounds jointly, then the samples within each side. `None` without a shared round.
 pub fn ratio_estimate(base: &Processes, this: &Processes) -> Option<Estimate> {
-    let pairs: Vec<(&[f64], &[f64])> = base
-        .rounds
-        .iter()
-        .filter_map(|(round, samples)| {
+    let pairs = Pairs::new(base, this)?;
+    Some(interval(pairs.median_ratio(), pairs.degrees(), |random| pairs.resampled_ratio(random)))
+}
+
+/// The samples of two cells in the rounds that both have; at least one.
+pub(crate) struct Pairs<'a>(Vec<(&'a [f64], &'a [f64])>);
+
+impl<'a> Pairs<'a> {
+    pub(crate) fn new(base: &'a Processes, this: &'a Processes) -> Option<Self> {
+        let shared = base.rounds.iter().filter_map(|(round, samples)| {
             let at = this.rounds.binary_search_by_key(round, |(r, _)| *r).ok()?;
             Some((samples.as_slice(), this.rounds[at].1.as_slice()))
-        })
-        .collect();
-    let value = super::median(
-        &pairs.iter().map(|(b, t)| median_of_sorted(b) / median_of_sorted(t)).collect::<Vec<_>>(),
-    )?;
-    let degrees = match pairs.as_slice() {
-        [(b, t)] => b.len().min(t.len()) - 1,
-        _ => pairs.len() - 1,
-    };
-    Some(interval(value, degrees, |random| {
-        let mut ratios: Vec<f64> = (0..pairs.len())
-            .map(|_| {
-                let (b, t) = pairs[random.below(pairs.len())];
-                resampled_median(b, random) / resampled_median(t, random)
-            })
-            .collect();
-        ratios.sort_unstable_by(f64::total_cmp);
-        median_of_sorted(&ratios)
-    }))
+        });
+        let pairs: Vec<_> = shared.collect();
+        (!pairs.is_empty()).then_some(Self(pairs))
+    }
+
+    /// Median over the rounds of the ratio of the medians.
+    pub(crate) fn median_ratio(&self) -> f64 {
+        let ratio = |(b, t): &(&[f64], &[f64])| median_of_sorted(b) / median_of_sorted(t);
+        median_of_unsorted(self.0.iter().map(ratio).collect())
+    }
+
+    /// The same of one bootstrap resample.
+    pub(crate) fn resampled_ratio(&self, random: &mut Random) -> f64 {
+        let draw = |_| {
+            let (b, t) = self.0[random.below(self.0.len())];
+            resampled_median(b, random) / resampled_median(t, random)
+        };
+        median_of_unsorted((0..self.0.len()).map(draw).collect())
+    }
+
+    /// As [`Processes::degrees`].
+    pub(crate) fn degrees(&self) -> usize {
+        match self.0.as_slice() {
+            [(b, t)] => b.len().min(t.len()) - 1,
+            pairs => pairs.len() - 1,
+        }
+    }
+}
+
+/// Median of values that are not empty and not NaN.
+fn median_of_unsorted(mut values: Vec<f64>) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    median_of_sorted(&values)
 }
 
 /// The 95 % interval of a positive statistic: percentiles of its resamples, stretched on the logarithmic scale.

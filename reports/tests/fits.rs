@@ -1,0 +1,122 @@
+//! Fits recover what was planted.
+
+use relgrad_reports::fit::{Crossover, Law, Observation, choose_law, crossover, local_exponents, two_term};
+use relgrad_reports::fixture::{PowerLaw, power_law};
+use relgrad_reports::stats::Processes;
+
+const XS: [usize; 7] = [20, 50, 100, 200, 500, 1000, 2000];
+
+/// Exact times `f(x)` in three rounds of five samples.
+fn exact(f: impl Fn(f64) -> f64) -> Vec<(usize, Processes)> {
+    let samples = |x: usize| vec![f(x as f64); 5];
+    XS.iter()
+        .map(|&x| {
+            let samples = samples(x);
+            (x, Processes::new((0..3).map(|round| (round, samples.as_slice()))))
+        })
+        .collect()
+}
+
+/// Times ∝ xᵖ with 3 % noise between processes.
+fn noisy(exponent: f64, scale: f64, seed: u64) -> Vec<(usize, Processes)> {
+    let study = power_law(&PowerLaw {
+        dims: XS.into(),
+        exponent,
+        scale,
+        rounds: 5,
+        samples: 9,
+        between_processes: 0.03,
+        within_process: 0.01,
+        seed,
+    });
+    let at = |dim| study.records.iter().filter(move |r| r.cell.dim == dim);
+    XS.iter().map(|&x| (x, Processes::new(at(x).map(|r| (r.cell.round, r.seconds.as_slice()))))).collect()
+}
+
+fn observe(cells: &[(usize, Processes)]) -> Vec<Observation<'_>> {
+    cells.iter().map(|(x, processes)| Observation { x: *x, processes }).collect()
+}
+
+#[test]
+fn local_exponents_of_a_power_law_are_its_exponent() {
+    let cells = exact(|x| 1e-9 * x.powf(2.5));
+    let local = local_exponents(&observe(&cells));
+    assert_eq!(local.len(), XS.len() - 1);
+    for (exponent, pair) in local.iter().zip(XS.windows(2)) {
+        assert_eq!((exponent.from, exponent.to), (pair[0], pair[1]));
+        assert!((exponent.exponent.value - 2.5).abs() < 1e-12, "{exponent:?}");
+    }
+    // A break from slope 1 to slope 3 at x = 200 shows between the neighbours on either side.
+    let cells = exact(|x| if x <= 200.0 { x / 200.0 } else { (x / 200.0).powi(3) });
+    let local: Vec<f64> =
+        local_exponents(&observe(&cells)).iter().map(|l| l.exponent.value.round()).collect();
+    assert_eq!(local, [1.0, 1.0, 1.0, 3.0, 3.0, 3.0]);
+}
+
+#[test]
+fn two_terms_are_recovered_and_none_is_negative() {
+    let cells = exact(|x| 3e-6 + 4e-9 * x.powi(2) + 8e-12 * x.powi(3));
+    let fit = two_term(&observe(&cells)).unwrap();
+    for (found, planted) in [(fit.constant, 3e-6), (fit.quadratic, 4e-9), (fit.cubic, 8e-12)] {
+        assert!((found / planted - 1.0).abs() < 1e-8, "{fit:?}");
+    }
+    assert!((fit.crossover.unwrap() - 500.0).abs() < 1e-5);
+    assert!(fit.relative_residual < 1e-10);
+
+    // Free least squares would give these times a negative constant.
+    let cells = exact(|x| 1e-9 * x.powi(2) * (1.0 - 10.0 / x));
+    let fit = two_term(&observe(&cells)).unwrap();
+    assert!(fit.constant >= 0.0 && fit.quadratic > 0.0 && fit.cubic >= 0.0, "{fit:?}");
+    assert!(two_term(&observe(&cells)[..3]).is_none(), "three places cannot judge three terms");
+}
+
+#[test]
+fn the_law_is_chosen_or_left_undecided() {
+    let chosen = |f: fn(f64) -> f64| choose_law(&observe(&exact(f))).expect("seven places are enough");
+    assert_eq!(chosen(|x| 1e-9 * x).law, Some(Law::Linear));
+    assert_eq!(chosen(|x| 1e-9 * x * x).law, Some(Law::Quadratic));
+    assert_eq!(chosen(|x| 1e-9 * x * x * x.ln()).law, Some(Law::QuadraticLog));
+    assert_eq!(chosen(|x| 1e-9 * x.powi(3)).law, Some(Law::Cubic));
+    // On the logarithmic scale x²·√(log x) is exactly as far from x² as from x² log x.
+    let between = chosen(|x| 1e-9 * x * x * x.ln().sqrt());
+    assert_eq!(between.law, None);
+    assert!(between.margin < 1e-6, "{between:?}");
+    assert_eq!(choose_law(&observe(&exact(|x| x)[..3])), None, "three places are too few");
+}
+
+#[test]
+fn a_crossover_is_where_the_curves_meet() {
+    let this = exact(|x| 1e-7 * x.powi(2));
+    let base = exact(|x| 1e-7 / 300.0 * x.powi(3));
+    let Some(Crossover::At(place)) = crossover(&observe(&base), &observe(&this)) else {
+        panic!("the curves cross at 300, inside the range");
+    };
+    for end in [place.value, place.low, place.high] {
+        assert!((end - 300.0).abs() < 1e-9, "{place:?}");
+    }
+    assert_eq!(crossover(&observe(&this[..4]), &observe(&base[..4])), Some(Crossover::BelowRange));
+    assert_eq!(crossover(&observe(&base[..4]), &observe(&this[..4])), Some(Crossover::AboveRange));
+    assert_eq!(crossover(&observe(&base[..1]), &observe(&this)), None);
+}
+
+/// 100 seeded pairs whose curves cross at x = 300; a true 95 % interval misses 5 ± 2.2 of them.
+#[test]
+fn crossovers_are_covered() {
+    let covered = (0..100)
+        .filter(|&seed| {
+            let this = noisy(2.0, 1e-7, 2 * seed);
+            let base = noisy(3.0, 1e-7 / 300.0, 2 * seed + 1);
+            match crossover(&observe(&base), &observe(&this)) {
+                Some(Crossover::At(place)) => {
+                    assert!(
+                        place.high < 1.3 * place.low,
+                        "an interval this wide covers by saying nothing: {place:?}"
+                    );
+                    place.low <= 300.0 && 300.0 <= place.high
+                }
+                _ => false,
+            }
+        })
+        .count();
+    assert!(covered >= 88, "{covered} of 100");
+}
