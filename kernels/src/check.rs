@@ -7,11 +7,11 @@
 
 use nalgebra::{DMatrix, DVector};
 
+use crate::backend::{GradientBackend, Relative, Transposed};
 use crate::device::{Addend, Device, Matrix, MatrixRef};
 use crate::elementwise::reference as scalar;
 use crate::error::Result;
 use crate::init;
-use crate::backend::{GradientBackend, Relative, Transposed};
 use crate::network::Architecture;
 use crate::parameters::{Gradient, Parameters};
 use crate::reference::{Direction, Reference};
@@ -206,8 +206,7 @@ impl<'a, D: Device<T>, T: Scalar> Probe<'a, D, T> {
         let dim = x.rows();
         let zeros = |cols| Matrix::zeros(device, dim, cols, "probe of the gradient");
         let block = [zeros(x.cols())?, zeros(x.cols())?];
-        let mut probe =
-            Self { device, parameters, x, y: Vec::new(), block, vector: [zeros(1)?, zeros(1)?] };
+        let mut probe = Self { device, parameters, x, y: Vec::new(), block, vector: [zeros(1)?, zeros(1)?] };
         let mut z = wide_matrix(device, x)?;
         for k in 0..parameters.architecture().layers {
             let mut y = probe.push(k, &z)?;
@@ -238,7 +237,12 @@ impl<'a, D: Device<T>, T: Scalar> Probe<'a, D, T> {
     }
 
     /// M v, or Mᵀv, for a D×D matrix.
-    fn apply(&mut self, matrix: MatrixRef<'_, D, T>, transposed: bool, v: &DVector<f64>) -> Result<DVector<f64>> {
+    fn apply(
+        &mut self,
+        matrix: MatrixRef<'_, D, T>,
+        transposed: bool,
+        v: &DVector<f64>,
+    ) -> Result<DVector<f64>> {
         let [from, to] = &mut self.vector;
         multiply(self.device, matrix, transposed, v.as_slice(), from, to).map(DVector::from_vec)
     }
@@ -258,7 +262,8 @@ impl<'a, D: Device<T>, T: Scalar> Probe<'a, D, T> {
         };
         let gamma = a.dot(&bias(&gradient.biases)?);
         let b = bias(&self.parameters.arrays().biases)?;
-        let carried = if k == 0 { wide_matrix(self.device, self.x)? } else { self.activate(k - 1, &self.y[k - 1]) };
+        let carried =
+            if k == 0 { wide_matrix(self.device, self.x)? } else { self.activate(k - 1, &self.y[k - 1]) };
         let (p, w, share) = match kind {
             Kind::Ordinary => (a, carried.tr_mul(&c).add_scalar(gamma), c.dot(&random)),
             Kind::Relative => {

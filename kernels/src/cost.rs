@@ -54,7 +54,10 @@ pub fn cost(method: Method, architecture: &Architecture, batch: usize, dtype: Dt
             flops: n * (6.0 * l - 4.0) * d.powi(3),
             min_bytes: 2.0 * parameters + n * square,
             min_traffic_bytes: 2.0 * parameters + 2.0 * n * square,
-            expected_bytes: 2.0 * parameters + ((l - 1.0) * n + 2.0 * chunk(dtype, d, n)) * square + blocks + input,
+            expected_bytes: 2.0 * parameters
+                + ((l - 1.0) * n + 2.0 * chunk(dtype, d, n)) * square
+                + blocks
+                + input,
         },
         Method::AutodiffStreamed => Cost {
             flops: n * (6.0 * l - 4.0) * d.powi(3),

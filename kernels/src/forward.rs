@@ -75,7 +75,10 @@ impl<D: Device<T>, T: Scalar> ValuesWorkspace<D, T> {
             ));
         }
         forward(device, parameters, &mut Values { input: x.shorten(), work: self })?;
-        device.require_finite("output of the network (or its input or parameters)", self.pre_activation(layers - 1))
+        device.require_finite(
+            "output of the network (or its input or parameters)",
+            self.pre_activation(layers - 1),
+        )
     }
 }
 

@@ -11,9 +11,9 @@
 //! Nothing here reads a clock, a file or the command line.
 
 pub mod backend;
-pub mod device;
 pub mod check;
 pub mod cost;
+pub mod device;
 pub mod elementwise;
 pub mod error;
 pub mod evaluation;
@@ -22,14 +22,15 @@ pub mod init;
 pub mod inversion;
 pub mod likelihood;
 pub mod method;
+mod names;
 pub mod network;
 pub mod parameters;
 pub mod reference;
 pub mod scalar;
 pub mod step;
 
-pub use device::Cpu;
 pub use cost::{Cost, cost};
+pub use device::Cpu;
 pub use error::{Error, Result};
 pub use init::Init;
 pub use method::Method;

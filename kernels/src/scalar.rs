@@ -7,7 +7,9 @@ use crate::elementwise::Real;
 use crate::error::Error;
 
 /// A working precision: f32 or f64.
-pub trait Scalar: Real + faer::traits::RealField + nalgebra::Scalar + Send + Sync + Default + 'static {
+pub trait Scalar:
+    Real + faer::traits::RealField + nalgebra::Scalar + Send + Sync + Default + 'static
+{
     /// Its name.
     const DTYPE: Dtype;
     /// Spacing of the numbers next to 1.

@@ -52,12 +52,13 @@ pub enum Addend<'a, D: Device<T> + ?Sized, T: Scalar> {
 pub struct Inversion {
     /// log|det| of the inverted matrix, from the pivots, in f64.
     pub log_abs_det: f64,
-    /// Its condition number in the 1-norm, ‖A‖₁‖A⁻¹‖₁; infinite after a zero pivot.
+    /// Skeel's condition number ‖|A⁻¹||A|‖_∞, which bounds the relative error of the inverse's rows and is blind to the
+    /// scaling of A's rows; infinite after a zero pivot.
     pub condition: f64,
 }
 
 impl Inversion {
-    /// Whether no digit of the inverse can be trusted: κ₁ above D/ε, or not a number.
+    /// Whether no digit of the inverse can be trusted: its condition number is above D/ε, or not a number.
     pub fn is_singular<T: Scalar>(&self, dim: usize) -> bool {
         !(self.condition <= dim as f64 / T::EPS)
     }

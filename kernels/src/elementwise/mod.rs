@@ -6,8 +6,10 @@
 //! threads split the slices between columns.
 //!
 //! # Accuracy
-//! For every finite argument there is no overflow, and over |x| ≤ 10⁴ the relative error of σ and σ' is at most
-//! 5·10⁻¹⁶ (f64) or 3·10⁻⁷ (f32); that of s_L near its zero is relative to α|x|, as its two terms cancel there.
+//! σ, σ', σ''/σ' and log σ' overflow at no finite argument unless their own value does. Over |x| ≤ 10⁴ the relative error
+//! of σ and σ' is at most 5·10⁻¹⁶ (f64) or 3·10⁻⁷ (f32). That of s_L is relative to |αx| + (1−α) log(1+eˣ), as the two
+//! cancel near its zero. If α of s_T is not a power of two, αx is rounded too, which costs σ' a further eps·α|x|·αh, h
+//! of \[M4\].
 //! log σ' has absolute error 3·10⁻¹⁶ or 2·10⁻⁷ near its zeros. Parameters are rounded once to the working precision.
 //!
 //! # Values that are not finite

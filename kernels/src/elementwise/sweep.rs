@@ -163,11 +163,11 @@ impl<T: Real, F: Map<T, 1, 0>> ColumnSums<'_, T, F> {
         for chunk in self.values.chunks(BLOCK) {
             let mut block = [T::ZERO; BLOCK];
             block[..chunk.len()].copy_from_slice(chunk);
-            let mut terms = [0.0; BLOCK];
-            for i in 0..BLOCK {
-                let [term] = self.map.apply::<FMA>([block[i]], []);
-                terms[i] = term.to_f64();
+            for term in &mut block {
+                [*term] = self.map.apply::<FMA>([*term], []);
             }
+            // A loop of its own: in one with `map` the wider f64 would halve the lanes of an f32.
+            let terms = block.map(T::to_f64);
             let mut rest = &terms[..chunk.len()];
             while !rest.is_empty() {
                 let (head, tail) = rest.split_at(rest.len().min(self.dim - row));

@@ -116,7 +116,13 @@ impl<D: Device<T>, T: Scalar> GradientBackend<D, T> for Autodiff {
             plan.push(Share { start, count, record });
         }
         let scratch = Scratch::new(device, architecture, chunk)?;
-        Ok(Workspace { jacobians: self.jacobians, plan, records, scratch, log_abs_det_jacobian: vec![0.0; batch] })
+        Ok(Workspace {
+            jacobians: self.jacobians,
+            plan,
+            records,
+            scratch,
+            log_abs_det_jacobian: vec![0.0; batch],
+        })
     }
 
     fn gradient(
@@ -140,7 +146,12 @@ impl<D: Device<T>, T: Scalar> GradientBackend<D, T> for Autodiff {
         }
         if *jacobians == Jacobians::Batched {
             for share in &*plan {
-                records[share.record].forward(device, parameters, x.columns(share.start, share.count), scratch)?;
+                records[share.record].forward(
+                    device,
+                    parameters,
+                    x.columns(share.start, share.count),
+                    scratch,
+                )?;
             }
         }
         for share in &*plan {

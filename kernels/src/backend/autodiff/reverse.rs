@@ -107,7 +107,13 @@ impl<D: Device<T>, T: Scalar> Reverse<'_, D, T> {
         let adjoint_view = adjoint.view().columns(0, count);
         if let Some(bias) = out.biases.get_mut(k) {
             let ones = scratch.ones.view().columns(0, count);
-            device.multiply(mean, adjoint_view.plain(), ones.transposed(), Addend::Scaled(one), bias.view_mut())?;
+            device.multiply(
+                mean,
+                adjoint_view.plain(),
+                ones.transposed(),
+                Addend::Scaled(one),
+                bias.view_mut(),
+            )?;
         }
         let weight = out.weights[k].view_mut();
         if k == 0 {

@@ -18,10 +18,8 @@ pub struct Buffer<T: Scalar> {
 
 impl<T: Scalar> Buffer<T> {
     pub(super) fn zeroed(len: usize, what: &str) -> Result<Self> {
-        let out_of_memory = || Error::OutOfMemory {
-            bytes: len as u128 * size_of::<T>() as u128,
-            what: what.to_owned(),
-        };
+        let out_of_memory =
+            || Error::OutOfMemory { bytes: len as u128 * size_of::<T>() as u128, what: what.to_owned() };
         if len == 0 {
             return Ok(Self { start: NonNull::dangling(), len });
         }

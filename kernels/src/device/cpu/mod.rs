@@ -167,11 +167,7 @@ impl<T: Scalar> Device<T> for Cpu {
     }
 
     fn require_finite(&self, what: &str, matrix: MatrixRef<'_, Self, T>) -> Result<()> {
-        if all_finite(matrix.slice()) {
-            Ok(())
-        } else {
-            Err(Error::NonFinite { what: what.to_owned() })
-        }
+        if all_finite(matrix.slice()) { Ok(()) } else { Err(Error::NonFinite { what: what.to_owned() }) }
     }
 
     fn frobenius_norm(&self, a: MatrixRef<'_, Self, T>) -> Result<f64> {

@@ -31,10 +31,10 @@ fn assert_close(what: &str, at: (Activation, f64), found: f64, expected: f64, to
     assert!(error <= tolerance, "{what} of {at:?}: {found:e}, not {expected:e}: {error:e} > {tolerance:e}");
 }
 
-/// The terms of s_L cancel near its zero, so its error is measured against their size.
+/// |αx| + (1−α) log(1+eˣ): the terms of s_L cancel near its zero, so its error is measured against their sizes.
 fn value_scale(activation: Activation, x: f64, value: f64) -> f64 {
     match activation {
-        Activation::SmoothLeaky { alpha } => value.abs().max(alpha * x.abs()),
+        Activation::SmoothLeaky { alpha } => value - 2.0 * alpha * x.min(0.0),
         Activation::TanhLinear { .. } => value.abs(),
     }
 }
