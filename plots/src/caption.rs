@@ -16,7 +16,7 @@ pub(crate) fn caption(figure: Figure, study: &Study, summary: &Summary) -> Strin
         Figure::Fig3 | Figure::Fig1Left => time(study, summary, figure.device()),
         Figure::Fig4 => memory_over_time(study),
         Figure::Speedup => speedup(study, summary),
-        Figure::Memory => memory(study),
+        Figure::Memory => memory(study, summary),
     }
 }
 
@@ -68,7 +68,7 @@ fn memory_over_time(study: &Study) -> String {
 }
 
 fn speedup(study: &Study, summary: &Summary) -> String {
-    let device = data::main_device(study);
+    let device = data::main_device(summary);
     let last = |baseline: &str| {
         let points = data::measured(data::relative(summary, device)?, |p| data::speedup(p, baseline));
         let (dim, estimate) = *points.last()?;
@@ -88,8 +88,8 @@ fn speedup(study: &Study, summary: &Summary) -> String {
     )
 }
 
-fn memory(study: &Study) -> String {
-    let device = data::main_device(study);
+fn memory(study: &Study, summary: &Summary) -> String {
+    let device = data::main_device(summary);
     let skipped = study.records.iter().any(|r| r.outcome != Outcome::Measured);
     let predicted = if skipped { " Hollow markers are predictions." } else { "" };
     format!(

@@ -9,9 +9,7 @@ use crate::guides::Guides;
 use crate::legend::{self, Key, Note, Sign};
 use crate::panel::{self, Panel, Titles};
 use crate::scene::{Align, Place, Rect, Scene, Stroke, Text};
-use crate::style::{
-    BAND, COLUMN_WIDTH, GREY, Look, MARGIN, MODEL, PREDICTED, SMALL,
-};
+use crate::style::{BAND, COLUMN_WIDTH, GREY, Look, MARGIN, MODEL, PREDICTED, SMALL};
 
 /// Height of the panel, in points.
 const PANEL_HEIGHT: f64 = 172.0;
@@ -78,9 +76,13 @@ pub(crate) fn draw(chart: &Chart<'_>) -> Scene {
         guides.draw(&mut scene);
     }
     for curve in &chart.curves {
+        draw_band(&mut scene, &panel, &curve.measured, curve.look.color);
+    }
+    // The first series is the one a reader looks for: it lies on top.
+    for curve in chart.curves.iter().rev() {
         draw_lines(&mut scene, &panel, curve);
     }
-    for curve in &chart.curves {
+    for curve in chart.curves.iter().rev() {
         draw_markers(&mut scene, &panel, curve);
     }
     panel.draw_axes(&mut scene, Titles { x: "data dimension D", y: chart.quantity });
@@ -114,9 +116,8 @@ fn panel_of(chart: &Chart<'_>, lowered: f64) -> Panel {
     let top = MARGIN + SMALL + 7.0;
     let left = MARGIN + Panel::left_room(&y);
     let dims = || chart.curves.iter().flat_map(dims);
-    let x_axis = |right: f64| {
-        Axis::log(dims(), 1.25, Unit::Count, Room { length: right - left, label: 34.0 })
-    };
+    let x_axis =
+        |right: f64| Axis::log(dims(), 1.25, Unit::Count, Room { length: right - left, label: 34.0 });
     let right = COLUMN_WIDTH - MARGIN;
     let right = right - panel::widest_label(&x_axis(right)) / 2.0;
     let rect = Rect { left, top, right, bottom: top + PANEL_HEIGHT };
@@ -163,8 +164,7 @@ fn taken(panel: &Panel, chart: &Chart<'_>) -> Clear {
 }
 
 fn draw_lines(scene: &mut Scene, panel: &Panel, curve: &Curve) {
-    let (color, look) = (curve.look.color, curve.look);
-    draw_band(scene, panel, &curve.measured, color);
+    let look = curve.look;
     panel.line(scene, &panel.places(curve.model.iter().copied()), look.thin(MODEL));
     if let Some(line) = predicted_line(panel, curve) {
         panel.line(scene, &line, look.stroke(PREDICTED));
@@ -245,7 +245,7 @@ fn keys(chart: &Chart<'_>) -> [Vec<Key>; 2] {
     };
     let stops = || chart.curves.iter().filter_map(|c| c.stop.as_ref());
     other(chart.curves.iter().any(|c| has_interval(&c.measured)), Sign::Band, "95 % confidence");
-    other(stops().any(|s| s.predicted.is_some()), Sign::Predicted, "predicted, not run");
+    other(stops().any(|s| s.predicted.is_some()), Sign::Predicted, "predicted");
     other(chart.curves.iter().any(|c| !c.model.is_empty()), Sign::Model, chart.model);
     [curves.collect(), others]
 }
@@ -253,11 +253,7 @@ fn keys(chart: &Chart<'_>) -> [Vec<Key>; 2] {
 fn notes(chart: &Chart<'_>) -> Vec<Note> {
     let stopped = chart.curves.iter().filter_map(|c| Some((c.look, c.stop.as_ref()?)));
     stopped
-        .map(|(look, stop)| Note {
-            look,
-            hollow: stop.predicted.is_some(),
-            text: stop.note.clone(),
-        })
+        .map(|(look, stop)| Note { look, hollow: stop.predicted.is_some(), text: stop.note.clone() })
         .collect()
 }
 

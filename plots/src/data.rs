@@ -14,28 +14,33 @@ pub(crate) const CPU: &str = "cpu";
 /// An NVIDIA GPU.
 pub(crate) const CUDA: &str = "cuda";
 
-/// Whether a record holds a measured time.
-pub(crate) fn is_measured(record: &Record) -> bool {
-    record.outcome == Outcome::Measured && !record.seconds.is_empty()
-}
-
 /// The device whose speed-ups and memory are shown: the CPU where it was measured, else the first one that was.
-pub(crate) fn main_device(study: &Study) -> &str {
-    let mut devices = study.records.iter().filter(|r| is_measured(r)).map(|r| r.cell.device.as_str());
+pub(crate) fn main_device(summary: &Summary) -> &str {
+    let mut devices = summary.series.iter().filter(|s| !s.points.is_empty()).map(|s| s.device.as_str());
     let first = devices.clone().next().unwrap_or(CPU);
     devices.find(|d| *d == CPU).unwrap_or(first)
 }
 
+/// Whether some series on `device` has a point with this value.
+pub(crate) fn any_measured(
+    summary: &Summary,
+    device: &str,
+    value: impl Fn(&Point) -> Option<Estimate>,
+) -> bool {
+    summary.series.iter().any(|s| s.device == device && !measured(s, &value).is_empty())
+}
+
 /// Whether some dimension has a measured time of relative and of a baseline, on the device whose speed-ups are shown.
-pub(crate) fn has_speedup(study: &Study) -> bool {
-    let device = main_device(study);
-    let dims = |method: &'static str| {
-        let shown = move |r: &&Record| {
-            r.cell.device == device && r.cell.method == method && is_measured(r)
-        };
-        study.records.iter().filter(shown).map(|r| r.cell.dim)
-    };
-    BASELINES.into_iter().flat_map(dims).any(|dim| dims(RELATIVE).any(|d| d == dim))
+pub(crate) fn has_speedup(summary: &Summary) -> bool {
+    let compared =
+        |series| BASELINES.into_iter().any(|baseline| !measured(series, |p| speedup(p, baseline)).is_empty());
+    relative(summary, main_device(summary)).is_some_and(compared)
+}
+
+/// The peak memory of a point; it has no interval.
+pub(crate) fn peak_bytes(point: &Point) -> Option<Estimate> {
+    let value = point.peak_bytes? as f64;
+    Some(Estimate { value, low: value, high: value })
 }
 
 /// One curve for each method on `device`: `value` of its points, `predicted` of its stops.
@@ -62,10 +67,7 @@ pub(crate) fn curves(
 }
 
 /// The points of a series that have a positive value.
-pub(crate) fn measured(
-    series: &Series,
-    value: impl Fn(&Point) -> Option<Estimate>,
-) -> Vec<(f64, Estimate)> {
+pub(crate) fn measured(series: &Series, value: impl Fn(&Point) -> Option<Estimate>) -> Vec<(f64, Estimate)> {
     let valid = |e: &Estimate| e.value.is_finite() && e.value > 0.0;
     let points = series.points.iter().filter_map(|p| Some((p.dim as f64, value(p)?)));
     points.filter(|(_, e)| valid(e)).map(|(dim, e)| (dim, sound(e))).collect()
@@ -74,8 +76,7 @@ pub(crate) fn measured(
 /// The cost model of a method on a device against D, from every record, run or not.
 pub(crate) fn models(study: &Study, device: &str, method: &str) -> Vec<(f64, Model)> {
     let of = |r: &&Record| r.cell.device == device && r.cell.method == method;
-    let mut models: Vec<_> =
-        study.records.iter().filter(of).map(|r| (r.cell.dim as f64, r.model)).collect();
+    let mut models: Vec<_> = study.records.iter().filter(of).map(|r| (r.cell.dim as f64, r.model)).collect();
     models.sort_by(|a, b| a.0.total_cmp(&b.0));
     models.dedup_by(|a, b| a.0 == b.0);
     models
@@ -84,11 +85,7 @@ pub(crate) fn models(study: &Study, device: &str, method: &str) -> Vec<(f64, Mod
 /// What all measurements of a figure share, for its heading and caption.
 pub(crate) fn conditions(study: &Study, device: &str) -> Vec<String> {
     let settings = &study.run.settings;
-    let place = if device == CPU {
-        format!("CPU, {}", threads(settings.threads))
-    } else {
-        "GPU".to_string()
-    };
+    let place = if device == CPU { format!("CPU, {}", threads(settings.threads)) } else { "GPU".to_string() };
     vec![
         place,
         format!("N = {}", grouped(settings.batch as i64)),

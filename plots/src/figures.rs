@@ -1,8 +1,9 @@
 //! The charts against D: time, speed-up and memory.
 
 use relgrad_reports::method::RELATIVE;
+use relgrad_reports::record::Model;
 use relgrad_reports::study::Study;
-use relgrad_reports::summary::{Estimate, Summary};
+use relgrad_reports::summary::Summary;
 
 use crate::axis::Unit;
 use crate::chart::{self, Chart, Curve, Reference};
@@ -24,10 +25,8 @@ pub(crate) fn time(study: &Study, summary: &Summary, device: &str) -> Scene {
 
 /// Peak memory with the model's lower bound.
 pub(crate) fn memory(study: &Study, summary: &Summary) -> Scene {
-    let device = data::main_device(study);
-    let peak = |bytes: u64| Estimate { value: bytes as f64, low: bytes as f64, high: bytes as f64 };
-    let mut curves =
-        data::curves(summary, device, |p| p.peak_bytes.map(peak), |s| s.predicted_bytes);
+    let device = data::main_device(summary);
+    let mut curves = data::curves(summary, device, data::peak_bytes, |s| s.predicted_bytes);
     for curve in &mut curves {
         let bounds = data::models(study, device, &curve.name);
         curve.model = bounds.into_iter().map(|(dim, m)| (dim, m.min_bytes)).collect();
@@ -39,14 +38,14 @@ pub(crate) fn memory(study: &Study, summary: &Summary) -> Scene {
         quantity: "peak memory",
         unit: Unit::Bytes,
         curves,
-        model: "lower bound of the model",
+        model: "model's lower bound",
         reference: Reference::Nothing,
     })
 }
 
 /// How many times faster `relative` is than the baselines, with the quotient of the models' operations.
 pub(crate) fn speedup(study: &Study, summary: &Summary) -> Scene {
-    let device = data::main_device(study);
+    let device = data::main_device(summary);
     let curves = BASELINES.map(|baseline| Curve {
         name: format!("{RELATIVE} over {baseline}"),
         look: Look { dash: &[], ..look(baseline, &[]) },
@@ -68,8 +67,7 @@ pub(crate) fn speedup(study: &Study, summary: &Summary) -> Scene {
 
 fn flop_ratios(study: &Study, device: &str, baseline: &str) -> Vec<(f64, f64)> {
     let relative = data::models(study, device, RELATIVE);
-    let ratio = |(dim, model): &(f64, _)| {
-        let model: &relgrad_reports::record::Model = model;
+    let ratio = |(dim, model): &(f64, Model)| {
         let own = relative.iter().find(|(d, _)| d == dim)?.1.flops;
         (own > 0.0).then_some((*dim, model.flops / own))
     };

@@ -30,12 +30,7 @@ pub(crate) fn width(text: &str, size: f64, weight: Weight) -> f64 {
 }
 
 /// Calls `pixel(x, y, coverage)` for each pixel that `text` touches, its baseline starting at the origin, y downwards.
-pub(crate) fn rasterize(
-    text: &str,
-    size: f64,
-    weight: Weight,
-    mut pixel: impl FnMut(i32, i32, f32),
-) {
+pub(crate) fn rasterize(text: &str, size: f64, weight: Weight, mut pixel: impl FnMut(i32, i32, f32)) {
     let font = face(weight);
     // ab_glyph scales by ascent − descent, everyone else by the em.
     let scale = PxScale::from((size * f64::from(font.height_unscaled() / units_per_em(font))) as f32);
@@ -43,8 +38,7 @@ pub(crate) fn rasterize(
     let mut pen = 0.0;
     for c in text.chars() {
         let id = font.glyph_id(c);
-        if let Some(outline) = font.outline_glyph(id.with_scale_and_position(scale, point(pen, 0.0)))
-        {
+        if let Some(outline) = font.outline_glyph(id.with_scale_and_position(scale, point(pen, 0.0))) {
             let bounds = outline.px_bounds();
             outline.draw(|x, y, coverage| {
                 pixel(x as i32 + bounds.min.x as i32, y as i32 + bounds.min.y as i32, coverage);

@@ -59,9 +59,8 @@ impl Guides {
             let t = i as f64 / STEPS as f64;
             let x = self.origin.0 + t * (self.cube.0 - self.origin.0);
             let (low, high) = (t * (self.square.1 - self.origin.1), t * (self.cube.1 - self.origin.1));
-            (0..=STEPS).all(|j| {
-                clear.is_free((x, self.origin.1 + low + (high - low) * j as f64 / STEPS as f64))
-            })
+            (0..=STEPS)
+                .all(|j| clear.is_free((x, self.origin.1 + low + (high - low) * j as f64 / STEPS as f64)))
         });
         wedge && self.labelled_ends().iter().all(|(_, text)| clear.holds(text.bounds()))
     }
@@ -70,11 +69,13 @@ impl Guides {
 /// Places of a rectangle on a grid, those nearest the lower right corner first.
 fn lower_right_first(rect: Rect) -> impl Iterator<Item = Place> {
     const STEP: f64 = 4.0;
-    let (columns, rows) = ((rect.width() / STEP) as usize, (rect.height() / STEP) as usize);
+    const INSET: f64 = 4.0;
+    let steps = |length: f64| ((length - 2.0 * INSET) / STEP).max(0.0) as usize;
+    let (columns, rows) = (steps(rect.width()), steps(rect.height()));
     (0..=columns + rows).flat_map(move |sum| {
         (sum.saturating_sub(rows)..=sum.min(columns)).map(move |column| {
             let row = sum - column;
-            (rect.right - column as f64 * STEP, rect.bottom - 3.0 - row as f64 * STEP)
+            (rect.right - INSET - column as f64 * STEP, rect.bottom - INSET - row as f64 * STEP)
         })
     })
 }

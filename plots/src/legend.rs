@@ -1,14 +1,12 @@
 //! What stands below a panel: the legend in columns, then one note for each series that ended early.
 
 use crate::font::{self, Weight};
-use crate::scene::{Scene, Stroke, Text};
-use crate::style::{
-    BAND, GREY, LINE_SPACING, Look, MARGIN, MODEL, PREDICTED, SMALL,
-};
 use crate::scene::Marker;
+use crate::scene::{Scene, Stroke, Text};
+use crate::style::{BAND, GREY, LINE_SPACING, Look, MARGIN, MODEL, PREDICTED, SMALL};
 
 /// Length of a sample line, in points.
-const SAMPLE: f64 = 24.0;
+const SAMPLE: f64 = 27.0;
 /// Between a sample and its text, in points.
 const GAP: f64 = 4.0;
 /// Between two columns, in points.

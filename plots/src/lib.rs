@@ -22,6 +22,9 @@ mod scene;
 mod style;
 mod trace;
 
+#[cfg(test)]
+mod tests;
+
 use std::path::Path;
 use std::str::FromStr;
 
@@ -67,8 +70,8 @@ impl Figure {
     }
 
     /// Whether the records hold what the figure needs; [`draw`] says what is missing.
-    pub fn available(self, study: &Study) -> bool {
-        self.check(study).is_ok()
+    pub fn available(self, study: &Study, summary: &Summary) -> bool {
+        self.check(study, summary).is_ok()
     }
 
     /// All names, for messages.
@@ -81,19 +84,18 @@ impl Figure {
         if self == Figure::Fig1Left { data::CUDA } else { data::CPU }
     }
 
-    fn check(self, study: &Study) -> Result<()> {
-        let mut measured = study.records.iter().filter(|r| data::is_measured(r));
+    fn check(self, study: &Study, summary: &Summary) -> Result<()> {
         let found = |found: bool, error: Error| if found { Ok(()) } else { Err(error) };
         match self {
             Figure::Fig1Left | Figure::Fig3 => {
                 let device = self.device();
-                found(measured.any(|r| r.cell.device == device), Error::NothingMeasured { device })
+                let timed = data::any_measured(summary, device, |p| Some(p.seconds));
+                found(timed, Error::NothingMeasured { device })
             }
-            Figure::Speedup => found(data::has_speedup(study), Error::NoSpeedup),
+            Figure::Speedup => found(data::has_speedup(summary), Error::NoSpeedup),
             Figure::Memory => {
-                let device = data::main_device(study);
-                let shown = measured.any(|r| r.cell.device == device && r.peak_bytes > Some(0));
-                found(shown, Error::NoPeakMemory)
+                let device = data::main_device(summary);
+                found(data::any_measured(summary, device, data::peak_bytes), Error::NoPeakMemory)
             }
             Figure::Fig4 => {
                 found(study.records.iter().any(trace::has_trace), Error::NoMemoryTrace)?;
@@ -139,8 +141,7 @@ impl Drawing {
     /// # Errors
     /// [`Error::Write`] when the file cannot be written.
     pub fn write_svg(&self, path: &Path) -> Result<()> {
-        let failed =
-            |error: std::io::Error| Error::Write { path: path.into(), reason: error.to_string() };
+        let failed = |error: std::io::Error| Error::Write { path: path.into(), reason: error.to_string() };
         std::fs::write(path, &self.svg).map_err(failed)
     }
 
@@ -158,7 +159,7 @@ impl Drawing {
 /// # Errors
 /// Where the records lack what the figure shows, the error says what to measure; see [`Error`].
 pub fn draw(figure: Figure, study: &Study, summary: &Summary) -> Result<Drawing> {
-    figure.check(study)?;
+    figure.check(study, summary)?;
     let scene = match figure {
         Figure::Fig1Left | Figure::Fig3 => figures::time(study, summary, figure.device()),
         Figure::Speedup => figures::speedup(study, summary),

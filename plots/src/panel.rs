@@ -28,18 +28,17 @@ pub(crate) struct Titles<'a> {
 impl Panel {
     /// The room a vertical axis's labels and title take left of the panel, in points.
     pub(crate) fn left_room(axis: &Axis) -> f64 {
-        widest_label(axis) + TICK + GAP + NORMAL + 3.0
+        widest_label(axis) + TICK + GAP + NORMAL + 4.5
     }
 
     /// The room a horizontal axis's labels and title take below the panel, in points.
-    pub(crate) const BOTTOM_ROOM: f64 = TICK + GAP + SMALL + 2.0 * NORMAL + 1.0;
+    pub(crate) const BOTTOM_ROOM: f64 = TICK + GAP + SMALL + 1.8 * NORMAL;
 
     /// Where a pair of values lies on the page; `None` when one of them has no place on its axis.
     pub(crate) fn place(&self, x: f64, y: f64) -> Option<Place> {
         let (u, v) = (self.x.fraction(x), self.y.fraction(y));
-        (u.is_finite() && v.is_finite()).then(|| {
-            (self.rect.left + u * self.rect.width(), self.rect.bottom - v * self.rect.height())
-        })
+        (u.is_finite() && v.is_finite())
+            .then(|| (self.rect.left + u * self.rect.width(), self.rect.bottom - v * self.rect.height()))
     }
 
     /// The places of a line's points, without those that have none.

@@ -24,9 +24,7 @@ pub(crate) fn svg(scene: &Scene, title: &str) -> Result<String> {
     let mut body = String::new();
     let mut backend = SVGBackend::with_string(&mut body, size);
     let page = PAPER.to_rgba();
-    backend
-        .draw_rect((0, 0), (size.0 as i32, size.1 as i32), &page.filled(), true)
-        .map_err(render_error)?;
+    backend.draw_rect((0, 0), (size.0 as i32, size.1 as i32), &page.filled(), true).map_err(render_error)?;
     for shape in &scene.shapes {
         draw_svg(&mut backend, shape)?;
     }
@@ -61,10 +59,8 @@ pub(crate) fn png(scene: &Scene, path: &Path) -> Result<()> {
     let small = averaged(&pixels, large);
     let mut file = BitMapBackend::new(path, (width, height));
     file.blit_bitmap((0, 0), (width, height), &small).map_err(render_error)?;
-    let failed = |error: &dyn std::fmt::Display| Error::Write {
-        path: path.to_path_buf(),
-        reason: error.to_string(),
-    };
+    let failed =
+        |error: &dyn std::fmt::Display| Error::Write { path: path.to_path_buf(), reason: error.to_string() };
     file.present().map_err(|error| failed(&error))
 }
 
@@ -116,12 +112,10 @@ fn svg_style(text: &Text, size: f64) -> TextStyle<'static> {
 fn draw_bitmap(backend: &mut BitMapBackend<'_>, shape: &Shape, scale: f64) -> Result<()> {
     let pixel = |place: &Place| scaled(*place, scale);
     match shape {
-        Shape::Line { points, color, width } => {
-            bitmap_line(backend, points, *color, *width, scale)
+        Shape::Line { points, color, width } => bitmap_line(backend, points, *color, *width, scale),
+        Shape::Area { points, color, opacity } => {
+            backend.fill_polygon(points.iter().map(pixel), &color.mix(*opacity)).map_err(render_error)
         }
-        Shape::Area { points, color, opacity } => backend
-            .fill_polygon(points.iter().map(pixel), &color.mix(*opacity))
-            .map_err(render_error),
         Shape::Disc { center, radius, color } => {
             let radius = (radius * scale).round() as u32;
             backend.draw_circle(pixel(center), radius, &color.filled(), true).map_err(render_error)
@@ -154,9 +148,7 @@ fn bitmap_line(
     let inner = points.len().saturating_sub(1).max(1);
     for point in &points[1..inner] {
         let radius = (half * scale).floor() as u32;
-        backend
-            .draw_circle(scaled(*point, scale), radius, &color.filled(), true)
-            .map_err(render_error)?;
+        backend.draw_circle(scaled(*point, scale), radius, &color.filled(), true).map_err(render_error)?;
     }
     Ok(())
 }

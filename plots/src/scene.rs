@@ -105,11 +105,11 @@ impl Scene {
 
     /// Draws a marker with a thin halo that sets it off the lines; a hollow one is open inside.
     pub(crate) fn marker(&mut self, marker: Marker, at: Place, color: RGBColor, hollow: bool) {
-        const RADIUS: f64 = 2.3;
-        self.solid_marker(marker, at, RADIUS + 0.6, PAPER);
+        const RADIUS: f64 = 2.2;
+        self.solid_marker(marker, at, RADIUS + 0.3, PAPER);
         self.solid_marker(marker, at, RADIUS, color);
         if hollow {
-            self.solid_marker(marker, at, RADIUS - 0.95, PAPER);
+            self.solid_marker(marker, at, RADIUS - 0.85, PAPER);
         }
     }
 
@@ -122,17 +122,18 @@ impl Scene {
     }
 
     fn solid_marker(&mut self, marker: Marker, (x, y): Place, radius: f64, color: RGBColor) {
-        // Radii give the shapes about equal areas; the number of corners and the first one's angle name the shape.
+        // Corners reach beyond the circle, so that a shape still shows below another at the same place. The number of
+        // corners and the angle of the first name the shape.
         let (corners, start, reach) = match marker {
             Marker::Circle => {
-                self.shapes.push(Shape::Disc { center: (x, y), radius, color });
+                self.shapes.push(Shape::Disc { center: (x, y), radius: 0.9 * radius, color });
                 return;
             }
-            Marker::Square => (4, 0.125, 1.25),
-            Marker::Triangle => (3, 0.25, 1.4),
-            Marker::Diamond => (4, 0.0, 1.35),
-            Marker::TriangleDown => (3, 0.75, 1.4),
-            Marker::Pentagon => (5, 0.25, 1.2),
+            Marker::Square => (4, 0.125, 1.65),
+            Marker::Triangle => (3, 0.25, 1.6),
+            Marker::Diamond => (4, 0.0, 1.6),
+            Marker::TriangleDown => (3, 0.75, 1.6),
+            Marker::Pentagon => (5, 0.25, 1.35),
         };
         let points = (0..corners).map(|i| {
             let turn = (start + i as f64 / corners as f64) * std::f64::consts::TAU;
@@ -209,12 +210,8 @@ impl Rect {
     pub(crate) fn clip(&self, a: Place, b: Place) -> Option<(Place, Place)> {
         let (dx, dy) = (b.0 - a.0, b.1 - a.1);
         let (mut enter, mut leave) = (0.0_f64, 1.0_f64);
-        let sides = [
-            (-dx, a.0 - self.left),
-            (dx, self.right - a.0),
-            (-dy, a.1 - self.top),
-            (dy, self.bottom - a.1),
-        ];
+        let sides =
+            [(-dx, a.0 - self.left), (dx, self.right - a.0), (-dy, a.1 - self.top), (dy, self.bottom - a.1)];
         for (toward, room) in sides {
             if toward == 0.0 && room < 0.0 {
                 return None;
@@ -245,7 +242,9 @@ fn dashes(points: &[Place], pattern: &[f64]) -> Vec<Vec<Place>> {
                 break;
             }
             from = (from.0 + (to.0 - from.0) * left / rest, from.1 + (to.1 - from.1) * left / rest);
-            piece.push(from);
+            if piece.last() != Some(&from) {
+                piece.push(from);
+            }
             let done = std::mem::replace(&mut piece, vec![from]);
             if entry % 2 == 0 {
                 pieces.push(done);

@@ -70,7 +70,7 @@ pub(crate) fn look(method: &str, methods: &[&str]) -> Look {
 fn fixed(method: &str) -> Option<Look> {
     let (color, marker, dash): (_, _, &[f64]) = match method {
         RELATIVE => (RGBColor(0x00, 0x72, 0xb2), Marker::Circle, &[]),
-        ORDINARY => (RGBColor(0xd5, 0x5e, 0x00), Marker::Square, &[7.0, 2.0]),
+        ORDINARY => (RGBColor(0xd5, 0x5e, 0x00), Marker::Square, &[5.0, 2.0]),
         AUTODIFF => (RGBColor(0x00, 0x9e, 0x73), Marker::Triangle, &[6.0, 1.8, 1.4, 1.8]),
         "transposed" => (RGBColor(0x56, 0xb4, 0xe9), Marker::Diamond, &[10.0, 2.0, 3.0, 2.0]),
         "relative-inplace" => (RGBColor(0xcc, 0x79, 0xa7), Marker::TriangleDown, &[4.0, 1.6]),

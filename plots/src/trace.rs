@@ -1,7 +1,7 @@
 //! Figure 4: memory over time of one gradient, relative beside autodiff.
 
 use relgrad_reports::method::{AUTODIFF, RELATIVE};
-use relgrad_reports::record::{Cell, Record};
+use relgrad_reports::record::{Cell, Outcome, Record};
 use relgrad_reports::study::Study;
 
 use crate::axis::{self, Axis, Room, Unit, grouped};
@@ -26,17 +26,19 @@ pub(crate) struct Pair<'a> {
     pub(crate) autodiff: &'a Record,
 }
 
-/// Whether a record has a memory trace that shows something.
+/// Whether a record is of a gradient that was measured and has a memory trace that shows something.
 pub(crate) fn has_trace(record: &Record) -> bool {
     let valid = record.memory_trace.iter().filter(|p| p.seconds.is_finite() && p.bytes.is_finite());
-    valid.clone().count() >= 2 && valid.clone().any(|p| p.seconds > 0.0) && peak(record) > 0.0
+    record.outcome == Outcome::Measured
+        && valid.clone().count() >= 2
+        && valid.clone().any(|p| p.seconds > 0.0)
+        && peak(record) > 0.0
 }
 
 /// The pair at the largest D; among several, on the CPU, and of the earliest round.
 pub(crate) fn pair(study: &Study) -> Option<Pair<'_>> {
-    let traced = |method: &'static str| {
-        study.records.iter().filter(move |r| r.cell.method == method && has_trace(r))
-    };
+    let traced =
+        |method: &'static str| study.records.iter().filter(move |r| r.cell.method == method && has_trace(r));
     let pairs = traced(RELATIVE).flat_map(|relative| {
         let same = move |r: &&Record| same_problem(&r.cell, &relative.cell);
         traced(AUTODIFF).filter(same).map(move |autodiff| Pair { relative, autodiff })
@@ -85,25 +87,30 @@ fn draw_panel(scene: &mut Scene, panel: &Panel, record: &Record, y_title: &str) 
         let corners = [&[(first.0, bottom)], &places[..], &[(last.0, bottom)]].concat();
         scene.area(corners, look.color, BAND);
     }
-    draw_bound(scene, panel, record, &places);
+    let labelled = draw_bound(scene, panel, record, &places);
     panel.line(scene, &places, look.stroke(&[]));
     let x_title = format!("time ({})", panel.x.unit_label);
     panel.draw_axes(scene, Titles { x: &x_title, y: y_title });
     let baseline = top - 5.0;
     let name = Text::new(&record.cell.method, (left, baseline), NORMAL).bold().color(look.color);
     scene.text(name);
-    let figures = format!(
-        "peak {} · {}",
+    let [peak, end, bound] = [
         axis::label(peak(record), Unit::Bytes),
-        axis::label(duration(record), Unit::Seconds)
-    );
+        axis::label(duration(record), Unit::Seconds),
+        axis::label(record.model.min_bytes, Unit::Bytes),
+    ];
+    let figures = if labelled {
+        format!("peak {peak} · ends after {end}")
+    } else {
+        format!("peak {peak} · bound (dashed) {bound}")
+    };
     scene.text(Text::new(figures, (right, baseline), SMALL).align(Align::Right));
 }
 
-/// The model's lower bound, labelled where the trace leaves room.
-fn draw_bound(scene: &mut Scene, panel: &Panel, record: &Record, trace: &[Place]) {
+/// The model's lower bound, labelled where the trace leaves room; whether it did.
+fn draw_bound(scene: &mut Scene, panel: &Panel, record: &Record, trace: &[Place]) -> bool {
     let bound = record.model.min_bytes;
-    let Some((_, y)) = panel.place(panel.x.high, bound) else { return };
+    let Some((_, y)) = panel.place(panel.x.high, bound) else { return true };
     let Rect { left, right, .. } = panel.rect;
     scene.line(&[(left, y), (right, y)], Stroke { color: INK, width: 0.9, dash: MODEL });
     let mut clear = Clear::new(panel.rect);
@@ -118,9 +125,10 @@ fn draw_bound(scene: &mut Scene, panel: &Panel, record: &Record, trace: &[Place]
         baselines.into_iter().flat_map(move |b| xs.map(|(x, align)| ((x, b), align)))
     });
     let label = |(at, align)| Text::new(text.clone(), at, SMALL).align(align);
-    if let Some(label) = candidates.map(label).find(|t| clear.holds(t.bounds())) {
-        scene.text(label);
-    }
+    let free = candidates.map(label).find(|t| clear.holds(t.bounds()));
+    let labelled = free.is_some();
+    free.into_iter().for_each(|label| scene.text(label));
+    labelled
 }
 
 fn memory_axis(pair: Pair<'_>) -> Axis {

@@ -5,7 +5,7 @@ use relgrad_reports::record::{MemoryPoint, Outcome, Prediction, Record};
 use relgrad_reports::study::Study;
 
 /// Every study by name.
-pub fn studies() -> Vec<(&'static str, Study)> {
+pub(crate) fn studies() -> Vec<(&'static str, Study)> {
     vec![
         ("plain", fixture::study()),
         ("gpu", fixture::study_with_gpu()),
@@ -91,7 +91,8 @@ fn six_methods() -> Study {
 fn strange_names() -> Study {
     let mut study = each(fixture::study(), |r| {
         if r.cell.method == "ordinary" {
-            r.cell.method = "a<b>&\"c\" with a name that goes on and on, longer than any legend has room for".into();
+            r.cell.method =
+                "a<b>&\"c\" with a name that goes on and on, longer than any legend has room for".into();
         } else if r.cell.method == "autodiff" {
             r.cell.method = "jax".into();
         }

@@ -1,0 +1,245 @@
+//! Every figure of every awkward study: what must hold whatever was measured.
+
+use std::collections::BTreeSet;
+
+use relgrad_reports::fixture;
+use relgrad_reports::study::Study;
+use relgrad_reports::summary::Summary;
+
+use crate::scene::{Place, Rect, Scene, Shape, Text};
+use crate::{Drawing, Error, Figure, draw};
+
+#[path = "../examples/awkward/mod.rs"]
+mod awkward;
+
+/// All drawings there are, by study and figure.
+fn drawings() -> Vec<(String, Drawing)> {
+    let studies = awkward::studies();
+    let of = |(name, study): &(&str, Study)| {
+        let summary = Summary::of(study);
+        let drawn = Figure::ALL.map(|figure| {
+            let drawing = draw(figure, study, &summary);
+            assert_eq!(drawing.is_ok(), figure.available(study, &summary), "{name} {figure}");
+            Some((format!("{name} {figure}"), drawing.ok()?))
+        });
+        drawn.into_iter().flatten().collect::<Vec<_>>()
+    };
+    studies.iter().flat_map(of).collect()
+}
+
+fn texts(scene: &Scene) -> Vec<&Text> {
+    let mut texts = Vec::new();
+    for shape in &scene.shapes {
+        if let Shape::Text(text) = shape {
+            texts.push(text);
+        }
+    }
+    texts
+}
+
+fn places(shape: &Shape) -> Vec<Place> {
+    match shape {
+        Shape::Line { points, .. } | Shape::Area { points, .. } => points.clone(),
+        Shape::Disc { center, .. } => vec![*center],
+        Shape::Text(text) => vec![text.at],
+    }
+}
+
+fn overlap(a: Rect, b: Rect) -> bool {
+    a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom
+}
+
+fn plain() -> (Study, Summary) {
+    let study = fixture::study();
+    let summary = Summary::of(&study);
+    (study, summary)
+}
+
+/// Precondition: the studies reach every figure. Then text lies inside the page, apart from other text, and is at least 7 pt; every
+/// shape has finite places inside the page (up to a marker's radius).
+#[test]
+fn nothing_is_clipped_overlapping_or_too_small() {
+    let drawings = drawings();
+    let drawn: BTreeSet<_> = drawings.iter().filter_map(|(name, _)| name.split(' ').nth(1)).collect();
+    assert_eq!(drawn.len(), Figure::ALL.len());
+    for (name, Drawing { scene, .. }) in &drawings {
+        let page = Rect { left: 0.0, top: 0.0, right: scene.width, bottom: scene.height };
+        for shape in &scene.shapes {
+            for (x, y) in places(shape) {
+                assert!(x.is_finite() && y.is_finite() && page.holds((x, y)), "{name}: {shape:?}");
+            }
+        }
+        let texts = texts(scene);
+        for (i, text) in texts.iter().enumerate() {
+            let bounds = text.bounds();
+            assert!(text.size >= 7.0, "{name}: {}", text.content);
+            let inside = page.holds((bounds.left, bounds.top)) && page.holds((bounds.right, bounds.bottom));
+            assert!(inside, "{name}: {} leaves the page: {bounds:?}", text.content);
+            for other in &texts[..i] {
+                let apart = !overlap(bounds, other.bounds());
+                assert!(apart, "{name}: {} covers {}", text.content, other.content);
+            }
+        }
+    }
+}
+
+#[test]
+fn no_text_names_what_is_not_a_number() {
+    for (name, drawing) in drawings() {
+        for word in ["NaN", "inf", "-0"] {
+            let found = texts(&drawing.scene).into_iter().find(|t| t.content.split(' ').any(|w| w == word));
+            assert_eq!(found, None, "{name}");
+        }
+    }
+}
+
+#[test]
+fn the_same_records_give_the_same_bytes() {
+    let (study, summary) = plain();
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second) = (folder.path().join("a.png"), folder.path().join("b.png"));
+    let drawn = [&first, &second].map(|path| {
+        let drawing = draw(Figure::Speedup, &study, &summary).unwrap();
+        drawing.write_png(path).unwrap();
+        drawing
+    });
+    assert_eq!(drawn[0], drawn[1]);
+    let bytes = std::fs::read(first).unwrap();
+    assert_eq!(bytes, std::fs::read(second).unwrap());
+    assert!(bytes.starts_with(b"\x89PNG"));
+    assert_eq!(bytes[16..20], 2000_u32.to_be_bytes(), "width of the header");
+}
+
+/// The content of each `<text>` element.
+fn svg_texts(svg: &str) -> BTreeSet<String> {
+    let element = |part: &str| {
+        let content = &part[part.find('>').unwrap() + 1..part.find("</text>").unwrap()];
+        content.trim().replace(['\u{2009}', '\u{a0}'], " ")
+    };
+    svg.split("<text ").skip(1).map(element).collect()
+}
+
+#[test]
+fn each_figure_names_its_axes_units_and_series() {
+    let study = fixture::study_with_gpu();
+    let summary = Summary::of(&study);
+    let expected: [(Figure, &[&str]); 5] = [
+        (
+            Figure::Fig3,
+            &["relative", "ordinary", "autodiff", "1 ms", "10 s", "10 000", "∝ D²", "∝ D³", "predicted"],
+        ),
+        (Figure::Fig1Left, &["GPU · N = 100 · L = 2 · f32", "data dimension D", "time of one gradient"]),
+        (Figure::Speedup, &["relative over ordinary", "1×", "100×", "equally fast", "ratio of model flops"]),
+        (Figure::Memory, &["1 MB", "10 GB", "peak memory", "model's lower bound"]),
+        (Figure::Fig4, &["relative", "autodiff", "time (ms)", "time (s)", "resident memory"]),
+    ];
+    for (figure, labels) in expected {
+        let drawing = draw(figure, &study, &summary).unwrap();
+        let texts = svg_texts(&drawing.svg().replace("&apos;", "'"));
+        for label in labels {
+            assert!(texts.contains(*label), "{figure} lacks {label}: {texts:?}");
+        }
+    }
+}
+
+#[test]
+fn a_stop_says_which_limit_it_met() {
+    let (study, summary) = plain();
+    let drawing = draw(Figure::Fig3, &study, &summary).unwrap();
+    let texts = svg_texts(drawing.svg());
+    assert!(texts.contains("ordinary not run from D = 10 000: predicted time of 5 samples"), "{texts:?}");
+}
+
+#[test]
+fn an_svg_is_one_document_of_its_printed_size() {
+    let (study, summary) = plain();
+    for (figure, width) in [(Figure::Memory, "width=\"85.00mm\""), (Figure::Fig4, "width=\"170.00mm\"")] {
+        let drawing = draw(figure, &study, &summary).unwrap();
+        let svg = drawing.svg();
+        assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n") && svg.contains(width), "{figure}");
+        assert_eq!(svg.matches("<svg").count(), 1);
+        assert_eq!(svg.matches("<text ").count(), svg.matches("</text>").count());
+        assert!(svg.contains("font-family=\"DejaVu Sans, Verdana, Arial, sans-serif\""));
+    }
+}
+
+/// A method's name is text, not markup.
+#[test]
+fn names_are_escaped() {
+    let (_, study) = awkward::studies().into_iter().find(|(name, _)| *name == "strange-names").unwrap();
+    let drawing = draw(Figure::Fig3, &study, &Summary::of(&study)).unwrap();
+    assert!(!drawing.svg().contains("<b>"));
+    assert!(drawing.svg().contains("a&lt;b&gt;&amp;&quot;c&quot;"));
+}
+
+#[test]
+fn what_is_missing_is_said_in_one_line() {
+    let error = |figure, keep: &dyn Fn(&str) -> bool| {
+        let mut study = fixture::study();
+        study.records.retain(|r| keep(&r.cell.method));
+        draw(figure, &study, &Summary::of(&study)).unwrap_err().to_string()
+    };
+    let none = |_: &str| false;
+    let relative = |m: &str| m == "relative";
+    let cases = [
+        (
+            Figure::Fig1Left,
+            &(|_: &str| true) as &dyn Fn(&str) -> bool,
+            "no record has a measured time on cuda: run `relgrad sweep --device cuda`",
+        ),
+        (Figure::Fig3, &none, "no record has a measured time on cpu: run `relgrad sweep --device cpu`"),
+        (
+            Figure::Speedup,
+            &relative,
+            "no dimension has a measured time of relative and of ordinary or autodiff: run `relgrad sweep` with them",
+        ),
+        (
+            Figure::Memory,
+            &none,
+            "no record has a peak memory: run `relgrad sweep` on a system that reports resident memory",
+        ),
+        (Figure::Fig4, &none, "no record has a memory trace: run `relgrad sweep` with relative and autodiff"),
+        (
+            Figure::Fig4,
+            &relative,
+            "no dimension has a memory trace of both relative and autodiff: run `relgrad sweep` with both methods at the same D",
+        ),
+    ];
+    for (figure, keep, message) in cases {
+        assert_eq!(error(figure, keep), message);
+    }
+    let unknown = "fig2".parse::<Figure>().unwrap_err().to_string();
+    assert_eq!(unknown, "unknown figure `fig2`: choose one of fig3, fig1-left, speedup, memory, fig4");
+}
+
+#[test]
+fn names_read_back() {
+    for figure in Figure::ALL {
+        assert_eq!(figure.name().parse::<Figure>().unwrap(), figure);
+    }
+}
+
+#[test]
+fn an_unwritable_path_is_an_error_that_names_it() {
+    let (study, summary) = plain();
+    let drawing = draw(Figure::Fig4, &study, &summary).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("missing").join("a.png");
+    for outcome in [drawing.write_png(&path), drawing.write_svg(&path)] {
+        let error = outcome.unwrap_err();
+        assert!(matches!(error, Error::Write { .. }), "{error:?}");
+        assert!(error.to_string().contains("missing"), "{error}");
+    }
+}
+
+#[test]
+fn captions_state_conditions_and_numbers() {
+    let (study, summary) = plain();
+    let caption = |figure: Figure| figure.caption(&study, &summary).replace('\u{2009}', " ");
+    let time = caption(Figure::Fig3);
+    assert!(time.contains("(Example CPU @ 2.60GHz, CPU, 2 threads, N = 100, L = 2, f32)"), "{time}");
+    assert!(time.contains("relative 2.0") && time.contains(" for D from "), "{time}");
+    let memory = caption(Figure::Fig4);
+    assert!(memory.contains("at D = 320") && memory.contains("times the memory of relative"), "{memory}");
+    assert!(caption(Figure::Speedup).contains("over autodiff at D = 320"));
+}
