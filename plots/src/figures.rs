@@ -38,7 +38,7 @@ pub(crate) fn memory(study: &Study, summary: &Summary) -> Scene {
         quantity: "peak memory",
         unit: Unit::Bytes,
         curves,
-        model: "model's lower bound",
+        model: "model’s lower bound",
         reference: Reference::Nothing,
     })
 }

@@ -1,8 +1,7 @@
 //! What stands below a panel: the legend in columns, then one note for each series that ended early.
 
 use crate::font::{self, Weight};
-use crate::scene::Marker;
-use crate::scene::{Scene, Stroke, Text};
+use crate::scene::{Marker, Scene, Stroke, Text};
 use crate::style::{BAND, GREY, LINE_SPACING, Look, MARGIN, MODEL, PREDICTED, SMALL};
 
 /// Length of a sample line, in points.
@@ -94,8 +93,9 @@ fn draw_sample(scene: &mut Scene, sign: Sign, x: f64, y: f64) {
             scene.line(&ends, grey(1.2, &[]));
         }
         Sign::Predicted => {
-            scene.line(&[ends[0], middle], grey(1.2, PREDICTED));
-            scene.marker(Marker::Circle, middle, GREY, true);
+            let end = (ends[1].0 - 3.0, y);
+            scene.line(&[ends[0], end], grey(1.2, PREDICTED));
+            scene.marker(Marker::Circle, end, GREY, true);
         }
         Sign::Model => scene.line(&ends, grey(0.9, MODEL)),
     }

@@ -130,12 +130,12 @@ fn each_figure_names_its_axes_units_and_series() {
         ),
         (Figure::Fig1Left, &["GPU · N = 100 · L = 2 · f32", "data dimension D", "time of one gradient"]),
         (Figure::Speedup, &["relative over ordinary", "1×", "100×", "equally fast", "ratio of model flops"]),
-        (Figure::Memory, &["1 MB", "10 GB", "peak memory", "model's lower bound"]),
+        (Figure::Memory, &["1 MB", "10 GB", "peak memory", "model’s lower bound"]),
         (Figure::Fig4, &["relative", "autodiff", "time (ms)", "time (s)", "resident memory"]),
     ];
     for (figure, labels) in expected {
         let drawing = draw(figure, &study, &summary).unwrap();
-        let texts = svg_texts(&drawing.svg().replace("&apos;", "'"));
+        let texts = svg_texts(drawing.svg());
         for label in labels {
             assert!(texts.contains(*label), "{figure} lacks {label}: {texts:?}");
         }
