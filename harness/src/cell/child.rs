@@ -1,0 +1,78 @@
+//! What a cell's process does, phase by phase: build, trace, check, warm up, sample.
+
+use std::time::Instant;
+
+use relgrad_kernels::evaluation::{self, Evaluation, Workload as Evaluated};
+use relgrad_kernels::{Error, Init};
+use relgrad_reports::record::{Cell, Check, MemoryPoint};
+
+use super::memory::{self, Tracer};
+use super::sampling::{self, Samples};
+use super::{Measurement, Reply, Spec};
+use crate::workload::Workload;
+
+/// Measures one cell. What goes wrong is part of the reply.
+pub(crate) fn measure(spec: &Spec) -> Reply {
+    let start = Instant::now();
+    attempt(spec, start).unwrap_or_else(|error| Reply::Failed { reason: error.to_string(), check: None })
+}
+
+fn attempt(spec: &Spec, start: Instant) -> Result<Reply, Error> {
+    let now = || start.elapsed().as_secs_f64();
+    let workload = evaluated(&spec.cell)?;
+
+    let mut built = build(&workload, now)?;
+    let check = built.evaluation.check()?;
+    let passed = check.passed();
+    let (max_rel_err, tolerance) = (check.max_rel_err, check.tolerance);
+    let check = Check { kind: check.kind.to_string(), max_rel_err, tolerance };
+    if !passed {
+        let reason = format!("wrong gradient: relative error {max_rel_err:.1e} exceeds {tolerance:.0e} ({})", check.kind);
+        return Ok(Reply::Failed { reason, check: writable(check) });
+    }
+
+    let evaluate = || built.evaluation.evaluate();
+    let Samples { seconds, evaluations_per_sample, warmup_seconds } =
+        sampling::sample(evaluate, now, built.first_seconds, &spec.rules)?;
+    let Built { peak_bytes, memory_trace, .. } = built;
+    Ok(Reply::Measured(Measurement { seconds, evaluations_per_sample, warmup_seconds, peak_bytes, memory_trace, check }))
+}
+
+fn evaluated(cell: &Cell) -> Result<Evaluated, Error> {
+    let Workload { method, architecture, dtype } = Workload::of(cell)?;
+    let Cell { batch, threads, seed, .. } = *cell;
+    Ok(Evaluated { method, architecture, init: Init::Orthogonal, batch, dtype, threads, seed })
+}
+
+/// A prepared problem and the memory that it and its first evaluation took.
+struct Built {
+    evaluation: Box<dyn Evaluation>,
+    /// Seconds of the first evaluation, which touches fresh memory.
+    first_seconds: f64,
+    peak_bytes: Option<u64>,
+    memory_trace: Vec<MemoryPoint>,
+}
+
+/// Allocates the problem and evaluates it once, under the eyes of the memory trace. Nothing here is timed for a statistic.
+fn build(workload: &Evaluated, now: impl Fn() -> f64) -> Result<Built, Error> {
+    // The threads' stacks belong to the process, not to the problem.
+    rayon::broadcast(|_| ());
+    memory::reset_high_water();
+    let baseline = memory::resident();
+    let tracer = baseline.and_then(Tracer::start);
+
+    let mut evaluation = evaluation::prepare(workload)?;
+    let start = now();
+    evaluation.evaluate()?;
+    let first_seconds = now() - start;
+
+    let high_water = memory::high_water();
+    let memory_trace = tracer.map(Tracer::finish).unwrap_or_default();
+    let peak_bytes = high_water.zip(baseline).map(|(high, base)| high.saturating_sub(base));
+    Ok(Built { evaluation, first_seconds, peak_bytes, memory_trace })
+}
+
+/// A check whose numbers JSON can hold; a NaN is told by the reason alone.
+fn writable(check: Check) -> Option<Check> {
+    (check.max_rel_err.is_finite() && check.tolerance.is_finite()).then_some(check)
+}

@@ -1,0 +1,59 @@
+//! The verbs of the program, one file each.
+
+mod cell;
+mod plot;
+mod report;
+mod sweep;
+mod verify;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::{EXIT_CODES, Result};
+
+/// Measures what the gradient of a log-determinant-of-the-Jacobian objective costs: the relative gradient beside the
+/// ordinary one and full-Jacobian automatic differentiation, over the data dimension D
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXIT_CODES, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Sweep(Box<sweep::Arguments>),
+    Report(report::Arguments),
+    Plot(plot::Arguments),
+    Verify(verify::Arguments),
+    /// Measures one cell in this process and prints the result as JSON (the sweep starts these)
+    #[command(hide = true)]
+    Cell(cell::Arguments),
+}
+
+impl Cli {
+    /// Runs the verb and returns the exit code of the program.
+    ///
+    /// # Errors
+    /// What the verb cannot do, with the exit code of [`crate::error::Error::code`].
+    pub(crate) fn run(self) -> Result<u8> {
+        match self.verb {
+            Verb::Sweep(arguments) => sweep::run(&arguments),
+            Verb::Report(arguments) => report::run(&arguments),
+            Verb::Plot(arguments) => plot::run(&arguments),
+            Verb::Verify(arguments) => verify::run(&arguments),
+            Verb::Cell(arguments) => cell::run(&arguments),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

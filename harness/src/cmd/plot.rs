@@ -1,0 +1,76 @@
+//! `relgrad plot`: one figure, or all, from a folder of records.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+use relgrad_plots::{Drawing, Figure, draw};
+use relgrad_reports::summary::Summary;
+
+use crate::cmd::report::write_figure;
+use crate::error::{EXIT_CODES, Error, Result};
+use crate::run::folder;
+
+const EXAMPLES: &str = "\
+Examples:
+  relgrad plot results/2026-11-24T00-15-00Z --figure fig3
+  relgrad plot results/2026-11-24T00-15-00Z --figure speedup --out speedup.png
+";
+
+/// Draws figures of a sweep as SVG and PNG
+#[derive(Debug, Args)]
+#[command(after_help = help())]
+pub(crate) struct Arguments {
+    /// Folder of a sweep, finished or not
+    dir: PathBuf,
+
+    /// Which figure; every one that the records allow when absent
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(Figure::ALL.map(Figure::name)))]
+    figure: Option<String>,
+
+    /// File to write, .svg or .png; DIR/figures/NAME.svg and .png when absent
+    #[arg(long, value_name = "FILE", requires = "figure")]
+    out: Option<PathBuf>,
+}
+
+fn help() -> String {
+    format!("{EXAMPLES}\n{EXIT_CODES}")
+}
+
+/// Draws and prints the paths.
+pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
+    let study = folder::read(&arguments.dir)?;
+    let summary = Summary::of(&study);
+    let figures: Vec<Figure> = match &arguments.figure {
+        Some(name) => vec![name.parse().map_err(|cause: relgrad_plots::Error| Error::Usage(cause.to_string()))?],
+        None => Figure::ALL.into_iter().filter(|figure| figure.available(&study, &summary)).collect(),
+    };
+    if figures.is_empty() {
+        return Err(Error::Input(format!("{} has no measurement to draw yet", arguments.dir.display())));
+    }
+    for figure in figures {
+        let drawing = draw(figure, &study, &summary).map_err(|cause| Error::Input(cause.to_string()))?;
+        match &arguments.out {
+            Some(path) => {
+                write_one(path, &drawing)?;
+                println!("{}", path.display());
+            }
+            None => {
+                for path in write_figure(&arguments.dir, figure, &drawing)? {
+                    println!("{}", path.display());
+                }
+            }
+        }
+    }
+    Ok(0)
+}
+
+/// Writes one file in the format that its extension names.
+fn write_one(path: &Path, drawing: &Drawing) -> Result<()> {
+    let written = match path.extension().and_then(|extension| extension.to_str()) {
+        Some("svg") => drawing.write_svg(path),
+        Some("png") => drawing.write_png(path),
+        _ => return Err(Error::Usage(format!("--out {} must end in .svg or .png", path.display()))),
+    };
+    written.map_err(|cause| Error::Output(cause.to_string()))
+}

@@ -1,0 +1,290 @@
+//! `relgrad sweep`: measures every cell of a plan and writes the report.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use relgrad_kernels::{Activation, Dtype, Method};
+use relgrad_reports::record::Outcome;
+use relgrad_reports::run::{Run, Settings};
+use relgrad_reports::writer::RecordWriter;
+
+use crate::cmd::report;
+use crate::error::{EXIT_CODES, Error, Result, code};
+use crate::machine;
+use crate::machine::time::{rfc3339, unix_seconds};
+use crate::plan::dims::Dims;
+use crate::plan::preview;
+use crate::plan::schedule::{Limits, Schedule};
+use crate::plan::{self};
+use crate::run::folder;
+use crate::run::interrupt::Events;
+use crate::run::progress::{Position, Progress};
+use crate::run::{Driver, Ending};
+use crate::units::{MemoryLimit, TimeLimit};
+
+const EXAMPLES: &str = "\
+Examples:
+  relgrad sweep                                    D from 10 to 20,000 in about ten minutes
+  relgrad sweep --dims 10,100,1000 --rounds 1      three dimensions, one process each
+  relgrad sweep --dims 100:5000 --dtype f64 --bias --activation tanh:1:0.1
+  relgrad sweep --list                             the plan and its predicted cost, nothing runs
+  relgrad sweep --budget none --cell-limit none    everything that fits in memory, however long
+  relgrad sweep --resume results/2026-11-24T00-15-00Z
+
+A dimension range such as 10:20000 takes both ends and 1, 2, 3 and 5 times every power of ten between
+them. Each round measures every cell once, in an order shuffled from the seed and in a process of its
+own. A cell whose prediction exceeds a limit is recorded as skipped, with the prediction. A skipped or
+failed cell counts as done: --resume runs only the cells without a record, within what is left of the
+budget.
+";
+
+/// Measures time and memory of one gradient over the data dimension D, and writes a report with figures
+#[derive(Debug, Args)]
+#[command(after_help = help())]
+pub(crate) struct Arguments {
+    /// Data dimensions D: a list, ranges, or both (10,20,50 or 10:20000)
+    #[arg(long, value_name = "LIST", default_value = "10:20000")]
+    dims: Dims,
+
+    /// Methods to measure, comma-separated
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "relative,ordinary,autodiff")]
+    #[arg(long_help = methods_help())]
+    methods: Vec<Method>,
+
+    /// Samples in a batch, N
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = at_least_one)]
+    batch: usize,
+
+    /// Layers of the network, L
+    #[arg(long, value_name = "L", default_value_t = 2, value_parser = at_least_one)]
+    layers: usize,
+
+    /// Number type: f32 or f64
+    #[arg(long, value_name = "TYPE", default_value = "f32")]
+    dtype: Dtype,
+
+    /// Give the layers biases
+    #[arg(long)]
+    bias: bool,
+
+    /// Nonlinearity: smooth:ALPHA or tanh:ALPHA:BETA
+    #[arg(long, value_name = "SIGMA", default_value = "smooth:0.3")]
+    activation: Activation,
+
+    /// CPU threads [default: all that this process may use]
+    #[arg(long, value_name = "COUNT", value_parser = at_least_one)]
+    threads: Option<usize>,
+
+    /// Seed of the networks, the data and the order of cells
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+
+    /// Device to measure
+    #[arg(long, default_value = "cpu", value_parser = device)]
+    device: String,
+
+    /// Independent processes per cell
+    #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = at_least_one)]
+    rounds: usize,
+
+    /// Fewest samples of a cell, unless its time is up
+    #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = at_least_one)]
+    min_samples: usize,
+
+    /// Time for the whole sweep (90s, 10m, 1h30m, none)
+    #[arg(long, value_name = "TIME", default_value = "10m")]
+    budget: TimeLimit,
+
+    /// Time for one cell; one without a sample by then may take half as long again
+    #[arg(long, value_name = "TIME", default_value = "60s")]
+    cell_limit: TimeLimit,
+
+    /// Memory for one cell, a size or a share of what is available (12GiB, 80%)
+    #[arg(long, value_name = "SIZE", default_value = "80%")]
+    mem_limit: MemoryLimit,
+
+    /// Folder for the results, new or empty [default: results/<UTC time>]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+
+    /// Continue the sweep in DIR, with the settings it was started with
+    #[arg(long, value_name = "DIR", conflicts_with_all = [
+        "dims", "methods", "batch", "layers", "dtype", "bias", "activation", "threads", "seed", "device", "rounds",
+        "min_samples", "budget", "cell_limit", "mem_limit", "out",
+    ])]
+    resume: Option<PathBuf>,
+
+    /// Print the plan and its predicted cost, and run nothing
+    #[arg(long)]
+    list: bool,
+
+    /// Show no progress
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+fn help() -> String {
+    format!("{EXAMPLES}\n{EXIT_CODES}")
+}
+
+fn methods_help() -> String {
+    let list = Method::ALL.map(|method| format!("\n  {:<18}{}", method.name(), method.description())).concat();
+    format!("Methods to measure, comma-separated:{list}")
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count @ 1..) => Ok(count),
+        _ => Err(format!("`{text}` is not a whole number from 1 on")),
+    }
+}
+
+fn device(text: &str) -> Result<String, String> {
+    match text {
+        "cpu" => Ok(text.to_string()),
+        "cuda" => Err("this relgrad was built without CUDA; use --device cpu".to_string()),
+        _ => Err("the devices are: cpu".to_string()),
+    }
+}
+
+/// Runs, resumes or lists a sweep.
+pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
+    match &arguments.resume {
+        Some(dir) => resume(dir, arguments),
+        None => start(arguments),
+    }
+}
+
+fn start(arguments: &Arguments) -> Result<u8> {
+    let settings = settings(arguments);
+    let schedule = schedule(&settings)?;
+    if arguments.list {
+        print!("{}", preview::table(&schedule, 0.0));
+        return Ok(0);
+    }
+    let dir = arguments.out.clone().unwrap_or_else(folder::default_path);
+    let events = Events::install()?;
+    let run = folder::create(&dir, settings)?;
+    Session { dir: &dir, run, schedule, events, spent_seconds: 0.0, quiet: arguments.quiet }.finish()
+}
+
+fn resume(dir: &Path, arguments: &Arguments) -> Result<u8> {
+    let study = folder::read(dir)?;
+    let mut schedule = schedule(&study.run.settings)?;
+    study.records.iter().for_each(|record| schedule.observe(record));
+    let spent_seconds = study.records.iter().map(|record| record.wall_seconds).sum();
+    if arguments.list {
+        print!("{}", preview::table(&schedule, spent_seconds));
+        return Ok(0);
+    }
+    let events = Events::install()?;
+    let cpu = machine::facts().cpu;
+    if cpu != study.run.machine.cpu {
+        eprintln!("relgrad: this sweep began on another machine ({}); its records will mix both", study.run.machine.cpu);
+    }
+    let run = Run { ended: None, ..study.run };
+    Session { dir, run, schedule, events, spent_seconds, quiet: arguments.quiet }.finish()
+}
+
+/// The settings with defaults filled in for this machine.
+fn settings(arguments: &Arguments) -> Settings {
+    let mut methods: Vec<String> = Vec::new();
+    for method in arguments.methods.iter().map(ToString::to_string) {
+        if !methods.contains(&method) {
+            methods.push(method);
+        }
+    }
+    Settings {
+        dims: arguments.dims.0.clone(),
+        methods,
+        devices: vec![arguments.device.clone()],
+        batch: arguments.batch,
+        layers: arguments.layers,
+        dtype: arguments.dtype.to_string(),
+        bias: arguments.bias,
+        activation: arguments.activation.to_string(),
+        threads: arguments.threads.unwrap_or_else(machine::logical_cores),
+        seed: arguments.seed,
+        rounds: arguments.rounds,
+        min_samples: arguments.min_samples,
+        budget_seconds: arguments.budget.0,
+        cell_limit_seconds: arguments.cell_limit.0,
+        memory_limit_bytes: arguments.mem_limit.resolve(machine::available_bytes()),
+    }
+}
+
+/// The same plan whenever the settings are the same.
+fn schedule(settings: &Settings) -> Result<Schedule> {
+    let limits = Limits {
+        budget_seconds: settings.budget_seconds,
+        cell_seconds: settings.cell_limit_seconds,
+        memory_bytes: settings.memory_limit_bytes as f64,
+        min_samples: settings.min_samples,
+    };
+    let plan = plan::plan(settings).map_err(|cause| Error::Usage(cause.to_string()))?;
+    Ok(Schedule::new(plan, limits))
+}
+
+/// What is left to do once the folder stands and the records so far are known.
+struct Session<'a> {
+    dir: &'a Path,
+    run: Run,
+    schedule: Schedule,
+    events: Events,
+    spent_seconds: f64,
+    quiet: bool,
+}
+
+impl Session<'_> {
+    /// Runs the missing cells, writes the report and says how it went.
+    fn finish(mut self) -> Result<u8> {
+        let writer = RecordWriter::open(self.dir).map_err(|cause| Error::Output(cause.to_string()))?;
+        let (cells, recorded) = self.schedule.progress();
+        let remaining_seconds = self.schedule.remaining_seconds(self.spent_seconds);
+        let progress = Progress::new(self.quiet, Position { cells, recorded, remaining_seconds });
+        let program = std::env::current_exe()
+            .map_err(|cause| Error::Output(format!("cannot find this program to start it for a cell: {cause}")))?;
+        let mut driver = Driver {
+            schedule: self.schedule,
+            writer,
+            progress,
+            events: self.events,
+            program,
+            min_samples: self.run.settings.min_samples,
+            memory_limit_bytes: self.run.settings.memory_limit_bytes,
+            spent_seconds: self.spent_seconds,
+        };
+        let ending = driver.run()?;
+        if ending == Ending::Complete {
+            self.run.ended = Some(rfc3339(unix_seconds()));
+            folder::write(self.dir, &self.run)?;
+        }
+        report_on(self.dir, ending)
+    }
+}
+
+/// Writes the report of what is there and returns the exit code.
+fn report_on(dir: &Path, ending: Ending) -> Result<u8> {
+    let study = folder::read(dir)?;
+    report::write(dir, &study)?;
+    let count = |outcome| study.records.iter().filter(|record| record.outcome == outcome).count();
+    let (measured, skipped, failed) = (count(Outcome::Measured), count(Outcome::Skipped), count(Outcome::Failed));
+    println!("{measured} cells measured, {skipped} skipped, {failed} failed");
+    println!("report: {}", dir.join("report.html").display());
+
+    if ending == Ending::Interrupted {
+        eprintln!("relgrad: interrupted; continue with: relgrad sweep --resume {}", dir.display());
+        return Ok(code::INTERRUPTED);
+    }
+    let check_failed =
+        |check: &relgrad_reports::record::Check| !matches!(check.max_rel_err.partial_cmp(&check.tolerance), Some(order) if order.is_le());
+    if study.records.iter().filter_map(|record| record.check.as_ref()).any(check_failed) {
+        eprintln!("relgrad: a gradient failed its check; the report says which");
+        return Ok(code::CHECK_FAILED);
+    }
+    if measured == 0 {
+        eprintln!("relgrad: nothing was measured; the records say why");
+        return Ok(code::NOTHING_MEASURED);
+    }
+    Ok(0)
+}

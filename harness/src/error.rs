@@ -1,0 +1,64 @@
+//! Why the program ends early, and the exit code that says so.
+
+use std::path::Path;
+
+/// `Result` with [`Error`].
+pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Exit codes, as `--help` documents them.
+pub(crate) mod code {
+    /// A gradient disagrees with its reference.
+    pub(crate) const CHECK_FAILED: u8 = 1;
+    /// The command line is wrong, or an input cannot be read.
+    pub(crate) const USAGE: u8 = 2;
+    /// Results cannot be written.
+    pub(crate) const OUTPUT: u8 = 3;
+    /// A sweep ended without a single measurement.
+    pub(crate) const NOTHING_MEASURED: u8 = 4;
+    /// Stopped by a signal, as shells report SIGINT.
+    pub(crate) const INTERRUPTED: u8 = 130;
+}
+
+/// What `--help` says about exit codes.
+pub(crate) const EXIT_CODES: &str = "\
+Exit codes:
+    0  success
+    1  a gradient disagrees with its reference
+    2  wrong usage, or an input that cannot be read
+    3  results cannot be written
+    4  the sweep ended without one measurement
+  130  stopped by Ctrl-C; the records are kept";
+
+/// An early end of the program: one line for the user and an exit code.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The command line asks for something impossible.
+    #[error("{0}")]
+    Usage(String),
+    /// An input file or folder cannot be used.
+    #[error("{0}")]
+    Input(String),
+    /// Results cannot be written.
+    #[error("{0}")]
+    Output(String),
+}
+
+impl Error {
+    /// An output error about `path`.
+    pub(crate) fn output(path: &Path, cause: impl std::fmt::Display) -> Self {
+        Self::Output(format!("cannot write {}: {cause}", path.display()))
+    }
+
+    /// An input error about `path`.
+    pub(crate) fn input(path: &Path, cause: impl std::fmt::Display) -> Self {
+        Self::Input(format!("cannot read {}: {cause}", path.display()))
+    }
+
+    /// Exit code of the program.
+    pub(crate) fn code(&self) -> u8 {
+        match self {
+            Self::Usage(_) | Self::Input(_) => code::USAGE,
+            Self::Output(_) => code::OUTPUT,
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! From the axes of a sweep to its cells: what they are, what they cost, in which order they run.
+
+pub(crate) mod dims;
+pub(crate) mod forecast;
+pub(crate) mod order;
+pub(crate) mod preview;
+pub(crate) mod schedule;
+
+use relgrad_reports::record::{Cell, Model};
+use relgrad_reports::run::Settings;
+
+use crate::workload::Workload;
+
+/// A cell with what the cost model says of it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Planned {
+    /// What to measure.
+    pub(crate) cell: Cell,
+    /// Operations and lower bounds of one evaluation.
+    pub(crate) model: Model,
+    /// Resident bytes that our implementation takes, from its own buffer sizes.
+    pub(crate) expected_bytes: f64,
+}
+
+/// The cells of a sweep with their costs, in the order of [`cells`].
+///
+/// # Errors
+/// Names the setting that no network or method fits.
+pub(crate) fn plan(settings: &Settings) -> relgrad_kernels::Result<Vec<Planned>> {
+    let plan = |cell: Cell| {
+        let cost = Workload::of(&cell)?.cost(cell.batch);
+        let model = Model {
+            flops: cost.flops,
+            min_bytes: cost.min_bytes,
+            min_traffic_bytes: cost.min_traffic_bytes,
+        };
+        Ok(Planned { cell, model, expected_bytes: cost.expected_bytes })
+    };
+    cells(settings).into_iter().map(plan).collect()
+}
+
+/// The cells of a sweep: every point once a round, each round shuffled from the seed.
+pub(crate) fn cells(settings: &Settings) -> Vec<Cell> {
+    let mut cells = Vec::new();
+    for round in 0..settings.rounds {
+        let mut this_round = Vec::new();
+        for device in &settings.devices {
+            for method in &settings.methods {
+                for &dim in &settings.dims {
+                    this_round.push(Cell {
+                        method: method.clone(),
+                        device: device.clone(),
+                        dim,
+                        batch: settings.batch,
+                        layers: settings.layers,
+                        dtype: settings.dtype.clone(),
+                        threads: settings.threads,
+                        bias: settings.bias,
+                        activation: settings.activation.clone(),
+                        seed: settings.seed,
+                        round,
+                    });
+                }
+            }
+        }
+        order::shuffle(&mut this_round, settings.seed, round);
+        cells.extend(this_round);
+    }
+    cells
+}
+
+/// Cells, costs and records for tests of the plan, from formulas that stand beside nothing real.
+#[cfg(test)]
+pub(crate) mod testing {
+    use relgrad_reports::record::{Outcome, Record, SCHEMA_VERSION};
+
+    use super::*;
+
+    /// A cell of L = 2, N = 100 with the leading terms of MATH.md §15.
+    pub(crate) fn planned(method: &str, dim: usize, round: usize) -> Planned {
+        let (d, n) = (dim as f64, 100.0);
+        let (flops, bytes) = match method {
+            "relative" => (14.0 * n * d * d, 16.0 * d * d + 20.0 * n * d),
+            "ordinary" => (10.0 * n * d * d + 4.0 * d * d * d, 16.0 * d * d + 20.0 * n * d),
+            _ => (8.0 * n * d * d * d, 16.0 * d * d + 16.0 * n * d * d),
+        };
+        let cell = Cell {
+            method: method.to_string(),
+            device: "cpu".to_string(),
+            dim,
+            batch: 100,
+            layers: 2,
+            dtype: "f32".to_string(),
+            threads: 2,
+            bias: false,
+            activation: "smooth:0.3".to_string(),
+            seed: 0,
+            round,
+        };
+        Planned { cell, model: Model { flops, min_bytes: bytes, min_traffic_bytes: bytes }, expected_bytes: bytes }
+    }
+
+    /// A record of five samples of `seconds` each, out of a process of `wall_seconds`.
+    pub(crate) fn measured(planned: &Planned, seconds: f64, wall_seconds: f64) -> Record {
+        Record {
+            outcome: Outcome::Measured,
+            seconds: vec![seconds; 5],
+            warmup_seconds: vec![seconds],
+            peak_bytes: Some(planned.expected_bytes as u64),
+            ..blank(planned, wall_seconds)
+        }
+    }
+
+    /// A record of a process that ended without a measurement after `wall_seconds`.
+    pub(crate) fn failed(planned: &Planned, wall_seconds: f64) -> Record {
+        let reason = Some("timed out".to_string());
+        Record { outcome: Outcome::Failed, reason, ..blank(planned, wall_seconds) }
+    }
+
+    fn blank(planned: &Planned, wall_seconds: f64) -> Record {
+        Record {
+            schema: SCHEMA_VERSION,
+            cell: planned.cell.clone(),
+            outcome: Outcome::Skipped,
+            reason: None,
+            seconds: Vec::new(),
+            evaluations_per_sample: 1,
+            warmup_seconds: Vec::new(),
+            peak_bytes: None,
+            memory_trace: Vec::new(),
+            model: planned.model,
+            prediction: None,
+            check: None,
+            wall_seconds,
+            started_unix_seconds: 0.0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings() -> Settings {
+        Settings {
+            dims: vec![10, 20, 50],
+            methods: vec!["relative".to_string(), "ordinary".to_string()],
+            devices: vec!["cpu".to_string()],
+            batch: 100,
+            layers: 2,
+            dtype: "f32".to_string(),
+            bias: false,
+            activation: "smooth:0.3".to_string(),
+            threads: 2,
+            seed: 3,
+            rounds: 2,
+            min_samples: 5,
+            budget_seconds: None,
+            cell_limit_seconds: None,
+            memory_limit_bytes: 1 << 30,
+        }
+    }
+
+    #[test]
+    fn every_point_stands_once_in_every_round_and_rounds_differ_in_order() {
+        let cells = cells(&settings());
+        assert_eq!(cells.len(), 2 * 3 * 2);
+        assert!(cells[..6].iter().all(|cell| cell.round == 0));
+        assert_eq!(cells.iter().collect::<std::collections::HashSet<_>>().len(), 12);
+        let points = |round: &[Cell]| {
+            round.iter().map(|cell| (cell.method.clone(), cell.dim)).collect::<Vec<_>>()
+        };
+        assert_ne!(points(&cells[..6]), points(&cells[6..]));
+    }
+
+    #[test]
+    fn the_same_settings_give_the_same_order() {
+        assert_eq!(cells(&settings()), cells(&settings()));
+    }
+}

@@ -1,0 +1,212 @@
+//! The schedule against a simulated machine whose rates are known.
+
+use super::super::testing::{failed, measured, planned};
+use super::*;
+
+const METHODS: [&str; 3] = ["relative", "ordinary", "autodiff"];
+const DIMS: [usize; 14] = [10, 20, 30, 50, 100, 200, 300, 500, 1000, 2000, 3000, 5000, 10_000, 20_000];
+
+/// 100 Gflop/s less a 20 µs overhead; 10 ns to set up and check a weight; 20 ms to start a process.
+fn seconds_of(planned: &Planned) -> (f64, f64) {
+    let weights = 2.0 * (planned.cell.dim as f64).powi(2);
+    (planned.model.flops / 1e11 + 2e-5, 0.02 + 1e-8 * weights)
+}
+
+struct Simulation {
+    elapsed: f64,
+    /// Method, D and round of the cells that ran, in order.
+    ran: Vec<(String, usize, usize)>,
+    /// Method, D, round and reason of those that did not.
+    skipped: Vec<(String, usize, usize, String)>,
+}
+
+impl Simulation {
+    fn ran(&self, method: &str, dim: usize, round: usize) -> bool {
+        self.ran.contains(&(method.to_string(), dim, round))
+    }
+
+    fn largest(&self, method: &str) -> usize {
+        self.ran.iter().filter(|(name, ..)| name == method).map(|(_, dim, _)| *dim).max().unwrap_or(0)
+    }
+}
+
+fn plan(dims: &[usize], rounds: usize) -> Vec<Planned> {
+    let mut plan = Vec::new();
+    for round in 0..rounds {
+        let mut points: Vec<Planned> = METHODS
+            .iter()
+            .flat_map(|method| dims.iter().map(move |&dim| planned(method, dim, round)))
+            .collect();
+        super::super::order::shuffle(&mut points, 11, round);
+        plan.extend(points);
+    }
+    plan
+}
+
+fn limits(budget: Option<f64>, cell: Option<f64>) -> Limits {
+    Limits { budget_seconds: budget, cell_seconds: cell, memory_bytes: 18e9, min_samples: 5 }
+}
+
+/// Runs the schedule to its end, with every cell behaving as [`seconds_of`] says, including deadlines and kills.
+fn simulate(plan: Vec<Planned>, limits: Limits) -> Simulation {
+    let mut schedule = Schedule::new(plan, limits);
+    let mut result = Simulation { elapsed: 0.0, ran: Vec::new(), skipped: Vec::new() };
+    loop {
+        match schedule.next(result.elapsed) {
+            Step::Done => return result,
+            Step::Skip { planned, reason, .. } => {
+                let cell = planned.cell.clone();
+                schedule.mark(cell.clone());
+                result.skipped.push((cell.method, cell.dim, cell.round, reason));
+            }
+            Step::Run(assignment) => {
+                let (evaluation, overhead) = seconds_of(&assignment.planned);
+                let deadline = assignment.deadline_seconds.unwrap_or(f64::INFINITY);
+                let samples = ((deadline - overhead) / evaluation - 1.0).clamp(1.0, 5.0).floor();
+                let wall = overhead + (1.0 + samples) * evaluation;
+                let killed = assignment.kill_seconds.filter(|kill| wall > *kill);
+                let record = match killed {
+                    Some(kill) => failed(&assignment.planned, kill),
+                    None => measured(&assignment.planned, evaluation, wall),
+                };
+                result.elapsed += record.wall_seconds;
+                schedule.observe(&record);
+                let cell = assignment.planned.cell;
+                result.ran.push((cell.method, cell.dim, cell.round));
+            }
+        }
+    }
+}
+
+#[test]
+fn without_limits_every_cell_runs_but_those_that_do_not_fit_in_memory() {
+    let result = simulate(plan(&[10, 1000, 10_000], 2), limits(None, None));
+    assert_eq!(result.ran.len() + result.skipped.len(), 3 * 3 * 2);
+    assert!(result.skipped.iter().all(|(method, dim, _, reason)| {
+        method == "autodiff" && *dim == 10_000 && reason.contains("exceeds the memory limit of 16.8 GiB")
+    }));
+    assert_eq!(result.skipped.len(), 2);
+}
+
+#[test]
+fn the_default_sweep_ends_within_its_budget_and_relative_reaches_the_top() {
+    let result = simulate(plan(&DIMS, 3), limits(Some(600.0), Some(60.0)));
+    assert!(result.elapsed <= 600.0, "took {} s", result.elapsed);
+    assert_eq!(result.largest("relative"), 20_000);
+    // 10,000 takes 42 s an evaluation: two of them do not fit into the limit of 60 s.
+    assert_eq!(result.largest("ordinary"), 5000);
+    assert_eq!(result.largest("autodiff"), 1000);
+    assert_eq!(result.ran.len() + result.skipped.len(), 3 * 14 * 3);
+}
+
+#[test]
+fn every_feasible_point_has_its_first_round_before_any_has_its_second() {
+    let result = simulate(plan(&DIMS, 3), limits(Some(600.0), Some(60.0)));
+    let rounds: Vec<usize> = result.ran.iter().map(|(_, _, round)| *round).collect();
+    assert!(rounds.is_sorted(), "{rounds:?}");
+    for (method, dim, _) in &result.ran {
+        assert!(result.ran(method, *dim, 0), "{method} D = {dim} has no first round");
+    }
+}
+
+#[test]
+fn a_small_budget_is_shared_and_cut_at_the_top_of_each_method() {
+    let result = simulate(plan(&DIMS, 1), limits(Some(40.0), Some(60.0)));
+    assert!(result.elapsed <= 40.0 + 1.0, "took {} s", result.elapsed);
+    for method in METHODS {
+        let ran: Vec<usize> = DIMS.into_iter().filter(|&dim| result.ran(method, dim, 0)).collect();
+        assert_eq!(ran, DIMS[..ran.len()], "{method} has a gap");
+        assert!(ran.len() >= 7, "{method} was starved: {ran:?}");
+    }
+    let budget_reasons = result.skipped.iter().filter(|(.., reason)| reason.contains("left of the budget of 40 s"));
+    assert!(budget_reasons.count() > 0);
+}
+
+#[test]
+fn expensive_guesses_wait_for_calibration_and_later_rounds_are_shuffled() {
+    let plan = plan(&DIMS, 2);
+    let result = simulate(plan.clone(), limits(None, Some(60.0)));
+    for (position, (method, dim, round)) in result.ran.iter().enumerate() {
+        if *round == 0 && *dim >= 5000 {
+            let reached = result.ran[..position].iter().filter(|(name, ..)| name == method).map(|(_, dim, _)| *dim);
+            let reached = reached.max().unwrap_or(0);
+            assert!(4 * reached >= *dim, "{method} jumped from {reached} to {dim}");
+        }
+    }
+    let shuffled: Vec<_> = plan
+        .iter()
+        .filter(|planned| planned.cell.round == 1)
+        .map(|planned| (planned.cell.method.clone(), planned.cell.dim, 1))
+        .filter(|point| result.ran.contains(point))
+        .collect();
+    let second: Vec<_> = result.ran.iter().filter(|(_, _, round)| *round == 1).cloned().collect();
+    assert_eq!(second, shuffled);
+}
+
+#[test]
+fn reasons_say_what_was_predicted_and_which_limit_it_exceeds() {
+    let result = simulate(plan(&DIMS, 1), limits(None, Some(60.0)));
+    let reason = |method: &str, dim: usize| {
+        let entry = result.skipped.iter().find(|(name, at, ..)| name == method && *at == dim);
+        entry.unwrap_or_else(|| panic!("{method} D = {dim} was not skipped")).3.clone()
+    };
+    assert_eq!(reason("ordinary", 20_000), "predicted 5 min 24 s for one evaluation exceeds the cell limit of 60 s");
+    assert!(reason("ordinary", 10_000).starts_with("predicted 8"), "{}", reason("ordinary", 10_000));
+}
+
+#[test]
+fn after_a_timeout_larger_cells_of_the_method_are_not_tried() {
+    let mut schedule = Schedule::new(plan(&[500, 1000], 1), limits(None, Some(10.0)));
+    schedule.observe(&failed(&planned("autodiff", 500, 0), 15.0));
+    let mut reasons = Vec::new();
+    loop {
+        match schedule.next(0.0) {
+            Step::Done => break,
+            Step::Run(assignment) => {
+                assert_ne!(assignment.planned.cell.method, "autodiff");
+                schedule.observe(&measured(&assignment.planned, 1e-3, 0.1));
+            }
+            Step::Skip { planned, reason, .. } => {
+                schedule.mark(planned.cell.clone());
+                reasons.push((planned.cell.dim, reason));
+            }
+        }
+    }
+    assert_eq!(reasons, [(1000, "autodiff ran out of time at D = 500".to_string())]);
+}
+
+#[test]
+fn an_exhausted_budget_skips_everything_left() {
+    let schedule = Schedule::new(plan(&[10], 1), limits(Some(10.0), None));
+    match schedule.next(10.0) {
+        Step::Skip { reason, .. } => assert!(reason.contains("exceeds the 0 µs left") || reason.contains("0 s left"), "{reason}"),
+        step => panic!("{step:?}"),
+    }
+}
+
+#[test]
+fn cells_with_a_record_are_never_scheduled_again() {
+    let plan = plan(&[10, 20], 2);
+    let mut schedule = Schedule::new(plan.clone(), limits(None, None));
+    for planned in &plan {
+        assert!(matches!(schedule.next(0.0), Step::Run(_)));
+        schedule.observe(&measured(planned, 1e-5, 0.05));
+    }
+    assert_eq!(schedule.next(0.0), Step::Done);
+    assert_eq!(schedule.progress(), (12, 12));
+}
+
+#[test]
+fn one_cell_cannot_spend_what_others_need() {
+    // Two cells of 20 s need 120 s each; of 250 s, the first may use no more than the second leaves.
+    let plan = vec![planned("relative", 10, 0), planned("ordinary", 10, 0)];
+    let mut schedule = Schedule::new(plan, limits(Some(250.0), None));
+    for method in ["relative", "ordinary"] {
+        let known = planned(method, 10, 0);
+        schedule.calibration.observe(&measured(&known, 20.0, 120.0), known.expected_bytes);
+    }
+    let Step::Run(assignment) = schedule.next(0.0) else { panic!("nothing ran") };
+    let deadline = assignment.deadline_seconds.expect("a budget gives a deadline");
+    assert!((100.0..=150.0).contains(&deadline), "{deadline}");
+    assert!(assignment.kill_seconds.expect("a budget gives a kill time") <= 255.0);
+}

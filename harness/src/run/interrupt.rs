@@ -1,0 +1,78 @@
+//! Ctrl-C and termination signals, and the end of a child, as events of one queue.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::Instant;
+
+use crate::error::{Error, Result, code};
+
+/// What the driver waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// The user, or the system, asks the program to stop.
+    Interrupt,
+    /// The child with this serial number closed its output: it has ended.
+    Closed(usize),
+    /// The time waited for has come.
+    TimedOut,
+}
+
+/// The queue. One for the whole program, since signals are.
+pub(crate) struct Events {
+    sender: Sender<Event>,
+    receiver: Receiver<Event>,
+    interrupted: bool,
+}
+
+impl Events {
+    /// Installs the signal handlers. A second signal ends the program at once; the child dies with it.
+    pub(crate) fn install() -> Result<Self> {
+        let (sender, receiver) = channel();
+        let signals = AtomicUsize::new(0);
+        let from_handler = sender.clone();
+        ctrlc::set_handler(move || {
+            let closed = from_handler.send(Event::Interrupt).is_err();
+            if closed || signals.fetch_add(1, Ordering::Relaxed) > 0 {
+                std::process::exit(i32::from(code::INTERRUPTED));
+            }
+        })
+        .map_err(|cause| Error::Usage(format!("cannot listen for Ctrl-C: {cause}")))?;
+        Ok(Self { sender, receiver, interrupted: false })
+    }
+
+    /// A queue that no signal reaches, for tests.
+    #[cfg(test)]
+    pub(crate) fn without_signals() -> Self {
+        let (sender, receiver) = channel();
+        Self { sender, receiver, interrupted: false }
+    }
+
+    /// A sender for the thread that watches a child.
+    pub(crate) fn sender(&self) -> Sender<Event> {
+        self.sender.clone()
+    }
+
+    /// Waits for the next event, at most until `deadline`.
+    pub(crate) fn wait(&mut self, deadline: Option<Instant>) -> Event {
+        let event = match deadline {
+            None => self.receiver.recv().unwrap_or(Event::Interrupt),
+            Some(deadline) => {
+                let wait = deadline.saturating_duration_since(Instant::now());
+                self.receiver.recv_timeout(wait).unwrap_or_else(|error| match error {
+                    RecvTimeoutError::Timeout => Event::TimedOut,
+                    RecvTimeoutError::Disconnected => Event::Interrupt,
+                })
+            }
+        };
+        self.interrupted |= event == Event::Interrupt;
+        event
+    }
+
+    /// Whether a stop was asked for.
+    pub(crate) fn interrupted(&mut self) -> bool {
+        while let Ok(event) = self.receiver.try_recv() {
+            self.interrupted |= event == Event::Interrupt;
+        }
+        self.interrupted
+    }
+}

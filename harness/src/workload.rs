@@ -1,0 +1,36 @@
+//! From the words of a cell to the types of the kernels.
+
+use relgrad_kernels::{Architecture, Cost, Dtype, Method, Result};
+use relgrad_reports::record::Cell;
+
+/// What a cell evaluates.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Workload {
+    /// The way to the gradient.
+    pub(crate) method: Method,
+    /// The network.
+    pub(crate) architecture: Architecture,
+    /// Number type.
+    pub(crate) dtype: Dtype,
+}
+
+impl Workload {
+    /// Reads the words of a cell.
+    ///
+    /// # Errors
+    /// Names the word that is not known, or the parameter that is out of range.
+    pub(crate) fn of(cell: &Cell) -> Result<Self> {
+        let architecture = Architecture {
+            activation: cell.activation.parse()?,
+            bias: cell.bias,
+            ..Architecture::new(cell.dim, cell.layers)
+        };
+        architecture.validate()?;
+        Ok(Self { method: cell.method.parse()?, architecture, dtype: cell.dtype.parse()? })
+    }
+
+    /// Its cost on batches of `batch` samples.
+    pub(crate) fn cost(&self, batch: usize) -> Cost {
+        relgrad_kernels::cost(self.method, &self.architecture, batch, self.dtype)
+    }
+}
