@@ -10,6 +10,9 @@ use crate::device::{Cpu, Inversion, MatrixRef};
 use crate::error::{Error, Result};
 use crate::scalar::Scalar;
 
+/// Numbers that a task handles at least: a smaller one is over before another thread has woken up.
+const GRAIN: usize = 1 << 14;
+
 /// Checks that `a` holds either `count` D×D blocks or a single one for all.
 pub(super) fn require_blocks<T: Scalar>(
     operation: &'static str,
@@ -57,7 +60,8 @@ pub(super) fn invert_each<T: Scalar>(
 /// out_n ← diag(s_n) a_n, where `a` is one block per sample or one for all.
 pub(super) fn scale_rows<T: Scalar>(dim: usize, scale: &[T], a: &[T], out: &mut [T]) {
     let block = dim * dim;
-    out.par_chunks_mut(block).zip(scale.par_chunks(dim)).enumerate().for_each(|(n, (out, scale))| {
+    let samples = out.par_chunks_mut(block).zip(scale.par_chunks(dim)).enumerate();
+    samples.with_min_len(grain(block)).for_each(|(n, (out, scale))| {
         let a = sample_block(a, block, n);
         for (out, a) in out.chunks_exact_mut(dim).zip(a.chunks_exact(dim)) {
             for ((out, &a), &scale) in out.iter_mut().zip(a).zip(scale) {
@@ -69,7 +73,8 @@ pub(super) fn scale_rows<T: Scalar>(dim: usize, scale: &[T], a: &[T], out: &mut 
 
 /// a_n ← diag(s_n) a_n.
 pub(super) fn scale_rows_in_place<T: Scalar>(dim: usize, scale: &[T], a: &mut [T]) {
-    a.par_chunks_mut(dim * dim).zip(scale.par_chunks(dim)).for_each(|(a, scale)| {
+    let samples = a.par_chunks_mut(dim * dim).zip(scale.par_chunks(dim));
+    samples.with_min_len(grain(dim * dim)).for_each(|(a, scale)| {
         for column in a.chunks_exact_mut(dim) {
             for (a, &scale) in column.iter_mut().zip(scale) {
                 *a = *a * scale;
@@ -93,7 +98,7 @@ pub(super) fn curvature_adjoint<T: Scalar>(dim: usize, operands: &Adjoint<'_, T>
     const ROWS: usize = 32;
     let block = dim * dim;
     let Adjoint { slope, weight, a, b } = *operands;
-    out.par_chunks_mut(dim).enumerate().for_each(|(n, out)| {
+    out.par_chunks_mut(dim).enumerate().with_min_len(grain(block)).for_each(|(n, out)| {
         let (a, b) = (sample_block(a, block, n), sample_block(b, block, n));
         let (slope, weight) = (&slope[n * dim..][..dim], &weight[n * dim..][..dim]);
         for start in (0..dim).step_by(ROWS) {
@@ -122,6 +127,11 @@ pub(super) fn add_blocks<T: Scalar>(alpha: T, a: &[T], out: &mut [T]) {
             }
         }
     });
+}
+
+/// Blocks of `numbers` that make up a task.
+fn grain(numbers: usize) -> usize {
+    GRAIN.div_ceil(numbers)
 }
 
 fn sample_block<T>(a: &[T], block: usize, n: usize) -> &[T] {

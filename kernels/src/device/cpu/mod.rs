@@ -20,6 +20,9 @@ use product::Onto;
 /// Elementwise work on fewer numbers stays on the calling thread.
 const PARALLEL_ELEMENTS: usize = 1 << 16;
 
+/// Smaller matrices are factored by one thread: faer's parallel LU was measured slower below.
+const PARALLEL_FACTORIZATION: usize = 384;
+
 /// A number of CPU threads.
 ///
 /// Parallel operations run on the current rayon pool and use at most this many of its threads.
@@ -39,8 +42,9 @@ impl Cpu {
         self.threads
     }
 
-    fn par(&self) -> Par {
-        if self.threads > 1 { Par::rayon(self.threads) } else { Par::Seq }
+    /// Threads for the factorisation of one D×D matrix.
+    fn par(&self, dim: usize) -> Par {
+        if self.threads > 1 && dim >= PARALLEL_FACTORIZATION { Par::rayon(self.threads) } else { Par::Seq }
     }
 
     /// Length of the pieces in which `len` numbers, whole columns of `rows`, are shared out.
@@ -291,7 +295,7 @@ impl<T: Scalar> Device<T> for Cpu {
 
     fn factorization(&self, dim: usize, count: usize) -> Result<Vec<Lane>> {
         let lanes = if count >= self.threads { self.threads } else { 1 };
-        Ok((0..lanes).map(|_| Lane::new::<T>(dim, self.par())).collect())
+        Ok((0..lanes).map(|_| Lane::new::<T>(dim, self.par(dim))).collect())
     }
 
     fn invert_transposed(
@@ -303,13 +307,13 @@ impl<T: Scalar> Device<T> for Cpu {
     ) -> Result<()> {
         require("inverse", &out.view(), a.rows(), a.cols())?;
         require_length("inverse", a.cols(), a.rows() * report.len())?;
-        blocks::invert_each(self.par(), a.rows(), a.into_slice(), out.into_slice(), work, report);
+        blocks::invert_each(self.par(a.rows()), a.rows(), a.into_slice(), out.into_slice(), work, report);
         Ok(())
     }
 
     fn log_abs_det(&self, a: MatrixRef<'_, Self, T>) -> Result<f64> {
         require("log-determinant", &a, a.rows(), a.rows())?;
-        Ok(factor::log_abs_det(mat(a), self.par()))
+        Ok(factor::log_abs_det(mat(a), self.par(a.rows())))
     }
 
     fn scale_rows(
