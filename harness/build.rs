@@ -7,7 +7,15 @@ use std::process::Command;
 
 fn main() {
     // The revision is `-dirty` when any source differs from it, so a change of any source must run this again.
-    for watched in ["../.git/HEAD", "../.git/index", "../Cargo.lock", "../harness", "../kernels", "../plots", "../reports"] {
+    for watched in [
+        "../.git/HEAD",
+        "../.git/index",
+        "../Cargo.lock",
+        "../harness",
+        "../kernels",
+        "../plots",
+        "../reports",
+    ] {
         if Path::new(watched).exists() {
             println!("cargo::rerun-if-changed={watched}");
         }
@@ -16,7 +24,7 @@ fn main() {
         println!("cargo::rustc-env=RELGRAD_GIT_REVISION={revision}");
     }
     let compiler = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_string());
-    let version = output(&mut Command::new(compiler).arg("--version")).unwrap_or_else(|| "unknown".to_string());
+    let version = output(Command::new(compiler).arg("--version")).unwrap_or_else(|| "unknown".to_string());
     println!("cargo::rustc-env=RELGRAD_RUSTC_VERSION={version}");
 }
 

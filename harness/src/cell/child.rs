@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use relgrad_kernels::evaluation::{self, Evaluation, Workload as Evaluated};
-use relgrad_kernels::{Error, Init};
+use relgrad_kernels::{Architecture, Error, Init};
 use relgrad_reports::record::{Cell, Check, MemoryPoint};
 
 use super::memory::{self, Tracer};
@@ -14,7 +14,9 @@ use crate::workload::Workload;
 /// Measures one cell. What goes wrong is part of the reply.
 pub(crate) fn measure(spec: &Spec) -> Reply {
     let start = Instant::now();
-    attempt(spec, start).unwrap_or_else(|error| Reply::Failed { reason: error.to_string(), check: None })
+    // On a thread of the pool: a parallel call from outside would hand its work over and sleep, some 10 µs a call.
+    rayon::scope(|_| attempt(spec, start))
+        .unwrap_or_else(|error| Reply::Failed { reason: error.to_string(), check: None })
 }
 
 fn attempt(spec: &Spec, start: Instant) -> Result<Reply, Error> {
@@ -27,7 +29,10 @@ fn attempt(spec: &Spec, start: Instant) -> Result<Reply, Error> {
     let (max_rel_err, tolerance) = (check.max_rel_err, check.tolerance);
     let check = Check { kind: check.kind.to_string(), max_rel_err, tolerance };
     if !passed {
-        let reason = format!("wrong gradient: relative error {max_rel_err:.1e} exceeds {tolerance:.0e} ({})", check.kind);
+        let reason = format!(
+            "wrong gradient: relative error {max_rel_err:.1e} exceeds {tolerance:.0e} ({})",
+            check.kind
+        );
         return Ok(Reply::Failed { reason, check: writable(check) });
     }
 
@@ -35,7 +40,14 @@ fn attempt(spec: &Spec, start: Instant) -> Result<Reply, Error> {
     let Samples { seconds, evaluations_per_sample, warmup_seconds } =
         sampling::sample(evaluate, now, built.first_seconds, &spec.rules)?;
     let Built { peak_bytes, memory_trace, .. } = built;
-    Ok(Reply::Measured(Measurement { seconds, evaluations_per_sample, warmup_seconds, peak_bytes, memory_trace, check }))
+    Ok(Reply::Measured(Measurement {
+        seconds,
+        evaluations_per_sample,
+        warmup_seconds,
+        peak_bytes,
+        memory_trace,
+        check,
+    }))
 }
 
 fn evaluated(cell: &Cell) -> Result<Evaluated, Error> {
@@ -55,8 +67,7 @@ struct Built {
 
 /// Allocates the problem and evaluates it once, under the eyes of the memory trace. Nothing here is timed for a statistic.
 fn build(workload: &Evaluated, now: impl Fn() -> f64) -> Result<Built, Error> {
-    // The threads' stacks belong to the process, not to the problem.
-    rayon::broadcast(|_| ());
+    rehearse(workload)?;
     memory::reset_high_water();
     let baseline = memory::resident();
     let tracer = baseline.and_then(Tracer::start);
@@ -70,6 +81,16 @@ fn build(workload: &Evaluated, now: impl Fn() -> f64) -> Result<Built, Error> {
     let memory_trace = tracer.map(Tracer::finish).unwrap_or_default();
     let peak_bytes = high_water.zip(baseline).map(|(high, base)| high.saturating_sub(base));
     Ok(Built { evaluation, first_seconds, peak_bytes, memory_trace })
+}
+
+/// Evaluates a tiny problem of the same kind: the pages of the program and the threads' stacks that an evaluation touches
+/// are then resident, and belong to the process instead of the problem.
+fn rehearse(workload: &Evaluated) -> Result<(), Error> {
+    const DIM: usize = 16;
+    rayon::broadcast(|_| ());
+    let architecture = Architecture { dim: workload.architecture.dim.min(DIM), ..workload.architecture };
+    let batch = workload.batch.min(DIM);
+    evaluation::prepare(&Evaluated { architecture, batch, ..*workload })?.evaluate()
 }
 
 /// A check whose numbers JSON can hold; a NaN is told by the reason alone.

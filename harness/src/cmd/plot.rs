@@ -42,7 +42,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let study = folder::read(&arguments.dir)?;
     let summary = Summary::of(&study);
     let figures: Vec<Figure> = match &arguments.figure {
-        Some(name) => vec![name.parse().map_err(|cause: relgrad_plots::Error| Error::Usage(cause.to_string()))?],
+        Some(name) => {
+            vec![name.parse().map_err(|cause: relgrad_plots::Error| Error::Usage(cause.to_string()))?]
+        }
         None => Figure::ALL.into_iter().filter(|figure| figure.available(&study, &summary)).collect(),
     };
     if figures.is_empty() {

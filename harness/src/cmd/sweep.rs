@@ -31,11 +31,10 @@ Examples:
   relgrad sweep --budget none --cell-limit none    everything that fits in memory, however long
   relgrad sweep --resume results/2026-11-24T00-15-00Z
 
-A dimension range such as 10:20000 takes both ends and 1, 2, 3 and 5 times every power of ten between
-them. Each round measures every cell once, in an order shuffled from the seed and in a process of its
-own. A cell whose prediction exceeds a limit is recorded as skipped, with the prediction. A skipped or
-failed cell counts as done: --resume runs only the cells without a record, within what is left of the
-budget.
+A dimension range such as 10:20000 takes both ends and 1, 2, 3 and 5 times every power of ten between them. Each round \
+measures every cell once, in an order shuffled from the seed and in a process of its own. A cell whose prediction exceeds \
+a limit is recorded as skipped, with the prediction. A skipped or failed cell counts as done: --resume runs only the \
+cells without a record, within what is left of the budget.
 ";
 
 /// Measures time and memory of one gradient over the data dimension D, and writes a report with figures
@@ -71,7 +70,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "SIGMA", default_value = "smooth:0.3")]
     activation: Activation,
 
-    /// CPU threads [default: all that this process may use]
+    /// CPU threads; all that this process may use when absent
     #[arg(long, value_name = "COUNT", value_parser = at_least_one)]
     threads: Option<usize>,
 
@@ -103,7 +102,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "SIZE", default_value = "80%")]
     mem_limit: MemoryLimit,
 
-    /// Folder for the results, new or empty [default: results/<UTC time>]
+    /// Folder for the results, new or empty; results/ and the UTC time when absent
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 
@@ -128,7 +127,8 @@ fn help() -> String {
 }
 
 fn methods_help() -> String {
-    let list = Method::ALL.map(|method| format!("\n  {:<18}{}", method.name(), method.description())).concat();
+    let list =
+        Method::ALL.map(|method| format!("\n  {:<18}{}", method.name(), method.description())).concat();
     format!("Methods to measure, comma-separated:{list}")
 }
 
@@ -180,7 +180,10 @@ fn resume(dir: &Path, arguments: &Arguments) -> Result<u8> {
     let events = Events::install()?;
     let cpu = machine::facts().cpu;
     if cpu != study.run.machine.cpu {
-        eprintln!("relgrad: this sweep began on another machine ({}); its records will mix both", study.run.machine.cpu);
+        eprintln!(
+            "relgrad: this sweep began on another machine ({}); its records will mix both",
+            study.run.machine.cpu
+        );
     }
     let run = Run { ended: None, ..study.run };
     Session { dir, run, schedule, events, spent_seconds, quiet: arguments.quiet }.finish()
@@ -242,8 +245,9 @@ impl Session<'_> {
         let (cells, recorded) = self.schedule.progress();
         let remaining_seconds = self.schedule.remaining_seconds(self.spent_seconds);
         let progress = Progress::new(self.quiet, Position { cells, recorded, remaining_seconds });
-        let program = std::env::current_exe()
-            .map_err(|cause| Error::Output(format!("cannot find this program to start it for a cell: {cause}")))?;
+        let program = std::env::current_exe().map_err(|cause| {
+            Error::Output(format!("cannot find this program to start it for a cell: {cause}"))
+        })?;
         let mut driver = Driver {
             schedule: self.schedule,
             writer,
@@ -268,7 +272,8 @@ fn report_on(dir: &Path, ending: Ending) -> Result<u8> {
     let study = folder::read(dir)?;
     report::write(dir, &study)?;
     let count = |outcome| study.records.iter().filter(|record| record.outcome == outcome).count();
-    let (measured, skipped, failed) = (count(Outcome::Measured), count(Outcome::Skipped), count(Outcome::Failed));
+    let (measured, skipped, failed) =
+        (count(Outcome::Measured), count(Outcome::Skipped), count(Outcome::Failed));
     println!("{measured} cells measured, {skipped} skipped, {failed} failed");
     println!("report: {}", dir.join("report.html").display());
 
@@ -276,8 +281,7 @@ fn report_on(dir: &Path, ending: Ending) -> Result<u8> {
         eprintln!("relgrad: interrupted; continue with: relgrad sweep --resume {}", dir.display());
         return Ok(code::INTERRUPTED);
     }
-    let check_failed =
-        |check: &relgrad_reports::record::Check| !matches!(check.max_rel_err.partial_cmp(&check.tolerance), Some(order) if order.is_le());
+    let check_failed = |check: &relgrad_reports::record::Check| !matches!(check.max_rel_err.partial_cmp(&check.tolerance), Some(order) if order.is_le());
     if study.records.iter().filter_map(|record| record.check.as_ref()).any(check_failed) {
         eprintln!("relgrad: a gradient failed its check; the report says which");
         return Ok(code::CHECK_FAILED);

@@ -29,11 +29,8 @@ pub(crate) struct Planned {
 pub(crate) fn plan(settings: &Settings) -> relgrad_kernels::Result<Vec<Planned>> {
     let plan = |cell: Cell| {
         let cost = Workload::of(&cell)?.cost(cell.batch);
-        let model = Model {
-            flops: cost.flops,
-            min_bytes: cost.min_bytes,
-            min_traffic_bytes: cost.min_traffic_bytes,
-        };
+        let model =
+            Model { flops: cost.flops, min_bytes: cost.min_bytes, min_traffic_bytes: cost.min_traffic_bytes };
         Ok(Planned { cell, model, expected_bytes: cost.expected_bytes })
     };
     cells(settings).into_iter().map(plan).collect()
@@ -97,7 +94,11 @@ pub(crate) mod testing {
             seed: 0,
             round,
         };
-        Planned { cell, model: Model { flops, min_bytes: bytes, min_traffic_bytes: bytes }, expected_bytes: bytes }
+        Planned {
+            cell,
+            model: Model { flops, min_bytes: bytes, min_traffic_bytes: bytes },
+            expected_bytes: bytes,
+        }
     }
 
     /// A record of five samples of `seconds` each, out of a process of `wall_seconds`.
@@ -167,9 +168,8 @@ mod tests {
         assert_eq!(cells.len(), 2 * 3 * 2);
         assert!(cells[..6].iter().all(|cell| cell.round == 0));
         assert_eq!(cells.iter().collect::<std::collections::HashSet<_>>().len(), 12);
-        let points = |round: &[Cell]| {
-            round.iter().map(|cell| (cell.method.clone(), cell.dim)).collect::<Vec<_>>()
-        };
+        let points =
+            |round: &[Cell]| round.iter().map(|cell| (cell.method.clone(), cell.dim)).collect::<Vec<_>>();
         assert_ne!(points(&cells[..6]), points(&cells[6..]));
     }
 

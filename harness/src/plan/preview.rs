@@ -19,7 +19,9 @@ pub(crate) fn table(schedule: &Schedule, spent_seconds: f64) -> String {
     loop {
         let (cell, prediction, verdict) = match schedule.next(elapsed) {
             Step::Done => break,
-            Step::Skip { planned, prediction, reason } => (planned.cell, prediction, format!("skip: {reason}")),
+            Step::Skip { planned, prediction, reason } => {
+                (planned.cell, prediction, format!("skip: {reason}"))
+            }
             Step::Run(assignment) => {
                 let seconds = assignment.expected_seconds;
                 elapsed += seconds;

@@ -134,7 +134,8 @@ impl Schedule {
     /// Decides the next step, `elapsed_seconds` into the budget.
     pub(crate) fn next(&self, elapsed_seconds: f64) -> Step {
         let Some(round) = self.pending().map(|planned| planned.cell.round).min() else { return Step::Done };
-        let pending: Vec<Candidate> = self.pending_of_round(round).map(|planned| self.candidate(planned)).collect();
+        let pending: Vec<Candidate> =
+            self.pending_of_round(round).map(|planned| self.candidate(planned)).collect();
 
         if let Some((candidate, reason)) =
             pending.iter().find_map(|candidate| Some((candidate, self.ruled_out(candidate, &pending)?)))
@@ -247,7 +248,8 @@ impl Schedule {
         let kill = (KILL_FACTOR * limit).min(left + grace);
 
         let (needed, cells) = self.runnable().fold((0.0, 0.0), |(s, n), c| (s + c.need, n + 1.0));
-        let spare = if left.is_finite() { (left - needed) / f64::max(cells, 1.0) } else { MAX_SAMPLING_SECONDS };
+        let spare =
+            if left.is_finite() { (left - needed) / f64::max(cells, 1.0) } else { MAX_SAMPLING_SECONDS };
         Assignment {
             planned: chosen.planned.clone(),
             forecast: chosen.forecast,

@@ -118,7 +118,8 @@ fn a_small_budget_is_shared_and_cut_at_the_top_of_each_method() {
         assert_eq!(ran, DIMS[..ran.len()], "{method} has a gap");
         assert!(ran.len() >= 7, "{method} was starved: {ran:?}");
     }
-    let budget_reasons = result.skipped.iter().filter(|(.., reason)| reason.contains("left of the budget of 40 s"));
+    let budget_reasons =
+        result.skipped.iter().filter(|(.., reason)| reason.contains("left of the budget of 40 s"));
     assert!(budget_reasons.count() > 0);
 }
 
@@ -128,7 +129,8 @@ fn expensive_guesses_wait_for_calibration_and_later_rounds_are_shuffled() {
     let result = simulate(plan.clone(), limits(None, Some(60.0)));
     for (position, (method, dim, round)) in result.ran.iter().enumerate() {
         if *round == 0 && *dim >= 5000 {
-            let reached = result.ran[..position].iter().filter(|(name, ..)| name == method).map(|(_, dim, _)| *dim);
+            let reached =
+                result.ran[..position].iter().filter(|(name, ..)| name == method).map(|(_, dim, _)| *dim);
             let reached = reached.max().unwrap_or(0);
             assert!(4 * reached >= *dim, "{method} jumped from {reached} to {dim}");
         }
@@ -150,7 +152,10 @@ fn reasons_say_what_was_predicted_and_which_limit_it_exceeds() {
         let entry = result.skipped.iter().find(|(name, at, ..)| name == method && *at == dim);
         entry.unwrap_or_else(|| panic!("{method} D = {dim} was not skipped")).3.clone()
     };
-    assert_eq!(reason("ordinary", 20_000), "predicted 5 min 24 s for one evaluation exceeds the cell limit of 60 s");
+    assert_eq!(
+        reason("ordinary", 20_000),
+        "predicted 5 min 24 s for one evaluation exceeds the cell limit of 60 s"
+    );
     assert!(reason("ordinary", 10_000).starts_with("predicted 8"), "{}", reason("ordinary", 10_000));
 }
 
@@ -179,7 +184,9 @@ fn after_a_timeout_larger_cells_of_the_method_are_not_tried() {
 fn an_exhausted_budget_skips_everything_left() {
     let schedule = Schedule::new(plan(&[10], 1), limits(Some(10.0), None));
     match schedule.next(10.0) {
-        Step::Skip { reason, .. } => assert!(reason.contains("exceeds the 0 µs left") || reason.contains("0 s left"), "{reason}"),
+        Step::Skip { reason, .. } => {
+            assert!(reason.contains("exceeds the 0 µs left") || reason.contains("0 s left"), "{reason}")
+        }
         step => panic!("{step:?}"),
     }
 }

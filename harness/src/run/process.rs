@@ -24,11 +24,7 @@ pub(crate) struct ChildLimits {
 #[derive(Debug)]
 pub(crate) enum End {
     /// By itself or by a signal that is not ours.
-    Exited {
-        status: ExitStatus,
-        stdout: String,
-        stderr: String,
-    },
+    Exited { status: ExitStatus, stdout: String, stderr: String },
     /// Killed by us because its time was up.
     TimedOut,
     /// Killed by us because the user wants to stop.
@@ -229,7 +225,8 @@ mod tests {
 
     #[test]
     fn output_and_status_come_back() {
-        let End::Exited { status, stdout, stderr } = shell("echo out; echo err >&2; exit 3", ChildLimits::default())
+        let End::Exited { status, stdout, stderr } =
+            shell("echo out; echo err >&2; exit 3", ChildLimits::default())
         else {
             panic!("the child was cut short")
         };
@@ -240,7 +237,9 @@ mod tests {
     #[test]
     fn the_address_space_limit_holds_in_the_child() {
         let limits = ChildLimits { address_space_bytes: Some(300 << 20), kill_after: None };
-        let End::Exited { stdout, .. } = shell("ulimit -v", limits) else { panic!("the child was cut short") };
+        let End::Exited { stdout, .. } = shell("ulimit -v", limits) else {
+            panic!("the child was cut short")
+        };
         assert_eq!(stdout.trim(), (300 << 10).to_string());
     }
 

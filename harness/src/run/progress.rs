@@ -94,7 +94,9 @@ fn describe(record: &Record) -> String {
         Outcome::Measured => {
             let (median, half_width) = sampling::describe(&record.seconds);
             let width = half_width.map_or(String::new(), |width| format!(" ± {:.1} %", 100.0 * width));
-            let peak = record.peak_bytes.map_or(String::new(), |peak| format!(", peak {}", units::bytes(peak as f64)));
+            let peak = record
+                .peak_bytes
+                .map_or(String::new(), |peak| format!(", peak {}", units::bytes(peak as f64)));
             let samples = record.seconds.len();
             format!("{name} {}{width} ({samples} samples{peak})", units::seconds(median))
         }

@@ -1,0 +1,159 @@
+//! Reading golden files, whole and damaged.
+
+use serde_json::json;
+
+use super::*;
+
+fn array_of(shape: &[usize]) -> Value {
+    let count: usize = shape.iter().product();
+    let data: Vec<f64> = (0..count).map(|index| index as f64).collect();
+    json!({"shape": shape, "layout": "row_major", "data": data})
+}
+
+/// A well-formed file with D = 2, L = 1, N = 3; its numbers mean nothing.
+fn file() -> Value {
+    let (square, wide, vector) = (array_of(&[2, 2]), array_of(&[2, 3]), array_of(&[2]));
+    let direction = json!({"dW": [square.clone()], "db": [vector.clone()]});
+    let samples = array_of(&[3]);
+    let groups: serde_json::Map<String, Value> =
+        GROUPS.iter().map(|group| (group.to_string(), json!(1e-12))).collect();
+    json!({
+        "schema": "relgrad-golden-1", "id": "tiny", "kind": "dense",
+        "config": {
+            "D": 2, "L": 1, "N": 3, "last_nonlinear": true, "bias": true, "base": "sech",
+            "nonlinearity": {"name": "s_T", "alpha": 1.0, "beta": 0.1},
+        },
+        "inputs": {"W": [square], "b": [vector], "X": wide.clone()},
+        "outputs": {
+            "Y": [wide.clone()], "Z": wide.clone(), "delta": [wide.clone()],
+            "loglik": {
+                "mean": 0.0, "per_sample": samples.clone(), "Lp": samples.clone(), "L1J": samples,
+                "L2J": 0.0, "L2J_per_layer": array_of(&[1]),
+            },
+            "ordinary": direction.clone(), "relative": direction.clone(), "transposed": direction,
+            "inverse": {"S": array_of(&[2, 5]), "X": array_of(&[2, 5])},
+        },
+        "tol": {"f64": groups.clone(), "f64_autodiff": groups.clone(), "f32": groups},
+    })
+}
+
+/// The complaint about the file after `damage`.
+fn complaint(damage: impl FnOnce(&mut Value)) -> String {
+    let mut value = file();
+    damage(&mut value);
+    match read(&value) {
+        Err(complaint) => complaint,
+        Ok(_) => panic!("the damage went unnoticed"),
+    }
+}
+
+#[test]
+fn a_whole_file_is_read_column_by_column() {
+    let Ok(Case::Dense(golden)) = read(&file()) else { panic!("a well-formed file was rejected") };
+    assert_eq!((golden.x.rows, golden.x.cols), (2, 3));
+    // The rows of the file are 0 1 2 and 3 4 5.
+    assert_eq!(golden.x.data, [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
+    assert_eq!(golden.outputs.inverse_s.cols, 5);
+    assert_eq!(golden.architecture.base, Base::SECH);
+}
+
+#[test]
+fn damage_is_told_with_its_field() {
+    let null = Value::Null;
+    let cases: Vec<(String, &str)> = vec![
+        (
+            complaint(|file| file["schema"] = json!("relgrad-golden-2")),
+            "schema: `relgrad-golden-2` is not relgrad-golden-1",
+        ),
+        (complaint(|file| file["kind"] = json!("round")), "kind: `round` is neither dense nor conv"),
+        (complaint(|file| file["config"]["D"] = json!(0)), "config.D: must be a whole number from 1 on"),
+        (
+            complaint(|file| file["config"]["base"] = json!("cauchy")),
+            "config.base: `cauchy` is not normal, sech, logistic or laplace",
+        ),
+        (
+            complaint(|file| file["config"]["nonlinearity"]["alpha"] = json!(-1.0)),
+            "config: alpha = -1 must be positive and finite",
+        ),
+        (complaint(|file| file["inputs"]["b"] = null), "inputs.b: must not be null: config.bias is true"),
+        (
+            complaint(|file| file["inputs"]["W"] = json!([])),
+            "inputs.W: must have 1 entries, one a layer, and has 0",
+        ),
+        (
+            complaint(|file| file["inputs"]["X"]["shape"] = json!([3, 2])),
+            "inputs.X.shape: must be [2, 3] and is [3, 2]",
+        ),
+        (
+            complaint(|file| file["inputs"]["X"]["layout"] = json!("column_major")),
+            "inputs.X.layout: must be row_major",
+        ),
+        (
+            complaint(|file| file["outputs"]["Y"][0]["data"][4] = json!("4")),
+            "outputs.Y[0].data[4]: must be a finite number",
+        ),
+        (
+            complaint(|file| file["outputs"]["Z"]["data"].as_array_mut().map_or((), |data| data.truncate(5))),
+            "outputs.Z.data: must have 2·3 numbers and has 5",
+        ),
+        (complaint(|file| file["outputs"]["relative"] = json!(1)), "outputs.relative: must be an object"),
+        (
+            complaint(|file| file["tol"]["f32"]["delta"] = json!(0)),
+            "tol.f32.delta: must be positive, or null",
+        ),
+        (
+            complaint(|file| {
+                drop(file["tol"]["f64"].as_object_mut().and_then(|groups| groups.remove("parts")))
+            }),
+            "tol.f64.parts: is missing",
+        ),
+    ];
+    for (complaint, expected) in cases {
+        assert_eq!(complaint, expected);
+    }
+}
+
+#[test]
+fn kinds_that_are_not_supported_are_told_apart_from_damage() {
+    let mut conv = file();
+    conv["kind"] = json!("conv");
+    assert!(matches!(read(&conv), Ok(Case::Unsupported { reason, .. }) if reason == "convolution layers"));
+    let mut conditional = file();
+    conditional["config"]["conditional"] = json!({"kind": "location_scale_affine", "d": 2});
+    assert!(
+        matches!(read(&conditional), Ok(Case::Unsupported { reason, .. }) if reason == "conditional densities")
+    );
+}
+
+#[test]
+fn the_tolerance_of_autodiff_in_f32_follows_from_what_the_file_has() {
+    let mut value = file();
+    for (group, autodiff, f32) in
+        [("ordinary", 1e-10, json!(1e-5)), ("loglik", 1e-4, json!(1e-5)), ("delta", 1e-12, json!(1e-5))]
+    {
+        value["tol"]["f64_autodiff"][group] = json!(autodiff);
+        value["tol"]["f32"][group] = f32;
+    }
+    value["tol"]["f32"]["parts"] = Value::Null;
+    value["check"] = json!({"jax_f64_vs_hp": {"delta": 3e-14}});
+    let Ok(Case::Dense(golden)) = read(&value) else { panic!("a well-formed file was rejected") };
+    let of = |group| golden.tolerances.of(Dtype::F32, Conditioning::Product, group);
+    let is = |group, expected: f64| {
+        assert!((of(group).expect("a tolerance") / expected - 1.0).abs() < 1e-9, "{group}")
+    };
+    // Conditioning costs a factor of 100.
+    is("ordinary", 1e-3);
+    // A factor of 1e8 leaves nothing to expect, and so does null.
+    assert_eq!(of("loglik"), None);
+    assert_eq!(of("parts"), None);
+    // Both tolerances of f64 are at their floor, but the measured error is 3e-14; eps(f32)/eps(f64) is 2^29.
+    is("delta", 20.0 * 3e-14 * 2f64.powi(29));
+    assert_eq!(golden.tolerances.of(Dtype::F64, Conditioning::Product, "ordinary"), Some(1e-10));
+}
+
+#[test]
+fn an_index_lists_files() {
+    let value = json!({"schema": "relgrad-golden-1", "files": ["a.json", "b.json"]});
+    assert_eq!(index(&value), Some(vec!["a.json".to_string(), "b.json".to_string()]));
+    assert_eq!(index(&file()), None);
+}

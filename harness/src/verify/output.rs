@@ -1,0 +1,147 @@
+//! The outcome of a verification, as a table for people and as JSON for programs.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use serde::Serialize;
+
+use super::compare::Row;
+
+/// Everything that was compared.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Outcome {
+    /// One entry per case, precision, backend and group.
+    pub(crate) files: Vec<Row>,
+    /// Cases that cannot be evaluated yet.
+    pub(crate) unsupported: Vec<Unsupported>,
+    /// Entries that exceed their tolerance.
+    pub(crate) failed: usize,
+}
+
+/// A case that cannot be evaluated yet: neither passed nor failed.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Unsupported {
+    /// Name of the case.
+    pub(crate) id: String,
+    /// What is missing.
+    pub(crate) reason: String,
+}
+
+impl Outcome {
+    /// Counts the failures.
+    pub(crate) fn new(files: Vec<Row>, unsupported: Vec<Unsupported>) -> Self {
+        let failed = files.iter().filter(|row| row.pass == Some(false)).count();
+        Self { files, unsupported, failed }
+    }
+
+    /// The worst case of every quantity, then each failure, then what could not be compared.
+    pub(crate) fn table(&self) -> String {
+        let mut text = String::new();
+        self.write(&mut text).expect("a String takes any text");
+        text
+    }
+
+    fn write(&self, text: &mut String) -> std::fmt::Result {
+        writeln!(
+            text,
+            "{:<6} {:<18} {:<11} {:>9} {:>9}  {:<28} result",
+            "dtype", "backend", "quantity", "error", "tol", "worst case"
+        )?;
+        for row in self.worst() {
+            let verdict = if row.pass == Some(true) { "ok" } else { "FAILED" };
+            writeln!(text, "{}  {verdict}", line(row, 28))?;
+        }
+        let failures: Vec<&Row> = self.files.iter().filter(|row| row.pass == Some(false)).collect();
+        if !failures.is_empty() {
+            writeln!(text, "\nOver tolerance:")?;
+        }
+        for row in failures {
+            let reason = row.reason.as_deref().unwrap_or("");
+            writeln!(text, "{}", format!("{}  {reason}", line(row, 0)).trim_end())?;
+        }
+        for case in &self.unsupported {
+            writeln!(text, "\n{}: not supported yet ({})", case.id, case.reason)?;
+        }
+        let compared = self.files.iter().filter(|row| row.pass.is_some()).count();
+        let idle = self.files.len() - compared;
+        let missing = self.unsupported.len();
+        writeln!(
+            text,
+            "\n{compared} comparisons: {} passed, {} failed; {idle} without a tolerance; files not supported yet: {missing}",
+            compared - self.failed,
+            self.failed,
+        )
+    }
+
+    /// Per precision, backend and group, the row that comes closest to its tolerance or exceeds it most.
+    fn worst(&self) -> impl Iterator<Item = &Row> {
+        let mut worst: BTreeMap<(bool, &str, &str), &Row> = BTreeMap::new();
+        for row in self.files.iter().filter(|row| row.pass.is_some()) {
+            // The more exact precision first.
+            let key = (row.dtype != "f64", row.backend, row.group);
+            let known = worst.entry(key).or_insert(row);
+            if closeness(row) > closeness(known) {
+                *known = row;
+            }
+        }
+        worst.into_values()
+    }
+}
+
+/// Error over tolerance; a result that is not there is worst of all.
+fn closeness(row: &Row) -> f64 {
+    match (row.error, row.tol) {
+        (Some(error), Some(tol)) => error / tol,
+        _ => f64::INFINITY,
+    }
+}
+
+fn line(row: &Row, id_width: usize) -> String {
+    let number = |value: Option<f64>| value.map_or("none".to_string(), |value| format!("{value:.1e}"));
+    let (error, tol) = (number(row.error), number(row.tol));
+    format!(
+        "{:<6} {:<18} {:<11} {error:>9} {tol:>9}  {:<id_width$}",
+        row.dtype, row.backend, row.group, row.id
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(id: &str, group: &'static str, error: Option<f64>, tol: Option<f64>) -> Row {
+        let pass = tol.map(|tol| error.is_some_and(|error| error <= tol));
+        let reason = error.is_none().then(|| "weight of layer 2 is singular".to_string());
+        Row { id: id.to_string(), dtype: "f64", backend: "ordinary", group, error, tol, pass, reason }
+    }
+
+    fn outcome() -> Outcome {
+        let rows = vec![
+            row("p01", "ordinary", Some(2e-16), Some(1e-12)),
+            row("p02", "ordinary", Some(3e-13), Some(1e-12)),
+            row("p03", "ordinary", Some(0.5), None),
+            row("p01", "delta", Some(2e-9), Some(1e-12)),
+            row("p02", "delta", None, Some(1e-12)),
+        ];
+        let reason = "convolution layers".to_string();
+        Outcome::new(rows, vec![Unsupported { id: "p28".to_string(), reason }])
+    }
+
+    #[test]
+    fn the_table_shows_the_worst_case_of_each_quantity_and_every_failure() {
+        insta::assert_snapshot!(outcome().table());
+    }
+
+    #[test]
+    fn json_has_the_documented_fields() {
+        let json = serde_json::to_value(outcome()).expect("an outcome is JSON");
+        assert_eq!(json["failed"], 2);
+        assert_eq!(json["unsupported"][0]["id"], "p28");
+        let first = &json["files"][0];
+        for field in ["id", "dtype", "backend", "group", "error", "tol", "pass"] {
+            assert!(!first[field].is_null(), "{field}");
+        }
+        assert!(json["files"][2]["pass"].is_null());
+        assert_eq!(json["files"][4]["pass"], false);
+    }
+}

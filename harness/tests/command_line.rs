@@ -1,0 +1,81 @@
+//! The command line: help that people read, errors that name what is wrong, exit codes.
+
+mod common;
+
+use common::{run, stderr, stdout};
+
+#[test]
+fn help_of_the_program() {
+    insta::assert_snapshot!(stdout(&run(&["--help"])));
+}
+
+#[test]
+fn help_of_sweep() {
+    insta::assert_snapshot!(stdout(&run(&["sweep", "--help"])));
+}
+
+#[test]
+fn help_of_report() {
+    insta::assert_snapshot!(stdout(&run(&["report", "--help"])));
+}
+
+#[test]
+fn help_of_plot() {
+    insta::assert_snapshot!(stdout(&run(&["plot", "--help"])));
+}
+
+#[test]
+fn help_of_verify() {
+    insta::assert_snapshot!(stdout(&run(&["verify", "--help"])));
+}
+
+#[test]
+fn wrong_usage_ends_with_code_2_and_names_the_item() {
+    for (arguments, named) in [
+        (vec!["sweep", "--dims", "10,abc"], "`abc`"),
+        (vec!["sweep", "--methods", "relative,magic"], "magic"),
+        (vec!["sweep", "--budget", "soon"], "`soon`"),
+        (vec!["sweep", "--mem-limit", "much"], "`much`"),
+        (vec!["sweep", "--batch", "0"], "`0`"),
+        (vec!["sweep", "--activation", "relu"], "relu"),
+        (vec!["sweep", "--device", "cuda"], "without CUDA"),
+        (vec!["sweep", "--resume", "somewhere", "--dims", "10"], "--dims"),
+        (vec!["report", "no/such/folder"], "no/such/folder"),
+        (vec!["plot", "no/such/folder", "--figure", "fig9"], "fig9"),
+        (vec!["verify", "no/such/file.json"], "no/such/file.json"),
+    ] {
+        let output = run(&arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(stderr(&output).contains(named), "{arguments:?}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_folder_with_a_sweep_is_not_overwritten() {
+    let dir = tempfile::tempdir().expect("a scratch folder");
+    std::fs::write(dir.path().join("records.jsonl"), "").expect("a file");
+    let output = run(&["sweep", "--dims", "2", "--out", dir.path().to_str().expect("a plain path")]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("--resume"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_folder_of_a_newer_relgrad_is_refused() {
+    let dir = tempfile::tempdir().expect("a scratch folder");
+    std::fs::write(dir.path().join("run.json"), r#"{"schema": 999}"#).expect("a file");
+    let output = run(&["report", dir.path().to_str().expect("a plain path")]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("schema version 999"), "{}", stderr(&output));
+}
+
+#[test]
+fn list_prints_the_plan_and_runs_nothing() {
+    let dir = tempfile::tempdir().expect("a scratch folder");
+    let out = dir.path().join("sweep");
+    let plan = ["sweep", "--list", "--dims", "10,20000", "--methods", "relative,autodiff", "--rounds", "1"];
+    let limits = ["--mem-limit", "16GiB", "--budget", "none", "--out", out.to_str().expect("a plain path")];
+    let output = run(&[plan.as_slice(), limits.as_slice()].concat());
+    assert!(output.status.success(), "{}", stderr(&output));
+    insta::assert_snapshot!(stdout(&output));
+    assert!(!out.exists());
+}

@@ -1,0 +1,119 @@
+//! `relgrad verify` on the golden vectors, whole and altered.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+
+use common::{golden, run, stderr, stdout};
+use serde_json::{Value, json};
+
+fn files() -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(golden())
+        .expect("the kernels carry golden vectors")
+        .map(|entry| entry.expect("a readable folder").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+        .collect();
+    files.sort();
+    files
+}
+
+fn verify(paths: &[PathBuf], json: bool) -> std::process::Output {
+    let mut arguments = vec!["verify"];
+    if json {
+        arguments.push("--json");
+    }
+    arguments.extend(paths.iter().map(|path| path.to_str().expect("a plain path")));
+    run(&arguments)
+}
+
+/// A copy of the first dense file with biases, altered.
+fn altered(dir: &Path, alter: impl FnOnce(&mut Value)) -> PathBuf {
+    let read = |path: &PathBuf| -> Value {
+        serde_json::from_str(&std::fs::read_to_string(path).expect("a readable file")).expect("JSON")
+    };
+    let mut value =
+        files().iter().map(read).find(|value| value["config"]["bias"] == true).expect("a case with biases");
+    alter(&mut value);
+    let path = dir.join("altered.json");
+    std::fs::write(&path, value.to_string()).expect("a scratch file");
+    path
+}
+
+#[test]
+fn every_committed_file_passes_with_every_backend_in_both_precisions() {
+    let output = verify(&files(), true);
+    assert_eq!(output.status.code(), Some(0), "{}", stdout(&verify(&files(), false)));
+    let result: Value = serde_json::from_str(&stdout(&output)).expect("--json prints JSON");
+    assert_eq!(result["failed"], 0);
+    let rows = result["files"].as_array().expect("a list of comparisons");
+    for dtype in ["f32", "f64"] {
+        for (backend, group) in [
+            ("likelihood", "loglik"),
+            ("likelihood", "parts"),
+            ("likelihood", "forward"),
+            ("inversion", "inverse"),
+            ("inversion", "roundtrip"),
+            ("relative", "relative"),
+            ("relative", "delta"),
+            ("relative-paper", "relative"),
+            ("relative-plain", "relative"),
+            ("relative-inplace", "relative"),
+            ("transposed", "transposed"),
+            ("ordinary", "ordinary"),
+            ("autodiff", "ordinary"),
+            ("autodiff", "loglik"),
+            ("autodiff-streamed", "ordinary"),
+        ] {
+            let here =
+                |row: &&Value| row["dtype"] == dtype && row["backend"] == backend && row["group"] == group;
+            assert!(rows.iter().any(|row| here(&row) && row["pass"] == true), "{dtype} {backend} {group}");
+        }
+    }
+}
+
+#[test]
+fn a_wrong_number_fails_and_is_named() {
+    let dir = tempfile::tempdir().expect("a scratch folder");
+    let path = altered(dir.path(), |value| {
+        let number = &mut value["outputs"]["relative"]["dW"][0]["data"][0];
+        *number = json!(number.as_f64().expect("a number") * 1.01 + 0.01);
+    });
+    let output = verify(&[path], false);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stdout(&output).contains("Over tolerance"), "{}", stdout(&output));
+}
+
+#[test]
+fn a_malformed_file_ends_with_code_2_and_its_field() {
+    let dir = tempfile::tempdir().expect("a scratch folder");
+    let path = altered(dir.path(), |value| value["outputs"]["ordinary"]["dW"] = json!([]));
+    let output = verify(&[path], false);
+    assert_eq!(output.status.code(), Some(2));
+    let message = stderr(&output);
+    assert!(message.contains("altered.json") && message.contains("outputs.ordinary.dW"), "{message}");
+
+    let path = dir.path().join("cut.json");
+    std::fs::write(&path, r#"{"schema": "relgrad-gol"#).expect("a scratch file");
+    let output = verify(&[path], true);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("cut.json"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_null_tolerance_is_not_applicable_and_an_unsupported_kind_is_not_a_pass() {
+    let dir = tempfile::tempdir().expect("a scratch folder");
+    let lenient = altered(dir.path(), |value| value["tol"]["f32"]["ordinary"] = Value::Null);
+    let conv = dir.path().join("conv.json");
+    let text = json!({"schema": "relgrad-golden-1", "id": "conv", "kind": "conv", "config": {}}).to_string();
+    std::fs::write(&conv, text).expect("a scratch file");
+    let output = verify(&[lenient, conv], true);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let result: Value = serde_json::from_str(&stdout(&output)).expect("--json prints JSON");
+    assert_eq!(result["unsupported"][0]["id"], "conv");
+    let rows = result["files"].as_array().expect("a list of comparisons");
+    assert!(rows.iter().all(|row| row["id"] != "conv"));
+    let ordinary = rows
+        .iter()
+        .find(|row| row["dtype"] == "f32" && row["backend"] == "ordinary" && row["group"] == "ordinary");
+    assert!(ordinary.expect("the comparison is reported").get("pass").is_some_and(Value::is_null));
+}
