@@ -35,7 +35,7 @@ pub struct Autodiff {
 
 /// Bytes of Jacobians that are worked on at a time: about what stays in a core's cache, and small beside what
 /// [`Jacobians::Batched`] records.
-const CHUNK_BYTES: usize = 8 << 20;
+const CHUNK_BYTES: usize = 1 << 20;
 
 /// Work memory.
 ///

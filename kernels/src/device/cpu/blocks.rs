@@ -60,27 +60,37 @@ pub(super) fn invert_each<T: Scalar>(
 /// out_n ← diag(s_n) a_n, where `a` is one block per sample or one for all.
 pub(super) fn scale_rows<T: Scalar>(dim: usize, scale: &[T], a: &[T], out: &mut [T]) {
     let block = dim * dim;
-    let samples = out.par_chunks_mut(block).zip(scale.par_chunks(dim)).enumerate();
-    samples.with_min_len(grain(block)).for_each(|(n, (out, scale))| {
+    let one = |(n, (out, scale)): (usize, (&mut [T], &[T]))| {
         let a = sample_block(a, block, n);
         for (out, a) in out.chunks_exact_mut(dim).zip(a.chunks_exact(dim)) {
             for ((out, &a), &scale) in out.iter_mut().zip(a).zip(scale) {
                 *out = a * scale;
             }
         }
-    });
+    };
+    if out.len() <= GRAIN {
+        out.chunks_mut(block).zip(scale.chunks(dim)).enumerate().for_each(one);
+    } else {
+        let samples = out.par_chunks_mut(block).zip(scale.par_chunks(dim)).enumerate();
+        samples.with_min_len(grain(block)).for_each(one);
+    }
 }
 
 /// a_n ← diag(s_n) a_n.
 pub(super) fn scale_rows_in_place<T: Scalar>(dim: usize, scale: &[T], a: &mut [T]) {
-    let samples = a.par_chunks_mut(dim * dim).zip(scale.par_chunks(dim));
-    samples.with_min_len(grain(dim * dim)).for_each(|(a, scale)| {
+    let one = |(a, scale): (&mut [T], &[T])| {
         for column in a.chunks_exact_mut(dim) {
             for (a, &scale) in column.iter_mut().zip(scale) {
                 *a = *a * scale;
             }
         }
-    });
+    };
+    if a.len() <= GRAIN {
+        a.chunks_mut(dim * dim).zip(scale.chunks(dim)).for_each(one);
+    } else {
+        let samples = a.par_chunks_mut(dim * dim).zip(scale.par_chunks(dim));
+        samples.with_min_len(grain(dim * dim)).for_each(one);
+    }
 }
 
 /// Operands of [`curvature_adjoint`].

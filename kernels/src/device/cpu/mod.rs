@@ -47,7 +47,8 @@ impl Cpu {
         if self.threads > 1 && dim >= PARALLEL_FACTORIZATION { Par::rayon(self.threads) } else { Par::Seq }
     }
 
-    /// Length of the pieces in which `len` numbers, whole columns of `rows`, are shared out.
+    /// Length of the pieces in which `len` numbers, whole columns of `rows`, are shared out. One piece is handled without
+    /// rayon: a caller outside its pool would wait for a thread to wake up.
     fn piece(&self, len: usize, rows: usize) -> usize {
         if len < PARALLEL_ELEMENTS {
             len.max(1)
@@ -154,6 +155,10 @@ impl<T: Scalar> Device<T> for Cpu {
         require("copy", &destination.view(), source.rows(), source.cols())?;
         let piece = self.piece(source.slice().len(), source.rows());
         let destination = destination.into_slice();
+        if piece >= destination.len() {
+            destination.copy_from_slice(source.slice());
+            return Ok(());
+        }
         destination
             .par_chunks_mut(piece)
             .zip(source.slice().par_chunks(piece))
@@ -221,9 +226,12 @@ impl<T: Scalar> Device<T> for Cpu {
         }
         let bias = bias.map(|bias| bias.slice());
         let piece = self.piece(y.rows() * y.cols(), y.rows());
-        y.into_slice()
-            .par_chunks_mut(piece)
-            .zip(z.into_slice().par_chunks_mut(piece))
+        let (y, z) = (y.into_slice(), z.into_slice());
+        if piece >= y.len() {
+            return elementwise::bias_activate(activation, bias, y, z);
+        }
+        y.par_chunks_mut(piece)
+            .zip(z.par_chunks_mut(piece))
             .try_for_each(|(y, z)| elementwise::bias_activate(activation, bias, y, z))
     }
 
@@ -237,8 +245,11 @@ impl<T: Scalar> Device<T> for Cpu {
         require("backward error", &y, v.rows(), v.cols())?;
         require("backward error", &delta.view(), v.rows(), v.cols())?;
         let piece = self.piece(v.slice().len(), v.rows());
+        let delta = delta.into_slice();
+        if piece >= delta.len() {
+            return elementwise::backward_error_into(activation, v.slice(), y.slice(), delta);
+        }
         delta
-            .into_slice()
             .par_chunks_mut(piece)
             .zip(v.slice().par_chunks(piece))
             .zip(y.slice().par_chunks(piece))
@@ -254,12 +265,15 @@ impl<T: Scalar> Device<T> for Cpu {
     ) -> Result<()> {
         require("output error", &delta.view(), y.rows(), y.cols())?;
         let piece = self.piece(y.slice().len(), y.rows());
-        delta.into_slice().par_chunks_mut(piece).zip(y.slice().par_chunks(piece)).try_for_each(
-            |(delta, y)| match activation {
-                Some(activation) => elementwise::output_error(activation, base, y, delta),
-                None => elementwise::base_score_into(base, y, delta),
-            },
-        )
+        let delta = delta.into_slice();
+        let error = |(delta, y): (&mut [T], &[T])| match activation {
+            Some(activation) => elementwise::output_error(activation, base, y, delta),
+            None => elementwise::base_score_into(base, y, delta),
+        };
+        if piece >= delta.len() {
+            return error((delta, y.slice()));
+        }
+        delta.par_chunks_mut(piece).zip(y.slice().par_chunks(piece)).try_for_each(error)
     }
 
     fn slope_and_ratio(
