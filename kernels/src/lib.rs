@@ -1,11 +1,11 @@
 //! The gradient of a log-determinant-of-the-Jacobian objective, three ways, over one network definition.
 //!
 //! A deep density model z = g(x) of L fully connected D×D layers is trained on log p(x) = Σ log p_i(g_i(x)) + log|det
-//! J_g(x)|. This crate evaluates that log-likelihood and its gradient. Equations are those of MATH.md, cited as `[Mn]`;
+//! J_g(x)|. This crate evaluates that log-likelihood and its gradient. Equations are those of `kernels/MATH.md`, cited as `[Mn]`;
 //! `(P.n)` are the paper's (Gresele, Fissore, Javaloy, Schölkopf, Hyvärinen, NeurIPS 2020).
 //!
 //! * [`network`]: what a network is. [`parameters`]: its numbers on a device. [`init`]: seeded numbers.
-//! * [`device`]: about a dozen in-place operations, and the CPU's implementation.
+//! * [`device`]: some twenty in-place operations, and the CPU's implementation.
 //! * [`backend`]: the three gradient backends over one [`device::Device`] and one forward pass.
 //!
 //! Nothing here reads a clock, a file or the command line.
@@ -36,3 +36,8 @@ pub use init::Init;
 pub use method::Method;
 pub use network::{Activation, Architecture, Base, Coupling};
 pub use scalar::{Dtype, Scalar};
+
+/// The example of the README compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

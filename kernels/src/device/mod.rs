@@ -1,6 +1,6 @@
 //! Where matrices live and what can be done to them in place.
 //!
-//! A [`Device`] offers about a dozen operations, each at the level of one line of MATH.md's equations. None returns a
+//! A [`Device`] offers some twenty operations, each at the level of one line of MATH.md's equations. None returns a
 //! matrix, none allocates: results go to a caller's buffer and work memory is the caller's ([`Device::Factorization`]).
 //! Everything above (forward pass, backends, in-place sweep) is written once against this trait, for f32 and f64.
 //!
