@@ -71,8 +71,8 @@ impl InPlaceStep {
     ///
     /// # Errors
     /// [`Error::InvalidParameter`] unless μ is positive and finite; [`Error::ShapeMismatch`]; [`Error::NonFinite`]:
-    /// when the network's output is not finite nothing has changed yet; when an error of layer k is not, the layers
-    /// behind it have stepped already.
+    /// when the network's output is not finite nothing has changed yet; when the error of layer k is not, or its
+    /// direction may overflow, the layers behind it have stepped already.
     pub fn step<'w, D: Device<T>, T: Scalar>(
         &self,
         device: &D,
@@ -84,6 +84,9 @@ impl InPlaceStep {
     ) -> Result<&'w StepReport> {
         if !(mu > 0.0 && mu.is_finite()) {
             return Err(Error::invalid("mu", mu, "must be positive and finite"));
+        }
+        if let Some(log_dets) = &log_dets {
+            log_dets.require_fit(parameters.architecture(), x.cols())?;
         }
         let form = if self.transposed { Form::Transposed } else { Form::Relative(self.bias_mode) };
         let Workspace { sweep: work, report } = workspace;
@@ -113,6 +116,7 @@ impl<D: Device<T>, T: Scalar> Sink<D, T> for Step<'_, D, T> {
         if !rho.is_finite() {
             return Err(Error::NonFinite { what: format!("back-propagated error of layer {}", k + 1) });
         }
+        self.require_representable(device, k, update)?;
         let mu = if self.guard { self.mu.min(0.5 / rho) } else { self.mu };
         (self.report.step_sizes[k], self.report.rho[k]) = (mu, rho);
         let (keep, gain) = (T::of(1.0 + mu), T::of(mu / samples));
@@ -131,6 +135,23 @@ impl<D: Device<T>, T: Scalar> Sink<D, T> for Step<'_, D, T> {
         let (Some(samples), Some(bias)) = (update.samples, arrays.biases.get_mut(k)) else { return Ok(()) };
         let keep = if update.bias_share { keep } else { T::of(1.0) };
         device.multiply(gain, update.left.plain(), samples.plain(), Addend::Scaled(keep), bias.view_mut())
+    }
+}
+
+impl<D: Device<T>, T: Scalar> Step<'_, D, T> {
+    /// No entry of ‖left rightᵀ‖, nor of left c, exceeds the product of the norms: where that can be represented, the
+    /// product cannot overflow and, scaled by a step however small, cost a weight its numbers.
+    fn require_representable(&self, device: &D, k: usize, update: &RankUpdate<'_, D, T>) -> Result<()> {
+        let left = device.frobenius_norm(update.left.shorten())?;
+        let mut right = device.frobenius_norm(update.right.shorten())?;
+        if let Some(samples) = &update.samples {
+            right = right.hypot(device.frobenius_norm(samples.shorten())?);
+        }
+        if T::of(left * right).widen().is_finite() {
+            Ok(())
+        } else {
+            Err(Error::NonFinite { what: format!("direction of layer {}", k + 1) })
+        }
     }
 }
 
@@ -176,6 +197,20 @@ impl<T: Scalar> LogDets<T> {
         Ok(drift)
     }
 
+    /// Whether these belong to a network of this shape, and to batches of this size.
+    fn require_fit(&self, architecture: &Architecture, batch: usize) -> Result<()> {
+        let (dim, samples) = self.wide[0].shape();
+        let layers = self.per_layer.len();
+        if (dim, samples, layers) == (architecture.dim, batch, architecture.layers) {
+            return Ok(());
+        }
+        Err(Error::shape(
+            "log-determinants",
+            format!("those of {} layers, for batches of {}×{batch}", architecture.layers, architecture.dim),
+            format!("{layers} layers, {dim}×{samples}"),
+        ))
+    }
+
     /// Adds log|det(βI + α a bᵀ)| = D log β + log|det(I + (α/β) bᵀa)|, with the coefficients as they were rounded to T:
     /// the unrounded ones would be wrong by a constant at every step.
     fn advance<D: Device<T>>(
@@ -187,14 +222,6 @@ impl<T: Scalar> LogDets<T> {
         b: MatrixRef<'_, D, T>,
     ) -> Result<()> {
         let (dim, samples) = (a.rows(), a.cols());
-        if (dim, samples) != self.wide[0].shape() {
-            let (rows, cols) = self.wide[0].shape();
-            return Err(Error::shape(
-                "log-determinant",
-                format!("{rows}×{cols}"),
-                format!("{dim}×{samples}"),
-            ));
-        }
         for (matrix, wide) in [a.shorten(), b.shorten()].into_iter().zip(&mut self.wide) {
             device.download(matrix.slice(), &mut self.narrow)?;
             let narrow = MatRef::from_column_major_slice(&self.narrow, dim, samples);

@@ -100,6 +100,10 @@ impl<D: Device<T>, T: Scalar> GradientBackend<D, T> for Autodiff {
 
     fn workspace(&self, device: &D, architecture: &Architecture, batch: usize) -> Result<Self::Workspace> {
         architecture.validate()?;
+        if batch == 0 {
+            return Err(Error::invalid("batch", 0.0, "must be at least 1"));
+        }
+        let log_abs_det_jacobian = zeros_per_sample(batch)?;
         let chunk = chunk_size(T::DTYPE, architecture.dim, batch, device.lanes());
         let mut plan = Vec::new();
         let mut records: Vec<Record<D, T>> = Vec::new();
@@ -116,13 +120,7 @@ impl<D: Device<T>, T: Scalar> GradientBackend<D, T> for Autodiff {
             plan.push(Share { start, count, record });
         }
         let scratch = Scratch::new(device, architecture, chunk)?;
-        Ok(Workspace {
-            jacobians: self.jacobians,
-            plan,
-            records,
-            scratch,
-            log_abs_det_jacobian: vec![0.0; batch],
-        })
+        Ok(Workspace { jacobians: self.jacobians, plan, records, scratch, log_abs_det_jacobian })
     }
 
     fn gradient(
@@ -139,6 +137,12 @@ impl<D: Device<T>, T: Scalar> GradientBackend<D, T> for Autodiff {
         if (x.rows(), x.cols()) != (architecture.dim, log_abs_det_jacobian.len()) {
             let expected = format!("a batch of {}×{}", architecture.dim, log_abs_det_jacobian.len());
             return Err(Error::shape("autodiff", expected, format!("{}×{}", x.rows(), x.cols())));
+        }
+        let (dim, layers) = (scratch.slope.rows(), records[0].jacobians.len() + 1);
+        if (dim, layers) != (architecture.dim, architecture.layers) {
+            let expected =
+                format!("a workspace for {} layers of dimension {}", architecture.layers, architecture.dim);
+            return Err(Error::shape("autodiff", expected, format!("{layers} of {dim}")));
         }
         let zero = T::of(0.0);
         for array in out.weights.iter_mut().chain(&mut out.biases) {
@@ -166,6 +170,17 @@ impl<D: Device<T>, T: Scalar> GradientBackend<D, T> for Autodiff {
         }
         Ok(())
     }
+}
+
+/// Asked for first, so that a batch beyond memory is an error before it is cut into countless chunks.
+fn zeros_per_sample(batch: usize) -> Result<Vec<f64>> {
+    let mut zeros = Vec::new();
+    zeros.try_reserve_exact(batch).map_err(|_| Error::OutOfMemory {
+        bytes: batch as u128 * size_of::<f64>() as u128,
+        what: "log-determinants of the Jacobians".to_owned(),
+    })?;
+    zeros.resize(batch, 0.0);
+    Ok(zeros)
 }
 
 fn plan_samples(plan: &[Share]) -> f64 {

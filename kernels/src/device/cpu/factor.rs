@@ -20,6 +20,11 @@ pub struct Lane {
 }
 
 impl Lane {
+    /// Rows of the matrices that this can factor.
+    pub(super) fn dim(&self) -> usize {
+        self.row_sums.len()
+    }
+
     pub(super) fn new<T: Scalar>(dim: usize, par: Par) -> Self {
         Self {
             forward: vec![0; dim],

@@ -32,9 +32,9 @@ pub struct Cpu {
 }
 
 impl Cpu {
-    /// Uses up to `threads` threads, at least one.
+    /// Uses up to `threads` threads, at least one and at most 1024: work is cut in so many pieces.
     pub fn new(threads: usize) -> Self {
-        Self { threads: threads.max(1) }
+        Self { threads: threads.clamp(1, 1024) }
     }
 
     /// Threads used at most.
@@ -321,6 +321,12 @@ impl<T: Scalar> Device<T> for Cpu {
     ) -> Result<()> {
         require("inverse", &out.view(), a.rows(), a.cols())?;
         require_length("inverse", a.cols(), a.rows() * report.len())?;
+        if work.iter().any(|lane| lane.dim() != a.rows()) {
+            return Err(Error::shape("inverse", format!("work memory for D = {}", a.rows()), "another size"));
+        }
+        if a.rows() == 0 {
+            return Ok(());
+        }
         blocks::invert_each(self.par(a.rows()), a.rows(), a.into_slice(), out.into_slice(), work, report);
         Ok(())
     }
@@ -339,6 +345,9 @@ impl<T: Scalar> Device<T> for Cpu {
         let dim = scale.rows();
         require("row scaling", &out.view(), dim, dim * scale.cols())?;
         blocks::require_blocks("row scaling", dim, scale.cols(), &a)?;
+        if dim == 0 {
+            return Ok(());
+        }
         blocks::scale_rows(dim, scale.slice(), a.slice(), out.into_slice());
         Ok(())
     }
@@ -346,6 +355,9 @@ impl<T: Scalar> Device<T> for Cpu {
     fn scale_rows_in_place(&self, scale: MatrixRef<'_, Self, T>, a: MatrixMut<'_, Self, T>) -> Result<()> {
         let dim = scale.rows();
         require("row scaling", &a.view(), dim, dim * scale.cols())?;
+        if dim == 0 {
+            return Ok(());
+        }
         blocks::scale_rows_in_place(dim, scale.slice(), a.into_slice());
         Ok(())
     }
@@ -363,6 +375,9 @@ impl<T: Scalar> Device<T> for Cpu {
         require("curvature adjoint", &weight, dim, count)?;
         require("curvature adjoint", &a, dim, dim * count)?;
         blocks::require_blocks("curvature adjoint", dim, count, &b)?;
+        if dim == 0 {
+            return Ok(());
+        }
         blocks::curvature_adjoint(
             dim,
             &blocks::Adjoint { slope: slope.slice(), weight: weight.slice(), a: a.slice(), b: b.slice() },
@@ -374,6 +389,9 @@ impl<T: Scalar> Device<T> for Cpu {
     fn add_blocks(&self, alpha: T, a: MatrixRef<'_, Self, T>, out: MatrixMut<'_, Self, T>) -> Result<()> {
         let dim = out.rows();
         require("block sum", &out.view(), dim, dim)?;
+        if dim == 0 {
+            return require("block sum", &a, 0, a.cols());
+        }
         require("block sum", &a, dim, a.cols() / dim * dim)?;
         blocks::add_blocks(alpha, a.slice(), out.into_slice());
         Ok(())
