@@ -67,6 +67,21 @@ fn every_method_agrees_for_every_architecture() {
     }
 }
 
+/// Where W Wᵀ = I the relative, the transposed and the ordinary gradient are the same, and a missing factor W does not
+/// show: weights of condition ~ D as well, in f64, whose sixteen digits leave more than the ten of the check.
+#[test]
+fn every_method_agrees_where_weights_are_not_orthogonal() {
+    for method in Method::ALL {
+        for dim in [1, 2, 9, 33, 100, 130, 257] {
+            for bias in [false, true] {
+                let mut workload = workload(method, dim, Dtype::F64);
+                workload.architecture.bias = bias;
+                assert_passes(&Workload { init: Init::ScaledGaussian, ..workload });
+            }
+        }
+    }
+}
+
 /// Batches of one, of fewer than a chunk, and with a remainder after the last whole chunk; one thread and several.
 #[test]
 fn every_method_agrees_for_every_batch_and_thread_count() {

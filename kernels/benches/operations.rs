@@ -1,0 +1,177 @@
+//! The operations of the CPU device, one at a time, at the shapes that a gradient gives them: f32, batches of 100.
+//!
+//! Throughput is in floating-point operations for what is bound by arithmetic (a multiply-add counts 2) and in numbers
+//! of the result for elementwise work. `RELGRAD_BENCH_LARGE=1` adds D = 5000.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use relgrad_kernels::device::{Addend, Device, Inversion, Matrix};
+use relgrad_kernels::{Activation, Architecture, Cpu, Init, init};
+
+type Block = Matrix<Cpu, f32>;
+
+/// Samples in a batch, as in the paper.
+const BATCH: usize = 100;
+
+/// Numbers in a panel of D×D blocks: about what autodiff works on at a time.
+const PANEL: usize = 1 << 21;
+
+const ACTIVATION: Activation = Activation::SmoothLeaky { alpha: 0.3 };
+
+fn dims() -> Vec<usize> {
+    let mut dims = vec![10, 100, 1000];
+    if std::env::var_os("RELGRAD_BENCH_LARGE").is_some() {
+        dims.push(5000);
+    }
+    dims
+}
+
+fn device() -> Cpu {
+    Cpu::new(std::thread::available_parallelism().map_or(1, Into::into))
+}
+
+/// Seeded standard normals.
+fn normals(rows: usize, cols: usize, seed: u64) -> Block {
+    init::batch(&device(), rows, cols, seed).expect("memory for the benchmark")
+}
+
+fn zeros(rows: usize, cols: usize) -> Block {
+    Matrix::zeros(&device(), rows, cols, "benchmark").expect("memory for the benchmark")
+}
+
+/// A D×D orthogonal weight.
+fn weight(dim: usize) -> Block {
+    let network = init::network(&device(), &Architecture::new(dim, 1), Init::Orthogonal, 1);
+    let mut network = network.expect("memory for the benchmark");
+    std::mem::replace(&mut network.arrays_mut().weights[0], zeros(0, 0))
+}
+
+fn group<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
+    let mut group = criterion.benchmark_group(name);
+    group.sample_size(20).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(2));
+    group
+}
+
+/// The three products of the relative gradient: W Z, Wᵀ\[Y | δ\], and δUᵀ onto each kind of addend.
+fn products(criterion: &mut Criterion) {
+    let device = device();
+    let mut group = group(criterion, "product");
+    for dim in dims() {
+        let w = weight(dim);
+        let z = normals(dim, BATCH, 2);
+        let pair = normals(dim, 2 * BATCH, 3);
+        let flops = 2 * BATCH as u64 * (dim * dim) as u64;
+
+        group.throughput(Throughput::Elements(flops));
+        let mut y = zeros(dim, BATCH);
+        group.bench_function(BenchmarkId::new("forward", dim), |bencher| {
+            bencher.iter(|| {
+                let (w, z) = (w.view().plain(), z.view().plain());
+                device.multiply(1.0, black_box(w), z, Addend::Zero, y.view_mut()).unwrap();
+            });
+        });
+
+        let mut out = zeros(dim, dim);
+        for name in ["outer onto zero", "outer onto itself", "outer onto weight"] {
+            group.bench_function(BenchmarkId::new(name, dim), |bencher| {
+                bencher.iter(|| {
+                    let addend = match name {
+                        "outer onto zero" => Addend::Zero,
+                        "outer onto itself" => Addend::Scaled(0.5),
+                        _ => Addend::Matrix(w.view()),
+                    };
+                    let delta = pair.view().columns(0, BATCH).plain();
+                    let u = pair.view().columns(BATCH, BATCH).transposed();
+                    device.multiply(0.01, black_box(delta), u, addend, out.view_mut()).unwrap();
+                });
+            });
+        }
+
+        group.throughput(Throughput::Elements(2 * flops));
+        let mut pulled = zeros(dim, 2 * BATCH);
+        group.bench_function(BenchmarkId::new("pull back two blocks", dim), |bencher| {
+            bencher.iter(|| {
+                let (w, pair) = (w.view().transposed(), pair.view().plain());
+                device.multiply(1.0, black_box(w), pair, Addend::Zero, pulled.view_mut()).unwrap();
+            });
+        });
+    }
+}
+
+/// The two elementwise passes of a nonlinear layer.
+fn elementwise(criterion: &mut Criterion) {
+    let device = device();
+    let mut group = group(criterion, "elementwise");
+    for dim in dims() {
+        let bias = zeros(dim, 1);
+        let v = normals(dim, BATCH, 4);
+        let mut y = normals(dim, BATCH, 5);
+        let mut out = zeros(dim, BATCH);
+        group.throughput(Throughput::Elements((dim * BATCH) as u64));
+        group.bench_function(BenchmarkId::new("bias_activate", dim), |bencher| {
+            bencher.iter(|| {
+                let bias = Some(black_box(bias.view()));
+                device.bias_activate(ACTIVATION, bias, y.view_mut(), out.view_mut()).unwrap();
+            });
+        });
+        group.bench_function(BenchmarkId::new("backward_error", dim), |bencher| {
+            bencher.iter(|| {
+                device.backward_error(ACTIVATION, black_box(v.view()), y.view(), out.view_mut()).unwrap();
+            });
+        });
+    }
+}
+
+/// W^{-T} of one weight; the copy that restores the overwritten factor is in the time, O(D²) beside O(D³).
+fn inverse(criterion: &mut Criterion) {
+    let device = device();
+    let mut group = group(criterion, "inverse");
+    for dim in dims() {
+        let w = weight(dim);
+        let (mut factors, mut out) = (zeros(dim, dim), zeros(dim, dim));
+        let mut work = Device::<f32>::factorization(&device, dim, 1).unwrap();
+        let mut report = [Inversion { log_abs_det: 0.0, condition: 0.0 }];
+        group.throughput(Throughput::Elements(2 * (dim * dim * dim) as u64));
+        group.bench_function(BenchmarkId::new("invert_transposed", dim), |bencher| {
+            bencher.iter(|| {
+                device.copy(black_box(w.view()), factors.view_mut()).unwrap();
+                device.invert_transposed(factors.view_mut(), out.view_mut(), &mut work, &mut report).unwrap();
+            });
+        });
+    }
+}
+
+/// Work on panels of Jacobians, D×D blocks side by side; throughput in numbers of the panel.
+fn panels(criterion: &mut Criterion) {
+    let device = device();
+    let mut group = group(criterion, "panel");
+    for dim in dims() {
+        let count = (PANEL / (dim * dim)).clamp(1, BATCH);
+        let w = weight(dim);
+        let (a, b) = (normals(dim, dim * count, 6), normals(dim, dim * count, 7));
+        let (slope, ratio) = (normals(dim, count, 8), normals(dim, count, 9));
+        let (mut panel, mut adjoint) = (zeros(dim, dim * count), zeros(dim, count));
+        let mut sum = zeros(dim, dim);
+        group.throughput(Throughput::Elements((dim * dim * count) as u64));
+        group.bench_function(BenchmarkId::new("scale_rows", dim), |bencher| {
+            bencher.iter(|| device.scale_rows(black_box(slope.view()), w.view(), panel.view_mut()).unwrap());
+        });
+        group.bench_function(BenchmarkId::new("curvature_adjoint", dim), |bencher| {
+            bencher.iter(|| {
+                let (slope, ratio) = (black_box(slope.view()), ratio.view());
+                // The destination is an addend too: from zero each time, or repeated scaling would end in denormals.
+                device.fill(0.0, adjoint.view_mut()).unwrap();
+                device.curvature_adjoint(slope, ratio, a.view(), b.view(), adjoint.view_mut()).unwrap();
+            });
+        });
+        group.bench_function(BenchmarkId::new("add_blocks", dim), |bencher| {
+            bencher.iter(|| device.add_blocks(1e-3, black_box(a.view()), sum.view_mut()).unwrap());
+        });
+    }
+}
+
+criterion_group!(operations, products, elementwise, inverse, panels);
+criterion_main!(operations);

@@ -1,0 +1,94 @@
+//! What one evaluation allocates after a warm-up. A binary and a test of its own: the allocator counts for the process.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use relgrad_kernels::evaluation::{Workload, prepare};
+use relgrad_kernels::{Architecture, Dtype, Init, Method};
+
+struct Counting;
+
+static BYTES: AtomicUsize = AtomicUsize::new(0);
+
+fn count(bytes: usize) {
+    BYTES.fetch_add(bytes, Ordering::Relaxed);
+}
+
+// SAFETY: every method hands its arguments to `System` unchanged; counting touches no memory of the caller.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size());
+        // SAFETY: the caller's promises are those of `System`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count(layout.size());
+        // SAFETY: as above.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, start: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count(size);
+        // SAFETY: as above.
+        unsafe { System.realloc(start, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(start, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Evaluations counted together, so that something allocated only now and then shows too.
+const EVALUATIONS: usize = 3;
+
+/// Windows of [`EVALUATIONS`]; the first ones are the warm-up.
+const WINDOWS: usize = 6;
+
+/// The fewest bytes that [`EVALUATIONS`] evaluations in a row allocate.
+///
+/// What an evaluation itself allocates shows in every window. What happens once does not: the packing buffer that the
+/// matrix product keeps for each thread from its first product on, a queue of rayon that grows.
+fn fewest_bytes(workload: &Workload) -> usize {
+    let mut evaluation = prepare(workload).unwrap();
+    let window = |_| {
+        let before = BYTES.load(Ordering::SeqCst);
+        for _ in 0..EVALUATIONS {
+            evaluation.evaluate().unwrap();
+        }
+        BYTES.load(Ordering::SeqCst) - before
+    };
+    (0..WINDOWS).map(window).min().unwrap()
+}
+
+/// From inside a pool: a job sent in from outside costs rayon memory for its queue.
+#[test]
+fn an_evaluation_allocates_nothing() {
+    for threads in [1, 2] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        for method in Method::ALL {
+            for (dim, bias, dtype) in [
+                (64, false, Dtype::F32),
+                (64, true, Dtype::F32),
+                (64, true, Dtype::F64),
+                (200, true, Dtype::F32),
+                (300, true, Dtype::F64),
+            ] {
+                let architecture = Architecture { bias, ..Architecture::new(dim, 3) };
+                let batch = if dim > 64 && matches!(method, Method::Autodiff | Method::AutodiffStreamed) {
+                    3
+                } else {
+                    20
+                };
+                let workload =
+                    Workload { method, architecture, init: Init::Orthogonal, batch, dtype, threads, seed: 1 };
+                let bytes = pool.install(|| fewest_bytes(&workload));
+                assert_eq!(bytes, 0, "{workload:?}");
+            }
+        }
+    }
+}
