@@ -24,6 +24,8 @@ pub(crate) struct Rules {
     pub(crate) min_samples: usize,
     /// Seconds of sampling after which an unsettled median is accepted.
     pub(crate) sampling_seconds: f64,
+    /// Seconds that the evaluations, warm-up included, may take; no further one begins, once there is a sample.
+    pub(crate) cell_seconds: Option<f64>,
     /// Seconds since the start of the process after which no further evaluation begins, once there is a sample.
     pub(crate) deadline_seconds: Option<f64>,
 }
@@ -63,6 +65,7 @@ pub(crate) fn sample<E>(
         Ok((now() - start) / evaluations as f64)
     };
 
+    let begin = now() - first_seconds;
     warmup_seconds.push(first_seconds);
     let mut evaluations_per_sample = 1;
     let mut warmed = first_seconds;
@@ -74,7 +77,8 @@ pub(crate) fn sample<E>(
     }
 
     let start = now();
-    let deadline = rules.deadline_seconds.unwrap_or(f64::INFINITY);
+    let limit = begin + rules.cell_seconds.unwrap_or(f64::INFINITY);
+    let deadline = rules.deadline_seconds.unwrap_or(f64::INFINITY).min(limit);
     let mut next_look = rules.min_samples.max(1);
     while seconds.len() < MAX_SAMPLES {
         let one = timed(evaluations_per_sample)?;
@@ -111,7 +115,8 @@ mod tests {
 
     use super::*;
 
-    const RULES: Rules = Rules { min_samples: 5, sampling_seconds: 1.0, deadline_seconds: None };
+    const RULES: Rules =
+        Rules { min_samples: 5, sampling_seconds: 1.0, cell_seconds: None, deadline_seconds: None };
 
     /// Samples a simulated evaluation whose n-th run takes `duration(n)` seconds.
     fn simulate(duration: impl Fn(usize) -> f64, rules: &Rules) -> Samples {
@@ -158,6 +163,20 @@ mod tests {
         let samples = simulate(|_| 10.0, &rules);
         assert_eq!(samples.warmup_seconds, [10.0]);
         assert_eq!(samples.seconds, [10.0, 10.0]);
+    }
+
+    #[test]
+    fn the_limit_of_a_cell_counts_its_evaluations_alone() {
+        // The process is 100 s old when sampling begins: building and checking the problem took that long.
+        let clock = Cell::new(100.0);
+        let evaluate = || -> Result<(), Infallible> {
+            clock.set(clock.get() + 10.0);
+            Ok(())
+        };
+        let rules = Rules { cell_seconds: Some(45.0), ..RULES };
+        let Ok(samples) = sample(evaluate, || clock.get(), 10.0, &rules);
+        // One warm-up and three samples are 40 s; a fourth would exceed 45 s.
+        assert_eq!(samples.seconds, [10.0; 3]);
     }
 
     #[test]

@@ -94,7 +94,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "TIME", default_value = "10m")]
     budget: TimeLimit,
 
-    /// Time for one cell; one without a sample by then may take half as long again
+    /// Time for the evaluations of one cell; building and checking its problem come on top
     #[arg(long, value_name = "TIME", default_value = "60s")]
     cell_limit: TimeLimit,
 

@@ -36,11 +36,6 @@ pub(crate) struct Forecast {
 }
 
 impl Forecast {
-    /// Seconds of a cell with one warm-up evaluation and `samples` timed ones.
-    pub(crate) fn cell_seconds(&self, samples: usize) -> f64 {
-        self.overhead_seconds + self.evaluation_seconds * (1.0 + samples as f64)
-    }
-
     /// The part that records keep.
     pub(crate) fn prediction(&self) -> Prediction {
         Prediction { seconds: self.evaluation_seconds, peak_bytes: self.peak_bytes }

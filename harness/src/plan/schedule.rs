@@ -27,17 +27,23 @@ const DOUBT: f64 = 4.0;
 const MIN_SAMPLING_SECONDS: f64 = 0.25;
 /// A median that has not settled after this long will not; the interval is reported as it is.
 const MAX_SAMPLING_SECONDS: f64 = 10.0;
-/// A cell that has no sample when its limit is reached may take this many times the limit before it is killed.
+/// Evaluations may take this many times the cell limit, and the rest this many times its prediction and a little more,
+/// before the process is killed: the child stops by itself at its limit, unless one evaluation is far slower than predicted.
 const KILL_FACTOR: f64 = 1.5;
+const KILL_OVERHEAD_FACTOR: f64 = 3.0;
+const KILL_OVERHEAD_SECONDS: f64 = 30.0;
 /// Part of the budget kept for the last cell's overrun and the report.
 const RESERVED_SHARE: f64 = 0.02;
+
+/// How the reason of a cell begins that was killed because its time was up.
+pub(crate) const TIMED_OUT: &str = "timed out";
 
 /// The limits of a sweep; `None` is no limit.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Limits {
     /// Seconds for the whole sweep.
     pub(crate) budget_seconds: Option<f64>,
-    /// Seconds for one cell.
+    /// Seconds for the evaluations of one cell, warm-up included; building and checking the problem come on top.
     pub(crate) cell_seconds: Option<f64>,
     /// Bytes for one cell.
     pub(crate) memory_bytes: f64,
@@ -56,7 +62,9 @@ pub(crate) struct Assignment {
     pub(crate) expected_seconds: f64,
     /// Seconds of sampling after which an unsettled median is accepted.
     pub(crate) sampling_seconds: f64,
-    /// Seconds from the start of the process at which sampling ends, once there is a sample.
+    /// Seconds of evaluations after which sampling ends, once there is a sample.
+    pub(crate) cell_seconds: Option<f64>,
+    /// Seconds from the start of the process at which sampling ends, once there is a sample, to leave the others theirs.
     pub(crate) deadline_seconds: Option<f64>,
     /// Seconds from its start after which the process is killed.
     pub(crate) kill_seconds: Option<f64>,
@@ -107,9 +115,8 @@ impl Schedule {
     pub(crate) fn observe(&mut self, record: &Record) {
         let Some(planned) = self.plan.iter().find(|planned| planned.cell == record.cell) else { return };
         self.calibration.observe(record, planned.expected_bytes);
-        // The record of a killed cell says how long it lived; only running out of time makes it live that long.
-        let killed_after = self.limits.cell_seconds.map_or(f64::INFINITY, |limit| KILL_FACTOR * limit);
-        if record.outcome == Outcome::Failed && record.wall_seconds >= killed_after {
+        let timed_out = record.reason.as_deref().is_some_and(|reason| reason.starts_with(TIMED_OUT));
+        if record.outcome == Outcome::Failed && timed_out {
             self.calibration.observe_timeout(&record.cell.device, &record.cell.method, record.cell.dim);
         }
         self.mark(record.cell.clone());
@@ -185,9 +192,11 @@ impl Schedule {
 
     fn candidate<'a>(&self, planned: &'a Planned) -> Candidate<'a> {
         let forecast = self.calibration.forecast(planned);
-        let wanted = forecast.cell_seconds(self.limits.min_samples) + MIN_SAMPLING_SECONDS;
-        let most = self.limits.cell_seconds.unwrap_or(f64::INFINITY).max(forecast.cell_seconds(1));
-        Candidate { planned, forecast, need: wanted.min(most) }
+        let wanted =
+            forecast.evaluation_seconds * (1.0 + self.limits.min_samples as f64) + MIN_SAMPLING_SECONDS;
+        let most = self.limits.cell_seconds.unwrap_or(f64::INFINITY).max(2.0 * forecast.evaluation_seconds);
+        let need = forecast.overhead_seconds + wanted.min(most);
+        Candidate { planned, forecast, need }
     }
 
     fn left(&self, elapsed_seconds: f64) -> Option<f64> {
@@ -222,14 +231,14 @@ impl Schedule {
     fn over_cell_limit(&self, forecast: &Forecast) -> Option<String> {
         let limit = self.limits.cell_seconds?;
         let doubt = if forecast.trusted { 1.0 } else { DOUBT };
-        let least = forecast.cell_seconds(1);
+        let least = 2.0 * forecast.evaluation_seconds;
         if least <= doubt * limit {
             return None;
         }
         let (seconds, what) = if forecast.evaluation_seconds > limit {
             (forecast.evaluation_seconds, "one evaluation")
         } else {
-            (least, "set-up, check, a warm-up and one sample")
+            (least, "a warm-up and one sample")
         };
         let (seconds, limit) = (units::seconds(seconds), units::seconds(limit));
         Some(format!("predicted {seconds} for {what} exceeds the cell limit of {limit}"))
@@ -243,9 +252,10 @@ impl Schedule {
 
         // What the round can spare for this cell when the others get what they need.
         let needed: f64 = admitted.iter().map(|candidate| candidate.need).sum();
-        let deadline = limit.min((left - needed + chosen.need).max(chosen.need));
+        let deadline = (left - needed + chosen.need).max(chosen.need);
+        let overhead = KILL_OVERHEAD_FACTOR * chosen.forecast.overhead_seconds + KILL_OVERHEAD_SECONDS;
         let grace = (RESERVED_SHARE * budget).max(1.0);
-        let kill = (KILL_FACTOR * limit).min(left + grace);
+        let kill = (KILL_FACTOR * limit + overhead).min(left + grace);
 
         let (needed, cells) = self.runnable().fold((0.0, 0.0), |(s, n), c| (s + c.need, n + 1.0));
         let spare =
@@ -255,6 +265,7 @@ impl Schedule {
             forecast: chosen.forecast,
             expected_seconds: chosen.need,
             sampling_seconds: spare.clamp(MIN_SAMPLING_SECONDS, MAX_SAMPLING_SECONDS),
+            cell_seconds: self.limits.cell_seconds,
             deadline_seconds: Some(deadline).filter(|seconds| seconds.is_finite()),
             kill_seconds: Some(kill).filter(|seconds| seconds.is_finite()),
         }

@@ -62,7 +62,8 @@ fn simulate(plan: Vec<Planned>, limits: Limits) -> Simulation {
             Step::Run(assignment) => {
                 let (evaluation, overhead) = seconds_of(&assignment.planned);
                 let deadline = assignment.deadline_seconds.unwrap_or(f64::INFINITY);
-                let samples = ((deadline - overhead) / evaluation - 1.0).clamp(1.0, 5.0).floor();
+                let limit = assignment.cell_seconds.unwrap_or(f64::INFINITY).min(deadline - overhead);
+                let samples = (limit / evaluation - 1.0).clamp(1.0, 5.0).floor();
                 let wall = overhead + (1.0 + samples) * evaluation;
                 let killed = assignment.kill_seconds.filter(|kill| wall > *kill);
                 let record = match killed {
@@ -156,7 +157,11 @@ fn reasons_say_what_was_predicted_and_which_limit_it_exceeds() {
         reason("ordinary", 20_000),
         "predicted 5 min 24 s for one evaluation exceeds the cell limit of 60 s"
     );
-    assert!(reason("ordinary", 10_000).starts_with("predicted 8"), "{}", reason("ordinary", 10_000));
+    // 4.1 Tflop at 100 Gflop/s, twice.
+    assert_eq!(
+        reason("ordinary", 10_000),
+        "predicted 82 s for a warm-up and one sample exceeds the cell limit of 60 s"
+    );
 }
 
 #[test]

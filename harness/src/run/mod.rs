@@ -20,7 +20,7 @@ use crate::cell::{Measurement, Reply, Spec};
 use crate::error::{Error, Result};
 use crate::machine::time::unix_seconds;
 use crate::plan::Planned;
-use crate::plan::schedule::{Assignment, Schedule, Step};
+use crate::plan::schedule::{Assignment, Schedule, Step, TIMED_OUT};
 use crate::units;
 
 /// Address space that a process reserves apart from its problem: the program itself, and per thread a stack and an
@@ -148,7 +148,7 @@ impl Driver {
             End::Interrupted => Outcomes::Interrupted,
             End::TimedOut => {
                 let time = units::seconds(assignment.kill_seconds.unwrap_or(f64::NAN));
-                Outcomes::Failed { reason: format!("timed out: no result after {time}"), check: None }
+                Outcomes::Failed { reason: format!("{TIMED_OUT}: no result after {time}"), check: None }
             }
             End::Exited { status, stdout, stderr } => match serde_json::from_str(stdout.trim()) {
                 Ok(Reply::Measured(measurement)) => Outcomes::Measured(measurement),
@@ -164,6 +164,7 @@ impl Driver {
         Rules {
             min_samples: self.min_samples,
             sampling_seconds: assignment.sampling_seconds,
+            cell_seconds: assignment.cell_seconds,
             deadline_seconds: assignment.deadline_seconds,
         }
     }
