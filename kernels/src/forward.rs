@@ -40,7 +40,7 @@ impl<D: Device<T>, T: Scalar> ValuesWorkspace<D, T> {
             return Err(Error::invalid("batch", 0.0, "must be at least 1"));
         }
         let blocks = |count: usize, what| {
-            let cols = count.checked_mul(batch).unwrap_or(usize::MAX);
+            let cols = count.saturating_mul(batch);
             Matrix::zeros(device, architecture.dim, cols, what)
         };
         Ok(Self {

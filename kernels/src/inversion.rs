@@ -107,7 +107,7 @@ impl<T: Scalar> FactoredLayer<T> {
     fn solve(&self, dim: usize, y: &mut [T]) {
         if let Some(bias) = &self.bias {
             for column in y.chunks_exact_mut(dim) {
-                column.iter_mut().zip(bias).for_each(|(y, &b)| *y = *y - b);
+                column.iter_mut().zip(bias).for_each(|(y, &b)| *y -= b);
             }
         }
         let columns = y.len() / dim;

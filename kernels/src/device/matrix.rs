@@ -70,7 +70,7 @@ impl<D: Device<T>, T: Scalar> Matrix<D, T> {
 }
 
 /// A shared view of contiguous columns.
-pub struct MatrixRef<'a, D: Device<T> + ?Sized, T: Scalar> {
+pub struct MatrixRef<'a, D: Device<T>, T: Scalar> {
     slice: D::Slice<'a>,
     rows: usize,
     cols: usize,
@@ -128,7 +128,7 @@ impl<'a, D: Device<T>, T: Scalar> MatrixRef<'a, D, T> {
 }
 
 /// An exclusive view of contiguous columns.
-pub struct MatrixMut<'a, D: Device<T> + ?Sized, T: Scalar> {
+pub struct MatrixMut<'a, D: Device<T>, T: Scalar> {
     slice: D::SliceMut<'a>,
     rows: usize,
     cols: usize,

@@ -18,14 +18,14 @@ use crate::network::{Activation, Base};
 use crate::scalar::Scalar;
 
 /// A factor of a product: a matrix or its transpose.
-pub struct Factor<'a, D: Device<T> + ?Sized, T: Scalar> {
+pub struct Factor<'a, D: Device<T>, T: Scalar> {
     /// The stored matrix.
     pub matrix: MatrixRef<'a, D, T>,
     /// Whether the product uses the transpose of what is stored.
     pub transposed: bool,
 }
 
-impl<D: Device<T> + ?Sized, T: Scalar> Factor<'_, D, T> {
+impl<D: Device<T>, T: Scalar> Factor<'_, D, T> {
     /// Rows of the factor as the product sees it.
     pub fn rows(&self) -> usize {
         if self.transposed { self.matrix.cols() } else { self.matrix.rows() }
@@ -38,7 +38,7 @@ impl<D: Device<T> + ?Sized, T: Scalar> Factor<'_, D, T> {
 }
 
 /// What a product is added to.
-pub enum Addend<'a, D: Device<T> + ?Sized, T: Scalar> {
+pub enum Addend<'a, D: Device<T>, T: Scalar> {
     /// Nothing: the destination is overwritten and may hold anything, NaN included.
     Zero,
     /// The destination itself, scaled: c ← βc + αab.
@@ -60,7 +60,7 @@ pub struct Inversion {
 impl Inversion {
     /// Whether no digit of the inverse can be trusted: its condition number is above D/ε, or not a number.
     pub fn is_singular<T: Scalar>(&self, dim: usize) -> bool {
-        !(self.condition <= dim as f64 / T::EPS)
+        self.condition > dim as f64 / T::EPS || self.condition.is_nan()
     }
 }
 

@@ -81,7 +81,7 @@ pub(super) fn scale_rows_in_place<T: Scalar>(dim: usize, scale: &[T], a: &mut [T
     let one = |(a, scale): (&mut [T], &[T])| {
         for column in a.chunks_exact_mut(dim) {
             for (a, &scale) in column.iter_mut().zip(scale) {
-                *a = *a * scale;
+                *a *= scale;
             }
         }
     };
@@ -116,7 +116,7 @@ pub(super) fn curvature_adjoint<T: Scalar>(dim: usize, operands: &Adjoint<'_, T>
             let mut sums = [T::default(); ROWS];
             for (a, b) in a.chunks_exact(dim).zip(b.chunks_exact(dim)) {
                 for ((sum, &a), &b) in sums.iter_mut().zip(&a[start..][..rows]).zip(&b[start..][..rows]) {
-                    *sum = *sum + a * b;
+                    *sum += a * b;
                 }
             }
             for (i, sum) in (start..).zip(&sums[..rows]) {
@@ -133,7 +133,7 @@ pub(super) fn add_blocks<T: Scalar>(alpha: T, a: &[T], out: &mut [T]) {
     out.par_chunks_mut(PIECE).enumerate().for_each(|(p, out)| {
         for a in a.chunks_exact(block) {
             for (out, &a) in out.iter_mut().zip(&a[p * PIECE..]) {
-                *out = *out + alpha * a;
+                *out += alpha * a;
             }
         }
     });

@@ -97,7 +97,7 @@ fn all_finite<T: Scalar>(numbers: &[T]) -> bool {
     let (whole, rest) = numbers.as_chunks::<LANES>();
     for chunk in whole {
         for (sum, &x) in sums.iter_mut().zip(chunk) {
-            *sum = *sum + x * zero;
+            *sum += x * zero;
         }
     }
     sums.iter().chain(rest).fold(zero, |sum, &x| sum + x * zero) == zero

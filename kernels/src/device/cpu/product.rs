@@ -96,7 +96,7 @@ fn sequential<T: Scalar>(
         Onto::Scaled(beta) => for_each_tile(c.nrows(), c.ncols(), |rows, cols| {
             let mut tile = c.rb_mut().get_mut(rows.clone(), cols.clone());
             for column in tile.rb_mut().col_iter_mut() {
-                column.iter_mut().for_each(|value| *value = *value * beta);
+                column.iter_mut().for_each(|value| *value *= beta);
             }
             matmul(tile, Accum::Add, a.get(rows, ..), b.get(.., cols), alpha, Par::Seq);
         }),
