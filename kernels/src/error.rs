@@ -48,7 +48,7 @@ pub enum Error {
     Singular {
         /// Which matrix, for instance `weight of layer 2` or `Jacobian of sample 5`.
         matrix: String,
-        /// Estimate of its 1-norm condition number; infinite when elimination met a zero pivot.
+        /// Skeel condition number; infinite when elimination met a zero pivot.
         condition: f64,
     },
     /// Memory for a buffer could not be had.
