@@ -123,6 +123,8 @@ fn ctrl_c_keeps_the_records_and_says_how_to_go_on() {
         .spawn()
         .expect("relgrad starts");
     wait_until("two records", || lines(dir.path()).len() >= 2);
+    // Twice, as `timeout` and some shells do.
+    signal(&sweep, "INT");
     signal(&sweep, "INT");
     let output = finish(&mut sweep);
     assert_eq!(output.0, Some(130));

@@ -13,6 +13,7 @@ use crate::workload::Workload;
 
 /// Measures one cell. What goes wrong is part of the reply.
 pub(crate) fn measure(spec: &Spec) -> Reply {
+    memory::be_first_to_go();
     let start = Instant::now();
     // On a thread of the pool: a parallel call from outside would hand its work over and sleep, some 10 µs a call.
     rayon::scope(|_| attempt(spec, start))

@@ -1,10 +1,13 @@
 //! Ctrl-C and termination signals, and the end of a child, as events of one queue.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result, code};
+
+/// Signals closer together than this are one request: `timeout` and some shells send each signal twice, to the process
+/// and to its group.
+const SAME_REQUEST: Duration = Duration::from_secs(1);
 
 /// What the driver waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,14 +28,16 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    /// Installs the signal handlers. A second signal ends the program at once; the child dies with it.
+    /// Installs the signal handlers. A second request ends the program at once; the child dies with it.
     pub(crate) fn install() -> Result<Self> {
         let (sender, receiver) = channel();
-        let signals = AtomicUsize::new(0);
         let from_handler = sender.clone();
+        let mut first: Option<Instant> = None;
         ctrlc::set_handler(move || {
+            let again = first.is_some_and(|first| first.elapsed() > SAME_REQUEST);
+            first.get_or_insert_with(Instant::now);
             let closed = from_handler.send(Event::Interrupt).is_err();
-            if closed || signals.fetch_add(1, Ordering::Relaxed) > 0 {
+            if closed || again {
                 std::process::exit(i32::from(code::INTERRUPTED));
             }
         })
