@@ -1,6 +1,8 @@
 //! One gradient of every method: f32, batches of 100, two layers; throughput in floating-point operations of the cost
 //! model. Autodiff stops at D = 100, where a gradient already takes as long as the others' at D = 1000.
 
+#![allow(missing_docs, reason = "criterion_group! makes a public function without documentation")]
+
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};

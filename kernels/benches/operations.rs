@@ -3,6 +3,8 @@
 //! Throughput is in floating-point operations for what is bound by arithmetic (a multiply-add counts 2) and in numbers
 //! of the result for elementwise work. `RELGRAD_BENCH_LARGE=1` adds D = 5000.
 
+#![allow(missing_docs, reason = "criterion_group! makes a public function without documentation")]
+
 use std::hint::black_box;
 use std::time::Duration;
 
