@@ -11,7 +11,7 @@ mod team;
 use std::ops::Range;
 use std::sync::Mutex;
 
-use faer::{MatMut, MatRef, Par};
+use faer::{MatMut, MatRef};
 
 use super::{Addend, Device, Factor, Inversion, MatrixMut, MatrixRef};
 use crate::elementwise;
@@ -25,9 +25,6 @@ use team::Shared;
 
 /// Elementwise work on fewer numbers stays on the calling thread.
 const PARALLEL_ELEMENTS: usize = 1 << 12;
-
-/// Smaller matrices are factored by one thread: faer's parallel LU was measured slower below.
-const PARALLEL_FACTORIZATION: usize = 384;
 
 /// A number of CPU threads.
 ///
@@ -47,11 +44,6 @@ impl Cpu {
     /// Threads used at most.
     pub fn threads(&self) -> usize {
         self.threads
-    }
-
-    /// Threads for the factorisation of one D×D matrix.
-    fn par(&self, dim: usize) -> Par {
-        if self.threads > 1 && dim >= PARALLEL_FACTORIZATION { Par::rayon(self.threads) } else { Par::Seq }
     }
 
     /// Shares out `len` numbers, whole columns of `rows`, among the threads.
@@ -325,7 +317,7 @@ impl<T: Scalar> Device<T> for Cpu {
 
     fn factorization(&self, dim: usize, count: usize) -> Result<Vec<Lane>> {
         let lanes = if count >= self.threads { self.threads } else { 1 };
-        Ok((0..lanes).map(|_| Lane::new::<T>(dim, self.par(dim))).collect())
+        Ok((0..lanes).map(|_| Lane::new::<T>(dim)).collect())
     }
 
     fn invert_transposed(
@@ -343,13 +335,13 @@ impl<T: Scalar> Device<T> for Cpu {
         if a.rows() == 0 {
             return Ok(());
         }
-        blocks::invert_each(self.par(a.rows()), a.rows(), a.into_slice(), out.into_slice(), work, report);
+        blocks::invert_each(self.threads, a.rows(), a.into_slice(), out.into_slice(), work, report);
         Ok(())
     }
 
     fn log_abs_det(&self, a: MatrixRef<'_, Self, T>) -> Result<f64> {
         require("log-determinant", &a, a.rows(), a.rows())?;
-        Ok(factor::log_abs_det(mat(a), self.par(a.rows())))
+        Ok(factor::log_abs_det(mat(a), self.threads))
     }
 
     fn scale_rows(

@@ -50,7 +50,7 @@ pub(super) fn multiply<T: Scalar>(
         return sequential(alpha, a, b, onto, c);
     }
     let tall = rows > cols && rows >= TALL;
-    let shared = Shared(c);
+    let shared = SharedMatrix::new(c);
     team::run(threads, &|part| {
         let (rows, cols) = if tall {
             // Whole tiles of any instruction set, and whole cache lines: no two threads write one.
@@ -69,15 +69,19 @@ pub(super) fn multiply<T: Scalar>(
 }
 
 /// A destination that parts running at the same time share out among themselves.
-struct Shared<'a, T: Scalar>(MatMut<'a, T>);
+pub(super) struct SharedMatrix<'a, T: Scalar>(MatMut<'a, T>);
 
 // SAFETY: `part` leaves it to its caller that no two parts hold the same element.
-unsafe impl<T: Scalar> Sync for Shared<'_, T> {}
+unsafe impl<T: Scalar> Sync for SharedMatrix<'_, T> {}
 
-impl<T: Scalar> Shared<'_, T> {
+impl<'a, T: Scalar> SharedMatrix<'a, T> {
+    pub(super) fn new(matrix: MatMut<'a, T>) -> Self {
+        Self(matrix)
+    }
+
     /// # Safety
     /// Parts that are alive at the same time are disjoint.
-    unsafe fn part(&self, rows: Range<usize>, cols: Range<usize>) -> MatMut<'_, T> {
+    pub(super) unsafe fn part(&self, rows: Range<usize>, cols: Range<usize>) -> MatMut<'_, T> {
         let part = self.0.as_ref().get(rows, cols);
         // SAFETY: the matrix is exclusively borrowed, and this part of it the caller's alone.
         unsafe {
@@ -93,7 +97,7 @@ impl<T: Scalar> Shared<'_, T> {
 }
 
 /// Where the share of `part` begins when `parts` share `total` in whole units.
-fn share(total: usize, part: usize, parts: usize, unit: usize) -> usize {
+pub(super) fn share(total: usize, part: usize, parts: usize, unit: usize) -> usize {
     let exact = total * part / parts;
     if part == parts { total } else { ((exact + unit / 2) / unit * unit).min(total) }
 }
