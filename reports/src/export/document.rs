@@ -59,10 +59,10 @@ impl<'a> Document<'a> {
             blocks.push(Block::Heading("Figures"));
             blocks.extend(figures.iter().map(Block::Figure));
         }
-        for roofline in &study.run.rooflines {
+        if !study.run.rooflines.is_empty() {
             blocks.push(Block::Heading("Ceilings"));
             blocks.push(Block::Paragraph(CEILINGS.into()));
-            blocks.push(Block::Table(ceilings::table(roofline)));
+            blocks.extend(study.run.rooflines.iter().map(|roofline| Block::Table(ceilings::table(roofline))));
         }
         blocks.push(Block::Heading("Measurements"));
         blocks.push(Block::Paragraph(HOW_TO_READ.into()));
