@@ -101,8 +101,8 @@ def parse() -> argparse.Namespace:
         prog="bench-peers",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="Exit codes: 0 every line meets its target or has a reason; 1 a line misses without one, or a peer "
-        "computes something else; 2 wrong usage.",
+        epilog="Exit codes: 0 every line meets its target or has a reason; 1 a line misses without one, a cell of relgrad "
+        "failed, or a peer computes something else; 2 wrong usage; 4 nothing was measured.",
     )
 
     def words(known: tuple[str, ...]) -> Any:
@@ -355,7 +355,10 @@ def report(folder: Path) -> int:
     (folder / "targets.json").write_text(json.dumps([asdict(line) for line in lines], indent=1) + "\n")
     print(text)
     say(f"written to {folder}")
-    return 1 if any(line.verdict == "misses" and not line.reason for line in lines) else 0
+    if not any("seconds" in line for line in samples):
+        return 4
+    unexplained = any(line.verdict == "misses" and not line.reason for line in lines)
+    return int(unexplained or any("error" in line and line["who"] == "relgrad" for line in samples))
 
 
 def numpy_dtype(dtype: str) -> str:

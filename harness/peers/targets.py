@@ -274,10 +274,20 @@ def render(samples: list[dict[str, Any]], facts: dict[str, Any], lines: list[Lin
         "",
         f"{sum(line.verdict == 'meets' for line in lines)} of {len(lines)} lines meet their target; "
         f"{sum(line.verdict == 'misses' and not line.reason for line in lines)} miss it without a reason.",
+        "",
+        *(f"- {failure}" for failure in failures(samples)),
         *(f"- {note}" for note in facts.get("notes", [])),
         "",
     ]
     return "\n".join(parts)
+
+
+def failures(samples: list[dict[str, Any]]) -> Iterator[str]:
+    """Processes without a measurement, which no line above can show."""
+    for line in samples:
+        if "error" in line:
+            name = f"{NAMES[line['who']]} {line['method']}, D = {line['dim']:,}, round {line['round'] + 1}"
+            yield f"{name} failed: {line['error']}"
 
 
 def times(samples: list[dict[str, Any]], threads: int) -> Iterator[str]:

@@ -116,6 +116,11 @@ class Judgement(unittest.TestCase):
             self.assertIn(reason["target"], names)
             self.assertTrue(reason["text"])
 
+    def test_a_failed_process_is_told(self) -> None:
+        samples = [{**sample("relgrad", "relative", 1000, 1.0), "error": "killed by SIGKILL"}]
+        text = targets.render(samples, FACTS, targets.judge(samples, FACTS, []))
+        self.assertIn("- relgrad relative, D = 1,000, round 1 failed: killed by SIGKILL", text)
+
     def test_units(self) -> None:
         self.assertEqual(targets.seconds_text(9.87e-6), "9.87 µs")
         self.assertEqual(targets.seconds_text(0.9996), "1 s")

@@ -24,8 +24,8 @@ pub(crate) fn table(output: &Output) -> String {
     section(&mut text, "µs", &roofline.regions.iter().map(of_region).collect::<Vec<_>>());
     let _ = write!(
         text,
-        "\nMedians, taken in {}. The ceiling of a cell is max(flops / rate, bytes / bandwidth): the best square product \
-         and the best stream at its number type and threads.\n",
+        "\nMedians, taken in {}. The ceiling of a cell is max(flops / rate, bytes / bandwidth), from the best square\n\
+         product and the best stream at its number type and threads.\n",
         units::seconds(roofline.wall_seconds),
     );
     text
@@ -75,13 +75,13 @@ fn section(text: &mut String, unit: &str, entries: &[Entry]) {
         }
     }
     columns.sort_unstable();
-    let _ = write!(text, "\n{unit:<46}");
+    let _ = write!(text, "\n{unit:<52}");
     columns.iter().for_each(|column| {
         let _ = write!(text, "{column:>16}");
     });
     text.push('\n');
     for line in lines {
-        let _ = write!(text, "{line:<46}");
+        let _ = write!(text, "{line:<52}");
         for column in &columns {
             let entry = entries.iter().find(|entry| entry.line == line && entry.column == *column);
             let value = entry.map_or("–".to_string(), |entry| units::significant(entry.value));
