@@ -26,6 +26,19 @@ verify *files:
 bench *args:
     cargo bench --package relgrad-kernels "$@"
 
+# The machine's ceilings: products, inverses, bandwidth, parallel regions.
+roofline *args:
+    cargo run --release --quiet --package relgrad-harness -- roofline "$@"
+
+# relgrad beside NumPy, JAX and PyTorch, with the targets, in about 12 minutes; needs Python 3.11 and makes .venv (some GB).
+bench-peers *args:
+    harness/peers/run "$@"
+
+# Instructions of one gradient at small D against the baseline; `--update` writes a new baseline. Needs valgrind.
+instructions *args:
+    cargo build --release --quiet --package relgrad-harness
+    python3 harness/instructions/count.py "$@"
+
 # All tests.
 test:
     cargo test --workspace

@@ -37,7 +37,7 @@ pub(crate) fn bytes(value: f64) -> String {
 }
 
 /// Three significant digits, no exponent, no trailing zeros after a point.
-fn significant(value: f64) -> String {
+pub(crate) fn significant(value: f64) -> String {
     let magnitude = if value > 0.0 { value.log10().floor() as i32 } else { 0 };
     let decimals = (2 - magnitude).clamp(0, 6) as usize;
     let text = format!("{value:.decimals$}");

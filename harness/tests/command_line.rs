@@ -30,6 +30,11 @@ fn help_of_verify() {
 }
 
 #[test]
+fn help_of_roofline() {
+    insta::assert_snapshot!(stdout(&run(&["roofline", "--help"])));
+}
+
+#[test]
 fn wrong_usage_ends_with_code_2_and_names_the_item() {
     for (arguments, named) in [
         (vec!["sweep", "--dims", "10,abc"], "`abc`"),
@@ -40,6 +45,8 @@ fn wrong_usage_ends_with_code_2_and_names_the_item() {
         (vec!["sweep", "--activation", "relu"], "relu"),
         (vec!["sweep", "--device", "cuda"], "without CUDA"),
         (vec!["sweep", "--resume", "somewhere", "--dims", "10"], "--dims"),
+        (vec!["roofline", "--dtype", "f16"], "f16"),
+        (vec!["roofline", "--threads", "1,0"], "`0`"),
         (vec!["report", "no/such/folder"], "no/such/folder"),
         (vec!["plot", "no/such/folder", "--figure", "fig9"], "fig9"),
         (vec!["verify", "no/such/file.json"], "no/such/file.json"),

@@ -57,6 +57,32 @@ fn a_sweep_measures_every_cell_and_leaves_a_report() {
 }
 
 #[test]
+fn a_sweep_measures_the_ceilings_once_and_reports_fractions_of_them() {
+    let dir = tempfile::tempdir().expect("a scratch folder");
+    let mut command = relgrad();
+    command.args(["sweep", "--dims", "2,5", "--methods", "relative", "--batch", "4", "--threads", "1"]);
+    let output = command.args(["--rounds", "1", "--out"]).arg(dir.path()).output().expect("relgrad starts");
+    assert!(output.status.success(), "{}", stderr(&output));
+    let measured = run_json(dir.path())["rooflines"].clone();
+    assert_eq!(measured[0]["device"], "cpu");
+    let rates = measured[0]["rates"].as_array().expect("rates");
+    assert!(rates.iter().all(|rate| rate["threads"] == 1 && rate["dtype"] == "f32"));
+    assert!(rates.iter().all(|rate| rate["flops_per_second"].as_f64().is_some_and(|rate| rate > 0.0)));
+    let report = std::fs::read_to_string(dir.path().join("report.md")).expect("a report");
+    assert!(report.contains("## Ceilings") && report.contains("of ceiling"), "{report}");
+
+    // A cell is missing, and the ceilings are there.
+    let path = dir.path().join("records.jsonl");
+    let first = lines(dir.path()).remove(0);
+    std::fs::write(&path, first + "\n").expect("the shortened file is written");
+    let mut command = relgrad();
+    let output = command.args(["sweep", "--resume"]).arg(dir.path()).output().expect("relgrad starts");
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(lines(dir.path()).len(), 2);
+    assert_eq!(run_json(dir.path())["rooflines"], measured);
+}
+
+#[test]
 fn a_sweep_killed_at_random_moments_resumes_to_the_same_cells() {
     for seed in 0..3 {
         let dir = tempfile::tempdir().expect("a scratch folder");
@@ -156,6 +182,7 @@ fn a_killed_sweep_leaves_no_process_behind() {
         "1",
         "--rounds",
         "1",
+        "--no-roofline",
     ]);
     let mut sweep = quiet(command.arg("--out").arg(dir.path())).spawn().expect("relgrad starts");
     let children = format!("/proc/{0}/task/{0}/children", sweep.id());
@@ -215,6 +242,9 @@ fn a_cell_without_address_space_is_a_failed_record_and_the_sweep_goes_on() {
     let script = format!("ulimit -v 400000; exec {}", shell_words(&command));
     let output = Command::new("sh").args(["-c", &script]).output().expect("sh starts");
     assert!(output.status.success(), "{}", stderr(&output));
+    // Nor is there room for the arrays of the ceilings.
+    assert!(stderr(&output).contains("no fractions of ceilings: "), "{}", stderr(&output));
+    assert!(run_json(dir.path())["rooflines"].is_null());
     let records = records(dir.path());
     let of =
         |dim: u64| records.iter().find(|record| record["cell"]["dim"] == dim).expect("a record of each cell");
@@ -236,6 +266,7 @@ fn a_cell_that_exceeds_a_limit_is_a_skipped_record_with_its_prediction() {
         "autodiff",
         "--rounds",
         "1",
+        "--no-roofline",
         "--mem-limit",
         "1GiB",
         "--out",
@@ -268,7 +299,7 @@ fn report_and_plot_work_from_the_folder_alone() {
 
 fn resume(dir: &Path) -> Command {
     let mut command = relgrad();
-    command.args(["sweep", "--resume"]).arg(dir);
+    command.args(["sweep", "--no-roofline", "--resume"]).arg(dir);
     command
 }
 

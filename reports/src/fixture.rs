@@ -6,6 +6,7 @@
 use crate::method::{AUTODIFF, ORDINARY, RELATIVE};
 use crate::random::Random;
 use crate::record::{Cell, Check, MemoryPoint, Model, Outcome, Prediction, Record, SCHEMA_VERSION};
+use crate::roofline::{Bandwidth, Operation, Rate, Region, Roofline, Stream};
 use crate::run::{Machine, Run, Settings};
 use crate::study::Study;
 
@@ -189,6 +190,62 @@ fn model(method: &str, dim: usize) -> Model {
     Model { flops, min_bytes, min_traffic_bytes: 2.0 * parameters }
 }
 
+/// Ceilings of the machine of [`study`]: in f32, on one thread and on two.
+pub fn roofline() -> Roofline {
+    let rate = |operation, threads, dim: usize, batch, flops: f64, flops_per_second: f64| Rate {
+        operation,
+        dtype: "f32".into(),
+        threads,
+        dim,
+        batch,
+        flops,
+        seconds: vec![flops / flops_per_second; 5],
+        evaluations_per_sample: 1,
+        flops_per_second,
+    };
+    let stream = |stream, threads, arrays: f64, bytes_per_second| {
+        let array_bytes = 256.0 * 1024.0 * 1024.0;
+        let bytes = arrays * array_bytes;
+        let seconds = vec![bytes / bytes_per_second; 5];
+        Bandwidth {
+            stream,
+            threads,
+            array_bytes,
+            bytes,
+            seconds,
+            evaluations_per_sample: 1,
+            bytes_per_second,
+        }
+    };
+    let region = |threads, median_seconds| Region {
+        threads,
+        seconds: vec![median_seconds; 5],
+        evaluations_per_sample: 1000,
+        median_seconds,
+    };
+    Roofline {
+        device: "cpu".into(),
+        quick: true,
+        started: "2026-01-01T00:00:00Z".into(),
+        wall_seconds: 4.0,
+        rates: vec![
+            rate(Operation::SquareProduct, 1, 1024, None, 2.147e9, 50e9),
+            rate(Operation::SquareProduct, 2, 512, None, 2.684e8, 90e9),
+            rate(Operation::SquareProduct, 2, 1024, None, 2.147e9, 100e9),
+            rate(Operation::ForwardProduct, 2, 1000, Some(BATCH), 2e8, 95e9),
+            rate(Operation::PullBackProduct, 2, 1000, Some(BATCH), 4e8, 97e9),
+            rate(Operation::OuterProduct, 2, 1000, Some(BATCH), 2e8, 91e9),
+            rate(Operation::Inverse, 2, 1000, None, 2e9, 70e9),
+        ],
+        bandwidths: vec![
+            stream(Stream::Read, 1, 1.0, 20e9),
+            stream(Stream::Read, 2, 1.0, 40e9),
+            stream(Stream::Copy, 2, 2.0, 35e9),
+        ],
+        regions: vec![region(1, 20e-9), region(2, 1.5e-6)],
+    }
+}
+
 fn expected_seconds(method: &str, device: &str, flops: f64) -> f64 {
     let (overhead, speed) = if device == "cuda" { (60e-6, 40.0) } else { (8e-6, 1.0) };
     let rate = match method {
@@ -241,5 +298,6 @@ fn run(devices: &[&str]) -> Run {
             os: "Debian GNU/Linux 13, Linux 6.12".into(),
             gpus: if devices.contains(&"cuda") { vec!["Example GPU, 80 GiB".into()] } else { vec![] },
         },
+        rooflines: vec![roofline()],
     }
 }

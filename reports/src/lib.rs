@@ -12,6 +12,7 @@ mod log;
 pub mod method;
 mod random;
 pub mod record;
+pub mod roofline;
 pub mod run;
 pub mod stats;
 pub mod study;

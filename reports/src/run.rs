@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::roofline::Roofline;
+
 /// Everything needed to judge, and to repeat, the measurements beside it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Run {
@@ -25,6 +27,16 @@ pub struct Run {
     pub settings: Settings,
     /// The machine.
     pub machine: Machine,
+    /// Its measured ceilings, one entry a device; empty where they were not measured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rooflines: Vec<Roofline>,
+}
+
+impl Run {
+    /// The ceilings of `device`, where they were measured.
+    pub fn roofline(&self, device: &str) -> Option<&Roofline> {
+        self.rooflines.iter().find(|roofline| roofline.device == device)
+    }
 }
 
 /// The settings of a sweep: with these, `--resume` rebuilds the same cells in the same order.

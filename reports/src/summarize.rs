@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use crate::fit::{self, Observation};
 use crate::method::{AUTODIFF, ORDINARY};
 use crate::record::{Outcome, Record, SCHEMA_VERSION};
+use crate::roofline::{Ceiling, Roofline};
 use crate::run::Settings;
 use crate::stats::{Processes, median_estimate, ratio_estimate};
 use crate::study::Study;
@@ -28,7 +29,7 @@ impl Summary {
                         .iter()
                         .find(|g| g.method == name && g.device == group.device && g.method != group.method)
                 };
-                summarize(group, baseline(ORDINARY), baseline(AUTODIFF))
+                summarize(group, baseline(ORDINARY), baseline(AUTODIFF), study.run.roofline(group.device))
             })
             .collect();
         Self { schema: SCHEMA_VERSION, series, warnings: warnings::of(study, &groups) }
@@ -90,7 +91,12 @@ fn group(study: &Study) -> Vec<Group<'_>> {
         .collect()
 }
 
-fn summarize(group: &Group<'_>, ordinary: Option<&Group<'_>>, autodiff: Option<&Group<'_>>) -> Series {
+fn summarize(
+    group: &Group<'_>,
+    ordinary: Option<&Group<'_>>,
+    autodiff: Option<&Group<'_>>,
+    roofline: Option<&Roofline>,
+) -> Series {
     let mut series = Series {
         method: group.method.into(),
         device: group.device.into(),
@@ -106,6 +112,7 @@ fn summarize(group: &Group<'_>, ordinary: Option<&Group<'_>>, autodiff: Option<&
             Some(point) => series.points.push(Point {
                 speedup_over_ordinary: speedup(ordinary),
                 speedup_over_autodiff: speedup(autodiff),
+                ceiling: roofline.and_then(|roofline| ceiling(roofline, rounds, &point)),
                 ..point
             }),
             None => series.stops.extend(stop(dim, rounds)),
@@ -115,7 +122,7 @@ fn summarize(group: &Group<'_>, ordinary: Option<&Group<'_>>, autodiff: Option<&
     series
 }
 
-/// The estimates of one cell, speed-ups left out; `None` without a valid measurement.
+/// The estimates of one cell, speed-ups and ceiling left out; `None` without a valid measurement.
 fn point(dim: usize, rounds: &Rounds<'_>) -> Option<Point> {
     let seconds = median_estimate(&rounds.processes)?;
     let model = rounds.valid().next()?.model;
@@ -128,10 +135,17 @@ fn point(dim: usize, rounds: &Rounds<'_>) -> Option<Point> {
         peak_bytes: rounds.valid().filter_map(|r| r.peak_bytes).max(),
         model,
         gflops: model.flops / seconds.value / 1e9,
+        ceiling: None,
         speedup_over_ordinary: None,
         speedup_over_autodiff: None,
         check_max_rel_err: errors.reduce(f64::max),
     })
+}
+
+/// The least time of a cell on its machine, for the number type and threads of its records.
+fn ceiling(roofline: &Roofline, rounds: &Rounds<'_>, point: &Point) -> Option<Ceiling> {
+    let cell = &rounds.valid().next()?.cell;
+    roofline.ceiling(&point.model, &cell.dtype, cell.threads, &point.seconds)
 }
 
 /// Why a cell has no measurement. A failure says more than a skip, so it is the one reported.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::record::{Model, Outcome};
+use crate::roofline::Ceiling;
 
 /// A number with its 95 % confidence interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -32,6 +33,9 @@ pub struct Point {
     pub model: Model,
     /// Achieved rate, model flops over median seconds, in 10⁹ a second.
     pub gflops: f64,
+    /// The least time on this machine and the fraction of it that is reached; absent where the ceilings were not measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ceiling: Option<Ceiling>,
     /// Time of `ordinary` at the same dimension over this one's.
     pub speedup_over_ordinary: Option<Estimate>,
     /// Time of `autodiff` at the same dimension over this one's.

@@ -29,6 +29,22 @@ pub(crate) fn exponent(estimate: &Estimate) -> String {
     format!("{:.2} [{:.2}, {:.2}]", estimate.value, estimate.low, estimate.high)
 }
 
+/// A fraction as a percentage with its interval: `87.3 % [85.0, 88.1]`.
+pub(crate) fn percent_estimate(estimate: &Estimate) -> String {
+    let [value, low, high] = aligned(estimate, 0.01);
+    format!("{value} % [{low}, {high}]")
+}
+
+/// Operations a second in GFLOP/s.
+pub(crate) fn gflops(flops_per_second: f64) -> String {
+    format!("{} GFLOP/s", significant(flops_per_second / 1e9))
+}
+
+/// Bytes a second in GB/s.
+pub(crate) fn gigabytes_per_second(bytes_per_second: f64) -> String {
+    format!("{} GB/s", significant(bytes_per_second / 1e9))
+}
+
 /// Bytes in B, KiB, MiB, GiB or TiB.
 pub(crate) fn bytes(value: f64) -> String {
     let units = ["B", "KiB", "MiB", "GiB", "TiB"];

@@ -1,8 +1,11 @@
 //! The verbs of the program, one file each.
 
 mod cell;
+mod evaluate;
+mod peer_case;
 mod plot;
 mod report;
+mod roofline;
 mod sweep;
 mod verify;
 
@@ -25,9 +28,16 @@ enum Verb {
     Report(report::Arguments),
     Plot(plot::Arguments),
     Verify(verify::Arguments),
+    Roofline(roofline::Arguments),
     /// Measures one cell in this process and prints the result as JSON (the sweep starts these)
     #[command(hide = true)]
     Cell(cell::Arguments),
+    /// Evaluates the gradient of one cell again and again, for instruction counters and profilers
+    #[command(hide = true)]
+    Evaluate(evaluate::Arguments),
+    /// Prints a small network, a batch and the gradients of every method as JSON, to verify other implementations
+    #[command(hide = true)]
+    PeerCase(peer_case::Arguments),
 }
 
 impl Cli {
@@ -41,8 +51,19 @@ impl Cli {
             Verb::Report(arguments) => report::run(&arguments),
             Verb::Plot(arguments) => plot::run(&arguments),
             Verb::Verify(arguments) => verify::run(&arguments),
+            Verb::Roofline(arguments) => roofline::run(&arguments),
             Verb::Cell(arguments) => cell::run(&arguments),
+            Verb::Evaluate(arguments) => evaluate::run(&arguments),
+            Verb::PeerCase(arguments) => peer_case::run(&arguments),
         }
+    }
+}
+
+/// Reads a count that cannot be zero.
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count @ 1..) => Ok(count),
+        _ => Err(format!("`{text}` is not a whole number from 1 on")),
     }
 }
 

@@ -8,7 +8,7 @@ use relgrad_reports::record::Outcome;
 use relgrad_reports::run::{Run, Settings};
 use relgrad_reports::writer::RecordWriter;
 
-use crate::cmd::report;
+use crate::cmd::{at_least_one, report};
 use crate::error::{EXIT_CODES, Error, Result, code};
 use crate::machine;
 use crate::machine::time::{rfc3339, unix_seconds};
@@ -16,6 +16,7 @@ use crate::plan::dims::Dims;
 use crate::plan::preview;
 use crate::plan::schedule::{Limits, Schedule};
 use crate::plan::{self};
+use crate::roofline::isolated::{self, Ceilings};
 use crate::run::folder;
 use crate::run::interrupt::Events;
 use crate::run::progress::{Position, Progress};
@@ -36,6 +37,9 @@ measures every cell once, in an order shuffled from the seed and in a process of
 a limit is recorded as skipped, with the prediction. A skipped or failed cell counts as done: --resume runs only the \
 cells without a record, within what is left of the budget.
 ";
+
+/// The device whose ceilings this program can measure.
+const CPU: &str = "cpu";
 
 /// Measures time and memory of one gradient over the data dimension D, and writes a report with figures
 #[derive(Debug, Args)]
@@ -117,6 +121,10 @@ pub(crate) struct Arguments {
     #[arg(long)]
     list: bool,
 
+    /// Do not measure the machine's ceilings first: the report will have no fractions of them
+    #[arg(long)]
+    no_roofline: bool,
+
     /// Show no progress
     #[arg(long, short)]
     quiet: bool,
@@ -130,13 +138,6 @@ fn methods_help() -> String {
     let list =
         Method::ALL.map(|method| format!("\n  {:<18}{}", method.name(), method.description())).concat();
     format!("Methods to measure, comma-separated:{list}")
-}
-
-fn at_least_one(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(count @ 1..) => Ok(count),
-        _ => Err(format!("`{text}` is not a whole number from 1 on")),
-    }
 }
 
 fn device(text: &str) -> Result<String, String> {
@@ -165,14 +166,17 @@ fn start(arguments: &Arguments) -> Result<u8> {
     let dir = arguments.out.clone().unwrap_or_else(folder::default_path);
     let events = Events::install()?;
     let run = folder::create(&dir, settings)?;
-    Session { dir: &dir, run, schedule, events, spent_seconds: 0.0, quiet: arguments.quiet }.finish()
+    let (roofline, quiet) = (!arguments.no_roofline, arguments.quiet);
+    Session { dir: &dir, run, schedule, events, spent_seconds: 0.0, roofline, quiet }.finish()
 }
 
 fn resume(dir: &Path, arguments: &Arguments) -> Result<u8> {
     let study = folder::read(dir)?;
     let mut schedule = schedule(&study.run.settings)?;
     study.records.iter().for_each(|record| schedule.observe(record));
-    let spent_seconds = study.records.iter().map(|record| record.wall_seconds).sum();
+    let on_cells: f64 = study.records.iter().map(|record| record.wall_seconds).sum();
+    let on_ceilings: f64 = study.run.rooflines.iter().map(|roofline| roofline.wall_seconds).sum();
+    let spent_seconds = on_cells + on_ceilings;
     if arguments.list {
         print!("{}", preview::table(&schedule, spent_seconds));
         return Ok(0);
@@ -186,7 +190,8 @@ fn resume(dir: &Path, arguments: &Arguments) -> Result<u8> {
         );
     }
     let run = Run { ended: None, ..study.run };
-    Session { dir, run, schedule, events, spent_seconds, quiet: arguments.quiet }.finish()
+    let (roofline, quiet) = (!arguments.no_roofline, arguments.quiet);
+    Session { dir, run, schedule, events, spent_seconds, roofline, quiet }.finish()
 }
 
 /// The settings with defaults filled in for this machine.
@@ -235,6 +240,8 @@ struct Session<'a> {
     schedule: Schedule,
     events: Events,
     spent_seconds: f64,
+    /// Whether the ceilings are to be measured where `run` has none.
+    roofline: bool,
     quiet: bool,
 }
 
@@ -248,6 +255,10 @@ impl Session<'_> {
         let program = std::env::current_exe().map_err(|cause| {
             Error::Output(format!("cannot find this program to start it for a cell: {cause}"))
         })?;
+        if self.roofline && recorded < cells && self.run.roofline(CPU).is_none() {
+            progress.say("measuring the machine's ceilings (see relgrad roofline)");
+            self.measure_ceilings(&program)?;
+        }
         let mut driver = Driver {
             schedule: self.schedule,
             writer,
@@ -264,6 +275,23 @@ impl Session<'_> {
             folder::write(self.dir, &self.run)?;
         }
         report_on(self.dir, ending)
+    }
+
+    /// Adds the ceilings to `run.json`. A sweep goes on without them where they cannot be had.
+    fn measure_ceilings(&mut self, program: &Path) -> Result<()> {
+        match isolated::measure(program, &self.run.settings, &mut self.events)? {
+            Ceilings::Measured(roofline) => {
+                self.spent_seconds += roofline.wall_seconds;
+                self.run.rooflines.push(*roofline);
+                folder::write(self.dir, &self.run)
+            }
+            Ceilings::Failed(reason) => {
+                eprintln!("relgrad: the report will have no fractions of ceilings: {reason}");
+                Ok(())
+            }
+            // The driver sees the same signal before its first cell.
+            Ceilings::Interrupted => Ok(()),
+        }
     }
 }
 

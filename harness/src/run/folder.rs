@@ -39,6 +39,7 @@ pub(crate) fn create(dir: &Path, settings: Settings) -> Result<Run> {
         ended: None,
         settings,
         machine: machine::facts(),
+        rooflines: Vec::new(),
     };
     write(dir, &run)?;
     Ok(run)

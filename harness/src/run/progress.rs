@@ -48,6 +48,15 @@ impl Progress {
         Self::Bar(bar)
     }
 
+    /// Something other than a cell begins.
+    pub(crate) fn say(&self, what: &str) {
+        match self {
+            Self::Quiet => {}
+            Self::Lines => eprintln!("{what}"),
+            Self::Bar(bar) => bar.set_message(what.to_string()),
+        }
+    }
+
     /// A cell begins.
     pub(crate) fn begin(&self, cell: &Cell, position: Position) {
         if let Self::Bar(bar) = self {

@@ -9,7 +9,7 @@ use crate::summary::{Estimate, Point, Series, Stop};
 #[derive(Debug, Clone, Copy)]
 pub struct Csv;
 
-const COLUMNS: [&str; 35] = [
+const COLUMNS: [&str; 40] = [
     "device",
     "method",
     "dim",
@@ -28,6 +28,11 @@ const COLUMNS: [&str; 35] = [
     "peak_over_model_ratio",
     "model_flops",
     "gflop_per_second",
+    "ceiling_seconds",
+    "ceiling_bound",
+    "fraction_of_ceiling",
+    "fraction_of_ceiling_low",
+    "fraction_of_ceiling_high",
     "speedup_over_ordinary_ratio",
     "speedup_over_ordinary_ratio_low",
     "speedup_over_ordinary_ratio_high",
@@ -93,7 +98,10 @@ fn of_point(point: &Point) -> Vec<String> {
         number(peak.map(|b| b / point.model.min_bytes)),
         number(Some(point.model.flops)),
         number(Some(point.gflops)),
+        number(point.ceiling.map(|c| c.seconds)),
+        point.ceiling.map(|c| c.bound.name().to_string()).unwrap_or_default(),
     ]);
+    fields.extend(estimate(point.ceiling.as_ref().map(|c| &c.fraction)));
     fields.extend(estimate(point.speedup_over_ordinary.as_ref()));
     fields.extend(estimate(point.speedup_over_autodiff.as_ref()));
     fields.extend([number(point.check_max_rel_err), String::new(), String::new()]);
@@ -104,7 +112,7 @@ fn of_point(point: &Point) -> Vec<String> {
 fn of_stop(stop: &Stop) -> Vec<String> {
     let outcome = if stop.outcome == Outcome::Failed { "failed" } else { "skipped" };
     let mut fields = vec![outcome.into(), stop.reason.clone(), "0".into(), "0".into()];
-    fields.resize(19, String::new());
+    fields.resize(24, String::new());
     fields.extend([number(stop.predicted_seconds), number(stop.predicted_bytes)]);
     fields
 }

@@ -1,8 +1,9 @@
 //! What a report says, apart from how Markdown or HTML spell it.
 
-use super::{Figure, Report};
+use super::{Figure, Report, ceilings};
 use crate::method::{AUTODIFF, ORDINARY};
 use crate::record::Outcome;
+use crate::roofline::{Bound, Ceiling};
 use crate::run::{Machine, Run};
 use crate::summary::{Point, Series, Stop, Summary};
 use crate::units::{self, NONE, grouped, significant};
@@ -58,6 +59,11 @@ impl<'a> Document<'a> {
             blocks.push(Block::Heading("Figures"));
             blocks.extend(figures.iter().map(Block::Figure));
         }
+        if !study.run.rooflines.is_empty() {
+            blocks.push(Block::Heading("Ceilings"));
+            blocks.push(Block::Paragraph(CEILINGS.into()));
+            blocks.extend(study.run.rooflines.iter().map(|roofline| Block::Table(ceilings::table(roofline))));
+        }
         blocks.push(Block::Heading("Measurements"));
         blocks.push(Block::Paragraph(HOW_TO_READ.into()));
         for series in summary.series.iter().filter(|s| !s.points.is_empty()) {
@@ -72,7 +78,12 @@ const HOW_TO_READ: &str = "Time is the median over processes of each process's m
     log-likelihood. Brackets hold 95 % intervals from a bootstrap over processes, then over samples within them. Speed-ups \
     are paired by round. Peak memory is the process's high-water mark above what it held before the problem was \
     allocated; the model beside it is the least that the method can do with. GFLOP/s is the model's operation count over \
-    the time. The check error is the largest relative error of the gradient.";
+    the time. Of ceiling is the least time that this machine's measured ceilings allow over the time. The check error is \
+    the largest relative error of the gradient.";
+
+const CEILINGS: &str = "Measured on this machine before the cells, through the operations that the gradients use; medians. \
+    The ceiling of a cell is max(flops / rate, bytes / bandwidth), from the cost model's operations and least traffic, the \
+    best square product and the best stream at the cell's number type and threads.";
 
 const EXPONENT_RULE: &str = "p of time ∝ Dᵖ, by least squares on logarithms over the asymptotic range: the dimensions from \
     a tenth of the largest measured one up, or the three largest when that holds fewer. Below it call overheads flatten \
@@ -246,6 +257,7 @@ fn measurements(series: &Series) -> Table {
             grouped(p.dim),
             units::seconds_estimate(&p.seconds),
             significant(p.gflops),
+            or_none(p.ceiling.as_ref().map(of_ceiling)),
             or_none(peak.map(units::bytes)),
             units::bytes(p.model.min_bytes),
             or_none(peak.map(|b| significant(b / p.model.min_bytes))),
@@ -259,6 +271,7 @@ fn measurements(series: &Series) -> Table {
         "D",
         "time [95 %]",
         "GFLOP/s",
+        "of ceiling [95 %]",
         "peak memory",
         "model",
         "peak / model",
@@ -271,20 +284,29 @@ fn measurements(series: &Series) -> Table {
         columns: columns.map(|name| (name, true)).into(),
         rows: series.points.iter().map(row).collect(),
     };
-    drop_empty_speedups(&mut table);
+    drop_empty(&mut table);
     table
 }
 
-/// Leaves out a speed-up column that no row has a value for, such as a baseline's over itself.
-fn drop_empty_speedups(table: &mut Table) {
+/// Leaves out a comparison that no row has a value for, such as a baseline's speed-up over itself.
+fn drop_empty(table: &mut Table) {
     for column in (0..table.columns.len()).rev() {
-        let is_speedup = table.columns[column].0.starts_with("over ");
-        if is_speedup && table.rows.iter().all(|row| row[column] == NONE) {
+        let is_comparison = table.columns[column].0.ends_with(" [95 %]");
+        if is_comparison && table.rows.iter().all(|row| row[column] == NONE) {
             table.columns.remove(column);
             for row in &mut table.rows {
                 row.remove(column);
             }
         }
+    }
+}
+
+/// The fraction with its interval; a cell that memory bounds says so.
+fn of_ceiling(ceiling: &Ceiling) -> String {
+    let text = units::percent_estimate(&ceiling.fraction);
+    match ceiling.bound {
+        Bound::Compute => text,
+        Bound::Bandwidth => format!("{text} (bandwidth)"),
     }
 }
 

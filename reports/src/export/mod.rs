@@ -3,6 +3,7 @@
 //! `report.md` and `report.html` say the same (one `document`, two renderings) in units people read; `summary.json` and
 //! `summary.csv` carry the same numbers for programs, in SI units and bytes.
 
+mod ceilings;
 mod csv;
 mod document;
 mod html;

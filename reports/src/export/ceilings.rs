@@ -1,0 +1,49 @@
+//! The measured ceilings of a machine as a table, one line a measurement.
+
+use super::document::Table;
+use crate::roofline::{Bandwidth, Rate, Region, Roofline};
+use crate::units::{self, NONE, grouped};
+
+/// Every measurement of `roofline`, in the order taken.
+pub(super) fn table(roofline: &Roofline) -> Table {
+    let columns =
+        [("ceiling", false), ("size", true), ("type", false), ("threads", true), ("measured", true)];
+    let rates = roofline.rates.iter().map(of_rate);
+    let bandwidths = roofline.bandwidths.iter().map(of_bandwidth);
+    let regions = roofline.regions.iter().map(of_region);
+    Table { columns: columns.into(), rows: rates.chain(bandwidths).chain(regions).collect() }
+}
+
+fn of_rate(rate: &Rate) -> Vec<String> {
+    let size = match rate.batch {
+        Some(batch) => format!("D = {}, N = {batch}", grouped(rate.dim)),
+        None => format!("D = {}", grouped(rate.dim)),
+    };
+    vec![
+        rate.operation.description().into(),
+        size,
+        rate.dtype.clone(),
+        rate.threads.to_string(),
+        units::gflops(rate.flops_per_second),
+    ]
+}
+
+fn of_bandwidth(bandwidth: &Bandwidth) -> Vec<String> {
+    vec![
+        bandwidth.stream.description().into(),
+        units::bytes(bandwidth.array_bytes),
+        NONE.into(),
+        bandwidth.threads.to_string(),
+        units::gigabytes_per_second(bandwidth.bytes_per_second),
+    ]
+}
+
+fn of_region(region: &Region) -> Vec<String> {
+    vec![
+        "empty parallel region".into(),
+        NONE.into(),
+        NONE.into(),
+        region.threads.to_string(),
+        units::seconds(region.median_seconds),
+    ]
+}
