@@ -45,7 +45,7 @@ fn time(study: &Study, summary: &Summary, device: &str) -> String {
 fn fit(series: &Series) -> Option<String> {
     let fit = series.fit.as_ref()?;
     let Estimate { value, low, high } = fit.exponent;
-    let (from, to) = (grouped(fit.min_dim as i64), grouped(fit.max_dim as i64));
+    let (from, to) = (grouped(fit.from as i64), grouped(fit.to as i64));
     Some(format!("{} {value:.2} [{low:.2}, {high:.2}] for D from {from} to {to}", series.method))
 }
 

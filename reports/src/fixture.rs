@@ -32,25 +32,72 @@ pub fn study_with_gpu() -> Study {
 
 /// A study of one method whose time is exactly `scale`·Dᵖ with p = `exponent`, times log-normal noise.
 pub fn power_law(plan: &PowerLaw) -> Study {
+    let law = |dim: f64| plan.scale * dim.powf(plan.exponent);
+    planted(&Planted {
+        methods: &[(RELATIVE, &law)],
+        dims: &plan.dims,
+        rounds: plan.rounds,
+        samples: plan.samples,
+        noise: Noise { rounds: 0.0, processes: plan.between_processes, samples: plan.within_process, slow: 0.0 },
+        seed: plan.seed,
+    })
+}
+
+/// A study whose methods take the planted times, times log-normal noise on every level.
+pub fn planted(plan: &Planted<'_>) -> Study {
     let mut random = Random::new(plan.seed);
     let mut study = Study { run: run(&["cpu"]), records: Vec::new(), warnings: Vec::new() };
-    study.run.settings.dims = plan.dims.clone();
-    study.run.settings.methods = vec![RELATIVE.into()];
+    study.run.settings.dims = plan.dims.to_vec();
+    study.run.settings.methods = plan.methods.iter().map(|(name, _)| (*name).into()).collect();
     study.run.settings.rounds = plan.rounds;
+    let Noise { rounds, processes, samples, slow } = plan.noise;
     for round in 0..plan.rounds {
-        for &dim in &plan.dims {
-            let mut record = blank(RELATIVE, "cpu", dim, round);
-            record.outcome = Outcome::Measured;
-            let of_process = plan.scale
-                * (dim as f64).powf(plan.exponent)
-                * (plan.between_processes * random.normal()).exp();
-            record.seconds = (0..plan.samples)
-                .map(|_| of_process * (plan.within_process * random.normal()).exp())
-                .collect();
-            study.records.push(record);
+        let of_round = (rounds * random.normal()).exp();
+        for &dim in plan.dims {
+            for (method, law) in plan.methods {
+                let mut record = blank(method, "cpu", dim, round);
+                record.outcome = Outcome::Measured;
+                let of_process = law(dim as f64) * of_round * (processes * random.normal()).exp();
+                record.seconds = (0..plan.samples)
+                    .map(|_| {
+                        let held_up = slow > 0.0 && random.uniform() < slow;
+                        of_process * (samples * random.normal()).exp() * if held_up { 2.0 } else { 1.0 }
+                    })
+                    .collect();
+                study.records.push(record);
+            }
         }
     }
     study
+}
+
+/// What [`planted`] plants.
+pub struct Planted<'a> {
+    /// Methods with their seconds as a function of D.
+    pub methods: &'a [(&'a str, &'a dyn Fn(f64) -> f64)],
+    /// Dimensions, ascending.
+    pub dims: &'a [usize],
+    /// Processes per cell.
+    pub rounds: usize,
+    /// Samples per process.
+    pub samples: usize,
+    /// The noise.
+    pub noise: Noise,
+    /// Its seed.
+    pub seed: u64,
+}
+
+/// Standard deviations of the logarithm of a factor on each level.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Noise {
+    /// Shared by all cells of a round: a machine that is slower for a while.
+    pub rounds: f64,
+    /// Of a process.
+    pub processes: f64,
+    /// Of a sample.
+    pub samples: f64,
+    /// Share of samples that take twice as long: something else ran.
+    pub slow: f64,
 }
 
 /// What [`power_law`] plants.
@@ -270,7 +317,9 @@ fn run(devices: &[&str]) -> Run {
             methods: [RELATIVE, ORDINARY, AUTODIFF].map(String::from).into(),
             devices: devices.iter().map(|&d| d.into()).collect(),
             batch: BATCH,
+            other_batches: Vec::new(),
             layers: LAYERS,
+            other_layers: Vec::new(),
             dtype: "f32".into(),
             bias: false,
             activation: "smooth-leaky:0.3".into(),

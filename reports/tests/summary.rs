@@ -170,7 +170,7 @@ fn an_exact_power_law_is_recovered_exactly() {
         seed: 0,
     };
     let fit = Summary::of(&power_law(&plan)).series[0].fit.unwrap();
-    assert_eq!((fit.min_dim, fit.max_dim, fit.points), (100, 1000, 4));
+    assert_eq!((fit.from, fit.to, fit.points), (100, 1000, 4));
     for end in [fit.exponent.value, fit.exponent.low, fit.exponent.high] {
         assert!((end - 2.5).abs() < 1e-12, "{fit:?}");
     }

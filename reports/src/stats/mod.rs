@@ -8,6 +8,7 @@
 pub mod bootstrap;
 pub mod diagnosis;
 pub mod order;
+mod resample;
 mod student;
 
 pub use bootstrap::{Processes, median_estimate, ratio_estimate};
