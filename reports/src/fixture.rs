@@ -30,6 +30,24 @@ pub fn study_with_gpu() -> Study {
     sweep(&["cpu", "cuda"])
 }
 
+/// The sweep of [`study`] at three batch sizes: its own, 10 and 1000.
+pub fn study_with_batches() -> Study {
+    let mut study = study();
+    study.run.settings.other_batches = vec![10, 1000];
+    for batch in [10, 1000] {
+        let mut random = Random::new(batch as u64);
+        for round in 0..ROUNDS {
+            for dim in DIMS {
+                for method in [RELATIVE, ORDINARY, AUTODIFF] {
+                    let cell = Cell { batch, ..cell(method, "cpu", dim, round) };
+                    study.records.push(record(cell, &mut random));
+                }
+            }
+        }
+    }
+    study
+}
+
 /// A study of one method whose time is exactly `scale`·Dᵖ with p = `exponent`, times log-normal noise.
 pub fn power_law(plan: &PowerLaw) -> Study {
     let law = |dim: f64| plan.scale * dim.powf(plan.exponent);
@@ -128,7 +146,7 @@ fn sweep(devices: &[&str]) -> Study {
         for &device in devices {
             for dim in DIMS {
                 for method in [RELATIVE, ORDINARY, AUTODIFF] {
-                    records.push(record(method, device, dim, round, &mut random));
+                    records.push(record(cell(method, device, dim, round), &mut random));
                 }
             }
         }
@@ -136,9 +154,10 @@ fn sweep(devices: &[&str]) -> Study {
     Study { run: run(devices), records, warnings: Vec::new() }
 }
 
-fn record(method: &str, device: &str, dim: usize, round: usize, random: &mut Random) -> Record {
-    let mut record = blank(method, device, dim, round);
-    let expected = expected_seconds(method, device, record.model.flops);
+fn record(cell: Cell, random: &mut Random) -> Record {
+    let mut record = blank_of(cell);
+    let (method, dim) = (record.cell.method.clone(), record.cell.dim);
+    let expected = expected_seconds(&method, &record.cell.device, record.model.flops);
     record.prediction =
         Some(Prediction { seconds: 1.1 * expected, peak_bytes: 1.05 * record.model.min_bytes });
     if method == AUTODIFF && dim == 1000 {
@@ -194,21 +213,30 @@ fn trace(peak: f64, seconds: f64) -> Vec<MemoryPoint> {
 }
 
 fn blank(method: &str, device: &str, dim: usize, round: usize) -> Record {
+    blank_of(cell(method, device, dim, round))
+}
+
+fn cell(method: &str, device: &str, dim: usize, round: usize) -> Cell {
+    Cell {
+        method: method.into(),
+        device: device.into(),
+        dim,
+        batch: BATCH,
+        layers: LAYERS,
+        dtype: "f32".into(),
+        threads: 2,
+        bias: false,
+        activation: "smooth-leaky:0.3".into(),
+        seed: 1,
+        round,
+    }
+}
+
+fn blank_of(cell: Cell) -> Record {
     Record {
         schema: SCHEMA_VERSION,
-        cell: Cell {
-            method: method.into(),
-            device: device.into(),
-            dim,
-            batch: BATCH,
-            layers: LAYERS,
-            dtype: "f32".into(),
-            threads: 2,
-            bias: false,
-            activation: "smooth-leaky:0.3".into(),
-            seed: 1,
-            round,
-        },
+        model: model(&cell.method, cell.dim, cell.batch),
+        cell,
         outcome: Outcome::Skipped,
         reason: None,
         seconds: Vec::new(),
@@ -216,7 +244,6 @@ fn blank(method: &str, device: &str, dim: usize, round: usize) -> Record {
         warmup_seconds: Vec::new(),
         peak_bytes: None,
         memory_trace: Vec::new(),
-        model: model(method, dim),
         prediction: None,
         check: None,
         wall_seconds: 0.0,
@@ -225,8 +252,8 @@ fn blank(method: &str, device: &str, dim: usize, round: usize) -> Record {
 }
 
 /// Leading terms of MATH.md, section 15, for f32.
-fn model(method: &str, dim: usize) -> Model {
-    let (d, n, l, w) = (dim as f64, BATCH as f64, LAYERS as f64, 4.0);
+fn model(method: &str, dim: usize, batch: usize) -> Model {
+    let (d, n, l, w) = (dim as f64, batch as f64, LAYERS as f64, 4.0);
     let parameters = l * d * d * w;
     let columns = (l + 3.0) * n * d * w;
     let (flops, min_bytes) = match method {

@@ -11,7 +11,9 @@ use crate::summary::Estimate;
 /// Fewest places: two on either side of the bend and one to judge by.
 const MIN_POINTS: usize = 5;
 /// Places for the bend that are tried between two neighbours.
-const STEPS: usize = 8;
+const STEPS: usize = 4;
+/// Thirds by which the best one is refined: each cuts what is left of its neighbourhood by a third.
+const REFINEMENTS: usize = 12;
 /// Resamples behind the interval: each is a search.
 const RESAMPLES: usize = 400;
 /// AICc by which two lines must be better than one (Burnham & Anderson, *Model Selection and Multimodel Inference*, 2002, section
@@ -92,17 +94,28 @@ struct Bent {
 }
 
 impl Bent {
-    /// The best of a grid of bends with at least two places on either side.
+    /// The best of a grid of bends with at least two places on either side, refined between its neighbours on the grid.
     fn fit(points: &[Weighted]) -> Option<Self> {
         let inner = &points[1..points.len() - 1];
         let bends = inner.windows(2).flat_map(|pair| {
             let (from, to) = (pair[0].0, pair[1].0);
             (0..STEPS).map(move |i| from + (to - from) * i as f64 / STEPS as f64)
         });
-        bends
-            .chain(inner.last().map(|(x, ..)| *x))
-            .filter_map(|at| Self::at(points, at))
-            .min_by(|a, b| a.residual.total_cmp(&b.residual))
+        let bends: Vec<f64> = bends.chain(inner.last().map(|(x, ..)| *x)).collect();
+        let tried = bends.iter().enumerate().filter_map(|(i, at)| Some((i, Self::at(points, *at)?)));
+        let (index, best) = tried.min_by(|a, b| a.1.residual.total_cmp(&b.1.residual))?;
+        let (mut low, mut high) = (bends[index.saturating_sub(1)], bends[(index + 1).min(bends.len() - 1)]);
+        let mut refined = best;
+        for _ in 0..REFINEMENTS {
+            let thirds = [low + (high - low) / 3.0, high - (high - low) / 3.0];
+            let [Some(left), Some(right)] = thirds.map(|at| Self::at(points, at)) else { break };
+            let better = if left.residual < right.residual { left } else { right };
+            if better.residual < refined.residual {
+                refined = better;
+            }
+            if left.residual < right.residual { high = thirds[1] } else { low = thirds[0] }
+        }
+        Some(refined)
     }
 
     /// The least-squares slopes for a given bend, by regressing y and the hinge on x first (Frisch & Waugh).
