@@ -40,8 +40,8 @@ fn residuals(study: &Study, summary: &Summary) -> String {
     };
     let ranges: Vec<String> = summary.series.iter().filter(|s| s.device == device).filter_map(range).collect();
     format!(
-        "Measured median over the time of the fitted power law ({}), with the interval of the median. The fit is over D from {}; what is \
-         below was not fitted and shows where the law ends.",
+        "Measured median over the time of the fitted power law within the range of the fit ({}), with the 95 % confidence interval of the \
+         median. Fitted over D: {}. A bow means that one power law does not describe the range.",
         conditions(study, device),
         ranges.join(", ")
     )

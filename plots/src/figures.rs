@@ -80,15 +80,18 @@ pub(crate) fn local_exponents(study: &Study, summary: &Summary) -> Scene {
     xy::draw(&heading(study, device), &[Plot { quantity: "local exponent of time", scale, curves, levels }])
 }
 
-/// Measured over fitted times, dimensions below the range of the fit included.
+/// Measured over fitted times within the range of each fit.
 pub(crate) fn residuals(study: &Study, summary: &Summary) -> Scene {
     let device = data::main_device(summary);
     let curves = of_series(summary, device, |series| {
-        let finite = series.residuals.iter().filter(|r| r.ratio.is_finite() && r.ratio > 0.0);
+        let range = series.fit.map_or(1..=0, |fit| fit.from..=fit.to);
+        let inside = series.residuals.iter().filter(|r| range.contains(&r.dim));
+        let finite = inside.filter(|r| r.ratio.is_finite() && r.ratio > 0.0);
         finite.map(|r| (r.dim as f64, residual(series, r))).collect()
     });
     let levels = vec![(1.0, "the fitted power law".to_string())];
-    let plot = Plot { quantity: "measured / fitted time", scale: Scale::Logarithmic, curves, levels };
+    let scale = Scale::Linear { low: 0.8, high: 1.2, farthest: 2.0 };
+    let plot = Plot { quantity: "measured / fitted time", scale, curves, levels };
     xy::draw(&heading(study, device), &[plot])
 }
 

@@ -7,7 +7,7 @@ use relgrad_reports::method::RELATIVE;
 use relgrad_reports::study::Study;
 use relgrad_reports::summary::{Series, Summary};
 
-use crate::axis::{Unit, grouped, label};
+use crate::axis::{Unit, grouped, label, number};
 use crate::chart;
 use crate::data::{self, BASELINES};
 use crate::font::{self, Weight};
@@ -17,7 +17,7 @@ use crate::style::{FAINT, GREY, INK, MARGIN, NORMAL, PAGE_WIDTH, PAPER, SMALL};
 /// Height of a row, in points.
 const ROW: f64 = 17.0;
 /// Widest column, in points.
-const WIDEST_COLUMN: f64 = 46.0;
+const WIDEST_COLUMN: f64 = 64.0;
 /// White between two cells, in points.
 const GAP: f64 = 0.8;
 /// Colour where relative is faster, and where the baseline is.
@@ -123,13 +123,20 @@ fn draw_cell(scene: &mut Scene, cell: Rect, speedup: Option<f64>) {
         }
     };
     scene.area(corners, color, 1.0);
-    let text = speedup.map_or("–".to_string(), |s| label(s, Unit::Ratio));
     let ink = if share > 0.55 { PAPER } else { INK };
-    if font::width(&text, SMALL, Weight::Regular) <= cell.width() - 1.0 {
+    let texts = speedup.map_or(vec!["–".to_string()], |s| vec![label(s, Unit::Ratio), short(s)]);
+    let fits = |text: &String| font::width(text, SMALL, Weight::Regular) <= cell.width() - 1.0;
+    if let Some(text) = texts.into_iter().find(fits) {
         let baseline = (cell.top + cell.bottom) / 2.0 + font::CAPITAL_HEIGHT / 2.0 * SMALL;
         let at = ((cell.left + cell.right) / 2.0, baseline);
         scene.text(Text::new(text, at, SMALL).align(Align::Center).color(ink));
     }
+}
+
+/// Two significant digits where there is no room for three and a sign.
+fn short(speedup: f64) -> String {
+    let unit = 10f64.powf(speedup.log10().floor() - 1.0);
+    number((speedup / unit).round() * unit)
 }
 
 /// White mixed with `share` of a colour.

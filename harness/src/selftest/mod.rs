@@ -27,12 +27,12 @@ pub(crate) struct Trials {
 impl Trials {
     /// Everything.
     pub(crate) fn full(studies: usize) -> Self {
-        Self { designs: DESIGNS.into(), studies, allocations_mebibytes: vec![16, 64, 256, 512] }
+        Self { designs: DESIGNS.into(), studies, allocations_mebibytes: vec![64, 256, 512] }
     }
 
     /// What takes seconds.
     pub(crate) fn quick() -> Self {
-        Self { designs: DESIGNS[..2].into(), studies: 150, allocations_mebibytes: vec![16, 64] }
+        Self { designs: DESIGNS[..2].into(), studies: 150, allocations_mebibytes: vec![64, 256] }
     }
 }
 

@@ -57,14 +57,14 @@ fn twelve_decades() -> Study {
     })
 }
 
-/// Twelve batch sizes over more dimensions than a row has room for labels of, with speed-ups from a hundredth to a million.
+/// Six batch sizes over more dimensions than a row has room for labels of, with speed-ups from a hundredth to a million.
 fn many_batches() -> Study {
     let mut study = fixture::study();
     let records = std::mem::take(&mut study.records);
     study.run.settings.batch = 1;
-    study.run.settings.other_batches = (1..12).map(|i| 4_usize.pow(i)).collect();
+    study.run.settings.other_batches = (1..6).map(|i| 16_usize.pow(i)).collect();
     for batch in study.run.settings.batches() {
-        for stretch in 1..=4 {
+        for stretch in [1, 2, 4] {
             study.records.extend(records.iter().cloned().map(|mut r| {
                 r.cell.batch = batch;
                 r.cell.dim = r.cell.dim * 3 + stretch;
