@@ -12,6 +12,7 @@ mod peer;
 mod plan;
 mod roofline;
 mod run;
+mod selftest;
 mod units;
 mod verify;
 mod workload;

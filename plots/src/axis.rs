@@ -88,6 +88,17 @@ impl Axis {
         Axis { low: 0.0, high, logarithmic: false, ticks, unit_label }
     }
 
+    /// A linear axis around `low` and `high` with bare numbers, with a margin at both ends.
+    pub(crate) fn linear_between(low: f64, high: f64, room: Room) -> Self {
+        let margin = 0.06 * (high - low).max(1e-9);
+        let (low, high) = (low - margin, high + margin);
+        let step = nice_step((high - low) / (room.length / room.label).max(2.0));
+        let ticks = ((low / step).ceil() as i64..=(high / step).floor() as i64)
+            .map(|i| Tick { value: i as f64 * step, label: Some(signed(i as f64 * step)) })
+            .collect();
+        Axis { low, high, logarithmic: false, ticks, unit_label: "" }
+    }
+
     /// Where a value lies: 0 at the low end, 1 at the high end. Below a logarithmic axis's reach it is −∞ or NaN.
     pub(crate) fn fraction(&self, value: f64) -> f64 {
         if self.logarithmic {
@@ -173,6 +184,11 @@ fn trimmed(value: f64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_string()
 }
 
+/// The same with a typographer's minus.
+fn signed(value: f64) -> String {
+    if value < 0.0 { format!("−{}", trimmed(-value)) } else { trimmed(value) }
+}
+
 /// The smallest of 1, 2, 2.5, 5 times a power of ten that is at least `step`.
 fn nice_step(step: f64) -> f64 {
     let power = 10f64.powf(step.log10().floor());
@@ -237,6 +253,8 @@ mod tests {
     fn a_linear_axis_has_round_steps_in_one_unit() {
         let axis = Axis::linear(1.23, Unit::Seconds, Room { length: 100.0, label: 20.0 });
         assert_eq!((labels(&axis), axis.unit_label), (vec!["0", "0.5", "1"], "s"));
+        let axis = Axis::linear_between(-1.0, 3.0, Room { length: 100.0, label: 20.0 });
+        assert_eq!(labels(&axis), ["−1", "0", "1", "2", "3"]);
         let axis = Axis::linear(2.4e9, Unit::Bytes, Room { length: 160.0, label: 25.0 });
         assert_eq!((labels(&axis), axis.unit_label), (vec!["0", "0.5", "1", "1.5", "2", "2.5"], "GB"));
     }

@@ -36,6 +36,18 @@ pub enum Error {
         "no dimension has a memory trace of both relative and autodiff: run `relgrad sweep` with both methods at the same D"
     )]
     NoCommonTrace,
+    /// No method was measured at two dimensions.
+    #[error("no method has measured times at two dimensions: run `relgrad sweep` with several --dims")]
+    NoNeighbours,
+    /// No method has a fit.
+    #[error("no method has measured times at three dimensions to fit: run `relgrad sweep` with more --dims")]
+    NoFit,
+    /// The machine's ceilings were not measured.
+    #[error("run.json has no measured ceilings of the machine beside measured times: run `relgrad sweep` again")]
+    NoRoofline,
+    /// One batch size makes no map.
+    #[error("speed-ups exist at one batch size only: run `relgrad sweep` with several, as in --batch 10,100,1000")]
+    OneBatchSize,
     /// The drawing backend failed.
     #[error("cannot render the figure: {0}")]
     Render(String),

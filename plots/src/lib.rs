@@ -4,7 +4,7 @@
 //! as PNG. Both come from one list of shapes, so they show the same. The crate measures and computes nothing: estimates, fits and
 //! models are those of `relgrad-reports`. It needs no system font; the one it measures and draws text with is embedded.
 //!
-//! Single-panel figures are 85 mm wide, a journal's column; Figure 4 is 170 mm wide. No text is below 7 pt at that size.
+//! Single-panel figures are 85 mm wide, a journal's column; Figure 4, the roofline and the heat map are 170 mm wide. No text is below 7 pt at that size.
 
 mod axis;
 mod caption;
@@ -15,16 +15,19 @@ mod error;
 mod figures;
 mod font;
 mod guides;
+mod heatmap;
 mod legend;
 mod panel;
 mod render;
 mod scene;
 mod style;
 mod trace;
+mod xy;
 
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -46,12 +49,29 @@ pub enum Figure {
     Speedup,
     /// Peak memory against D (`memory`).
     Memory,
+    /// Exponents of time between neighbouring dimensions (`local-exponent`).
+    LocalExponent,
+    /// Measured over fitted times (`residuals`).
+    Residuals,
+    /// Achieved arithmetic and traffic beside the machine's measured ceilings (`roofline`).
+    Roofline,
+    /// Speed-up of relative over D and N (`heat-map`).
+    HeatMap,
 }
 
 impl Figure {
     /// Every figure, in the order a report shows them.
-    pub const ALL: [Figure; 5] =
-        [Figure::Fig3, Figure::Fig1Left, Figure::Speedup, Figure::Memory, Figure::Fig4];
+    pub const ALL: [Figure; 9] = [
+        Figure::Fig3,
+        Figure::Fig1Left,
+        Figure::Speedup,
+        Figure::Memory,
+        Figure::LocalExponent,
+        Figure::Residuals,
+        Figure::Fig4,
+        Figure::Roofline,
+        Figure::HeatMap,
+    ];
 
     /// The name on the command line and of the files.
     pub fn name(self) -> &'static str {
@@ -61,17 +81,21 @@ impl Figure {
             Figure::Fig4 => "fig4",
             Figure::Speedup => "speedup",
             Figure::Memory => "memory",
+            Figure::LocalExponent => "local-exponent",
+            Figure::Residuals => "residuals",
+            Figure::Roofline => "roofline",
+            Figure::HeatMap => "heat-map",
         }
     }
 
     /// What the figure shows, in a few sentences: conditions, the meaning of bands and dashes, and the numbers read off most.
     pub fn caption(self, study: &Study, summary: &Summary) -> String {
-        caption::caption(self, study, summary)
+        caption::caption(self, study, &self.shown(study, summary))
     }
 
     /// Whether the records hold what the figure needs; [`draw`] says what is missing.
     pub fn available(self, study: &Study, summary: &Summary) -> bool {
-        self.check(study, summary).is_ok()
+        self.check(study, &self.shown(study, summary)).is_ok()
     }
 
     /// All names, for messages.
@@ -84,6 +108,11 @@ impl Figure {
         if self == Figure::Fig1Left { data::CUDA } else { data::CPU }
     }
 
+    /// What the figure shows of a summary: every batch size where it is an axis, else that of the settings.
+    fn shown<'a>(self, study: &Study, summary: &'a Summary) -> Cow<'a, Summary> {
+        if self == Figure::HeatMap { Cow::Borrowed(summary) } else { data::main(study, summary) }
+    }
+
     fn check(self, study: &Study, summary: &Summary) -> Result<()> {
         let found = |found: bool, error: Error| if found { Ok(()) } else { Err(error) };
         match self {
@@ -93,6 +122,20 @@ impl Figure {
                 found(timed, Error::NothingMeasured { device })
             }
             Figure::Speedup => found(data::has_speedup(summary), Error::NoSpeedup),
+            Figure::LocalExponent => {
+                let mut on_main = summary.series.iter().filter(|s| s.device == data::main_device(summary));
+                found(on_main.any(|s| !s.local_exponents.is_empty()), Error::NoNeighbours)
+            }
+            Figure::Residuals => {
+                let mut on_main = summary.series.iter().filter(|s| s.device == data::main_device(summary));
+                found(on_main.any(|s| s.fit.is_some()), Error::NoFit)
+            }
+            Figure::Roofline => {
+                let device = data::main_device(summary);
+                let timed = data::any_measured(summary, device, |p| Some(p.seconds));
+                found(timed && study.run.roofline(device).is_some(), Error::NoRoofline)
+            }
+            Figure::HeatMap => found(heatmap::available(study, summary), Error::OneBatchSize),
             Figure::Memory => {
                 let device = data::main_device(summary);
                 found(data::any_measured(summary, device, data::peak_bytes), Error::NoPeakMemory)
@@ -159,11 +202,17 @@ impl Drawing {
 /// # Errors
 /// Where the records lack what the figure shows, the error says what to measure; see [`Error`].
 pub fn draw(figure: Figure, study: &Study, summary: &Summary) -> Result<Drawing> {
+    let shown = figure.shown(study, summary);
+    let summary = &shown;
     figure.check(study, summary)?;
     let scene = match figure {
         Figure::Fig1Left | Figure::Fig3 => figures::time(study, summary, figure.device()),
         Figure::Speedup => figures::speedup(study, summary),
         Figure::Memory => figures::memory(study, summary),
+        Figure::LocalExponent => figures::local_exponents(study, summary),
+        Figure::Residuals => figures::residuals(study, summary),
+        Figure::Roofline => figures::roofline(study, summary),
+        Figure::HeatMap => heatmap::draw(study, summary),
         Figure::Fig4 => match trace::pair(study) {
             Some(pair) => trace::draw(study, pair),
             None => return Err(Error::NoCommonTrace),

@@ -123,7 +123,7 @@ fn svg_texts(svg: &str) -> BTreeSet<String> {
 fn each_figure_names_its_axes_units_and_series() {
     let study = fixture::study_with_gpu();
     let summary = Summary::of(&study);
-    let expected: [(Figure, &[&str]); 5] = [
+    let expected: [(Figure, &[&str]); 8] = [
         (
             Figure::Fig3,
             &["relative", "ordinary", "autodiff", "1 ms", "10 s", "10 000", "∝ D²", "∝ D³", "predicted"],
@@ -132,6 +132,12 @@ fn each_figure_names_its_axes_units_and_series() {
         (Figure::Speedup, &["relative over ordinary", "1×", "100×", "equally fast", "ratio of model flops"]),
         (Figure::Memory, &["1 MB", "10 GB", "peak memory", "model’s lower bound"]),
         (Figure::Fig4, &["relative", "autodiff", "time (ms)", "time (s)", "resident memory"]),
+        (Figure::LocalExponent, &["local exponent of time", "∝ D²", "∝ D³", "0", "1", "data dimension D"]),
+        (Figure::Residuals, &["measured / fitted time", "the fitted power law", "ordinary"]),
+        (
+            Figure::Roofline,
+            &["arithmetic (GFLOP/s)", "least traffic over time (GB/s)", "measured memory bandwidth: 40"],
+        ),
     ];
     for (figure, labels) in expected {
         let drawing = draw(figure, &study, &summary).unwrap();
@@ -140,6 +146,25 @@ fn each_figure_names_its_axes_units_and_series() {
             assert!(texts.contains(*label), "{figure} lacks {label}: {texts:?}");
         }
     }
+}
+
+#[test]
+fn a_heat_map_shows_every_batch_size_and_other_figures_the_first() {
+    let study = fixture::study_with_batches();
+    let summary = Summary::of(&study);
+    let texts = |figure| svg_texts(draw(figure, &study, &summary).unwrap().svg());
+    let map = texts(Figure::HeatMap);
+    for label in ["N = 10", "N = 100", "N = 1 000", "relative over ordinary", "12.5×", "–", "data dimension D"] {
+        assert!(map.contains(label), "no {label}: {map:?}");
+    }
+    let time = draw(Figure::Fig3, &study, &summary).unwrap();
+    let one = fixture::study();
+    assert_eq!(time.svg(), draw(Figure::Fig3, &one, &Summary::of(&one)).unwrap().svg());
+    let only = draw(Figure::HeatMap, &one, &Summary::of(&one)).unwrap_err().to_string();
+    assert_eq!(
+        only,
+        "speed-ups exist at one batch size only: run `relgrad sweep` with several, as in --batch 10,100,1000"
+    );
 }
 
 #[test]
@@ -209,7 +234,7 @@ fn what_is_missing_is_said_in_one_line() {
         assert_eq!(error(figure, keep), message);
     }
     let unknown = "fig2".parse::<Figure>().unwrap_err().to_string();
-    assert_eq!(unknown, "unknown figure `fig2`: choose one of fig3, fig1-left, speedup, memory, fig4");
+    assert_eq!(unknown, "unknown figure `fig2`: choose one of fig3, fig1-left, speedup, memory, local-exponent, residuals, fig4, roofline, heat-map");
 }
 
 #[test]

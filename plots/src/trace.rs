@@ -37,8 +37,11 @@ pub(crate) fn has_trace(record: &Record) -> bool {
 
 /// The pair at the largest D; among several, on the CPU, and of the earliest round.
 pub(crate) fn pair(study: &Study) -> Option<Pair<'_>> {
-    let traced =
-        |method: &'static str| study.records.iter().filter(move |r| r.cell.method == method && has_trace(r));
+    let settings = &study.run.settings;
+    let is_main = |r: &&Record| (r.cell.batch, r.cell.layers) == (settings.batch, settings.layers);
+    let traced = |method: &'static str| {
+        study.records.iter().filter(is_main).filter(move |r| r.cell.method == method && has_trace(r))
+    };
     let pairs = traced(RELATIVE).flat_map(|relative| {
         let same = move |r: &&Record| same_problem(&r.cell, &relative.cell);
         traced(AUTODIFF).filter(same).map(move |autodiff| Pair { relative, autodiff })

@@ -30,27 +30,92 @@ pub fn study_with_gpu() -> Study {
     sweep(&["cpu", "cuda"])
 }
 
-/// A study of one method whose time is exactly `scale`·Dᵖ with p = `exponent`, times log-normal noise.
-pub fn power_law(plan: &PowerLaw) -> Study {
-    let mut random = Random::new(plan.seed);
-    let mut study = Study { run: run(&["cpu"]), records: Vec::new(), warnings: Vec::new() };
-    study.run.settings.dims = plan.dims.clone();
-    study.run.settings.methods = vec![RELATIVE.into()];
-    study.run.settings.rounds = plan.rounds;
-    for round in 0..plan.rounds {
-        for &dim in &plan.dims {
-            let mut record = blank(RELATIVE, "cpu", dim, round);
-            record.outcome = Outcome::Measured;
-            let of_process = plan.scale
-                * (dim as f64).powf(plan.exponent)
-                * (plan.between_processes * random.normal()).exp();
-            record.seconds = (0..plan.samples)
-                .map(|_| of_process * (plan.within_process * random.normal()).exp())
-                .collect();
-            study.records.push(record);
+/// The sweep of [`study`] at three batch sizes: its own, 10 and 1000.
+pub fn study_with_batches() -> Study {
+    let mut study = study();
+    study.run.settings.other_batches = vec![10, 1000];
+    for batch in [10, 1000] {
+        let mut random = Random::new(batch as u64);
+        for round in 0..ROUNDS {
+            for dim in DIMS {
+                for method in [RELATIVE, ORDINARY, AUTODIFF] {
+                    let cell = Cell { batch, ..cell(method, "cpu", dim, round) };
+                    study.records.push(record(cell, &mut random));
+                }
+            }
         }
     }
     study
+}
+
+/// A study of one method whose time is exactly `scale`·Dᵖ with p = `exponent`, times log-normal noise.
+pub fn power_law(plan: &PowerLaw) -> Study {
+    let law = |dim: f64| plan.scale * dim.powf(plan.exponent);
+    planted(&Planted {
+        methods: &[(RELATIVE, &law)],
+        dims: &plan.dims,
+        rounds: plan.rounds,
+        samples: plan.samples,
+        noise: Noise { rounds: 0.0, processes: plan.between_processes, samples: plan.within_process, slow: 0.0 },
+        seed: plan.seed,
+    })
+}
+
+/// A study whose methods take the planted times, times log-normal noise on every level.
+pub fn planted(plan: &Planted<'_>) -> Study {
+    let mut random = Random::new(plan.seed);
+    let mut study = Study { run: run(&["cpu"]), records: Vec::new(), warnings: Vec::new() };
+    study.run.settings.dims = plan.dims.to_vec();
+    study.run.settings.methods = plan.methods.iter().map(|(name, _)| (*name).into()).collect();
+    study.run.settings.rounds = plan.rounds;
+    let Noise { rounds, processes, samples, slow } = plan.noise;
+    for round in 0..plan.rounds {
+        let of_round = (rounds * random.normal()).exp();
+        for &dim in plan.dims {
+            for (method, law) in plan.methods {
+                let mut record = blank(method, "cpu", dim, round);
+                record.outcome = Outcome::Measured;
+                let of_process = law(dim as f64) * of_round * (processes * random.normal()).exp();
+                record.seconds = (0..plan.samples)
+                    .map(|_| {
+                        let held_up = slow > 0.0 && random.uniform() < slow;
+                        of_process * (samples * random.normal()).exp() * if held_up { 2.0 } else { 1.0 }
+                    })
+                    .collect();
+                study.records.push(record);
+            }
+        }
+    }
+    study
+}
+
+/// What [`planted`] plants.
+pub struct Planted<'a> {
+    /// Methods with their seconds as a function of D.
+    pub methods: &'a [(&'a str, &'a dyn Fn(f64) -> f64)],
+    /// Dimensions, ascending.
+    pub dims: &'a [usize],
+    /// Processes per cell.
+    pub rounds: usize,
+    /// Samples per process.
+    pub samples: usize,
+    /// The noise.
+    pub noise: Noise,
+    /// Its seed.
+    pub seed: u64,
+}
+
+/// Standard deviations of the logarithm of a factor on each level.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Noise {
+    /// Shared by all cells of a round: a machine that is slower for a while.
+    pub rounds: f64,
+    /// Of a process.
+    pub processes: f64,
+    /// Of a sample.
+    pub samples: f64,
+    /// Share of samples that take twice as long: something else ran.
+    pub slow: f64,
 }
 
 /// What [`power_law`] plants.
@@ -81,7 +146,7 @@ fn sweep(devices: &[&str]) -> Study {
         for &device in devices {
             for dim in DIMS {
                 for method in [RELATIVE, ORDINARY, AUTODIFF] {
-                    records.push(record(method, device, dim, round, &mut random));
+                    records.push(record(cell(method, device, dim, round), &mut random));
                 }
             }
         }
@@ -89,9 +154,10 @@ fn sweep(devices: &[&str]) -> Study {
     Study { run: run(devices), records, warnings: Vec::new() }
 }
 
-fn record(method: &str, device: &str, dim: usize, round: usize, random: &mut Random) -> Record {
-    let mut record = blank(method, device, dim, round);
-    let expected = expected_seconds(method, device, record.model.flops);
+fn record(cell: Cell, random: &mut Random) -> Record {
+    let mut record = blank_of(cell);
+    let (method, dim) = (record.cell.method.clone(), record.cell.dim);
+    let expected = expected_seconds(&method, &record.cell.device, record.model.flops);
     record.prediction =
         Some(Prediction { seconds: 1.1 * expected, peak_bytes: 1.05 * record.model.min_bytes });
     if method == AUTODIFF && dim == 1000 {
@@ -147,21 +213,30 @@ fn trace(peak: f64, seconds: f64) -> Vec<MemoryPoint> {
 }
 
 fn blank(method: &str, device: &str, dim: usize, round: usize) -> Record {
+    blank_of(cell(method, device, dim, round))
+}
+
+fn cell(method: &str, device: &str, dim: usize, round: usize) -> Cell {
+    Cell {
+        method: method.into(),
+        device: device.into(),
+        dim,
+        batch: BATCH,
+        layers: LAYERS,
+        dtype: "f32".into(),
+        threads: 2,
+        bias: false,
+        activation: "smooth-leaky:0.3".into(),
+        seed: 1,
+        round,
+    }
+}
+
+fn blank_of(cell: Cell) -> Record {
     Record {
         schema: SCHEMA_VERSION,
-        cell: Cell {
-            method: method.into(),
-            device: device.into(),
-            dim,
-            batch: BATCH,
-            layers: LAYERS,
-            dtype: "f32".into(),
-            threads: 2,
-            bias: false,
-            activation: "smooth-leaky:0.3".into(),
-            seed: 1,
-            round,
-        },
+        model: model(&cell.method, cell.dim, cell.batch),
+        cell,
         outcome: Outcome::Skipped,
         reason: None,
         seconds: Vec::new(),
@@ -169,7 +244,6 @@ fn blank(method: &str, device: &str, dim: usize, round: usize) -> Record {
         warmup_seconds: Vec::new(),
         peak_bytes: None,
         memory_trace: Vec::new(),
-        model: model(method, dim),
         prediction: None,
         check: None,
         wall_seconds: 0.0,
@@ -178,8 +252,8 @@ fn blank(method: &str, device: &str, dim: usize, round: usize) -> Record {
 }
 
 /// Leading terms of MATH.md, section 15, for f32.
-fn model(method: &str, dim: usize) -> Model {
-    let (d, n, l, w) = (dim as f64, BATCH as f64, LAYERS as f64, 4.0);
+fn model(method: &str, dim: usize, batch: usize) -> Model {
+    let (d, n, l, w) = (dim as f64, batch as f64, LAYERS as f64, 4.0);
     let parameters = l * d * d * w;
     let columns = (l + 3.0) * n * d * w;
     let (flops, min_bytes) = match method {
@@ -270,7 +344,9 @@ fn run(devices: &[&str]) -> Run {
             methods: [RELATIVE, ORDINARY, AUTODIFF].map(String::from).into(),
             devices: devices.iter().map(|&d| d.into()).collect(),
             batch: BATCH,
+            other_batches: Vec::new(),
             layers: LAYERS,
+            other_layers: Vec::new(),
             dtype: "f32".into(),
             bias: false,
             activation: "smooth-leaky:0.3".into(),

@@ -14,6 +14,7 @@ mod random;
 pub mod record;
 pub mod roofline;
 pub mod run;
+pub mod selftest;
 pub mod stats;
 pub mod study;
 mod summarize;

@@ -48,10 +48,16 @@ pub struct Settings {
     pub methods: Vec<String>,
     /// Devices.
     pub devices: Vec<String>,
-    /// Batch size N.
+    /// Batch size N: the one that figures against D show.
     pub batch: usize,
-    /// Number of layers L.
+    /// Further batch sizes of the sweep.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_batches: Vec<usize>,
+    /// Number of layers L: the one that figures against D show.
     pub layers: usize,
+    /// Further numbers of layers of the sweep.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_layers: Vec<usize>,
     /// `f32` or `f64`.
     pub dtype: String,
     /// Whether the layers have biases.
@@ -74,6 +80,18 @@ pub struct Settings {
     pub cell_limit_seconds: Option<f64>,
     /// Bytes that one cell may take.
     pub memory_limit_bytes: u64,
+}
+
+impl Settings {
+    /// Every batch size N, that of the figures first.
+    pub fn batches(&self) -> impl Iterator<Item = usize> {
+        [self.batch].into_iter().chain(self.other_batches.iter().copied())
+    }
+
+    /// Every number of layers L, that of the figures first.
+    pub fn layer_counts(&self) -> impl Iterator<Item = usize> {
+        [self.layers].into_iter().chain(self.other_layers.iter().copied())
+    }
 }
 
 /// Facts about the machine; `None` or empty where the machine does not tell.

@@ -1,14 +1,15 @@
 //! From records to a summary.
 
+mod axes;
+mod fits;
 mod warnings;
 
 use std::collections::BTreeMap;
 
-use crate::fit::{self, Observation};
+use crate::fit::Observation;
 use crate::method::{AUTODIFF, ORDINARY};
-use crate::record::{Outcome, Record, SCHEMA_VERSION};
+use crate::record::{Cell, Outcome, Record, SCHEMA_VERSION};
 use crate::roofline::{Ceiling, Roofline};
-use crate::run::Settings;
 use crate::stats::{Processes, median_estimate, ratio_estimate};
 use crate::study::Study;
 use crate::summary::{Point, Series, Stop, Summary};
@@ -25,22 +26,44 @@ impl Summary {
             .iter()
             .map(|group| {
                 let baseline = |name: &str| {
-                    groups
-                        .iter()
-                        .find(|g| g.method == name && g.device == group.device && g.method != group.method)
+                    groups.iter().find(|g| g.method == name && g.method != group.method && g.is_beside(group))
                 };
-                summarize(group, baseline(ORDINARY), baseline(AUTODIFF), study.run.roofline(group.device))
+                let roofline = study.run.roofline(group.device);
+                let mut series = summarize(group, baseline(ORDINARY), baseline(AUTODIFF), roofline);
+                fits::complete(&mut series, group, &study.run.settings);
+                series
             })
             .collect();
-        Self { schema: SCHEMA_VERSION, series, warnings: warnings::of(study, &groups) }
+        Self {
+            schema: SCHEMA_VERSION,
+            series,
+            scaling: axes::scaling(&groups, &study.run.settings),
+            overtakings: axes::overtakings(&groups, &study.run.settings),
+            warnings: warnings::of(study, &groups),
+        }
     }
 }
 
-/// The records of one method on one device, by dimension.
+/// The records of one method on one device, at one batch size and number of layers, by dimension.
 struct Group<'a> {
     method: &'a str,
     device: &'a str,
+    batch: usize,
+    layers: usize,
     cells: BTreeMap<usize, Rounds<'a>>,
+}
+
+impl Group<'_> {
+    /// Whether both differ in nothing but the method, so that their ratio is a speed-up.
+    fn is_beside(&self, other: &Self) -> bool {
+        (self.device, self.batch, self.layers) == (other.device, other.batch, other.layers)
+    }
+
+    /// The measured dimensions.
+    fn observations(&self) -> Vec<Observation<'_>> {
+        let measured = self.cells.iter().filter(|(_, rounds)| rounds.processes.rounds() > 0);
+        measured.map(|(&x, rounds)| Observation { x, processes: &rounds.processes }).collect()
+    }
 }
 
 /// The records of one cell, one a round.
@@ -72,21 +95,27 @@ fn check_failed(record: &Record) -> bool {
     record.check.as_ref().is_some_and(|c| c.max_rel_err.is_nan() || c.max_rel_err > c.tolerance)
 }
 
-/// Groups by device, then method, both in the order of the settings; names that the settings lack come last.
+/// Groups by device, layers, batch, then method, all in the order of the settings; what the settings lack comes last.
 fn group(study: &Study) -> Vec<Group<'_>> {
+    let settings = &study.run.settings;
+    let rank = |names: &[String], name: &str| names.iter().position(|n| n == name).unwrap_or(names.len());
     let mut cells: BTreeMap<_, BTreeMap<usize, Vec<&Record>>> = BTreeMap::new();
     for record in &study.records {
-        let Settings { devices, methods, .. } = &study.run.settings;
-        let rank = |names: &[String], name: &str| names.iter().position(|n| n == name).unwrap_or(names.len());
         let (device, method) = (record.cell.device.as_str(), record.cell.method.as_str());
-        let key = (rank(devices, device), device, rank(methods, method), method);
-        cells.entry(key).or_default().entry(record.cell.dim).or_default().push(record);
+        let Cell { batch, layers, dim, .. } = record.cell;
+        let key = (
+            (rank(&settings.devices, device), device),
+            (layers != settings.layers, layers),
+            (batch != settings.batch, batch),
+            (rank(&settings.methods, method), method),
+        );
+        cells.entry(key).or_default().entry(dim).or_default().push(record);
     }
     cells
         .into_iter()
-        .map(|((_, device, _, method), cells)| {
+        .map(|(((_, device), (_, layers), (_, batch), (_, method)), cells)| {
             let cells = cells.into_iter().map(|(dim, records)| (dim, Rounds::new(records))).collect();
-            Group { method, device, cells }
+            Group { method, device, batch, layers, cells }
         })
         .collect()
 }
@@ -100,9 +129,16 @@ fn summarize(
     let mut series = Series {
         method: group.method.into(),
         device: group.device.into(),
+        batch: group.batch,
+        layers: group.layers,
         points: Vec::new(),
         stops: Vec::new(),
         fit: None,
+        residuals: Vec::new(),
+        local_exponents: Vec::new(),
+        breakpoint: None,
+        terms: None,
+        law: None,
     };
     for (&dim, rounds) in &group.cells {
         let speedup = |baseline: Option<&Group<'_>>| {
@@ -118,7 +154,6 @@ fn summarize(
             None => series.stops.extend(stop(dim, rounds)),
         }
     }
-    series.fit = fit(group, &series.points);
     series
 }
 
@@ -164,14 +199,7 @@ fn stop(dim: usize, rounds: &Rounds<'_>) -> Option<Stop> {
         reason,
         predicted_seconds: told.prediction.map(|p| p.seconds),
         predicted_bytes: told.prediction.map(|p| p.peak_bytes),
+        at_least_seconds: None,
+        extrapolated_seconds: None,
     })
-}
-
-fn fit(group: &Group<'_>, points: &[Point]) -> Option<crate::summary::Exponent> {
-    let observations: Vec<_> = points
-        .iter()
-        .filter_map(|p| Some(Observation { x: p.dim, processes: &group.cells.get(&p.dim)?.processes }))
-        .collect();
-    let dims: Vec<usize> = points.iter().map(|p| p.dim).collect();
-    fit::exponent(&observations, fit::asymptotic_range(&dims)?)
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::fit::{Breakpoint, Choice, Crossover, LocalExponent, TwoTerm};
 use crate::record::{Model, Outcome};
 use crate::roofline::Ceiling;
 
@@ -57,34 +58,110 @@ pub struct Stop {
     pub predicted_seconds: Option<f64>,
     /// Predicted peak bytes, when the driver had a prediction.
     pub predicted_bytes: Option<f64>,
+    /// One evaluation takes at least so long, as far as a cell that ran out of time tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_least_seconds: Option<f64>,
+    /// What the series' fit expects of one evaluation here, with its 95 % prediction interval; an extrapolation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extrapolated_seconds: Option<Estimate>,
 }
 
-/// Exponent p of time ∝ Dᵖ over a stated range.
+/// An axis of a sweep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Axis {
+    /// Data dimension D.
+    Dim,
+    /// Batch size N.
+    Batch,
+    /// Number of layers L.
+    Layers,
+}
+
+/// Exponent p of time ∝ xᵖ over a stated range of an axis x.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Exponent {
     /// The exponent with its interval.
     pub exponent: Estimate,
-    /// Smallest dimension of the fit.
-    pub min_dim: usize,
-    /// Largest dimension of the fit.
-    pub max_dim: usize,
-    /// Number of dimensions fitted.
+    /// Smallest place of the fit.
+    pub from: usize,
+    /// Largest place of the fit.
+    pub to: usize,
+    /// Number of places fitted.
     pub points: usize,
 }
 
-/// One line of a figure: a method on a device.
+/// How far a measured time is from the fit of its series.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Residual {
+    /// Data dimension D.
+    pub dim: usize,
+    /// Measured median over the fitted one.
+    pub ratio: f64,
+}
+
+/// How the time of a method grows along another axis than D.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Scaling {
+    /// Method name.
+    pub method: String,
+    /// Device name.
+    pub device: String,
+    /// The axis.
+    pub axis: Axis,
+    /// Data dimension D, the largest at which enough of the axis was measured.
+    pub dim: usize,
+    /// Exponent along the axis, everything else as in the sweep's settings.
+    pub fit: Exponent,
+}
+
+/// Where one method overtakes another along an axis.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Overtaking {
+    /// The method that is the faster one at the end of the measured range.
+    pub method: String,
+    /// The method that it overtakes.
+    pub over: String,
+    /// Device name.
+    pub device: String,
+    /// The axis.
+    pub axis: Axis,
+    /// Data dimension D, for an axis other than D.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dim: Option<usize>,
+    /// First and last place where both were measured.
+    pub range: (usize, usize),
+    /// Where.
+    pub crossover: Crossover,
+}
+
+/// One line of a figure: a method on a device, at one batch size and number of layers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Series {
     /// Method name.
     pub method: String,
     /// Device name.
     pub device: String,
+    /// Batch size N.
+    pub batch: usize,
+    /// Number of layers L.
+    pub layers: usize,
     /// Measured points, by ascending dimension.
     pub points: Vec<Point>,
     /// Cells without a measurement, by ascending dimension.
     pub stops: Vec<Stop>,
     /// Fitted complexity, when at least three dimensions allow it.
     pub fit: Option<Exponent>,
+    /// Measured over fitted times at every measured dimension; empty without a fit.
+    pub residuals: Vec<Residual>,
+    /// Exponents between neighbouring dimensions.
+    pub local_exponents: Vec<LocalExponent>,
+    /// Where the exponent changes, when two power laws describe the times decidedly better than one.
+    pub breakpoint: Option<Breakpoint>,
+    /// The times as a·D² + b·D³ + c, when there are at least four dimensions.
+    pub terms: Option<TwoTerm>,
+    /// The best of D, D², D² log D and D³ over the range of the fit, when that holds at least four dimensions.
+    pub law: Option<Choice>,
 }
 
 /// The whole sweep.
@@ -92,8 +169,23 @@ pub struct Series {
 pub struct Summary {
     /// [`crate::record::SCHEMA_VERSION`].
     pub schema: u32,
-    /// One entry per device and method, in the order of the run's settings.
+    /// One entry per device, number of layers, batch size and method: those of the run's settings first, in their order.
     pub series: Vec<Series>,
+    /// Exponents along the batch size and the number of layers, where a sweep varied them.
+    pub scaling: Vec<Scaling>,
+    /// Where methods overtake one another.
+    pub overtakings: Vec<Overtaking>,
     /// Things a reader must know before trusting a number, one sentence each.
     pub warnings: Vec<String>,
+}
+
+impl Axis {
+    /// Its symbol.
+    pub fn symbol(self) -> &'static str {
+        match self {
+            Self::Dim => "D",
+            Self::Batch => "N",
+            Self::Layers => "L",
+        }
+    }
 }

@@ -24,6 +24,18 @@ pub(crate) fn ratio_estimate(estimate: &Estimate) -> String {
     format!("{value}× [{low}, {high}]")
 }
 
+/// The value and the ends of a ratio.
+pub(crate) fn ratio_parts(estimate: &Estimate) -> [String; 3] {
+    aligned(estimate, 1.0)
+}
+
+/// A place on an axis with its interval: `412 [380, 455]`.
+pub(crate) fn place(estimate: &Estimate) -> String {
+    let [value, low, high] =
+        [estimate.value, estimate.low, estimate.high].map(|v| if v >= 100.0 { grouped(v.round() as usize) } else { significant(v) });
+    format!("{value} [{low}, {high}]")
+}
+
 /// An exponent with its interval, to two decimals.
 pub(crate) fn exponent(estimate: &Estimate) -> String {
     format!("{:.2} [{:.2}, {:.2}]", estimate.value, estimate.low, estimate.high)

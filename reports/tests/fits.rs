@@ -1,6 +1,9 @@
 //! Fits recover what was planted.
 
-use relgrad_reports::fit::{Crossover, Law, Observation, choose_law, crossover, local_exponents, two_term};
+use relgrad_reports::fit::{
+    Bound, Crossover, Law, Observation, bounded_exponent, breakpoint, choose_law, crossover, exponent, extrapolate,
+    local_exponents, residuals, two_term,
+};
 use relgrad_reports::fixture::{PowerLaw, power_law};
 use relgrad_reports::stats::Processes;
 
@@ -60,7 +63,10 @@ fn two_terms_are_recovered_and_none_is_negative() {
     for (found, planted) in [(fit.constant, 3e-6), (fit.quadratic, 4e-9), (fit.cubic, 8e-12)] {
         assert!((found / planted - 1.0).abs() < 1e-8, "{fit:?}");
     }
-    assert!((fit.crossover.unwrap() - 500.0).abs() < 1e-5);
+    let place = fit.crossover.unwrap();
+    for end in [place.value, place.low, place.high] {
+        assert!((end - 500.0).abs() < 1e-5, "{place:?}");
+    }
     assert!(fit.relative_residual < 1e-10);
 
     // Free least squares would give these times a negative constant.
@@ -68,6 +74,56 @@ fn two_terms_are_recovered_and_none_is_negative() {
     let fit = two_term(&observe(&cells)).unwrap();
     assert!(fit.constant >= 0.0 && fit.quadratic > 0.0 && fit.cubic >= 0.0, "{fit:?}");
     assert!(two_term(&observe(&cells)[..3]).is_none(), "three places cannot judge three terms");
+}
+
+#[test]
+fn a_break_between_two_power_laws_is_found_and_one_law_has_none() {
+    let cells = exact(|x| if x <= 200.0 { x / 200.0 } else { (x / 200.0).powi(3) });
+    let bend = breakpoint(&observe(&cells)).expect("the break is plain");
+    assert!((bend.at.value - 200.0).abs() < 0.5, "{bend:?}");
+    assert!((bend.below - 1.0).abs() < 0.01 && (bend.above - 3.0).abs() < 0.01, "{bend:?}");
+    assert_eq!(breakpoint(&observe(&noisy(2.5, 1e-9, 4))), None);
+    assert_eq!(breakpoint(&observe(&cells)[..4]), None, "four places cannot show a break");
+}
+
+#[test]
+fn a_cell_out_of_time_lifts_a_fit_below_it_and_leaves_one_above_alone() {
+    let cells = exact(|x| 1e-9 * x.powi(2));
+    let (observations, range) = (observe(&cells), 200..=2000);
+    let fitted = |seconds: f64| {
+        let bound = Bound { x: 5000, at_least_seconds: seconds };
+        bounded_exponent(&observations, &[bound], range.clone()).unwrap().exponent
+    };
+    let free = exponent(&observations, range.clone()).unwrap().exponent;
+    let on_the_line = 1e-9 * 5000_f64.powi(2);
+    assert_eq!(fitted(0.9 * on_the_line), free);
+    let lifted = fitted(3.0 * on_the_line);
+    assert!(lifted.value > 2.0 && lifted.low <= lifted.value && lifted.value <= lifted.high, "{lifted:?}");
+}
+
+#[test]
+fn an_extrapolation_continues_the_law_and_grows_less_certain() {
+    let cells = exact(|x| 1e-9 * x.powi(2));
+    let certain = extrapolate(&observe(&cells), &[], 200..=2000, 10_000).unwrap();
+    for end in [certain.value, certain.low, certain.high] {
+        assert!((end / 0.1 - 1.0).abs() < 1e-9, "{certain:?}");
+    }
+    let noisy = noisy(2.0, 1e-9, 1);
+    let width = |x| {
+        let expected = extrapolate(&observe(&noisy), &[], 200..=2000, x).unwrap();
+        (expected.high / expected.low).ln()
+    };
+    assert!(width(3000) < width(10_000) && width(10_000) < width(100_000));
+    assert_eq!(extrapolate(&observe(&noisy)[..2], &[], 1..=100, 1000), None);
+}
+
+#[test]
+fn residuals_are_zero_on_the_law_and_tell_what_is_off_it() {
+    let cells = exact(|x| 1e-9 * x.powi(2) + 1e-6);
+    let residuals = residuals(&observe(&cells), &[], 200..=2000).unwrap();
+    assert_eq!(residuals.len(), XS.len());
+    assert!(residuals[0].1 > 1.0, "a constant rules at the small end: {residuals:?}");
+    assert!(residuals[4..].iter().all(|(_, log)| log.abs() < 0.02), "{residuals:?}");
 }
 
 #[test]

@@ -38,6 +38,23 @@ fn a_folder_without_records_is_an_empty_study() {
     assert!(Study::read(dir.path()).unwrap().records.is_empty());
 }
 
+/// Sweeps over one batch size write what they always wrote, and what they wrote before there were others still reads.
+#[test]
+fn one_batch_size_is_a_number_and_several_are_read_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut study = write(dir.path());
+    let text = fs::read_to_string(dir.path().join("run.json")).unwrap();
+    assert!(text.contains("\"batch\": 100") && !text.contains("other_"), "{text}");
+    let archived = Path::new(env!("CARGO_MANIFEST_DIR")).join("archive/2026-11-24-xeon-2-cores");
+    let settings = Study::read(&archived).unwrap().run.settings;
+    assert_eq!((settings.batches().collect(), settings.layer_counts().collect()), (vec![100], vec![2]));
+
+    study.run.settings.other_batches = vec![10, 1000];
+    study.run.settings.other_layers = vec![4];
+    write_run(dir.path(), &study.run).unwrap();
+    assert_eq!(Study::read(dir.path()).unwrap(), study);
+}
+
 #[test]
 fn the_last_record_of_a_cell_wins() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,10 +1,10 @@
 //! What a summary says of a study.
 
-use relgrad_reports::fit::asymptotic_range;
+use relgrad_reports::fit::{Crossover, asymptotic_range};
 use relgrad_reports::fixture::{self, PowerLaw, power_law};
 use relgrad_reports::record::{Outcome, Record};
 use relgrad_reports::study::Study;
-use relgrad_reports::summary::{Series, Summary};
+use relgrad_reports::summary::{Axis, Series, Summary};
 
 fn series<'a>(summary: &'a Summary, method: &str, device: &str) -> &'a Series {
     summary
@@ -158,6 +158,87 @@ fn one_round_says_what_its_interval_leaves_out() {
 }
 
 #[test]
+fn batch_sizes_are_series_of_their_own_with_exponents_and_crossovers_along_n() {
+    let study = fixture::study_with_batches();
+    let summary = Summary::of(&study);
+    let batches: Vec<_> =
+        summary.series.iter().filter(|s| s.method == "relative").map(|s| (s.batch, s.layers)).collect();
+    assert_eq!(batches, [(100, 2), (10, 2), (1000, 2)], "that of the figures first");
+    // What one batch size says is not changed by the others.
+    let alone = Summary::of(&fixture::study());
+    assert_eq!(series(&summary, "relative", "cpu"), series(&alone, "relative", "cpu"));
+
+    let relative = summary.scaling.iter().find(|s| s.method == "relative").expect("three batch sizes");
+    assert_eq!((relative.axis, relative.dim, relative.fit.points), (Axis::Batch, 20_000, 3));
+    assert!((relative.fit.exponent.value - 1.0).abs() < 0.02, "{relative:?}");
+    let along_n = summary.overtakings.iter().find(|o| o.axis == Axis::Batch && o.over == "ordinary");
+    let along_n = along_n.expect("both methods have all batch sizes");
+    assert_eq!((along_n.dim, along_n.range), (Some(3200), (10, 1000)));
+    assert_eq!(along_n.crossover, Crossover::BelowRange);
+}
+
+/// The fixture's `ordinary` is the faster one at N = 1000 and small D, and `relative` from about D = 200 on.
+#[test]
+fn a_crossover_is_told_with_its_interval() {
+    let mut study = fixture::study_with_batches();
+    study.run.settings.batch = 1000;
+    study.run.settings.other_batches = vec![10, 100];
+    let summary = Summary::of(&study);
+    let found = summary.overtakings.iter().find(|o| o.axis == Axis::Dim && o.over == "ordinary").unwrap();
+    let Crossover::At(place) = found.crossover else { panic!("{found:?}") };
+    assert_eq!((found.method.as_str(), found.range), ("relative", (10, 3200)));
+    assert!((100.0..=320.0).contains(&place.value), "{place:?}");
+    assert!(place.low < place.value && place.value < place.high, "{place:?}");
+}
+
+#[test]
+fn a_cell_that_ran_out_of_time_bounds_its_time_and_others_are_extrapolated() {
+    let mut study = fixture::study();
+    let which = |r: &Record| r.cell.method == "autodiff" && r.cell.dim == 1000;
+    edit(&mut study, which, |r| {
+        r.reason = Some("timed out: no result after 2 min 0 s".into());
+        r.wall_seconds = 120.0;
+    });
+    let summary = Summary::of(&study);
+    let autodiff = series(&summary, "autodiff", "cpu");
+    let stop = &autodiff.stops[0];
+    assert_eq!(stop.at_least_seconds, Some(45.0), "three quarters of the cell limit of 60 s");
+    let free = Summary::of(&fixture::study());
+    let free = series(&free, "autodiff", "cpu");
+    assert!(autodiff.fit.unwrap().exponent.value > free.fit.unwrap().exponent.value + 0.02);
+    for stop in &autodiff.stops {
+        let expected = stop.extrapolated_seconds.expect("beyond the fit");
+        assert!(expected.low < expected.value && expected.value < expected.high);
+    }
+    // The end of the budget kills earlier, and says nothing of the time.
+    edit(&mut study, which, |r| r.wall_seconds = 40.0);
+    assert_eq!(series(&Summary::of(&study), "autodiff", "cpu").stops[0].at_least_seconds, None);
+}
+
+#[test]
+fn a_machine_that_was_not_the_same_throughout_is_told() {
+    let mut study = fixture::study();
+    edit(&mut study, |r| r.cell.round == 1, |r| r.seconds.iter_mut().for_each(|s| *s *= 1.1));
+    let told = Summary::of(&study);
+    assert!(warning(&told, "the machine changed between rounds").starts_with("Round 2 was slower"));
+    assert!(!told.warnings.iter().any(|w| w.contains("over 25 % longer")));
+
+    let which = |r: &Record| r.cell.method == "relative" && r.cell.dim == 100 && r.cell.round == 2;
+    edit(&mut study, which, |r| r.seconds.iter_mut().for_each(|s| *s *= 1.5));
+    warning(&Summary::of(&study), "relative on cpu, D = 100: the slowest process took over 25 % longer");
+}
+
+#[test]
+fn a_coarse_clock_and_few_rounds_are_told() {
+    let mut study = fixture::study();
+    edit(&mut study, |r| r.cell.dim == 320, |r| r.seconds.iter_mut().for_each(|s| *s = (*s * 1e4).ceil() / 1e4));
+    warning(&Summary::of(&study), "ordinary on cpu, D = 320: the clock is too coarse");
+    study.run.settings.rounds = 2;
+    study.records.retain(|r| r.cell.round < 2);
+    warning(&Summary::of(&study), "in two processes only");
+}
+
+#[test]
 fn an_exact_power_law_is_recovered_exactly() {
     let plan = PowerLaw {
         dims: vec![10, 100, 200, 500, 1000],
@@ -170,7 +251,7 @@ fn an_exact_power_law_is_recovered_exactly() {
         seed: 0,
     };
     let fit = Summary::of(&power_law(&plan)).series[0].fit.unwrap();
-    assert_eq!((fit.min_dim, fit.max_dim, fit.points), (100, 1000, 4));
+    assert_eq!((fit.from, fit.to, fit.points), (100, 1000, 4));
     for end in [fit.exponent.value, fit.exponent.low, fit.exponent.high] {
         assert!((end - 2.5).abs() < 1e-12, "{fit:?}");
     }

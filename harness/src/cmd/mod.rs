@@ -6,6 +6,7 @@ mod peer_case;
 mod plot;
 mod report;
 mod roofline;
+mod selftest;
 mod sweep;
 mod verify;
 
@@ -29,6 +30,7 @@ enum Verb {
     Plot(plot::Arguments),
     Verify(verify::Arguments),
     Roofline(roofline::Arguments),
+    Selftest(selftest::Arguments),
     /// Measures one cell in this process and prints the result as JSON (the sweep starts these)
     #[command(hide = true)]
     Cell(cell::Arguments),
@@ -52,6 +54,7 @@ impl Cli {
             Verb::Plot(arguments) => plot::run(&arguments),
             Verb::Verify(arguments) => verify::run(&arguments),
             Verb::Roofline(arguments) => roofline::run(&arguments),
+            Verb::Selftest(arguments) => selftest::run(&arguments),
             Verb::Cell(arguments) => cell::run(&arguments),
             Verb::Evaluate(arguments) => evaluate::run(&arguments),
             Verb::PeerCase(arguments) => peer_case::run(&arguments),

@@ -28,6 +28,7 @@ Examples:
   relgrad sweep                                    D from 10 to 20,000 in about ten minutes
   relgrad sweep --dims 10,100,1000 --rounds 1      three dimensions, one process each
   relgrad sweep --dims 100:5000 --dtype f64 --bias --activation tanh:1:0.1
+  relgrad sweep --dims 30:1000 --batch 100,10,1000 also against the batch size; figures against D show N = 100
   relgrad sweep --list                             the plan and its predicted cost, nothing runs
   relgrad sweep --budget none --cell-limit none    everything that fits in memory, however long
   relgrad sweep --resume results/2026-11-24T00-15-00Z
@@ -54,13 +55,13 @@ pub(crate) struct Arguments {
     #[arg(long_help = methods_help())]
     methods: Vec<Method>,
 
-    /// Samples in a batch, N
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = at_least_one)]
-    batch: usize,
+    /// Samples in a batch, N; of several, comma-separated, figures against D show the first
+    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "100", value_parser = at_least_one)]
+    batch: Vec<usize>,
 
-    /// Layers of the network, L
-    #[arg(long, value_name = "L", default_value_t = 2, value_parser = at_least_one)]
-    layers: usize,
+    /// Layers of the network, L; of several, comma-separated, figures against D show the first
+    #[arg(long, value_name = "L", value_delimiter = ',', default_value = "2", value_parser = at_least_one)]
+    layers: Vec<usize>,
 
     /// Number type: f32 or f64
     #[arg(long, value_name = "TYPE", default_value = "f32")]
@@ -202,12 +203,16 @@ fn settings(arguments: &Arguments) -> Settings {
             methods.push(method);
         }
     }
+    let (batch, other_batches) = first_and_others(&arguments.batch);
+    let (layers, other_layers) = first_and_others(&arguments.layers);
     Settings {
         dims: arguments.dims.0.clone(),
         methods,
         devices: vec![arguments.device.clone()],
-        batch: arguments.batch,
-        layers: arguments.layers,
+        batch,
+        other_batches,
+        layers,
+        other_layers,
         dtype: arguments.dtype.to_string(),
         bias: arguments.bias,
         activation: arguments.activation.to_string(),
@@ -219,6 +224,15 @@ fn settings(arguments: &Arguments) -> Settings {
         cell_limit_seconds: arguments.cell_limit.0,
         memory_limit_bytes: arguments.mem_limit.resolve(machine::available_bytes()),
     }
+}
+
+/// The first of a list, which clap keeps from being empty, and the others, ascending and without repeats.
+fn first_and_others(list: &[usize]) -> (usize, Vec<usize>) {
+    let first = list.first().copied().unwrap_or(1);
+    let mut others: Vec<usize> = list.iter().copied().filter(|value| *value != first).collect();
+    others.sort_unstable();
+    others.dedup();
+    (first, others)
 }
 
 /// The same plan whenever the settings are the same.

@@ -43,13 +43,13 @@ pub(crate) fn cells(settings: &Settings) -> Vec<Cell> {
         let mut this_round = Vec::new();
         for device in &settings.devices {
             for method in &settings.methods {
-                for &dim in &settings.dims {
+                for (dim, batch, layers) in points(settings) {
                     this_round.push(Cell {
                         method: method.clone(),
                         device: device.clone(),
                         dim,
-                        batch: settings.batch,
-                        layers: settings.layers,
+                        batch,
+                        layers,
                         dtype: settings.dtype.clone(),
                         threads: settings.threads,
                         bias: settings.bias,
@@ -64,6 +64,13 @@ pub(crate) fn cells(settings: &Settings) -> Vec<Cell> {
         cells.extend(this_round);
     }
     cells
+}
+
+/// Every D with every N and every L.
+fn points(settings: &Settings) -> impl Iterator<Item = (usize, usize, usize)> {
+    let of_batch = move |batch| settings.layer_counts().map(move |layers| (batch, layers));
+    let rest = move || settings.batches().flat_map(of_batch);
+    settings.dims.iter().flat_map(move |&dim| rest().map(move |(batch, layers)| (dim, batch, layers)))
 }
 
 /// Cells, costs and records for tests of the plan, from formulas that stand beside nothing real.
@@ -148,7 +155,9 @@ mod tests {
             methods: vec!["relative".to_string(), "ordinary".to_string()],
             devices: vec!["cpu".to_string()],
             batch: 100,
+            other_batches: Vec::new(),
             layers: 2,
+            other_layers: Vec::new(),
             dtype: "f32".to_string(),
             bias: false,
             activation: "smooth:0.3".to_string(),
@@ -171,6 +180,17 @@ mod tests {
         let points =
             |round: &[Cell]| round.iter().map(|cell| (cell.method.clone(), cell.dim)).collect::<Vec<_>>();
         assert_ne!(points(&cells[..6]), points(&cells[6..]));
+    }
+
+    #[test]
+    fn every_batch_size_meets_every_number_of_layers() {
+        let settings = Settings { other_batches: vec![10, 1000], other_layers: vec![8], ..settings() };
+        let cells = cells(&settings);
+        assert_eq!(cells.len(), 2 * 3 * 2 * 3 * 2);
+        let at = |cell: &&Cell| cell.method == "ordinary" && cell.dim == 20 && cell.round == 1;
+        let mut points: Vec<_> = cells.iter().filter(at).map(|cell| (cell.batch, cell.layers)).collect();
+        points.sort_unstable();
+        assert_eq!(points, [(10, 2), (10, 8), (100, 2), (100, 8), (1000, 2), (1000, 8)]);
     }
 
     #[test]

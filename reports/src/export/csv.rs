@@ -80,8 +80,8 @@ fn of_cell(series: &Series, dim: usize, settings: &Settings) -> Vec<String> {
         series.device.clone(),
         series.method.clone(),
         dim.to_string(),
-        settings.batch.to_string(),
-        settings.layers.to_string(),
+        series.batch.to_string(),
+        series.layers.to_string(),
         settings.dtype.clone(),
     ]
 }
@@ -120,7 +120,7 @@ fn of_stop(stop: &Stop) -> Vec<String> {
 fn of_fit(series: &Series) -> Vec<String> {
     let mut fields = estimate(series.fit.as_ref().map(|f| &f.exponent)).to_vec();
     match &series.fit {
-        Some(f) => fields.extend([f.min_dim, f.max_dim, f.points].map(|n| n.to_string())),
+        Some(f) => fields.extend([f.from, f.to, f.points].map(|n| n.to_string())),
         None => fields.resize(6, String::new()),
     }
     fields

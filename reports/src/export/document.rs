@@ -1,10 +1,13 @@
 //! What a report says, apart from how Markdown or HTML spell it.
 
+mod growth;
+mod overview;
+
 use super::{Figure, Report, ceilings};
 use crate::method::{AUTODIFF, ORDINARY};
 use crate::record::Outcome;
 use crate::roofline::{Bound, Ceiling};
-use crate::run::{Machine, Run};
+use crate::run::{Machine, Run, Settings};
 use crate::summary::{Point, Series, Stop, Summary};
 use crate::units::{self, NONE, grouped, significant};
 
@@ -26,9 +29,26 @@ pub(super) enum Block<'a> {
     Paragraph(String),
     Code(String),
     Facts(Vec<(&'static str, String)>),
-    Warnings(Vec<String>),
+    Overview(Overview),
     Table(Table),
-    Figure(&'a Figure),
+    Figures(&'a [Figure]),
+}
+
+/// The first screen: what was measured, on what, and what to beware of.
+pub(super) struct Overview {
+    /// Machine and problem, a sentence each.
+    pub(super) setting: Vec<String>,
+    pub(super) numbers: Vec<KeyNumber>,
+    pub(super) methods: Table,
+    pub(super) warnings: Vec<String>,
+}
+
+/// A number that a reader looks for first.
+pub(super) struct KeyNumber {
+    pub(super) what: String,
+    pub(super) value: String,
+    /// Its interval and where it holds.
+    pub(super) detail: String,
 }
 
 /// A table; the flag of a column says that it holds numbers, which align right.
@@ -38,27 +58,19 @@ pub(super) struct Table {
 }
 
 impl<'a> Document<'a> {
-    /// Lays out a report: one screen of summary, then the figures, then a table per method.
+    /// Lays out a report: one screen of summary, then the figures, then tables.
     pub(super) fn of(report: &Report<'a>) -> Self {
         let Report { study, summary, figures } = *report;
-        let mut blocks = vec![
-            Block::Heading("Summary"),
-            Block::Facts(facts(&study.run)),
-            Block::Code(command(&study.run.command)),
-        ];
-        blocks.extend(exponents(summary));
-        blocks.extend(speedups(summary));
-        blocks.extend(stops(summary));
-        blocks.push(Block::Subheading("Warnings".into()));
-        blocks.push(if summary.warnings.is_empty() {
-            Block::Paragraph("None.".into())
-        } else {
-            Block::Warnings(summary.warnings.clone())
-        });
+        let settings = &study.run.settings;
+        let mut blocks = vec![Block::Overview(overview::of(study, summary))];
         if !figures.is_empty() {
             blocks.push(Block::Heading("Figures"));
-            blocks.extend(figures.iter().map(Block::Figure));
+            blocks.push(Block::Figures(figures));
         }
+        blocks.push(Block::Heading("Results"));
+        blocks.extend(speedups(summary, settings));
+        blocks.extend(growth::of(summary, settings));
+        blocks.extend(stops(summary, settings));
         if !study.run.rooflines.is_empty() {
             blocks.push(Block::Heading("Ceilings"));
             blocks.push(Block::Paragraph(CEILINGS.into()));
@@ -67,9 +79,12 @@ impl<'a> Document<'a> {
         blocks.push(Block::Heading("Measurements"));
         blocks.push(Block::Paragraph(HOW_TO_READ.into()));
         for series in summary.series.iter().filter(|s| !s.points.is_empty()) {
-            blocks.push(Block::Subheading(label(series)));
+            blocks.push(Block::Subheading(label(series, settings)));
             blocks.push(Block::Table(measurements(series)));
         }
+        blocks.push(Block::Heading("Run"));
+        blocks.push(Block::Facts(facts(&study.run)));
+        blocks.push(Block::Code(command(&study.run.command)));
         Self { title: "relgrad: the cost of one gradient".into(), blocks }
     }
 }
@@ -85,12 +100,16 @@ const CEILINGS: &str = "Measured on this machine before the cells, through the o
     The ceiling of a cell is max(flops / rate, bytes / bandwidth), from the cost model's operations and least traffic, the \
     best square product and the best stream at the cell's number type and threads.";
 
-const EXPONENT_RULE: &str = "p of time ∝ Dᵖ, by least squares on logarithms over the asymptotic range: the dimensions from \
-    a tenth of the largest measured one up, or the three largest when that holds fewer. Below it call overheads flatten \
-    the curve.";
-
-fn label(series: &Series) -> String {
-    format!("{} on {}", series.method, series.device)
+/// A series by its method and device; what is not as in the figures is named too.
+fn label(series: &Series, settings: &Settings) -> String {
+    let mut label = format!("{} on {}", series.method, series.device);
+    if series.batch != settings.batch {
+        label += &format!(", N = {}", grouped(series.batch));
+    }
+    if series.layers != settings.layers {
+        label += &format!(", L = {}", grouped(series.layers));
+    }
+    label
 }
 
 fn facts(run: &Run) -> Vec<(&'static str, String)> {
@@ -103,7 +122,11 @@ fn facts(run: &Run) -> Vec<(&'static str, String)> {
             "Problem",
             format!(
                 "N = {} samples, L = {} layers ({bias}), activation {}, {}, {threads}, seed {}",
-                s.batch, s.layers, s.activation, s.dtype, s.seed
+                all(s.batches()),
+                all(s.layer_counts()),
+                s.activation,
+                s.dtype,
+                s.seed
             ),
         ),
         ("Machine", machine(&run.machine)),
@@ -123,6 +146,10 @@ fn facts(run: &Run) -> Vec<(&'static str, String)> {
         ),
     ]);
     facts
+}
+
+fn all(values: impl Iterator<Item = usize>) -> String {
+    values.map(grouped).collect::<Vec<_>>().join(", ")
 }
 
 fn machine(machine: &Machine) -> String {
@@ -165,26 +192,7 @@ fn command(arguments: &[String]) -> String {
     quoted.collect::<Vec<_>>().join(" ")
 }
 
-fn exponents(summary: &Summary) -> Vec<Block<'static>> {
-    let row = |series: &Series| match &series.fit {
-        Some(fit) => vec![
-            label(series),
-            units::exponent(&fit.exponent),
-            format!("{} – {}", grouped(fit.min_dim), grouped(fit.max_dim)),
-            fit.points.to_string(),
-        ],
-        None => vec![label(series), NONE.into(), "fewer than 3 dimensions".into(), NONE.into()],
-    };
-    let columns =
-        vec![("method", false), ("exponent p [95 %]", true), ("fitted on D", true), ("points", true)];
-    vec![
-        Block::Subheading("How time grows with D".into()),
-        Block::Table(Table { columns, rows: summary.series.iter().map(row).collect() }),
-        Block::Paragraph(EXPONENT_RULE.into()),
-    ]
-}
-
-fn speedups(summary: &Summary) -> Vec<Block<'static>> {
+fn speedups(summary: &Summary, settings: &Settings) -> Vec<Block<'static>> {
     let compared = |s: &&Series| ![ORDINARY, AUTODIFF].contains(&s.method.as_str());
     let mut rows = Vec::new();
     for series in summary.series.iter().filter(compared) {
@@ -193,7 +201,7 @@ fn speedups(summary: &Summary) -> Vec<Block<'static>> {
         let shown = if quoted.is_empty() { largest.iter().collect() } else { quoted };
         rows.extend(shown.into_iter().map(|point| {
             vec![
-                label(series),
+                label(series, settings),
                 grouped(point.dim),
                 units::seconds_estimate(&point.seconds),
                 or_none(point.speedup_over_ordinary.as_ref().map(units::ratio_estimate)),
@@ -214,22 +222,21 @@ fn speedups(summary: &Summary) -> Vec<Block<'static>> {
     vec![Block::Subheading("Speed-up".into()), Block::Table(Table { columns, rows })]
 }
 
-/// One row per run of neighbouring dimensions that stopped for the same reason, with the prediction for the first.
-fn stops(summary: &Summary) -> Vec<Block<'static>> {
+/// Cells without a measurement are censored: a time is bounded at best. One row per run of neighbouring dimensions that stopped for
+/// the same reason, with what is known and expected of the first.
+fn stops(summary: &Summary, settings: &Settings) -> Vec<Block<'static>> {
     let mut rows = Vec::new();
     for series in &summary.series {
         let alike = |a: &Stop, b: &Stop| a.outcome == b.outcome && a.reason == b.reason;
         for stops in series.stops.chunk_by(alike) {
-            let (first, last) = (&stops[0], &stops[stops.len() - 1]);
-            let dims = match stops.len() {
-                1 => grouped(first.dim),
-                n => format!("{} – {} ({n} dimensions)", grouped(first.dim), grouped(last.dim)),
-            };
+            let first = &stops[0];
             rows.push(vec![
-                label(series),
-                dims,
-                if first.outcome == Outcome::Failed { "failed" } else { "skipped" }.into(),
+                label(series, settings),
+                dims_of(stops),
+                outcome(first).into(),
                 first.reason.clone(),
+                or_none(first.at_least_seconds.map(|s| format!("≥ {}", units::seconds(s)))),
+                or_none(first.extrapolated_seconds.as_ref().map(units::seconds_estimate)),
                 or_none(first.predicted_seconds.map(units::seconds)),
                 or_none(first.predicted_bytes.map(units::bytes)),
             ]);
@@ -244,10 +251,31 @@ fn stops(summary: &Summary) -> Vec<Block<'static>> {
         ("D", true),
         ("outcome", false),
         ("why", false),
-        ("predicted time at the first", true),
-        ("predicted memory at the first", true),
+        ("time known", true),
+        ("time extrapolated [95 % prediction]", true),
+        ("time planned for", true),
+        ("memory planned for", true),
     ];
-    vec![heading, Block::Table(Table { columns, rows })]
+    vec![heading, Block::Table(Table { columns, rows }), Block::Paragraph(HOW_STOPS_READ.into())]
+}
+
+const HOW_STOPS_READ: &str = "These cells are censored observations: they are in no median. A cell that ran out of time bounds its \
+    time from below, and so the fit. Extrapolated times are not measurements: they continue the fitted power law beyond its range, with \
+    the interval in which one further median is expected if the law goes on. What was planned for is what the sweep predicted from its \
+    cost model when it decided. Of several dimensions the first is told.";
+
+fn dims_of(stops: &[Stop]) -> String {
+    match stops {
+        [only] => grouped(only.dim),
+        _ => {
+            let last = grouped(stops[stops.len() - 1].dim);
+            format!("{} – {last} ({} dimensions)", grouped(stops[0].dim), stops.len())
+        }
+    }
+}
+
+fn outcome(stop: &Stop) -> &'static str {
+    if stop.outcome == Outcome::Failed { "failed" } else { "skipped" }
 }
 
 fn measurements(series: &Series) -> Table {

@@ -1,7 +1,7 @@
 //! `report.html`: the report as one file, with its figures inside, for a browser or a printer.
 
-use super::document::{Block, Document, Table};
-use super::{Exporter, Report};
+use super::document::{Block, Document, KeyNumber, Overview, Table};
+use super::{Exporter, Figure, Report};
 
 /// Writes `report.html`. It needs no network and no other file, and follows the reader's light or dark preference.
 #[derive(Debug, Clone, Copy)]
@@ -39,18 +39,46 @@ fn render(block: &Block<'_>) -> String {
                 .map(|(name, value)| format!("<dt>{}</dt><dd>{}</dd>\n", escape(name), escape(value)));
             format!("<dl>\n{}</dl>\n", items.collect::<String>())
         }
-        Block::Warnings(warnings) => {
-            let items = warnings.iter().map(|w| format!("<li>{}</li>\n", escape(w)));
-            format!("<ul class=\"warnings\">\n{}</ul>\n", items.collect::<String>())
-        }
+        Block::Overview(overview) => render_overview(overview),
         Block::Table(table) => render_table(table),
-        Block::Figure(figure) => format!(
-            "<figure id=\"{}\">\n{}\n<figcaption>{}</figcaption>\n</figure>\n",
-            escape(&figure.name),
-            inline_svg(&figure.svg),
-            escape(&figure.caption)
-        ),
+        Block::Figures(figures) => {
+            let figures: String = figures.iter().map(render_figure).collect();
+            format!("<div class=\"figures\">\n{figures}</div>\n")
+        }
     }
+}
+
+fn render_overview(overview: &Overview) -> String {
+    let setting: String = overview.setting.iter().map(|part| format!("<li>{}</li>\n", escape(part))).collect();
+    let number = |n: &KeyNumber| {
+        let (what, value, detail) = (escape(&n.what), escape(&n.value), escape(&n.detail));
+        format!("<div><dd>{value}</dd><dt>{what}</dt><dd class=\"detail\">{detail}</dd></div>\n")
+    };
+    let numbers: String = overview.numbers.iter().map(number).collect();
+    let numbers = if numbers.is_empty() { numbers } else { format!("<dl class=\"numbers\">\n{numbers}</dl>\n") };
+    let table = render_table(&overview.methods);
+    let warnings = match overview.warnings.as_slice() {
+        [] => "<p class=\"soft\">No warnings.</p>\n".to_string(),
+        warnings => {
+            let items: String = warnings.iter().map(|w| format!("<li>{}</li>\n", escape(w))).collect();
+            format!("<section class=\"warnings\">\n<h2>Warnings</h2>\n<ul>\n{items}</ul>\n</section>\n")
+        }
+    };
+    format!("<ul class=\"setting\">\n{setting}</ul>\n{numbers}{table}{warnings}")
+}
+
+/// Wide figures, of a page's width, take both columns.
+fn render_figure(figure: &Figure) -> String {
+    let svg = inline_svg(&figure.svg);
+    let class = if is_wide(svg) { " class=\"wide\"" } else { "" };
+    let (name, caption) = (escape(&figure.name), escape(&figure.caption));
+    format!("<figure id=\"{name}\"{class}>\n{svg}\n<figcaption>{caption}</figcaption>\n</figure>\n")
+}
+
+/// Whether a drawing is printed wider than 120 mm.
+fn is_wide(svg: &str) -> bool {
+    let width = svg.split_once("width=\"").and_then(|(_, rest)| rest.split_once("mm\""));
+    width.and_then(|(width, _)| width.parse().ok()).is_some_and(|width: f64| width > 120.0)
 }
 
 fn render_table(table: &Table) -> String {

@@ -1,7 +1,7 @@
 //! `report.md`: the report for a terminal, a pull request or a repository page.
 
-use super::document::{Block, Document, Table};
-use super::{Exporter, Report};
+use super::document::{Block, Document, KeyNumber, Overview, Table};
+use super::{Exporter, Figure, Report};
 
 /// Writes `report.md`. Figures are links to `figures/NAME.svg` beside it.
 #[derive(Debug, Clone, Copy)]
@@ -32,17 +32,36 @@ fn render(block: &Block<'_>) -> String {
         Block::Facts(facts) => {
             facts.iter().map(|(name, value)| format!("- {}: {}\n", escape(name), escape(value))).collect()
         }
-        Block::Warnings(warnings) => {
-            warnings.iter().map(|w| format!("> - {}\n", escape(w))).collect::<String>()
-        }
+        Block::Overview(overview) => render_overview(overview),
         Block::Table(table) => render_table(table),
-        Block::Figure(figure) => format!(
-            "![{}](figures/{}.svg)\n\n*{}*\n",
-            escape(&figure.name),
-            figure.name,
-            escape(&figure.caption)
-        ),
+        Block::Figures(figures) => figures.iter().map(render_figure).collect::<Vec<_>>().join("\n"),
     }
+}
+
+fn render_overview(overview: &Overview) -> String {
+    let setting: String = overview.setting.iter().map(|part| format!("- {}\n", escape(part))).collect();
+    let number = |n: &KeyNumber| {
+        format!("- {}: **{}** {}\n", escape(&n.what), escape(&n.value), escape(&n.detail))
+    };
+    let numbers: String = overview.numbers.iter().map(number).collect();
+    let warnings = match overview.warnings.as_slice() {
+        [] => "No warnings.\n".to_string(),
+        warnings => {
+            let items = warnings.iter().map(|w| format!("> - {}\n", escape(w))).collect::<String>();
+            format!("**Warnings**\n\n{items}")
+        }
+    };
+    let parts = [setting, numbers, render_table(&overview.methods), warnings];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+fn render_figure(figure: &Figure) -> String {
+    format!(
+        "![{}](figures/{}.svg)\n\n*{}*\n",
+        escape(&figure.name),
+        figure.name,
+        escape(&figure.caption)
+    )
 }
 
 /// Columns padded to one width, so that the source reads as a table too.

@@ -1,11 +1,15 @@
 //! Where one method overtakes another.
 
+use serde::{Deserialize, Serialize};
+
 use super::Observation;
-use crate::stats::bootstrap::{Pairs, additive_interval};
+use crate::stats::bootstrap::{Pairs, additive_interval, combined_degrees};
+use crate::stats::resample::Resampler;
 use crate::summary::Estimate;
 
 /// Where along the axis a method becomes, and from there on stays, faster than a baseline.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Crossover {
     /// At this place, with its 95 % interval. An end at an edge of the measured range means "there or beyond".
     At(Estimate),
@@ -20,12 +24,13 @@ pub enum Crossover {
 /// Places are used where both were measured in a shared round, and resampled as
 /// [`ratio_estimate`](crate::stats::ratio_estimate) does. `None` with fewer than two such places.
 pub fn crossover(base: &[Observation<'_>], this: &[Observation<'_>]) -> Option<Crossover> {
-    let mut places: Vec<(f64, Pairs<'_>)> = this
+    let mut places: Vec<(f64, f64, Resampler<'_>)> = this
         .iter()
         .filter(|o| o.x > 0)
         .filter_map(|o| {
             let base = base.iter().find(|b| b.x == o.x)?;
-            Some(((o.x as f64).ln(), Pairs::new(base.processes, o.processes)?))
+            let pairs = Pairs::new(base.processes, o.processes)?;
+            Some(((o.x as f64).ln(), pairs.median_ratio().ln(), pairs.resampler()))
         })
         .collect();
     places.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -33,7 +38,7 @@ pub fn crossover(base: &[Observation<'_>], this: &[Observation<'_>]) -> Option<C
         return None;
     }
     let (first, last) = (places[0].0, places[places.len() - 1].0);
-    let ratios: Vec<_> = places.iter().map(|(x, pairs)| (*x, pairs.median_ratio().ln())).collect();
+    let ratios: Vec<_> = places.iter().map(|(x, ratio, _)| (*x, *ratio)).collect();
     let value = last_rise(&ratios);
     if value == f64::NEG_INFINITY {
         return Some(Crossover::BelowRange);
@@ -41,10 +46,8 @@ pub fn crossover(base: &[Observation<'_>], this: &[Observation<'_>]) -> Option<C
     if value == f64::INFINITY {
         return Some(Crossover::AboveRange);
     }
-    let degrees = places.iter().map(|(_, pairs)| pairs.degrees()).sum();
-    let logarithm = additive_interval(value, degrees, |random| {
-        let ratios: Vec<_> =
-            places.iter().map(|(x, pairs)| (*x, pairs.resampled_ratio(random).ln())).collect();
+    let logarithm = additive_interval(value, degrees(&places, value), |random| {
+        let ratios: Vec<_> = places.iter().map(|(x, _, resampler)| (*x, resampler.draw(random))).collect();
         last_rise(&ratios).clamp(first, last)
     });
     let place = |x: f64| x.clamp(first, last).exp();
@@ -53,6 +56,15 @@ pub fn crossover(base: &[Observation<'_>], this: &[Observation<'_>]) -> Option<C
         low: place(logarithm.low),
         high: place(logarithm.high),
     }))
+}
+
+/// Degrees of freedom of a crossing at `value`: those of the two places that it lies between. The crossing moves with the ratio of
+/// one end as far as it is from the other.
+fn degrees(places: &[(f64, f64, Resampler<'_>)], value: f64) -> f64 {
+    let above = places.partition_point(|(x, ..)| *x < value).clamp(1, places.len() - 1);
+    let (low, high) = (&places[above - 1], &places[above]);
+    let parts = [(high.0 - value, low), (value - low.0, high)];
+    combined_degrees(parts.into_iter().map(|(lever, place)| (lever * lever, place.2.degrees())))
 }
 
 /// The x where the last stretch of positive y begins; −∞ when all are positive, +∞ when the last is not.

@@ -1,12 +1,13 @@
-//! The exponent p of time ∝ xᵖ.
+//! The exponent p of time ∝ xᵖ, and what it says of places that were not measured.
 
 use std::ops::RangeInclusive;
 
-use super::Observation;
-use super::line::slope;
-use crate::random::Random;
-use crate::stats::bootstrap::additive_interval;
-use crate::summary::Exponent;
+use super::line::{Line, Weighted};
+use super::{Bound, Observation};
+use crate::stats::bootstrap::{additive_interval, combined_degrees};
+use crate::stats::resample::{Blocks, Resampler};
+use crate::stats::student_975;
+use crate::summary::{Estimate, Exponent};
 
 /// Fewest places on the axis that an exponent is fitted to.
 const MIN_POINTS: usize = 3;
@@ -32,33 +33,124 @@ pub fn asymptotic_range(xs: &[usize]) -> Option<RangeInclusive<usize>> {
 /// factor of several either way, and the relative scatter of times changes little along the axis.
 ///
 /// The 95 % interval refits 2000 resamples (at each place processes are drawn with replacement, then samples within
-/// each) and is stretched by Student's t with Σ(processes − 1) degrees of freedom, see
-/// [`median_estimate`](crate::stats::median_estimate). `None` with fewer than three places in the range.
+/// each) and is stretched by Student's t, see [`median_estimate`](crate::stats::median_estimate). Its degrees of freedom are those
+/// of the places, combined by their leverage on the slope. What a round does to all places alike does not move the slope and is taken
+/// out first, as in a randomised block design whose blocks are the rounds. `None` with fewer than three places in the range.
 pub fn exponent(observations: &[Observation<'_>], range: RangeInclusive<usize>) -> Option<Exponent> {
-    let mut inside: Vec<_> = observations
-        .iter()
-        .filter(|o| range.contains(&o.x) && o.x > 0 && o.processes.rounds() > 0)
-        .copied()
-        .collect();
-    inside.sort_by_key(|o| o.x);
-    let distinct = inside.chunk_by(|a, b| a.x == b.x).count();
-    if distinct < MIN_POINTS {
-        return None;
-    }
-    let fit = |median: &mut dyn FnMut(&Observation<'_>) -> f64| {
-        let points: Vec<_> =
-            inside.iter().map(|o| ((o.x as f64).ln(), median(o).ln(), o.processes.rounds() as f64)).collect();
-        slope(points.into_iter())
-    };
-    let value = fit(&mut |o| o.processes.median().unwrap_or(f64::NAN))?;
-    let degrees = inside.iter().map(|o| o.processes.rounds() - 1).sum::<usize>();
-    let degrees = if degrees > 0 { degrees } else { inside.iter().map(|o| o.processes.degrees()).sum() };
-    // The median of two is their mean, whose bootstrap variance is half of the true one; more processes need no correction.
-    let only_two = inside.iter().map(|o| o.processes.rounds()).max() == Some(2);
-    let scale = if only_two { std::f64::consts::SQRT_2 } else { 1.0 };
-    let exponent = additive_interval(value, degrees, |random: &mut Random| {
-        let resampled = fit(&mut |o| o.processes.resampled_median(random)).unwrap_or(value);
-        value + scale * (resampled - value)
+    bounded_exponent(observations, &[], range)
+}
+
+/// [`exponent`] with censored observations: at each of `bounds` the time is known to be at least so much. A bound above the line
+/// pulls it up as a point of one process would; one below it says nothing. Bounds below the range are left out.
+pub fn bounded_exponent(
+    observations: &[Observation<'_>],
+    bounds: &[Bound],
+    range: RangeInclusive<usize>,
+) -> Option<Exponent> {
+    let places = Places::new(observations, bounds, &range)?;
+    let line = places.line(|place| place.log_median)?;
+    let exponent = additive_interval(line.slope, places.degrees(&line), |random| {
+        places.line(|place| place.resampler.draw(random)).map_or(line.slope, |line| line.slope)
     });
-    Some(Exponent { exponent, min_dim: inside[0].x, max_dim: inside[inside.len() - 1].x, points: distinct })
+    let (from, to) = places.ends();
+    Some(Exponent { exponent, from, to, points: places.distinct() })
+}
+
+/// The time that the fit of [`bounded_exponent`] expects at `x`, with the 95 % prediction interval of one further median there.
+///
+/// The interval is that of least squares (Draper & Smith, *Applied Regression Analysis*, 1998, section 3.2): it holds the scatter of
+/// the places about the line, be it noise or curvature, and grows with the distance from them. It assumes that the law goes on:
+/// beyond the range it is an extrapolation. `None` where there is no fit, or only as many places as the line has parameters.
+pub fn extrapolate(
+    observations: &[Observation<'_>],
+    bounds: &[Bound],
+    range: RangeInclusive<usize>,
+    x: usize,
+) -> Option<Estimate> {
+    let places = Places::new(observations, bounds, &range)?;
+    let line = places.line(|place| place.log_median)?;
+    let degrees = places.0.len().checked_sub(2).filter(|degrees| *degrees > 0)? as f64;
+    let scatter = line.residual(&places.points(|place| place.log_median)) / degrees;
+    let typical = line.weight / places.0.len() as f64;
+    let x = (x as f64).ln();
+    let reach = student_975(degrees) * (scatter * line.prediction_variance(x, typical)).sqrt();
+    let value = line.at(x);
+    Some(Estimate { value: value.exp(), low: (value - reach).exp(), high: (value + reach).exp() })
+}
+
+/// Logarithm of the measured median over that of the fit of [`bounded_exponent`] at every place, by ascending place.
+pub fn residuals(
+    observations: &[Observation<'_>],
+    bounds: &[Bound],
+    range: RangeInclusive<usize>,
+) -> Option<Vec<(usize, f64)>> {
+    let line = Places::new(observations, bounds, &range)?.line(|place| place.log_median)?;
+    let mut residuals: Vec<(usize, f64)> = observations
+        .iter()
+        .filter(|o| o.x > 0)
+        .filter_map(|o| Some((o.x, o.processes.median()?.ln() - line.at((o.x as f64).ln()))))
+        .collect();
+    residuals.sort_by_key(|(x, _)| *x);
+    Some(residuals)
+}
+
+/// The measured places of a range, ascending, and the floors at and above it.
+struct Places<'a>(Vec<Place<'a>>, Vec<Weighted>);
+
+struct Place<'a> {
+    x: usize,
+    log_median: f64,
+    weight: f64,
+    resampler: Resampler<'a>,
+}
+
+impl<'a> Places<'a> {
+    /// `None` with fewer than three distinct places.
+    fn new(
+        observations: &[Observation<'a>],
+        bounds: &[Bound],
+        range: &RangeInclusive<usize>,
+    ) -> Option<Self> {
+        let inside = observations.iter().filter(|o| range.contains(&o.x) && o.x > 0);
+        let inside: Vec<_> = inside.filter(|o| o.processes.rounds() > 0).collect();
+        let blocks = Blocks::of(&inside.iter().map(|o| o.processes).collect::<Vec<_>>());
+        let mut places: Vec<_> = inside
+            .into_iter()
+            .filter_map(|o| {
+                Some(Place {
+                    x: o.x,
+                    log_median: o.processes.median()?.ln(),
+                    weight: o.processes.rounds() as f64,
+                    resampler: o.processes.resampler_in(&blocks)?,
+                })
+            })
+            .collect();
+        places.sort_by_key(|place| place.x);
+        let floors = bounds.iter().filter(|b| b.x >= *range.start() && b.at_least_seconds > 0.0);
+        let floors = floors.map(|b| ((b.x as f64).ln(), b.at_least_seconds.ln(), 1.0)).collect();
+        let places = Self(places, floors);
+        (places.distinct() >= MIN_POINTS).then_some(places)
+    }
+
+    fn points(&self, mut log_time: impl FnMut(&Place<'a>) -> f64) -> Vec<Weighted> {
+        self.0.iter().map(|place| ((place.x as f64).ln(), log_time(place), place.weight)).collect()
+    }
+
+    fn line(&self, log_time: impl FnMut(&Place<'a>) -> f64) -> Option<Line> {
+        Line::above(&self.points(log_time), &self.1)
+    }
+
+    /// Degrees of freedom of the slope. A place's share of its variance is w²·(x − mean)² over its number of processes, w.
+    fn degrees(&self, line: &Line) -> f64 {
+        let share = |place: &Place<'_>| place.weight * ((place.x as f64).ln() - line.mean_x).powi(2);
+        combined_degrees(self.0.iter().map(|place| (share(place), place.resampler.degrees())))
+    }
+
+    fn ends(&self) -> (usize, usize) {
+        (self.0[0].x, self.0[self.0.len() - 1].x)
+    }
+
+    fn distinct(&self) -> usize {
+        self.0.chunk_by(|a, b| a.x == b.x).count()
+    }
 }

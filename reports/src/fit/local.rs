@@ -1,11 +1,13 @@
 //! Exponents between neighbours: where a power law holds, and where it bends.
 
+use serde::{Deserialize, Serialize};
+
 use super::Observation;
-use crate::stats::bootstrap::additive_interval;
+use crate::stats::bootstrap::{additive_interval, combined_degrees};
 use crate::summary::Estimate;
 
 /// The exponent between two neighbouring places on the axis.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct LocalExponent {
     /// The smaller place.
     pub from: usize,
@@ -27,10 +29,11 @@ pub fn local_exponents(observations: &[Observation<'_>]) -> Vec<LocalExponent> {
 fn between(low: &Observation<'_>, high: &Observation<'_>) -> Option<LocalExponent> {
     let distance = (high.x as f64 / low.x as f64).ln();
     let value = (high.processes.median()? / low.processes.median()?).ln() / distance;
-    let degrees = low.processes.degrees() + high.processes.degrees();
-    let exponent = additive_interval(value, degrees, |random| {
-        let (high, low) = (high.processes.resampled_median(random), low.processes.resampled_median(random));
-        (high / low).ln() / distance
-    });
+    let ends = [high.processes.resampler()?, low.processes.resampler()?];
+    // The variance of a median of R falls as 1/R, about (degrees + 1).
+    let share = |degrees: f64| 1.0 / (degrees + 1.0);
+    let degrees = combined_degrees(ends.iter().map(|r| (share(r.degrees()), r.degrees())));
+    let exponent =
+        additive_interval(value, degrees, |random| (ends[0].draw(random) - ends[1].draw(random)) / distance);
     Some(LocalExponent { from: low.x, to: high.x, exponent })
 }

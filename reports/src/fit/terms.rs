@@ -1,9 +1,17 @@
 //! Cost as a sum of terms, and the choice between single-term laws.
 
+use serde::{Deserialize, Serialize};
+
 use super::Observation;
+use crate::stats::bootstrap::additive_interval;
+use crate::stats::resample::Resampler;
+use crate::summary::Estimate;
+
+/// How far outside the measured range a crossover of terms is still told, as a factor.
+const FARTHEST: f64 = 10.0;
 
 /// `seconds ≈ constant + quadratic·x² + cubic·x³` with no coefficient negative.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct TwoTerm {
     /// c, in seconds.
     pub constant: f64,
@@ -11,8 +19,10 @@ pub struct TwoTerm {
     pub quadratic: f64,
     /// b, in seconds.
     pub cubic: f64,
-    /// Where the cubic term reaches the quadratic one, a/b; `None` when either is zero.
-    pub crossover: Option<f64>,
+    /// Where the cubic term reaches the quadratic one, a/b, with its 95 % interval; `None` when either is zero, or when it is more
+    /// than ten times outside the measured range. An end at a tenth of the least or ten times the largest place means "there or
+    /// beyond".
+    pub crossover: Option<Estimate>,
     /// Root mean square of the relative residuals.
     pub relative_residual: f64,
 }
@@ -23,33 +33,57 @@ pub struct TwoTerm {
 /// With three columns the active-set search is exhaustive: of the least-squares solutions over every subset of terms
 /// that are non-negative, the best is the constrained optimum.
 pub fn two_term(observations: &[Observation<'_>]) -> Option<TwoTerm> {
-    let rows: Vec<_> = medians(observations)
-        .into_iter()
-        .map(|(x, seconds, weight)| ([1.0, x * x, x * x * x].map(|term| term / seconds), weight))
+    let mut places: Vec<((f64, f64, f64), Resampler<'_>)> = observations
+        .iter()
+        .filter_map(|o| Some((point(o)?, o.processes.resampler()?)))
         .collect();
-    if rows.len() < 4 {
+    places.sort_by(|a, b| a.0.0.total_cmp(&b.0.0));
+    if places.len() < 4 {
         return None;
     }
-    let residual = |c: &[f64; 3]| -> f64 {
-        let square = |terms: &[f64; 3]| (terms.iter().zip(c).map(|(t, c)| t * c).sum::<f64>() - 1.0).powi(2);
-        rows.iter().map(|(terms, weight)| weight * square(terms)).sum()
-    };
+    let points: Vec<_> = places.iter().map(|(point, _)| *point).collect();
+    let coefficients = non_negative(&points)?;
+    let [constant, quadratic, cubic] = coefficients;
+    let weight: f64 = points.iter().map(|(_, _, w)| w).sum();
+    let (low, high) = ((points[0].0 / FARTHEST).ln(), (points[points.len() - 1].0 * FARTHEST).ln());
+    let crossing = (quadratic / cubic).ln();
+    let crossover = (low..=high).contains(&crossing).then(|| {
+        let degrees = places.iter().map(|(_, resampler)| resampler.degrees()).sum::<f64>();
+        let logarithm = additive_interval(crossing, degrees, |random| {
+            let resampled: Vec<_> =
+                places.iter().map(|((x, _, w), resampler)| (*x, resampler.draw(random).exp(), *w)).collect();
+            let ratio = non_negative(&resampled).map_or(f64::NAN, |[_, quadratic, cubic]| quadratic / cubic);
+            if ratio.is_nan() { crossing } else { ratio.ln().clamp(low, high) }
+        });
+        let place = |x: f64| x.clamp(low, high).exp();
+        Estimate { value: crossing.exp(), low: place(logarithm.low), high: place(logarithm.high) }
+    });
+    let relative_residual = (residual(&points, &coefficients) / weight).sqrt();
+    Some(TwoTerm { constant, quadratic, cubic, crossover, relative_residual })
+}
+
+/// The non-negative coefficients of 1, x² and x³ with the least relative residuals.
+fn non_negative(points: &[(f64, f64, f64)]) -> Option<[f64; 3]> {
+    let rows: Vec<_> = points
+        .iter()
+        .map(|(x, seconds, weight)| ([1.0, x * x, x * x * x].map(|term| term / seconds), *weight))
+        .collect();
     let subsets = (1..8_usize).map(|mask| [mask & 1 != 0, mask & 2 != 0, mask & 4 != 0]);
-    let feasible =
-        subsets.filter_map(|active| least_squares(&rows, active)).filter(|c| c.iter().all(|c| *c >= 0.0));
-    let [constant, quadratic, cubic] = feasible.min_by(|a, b| residual(a).total_cmp(&residual(b)))?;
-    let weight: f64 = rows.iter().map(|(_, w)| w).sum();
-    Some(TwoTerm {
-        constant,
-        quadratic,
-        cubic,
-        crossover: (quadratic > 0.0 && cubic > 0.0).then(|| quadratic / cubic),
-        relative_residual: (residual(&[constant, quadratic, cubic]) / weight).sqrt(),
-    })
+    subsets
+        .filter_map(|active| least_squares(&rows, active))
+        .filter(|c| c.iter().all(|c| *c >= 0.0))
+        .min_by(|a, b| residual(points, a).total_cmp(&residual(points, b)))
+}
+
+/// Weighted sum of the squared relative residuals.
+fn residual(points: &[(f64, f64, f64)], [constant, quadratic, cubic]: &[f64; 3]) -> f64 {
+    let fitted = |x: f64| constant + quadratic * x * x + cubic * x * x * x;
+    points.iter().map(|(x, seconds, weight)| weight * (fitted(*x) / seconds - 1.0).powi(2)).sum()
 }
 
 /// A law with one free factor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Law {
     /// x
     Linear,
@@ -62,7 +96,7 @@ pub enum Law {
 }
 
 /// The best law and by how much.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Choice {
     /// The law of the least AICc; `None` ("undecided") when its margin is below [`Choice::DECISIVE_MARGIN`].
     pub law: Option<Law>,
@@ -112,12 +146,15 @@ impl Law {
 
 /// Place, median and weight of every measured observation, by ascending place.
 fn medians(observations: &[Observation<'_>]) -> Vec<(f64, f64, f64)> {
-    let measured = observations.iter().filter(|o| o.x > 0);
-    let mut points: Vec<_> = measured
-        .filter_map(|o| Some((o.x as f64, o.processes.median()?, o.processes.rounds() as f64)))
-        .collect();
+    let mut points: Vec<_> = observations.iter().filter_map(point).collect();
     points.sort_by(|a, b| a.0.total_cmp(&b.0));
     points
+}
+
+fn point(observation: &Observation<'_>) -> Option<(f64, f64, f64)> {
+    let weight = observation.processes.rounds() as f64;
+    (observation.x > 0).then_some(())?;
+    Some((observation.x as f64, observation.processes.median()?, weight))
 }
 
 /// Weighted least squares of `terms·c = 1` over the active columns, by Gram–Schmidt on scaled columns (their sizes differ by

@@ -1,5 +1,6 @@
-//! Signs that samples are not what an interval assumes: drift and outliers.
+//! Signs that samples are not what an interval assumes: drift, outliers, a coarse clock, processes that disagree.
 
+use super::Processes;
 use super::order::{median, median_of_sorted, sorted};
 
 /// A sample is an outlier when its modified z-score exceeds this (Iglewicz & Hoaglin, *How to Detect and Handle
@@ -41,6 +42,28 @@ pub fn drift(samples: &[f64]) -> Option<f64> {
     (z.abs() > 3.0 && change.abs() > 0.02).then_some(change)
 }
 
+/// Whether the clock shows in `samples` (seconds of one evaluation, each the mean of `evaluations_per_sample`): fewer than half of
+/// at least five are distinct and the least step between them exceeds 0.1 % of the median, or a sample took less than 10 µs in
+/// all, of which the usual clock's 25 to 100 ns are up to 1 %.
+pub fn clock_is_coarse(samples: &[f64], evaluations_per_sample: u64) -> bool {
+    const SHORTEST_SAMPLE_SECONDS: f64 = 10e-6;
+    const STEP: f64 = 1e-3;
+    let Some(sorted) = sorted(samples) else { return false };
+    let center = median_of_sorted(&sorted);
+    if center * (evaluations_per_sample as f64) < SHORTEST_SAMPLE_SECONDS {
+        return true;
+    }
+    let steps = || sorted.windows(2).map(|pair| pair[1] - pair[0]).filter(|step| *step > 0.0);
+    let least = steps().fold(f64::INFINITY, f64::min);
+    sorted.len() >= 5 && 2 * (steps().count() + 1) < sorted.len() && least.is_finite() && least > STEP * center
+}
+
+/// How much longer the slowest process took than the fastest; `None` with fewer than two.
+pub fn disagreement(processes: &Processes) -> Option<f64> {
+    let ends = processes.medians().fold((f64::INFINITY, 0.0_f64), |(low, high), (_, m)| (low.min(m), high.max(m)));
+    (processes.rounds() > 1).then(|| ends.1 / ends.0 - 1.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,5 +90,24 @@ mod tests {
         // A constant step below 2 % is significant but harmless.
         let step: Vec<f64> = (0..60).map(|i| if i < 30 { 1.0 } else { 1.01 }).collect();
         assert_eq!(drift(&step), None);
+    }
+
+    #[test]
+    fn a_clock_that_ticks_in_the_samples_is_coarse() {
+        let mut random = Random::new(5);
+        let fine: Vec<f64> = (0..40).map(|_| 1e-3 * (1.0 + 0.01 * random.normal())).collect();
+        let ticked: Vec<f64> = fine.iter().map(|x| (x / 1e-5).round() * 1e-5).collect();
+        assert!(!clock_is_coarse(&fine, 1));
+        assert!(clock_is_coarse(&ticked, 1));
+        assert!(!clock_is_coarse(&[1e-3; 9], 1), "equal samples show no step");
+        assert!(clock_is_coarse(&[1e-6, 1.1e-6, 0.9e-6], 1) && !clock_is_coarse(&[1e-6, 1.1e-6, 0.9e-6], 20));
+        assert!(!clock_is_coarse(&[], 1));
+    }
+
+    #[test]
+    fn processes_disagree_by_their_medians() {
+        let processes = Processes::new([(0, [1.0, 9.0, 1.0].as_slice()), (1, [1.5].as_slice())]);
+        assert_eq!(disagreement(&processes), Some(0.5));
+        assert_eq!(disagreement(&Processes::new([(0, [1.0].as_slice())])), None);
     }
 }

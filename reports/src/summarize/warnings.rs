@@ -1,8 +1,11 @@
 //! What a reader must know before trusting a number.
 
+use std::collections::BTreeMap;
+
 use super::{Group, Rounds, check_failed, is_valid};
 use crate::record::Outcome;
-use crate::stats::diagnosis::{drift, slow_outliers};
+use crate::stats::diagnosis::{clock_is_coarse, disagreement, drift, slow_outliers};
+use crate::stats::median;
 use crate::study::Study;
 use crate::units::grouped;
 
@@ -10,26 +13,60 @@ use crate::units::grouped;
 const MIN_SAMPLES: usize = 5;
 /// Share of slow outliers in a cell from which the machine was not quiet.
 const OUTLIER_SHARE: f64 = 0.1;
+/// How much longer the slowest process of a cell may take than the fastest before they disagree.
+const DISAGREEMENT: f64 = 0.25;
+/// How far a round may be from the others, over all cells, before the machine has changed between them.
+const ROUND_DEVIATION: f64 = 0.05;
+/// Fewest cells that tell this.
+const ROUND_CELLS: usize = 5;
+/// Fewest processes whose differences an interval can know.
+const FEW_ROUNDS: usize = 3;
 /// Load average per logical core at the start from which something else was running.
 const BUSY_LOAD: f64 = 0.25;
 
-/// One sentence per kind of trouble and series, the run's own first.
+/// One sentence per kind of trouble, the run's own first.
 pub(super) fn of(study: &Study, groups: &[Group<'_>]) -> Vec<String> {
     let mut warnings = study.warnings.clone();
     warnings.extend(of_run(study));
-    if study.run.settings.rounds == 1
-        && groups.iter().any(|g| g.cells.values().any(|c| c.processes.rounds() > 0))
-    {
-        warnings.push(
-            "Each cell was measured in one process only, so intervals leave out the differences between processes; \
-             use --rounds 3 or more."
-                .into(),
-        );
+    if groups.iter().any(|g| g.cells.values().any(|c| c.processes.rounds() > 0)) {
+        warnings.extend(few_rounds(study.run.settings.rounds));
     }
-    for group in groups {
-        warnings.extend(of_group(study, group));
-    }
+    warnings.extend(odd_rounds(groups));
+    warnings.extend(of_cells(study, groups));
     warnings
+}
+
+fn few_rounds(rounds: usize) -> Option<String> {
+    let what = match rounds {
+        1 => "one process only, so intervals leave out the differences between processes",
+        n if n < FEW_ROUNDS => "two processes only, so intervals are several times as wide as with three",
+        _ => return None,
+    };
+    Some(format!("Each cell was measured in {what}; use --rounds 3 or more."))
+}
+
+/// Rounds that differ from the others by the same factor in the middle of all cells: the machine was another then.
+fn odd_rounds(groups: &[Group<'_>]) -> Vec<String> {
+    let mut deviations: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
+    for processes in groups.iter().flat_map(|g| g.cells.values()).map(|c| &c.processes) {
+        let Some(center) = processes.median().filter(|_| processes.rounds() >= FEW_ROUNDS) else { continue };
+        for (round, median) in processes.medians() {
+            deviations.entry(round).or_default().push(median / center);
+        }
+    }
+    let told = |(round, ratios): (usize, Vec<f64>)| {
+        let deviation = median(&ratios).filter(|_| ratios.len() >= ROUND_CELLS)? - 1.0;
+        (deviation.abs() > ROUND_DEVIATION).then(|| {
+            let direction = if deviation > 0.0 { "slower" } else { "faster" };
+            format!(
+                "Round {} was {direction} than the others by {:.0} % in the median over {} cells: the machine changed between rounds.",
+                round + 1,
+                100.0 * deviation.abs(),
+                ratios.len()
+            )
+        })
+    };
+    deviations.into_iter().filter_map(told).collect()
 }
 
 fn of_run(study: &Study) -> Vec<String> {
@@ -47,7 +84,8 @@ fn of_run(study: &Study) -> Vec<String> {
         warnings.push("The source had uncommitted changes, so its revision does not identify it.".into());
     }
     let settings = &run.settings;
-    let planned = settings.dims.len() * settings.methods.len() * settings.devices.len() * settings.rounds;
+    let points = settings.dims.len() * settings.batches().count() * settings.layer_counts().count();
+    let planned = points * settings.methods.len() * settings.devices.len() * settings.rounds;
     let missing = planned.saturating_sub(study.records.len());
     if missing > 0 {
         warnings.push(format!(
@@ -58,40 +96,56 @@ fn of_run(study: &Study) -> Vec<String> {
     warnings
 }
 
-fn of_group(study: &Study, group: &Group<'_>) -> Vec<String> {
-    let dims_where = |test: &dyn Fn(&Rounds<'_>) -> bool| -> Vec<usize> {
-        group.cells.iter().filter(|(_, rounds)| test(rounds)).map(|(&dim, _)| dim).collect()
-    };
+/// One sentence per kind of trouble, naming the cells that have it.
+fn of_cells(study: &Study, groups: &[Group<'_>]) -> Vec<String> {
     let measured = |rounds: &Rounds<'_>| rounds.processes.rounds() > 0;
     let planned = study.run.settings.rounds;
-    let checks: [(&str, Vec<usize>); 6] = [
-        (
-            "the gradient failed its check, so these cells have no valid time",
-            dims_where(&|c| c.records.iter().any(|r| check_failed(r))),
-        ),
-        (
-            "a process failed although others of the same cell were measured",
-            dims_where(&|c| measured(c) && c.records.iter().any(|r| r.outcome == Outcome::Failed)),
-        ),
-        (
-            "fewer processes than planned, so intervals are wide or leave out the differences between processes",
-            dims_where(&|c| measured(c) && c.processes.rounds() < planned),
-        ),
-        (
-            "fewer than 5 samples, so intervals say little",
-            dims_where(&|c| measured(c) && c.processes.samples() < MIN_SAMPLES),
-        ),
-        (
-            "times drifted by more than 2 % from the first to the second half of a process's samples",
-            dims_where(&|c| c.valid().any(|r| drift(&r.seconds).is_some())),
-        ),
-        ("more than a tenth of the samples are slow outliers", dims_where(&many_outliers)),
+    type Test<'a> = &'a dyn Fn(&Rounds<'_>) -> bool;
+    let kinds: [(&str, Test<'_>); 8] = [
+        ("the gradient failed its check, so these cells have no valid time", &|c| {
+            c.records.iter().any(|r| check_failed(r))
+        }),
+        ("a process failed although others of the same cell were measured", &|c| {
+            measured(c) && c.records.iter().any(|r| r.outcome == Outcome::Failed)
+        }),
+        ("fewer processes than planned, so intervals are wide or leave out the differences between processes", &|c| {
+            measured(c) && c.processes.rounds() < planned
+        }),
+        ("fewer than 5 samples, so intervals say little", &|c| {
+            measured(c) && c.processes.samples() < MIN_SAMPLES
+        }),
+        ("times drifted by more than 2 % from the first to the second half of a process's samples", &|c| {
+            c.valid().any(|r| drift(&r.seconds).is_some())
+        }),
+        ("more than a tenth of the samples are slow outliers", &many_outliers),
+        ("the slowest process took over 25 % longer than the fastest, so the machine was not quiet", &|c| {
+            disagreement(&c.processes).is_some_and(|d| d > DISAGREEMENT)
+        }),
+        ("the clock is too coarse for a sample, so its steps show in the times", &|c| {
+            c.valid().any(|r| clock_is_coarse(&r.seconds, r.evaluations_per_sample))
+        }),
     ];
-    checks
-        .into_iter()
-        .filter(|(_, dims)| !dims.is_empty())
-        .map(|(what, dims)| format!("{} on {}, D = {}: {what}.", group.method, group.device, list(&dims)))
-        .collect()
+    let told = |(what, test): (&str, Test<'_>)| {
+        let places: Vec<String> =
+            groups.iter().filter_map(|group| place(study, group, &|c| test(c))).collect();
+        (!places.is_empty()).then(|| format!("{}: {what}.", places.join("; ")))
+    };
+    kinds.into_iter().filter_map(told).collect()
+}
+
+/// The cells of a group that pass a test, as `relative on cpu, D = 10, 20`.
+fn place(study: &Study, group: &Group<'_>, test: &dyn Fn(&Rounds<'_>) -> bool) -> Option<String> {
+    let dims: Vec<usize> =
+        group.cells.iter().filter(|(_, rounds)| test(rounds)).map(|(&dim, _)| dim).collect();
+    let settings = &study.run.settings;
+    let mut name = format!("{} on {}", group.method, group.device);
+    if group.batch != settings.batch {
+        name += &format!(", N = {}", grouped(group.batch));
+    }
+    if group.layers != settings.layers {
+        name += &format!(", L = {}", grouped(group.layers));
+    }
+    (!dims.is_empty()).then(|| format!("{name}, D = {}", list(&dims)))
 }
 
 fn many_outliers(rounds: &Rounds<'_>) -> bool {

@@ -1,0 +1,98 @@
+//! Single answers that a fit must find again, from quiet synthetic studies.
+
+use super::{observe, processes};
+use crate::fit::{self, Bound, Crossover, Law, Observation};
+use crate::fixture::{Noise, Planted, planted};
+use crate::method::RELATIVE;
+use crate::stats::Processes;
+use crate::summary::Estimate;
+
+/// Dimensions of every study here.
+const DIMS: [usize; 10] = [20, 30, 50, 100, 200, 300, 500, 1000, 2000, 5000];
+
+/// A planted number and the one found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recovery {
+    /// What it is.
+    pub what: &'static str,
+    /// What was planted.
+    pub planted: f64,
+    /// What was found, with its interval where it has one; `None` when nothing was.
+    pub found: Option<Estimate>,
+    /// Largest accepted relative error.
+    pub tolerance: f64,
+}
+
+impl Recovery {
+    /// Whether the found value is near enough.
+    pub fn passed(&self) -> bool {
+        self.found.is_some_and(|found| (found.value / self.planted - 1.0).abs() <= self.tolerance)
+    }
+}
+
+/// Plants and recovers each answer, with noise of 1 % between processes and within them, five processes a cell.
+pub fn recoveries() -> Vec<Recovery> {
+    let power = cells(&|d| 1e-8 * d.powf(2.5));
+    let bent = cells(&|d| 1e-6 * if d < 300.0 { d / 300.0 } else { (d / 300.0).powf(2.5) });
+    let sum = cells(&|d| 1e-7 + 4e-9 * d.powi(2) + 8e-12 * d.powi(3));
+    let (base, this) = (cells(&|d| 1e-9 / 300.0 * d.powi(3)), cells(&|d| 1e-9 * d.powi(2)));
+    let logarithmic = cells(&|d| 1e-9 * d.powi(2) * d.ln());
+    let exact = |value: f64| Estimate { value, low: value, high: value };
+    let range = 500..=5000;
+    let power_at = |observations: &[Observation<'_>]| {
+        fit::exponent(observations, range.clone()).map(|fit| fit.exponent)
+    };
+    let at = |found| match found {
+        Some(Crossover::At(place)) => Some(place),
+        _ => None,
+    };
+    let is = |yes: bool| yes.then_some(exact(1.0));
+    let bound = Bound { x: 10_000, at_least_seconds: 1e-8 * 10_000_f64.powf(3.0) };
+    let lifted = fit::bounded_exponent(&observe(&power), &[bound], range.clone()).map(|fit| fit.exponent.value);
+    let free = power_at(&observe(&power)).map(|e| e.value);
+    let recovery = |what, planted, tolerance, found| Recovery { what, planted, found, tolerance };
+    vec![
+        recovery("exponent of D^2.5", 2.5, 0.01, power_at(&observe(&power))),
+        recovery("crossover of D³ and D²", 300.0, 0.05, at(fit::crossover(&observe(&base), &observe(&this)))),
+        recovery(
+            "no crossover in range",
+            1.0,
+            0.0,
+            is(fit::crossover(&observe(&this)[..5], &observe(&base)[..5]) == Some(Crossover::BelowRange)),
+        ),
+        recovery("breakpoint from D to D^2.5", 300.0, 0.1, fit::breakpoint(&observe(&bent)).map(|bend| bend.at)),
+        recovery("no breakpoint in D^2.5", 1.0, 0.0, is(fit::breakpoint(&observe(&power)).is_none())),
+        recovery(
+            "D² and D³ terms equal",
+            500.0,
+            0.15,
+            fit::two_term(&observe(&sum)).and_then(|terms| terms.crossover),
+        ),
+        recovery(
+            "D² log D chosen among laws",
+            1.0,
+            0.0,
+            is(fit::choose_law(&observe(&logarithmic)).is_some_and(|c| c.law == Some(Law::QuadraticLog))),
+        ),
+        recovery(
+            "between D² and D² log D: undecided",
+            1.0,
+            0.0,
+            is(fit::choose_law(&observe(&cells(&|d| 1e-9 * d * d * d.ln().sqrt())))
+                .is_some_and(|choice| choice.law.is_none())),
+        ),
+        recovery("a cell out of time lifts the fit", 1.0, 0.0, is(lifted > free)),
+    ]
+}
+
+fn cells(law: &dyn Fn(f64) -> f64) -> Vec<(usize, Processes)> {
+    let study = planted(&Planted {
+        methods: &[(RELATIVE, law)],
+        dims: &DIMS,
+        rounds: 5,
+        samples: 9,
+        noise: Noise { rounds: 0.0, processes: 0.01, samples: 0.01, slow: 0.0 },
+        seed: 20,
+    });
+    DIMS.map(|dim| (dim, processes(&study, RELATIVE, dim))).into()
+}

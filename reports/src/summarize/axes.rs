@@ -1,0 +1,115 @@
+//! Comparisons along an axis: how time grows with N and L, and where one method overtakes another.
+
+use std::collections::BTreeMap;
+
+use super::{Group, Rounds};
+use crate::fit::{self, Crossover, Observation};
+use crate::method::{AUTODIFF, ORDINARY, RELATIVE};
+use crate::run::Settings;
+use crate::summary::{Axis, Overtaking, Scaling};
+
+/// Exponents along N and L of every method, at the largest D where at least three places were measured.
+pub(super) fn scaling(groups: &[Group<'_>], settings: &Settings) -> Vec<Scaling> {
+    let mut found = Vec::new();
+    for axis in [Axis::Batch, Axis::Layers] {
+        for group in groups.iter().filter(|g| is_main(g, settings)) {
+            let fits = along(axis, group, groups, settings).into_iter().rev().find_map(|(dim, places)| {
+                let observations = observations(&places);
+                let all: Vec<usize> = observations.iter().map(|o| o.x).collect();
+                Some((dim, fit::exponent(&observations, fit::asymptotic_range(&all)?)?))
+            });
+            found.extend(fits.map(|(dim, fit)| Scaling {
+                method: group.method.into(),
+                device: group.device.into(),
+                axis,
+                dim,
+                fit,
+            }));
+        }
+    }
+    found
+}
+
+/// Where methods overtake one another along D, and along N and L at the largest D where both have at least two places. Every pair
+/// that has one of the three methods of the comparison in it is told, as the faster at the end of the range overtaking the other.
+pub(super) fn overtakings(groups: &[Group<'_>], settings: &Settings) -> Vec<Overtaking> {
+    let main: Vec<&Group<'_>> = groups.iter().filter(|g| is_main(g, settings)).collect();
+    let mut found = Vec::new();
+    for (index, first) in main.iter().enumerate() {
+        for second in main[index + 1..].iter().filter(|second| second.is_beside(first)) {
+            if ![first, second].iter().any(|g| [RELATIVE, ORDINARY, AUTODIFF].contains(&g.method)) {
+                continue;
+            }
+            found.extend(overtaking(Pair { first, second, axis: Axis::Dim, dim: None }, [
+                &first.observations(),
+                &second.observations(),
+            ]));
+            for axis in [Axis::Batch, Axis::Layers] {
+                let [ours, theirs] = [first, second].map(|g| along(axis, g, groups, settings));
+                found.extend(ours.iter().rev().find_map(|(dim, places)| {
+                    let theirs = observations(theirs.get(dim)?);
+                    let pair = Pair { first, second, axis, dim: Some(*dim) };
+                    overtaking(pair, [&observations(places), &theirs])
+                }));
+            }
+        }
+    }
+    found
+}
+
+/// Two methods to compare along an axis.
+struct Pair<'a> {
+    first: &'a Group<'a>,
+    second: &'a Group<'a>,
+    axis: Axis,
+    dim: Option<usize>,
+}
+
+/// `None` with fewer than two places that both measured.
+fn overtaking(pair: Pair<'_>, sides: [&[Observation<'_>]; 2]) -> Option<Overtaking> {
+    let [first, second] = sides;
+    let shared: Vec<usize> =
+        first.iter().map(|o| o.x).filter(|x| second.iter().any(|o| o.x == *x)).collect();
+    let range = (*shared.iter().min()?, *shared.iter().max()?);
+    let (crossover, method, over) = match fit::crossover(second, first)? {
+        Crossover::AboveRange => (fit::crossover(first, second)?, pair.second, pair.first),
+        crossover => (crossover, pair.first, pair.second),
+    };
+    Some(Overtaking {
+        method: method.method.into(),
+        over: over.method.into(),
+        device: pair.first.device.into(),
+        axis: pair.axis,
+        dim: pair.dim,
+        range,
+        crossover,
+    })
+}
+
+fn is_main(group: &Group<'_>, settings: &Settings) -> bool {
+    (group.batch, group.layers) == (settings.batch, settings.layers)
+}
+
+/// The cells of a group's method and device along N or L, everything else as in the settings: by D, then by place.
+fn along<'a>(
+    axis: Axis,
+    group: &Group<'_>,
+    groups: &'a [Group<'a>],
+    settings: &Settings,
+) -> BTreeMap<usize, Vec<(usize, &'a Rounds<'a>)>> {
+    let mut places: BTreeMap<usize, Vec<(usize, &Rounds<'_>)>> = BTreeMap::new();
+    for other in groups.iter().filter(|g| g.method == group.method && g.device == group.device) {
+        let (place, rest_is_main) = match axis {
+            Axis::Layers => (other.layers, other.batch == settings.batch),
+            Axis::Batch | Axis::Dim => (other.batch, other.layers == settings.layers),
+        };
+        for (dim, rounds) in other.cells.iter().filter(|(_, c)| rest_is_main && c.processes.rounds() > 0) {
+            places.entry(*dim).or_default().push((place, rounds));
+        }
+    }
+    places
+}
+
+fn observations<'a>(places: &[(usize, &'a Rounds<'a>)]) -> Vec<Observation<'a>> {
+    places.iter().map(|(x, rounds)| Observation { x: *x, processes: &rounds.processes }).collect()
+}
