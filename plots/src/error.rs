@@ -36,6 +36,9 @@ pub enum Error {
         "no dimension has a memory trace of both relative and autodiff: run `relgrad sweep` with both methods at the same D"
     )]
     NoCommonTrace,
+    /// An experiment has no values to show.
+    #[error("the figure has no values to show: run the experiment again without --quick, or with its data at hand")]
+    Empty,
     /// The drawing backend failed.
     #[error("cannot render the figure: {0}")]
     Render(String),

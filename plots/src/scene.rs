@@ -22,6 +22,8 @@ pub(crate) enum Shape {
     Line { points: Vec<Place>, color: RGBColor, width: f64 },
     Area { points: Vec<Place>, color: RGBColor, opacity: f64 },
     Disc { center: Place, radius: f64, color: RGBColor },
+    /// A picture stretched over a rectangle, `columns` pixels across, three bytes a pixel, rows from the top.
+    Image { rect: Rect, columns: usize, rgb: Vec<u8> },
     Text(Text),
 }
 

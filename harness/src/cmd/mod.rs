@@ -1,9 +1,11 @@
 //! The verbs of the program, one file each.
 
 mod cell;
+mod experiment;
 mod plot;
 mod report;
 mod sweep;
+mod train;
 mod verify;
 
 use clap::{Parser, Subcommand};
@@ -25,6 +27,8 @@ enum Verb {
     Report(report::Arguments),
     Plot(plot::Arguments),
     Verify(verify::Arguments),
+    Train(Box<train::Arguments>),
+    Experiment(experiment::Arguments),
     /// Measures one cell in this process and prints the result as JSON (the sweep starts these)
     #[command(hide = true)]
     Cell(cell::Arguments),
@@ -41,6 +45,8 @@ impl Cli {
             Verb::Report(arguments) => report::run(&arguments),
             Verb::Plot(arguments) => plot::run(&arguments),
             Verb::Verify(arguments) => verify::run(&arguments),
+            Verb::Train(arguments) => train::run(&arguments),
+            Verb::Experiment(arguments) => experiment::run(&arguments),
             Verb::Cell(arguments) => cell::run(&arguments),
         }
     }

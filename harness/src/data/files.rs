@@ -1,0 +1,156 @@
+//! File formats: idx (gzip), NumPy's npy and npz, comma- or space-separated text (plain or gzip).
+
+use std::fs::File;
+use std::io::{BufReader, Read, Seek};
+use std::path::Path;
+
+use flate2::read::MultiGzDecoder;
+use npyz::{NpyFile, Order, TypeChar};
+
+use super::Samples;
+use crate::error::{Error, Result};
+
+/// A file, unpacked when its name ends in .gz.
+pub(crate) fn open(path: &Path) -> Result<Box<dyn Read>> {
+    let file = BufReader::new(File::open(path).map_err(|cause| Error::input(path, cause))?);
+    let packed = path.extension().is_some_and(|extension| extension == "gz");
+    Ok(if packed { Box::new(BufReader::new(MultiGzDecoder::new(file))) } else { Box::new(file) })
+}
+
+/// The pictures of an idx file: bytes, each picture's rows one after another, and the pictures' rows and columns.
+pub(crate) fn idx_pictures(path: &Path) -> Result<(Vec<u8>, (usize, usize))> {
+    const PICTURES: u32 = 2051;
+    let damaged = |what: &str| Error::input(path, format!("{what}; fetch the file again"));
+    let mut reader = open(path)?;
+    let mut header = [0; 16];
+    reader.read_exact(&mut header).map_err(|cause| damaged(&cause.to_string()))?;
+    let word = |i: usize| u32::from_be_bytes([header[i], header[i + 1], header[i + 2], header[i + 3]]);
+    if word(0) != PICTURES {
+        return Err(damaged(&format!("its magic number is {}, that of idx pictures is {PICTURES}", word(0))));
+    }
+    let [count, rows, columns] = [4, 8, 12].map(|i| word(i) as usize);
+    let expected = count.saturating_mul(rows).saturating_mul(columns);
+    let mut pixels = Vec::new();
+    let limit = expected as u64 + 1;
+    reader.take(limit).read_to_end(&mut pixels).map_err(|cause| damaged(&cause.to_string()))?;
+    if pixels.len() != expected {
+        return Err(damaged(&format!("it does not hold the {count} pictures of {rows}×{columns} it announces")));
+    }
+    Ok((pixels, (rows, columns)))
+}
+
+/// A two-dimensional array, one sample a row.
+pub(crate) fn npy(path: &Path) -> Result<Samples> {
+    let file = BufReader::new(File::open(path).map_err(|cause| Error::input(path, cause))?);
+    array(path, file)
+}
+
+/// The named arrays of an npz file, each the first of its names that is there.
+pub(crate) fn npz(path: &Path, parts: &[&[&str]]) -> Result<Vec<Samples>> {
+    let mut archive = open_npz(path)?;
+    let mut part = |names: &&[&str]| {
+        let name = names.iter().map(|name| format!("{name}.npy")).find(|name| archive.index_for_name(name).is_some());
+        let name = name.ok_or_else(|| Error::input(path, format!("it has no array named {}", names.join(" or "))))?;
+        let entry = archive.by_name(&name).map_err(|cause| Error::input(path, cause))?;
+        array(path, entry)
+    };
+    parts.iter().map(&mut part).collect()
+}
+
+/// Names of the arrays of an npz file.
+pub(crate) fn npz_names(path: &Path) -> Result<Vec<String>> {
+    let archive = open_npz(path)?;
+    Ok(archive.file_names().map(|name| name.trim_end_matches(".npy").to_string()).collect())
+}
+
+fn open_npz(path: &Path) -> Result<zip::ZipArchive<impl Read + Seek>> {
+    let file = File::open(path).map_err(|cause| Error::input(path, cause))?;
+    zip::ZipArchive::new(BufReader::new(file)).map_err(|cause| Error::input(path, cause))
+}
+
+fn array(path: &Path, reader: impl Read) -> Result<Samples> {
+    let fault = |cause: std::io::Error| Error::input(path, cause);
+    let file = NpyFile::new(reader).map_err(fault)?;
+    let [rows, columns] = file.shape()[..] else {
+        let shape = file.shape();
+        return Err(Error::input(path, format!("its array has shape {shape:?}; samples are the rows of a matrix")));
+    };
+    if file.order() == Order::Fortran {
+        return Err(Error::input(path, "its array is in Fortran order; save numpy.ascontiguousarray of it"));
+    }
+    let npyz::DType::Plain(kind) = file.dtype() else {
+        return Err(Error::input(path, "it is a structured array; save a plain one"));
+    };
+    let values: Vec<f64> = match (kind.type_char(), kind.size_field()) {
+        (TypeChar::Float, 8) => file.into_vec::<f64>().map_err(fault)?,
+        (TypeChar::Float, 4) => widened(file.into_vec::<f32>().map_err(fault)?),
+        (TypeChar::Uint, 1) => widened(file.into_vec::<u8>().map_err(fault)?),
+        (TypeChar::Uint, 2) => widened(file.into_vec::<u16>().map_err(fault)?),
+        (TypeChar::Int, 2) => widened(file.into_vec::<i16>().map_err(fault)?),
+        (TypeChar::Int, 4) => widened(file.into_vec::<i32>().map_err(fault)?),
+        (TypeChar::Int, 8) => file.into_vec::<i64>().map_err(fault)?.into_iter().map(|x| x as f64).collect(),
+        _ => return Err(Error::input(path, format!("its numbers are {kind}; save them as float64 or float32"))),
+    };
+    if rows == 0 || columns == 0 {
+        return Err(Error::input(path, "its array is empty"));
+    }
+    Ok(Samples { dim: columns as usize, values })
+}
+
+fn widened<T: Into<f64>>(values: Vec<T>) -> Vec<f64> {
+    values.into_iter().map(Into::into).collect()
+}
+
+/// How a line of text becomes numbers.
+pub(crate) enum Row {
+    /// Numbers, as many in every row.
+    Numbers(Vec<f64>),
+    /// A row to leave out.
+    Skipped,
+}
+
+/// Rows of text fields; `row` makes numbers of each line's fields. A first line that is no row is taken for a header.
+///
+/// # Errors
+/// Names the line.
+pub(crate) fn text(
+    path: &Path,
+    delimiter: u8,
+    row: impl Fn(&[&str]) -> std::result::Result<Row, String>,
+) -> Result<Samples> {
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .delimiter(delimiter)
+        .trim(csv::Trim::All)
+        .from_reader(open(path)?);
+    let (mut values, mut dim) = (Vec::new(), 0);
+    for (i, record) in reader.records().enumerate() {
+        let line = i + 1;
+        let record = record.map_err(|cause| Error::input(path, format!("line {line}: {cause}")))?;
+        let fields: Vec<&str> = record.iter().filter(|field| delimiter != b' ' || !field.is_empty()).collect();
+        match row(&fields) {
+            Ok(Row::Skipped) => {}
+            Ok(Row::Numbers(numbers)) if dim == 0 || numbers.len() == dim => {
+                dim = numbers.len();
+                values.extend(numbers);
+            }
+            Ok(Row::Numbers(numbers)) => {
+                let found = numbers.len();
+                return Err(Error::input(path, format!("line {line} has {found} numbers, those before it {dim}")));
+            }
+            Err(_) if line == 1 => {}
+            Err(cause) => return Err(Error::input(path, format!("line {line}: {cause}"))),
+        }
+    }
+    if values.is_empty() {
+        return Err(Error::input(path, "it has no row of numbers"));
+    }
+    Ok(Samples { dim, values })
+}
+
+/// Every field as a number.
+pub(crate) fn numbers(fields: &[&str]) -> std::result::Result<Row, String> {
+    let number = |field: &&str| field.parse::<f64>().map_err(|_| format!("`{field}` is not a number"));
+    fields.iter().map(number).collect::<std::result::Result<_, _>>().map(Row::Numbers)
+}
