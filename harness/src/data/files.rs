@@ -60,7 +60,8 @@ pub(crate) fn npz(path: &Path, parts: &[&[&str]]) -> Result<Vec<Samples>> {
 /// Names of the arrays of an npz file.
 pub(crate) fn npz_names(path: &Path) -> Result<Vec<String>> {
     let archive = open_npz(path)?;
-    Ok(archive.file_names().map(|name| name.trim_end_matches(".npy").to_string()).collect())
+    let name = |name: zip::result::ZipResult<_>| name.map_err(|cause| Error::input(path, cause));
+    archive.file_names().map(|found| name(found).map(|n| n.trim_end_matches(".npy").to_string())).collect()
 }
 
 fn open_npz(path: &Path) -> Result<zip::ZipArchive<impl Read + Seek>> {
@@ -153,4 +154,57 @@ pub(crate) fn text(
 pub(crate) fn numbers(fields: &[&str]) -> std::result::Result<Row, String> {
     let number = |field: &&str| field.parse::<f64>().map_err(|_| format!("`{field}` is not a number"));
     fields.iter().map(number).collect::<std::result::Result<_, _>>().map(Row::Numbers)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
+    use super::*;
+
+    fn packed(bytes: &[u8]) -> tempfile::NamedTempFile {
+        let file = tempfile::Builder::new().suffix(".gz").tempfile().unwrap();
+        let mut encoder = GzEncoder::new(file.reopen().unwrap(), Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap();
+        file
+    }
+
+    fn idx(count: u32, pixels: &[u8]) -> Vec<u8> {
+        [2051, count, 2, 3].iter().flat_map(|word: &u32| word.to_be_bytes()).chain(pixels.iter().copied()).collect()
+    }
+
+    #[test]
+    fn pictures_come_out_as_they_went_in_or_not_at_all() {
+        let pixels: Vec<u8> = (0..12).collect();
+        let file = packed(&idx(2, &pixels));
+        assert_eq!(idx_pictures(file.path()).unwrap(), (pixels.clone(), (2, 3)));
+        for damaged in [idx(3, &pixels), idx(1, &pixels), pixels, Vec::new()] {
+            let file = packed(&damaged);
+            let error = idx_pictures(file.path()).unwrap_err().to_string();
+            assert!(error.contains("fetch the file again"), "{error}");
+        }
+        // A gzip stream that was cut off.
+        let whole = std::fs::read(packed(&idx(2, &(0..12).collect::<Vec<_>>())).path()).unwrap();
+        let file = tempfile::Builder::new().suffix(".gz").tempfile().unwrap();
+        std::fs::write(file.path(), &whole[..whole.len() - 9]).unwrap();
+        assert!(idx_pictures(file.path()).is_err());
+    }
+
+    #[test]
+    fn text_may_have_a_header_and_must_be_a_rectangle() {
+        let read = |content: &str, delimiter| {
+            let file = tempfile::Builder::new().suffix(".csv").tempfile().unwrap();
+            std::fs::write(file.path(), content).unwrap();
+            text(file.path(), delimiter, numbers).map_err(|error| error.to_string())
+        };
+        let expected = Samples { dim: 2, values: vec![1.0, 2.0, 3.0, -4e-1] };
+        assert_eq!(read("a,b\n1,2\n3, -4e-1\n", b','), Ok(expected.clone()));
+        assert_eq!(read("1  2\n 3 -0.4\n", b' '), Ok(expected));
+        assert!(read("1,2\n3\n", b',').unwrap_err().contains("line 2 has 1 numbers"));
+        assert!(read("a,b\n", b',').unwrap_err().contains("no row of numbers"));
+    }
 }

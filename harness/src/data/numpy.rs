@@ -1,13 +1,13 @@
 //! NumPy's legacy generator, for the noise of published preprocessing: the same seed gives NumPy's own numbers.
 
-use rand_mt::Mt19937GenRand32;
+use rand_mt::Mt;
 
 /// `numpy.random.RandomState(seed)`.
-pub(crate) struct RandomState(Mt19937GenRand32);
+pub(crate) struct RandomState(Mt);
 
 impl RandomState {
     pub(crate) fn new(seed: u32) -> Self {
-        Self(Mt19937GenRand32::new(seed))
+        Self(Mt::new(seed))
     }
 
     /// `rand()`: 53 bits from two words, uniform in [0, 1).
