@@ -1,13 +1,12 @@
-//! File formats: idx (gzip), NumPy's npy and npz, comma- or space-separated text (plain or gzip).
+//! Files: idx (gzip), NumPy's npz, comma- or space-separated text (plain or gzip).
 
 use std::fs::File;
 use std::io::{BufReader, Read, Seek};
 use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
-use npyz::{NpyFile, Order, TypeChar};
 
-use super::Samples;
+use super::{Samples, npy};
 use crate::error::{Error, Result};
 
 /// A file, unpacked when its name ends in .gz.
@@ -40,7 +39,7 @@ pub(crate) fn idx_pictures(path: &Path) -> Result<(Vec<u8>, (usize, usize))> {
 }
 
 /// A two-dimensional array, one sample a row.
-pub(crate) fn npy(path: &Path) -> Result<Samples> {
+pub(crate) fn npy_file(path: &Path) -> Result<Samples> {
     let file = BufReader::new(File::open(path).map_err(|cause| Error::input(path, cause))?);
     array(path, file)
 }
@@ -60,8 +59,7 @@ pub(crate) fn npz(path: &Path, parts: &[&[&str]]) -> Result<Vec<Samples>> {
 /// Names of the arrays of an npz file.
 pub(crate) fn npz_names(path: &Path) -> Result<Vec<String>> {
     let archive = open_npz(path)?;
-    let name = |name: zip::result::ZipResult<_>| name.map_err(|cause| Error::input(path, cause));
-    archive.file_names().map(|found| name(found).map(|n| n.trim_end_matches(".npy").to_string())).collect()
+    Ok(archive.file_names().map(|name| name.trim_end_matches(".npy").to_string()).collect())
 }
 
 fn open_npz(path: &Path) -> Result<zip::ZipArchive<impl Read + Seek>> {
@@ -70,36 +68,7 @@ fn open_npz(path: &Path) -> Result<zip::ZipArchive<impl Read + Seek>> {
 }
 
 fn array(path: &Path, reader: impl Read) -> Result<Samples> {
-    let fault = |cause: std::io::Error| Error::input(path, cause);
-    let file = NpyFile::new(reader).map_err(fault)?;
-    let [rows, columns] = file.shape()[..] else {
-        let shape = file.shape();
-        return Err(Error::input(path, format!("its array has shape {shape:?}; samples are the rows of a matrix")));
-    };
-    if file.order() == Order::Fortran {
-        return Err(Error::input(path, "its array is in Fortran order; save numpy.ascontiguousarray of it"));
-    }
-    let npyz::DType::Plain(kind) = file.dtype() else {
-        return Err(Error::input(path, "it is a structured array; save a plain one"));
-    };
-    let values: Vec<f64> = match (kind.type_char(), kind.size_field()) {
-        (TypeChar::Float, 8) => file.into_vec::<f64>().map_err(fault)?,
-        (TypeChar::Float, 4) => widened(file.into_vec::<f32>().map_err(fault)?),
-        (TypeChar::Uint, 1) => widened(file.into_vec::<u8>().map_err(fault)?),
-        (TypeChar::Uint, 2) => widened(file.into_vec::<u16>().map_err(fault)?),
-        (TypeChar::Int, 2) => widened(file.into_vec::<i16>().map_err(fault)?),
-        (TypeChar::Int, 4) => widened(file.into_vec::<i32>().map_err(fault)?),
-        (TypeChar::Int, 8) => file.into_vec::<i64>().map_err(fault)?.into_iter().map(|x| x as f64).collect(),
-        _ => return Err(Error::input(path, format!("its numbers are {kind}; save them as float64 or float32"))),
-    };
-    if rows == 0 || columns == 0 {
-        return Err(Error::input(path, "its array is empty"));
-    }
-    Ok(Samples { dim: columns as usize, values })
-}
-
-fn widened<T: Into<f64>>(values: Vec<T>) -> Vec<f64> {
-    values.into_iter().map(Into::into).collect()
+    npy::read(reader).map_err(|cause| Error::input(path, cause))
 }
 
 /// How a line of text becomes numbers.

@@ -6,6 +6,7 @@
 pub(crate) mod catalogue;
 mod digits;
 mod files;
+mod npy;
 mod numpy;
 mod own;
 mod patches;

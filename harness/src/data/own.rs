@@ -42,7 +42,7 @@ fn npz(path: &Path) -> Result<Parts> {
 }
 
 fn single(path: &Path, name: &str) -> Result<Samples> {
-    if name.ends_with(".npy") { files::npy(path) } else { files::text(path, b',', files::numbers) }
+    if name.ends_with(".npy") { files::npy_file(path) } else { files::text(path, b',', files::numbers) }
 }
 
 fn split(path: &Path, all: Samples) -> Result<Parts> {

@@ -157,7 +157,7 @@ fn repeats_of_smallest(samples: &Samples, column: usize) -> usize {
 
 /// MINIBOONE from the array that MAF distributes: outliers and spiky columns are gone already.
 pub(crate) fn miniboone(entry: &Entry, folder: &Path) -> Result<DataSet> {
-    let rows = files::npy(&entry.file(folder, 0)?)?;
+    let rows = files::npy_file(&entry.file(folder, 0)?)?;
     finished(entry, standardise_together(split_in_order(rows)))
 }
 
