@@ -13,7 +13,17 @@ use serde_json::Value;
 
 fn experiment(name: &str, out: &Path, data: Option<&Path>, effort: &str) -> Value {
     let mut command = relgrad();
-    command.args(["experiment", name, "--effort", effort, "--quiet", "--threads", "2", "--images", "optdigits"]);
+    command.args([
+        "experiment",
+        name,
+        "--effort",
+        effort,
+        "--quiet",
+        "--threads",
+        "2",
+        "--images",
+        "optdigits",
+    ]);
     command.env_remove("RELGRAD_DATA").arg("--out").arg(out);
     if let Some(data) = data {
         command.arg("--data").arg(data);
@@ -21,7 +31,10 @@ fn experiment(name: &str, out: &Path, data: Option<&Path>, effort: &str) -> Valu
     let output = command.output().unwrap();
     assert!(output.status.success(), "{name}: {}", stderr(&output));
     for extension in ["json", "md", "svg", "png"] {
-        assert!(fs::metadata(out.join(format!("{name}.{extension}"))).unwrap().len() > 0, "{name}.{extension}");
+        assert!(
+            fs::metadata(out.join(format!("{name}.{extension}"))).unwrap().len() > 0,
+            "{name}.{extension}"
+        );
     }
     serde_json::from_str(&fs::read_to_string(out.join(format!("{name}.json"))).unwrap()).unwrap()
 }
@@ -67,12 +80,18 @@ fn both_gradients_learn_from_the_same_starts() {
     let folder = tempfile::tempdir().unwrap();
     let found = experiment("fig1-right", folder.path(), None, "smoke");
     let shown = found["numbers"]["shown"].as_array().unwrap();
-    assert_eq!(shown.iter().map(|run| run["method"].as_str().unwrap()).collect::<Vec<_>>(), ["relative", "ordinary"]);
+    assert_eq!(
+        shown.iter().map(|run| run["method"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["relative", "ordinary"]
+    );
     let curves = found["figure"]["panels"][0]["curves"].as_array().unwrap();
     let first = |curve: &Value| curve["points"][0][1].as_f64().unwrap();
     // The same start at the same place of both methods, and a likelihood that rises.
     let half = curves.len() / 2;
-    assert_eq!(curves[..half].iter().map(first).collect::<Vec<_>>(), curves[half..].iter().map(first).collect::<Vec<_>>());
+    assert_eq!(
+        curves[..half].iter().map(first).collect::<Vec<_>>(),
+        curves[half..].iter().map(first).collect::<Vec<_>>()
+    );
     for curve in curves {
         let last = curve["points"].as_array().unwrap().last().unwrap()[1].as_f64().unwrap();
         assert!(last < first(curve));
@@ -129,7 +148,10 @@ fn sets_that_are_not_at_hand_are_named_so() {
     let found = experiment("table1", &out, Some(&data), "smoke");
     let rows = found["table"]["rows"].as_array().unwrap();
     let row = |name: &str| rows.iter().find(|row| row[0] == name).unwrap()[4].as_str().unwrap().to_string();
-    assert_eq!((row("GAS"), row("BSDS300")), ("data unavailable".to_string(), "bsds300 (fresh draw)".to_string()));
+    assert_eq!(
+        (row("GAS"), row("BSDS300")),
+        ("data unavailable".to_string(), "bsds300 (fresh draw)".to_string())
+    );
 }
 
 /// 8×8 patches of bytes as an npz with train, val and test.

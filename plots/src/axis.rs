@@ -102,7 +102,9 @@ impl Axis {
     /// A linear axis of bare numbers from `low` to `high`.
     pub(crate) fn linear_between(low: f64, high: f64, room: Room) -> Self {
         let step = nice_step((high - low) / (room.length / room.label).max(2.0));
-        let decimals = (-step.log10().floor()).max(0.0) as usize + usize::from(step / 10f64.powf(step.log10().floor()) == 2.5);
+        let exponent = step.log10().floor();
+        let half_digit = if (step / 10f64.powf(exponent) - 2.5).abs() < 1e-9 { 1.0 } else { 0.0 };
+        let decimals = (half_digit - exponent).max(0.0) as usize;
         let first = (low / step).ceil() as i64;
         let last = (high / step).floor() as i64;
         let tick = |i: i64| {
@@ -260,7 +262,11 @@ mod tests {
     #[test]
     fn an_axis_around_values_has_round_steps_on_both_sides_of_zero() {
         let axis = Axis::around([-1.9, 0.4].into_iter(), Room { length: 100.0, label: 20.0 });
-        assert_eq!(labels(&axis), ["\u{2212}2.0", "\u{2212}1.5", "\u{2212}1.0", "\u{2212}0.5", "0.0", "0.5"]);
+        assert_eq!(labels(&axis), ["\u{2212}2", "\u{2212}1", "0"]);
+        let axis = Axis::linear_between(0.0, 100.0, Room { length: 100.0, label: 24.0 });
+        assert_eq!(labels(&axis), ["0", "25", "50", "75", "100"]);
+        let axis = Axis::linear_between(0.0, 1.0, Room { length: 100.0, label: 24.0 });
+        assert_eq!(labels(&axis), ["0.00", "0.25", "0.50", "0.75", "1.00"]);
         let axis = Axis::around([-1375.0, -1375.0].into_iter(), Room { length: 100.0, label: 20.0 });
         assert!(axis.low < -1375.0 && axis.high > -1375.0 && labels(&axis).len() > 1);
         assert!(!labels(&Axis::around(std::iter::empty(), Room { length: 100.0, label: 20.0 })).is_empty());

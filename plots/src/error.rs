@@ -37,7 +37,9 @@ pub enum Error {
     )]
     NoCommonTrace,
     /// An experiment has no values to show.
-    #[error("the figure has no values to show: run the experiment again without --quick, or with its data at hand")]
+    #[error(
+        "the figure has no values to show: run the experiment again without --quick, or with its data at hand"
+    )]
     Empty,
     /// The drawing backend failed.
     #[error("cannot render the figure: {0}")]

@@ -186,7 +186,8 @@ fn start(arguments: &Arguments, folder: Option<&Path>) -> Result<(Store, Trainin
     let set = load(&settings, folder)?;
     // Before anything is written: the settings must make sense for these data.
     Recipe::of(&settings, set.parts.dim())?;
-    let dir = arguments.out.clone().unwrap_or_else(|| Path::new("trainings").join(file_stamp(unix_seconds())));
+    let dir =
+        arguments.out.clone().unwrap_or_else(|| Path::new("trainings").join(file_stamp(unix_seconds())));
     let training = Training {
         schema: TRAINING_SCHEMA,
         command: std::env::args().collect(),

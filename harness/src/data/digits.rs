@@ -19,7 +19,10 @@ pub(crate) fn mnist(entry: &Entry, folder: &Path) -> Result<DataSet> {
     let dim = picture.0 * picture.1;
     let count = pixels.len().checked_div(dim).unwrap_or(0);
     if dim != entry.dim || test_picture != picture || count <= VALIDATION {
-        return Err(Error::input(&train_file, format!("{count} pictures of {}×{} are not MNIST", picture.0, picture.1)));
+        return Err(Error::input(
+            &train_file,
+            format!("{count} pictures of {}×{} are not MNIST", picture.0, picture.1),
+        ));
     }
     let mut noise = RandomState::new(42);
     let mut part = |pixels: &[u8]| Samples {

@@ -33,7 +33,9 @@ pub(crate) fn idx_pictures(path: &Path) -> Result<(Vec<u8>, (usize, usize))> {
     let limit = expected as u64 + 1;
     reader.take(limit).read_to_end(&mut pixels).map_err(|cause| damaged(&cause.to_string()))?;
     if pixels.len() != expected {
-        return Err(damaged(&format!("it does not hold the {count} pictures of {rows}×{columns} it announces")));
+        return Err(damaged(&format!(
+            "it does not hold the {count} pictures of {rows}×{columns} it announces"
+        )));
     }
     Ok((pixels, (rows, columns)))
 }
@@ -48,8 +50,12 @@ pub(crate) fn npy_file(path: &Path) -> Result<Samples> {
 pub(crate) fn npz(path: &Path, parts: &[&[&str]]) -> Result<Vec<Samples>> {
     let mut archive = open_npz(path)?;
     let mut part = |names: &&[&str]| {
-        let name = names.iter().map(|name| format!("{name}.npy")).find(|name| archive.index_for_name(name).is_some());
-        let name = name.ok_or_else(|| Error::input(path, format!("it has no array named {}", names.join(" or "))))?;
+        let name = names
+            .iter()
+            .map(|name| format!("{name}.npy"))
+            .find(|name| archive.index_for_name(name).is_some());
+        let name =
+            name.ok_or_else(|| Error::input(path, format!("it has no array named {}", names.join(" or "))))?;
         let entry = archive.by_name(&name).map_err(|cause| Error::input(path, cause))?;
         array(path, entry)
     };
@@ -98,7 +104,8 @@ pub(crate) fn text(
     for (i, record) in reader.records().enumerate() {
         let line = i + 1;
         let record = record.map_err(|cause| Error::input(path, format!("line {line}: {cause}")))?;
-        let fields: Vec<&str> = record.iter().filter(|field| delimiter != b' ' || !field.is_empty()).collect();
+        let fields: Vec<&str> =
+            record.iter().filter(|field| delimiter != b' ' || !field.is_empty()).collect();
         match row(&fields) {
             Ok(Row::Skipped) => {}
             Ok(Row::Numbers(numbers)) if dim == 0 || numbers.len() == dim => {
@@ -107,7 +114,10 @@ pub(crate) fn text(
             }
             Ok(Row::Numbers(numbers)) => {
                 let found = numbers.len();
-                return Err(Error::input(path, format!("line {line} has {found} numbers, those before it {dim}")));
+                return Err(Error::input(
+                    path,
+                    format!("line {line} has {found} numbers, those before it {dim}"),
+                ));
             }
             Err(_) if line == 1 => {}
             Err(cause) => return Err(Error::input(path, format!("line {line}: {cause}"))),
@@ -143,7 +153,11 @@ mod tests {
     }
 
     fn idx(count: u32, pixels: &[u8]) -> Vec<u8> {
-        [2051, count, 2, 3].iter().flat_map(|word: &u32| word.to_be_bytes()).chain(pixels.iter().copied()).collect()
+        [2051, count, 2, 3]
+            .iter()
+            .flat_map(|word: &u32| word.to_be_bytes())
+            .chain(pixels.iter().copied())
+            .collect()
     }
 
     #[test]

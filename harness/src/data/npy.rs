@@ -26,7 +26,8 @@ pub(crate) fn read(mut reader: impl Read) -> Result<Samples, String> {
     }
     let convert = converter(&header.kind)?;
     let width: usize = header.kind[2..].parse().map_err(|_| unknown(&header.kind))?;
-    let expected = rows.checked_mul(columns).and_then(|n| n.checked_mul(width)).ok_or("its shape is impossible")?;
+    let expected =
+        rows.checked_mul(columns).and_then(|n| n.checked_mul(width)).ok_or("its shape is impossible")?;
     let mut bytes = Vec::new();
     reader.take(expected as u64).read_to_end(&mut bytes).map_err(said)?;
     if bytes.len() != expected {
@@ -71,11 +72,13 @@ fn header(reader: &mut impl Read) -> Result<Header, String> {
 fn parse(text: &str) -> Result<Header, String> {
     let after = |key: &str| text.split_once(key).map(|(_, rest)| rest.trim_start_matches([':', ' ']));
     let broken = || format!("its header is `{}`", text.trim());
-    let kind = after("'descr'").and_then(|rest| rest.strip_prefix('\'')?.split('\'').next()).ok_or_else(broken)?;
+    let kind =
+        after("'descr'").and_then(|rest| rest.strip_prefix('\'')?.split('\'').next()).ok_or_else(broken)?;
     if !after("'fortran_order'").ok_or_else(broken)?.starts_with("False") {
         return Err("its array is in Fortran order; save numpy.ascontiguousarray of it".to_string());
     }
-    let shape = after("'shape'").and_then(|rest| rest.strip_prefix('(')?.split(')').next()).ok_or_else(broken)?;
+    let shape =
+        after("'shape'").and_then(|rest| rest.strip_prefix('(')?.split(')').next()).ok_or_else(broken)?;
     let sizes = shape.split(',').map(str::trim).filter(|size| !size.is_empty());
     let shape = sizes.map(|size| size.parse().map_err(|_| broken())).collect::<Result<_, _>>()?;
     Ok(Header { kind: kind.to_string(), shape })
@@ -126,7 +129,11 @@ mod tests {
             ("<i4", [1, 2, 3, 4].iter().flat_map(|x: &i32| x.to_le_bytes()).collect()),
         ];
         for (kind, numbers) in kinds {
-            assert_eq!(read(&stream(&dictionary(kind, "(2, 2)"), &numbers)[..]), Ok(expected.clone()), "{kind}");
+            assert_eq!(
+                read(&stream(&dictionary(kind, "(2, 2)"), &numbers)[..]),
+                Ok(expected.clone()),
+                "{kind}"
+            );
         }
     }
 

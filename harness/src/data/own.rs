@@ -48,7 +48,10 @@ fn single(path: &Path, name: &str) -> Result<Samples> {
 fn split(path: &Path, all: Samples) -> Result<Parts> {
     let count = all.count();
     if count < 12 {
-        return Err(Error::input(path, format!("{count} samples are too few for three parts; 12 are the fewest")));
+        return Err(Error::input(
+            path,
+            format!("{count} samples are too few for three parts; 12 are the fewest"),
+        ));
     }
     Ok(preprocess::split_in_order(all))
 }

@@ -115,10 +115,9 @@ fn uncorrelated(mut rows: Samples) -> Samples {
         }
     }
     let mut kept: Vec<usize> = (0..rows.dim).collect();
-    while let Some(first) = kept
-        .iter()
-        .position(|&i| kept.iter().filter(|&&j| correlation[i * rows.dim + j] > HIGHEST || i == j).count() > 1)
-    {
+    while let Some(first) = kept.iter().position(|&i| {
+        kept.iter().filter(|&&j| correlation[i * rows.dim + j] > HIGHEST || i == j).count() > 1
+    }) {
         kept.remove(first);
     }
     rows = select_columns(&rows, &kept);
@@ -141,7 +140,8 @@ pub(crate) fn hepmass(entry: &Entry, folder: &Path) -> Result<DataSet> {
     let scale = Scale::of(&[&train], 1.0);
     scale.standardise(&mut train);
     scale.standardise(&mut test);
-    let kept: Vec<usize> = (0..train.dim).filter(|&j| repeats_of_smallest(&train, j) <= MOST_REPEATS).collect();
+    let kept: Vec<usize> =
+        (0..train.dim).filter(|&j| repeats_of_smallest(&train, j) <= MOST_REPEATS).collect();
     let (mut train, test) = (select_columns(&train, &kept), select_columns(&test, &kept));
     let validation_count = train.count() / 10;
     let values = train.values.split_off((train.count() - validation_count) * train.dim);

@@ -74,7 +74,8 @@ impl Toy {
             }
             Self::Smile => {
                 // Two eyes, a nose and a mouth of seven, on a circle of radius 4; angles from the positive x axis.
-                let on_circle = |degrees: f64| [4.0 * degrees.to_radians().cos(), 4.0 * degrees.to_radians().sin()];
+                let on_circle =
+                    |degrees: f64| [4.0 * degrees.to_radians().cos(), 4.0 * degrees.to_radians().sin()];
                 let face = [[2.0, -4.0 * 0.75_f64.sqrt()], [-2.0, -4.0 * 0.75_f64.sqrt()], [0.0, 0.0]];
                 let mouth = [90.0, 45.0, 135.0, 60.0, 75.0, 120.0, 105.0].map(on_circle);
                 let of = |centres: &[[f64; 2]]| -> Vec<_> {

@@ -108,7 +108,8 @@ fn descend(context: &Context<'_>, mode: BiasMode, data: &[f64], steps: usize) ->
         curve.push((step as f64, nats(&learner)?));
     }
     let arrays = learner.parameters.arrays();
-    let first = |matrix: &Matrix<Cpu, f64>| matrix.to_column_major(&device).map(|values| values[0]).map_err(kernel);
+    let first =
+        |matrix: &Matrix<Cpu, f64>| matrix.to_column_major(&device).map(|values| values[0]).map_err(kernel);
     let (weight, bias) = (first(&arrays.weights[0])?, first(&arrays.biases[0])?);
     // The sign of a latent is free: report the positive one.
     let sign = weight.signum();

@@ -31,7 +31,8 @@ pub(crate) fn training(dir: &Path, training: &Training, epochs: &[Epoch]) -> Res
     if on_batches.len() > 1 {
         curves.push(Curve { name: "training batches".to_string(), points: on_batches });
     }
-    let levels = training.data.entropy_nats.map(|h| Level { name: "minus the entropy".to_string(), value: -h });
+    let levels =
+        training.data.entropy_nats.map(|h| Level { name: "minus the entropy".to_string(), value: -h });
     let panel = LinePanel {
         x_title: "epoch".to_string(),
         y_title: "log-likelihood (nats)".to_string(),

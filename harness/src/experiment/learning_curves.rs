@@ -43,7 +43,8 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
     let paper = PAPER.iter().find(|(name, ..)| name.eq_ignore_ascii_case(&set.name));
     let mut levels =
         vec![Level { name: "Gaussian, full covariance".to_string(), value: gaussian_validation.mean }];
-    levels.extend(paper.map(|(_, _, value, _)| Level { name: "the paper (test)".to_string(), value: *value }));
+    levels
+        .extend(paper.map(|(_, _, value, _)| Level { name: "the paper (test)".to_string(), value: *value }));
     let curve = |(label, model): &(&str, Model)| Curve {
         name: (*label).to_string(),
         points: model.epochs.iter().map(|e| (e.epoch as f64, e.validation_nats)).collect(),
@@ -60,9 +61,21 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
     };
     let mut rows: Vec<Vec<String>> = models.iter().map(row).collect();
     let dash = || "–".to_string();
-    rows.push(vec!["Gaussian".to_string(), gaussian_validation.to_string(), gaussian_test.to_string(), dash(), dash()]);
+    rows.push(vec![
+        "Gaussian".to_string(),
+        gaussian_validation.to_string(),
+        gaussian_test.to_string(),
+        dash(),
+        dash(),
+    ]);
     if let Some((_, _, value, error)) = paper {
-        rows.push(vec!["the paper".to_string(), dash(), format!("{value} ± {error}").replace('-', "−"), dash(), dash()]);
+        rows.push(vec![
+            "the paper".to_string(),
+            dash(),
+            format!("{value} ± {error}").replace('-', "−"),
+            dash(),
+            dash(),
+        ]);
     }
     let columns = ["", "validation (nats)", "test (nats)", "best epoch", "training time"];
     let number = |(_, model): &(&str, Model)| json!({ "settings": model.settings, "outcome": model.outcome, "epochs": model.epochs });

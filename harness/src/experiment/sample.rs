@@ -29,7 +29,8 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
     let model = context.model(&name, settings, &set)?;
     let dir = context.out.join("models").join(&name);
     let (device, parameters) = trainer::best_model::<f32>(&dir, &recipe)?;
-    let failed = |cause: relgrad_kernels::Error| Error::Diverged(format!("the model cannot be inverted: {cause}"));
+    let failed =
+        |cause: relgrad_kernels::Error| Error::Diverged(format!("the model cannot be inverted: {cause}"));
     let inverter = Inverter::new(&device, &parameters).map_err(failed)?;
     let drawn = inverter.sample(DRAWN, context.seed).map_err(failed)?;
     let round_trip = round_trip(&device, &parameters, &inverter, &set).map_err(failed)?;

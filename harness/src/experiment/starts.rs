@@ -2,7 +2,7 @@
 
 use relgrad_kernels::Method;
 use relgrad_reports::experiment::{Curve, Figure, Level, LinePanel, Table};
-use relgrad_reports::training::Epoch;
+use relgrad_reports::training::{Epoch, Stop};
 use serde_json::json;
 
 use super::{Context, Findings};
@@ -31,7 +31,10 @@ impl Runs {
     /// Mean final log-likelihood; −∞ when a start diverged.
     fn score(&self) -> f64 {
         let last = |start: &Option<Vec<Epoch>>| {
-            start.as_ref().and_then(|epochs| epochs.last()).map_or(f64::NEG_INFINITY, |epoch| epoch.validation_nats)
+            start
+                .as_ref()
+                .and_then(|epochs| epochs.last())
+                .map_or(f64::NEG_INFINITY, |epoch| epoch.validation_nats)
         };
         self.starts.iter().map(last).sum::<f64>() / self.starts.len() as f64
     }
@@ -50,7 +53,10 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
         let mut of_method: Option<Runs> = None;
         for step_size in STEP_SIZES {
             let runs = all_starts(context, method, step_size, epochs, &parts)?;
-            context.say(&format!("{method}, step size {step_size}: mean of the last epoch {:.4} nats", runs.score()));
+            context.say(&format!(
+                "{method}, step size {step_size}: mean of the last epoch {:.4} nats",
+                runs.score()
+            ));
             tried.push(json!({ "method": method.name(), "step_size": step_size, "final_mean_nats": finite(runs.score()) }));
             if of_method.as_ref().is_none_or(|best| runs.score() > best.score()) {
                 of_method = Some(runs);
@@ -96,6 +102,9 @@ fn all_starts(
             tracking: Tracking::Off,
         };
         match trainer::train::<f64>(&job, context.events) {
+            Ok(trained) if trained.outcome.stop == Stop::Interrupted => {
+                return Err(Error::Interrupted(context.resume_hint()));
+            }
             Ok(trained) => starts.push(Some(trained.epochs)),
             Err(Error::Diverged(_)) => starts.push(None),
             Err(other) => return Err(other),

@@ -42,7 +42,8 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
         ));
     }
     let columns =
-        ["set", "ours, test (nats)", "the paper (nats)", "Gaussian, full covariance (nats)", "data"].map(str::to_string);
+        ["set", "ours, test (nats)", "the paper (nats)", "Gaussian, full covariance (nats)", "data"]
+            .map(str::to_string);
     let number = |row: &Row| {
         json!({ "set": row.set, "paper": { "mean": row.paper.0, "two_standard_errors": row.paper.1 },
             "ours": row.found.as_ref().map(|found| json!({ "data": found.entry.name, "provenance": found.entry.provenance,

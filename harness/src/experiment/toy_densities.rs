@@ -73,7 +73,8 @@ pub(crate) fn run(context: &mut Context<'_>, plan: &Plan) -> Result<Findings> {
             densities: fits.into_iter().map(|fit| fit.panel).collect(),
         });
     }
-    let columns = ["density", "SGD: held-out log-likelihood (nats)", "Adam: the same", "minus the true entropy"];
+    let columns =
+        ["density", "SGD: held-out log-likelihood (nats)", "Adam: the same", "minus the true entropy"];
     Ok(Findings {
         numbers: json!({ "layers": layers, "epochs": epochs, "fits": numbers }),
         table: Table { columns: columns.map(str::to_string).to_vec(), rows: table },

@@ -74,7 +74,12 @@ struct Tensors {
 }
 
 /// Writes `NAME.json` and the tensor file that it names; the tensor file of the checkpoint before goes afterwards.
-pub(crate) fn write<T: Scalar>(dir: &Path, name: &str, progress: &Progress, learner: &Learner<T>) -> Result<()> {
+pub(crate) fn write<T: Scalar>(
+    dir: &Path,
+    name: &str,
+    progress: &Progress,
+    learner: &Learner<T>,
+) -> Result<()> {
     let output = |cause: relgrad_reports::error::Error| Error::Output(cause.to_string());
     let mut named = arrays_of("", learner.parameters.arrays(), &learner.device)?;
     let moments = learner.moments();
@@ -82,7 +87,8 @@ pub(crate) fn write<T: Scalar>(dir: &Path, name: &str, progress: &Progress, lear
         named.extend(arrays_of("adam.first.", &moments.first, &learner.device)?);
         named.extend(arrays_of("adam.second.", &moments.second, &learner.device)?);
     }
-    let bytes = serialized::<T>(&named).map_err(|cause| Error::Output(format!("cannot write a checkpoint: {cause}")))?;
+    let bytes = serialized::<T>(&named)
+        .map_err(|cause| Error::Output(format!("cannot write a checkpoint: {cause}")))?;
     let file = format!("{name}-{}.safetensors", progress.step);
     let before = read_state(&dir.join(format!("{name}.json"))).ok().map(|state| state.tensors.file);
     write_atomically(&dir.join(&file), &bytes).map_err(output)?;
@@ -138,7 +144,8 @@ pub(crate) fn read_parameters<T: Scalar>(
     let path = dir.join(format!("{name}.json"));
     let state = read_state(&path)?;
     let (tensor_path, bytes) = read_tensors(dir, &path, &state.tensors)?;
-    let tensors = SafeTensors::deserialize(&bytes).map_err(|cause| damaged(&tensor_path, &cause.to_string()))?;
+    let tensors =
+        SafeTensors::deserialize(&bytes).map_err(|cause| damaged(&tensor_path, &cause.to_string()))?;
     restore(&tensors, "", parameters.arrays_mut(), device).map_err(|cause| damaged(&tensor_path, &cause))?;
     Ok(state.progress)
 }
@@ -215,8 +222,10 @@ fn restore<T: Scalar>(
     arrays: &mut Arrays<Cpu, T>,
     device: &Cpu,
 ) -> std::result::Result<(), String> {
-    let weights = arrays.weights.iter_mut().enumerate().map(|(k, w)| (format!("{prefix}layer{}.weight", k + 1), w));
-    let biases = arrays.biases.iter_mut().enumerate().map(|(k, b)| (format!("{prefix}layer{}.bias", k + 1), b));
+    let weights =
+        arrays.weights.iter_mut().enumerate().map(|(k, w)| (format!("{prefix}layer{}.weight", k + 1), w));
+    let biases =
+        arrays.biases.iter_mut().enumerate().map(|(k, b)| (format!("{prefix}layer{}.bias", k + 1), b));
     for (name, matrix) in weights.chain(biases) {
         let tensor = tensors.tensor(&name).map_err(|cause| cause.to_string())?;
         let (rows, columns) = (matrix.rows(), matrix.cols());
@@ -228,7 +237,8 @@ fn restore<T: Scalar>(
             return Err(format!("{name} has shape {:?} and type {:?}", tensor.shape(), tensor.dtype()));
         }
         let values = transposed(&from_bytes::<T>(tensor.data()), columns, rows);
-        *matrix = Matrix::from_column_major(device, &values, rows, columns, &name).map_err(|e| e.to_string())?;
+        *matrix =
+            Matrix::from_column_major(device, &values, rows, columns, &name).map_err(|e| e.to_string())?;
     }
     Ok(())
 }

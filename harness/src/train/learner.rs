@@ -23,7 +23,11 @@ enum Rule<T: Scalar> {
     /// A plain step applied layer by layer; no direction is stored.
     InPlace(Box<InPlace<T>>),
     /// A stored direction, then the optimiser.
-    Stored { backend: Box<dyn Direction<T>>, direction: Gradient<Cpu, T>, adam: Option<(Adam, Moments<Cpu, T>)> },
+    Stored {
+        backend: Box<dyn Direction<T>>,
+        direction: Gradient<Cpu, T>,
+        adam: Option<(Adam, Moments<Cpu, T>)>,
+    },
 }
 
 struct InPlace<T: Scalar> {
@@ -150,7 +154,9 @@ impl<T: Scalar> Rule<T> {
                 };
                 Ok(Self::InPlace(Box::new(InPlace { step, work, tracked })))
             }
-            Method::Relative | Method::RelativeInPlace => stored(direction(device, relative, architecture, batch)?),
+            Method::Relative | Method::RelativeInPlace => {
+                stored(direction(device, relative, architecture, batch)?)
+            }
             Method::Transposed => stored(direction(device, Transposed, architecture, batch)?),
             Method::Ordinary => stored(direction(device, Ordinary, architecture, batch)?),
             Method::Autodiff => {
@@ -230,10 +236,9 @@ impl<T: Scalar, B: GradientBackend<Cpu, T>> Direction<T> for WithWorkspace<B, T>
 
 fn require_finite<T: Scalar>(device: &Cpu, parameters: &Parameters<Cpu, T>) -> Result<()> {
     let check = |kind: &str, arrays: &[Matrix<Cpu, T>]| {
-        arrays
-            .iter()
-            .enumerate()
-            .try_for_each(|(k, array)| device.require_finite(&format!("{kind} of layer {}", k + 1), array.view()))
+        arrays.iter().enumerate().try_for_each(|(k, array)| {
+            device.require_finite(&format!("{kind} of layer {}", k + 1), array.view())
+        })
     };
     let arrays = parameters.arrays();
     check("weight", &arrays.weights)?;

@@ -157,7 +157,9 @@ impl Recipe {
             return refuse("--learning-rate must be positive and finite");
         }
         if self.method == Method::RelativeInPlace && self.optimizer != Optimizer::Sgd {
-            return refuse("relative-inplace stores no direction that Adam could use: choose --method relative");
+            return refuse(
+                "relative-inplace stores no direction that Adam could use: choose --method relative",
+            );
         }
         if self.start.is_from_data() && !self.architecture.bias {
             return refuse("a start from the data sets the first layer's bias: leave out --no-bias");

@@ -42,7 +42,8 @@ impl Start {
         seed: u64,
         training: &Samples,
     ) -> Result<Parameters<Cpu, T>> {
-        let kernel = |cause: relgrad_kernels::Error| Error::Input(format!("cannot start the network: {cause}"));
+        let kernel =
+            |cause: relgrad_kernels::Error| Error::Input(format!("cannot start the network: {cause}"));
         let init = if let Self::Drawn(init) = self { init } else { Init::Orthogonal };
         let mut parameters = init::network(device, architecture, init, seed).map_err(kernel)?;
         let (weight, bias) = match self {

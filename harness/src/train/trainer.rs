@@ -263,17 +263,26 @@ impl<'a, T: Scalar> Session<'a, T> {
         }
     }
 
-    /// Says where the numbers went wrong and what is left.
+    /// Says where the numbers went wrong, how large the weights had become, and what is left.
     fn diverged(&self, cause: &relgrad_kernels::Error) -> Error {
         let Progress { epoch, step, .. } = self.progress;
         let kept = match self.job.store.map(Store::dir) {
             Some(dir) => format!("; the last good checkpoint is kept in {}", dir.display()),
             None => String::new(),
         };
+        let weights = &self.learner.parameters.arrays().weights;
+        let norm = |weight: &Matrix<Cpu, T>| {
+            self.learner
+                .device
+                .frobenius_norm(weight.view())
+                .map_or("?".to_string(), |norm| format!("{norm:.1e}"))
+        };
         Error::Diverged(format!(
-            "training stopped at step {} (epoch {}): {cause}{kept}; try a smaller --learning-rate than {}",
+            "training stopped at step {} (epoch {}): {cause}; norms of the weights, layer by layer: {}{kept}; try a \
+             smaller --learning-rate than {}",
             step + 1,
             epoch + 1,
+            weights.iter().map(norm).collect::<Vec<_>>().join(", "),
             self.job.recipe.learning_rate
         ))
     }

@@ -27,7 +27,8 @@ pub(crate) fn draw(rows: &[DensityRow]) -> Option<Scene> {
     let width = if most > 2 { PAGE_WIDTH } else { COLUMN_WIDTH };
     let side = (width - 2.0 * MARGIN - BETWEEN * (most - 1) as f64) / most as f64;
     let side = side.min(150.0);
-    let mut scene = Scene { width: 2.0 * MARGIN + side * most as f64 + BETWEEN * (most - 1) as f64, ..Scene::default() };
+    let mut scene =
+        Scene { width: 2.0 * MARGIN + side * most as f64 + BETWEEN * (most - 1) as f64, ..Scene::default() };
     let mut top = MARGIN;
     for row in rows {
         let rect = |i: usize| {

@@ -33,11 +33,8 @@ pub(crate) fn draw(content: &DotPanel) -> Option<Scene> {
     for (i, row) in content.rows.iter().enumerate() {
         draw_row(&mut scene, &panel, row, top + ROW * (i as f64 + 0.5));
     }
-    let keys: Vec<Key> = content
-        .reference
-        .iter()
-        .map(|level| Key { sign: Sign::Model, text: level.name.clone() })
-        .collect();
+    let keys: Vec<Key> =
+        content.reference.iter().map(|level| Key { sign: Sign::Model, text: level.name.clone() }).collect();
     let bottom = legend::draw(&mut scene, &[keys], &[], rect.bottom + Panel::BOTTOM_ROOM + 3.0);
     scene.height = bottom + MARGIN;
     Some(scene)
@@ -50,11 +47,7 @@ fn axis(content: &DotPanel, length: f64) -> Axis {
         [row.value, low, high].into_iter().flatten()
     };
     let values = content.rows.iter().flat_map(ends).chain(content.reference.iter().map(|level| level.value));
-    if content.logarithmic {
-        Axis::log(values, 1.3, Unit::Count, room)
-    } else {
-        Axis::around(values, room)
-    }
+    if content.logarithmic { Axis::log(values, 1.3, Unit::Count, room) } else { Axis::around(values, room) }
 }
 
 fn draw_frame(scene: &mut Scene, panel: &Panel, title: &str) {

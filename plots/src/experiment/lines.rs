@@ -1,6 +1,7 @@
 //! Curves over linear axes, panels side by side, one legend below.
 
 use relgrad_reports::experiment::{Curve, LinePanel};
+use relgrad_reports::method::{AUTODIFF, ORDINARY, RELATIVE};
 
 use crate::axis::{Axis, Room};
 use crate::legend::{self, Key, Sign};
@@ -17,7 +18,8 @@ const LEVELS: [&[f64]; 3] = [MODEL, PREDICTED, &[7.0, 2.0, 1.0, 2.0]];
 
 /// Draws the panels; `None` when no curve has two points.
 pub(crate) fn draw(panels: &[LinePanel]) -> Option<Scene> {
-    let drawable = |curve: &Curve| curve.points.iter().filter(|p| p.0.is_finite() && p.1.is_finite()).count() > 1;
+    let drawable =
+        |curve: &Curve| curve.points.iter().filter(|p| p.0.is_finite() && p.1.is_finite()).count() > 1;
     if !panels.iter().any(|panel| panel.curves.iter().any(drawable)) {
         return None;
     }
@@ -91,8 +93,18 @@ fn names(panels: &[LinePanel]) -> Vec<&str> {
 
 /// Repetitions are drawn thin.
 fn stroke(name: &str, names: &[&str], repetitions: usize) -> Stroke {
-    let look = look(name, names);
+    let look = look(stands_for(name), names);
     Stroke { width: if repetitions > 1 { 0.7 } else { 1.2 }, ..look.stroke(look.dash) }
+}
+
+/// The method whose look a curve takes: the names that trainings and experiments use have colours of their own.
+fn stands_for(name: &str) -> &str {
+    match name {
+        "Adam" | "exact" | "validation" => RELATIVE,
+        "SGD" | "paper" | "training batches" => ORDINARY,
+        "plain" => AUTODIFF,
+        other => other,
+    }
 }
 
 fn level_stroke(i: usize) -> Stroke {
