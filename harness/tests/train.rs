@@ -72,7 +72,7 @@ fn a_resumed_training_ends_bit_for_bit_where_an_undisturbed_one_does() {
         let folder = tempfile::tempdir().unwrap();
         let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
         success(&mut training(&whole, optimizer));
-        let mut child = training(&parts, optimizer).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = training(&parts, optimizer).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
         let deadline = Instant::now() + Duration::from_secs(120);
         while !parts.join("last.json").exists() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(1));
@@ -253,7 +253,7 @@ fn what_is_missing_or_impossible_is_said_in_one_line() {
         (&["train", "mnist"], "--data or RELGRAD_DATA"),
         (&["train", "cifar"], "unknown data set `cifar`"),
         (&["train", "toy:cat"], "unknown toy density `cat`"),
-        (&["train", "toy:moons", "--learning-rate", "-1"], "--learning-rate"),
+        (&["train", "toy:moons", "--learning-rate", "0"], "--learning-rate"),
         (&["train", "toy:moons", "--activation", "smooth:2"], "alpha"),
         (&["train", "toy:moons", "--method", "relative-inplace"], "choose --method relative"),
     ];
