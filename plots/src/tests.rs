@@ -27,7 +27,7 @@ fn drawings() -> Vec<(String, Drawing)> {
     studies.iter().flat_map(of).collect()
 }
 
-fn texts(scene: &Scene) -> Vec<&Text> {
+pub(crate) fn texts(scene: &Scene) -> Vec<&Text> {
     let mut texts = Vec::new();
     for shape in &scene.shapes {
         if let Shape::Text(text) = shape {
@@ -37,15 +37,16 @@ fn texts(scene: &Scene) -> Vec<&Text> {
     texts
 }
 
-fn places(shape: &Shape) -> Vec<Place> {
+pub(crate) fn places(shape: &Shape) -> Vec<Place> {
     match shape {
         Shape::Line { points, .. } | Shape::Area { points, .. } => points.clone(),
         Shape::Disc { center, .. } => vec![*center],
+        Shape::Image { rect, .. } => vec![(rect.left, rect.top), (rect.right, rect.bottom)],
         Shape::Text(text) => vec![text.at],
     }
 }
 
-fn overlap(a: Rect, b: Rect) -> bool {
+pub(crate) fn overlap(a: Rect, b: Rect) -> bool {
     a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom
 }
 
@@ -154,7 +155,9 @@ fn a_heat_map_shows_every_batch_size_and_other_figures_the_first() {
     let summary = Summary::of(&study);
     let texts = |figure| svg_texts(draw(figure, &study, &summary).unwrap().svg());
     let map = texts(Figure::HeatMap);
-    for label in ["N = 10", "N = 100", "N = 1 000", "relative over ordinary", "12.5×", "–", "data dimension D"] {
+    for label in
+        ["N = 10", "N = 100", "N = 1 000", "relative over ordinary", "12.5×", "–", "data dimension D"]
+    {
         assert!(map.contains(label), "no {label}: {map:?}");
     }
     let time = draw(Figure::Fig3, &study, &summary).unwrap();
@@ -234,7 +237,10 @@ fn what_is_missing_is_said_in_one_line() {
         assert_eq!(error(figure, keep), message);
     }
     let unknown = "fig2".parse::<Figure>().unwrap_err().to_string();
-    assert_eq!(unknown, "unknown figure `fig2`: choose one of fig3, fig1-left, speedup, memory, local-exponent, residuals, fig4, roofline, heat-map");
+    assert_eq!(
+        unknown,
+        "unknown figure `fig2`: choose one of fig3, fig1-left, speedup, memory, local-exponent, residuals, fig4, roofline, heat-map"
+    );
 }
 
 #[test]

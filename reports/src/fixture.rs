@@ -56,7 +56,12 @@ pub fn power_law(plan: &PowerLaw) -> Study {
         dims: &plan.dims,
         rounds: plan.rounds,
         samples: plan.samples,
-        noise: Noise { rounds: 0.0, processes: plan.between_processes, samples: plan.within_process, slow: 0.0 },
+        noise: Noise {
+            rounds: 0.0,
+            processes: plan.between_processes,
+            samples: plan.within_process,
+            slow: 0.0,
+        },
         seed: plan.seed,
     })
 }
