@@ -33,6 +33,9 @@ DIMS = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000)
 # Beyond these a cell takes minutes: 33 s an evaluation for `ordinary` at 10,000.
 LARGEST = {"ordinary": 5000, "autodiff": 500}
 
+# Below this `ordinary` has no target, and the default dimensions leave it out.
+SMALLEST_ORDINARY = 100
+
 # The relgrad methods that stand against a peer's method; a peer has one way to autodiff.
 OURS = {
     "relative": ("relative",),
@@ -42,10 +45,17 @@ OURS = {
 }
 
 # relgrad alone, on one thread, to see how two threads scale; the largest takes too long on one.
-SCALING_DIMS = (1000, 2000, 5000, 10_000)
+SCALING_DIMS = (1000, 2000, 5000)
 
 # Environment of this shell that would choose a BLAS kernel for NumPy other than the one made for the processor.
 BLAS_OVERRIDES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+
+GRACE_SECONDS = 60.0  # by which the last cell may exceed the budget, since predictions are cautious
+
+# Least operations a second that a prediction assumes where the next smaller dimension says little of a larger one.
+CAUTIOUS_FLOPS_PER_SECOND = 5e9
+
+TIMEOUT_SECONDS = 300.0  # beyond its evaluations, after which a process is killed
 
 START_SECONDS = 1.5  # to start a process and import a framework
 SETUP_SECONDS_PER_WEIGHT = {"relgrad": 6e-8, "peer": 1e-8}  # to draw one number of a weight, and for relgrad to check
@@ -129,7 +139,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--max-ordinary", type=int, default=LARGEST["ordinary"], metavar="D", help="largest D (default 5000)")
     parser.add_argument("--max-autodiff", type=int, default=LARGEST["autodiff"], metavar="D", help="largest D (default 500)")
     parser.add_argument("--sampling-seconds", type=float, default=0.3, help="least sampling of a process (default 0.3)")
-    parser.add_argument("--cell-seconds", type=float, default=10.0, help="evaluations of a process end then (default 10)")
+    parser.add_argument("--cell-seconds", type=float, default=6.0, help="evaluations of a process end then (default 6)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: results/peers-TIME")
     parser.add_argument("--relgrad", type=Path, default=ROOT / "target/release/relgrad", metavar="PROGRAM")
     parser.add_argument("--report", type=Path, metavar="DIR", help="print the table of an earlier run again, measure nothing")
@@ -185,8 +195,11 @@ def verify(bench: Bench) -> dict[str, Any]:
             subprocess.run(command, stdout=file, check=True)
         for peer in bench.options.peers:
             reply = child(bench, peer, bench.options.threads, ["--verify", str(case)], dtype)
-            if not reply.get("passed"):
-                say(f"{peer} does not compute what relgrad computes ({dtype}): {reply.get('error') or reply['errors']}")
+            if "error" in reply:
+                say(f"{peer} cannot be verified ({dtype}): {reply['error']}")
+                sys.exit(1)
+            if not reply["passed"]:
+                say(f"{peer} does not compute what relgrad computes ({dtype}): {reply['errors']}")
                 sys.exit(1)
             outcome[f"{peer} {dtype}"] = reply
             errors = ", ".join(f"{method} {error:.0e}" for method, error in reply["errors"].items())
@@ -201,7 +214,7 @@ def measure(bench: Bench) -> None:
         for group in planned:
             needed = predict(bench, group)
             left = bench.deadline - time.monotonic()
-            if needed > left:
+            if needed > left + GRACE_SECONDS:
                 if round_index == 0:
                     bench.notes.append(
                         f"{group.method} at D = {group.dim} on {group.threads} threads was left out: about "
@@ -219,6 +232,8 @@ def groups(options: argparse.Namespace) -> Iterator[Group]:
     for dim in options.dims:
         for method in options.methods:
             if dim > largest.get(method, dim):
+                continue
+            if method == "ordinary" and dim < SMALLEST_ORDINARY and options.dims == list(DIMS):
                 continue
             ours = tuple(("relgrad", name) for name in OURS[method])
             peers = tuple((peer, method) for peer in options.peers if (peer, method) != ("numpy", "autodiff"))
@@ -306,7 +321,7 @@ def execute(bench: Bench, command: list[str], threads: int, dtype: str) -> dict[
             capture_output=True,
             text=True,
             env=environment,
-            timeout=3 * bench.options.cell_seconds + 180,
+            timeout=3 * bench.options.cell_seconds + TIMEOUT_SECONDS,
             preexec_fn=lambda: os.sched_setaffinity(0, cores),
         )
     except subprocess.TimeoutExpired as expired:
@@ -332,12 +347,19 @@ def predict(bench: Bench, group: Group) -> float:
             return last["wall_seconds"]
         exponent = 2 if group.method.startswith("relative") else 3
         growth = group.dim / last["dim"]
-        evaluation = statistics.median(last["seconds"]) * growth**exponent
+        before = statistics.median(last["seconds"])
+        evaluation = min(before * growth**exponent, before + flops(group) / CAUTIOUS_FLOPS_PER_SECOND)
         per_weight = SETUP_SECONDS_PER_WEIGHT["relgrad" if who == "relgrad" else "peer"]
         sampling = max(bench.options.sampling_seconds + 0.1, min(6 * evaluation, bench.options.cell_seconds + evaluation))
         return START_SECONDS + 2 * per_weight * group.dim**2 + 2 * evaluation + sampling
 
     return math.fsum(of(who, method) for who, method in group.contestants)
+
+
+def flops(group: Group) -> float:
+    """Operations of one evaluation at N = 100, L = 2; enough for a prediction."""
+    dim = float(group.dim)
+    return {"ordinary": 1000 * dim**2 + 4 * dim**3, "autodiff": 800 * dim**3}.get(group.method, 1400 * dim**2)
 
 
 def report(folder: Path) -> int:
