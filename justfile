@@ -22,6 +22,18 @@ figures dir:
 verify *files:
     cargo run --release --quiet --package relgrad-harness -- verify {{ if files == "" { "kernels/tests/golden/*.json" } else { '"$@"' } }}
 
+# The training experiments, each under 3 minutes on two cores; those of images need the data sets in `data`.
+experiments out="experiments" data=env("RELGRAD_DATA", "../shared/data"):
+    cargo build --release --quiet --package relgrad-harness
+    for name in bias-mode fig1-right fig2 fig5 gaussian mnist-epoch fig6 table1 sample; do \
+        target/release/relgrad experiment "$name" --out "$1" --data "$2" || exit; done
+
+# The same as long as they need: hours. Started again, trainings go on from their checkpoints.
+experiments-full out="experiments-full" data=env("RELGRAD_DATA", "../shared/data"):
+    cargo build --release --quiet --package relgrad-harness
+    for name in bias-mode fig1-right fig2 fig5 gaussian mnist-epoch fig6 table1 sample; do \
+        target/release/relgrad experiment "$name" --effort full --out "$1" --data "$2" || exit; done
+
 # Criterion benches of the kernels' operations.
 bench *args:
     cargo bench --package relgrad-kernels "$@"

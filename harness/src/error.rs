@@ -15,6 +15,8 @@ pub(crate) mod code {
     pub(crate) const OUTPUT: u8 = 3;
     /// A sweep ended without a single measurement.
     pub(crate) const NOTHING_MEASURED: u8 = 4;
+    /// A training met a number that is not finite, or a singular weight.
+    pub(crate) const DIVERGED: u8 = 6;
     /// Stopped by a signal, as shells report SIGINT.
     pub(crate) const INTERRUPTED: u8 = 130;
 }
@@ -27,7 +29,8 @@ Exit codes:
     2  wrong usage, or an input that cannot be read
     3  results cannot be written
     4  the sweep ended without one measurement
-  130  stopped by Ctrl-C; the records are kept";
+    6  a training diverged; its last good checkpoint is kept
+  130  stopped by Ctrl-C; the records, or a checkpoint, are kept";
 
 /// An early end of the program: one line for the user and an exit code.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +44,12 @@ pub(crate) enum Error {
     /// Results cannot be written.
     #[error("{0}")]
     Output(String),
+    /// The user asked to stop.
+    #[error("{0}")]
+    Interrupted(String),
+    /// A training cannot go on.
+    #[error("{0}")]
+    Diverged(String),
 }
 
 impl Error {
@@ -59,6 +68,8 @@ impl Error {
         match self {
             Self::Usage(_) | Self::Input(_) => code::USAGE,
             Self::Output(_) => code::OUTPUT,
+            Self::Interrupted(_) => code::INTERRUPTED,
+            Self::Diverged(_) => code::DIVERGED,
         }
     }
 }

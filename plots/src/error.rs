@@ -48,6 +48,11 @@ pub enum Error {
     /// One batch size makes no map.
     #[error("speed-ups exist at one batch size only: run `relgrad sweep` with several, as in --batch 10,100,1000")]
     OneBatchSize,
+    /// An experiment has no values to show.
+    #[error(
+        "the figure has no values to show: run the experiment again without --quick, or with its data at hand"
+    )]
+    Empty,
     /// The drawing backend failed.
     #[error("cannot render the figure: {0}")]
     Render(String),

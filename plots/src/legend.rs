@@ -29,6 +29,8 @@ pub(crate) enum Sign {
     Band,
     Predicted,
     Model,
+    /// A line as the panel draws it, without markers.
+    Line(Stroke),
 }
 
 /// A remark on one series.
@@ -98,6 +100,7 @@ fn draw_sample(scene: &mut Scene, sign: Sign, x: f64, y: f64) {
             scene.marker(Marker::Circle, end, GREY, true);
         }
         Sign::Model => scene.line(&ends, grey(0.9, MODEL)),
+        Sign::Line(stroke) => scene.line(&ends, stroke),
     }
 }
 

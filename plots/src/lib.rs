@@ -12,6 +12,7 @@ mod chart;
 mod clear;
 mod data;
 mod error;
+mod experiment;
 mod figures;
 mod font;
 mod guides;
@@ -31,6 +32,7 @@ use std::borrow::Cow;
 use std::path::Path;
 use std::str::FromStr;
 
+use relgrad_reports::experiment::Figure as ExperimentFigure;
 use relgrad_reports::study::Study;
 use relgrad_reports::summary::Summary;
 
@@ -219,5 +221,15 @@ pub fn draw(figure: Figure, study: &Study, summary: &Summary) -> Result<Drawing>
         },
     };
     let svg = render::svg(&scene, &figure.caption(study, summary))?;
+    Ok(Drawing { scene, svg })
+}
+
+/// Draws the figure of an experiment or a training; `title` is for screen readers.
+///
+/// # Errors
+/// [`Error::Empty`] when there is nothing to draw.
+pub fn draw_experiment(figure: &ExperimentFigure, title: &str) -> Result<Drawing> {
+    let scene = experiment::scene(figure)?;
+    let svg = render::svg(&scene, title)?;
     Ok(Drawing { scene, svg })
 }

@@ -2,13 +2,15 @@
 
 use std::path::Path;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use plotters::backend::{BitMapBackend, DrawingBackend, SVGBackend};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color, FontDesc, FontFamily, FontStyle, FontTransform, RGBColor, TextStyle};
 
 use crate::error::{Error, Result};
 use crate::font::{self, FAMILY, Weight};
-use crate::scene::{Align, Place, Scene, Shape, Text};
+use crate::scene::{Align, Place, Rect, Scene, Shape, Text};
 use crate::style::PAPER;
 
 /// SVG user units per point: backends take whole units, so this is the precision of a place.
@@ -25,11 +27,18 @@ pub(crate) fn svg(scene: &Scene, title: &str) -> Result<String> {
     let mut backend = SVGBackend::with_string(&mut body, size);
     let page = PAPER.to_rgba();
     backend.draw_rect((0, 0), (size.0 as i32, size.1 as i32), &page.filled(), true).map_err(render_error)?;
+    let mut images = String::new();
     for shape in &scene.shapes {
-        draw_svg(&mut backend, shape)?;
+        match shape {
+            Shape::Image { rect, columns, rgb } => images.push_str(&svg_image(rect, *columns, rgb)?),
+            shape => draw_svg(&mut backend, shape)?,
+        }
     }
     backend.present().map_err(render_error)?;
     drop(backend);
+    // Pictures lie below everything but the page: after the first rectangle.
+    let page_end = body.match_indices("/>").next().map_or(body.len(), |(at, end)| at + end.len());
+    body.insert_str(page_end, &images);
     let after_head = body.find('\n').map_or(0, |end| end + 1);
     // Round joins keep the corners of traces from growing spikes.
     let head = format!(
@@ -51,7 +60,10 @@ pub(crate) fn png(scene: &Scene, path: &Path) -> Result<()> {
     let large = (width * OVERSAMPLE, height * OVERSAMPLE);
     let mut pixels = vec![0xff; large.0 as usize * large.1 as usize * 3];
     let mut backend = BitMapBackend::with_buffer(&mut pixels, large);
-    for shape in &scene.shapes {
+    // Pictures lie below everything else, as in the SVG.
+    let (images, others): (Vec<_>, Vec<_>) =
+        scene.shapes.iter().partition(|shape| matches!(shape, Shape::Image { .. }));
+    for shape in images.into_iter().chain(others) {
         draw_bitmap(&mut backend, shape, scale * f64::from(OVERSAMPLE))?;
     }
     backend.present().map_err(render_error)?;
@@ -62,6 +74,25 @@ pub(crate) fn png(scene: &Scene, path: &Path) -> Result<()> {
     let failed =
         |error: &dyn std::fmt::Display| Error::Write { path: path.to_path_buf(), reason: error.to_string() };
     file.present().map_err(|error| failed(&error))
+}
+
+/// A picture as an element with its pixels inside, as PNG.
+fn svg_image(rect: &Rect, columns: usize, rgb: &[u8]) -> Result<String> {
+    let rows = rgb.len() / 3 / columns;
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, columns as u32, rows as u32);
+    encoder.set_color(png::ColorType::Rgb);
+    let written = encoder.write_header().and_then(|mut writer| writer.write_image_data(rgb));
+    written.map_err(render_error)?;
+    let ((x, y), (right, bottom)) =
+        (scaled((rect.left, rect.top), SVG_UNITS), scaled((rect.right, rect.bottom), SVG_UNITS));
+    Ok(format!(
+        "\n<image x=\"{x}\" y=\"{y}\" width=\"{}\" height=\"{}\" preserveAspectRatio=\"none\" \
+         style=\"image-rendering:pixelated\" href=\"data:image/png;base64,{}\"/>",
+        right - x,
+        bottom - y,
+        BASE64.encode(&bytes)
+    ))
 }
 
 fn draw_svg(backend: &mut SVGBackend<'_>, shape: &Shape) -> Result<()> {
@@ -78,6 +109,8 @@ fn draw_svg(backend: &mut SVGBackend<'_>, shape: &Shape) -> Result<()> {
             let radius = (radius * SVG_UNITS).round() as u32;
             backend.draw_circle(units(center), radius, &color.filled(), true)
         }
+        // Written apart, below everything else.
+        Shape::Image { .. } => Ok(()),
         Shape::Text(text) => {
             let size = text.size * SVG_UNITS;
             // The backend puts the baseline 0.76 em below the place it is given, along the text's own vertical.
@@ -120,8 +153,31 @@ fn draw_bitmap(backend: &mut BitMapBackend<'_>, shape: &Shape, scale: f64) -> Re
             let radius = (radius * scale).round() as u32;
             backend.draw_circle(pixel(center), radius, &color.filled(), true).map_err(render_error)
         }
+        Shape::Image { rect, columns, rgb } => bitmap_image(backend, rect, *columns, rgb, scale),
         Shape::Text(text) => bitmap_text(backend, text, scale),
     }
+}
+
+/// Draws each pixel of a picture as a rectangle; neighbours share an edge.
+fn bitmap_image(
+    backend: &mut BitMapBackend<'_>,
+    rect: &Rect,
+    columns: usize,
+    rgb: &[u8],
+    scale: f64,
+) -> Result<()> {
+    let rows = rgb.len() / 3 / columns;
+    let corner = |i: usize, j: usize| {
+        let (u, v) = (j as f64 / columns as f64, i as f64 / rows as f64);
+        scaled((rect.left + u * rect.width(), rect.top + v * rect.height()), scale)
+    };
+    for (at, pixel) in rgb.as_chunks::<3>().0.iter().enumerate() {
+        let (i, j) = (at / columns, at % columns);
+        let (from, to) = (corner(i, j), corner(i + 1, j + 1));
+        let color = RGBColor(pixel[0], pixel[1], pixel[2]);
+        backend.draw_rect(from, (to.0 - 1, to.1 - 1), &color, true).map_err(render_error)?;
+    }
+    Ok(())
 }
 
 /// Draws each piece of a line as a rectangle and each corner as a disc: plotters' own outline of a thick path leaves

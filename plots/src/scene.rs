@@ -19,9 +19,27 @@ pub(crate) struct Scene {
 /// One thing to draw.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Shape {
-    Line { points: Vec<Place>, color: RGBColor, width: f64 },
-    Area { points: Vec<Place>, color: RGBColor, opacity: f64 },
-    Disc { center: Place, radius: f64, color: RGBColor },
+    Line {
+        points: Vec<Place>,
+        color: RGBColor,
+        width: f64,
+    },
+    Area {
+        points: Vec<Place>,
+        color: RGBColor,
+        opacity: f64,
+    },
+    Disc {
+        center: Place,
+        radius: f64,
+        color: RGBColor,
+    },
+    /// A picture stretched over a rectangle, `columns` pixels across, three bytes a pixel, rows from the top.
+    Image {
+        rect: Rect,
+        columns: usize,
+        rgb: Vec<u8>,
+    },
     Text(Text),
 }
 

@@ -27,7 +27,7 @@ fn drawings() -> Vec<(String, Drawing)> {
     studies.iter().flat_map(of).collect()
 }
 
-fn texts(scene: &Scene) -> Vec<&Text> {
+pub(crate) fn texts(scene: &Scene) -> Vec<&Text> {
     let mut texts = Vec::new();
     for shape in &scene.shapes {
         if let Shape::Text(text) = shape {
@@ -37,15 +37,16 @@ fn texts(scene: &Scene) -> Vec<&Text> {
     texts
 }
 
-fn places(shape: &Shape) -> Vec<Place> {
+pub(crate) fn places(shape: &Shape) -> Vec<Place> {
     match shape {
         Shape::Line { points, .. } | Shape::Area { points, .. } => points.clone(),
         Shape::Disc { center, .. } => vec![*center],
+        Shape::Image { rect, .. } => vec![(rect.left, rect.top), (rect.right, rect.bottom)],
         Shape::Text(text) => vec![text.at],
     }
 }
 
-fn overlap(a: Rect, b: Rect) -> bool {
+pub(crate) fn overlap(a: Rect, b: Rect) -> bool {
     a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom
 }
 

@@ -4,6 +4,7 @@
 //! text of a report. It draws nothing (that is `relgrad-plots`) and measures nothing (that is the `relgrad` program).
 
 pub mod error;
+pub mod experiment;
 pub mod export;
 pub mod fit;
 #[doc(hidden)]
@@ -19,5 +20,6 @@ pub mod stats;
 pub mod study;
 mod summarize;
 pub mod summary;
+pub mod training;
 mod units;
 pub mod writer;

@@ -83,8 +83,11 @@ pub fn write_run(dir: &Path, run: &Run) -> Result<()> {
     write_atomically(&path, text.as_bytes())
 }
 
-/// Writes a file under a temporary name in the same folder, syncs it, and renames it into place.
-pub(crate) fn write_atomically(path: &Path, contents: &[u8]) -> Result<()> {
+/// Writes a file under a temporary name in the same folder, syncs it, and renames it into place: whole, or not at all.
+///
+/// # Errors
+/// When writing fails, for instance on a full disk; a file that was there stays as it was.
+pub fn write_atomically(path: &Path, contents: &[u8]) -> Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(".partial");
     let partial = path.with_file_name(name);

@@ -3,11 +3,13 @@
 mod cell;
 mod evaluate;
 mod peer_case;
+mod experiment;
 mod plot;
 mod report;
 mod roofline;
 mod selftest;
 mod sweep;
+mod train;
 mod verify;
 
 use clap::{Parser, Subcommand};
@@ -31,6 +33,8 @@ enum Verb {
     Verify(verify::Arguments),
     Roofline(roofline::Arguments),
     Selftest(selftest::Arguments),
+    Train(Box<train::Arguments>),
+    Experiment(experiment::Arguments),
     /// Measures one cell in this process and prints the result as JSON (the sweep starts these)
     #[command(hide = true)]
     Cell(cell::Arguments),
@@ -55,6 +59,8 @@ impl Cli {
             Verb::Verify(arguments) => verify::run(&arguments),
             Verb::Roofline(arguments) => roofline::run(&arguments),
             Verb::Selftest(arguments) => selftest::run(&arguments),
+            Verb::Train(arguments) => train::run(&arguments),
+            Verb::Experiment(arguments) => experiment::run(&arguments),
             Verb::Cell(arguments) => cell::run(&arguments),
             Verb::Evaluate(arguments) => evaluate::run(&arguments),
             Verb::PeerCase(arguments) => peer_case::run(&arguments),
