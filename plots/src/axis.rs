@@ -88,7 +88,7 @@ impl Axis {
         Axis { low: 0.0, high, logarithmic: false, ticks, unit_label }
     }
 
-/// A linear axis around `low` and `high` with bare numbers, with a margin at both ends.
+    /// A linear axis around `low` and `high` with bare numbers, with a margin at both ends.
     pub(crate) fn linear_between(low: f64, high: f64, room: Room) -> Self {
         let margin = 0.06 * (high - low).max(1e-9);
         Self::spanning(low - margin, high + margin, room)

@@ -2,8 +2,8 @@
 
 mod cell;
 mod evaluate;
-mod peer_case;
 mod experiment;
+mod peer_case;
 mod plot;
 mod report;
 mod roofline;
