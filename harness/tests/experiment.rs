@@ -79,7 +79,7 @@ fn the_papers_bias_rule_stops_short_of_the_maximum() {
 fn both_gradients_learn_from_the_same_starts() {
     let folder = tempfile::tempdir().unwrap();
     let found = experiment("fig1-right", folder.path(), None, "smoke");
-    let shown = found["numbers"]["shown"].as_array().unwrap();
+    let shown = found["numbers"]["sets"][1]["shown"].as_array().unwrap();
     assert_eq!(
         shown.iter().map(|run| run["method"].as_str().unwrap()).collect::<Vec<_>>(),
         ["relative", "ordinary"]

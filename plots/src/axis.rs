@@ -88,10 +88,10 @@ impl Axis {
         Axis { low: 0.0, high, logarithmic: false, ticks, unit_label }
     }
 
-    /// A linear axis of bare numbers around `low` and `high`, with a margin at both ends.
-    pub(crate) fn with_margin(low: f64, high: f64, room: Room) -> Self {
+    /// A linear axis around `low` and `high` with bare numbers, with a margin at both ends.
+    pub(crate) fn linear_between(low: f64, high: f64, room: Room) -> Self {
         let margin = 0.06 * (high - low).max(1e-9);
-        Self::linear_between(low - margin, high + margin, room)
+        Self::spanning(low - margin, high + margin, room)
     }
 
     /// A linear axis of bare numbers around finite `values`, with a margin of a twentieth of their range at both ends.
@@ -102,22 +102,16 @@ impl Axis {
         let (low, high) = if low <= high { (low, high) } else { (0.0, 1.0) };
         // One value alone still needs a range.
         let margin = if high > low { (high - low) / 20.0 } else { low.abs().max(1.0) / 20.0 };
-        Self::linear_between(low - margin, high + margin, room)
+        Self::spanning(low - margin, high + margin, room)
     }
 
     /// A linear axis of bare numbers from `low` to `high`.
-    pub(crate) fn linear_between(low: f64, high: f64, room: Room) -> Self {
+    pub(crate) fn spanning(low: f64, high: f64, room: Room) -> Self {
         let step = nice_step((high - low) / (room.length / room.label).max(2.0));
-        let exponent = step.log10().floor();
-        let half_digit = if (step / 10f64.powf(exponent) - 2.5).abs() < 1e-9 { 1.0 } else { 0.0 };
-        let decimals = (half_digit - exponent).max(0.0) as usize;
-        let first = (low / step).ceil() as i64;
-        let last = (high / step).floor() as i64;
-        let tick = |i: i64| {
-            let value = i as f64 * step;
-            Tick { value, label: Some(format!("{value:.decimals$}").replace('-', "\u{2212}")) }
-        };
-        Axis { low, high, logarithmic: false, ticks: (first..=last).map(tick).collect(), unit_label: "" }
+        let ticks = ((low / step).ceil() as i64..=(high / step).floor() as i64)
+            .map(|i| Tick { value: i as f64 * step, label: Some(signed(i as f64 * step)) })
+            .collect();
+        Axis { low, high, logarithmic: false, ticks, unit_label: "" }
     }
 
     /// Where a value lies: 0 at the low end, 1 at the high end. Below a logarithmic axis's reach it is −∞ or NaN.
@@ -205,6 +199,11 @@ fn trimmed(value: f64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_string()
 }
 
+/// The same with a typographer's minus.
+fn signed(value: f64) -> String {
+    if value < 0.0 { format!("−{}", trimmed(-value)) } else { trimmed(value) }
+}
+
 /// The smallest of 1, 2, 2.5, 5 times a power of ten that is at least `step`.
 fn nice_step(step: f64) -> f64 {
     let power = 10f64.powf(step.log10().floor());
@@ -269,10 +268,10 @@ mod tests {
     fn an_axis_around_values_has_round_steps_on_both_sides_of_zero() {
         let axis = Axis::around([-1.9, 0.4].into_iter(), Room { length: 100.0, label: 20.0 });
         assert_eq!(labels(&axis), ["\u{2212}2", "\u{2212}1", "0"]);
-        let axis = Axis::linear_between(0.0, 100.0, Room { length: 100.0, label: 24.0 });
+        let axis = Axis::spanning(0.0, 100.0, Room { length: 100.0, label: 24.0 });
         assert_eq!(labels(&axis), ["0", "25", "50", "75", "100"]);
-        let axis = Axis::linear_between(0.0, 1.0, Room { length: 100.0, label: 24.0 });
-        assert_eq!(labels(&axis), ["0.00", "0.25", "0.50", "0.75", "1.00"]);
+        let axis = Axis::spanning(0.0, 1.0, Room { length: 100.0, label: 24.0 });
+        assert_eq!(labels(&axis), ["0", "0.25", "0.5", "0.75", "1"]);
         let axis = Axis::around([-1375.0, -1375.0].into_iter(), Room { length: 100.0, label: 20.0 });
         assert!(axis.low < -1375.0 && axis.high > -1375.0 && labels(&axis).len() > 1);
         assert!(!labels(&Axis::around(std::iter::empty(), Room { length: 100.0, label: 20.0 })).is_empty());

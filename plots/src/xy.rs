@@ -69,7 +69,7 @@ fn lay_out(plot: &Plot<'_>, start: f64, width: f64) -> Panel {
         Scale::Linear { low, high, farthest } => {
             let seen = || values().chain(levels()).filter(|v| (low - farthest..=high + farthest).contains(v));
             let reach = seen().fold((low, high), |(low, high), v| (low.min(v), high.max(v)));
-            Axis::with_margin(reach.0, reach.1, room)
+            Axis::linear_between(reach.0, reach.1, room)
         }
     };
     let left = start + MARGIN + Panel::left_room(&y);

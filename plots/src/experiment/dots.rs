@@ -25,7 +25,7 @@ pub(crate) fn draw(content: &DotPanel) -> Option<Scene> {
     let top = MARGIN + 2.0;
     let rect = Rect { left, top, right, bottom: top + ROW * content.rows.len() as f64 };
     let x = axis(content, right - left);
-    let panel = Panel { rect, x, y: Axis::linear_between(0.0, 1.0, Room { length: 1.0, label: 1.0 }) };
+    let panel = Panel { rect, x, y: Axis::spanning(0.0, 1.0, Room { length: 1.0, label: 1.0 }) };
     draw_frame(&mut scene, &panel, &content.x_title);
     if let Some((x, _)) = content.reference.as_ref().and_then(|level| panel.place(level.value, 0.0)) {
         scene.line(&[(x, rect.top), (x, rect.bottom)], Stroke { color: GREY, width: 0.9, dash: MODEL });

@@ -61,7 +61,7 @@ fn lay_out(content: &LinePanel, left: f64, right: f64) -> Panel {
     let top = MARGIN + 6.0;
     let y_room = Room { length: PANEL_HEIGHT, label: 22.0 };
     let y = match content.y_range {
-        Some((low, high)) => Axis::linear_between(low, high, y_room),
+        Some((low, high)) => Axis::spanning(low, high, y_room),
         None => {
             let points = content.curves.iter().flat_map(|curve| curve.points.iter().map(|p| p.1));
             Axis::around(points.chain(content.levels.iter().map(|level| level.value)), y_room)
@@ -73,7 +73,7 @@ fn lay_out(content: &LinePanel, left: f64, right: f64) -> Panel {
     let lowest = xs().filter(|x| x.is_finite()).fold(0.0, f64::min);
     let x_axis = |right: f64| {
         let high = if highest > lowest { highest } else { lowest + 1.0 };
-        Axis::linear_between(lowest, high * 1.02, Room { length: right - left, label: 34.0 })
+        Axis::spanning(lowest, high * 1.02, Room { length: right - left, label: 34.0 })
     };
     let right = right - panel::widest_label(&x_axis(right)) / 2.0;
     let rect = Rect { left, top, right, bottom: top + PANEL_HEIGHT };
