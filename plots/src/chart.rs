@@ -160,7 +160,10 @@ fn taken(panel: &Panel, chart: &Chart<'_>) -> Clear {
             clear.take_line(&line, REACH);
             clear.take(line[1], REACH);
             let interval = curve.stop.as_ref().and_then(|s| Some((s.dim, s.predicted?)));
-            clear.take_line(&panel.places(interval.iter().flat_map(|(dim, p)| [(*dim, p.low), (*dim, p.high)])), REACH);
+            clear.take_line(
+                &panel.places(interval.iter().flat_map(|(dim, p)| [(*dim, p.low), (*dim, p.high)])),
+                REACH,
+            );
         }
     }
     clear

@@ -43,10 +43,14 @@ pub enum Error {
     #[error("no method has measured times at three dimensions to fit: run `relgrad sweep` with more --dims")]
     NoFit,
     /// The machine's ceilings were not measured.
-    #[error("run.json has no measured ceilings of the machine beside measured times: run `relgrad sweep` again")]
+    #[error(
+        "run.json has no measured ceilings of the machine beside measured times: run `relgrad sweep` again"
+    )]
     NoRoofline,
     /// One batch size makes no map.
-    #[error("speed-ups exist at one batch size only: run `relgrad sweep` with several, as in --batch 10,100,1000")]
+    #[error(
+        "speed-ups exist at one batch size only: run `relgrad sweep` with several, as in --batch 10,100,1000"
+    )]
     OneBatchSize,
     /// The drawing backend failed.
     #[error("cannot render the figure: {0}")]

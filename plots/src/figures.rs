@@ -28,7 +28,8 @@ pub(crate) fn time(study: &Study, summary: &Summary, device: &str) -> Scene {
 /// Peak memory with the model's lower bound.
 pub(crate) fn memory(study: &Study, summary: &Summary) -> Scene {
     let device = data::main_device(summary);
-    let mut curves = data::curves(summary, device, data::peak_bytes, |s| s.predicted_bytes.map(data::exactly));
+    let mut curves =
+        data::curves(summary, device, data::peak_bytes, |s| s.predicted_bytes.map(data::exactly));
     for curve in &mut curves {
         let bounds = data::models(study, device, &curve.name);
         curve.model = bounds.into_iter().map(|(dim, m)| (dim, m.min_bytes)).collect();
@@ -144,7 +145,11 @@ pub(crate) fn roofline(study: &Study, summary: &Summary) -> Scene {
 }
 
 /// One curve a series on `device` that has values.
-fn of_series(summary: &Summary, device: &str, values: impl Fn(&Series) -> Vec<(f64, Estimate)>) -> Vec<Curve> {
+fn of_series(
+    summary: &Summary,
+    device: &str,
+    values: impl Fn(&Series) -> Vec<(f64, Estimate)>,
+) -> Vec<Curve> {
     let on_device = || summary.series.iter().filter(|s| s.device == device);
     let methods: Vec<&str> = on_device().map(|s| s.method.as_str()).collect();
     let curve = |series: &Series| Curve {

@@ -154,7 +154,9 @@ fn a_heat_map_shows_every_batch_size_and_other_figures_the_first() {
     let summary = Summary::of(&study);
     let texts = |figure| svg_texts(draw(figure, &study, &summary).unwrap().svg());
     let map = texts(Figure::HeatMap);
-    for label in ["N = 10", "N = 100", "N = 1 000", "relative over ordinary", "12.5×", "–", "data dimension D"] {
+    for label in
+        ["N = 10", "N = 100", "N = 1 000", "relative over ordinary", "12.5×", "–", "data dimension D"]
+    {
         assert!(map.contains(label), "no {label}: {map:?}");
     }
     let time = draw(Figure::Fig3, &study, &summary).unwrap();
@@ -234,7 +236,10 @@ fn what_is_missing_is_said_in_one_line() {
         assert_eq!(error(figure, keep), message);
     }
     let unknown = "fig2".parse::<Figure>().unwrap_err().to_string();
-    assert_eq!(unknown, "unknown figure `fig2`: choose one of fig3, fig1-left, speedup, memory, local-exponent, residuals, fig4, roofline, heat-map");
+    assert_eq!(
+        unknown,
+        "unknown figure `fig2`: choose one of fig3, fig1-left, speedup, memory, local-exponent, residuals, fig4, roofline, heat-map"
+    );
 }
 
 #[test]

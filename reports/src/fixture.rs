@@ -56,7 +56,12 @@ pub fn power_law(plan: &PowerLaw) -> Study {
         dims: &plan.dims,
         rounds: plan.rounds,
         samples: plan.samples,
-        noise: Noise { rounds: 0.0, processes: plan.between_processes, samples: plan.within_process, slow: 0.0 },
+        noise: Noise {
+            rounds: 0.0,
+            processes: plan.between_processes,
+            samples: plan.within_process,
+            slow: 0.0,
+        },
         seed: plan.seed,
     })
 }
@@ -229,6 +234,7 @@ fn cell(method: &str, device: &str, dim: usize, round: usize) -> Cell {
         activation: "smooth-leaky:0.3".into(),
         seed: 1,
         round,
+        convolution: None,
     }
 }
 
@@ -357,6 +363,7 @@ fn run(devices: &[&str]) -> Run {
             budget_seconds: Some(600.0),
             cell_limit_seconds: Some(CELL_LIMIT_SECONDS),
             memory_limit_bytes: MEMORY_LIMIT_BYTES,
+            convolution: None,
         },
         machine: Machine {
             cpu: "Example CPU @ 2.60GHz".into(),

@@ -31,8 +31,8 @@ pub(crate) fn ratio_parts(estimate: &Estimate) -> [String; 3] {
 
 /// A place on an axis with its interval: `412 [380, 455]`.
 pub(crate) fn place(estimate: &Estimate) -> String {
-    let [value, low, high] =
-        [estimate.value, estimate.low, estimate.high].map(|v| if v >= 100.0 { grouped(v.round() as usize) } else { significant(v) });
+    let [value, low, high] = [estimate.value, estimate.low, estimate.high]
+        .map(|v| if v >= 100.0 { grouped(v.round() as usize) } else { significant(v) });
     format!("{value} [{low}, {high}]")
 }
 

@@ -1,8 +1,8 @@
 //! Fits recover what was planted.
 
 use relgrad_reports::fit::{
-    Bound, Crossover, Law, Observation, bounded_exponent, breakpoint, choose_law, crossover, exponent, extrapolate,
-    local_exponents, residuals, two_term,
+    Bound, Crossover, Law, Observation, bounded_exponent, breakpoint, choose_law, crossover, exponent,
+    extrapolate, local_exponents, residuals, two_term,
 };
 use relgrad_reports::fixture::{PowerLaw, power_law};
 use relgrad_reports::stats::Processes;

@@ -231,7 +231,11 @@ fn a_machine_that_was_not_the_same_throughout_is_told() {
 #[test]
 fn a_coarse_clock_and_few_rounds_are_told() {
     let mut study = fixture::study();
-    edit(&mut study, |r| r.cell.dim == 320, |r| r.seconds.iter_mut().for_each(|s| *s = (*s * 1e4).ceil() / 1e4));
+    edit(
+        &mut study,
+        |r| r.cell.dim == 320,
+        |r| r.seconds.iter_mut().for_each(|s| *s = (*s * 1e4).ceil() / 1e4),
+    );
     warning(&Summary::of(&study), "ordinary on cpu, D = 320: the clock is too coarse");
     study.run.settings.rounds = 2;
     study.records.retain(|r| r.cell.round < 2);

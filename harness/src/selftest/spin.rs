@@ -50,7 +50,8 @@ fn row(what: &str, planted: f64, found: Option<Estimate>) -> Row {
     Row {
         what: what.to_string(),
         planted: planted.to_string(),
-        found: found.map_or("nothing".to_string(), |e| format!("{:.3} [{:.3}, {:.3}]", e.value, e.low, e.high)),
+        found: found
+            .map_or("nothing".to_string(), |e| format!("{:.3} [{:.3}, {:.3}]", e.value, e.low, e.high)),
         accepted: format!("± {} %", 100.0 * TOLERANCE),
         passed: found.is_some_and(|e| (e.value / planted - 1.0).abs() <= TOLERANCE),
     }

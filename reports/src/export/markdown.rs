@@ -40,9 +40,8 @@ fn render(block: &Block<'_>) -> String {
 
 fn render_overview(overview: &Overview) -> String {
     let setting: String = overview.setting.iter().map(|part| format!("- {}\n", escape(part))).collect();
-    let number = |n: &KeyNumber| {
-        format!("- {}: **{}** {}\n", escape(&n.what), escape(&n.value), escape(&n.detail))
-    };
+    let number =
+        |n: &KeyNumber| format!("- {}: **{}** {}\n", escape(&n.what), escape(&n.value), escape(&n.detail));
     let numbers: String = overview.numbers.iter().map(number).collect();
     let warnings = match overview.warnings.as_slice() {
         [] => "No warnings.\n".to_string(),
@@ -56,12 +55,7 @@ fn render_overview(overview: &Overview) -> String {
 }
 
 fn render_figure(figure: &Figure) -> String {
-    format!(
-        "![{}](figures/{}.svg)\n\n*{}*\n",
-        escape(&figure.name),
-        figure.name,
-        escape(&figure.caption)
-    )
+    format!("![{}](figures/{}.svg)\n\n*{}*\n", escape(&figure.name), figure.name, escape(&figure.caption))
 }
 
 /// Columns padded to one width, so that the source reads as a table too.

@@ -33,10 +33,8 @@ pub struct TwoTerm {
 /// With three columns the active-set search is exhaustive: of the least-squares solutions over every subset of terms
 /// that are non-negative, the best is the constrained optimum.
 pub fn two_term(observations: &[Observation<'_>]) -> Option<TwoTerm> {
-    let mut places: Vec<((f64, f64, f64), Resampler<'_>)> = observations
-        .iter()
-        .filter_map(|o| Some((point(o)?, o.processes.resampler()?)))
-        .collect();
+    let mut places: Vec<((f64, f64, f64), Resampler<'_>)> =
+        observations.iter().filter_map(|o| Some((point(o)?, o.processes.resampler()?))).collect();
     places.sort_by(|a, b| a.0.0.total_cmp(&b.0.0));
     if places.len() < 4 {
         return None;

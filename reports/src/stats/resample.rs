@@ -71,7 +71,8 @@ impl<'a> Resampler<'a> {
 
     /// The logarithm of one resampled estimate.
     pub(crate) fn draw(&self, random: &mut Random) -> f64 {
-        let within = |(_, log, drawn): &(f64, f64, Drawn<'_>), random: &mut Random| drawn.resampled(random) - log;
+        let within =
+            |(_, log, drawn): &(f64, f64, Drawn<'_>), random: &mut Random| drawn.resampled(random) - log;
         if let [only] = self.processes.as_slice() {
             return self.center + within(only, random);
         }
@@ -147,11 +148,13 @@ impl Blocks {
     pub(crate) fn of(cells: &[&Processes]) -> Self {
         let mut effects: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
         for cell in cells {
-            let logs: Vec<(usize, f64)> = cell.medians().map(|(round, median)| (round, median.ln())).collect();
+            let logs: Vec<(usize, f64)> =
+                cell.medians().map(|(round, median)| (round, median.ln())).collect();
             let mean = logs.iter().map(|(_, log)| log).sum::<f64>() / logs.len() as f64;
             logs.iter().for_each(|(round, log)| effects.entry(*round).or_default().push(log - mean));
         }
-        let complete = cells.len() > 1 && effects.len() > 1 && effects.values().all(|e| e.len() == cells.len());
+        let complete =
+            cells.len() > 1 && effects.len() > 1 && effects.values().all(|e| e.len() == cells.len());
         if !complete {
             return Self::default();
         }
@@ -173,8 +176,7 @@ impl Blocks {
 /// Standard deviation of the median of `count` normal values over that of their mean: tabulated variances of order statistics
 /// to 10 (Sarhan & Greenberg, *Contributions to Order Statistics*, 1962, table 10C.1), beyond them the leading terms.
 fn median_over_mean(count: usize) -> f64 {
-    const RATIOS: [f64; 10] =
-        [1.0, 1.0, 1.1602, 1.0922, 1.1976, 1.1351, 1.2137, 1.1599, 1.2227, 1.1762];
+    const RATIOS: [f64; 10] = [1.0, 1.0, 1.1602, 1.0922, 1.1976, 1.1351, 1.2137, 1.1599, 1.2227, 1.1762];
     let n = count as f64;
     let beyond = if count % 2 == 1 { 0.9 } else { 2.7 };
     let leading = (n * std::f64::consts::PI / (2.0 * n + beyond)).sqrt();

@@ -40,10 +40,10 @@ pub(super) fn overtakings(groups: &[Group<'_>], settings: &Settings) -> Vec<Over
             if ![first, second].iter().any(|g| [RELATIVE, ORDINARY, AUTODIFF].contains(&g.method)) {
                 continue;
             }
-            found.extend(overtaking(Pair { first, second, axis: Axis::Dim, dim: None }, [
-                &first.observations(),
-                &second.observations(),
-            ]));
+            found.extend(overtaking(
+                Pair { first, second, axis: Axis::Dim, dim: None },
+                [&first.observations(), &second.observations()],
+            ));
             for axis in [Axis::Batch, Axis::Layers] {
                 let [ours, theirs] = [first, second].map(|g| along(axis, g, groups, settings));
                 found.extend(ours.iter().rev().find_map(|(dim, places)| {
@@ -68,8 +68,7 @@ struct Pair<'a> {
 /// `None` with fewer than two places that both measured.
 fn overtaking(pair: Pair<'_>, sides: [&[Observation<'_>]; 2]) -> Option<Overtaking> {
     let [first, second] = sides;
-    let shared: Vec<usize> =
-        first.iter().map(|o| o.x).filter(|x| second.iter().any(|o| o.x == *x)).collect();
+    let shared: Vec<usize> = first.iter().map(|o| o.x).filter(|x| second.iter().any(|o| o.x == *x)).collect();
     let range = (*shared.iter().min()?, *shared.iter().max()?);
     let (crossover, method, over) = match fit::crossover(second, first)? {
         Crossover::AboveRange => (fit::crossover(first, second)?, pair.second, pair.first),

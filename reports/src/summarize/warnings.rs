@@ -108,9 +108,10 @@ fn of_cells(study: &Study, groups: &[Group<'_>]) -> Vec<String> {
         ("a process failed although others of the same cell were measured", &|c| {
             measured(c) && c.records.iter().any(|r| r.outcome == Outcome::Failed)
         }),
-        ("fewer processes than planned, so intervals are wide or leave out the differences between processes", &|c| {
-            measured(c) && c.processes.rounds() < planned
-        }),
+        (
+            "fewer processes than planned, so intervals are wide or leave out the differences between processes",
+            &|c| measured(c) && c.processes.rounds() < planned,
+        ),
         ("fewer than 5 samples, so intervals say little", &|c| {
             measured(c) && c.processes.samples() < MIN_SAMPLES
         }),

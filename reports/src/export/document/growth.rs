@@ -12,6 +12,9 @@ const RULES: &str = "p of time ∝ Dᵖ, by weighted least squares on logarithms
     non-negative and fitted to all dimensions; where the cubic term equals the quadratic one both cost the same. A bend is told where two \
     power laws describe all dimensions decidedly better than one (AICc lower by 4 or more).";
 
+const GRID_AXIS: &str = "The layers are convolutions and D = c·n with a fixed number c of channels, so that p is also the \
+    exponent of the number n of grid points.";
+
 /// Every table of growth that has a row.
 pub(super) fn of(summary: &Summary, settings: &Settings) -> Vec<Block<'static>> {
     let fitted = summary.series.iter().filter(|s| !s.points.is_empty());
@@ -29,7 +32,10 @@ pub(super) fn of(summary: &Summary, settings: &Settings) -> Vec<Block<'static>> 
         ];
         blocks.push(Block::Subheading("How time grows with D".into()));
         blocks.push(Block::Table(Table { columns, rows }));
-        blocks.push(Block::Paragraph(RULES.into()));
+        blocks.push(Block::Paragraph(match settings.convolution {
+            Some(_) => format!("{RULES} {GRID_AXIS}"),
+            None => RULES.into(),
+        }));
     }
     blocks.extend(scaling(&summary.scaling, settings));
     blocks.extend(crossovers(&summary.overtakings, settings));
@@ -45,9 +51,11 @@ fn growth(series: &Series, settings: &Settings) -> Vec<String> {
         or_none(series.law.as_ref().map(law)),
         or_none(series.terms.as_ref().map(terms)),
         or_none(series.terms.and_then(|t| t.crossover).map(|place| units::place(&place))),
-        or_none(series.breakpoint.map(|bend| {
-            format!("{}: {:.2} to {:.2}", units::place(&bend.at), bend.below, bend.above)
-        })),
+        or_none(
+            series
+                .breakpoint
+                .map(|bend| format!("{}: {:.2} to {:.2}", units::place(&bend.at), bend.below, bend.above)),
+        ),
     ]
 }
 
@@ -63,8 +71,8 @@ fn law(choice: &Choice) -> String {
 }
 
 fn terms(terms: &TwoTerm) -> String {
-    let [a, b, c] =
-        [terms.quadratic, terms.cubic, terms.constant].map(|v| if v > 0.0 { units::seconds(v) } else { "0".into() });
+    let [a, b, c] = [terms.quadratic, terms.cubic, terms.constant]
+        .map(|v| if v > 0.0 { units::seconds(v) } else { "0".into() });
     format!("{a} · D² + {b} · D³ + {c} (± {} %)", significant(100.0 * terms.relative_residual))
 }
 
@@ -81,8 +89,13 @@ fn scaling(scaling: &[Scaling], settings: &Settings) -> Vec<Block<'static>> {
             s.fit.points.to_string(),
         ]
     };
-    let columns =
-        vec![("method", false), ("axis", false), ("exponent [95 %]", true), ("fitted on", true), ("points", true)];
+    let columns = vec![
+        ("method", false),
+        ("axis", false),
+        ("exponent [95 %]", true),
+        ("fitted on", true),
+        ("points", true),
+    ];
     let rows = scaling.iter().map(row).collect();
     vec![Block::Subheading("How time grows with N and L".into()), Block::Table(Table { columns, rows })]
 }
@@ -108,10 +121,17 @@ fn crossovers(overtakings: &[Overtaking], settings: &Settings) -> Vec<Block<'sta
             format!("{from} – {to}"),
         ]
     };
-    let columns =
-        vec![("faster from there on", false), ("axis", false), ("crossover [95 %]", true), ("measured on", true)];
+    let columns = vec![
+        ("faster from there on", false),
+        ("axis", false),
+        ("crossover [95 %]", true),
+        ("measured on", true),
+    ];
     let rows = overtakings.iter().map(row).collect();
-    vec![Block::Subheading("Where methods overtake one another".into()), Block::Table(Table { columns, rows })]
+    vec![
+        Block::Subheading("Where methods overtake one another".into()),
+        Block::Table(Table { columns, rows }),
+    ]
 }
 
 /// What is held fixed along an axis.

@@ -10,11 +10,8 @@ use crate::units::{self, NONE, grouped};
 /// Machine, key numbers, a line a method, warnings.
 pub(super) fn of(study: &Study, summary: &Summary) -> Overview {
     let settings = &study.run.settings;
-    let main: Vec<&Series> = summary
-        .series
-        .iter()
-        .filter(|s| (s.batch, s.layers) == (settings.batch, settings.layers))
-        .collect();
+    let main: Vec<&Series> =
+        summary.series.iter().filter(|s| (s.batch, s.layers) == (settings.batch, settings.layers)).collect();
     Overview {
         setting: setting(&study.run),
         numbers: main.iter().filter(|s| s.method == RELATIVE).flat_map(|s| numbers(s)).collect(),
@@ -76,10 +73,8 @@ fn numbers(relative: &Series) -> Vec<KeyNumber> {
         value: units::seconds(point.seconds.value),
         detail: point.peak_bytes.map_or(String::new(), |b| format!("{} at the peak", units::bytes(b as f64))),
     });
-    let speedups = [
-        speedup(ORDINARY, |p| p.speedup_over_ordinary),
-        speedup(AUTODIFF, |p| p.speedup_over_autodiff),
-    ];
+    let speedups =
+        [speedup(ORDINARY, |p| p.speedup_over_ordinary), speedup(AUTODIFF, |p| p.speedup_over_autodiff)];
     speedups.into_iter().chain([exponent, largest]).flatten().collect()
 }
 
