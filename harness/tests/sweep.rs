@@ -56,6 +56,77 @@ fn a_sweep_measures_every_cell_and_leaves_a_report() {
     assert!(run["machine"]["cpu"].as_str().is_some_and(|cpu| !cpu.is_empty()));
 }
 
+/// Grids of one and two dimensions, both sides of the largest D that is checked against the reference.
+#[test]
+fn a_sweep_over_convolutions_has_the_grid_as_its_axis() {
+    let dir = tempfile::tempdir().expect("a scratch folder");
+    let mut command = relgrad();
+    command.args(["sweep", "--coupling", "conv", "--channels", "2", "--grids", "5,4x4,100", "--bias"]);
+    command.args([
+        "--methods",
+        "relative,ordinary,autodiff",
+        "--batch",
+        "3",
+        "--threads",
+        "1",
+        "--rounds",
+        "1",
+    ]);
+    let output =
+        command.args(["--min-samples", "3", "--out"]).arg(dir.path()).output().expect("relgrad starts");
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stdout(&output).contains("9 cells measured, 0 skipped, 0 failed"), "{}", stdout(&output));
+
+    let records = records(dir.path());
+    let mut kinds = std::collections::BTreeSet::new();
+    for record in &records {
+        let convolution = &record["cell"]["convolution"];
+        let grid = [0, 1].map(|axis| convolution["grid"][axis].as_u64().expect("a count"));
+        assert_eq!(convolution["kernel"], convolution["grid"]);
+        assert_eq!(record["cell"]["dim"].as_u64(), Some(2 * grid[0] * grid[1]));
+        kinds.insert(record["check"]["kind"].as_str().expect("a kind").to_string());
+        assert!(record["check"]["max_rel_err"].as_f64() <= record["check"]["tolerance"].as_f64());
+    }
+    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ["directional-derivative", "reference"]);
+    let report = std::fs::read_to_string(dir.path().join("report.md")).expect("a report");
+    assert!(
+        report.contains("convolutions of 2 channels on 5 to 100 points, kernels with every tap"),
+        "{report}"
+    );
+    assert!(report.contains("exponent of the number n of grid points"), "{report}");
+
+    // The folder is whole: nothing is left to run.
+    let again = relgrad().arg("sweep").arg("--resume").arg(dir.path()).output().expect("relgrad starts");
+    assert!(stdout(&again).contains("9 cells measured"), "{}", stdout(&again));
+}
+
+/// Kernels of small support have no relative gradient, and 1×1 kernels have one on pixels.
+#[test]
+fn small_kernels_are_swept_with_the_methods_that_they_have() {
+    for (kernel, methods, cells) in
+        [("3x3", "ordinary,autodiff-streamed", 2), ("1x1", "relative,ordinary", 2)]
+    {
+        let dir = tempfile::tempdir().expect("a scratch folder");
+        let mut command = relgrad();
+        command.args([
+            "sweep",
+            "--coupling",
+            "conv",
+            "--channels",
+            "3",
+            "--grids",
+            "4x5",
+            "--kernel",
+            kernel,
+        ]);
+        command.args(["--methods", methods, "--batch", "3", "--threads", "1", "--rounds", "1", "--quiet"]);
+        let output = command.args(["--min-samples", "3", "--out"]).arg(dir.path()).output();
+        let output = output.expect("relgrad starts");
+        let expected = format!("{cells} cells measured, 0 skipped, 0 failed");
+        assert!(stdout(&output).contains(&expected), "{kernel}: {}{}", stdout(&output), stderr(&output));
+    }
+}
+
 #[test]
 fn a_sweep_measures_the_ceilings_once_and_reports_fractions_of_them() {
     let dir = tempfile::tempdir().expect("a scratch folder");

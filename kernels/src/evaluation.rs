@@ -7,7 +7,7 @@ use crate::device::{Cpu, Device, Matrix};
 use crate::error::Result;
 use crate::init::{self, Init};
 use crate::method::Method;
-use crate::network::Architecture;
+use crate::network::{Architecture, Coupling};
 use crate::parameters::{Gradient, Parameters};
 use crate::scalar::{Dtype, Scalar};
 use crate::step::{self, InPlaceStep};
@@ -52,6 +52,9 @@ pub trait Evaluation {
 /// # Errors
 /// [`crate::Error::OutOfMemory`], [`crate::Error::InvalidParameter`].
 pub fn prepare(workload: &Workload) -> Result<Box<dyn Evaluation>> {
+    if let Coupling::Convolution(_) = workload.architecture.coupling {
+        return crate::convolution::prepare(workload);
+    }
     let device = Cpu::new(workload.threads);
     match workload.dtype {
         Dtype::F32 => prepare_on::<_, f32>(device, workload),

@@ -110,12 +110,20 @@ pub(crate) fn models(study: &Study, device: &str, method: &str) -> Vec<(f64, Mod
 pub(crate) fn conditions(study: &Study, device: &str) -> Vec<String> {
     let settings = &study.run.settings;
     let place = if device == CPU { format!("CPU, {}", threads(settings.threads)) } else { "GPU".to_string() };
-    vec![
+    let mut conditions = vec![
         place,
         format!("N = {}", grouped(settings.batch as i64)),
         format!("L = {}", settings.layers),
         settings.dtype.clone(),
-    ]
+    ];
+    if let Some(convolution) = &settings.convolution {
+        let kernel = match convolution.kernel {
+            None => "full kernels".to_string(),
+            Some([rows, cols]) => format!("{rows}×{cols} kernels"),
+        };
+        conditions.push(format!("D = c·n, c = {}, {kernel}", convolution.channels));
+    }
+    conditions
 }
 
 /// The methods whose times `relative` is compared with.

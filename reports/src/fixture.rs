@@ -234,6 +234,7 @@ fn cell(method: &str, device: &str, dim: usize, round: usize) -> Cell {
         activation: "smooth-leaky:0.3".into(),
         seed: 1,
         round,
+        convolution: None,
     }
 }
 
@@ -362,6 +363,7 @@ fn run(devices: &[&str]) -> Run {
             budget_seconds: Some(600.0),
             cell_limit_seconds: Some(CELL_LIMIT_SECONDS),
             memory_limit_bytes: MEMORY_LIMIT_BYTES,
+            convolution: None,
         },
         machine: Machine {
             cpu: "Example CPU @ 2.60GHz".into(),

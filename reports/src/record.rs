@@ -34,6 +34,20 @@ pub struct Cell {
     pub seed: u64,
     /// Index of the independent process that measured this cell, from 0.
     pub round: usize,
+    /// What the layers convolve; absent for dense layers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub convolution: Option<Convolution>,
+}
+
+/// Layers that are circular convolutions: D = channels · points of the grid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Convolution {
+    /// Channels c.
+    pub channels: usize,
+    /// Rows and columns of the grid; a 1-D grid has one row.
+    pub grid: [usize; 2],
+    /// Taps of the kernel along each axis; as many as the grid has points for a full kernel.
+    pub kernel: [usize; 2],
 }
 
 /// How a cell ended.

@@ -80,6 +80,43 @@ pub struct Settings {
     pub cell_limit_seconds: Option<f64>,
     /// Bytes that one cell may take.
     pub memory_limit_bytes: u64,
+    /// What the layers convolve; absent for dense layers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub convolution: Option<Convolution>,
+}
+
+/// A sweep over the grid of convolution layers: D = channels · points takes the values in [`Settings::dims`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Convolution {
+    /// Channels c, the same for every grid.
+    pub channels: usize,
+    /// Taps of the kernel along each axis; absent for a kernel with every tap of its grid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<[usize; 2]>,
+    /// Rows and columns of each grid, by ascending number of points; a 1-D grid has one row.
+    pub grids: Vec<[usize; 2]>,
+}
+
+impl Convolution {
+    /// What the layers are, in a phrase.
+    pub fn describe(&self) -> String {
+        let size = |[rows, cols]: [usize; 2]| match rows {
+            1 => cols.to_string(),
+            _ => format!("{rows}×{cols}"),
+        };
+        let kernels = match self.kernel {
+            None => "kernels with every tap".to_string(),
+            Some([rows, cols]) => format!("kernels of {rows}×{cols} taps"),
+        };
+        let channels =
+            if self.channels == 1 { "1 channel".into() } else { format!("{} channels", self.channels) };
+        let grids = match self.grids.as_slice() {
+            [] => String::new(),
+            [one] => format!(" on {} points", size(*one)),
+            [first, .., last] => format!(" on {} to {} points", size(*first), size(*last)),
+        };
+        format!("convolutions of {channels}{grids}, {kernels}")
+    }
 }
 
 impl Settings {

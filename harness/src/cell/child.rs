@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use relgrad_kernels::evaluation::{self, Evaluation, Workload as Evaluated};
-use relgrad_kernels::{Architecture, Error, Init};
+use relgrad_kernels::{Architecture, Convolution, Coupling, Error, Init};
 use relgrad_reports::record::{Cell, Check, MemoryPoint};
 
 use super::memory::{self, Tracer};
@@ -87,11 +87,27 @@ fn build(workload: &Evaluated, now: impl Fn() -> f64) -> Result<Built, Error> {
 /// Evaluates a tiny problem of the same kind: the pages of the program and the threads' stacks that an evaluation touches
 /// are then resident, and belong to the process instead of the problem.
 fn rehearse(workload: &Evaluated) -> Result<(), Error> {
-    const DIM: usize = 16;
+    const BATCH: usize = 16;
     rayon::broadcast(|_| ());
-    let architecture = Architecture { dim: workload.architecture.dim.min(DIM), ..workload.architecture };
-    let batch = workload.batch.min(DIM);
+    let architecture = smaller(&workload.architecture);
+    let batch = workload.batch.min(BATCH);
     evaluation::prepare(&Evaluated { architecture, batch, ..*workload })?.evaluate()
+}
+
+/// The same kind of network with a dimension, or a grid, of few points.
+fn smaller(architecture: &Architecture) -> Architecture {
+    const DIM: usize = 16;
+    /// Along an axis.
+    const POINTS: usize = 4;
+    match architecture.coupling {
+        Coupling::Convolution(convolution) => {
+            let grid = convolution.grid.map(|points| points.min(POINTS));
+            let kernel = [0, 1].map(|axis| convolution.kernel[axis].min(grid[axis]));
+            let small = Convolution { grid, kernel, ..convolution };
+            Architecture { dim: small.dim(), coupling: Coupling::Convolution(small), ..*architecture }
+        }
+        _ => Architecture { dim: architecture.dim.min(DIM), ..*architecture },
+    }
 }
 
 /// A check whose numbers JSON can hold; a NaN is told by the reason alone.

@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use relgrad_kernels::{Activation, Dtype, Method};
 use relgrad_reports::record::Outcome;
-use relgrad_reports::run::{Run, Settings};
+use relgrad_reports::run::{Convolution, Run, Settings};
 use relgrad_reports::writer::RecordWriter;
 
 use crate::cmd::{at_least_one, report};
 use crate::error::{EXIT_CODES, Error, Result, code};
 use crate::machine;
 use crate::machine::time::{rfc3339, unix_seconds};
-use crate::plan::dims::Dims;
+use crate::plan::dims::{Dims, MAX_DIM};
+use crate::plan::grids::{Grids, Kernel};
 use crate::plan::preview;
 use crate::plan::schedule::{Limits, Schedule};
 use crate::plan::{self};
@@ -31,6 +32,8 @@ Examples:
   relgrad sweep --dims 30:1000 --batch 100,10,1000 also against the batch size; figures against D show N = 100
   relgrad sweep --list                             the plan and its predicted cost, nothing runs
   relgrad sweep --budget none --cell-limit none    everything that fits in memory, however long
+  relgrad sweep --coupling conv --channels 8       convolution layers on grids of 10 to 5,000 points
+  relgrad sweep --coupling conv --grids 8x8,16x16,32x32 --kernel 3x3 --methods ordinary,autodiff
   relgrad sweep --resume results/2026-11-24T00-15-00Z
 
 A dimension range such as 10:20000 takes both ends and 1, 2, 3 and 5 times every power of ten between them. Each round \
@@ -46,9 +49,26 @@ const CPU: &str = "cpu";
 #[derive(Debug, Args)]
 #[command(after_help = help())]
 pub(crate) struct Arguments {
-    /// Data dimensions D: a list, ranges, or both (10,20,50 or 10:20000)
-    #[arg(long, value_name = "LIST", default_value = "10:20000")]
-    dims: Dims,
+    /// Data dimensions D: a list, ranges, or both (10,20,50 or 10:20000) [default: 10:20000]
+    #[arg(long, value_name = "LIST")]
+    dims: Option<Dims>,
+
+    /// What the layers are: dense, or conv for circular convolutions, with the grid as the axis of the sweep
+    #[arg(long, value_name = "KIND", default_value = "dense", value_parser = ["dense", "conv"])]
+    coupling: String,
+
+    /// Grids of conv layers: numbers of points, ranges of them, or rows x columns [default: 10:5000]
+    #[arg(long, value_name = "LIST", conflicts_with = "dims")]
+    grids: Option<Grids>,
+
+    /// Channels of conv layers; D is the channels times the points of the grid [default: 4]
+    #[arg(long, value_name = "COUNT", value_parser = at_least_one)]
+    channels: Option<usize>,
+
+    /// Taps of the kernels of conv layers: full, a number, or rows x columns such as 3x3 [default: full]
+    #[arg(long, value_name = "SIZE")]
+    #[arg(long_help = KERNEL_HELP)]
+    kernel: Option<Kernel>,
 
     /// Methods to measure, comma-separated
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "relative,ordinary,autodiff")]
@@ -114,7 +134,7 @@ pub(crate) struct Arguments {
     /// Continue the sweep in DIR, with the settings it was started with
     #[arg(long, value_name = "DIR", conflicts_with_all = [
         "dims", "methods", "batch", "layers", "dtype", "bias", "activation", "threads", "seed", "device", "rounds",
-        "min_samples", "budget", "cell_limit", "mem_limit", "out",
+        "min_samples", "budget", "cell_limit", "mem_limit", "out", "coupling", "grids", "channels", "kernel",
     ])]
     resume: Option<PathBuf>,
 
@@ -130,6 +150,12 @@ pub(crate) struct Arguments {
     #[arg(long, short)]
     quiet: bool,
 }
+
+const KERNEL_HELP: &str = "\
+Taps of the kernels of conv layers: full, a number, or rows x columns such as 3x3 [default: full]
+
+Only kernels with every tap of their grid (full) or with one (1x1) have a relative gradient; others have the methods \
+ordinary, autodiff and autodiff-streamed.";
 
 fn help() -> String {
     format!("{EXAMPLES}\n{EXIT_CODES}")
@@ -158,7 +184,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
 }
 
 fn start(arguments: &Arguments) -> Result<u8> {
-    let settings = settings(arguments);
+    let settings = settings(arguments)?;
     let schedule = schedule(&settings)?;
     if arguments.list {
         print!("{}", preview::table(&schedule, 0.0));
@@ -196,7 +222,7 @@ fn resume(dir: &Path, arguments: &Arguments) -> Result<u8> {
 }
 
 /// The settings with defaults filled in for this machine.
-fn settings(arguments: &Arguments) -> Settings {
+fn settings(arguments: &Arguments) -> Result<Settings> {
     let mut methods: Vec<String> = Vec::new();
     for method in arguments.methods.iter().map(ToString::to_string) {
         if !methods.contains(&method) {
@@ -205,8 +231,16 @@ fn settings(arguments: &Arguments) -> Settings {
     }
     let (batch, other_batches) = first_and_others(&arguments.batch);
     let (layers, other_layers) = first_and_others(&arguments.layers);
-    Settings {
-        dims: arguments.dims.0.clone(),
+    let convolution = convolution(arguments)?;
+    let dims = match &convolution {
+        None => match &arguments.dims {
+            Some(dims) => dims.0.clone(),
+            None => DEFAULT_DIMS.parse::<Dims>().map_err(Error::Usage)?.0,
+        },
+        Some(c) => c.grids.iter().map(|[rows, cols]| c.channels * rows * cols).collect(),
+    };
+    Ok(Settings {
+        dims,
         methods,
         devices: vec![arguments.device.clone()],
         batch,
@@ -223,7 +257,8 @@ fn settings(arguments: &Arguments) -> Settings {
         budget_seconds: arguments.budget.0,
         cell_limit_seconds: arguments.cell_limit.0,
         memory_limit_bytes: arguments.mem_limit.resolve(machine::available_bytes()),
-    }
+        convolution,
+    })
 }
 
 /// The first of a list, which clap keeps from being empty, and the others, ascending and without repeats.
@@ -234,6 +269,36 @@ fn first_and_others(list: &[usize]) -> (usize, Vec<usize>) {
     others.dedup();
     (first, others)
 }
+
+/// The grids, channels and kernels of `--coupling conv`.
+fn convolution(arguments: &Arguments) -> Result<Option<Convolution>> {
+    let Arguments { coupling, grids, channels, kernel, .. } = arguments;
+    if coupling == "dense" {
+        return match (grids, channels, kernel) {
+            (None, None, None) => Ok(None),
+            _ => Err(Error::Usage("--grids, --channels and --kernel are for --coupling conv".to_string())),
+        };
+    }
+    if arguments.dims.is_some() {
+        return Err(Error::Usage("--coupling conv takes --grids in place of --dims".to_string()));
+    }
+    let grids = match grids {
+        Some(grids) => grids.0.clone(),
+        None => DEFAULT_GRIDS.parse::<Grids>().map_err(Error::Usage)?.0,
+    };
+    let channels = channels.unwrap_or(DEFAULT_CHANNELS);
+    let largest = grids.iter().map(|[rows, cols]| rows.saturating_mul(*cols).saturating_mul(channels)).max();
+    if largest.is_some_and(|dim| dim > MAX_DIM) {
+        return Err(Error::Usage(format!("channels times points of a grid may be {MAX_DIM} at most")));
+    }
+    Ok(Some(Convolution { channels, kernel: kernel.and_then(|kernel| kernel.0), grids }))
+}
+
+/// Four a decade over the range of the paper.
+const DEFAULT_DIMS: &str = "10:20000";
+/// D = 40 to 20,000 with the default number of channels.
+const DEFAULT_GRIDS: &str = "10:5000";
+const DEFAULT_CHANNELS: usize = 4;
 
 /// The same plan whenever the settings are the same.
 fn schedule(settings: &Settings) -> Result<Schedule> {

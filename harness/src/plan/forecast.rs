@@ -125,10 +125,13 @@ impl Calibration {
         last * (best.max(last) / last).powf(decades)
     }
 
-    /// Seconds outside the evaluations. Above the largest measured D they grow like the number of weights, D².
+    /// Seconds outside the evaluations. Above the largest measured D they grow like the number of weights: D², or for
+    /// convolutions, whose batch outweighs their kernels, D times channels and samples.
     fn overhead(&self, track: &Track, planned: &Planned) -> f64 {
         let dim = planned.cell.dim;
-        let weights = |dim: usize| planned.cell.layers as f64 * (dim as f64).powi(2);
+        let Cell { layers, batch, convolution, .. } = &planned.cell;
+        let row = |dim: usize| convolution.map_or(dim, |convolution| convolution.channels + batch);
+        let weights = |dim: usize| (layers * row(dim)) as f64 * dim as f64;
         let by_method = track.overhead.last_key_value().map(|_| &track.overhead);
         let widest = || {
             let known = self.tracks.values().filter(|track| !track.overhead.is_empty());

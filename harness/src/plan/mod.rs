@@ -2,11 +2,12 @@
 
 pub(crate) mod dims;
 pub(crate) mod forecast;
+pub(crate) mod grids;
 pub(crate) mod order;
 pub(crate) mod preview;
 pub(crate) mod schedule;
 
-use relgrad_reports::record::{Cell, Model};
+use relgrad_reports::record::{Cell, Convolution, Model};
 use relgrad_reports::run::Settings;
 
 use crate::workload::Workload;
@@ -28,7 +29,7 @@ pub(crate) struct Planned {
 /// Names the setting that no network or method fits.
 pub(crate) fn plan(settings: &Settings) -> relgrad_kernels::Result<Vec<Planned>> {
     let plan = |cell: Cell| {
-        let cost = Workload::of(&cell)?.cost(cell.batch);
+        let cost = Workload::of(&cell)?.cost(cell.batch)?;
         let model =
             Model { flops: cost.flops, min_bytes: cost.min_bytes, min_traffic_bytes: cost.min_traffic_bytes };
         Ok(Planned { cell, model, expected_bytes: cost.expected_bytes })
@@ -43,7 +44,7 @@ pub(crate) fn cells(settings: &Settings) -> Vec<Cell> {
         let mut this_round = Vec::new();
         for device in &settings.devices {
             for method in &settings.methods {
-                for (dim, batch, layers) in points(settings) {
+                for (dim, convolution, batch, layers) in points(settings) {
                     this_round.push(Cell {
                         method: method.clone(),
                         device: device.clone(),
@@ -56,6 +57,7 @@ pub(crate) fn cells(settings: &Settings) -> Vec<Cell> {
                         activation: settings.activation.clone(),
                         seed: settings.seed,
                         round,
+                        convolution,
                     });
                 }
             }
@@ -67,10 +69,24 @@ pub(crate) fn cells(settings: &Settings) -> Vec<Cell> {
 }
 
 /// Every D with every N and every L.
-fn points(settings: &Settings) -> impl Iterator<Item = (usize, usize, usize)> {
-    let of_batch = move |batch| settings.layer_counts().map(move |layers| (batch, layers));
-    let rest = move || settings.batches().flat_map(of_batch);
-    settings.dims.iter().flat_map(move |&dim| rest().map(move |(batch, layers)| (dim, batch, layers)))
+fn points(settings: &Settings) -> Vec<(usize, Option<Convolution>, usize, usize)> {
+    let mut points = Vec::new();
+    for (dim, convolution) in axis(settings) {
+        for batch in settings.batches() {
+            points.extend(settings.layer_counts().map(|layers| (dim, convolution, batch, layers)));
+        }
+    }
+    points
+}
+
+/// Every D of a sweep with the convolution that has it, if layers are convolutions.
+fn axis(settings: &Settings) -> Vec<(usize, Option<Convolution>)> {
+    let Some(convolution) = &settings.convolution else {
+        return settings.dims.iter().map(|&dim| (dim, None)).collect();
+    };
+    let channels = convolution.channels;
+    let of = |&grid: &[usize; 2]| Convolution { channels, grid, kernel: convolution.kernel.unwrap_or(grid) };
+    convolution.grids.iter().map(of).map(|c| (c.channels * c.grid[0] * c.grid[1], Some(c))).collect()
 }
 
 /// Cells, costs and records for tests of the plan, from formulas that stand beside nothing real.
@@ -100,6 +116,7 @@ pub(crate) mod testing {
             activation: "smooth:0.3".to_string(),
             seed: 0,
             round,
+            convolution: None,
         };
         Planned {
             cell,
@@ -168,7 +185,31 @@ mod tests {
             budget_seconds: None,
             cell_limit_seconds: None,
             memory_limit_bytes: 1 << 30,
+            convolution: None,
         }
+    }
+
+    #[test]
+    fn grids_are_the_axis_of_a_sweep_over_convolutions() {
+        let grids = vec![[1, 10], [4, 4], [1, 50]];
+        let convolution = relgrad_reports::run::Convolution { channels: 3, kernel: None, grids };
+        let settings =
+            Settings { dims: vec![30, 48, 150], convolution: Some(convolution), rounds: 1, ..settings() };
+        let mut plan = plan(&settings).expect("a valid plan");
+        plan.sort_by_key(|planned| (planned.cell.method.clone(), planned.cell.dim));
+        let dims: Vec<usize> = plan.iter().map(|planned| planned.cell.dim).collect();
+        assert_eq!(dims, [30, 48, 150, 30, 48, 150]);
+        let square = plan[1].cell.convolution.expect("a convolution");
+        assert_eq!((square.grid, square.kernel), ([4, 4], [4, 4]));
+        // The determinants of 3×3 matrices cost far less than the products with 100 samples that both share.
+        let [ordinary, relative] = [plan[2].model.flops, plan[5].model.flops];
+        assert!(ordinary < 1.2 * relative && relative < 1.2 * ordinary, "{ordinary:e} {relative:e}");
+
+        let transposed = Settings { methods: vec!["transposed".to_string()], ..settings.clone() };
+        assert!(super::plan(&transposed).unwrap_err().to_string().contains("transposed"));
+        let mut small = settings;
+        small.convolution.as_mut().expect("a convolution").kernel = Some([1, 3]);
+        assert!(super::plan(&small).unwrap_err().to_string().contains("ordinary gradient"));
     }
 
     #[test]

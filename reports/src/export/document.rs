@@ -115,13 +115,14 @@ fn label(series: &Series, settings: &Settings) -> String {
 fn facts(run: &Run) -> Vec<(&'static str, String)> {
     let s = &run.settings;
     let bias = if s.bias { "with bias" } else { "no bias" };
+    let layers = s.convolution.as_ref().map(|c| format!(", {}", c.describe())).unwrap_or_default();
     let threads = if s.threads == 1 { "1 thread".into() } else { format!("{} threads", s.threads) };
     let ended = run.ended.as_deref().unwrap_or("not ended");
     let mut facts = vec![
         (
             "Problem",
             format!(
-                "N = {} samples, L = {} layers ({bias}), activation {}, {}, {threads}, seed {}",
+                "N = {} samples, L = {} layers ({bias}){layers}, activation {}, {}, {threads}, seed {}",
                 all(s.batches()),
                 all(s.layer_counts()),
                 s.activation,

@@ -311,6 +311,25 @@ impl<T: Scalar> Device<T> for Cpu {
         elementwise::log_density_sums(base, z.slice(), z.rows(), out)
     }
 
+    fn standardize(
+        &self,
+        s: MatrixRef<'_, Self, T>,
+        location: MatrixRef<'_, Self, T>,
+        log_scale: MatrixRef<'_, Self, T>,
+        rho: MatrixMut<'_, Self, T>,
+    ) -> Result<()> {
+        elementwise::standardize(s.slice(), location.slice(), log_scale.slice(), rho.into_slice())
+    }
+
+    fn conditional_scores(
+        &self,
+        log_scale: MatrixRef<'_, Self, T>,
+        psi: MatrixMut<'_, Self, T>,
+        rho: MatrixMut<'_, Self, T>,
+    ) -> Result<()> {
+        elementwise::conditional_scores(log_scale.slice(), psi.into_slice(), rho.into_slice())
+    }
+
     fn lanes(&self) -> usize {
         self.threads
     }

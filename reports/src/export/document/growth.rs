@@ -12,6 +12,9 @@ const RULES: &str = "p of time ∝ Dᵖ, by weighted least squares on logarithms
     non-negative and fitted to all dimensions; where the cubic term equals the quadratic one both cost the same. A bend is told where two \
     power laws describe all dimensions decidedly better than one (AICc lower by 4 or more).";
 
+const GRID_AXIS: &str = "The layers are convolutions and D = c·n with a fixed number c of channels, so that p is also the \
+    exponent of the number n of grid points.";
+
 /// Every table of growth that has a row.
 pub(super) fn of(summary: &Summary, settings: &Settings) -> Vec<Block<'static>> {
     let fitted = summary.series.iter().filter(|s| !s.points.is_empty());
@@ -29,7 +32,10 @@ pub(super) fn of(summary: &Summary, settings: &Settings) -> Vec<Block<'static>> 
         ];
         blocks.push(Block::Subheading("How time grows with D".into()));
         blocks.push(Block::Table(Table { columns, rows }));
-        blocks.push(Block::Paragraph(RULES.into()));
+        blocks.push(Block::Paragraph(match settings.convolution {
+            Some(_) => format!("{RULES} {GRID_AXIS}"),
+            None => RULES.into(),
+        }));
     }
     blocks.extend(scaling(&summary.scaling, settings));
     blocks.extend(crossovers(&summary.overtakings, settings));
