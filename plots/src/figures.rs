@@ -85,8 +85,10 @@ pub(crate) fn local_exponents(study: &Study, summary: &Summary) -> Scene {
 pub(crate) fn residuals(study: &Study, summary: &Summary) -> Scene {
     let device = data::main_device(summary);
     let curves = of_series(summary, device, |series| {
-        let range = series.fit.map_or(1..=0, |fit| fit.from..=fit.to);
-        let inside = series.residuals.iter().filter(|r| range.contains(&r.dim));
+        let inside = series
+            .residuals
+            .iter()
+            .filter(|r| series.fit.is_some_and(|fit| (fit.from..=fit.to).contains(&r.dim)));
         let finite = inside.filter(|r| r.ratio.is_finite() && r.ratio > 0.0);
         finite.map(|r| (r.dim as f64, residual(series, r))).collect()
     });

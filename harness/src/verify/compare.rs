@@ -57,6 +57,9 @@ pub(crate) fn compare<T: Scalar>(golden: &Golden, threads: usize) -> Result<Vec<
     Ok(comparison.rows)
 }
 
+/// A direction of the network's parameters and, where there is a conditional density, one of its own.
+type Directions<T> = (Gradient<Cpu, T>, Option<LocationScale<Cpu, T>>);
+
 struct Comparison<'a, T: Scalar> {
     golden: &'a Golden,
     device: Cpu,
@@ -294,7 +297,7 @@ impl<'a, T: Scalar> Comparison<'a, T> {
         parameters: &Parameters<Cpu, T>,
         x: MatrixRef<'_, Cpu, T>,
         first: usize,
-    ) -> Result<(Gradient<Cpu, T>, Option<LocationScale<Cpu, T>>)> {
+    ) -> Result<Directions<T>> {
         let device = &self.device;
         if let Some(condition) = &self.condition {
             let out = condition.gradient(device, backend, parameters, x, first)?;

@@ -124,7 +124,7 @@ impl<T: Spectral> SpectralWorkspace<T> {
             let bias = bias.view_mut().into_slice();
             bias.fill(T::of(0.0));
             for delta in delta.chunks_exact(values.spectra.block()) {
-                bias.iter_mut().zip(delta).for_each(|(sum, delta)| *sum = *sum + delta.re * mean);
+                bias.iter_mut().zip(delta).for_each(|(sum, delta)| *sum += delta.re * mean);
             }
         }
         Ok(())
@@ -209,7 +209,7 @@ impl<T: Spectral> Inverses<T> {
     }
 
     /// Inverts a kernel's spectrum; the error is the worst frequency and its condition, where no digit can be trusted.
-    fn write<'a>(&mut self, kernel: &'a [Complex<T>]) -> Result<(), (usize, f64)> {
+    fn write(&mut self, kernel: &[Complex<T>]) -> Result<(), (usize, f64)> {
         let Self { spectra, inverses, lanes } = self;
         let square = spectra.channels * spectra.channels;
         let piece = spectra.frequencies.div_ceil(lanes.len());

@@ -59,7 +59,7 @@ impl<T: Spectral> ConvolutionBackend<T> for Preconditioned {
             values.transform.inverse_kernel(channels, direction, kernel.view_mut().into_slice());
         }
         for bias in &mut out.biases {
-            bias.view_mut().into_slice().iter_mut().for_each(|b| *b = *b * scale);
+            bias.view_mut().into_slice().iter_mut().for_each(|b| *b *= scale);
         }
         Ok(())
     }

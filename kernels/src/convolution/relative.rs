@@ -125,6 +125,6 @@ fn bias_direction<T: Spectral>(
     out.copy_from_slice(bias);
     for (delta, y) in delta.chunks_exact(spectra.block()).zip(y.chunks_exact(spectra.block())) {
         let weight = bias.iter().zip(y).fold(one, |sum, (&b, y)| sum + b * y.re) * T::of(mean);
-        out.iter_mut().zip(delta).for_each(|(out, delta)| *out = *out + delta.re * weight);
+        out.iter_mut().zip(delta).for_each(|(out, delta)| *out += delta.re * weight);
     }
 }

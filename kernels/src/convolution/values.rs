@@ -155,6 +155,6 @@ pub(super) fn add_constant<T: Spectral>(
 ) {
     let points = T::of(points as f64);
     for sample in batch.chunks_exact_mut(spectra.block()) {
-        sample.iter_mut().zip(bias).for_each(|(y, &b)| y.re = y.re + points * b);
+        sample.iter_mut().zip(bias).for_each(|(y, &b)| y.re += points * b);
     }
 }

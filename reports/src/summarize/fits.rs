@@ -50,6 +50,6 @@ fn at_least(rounds: &Rounds<'_>, settings: &Settings) -> Option<f64> {
             && r.reason.as_deref().is_some_and(|reason| reason.starts_with(TIMED_OUT))
     };
     let killed_for_its_limit = |r: &&Record| r.wall_seconds >= KILL_FACTOR * limit;
-    let found = rounds.records.iter().filter(timed_out).any(|r| killed_for_its_limit(r));
+    let found = rounds.records.iter().filter(timed_out).any(killed_for_its_limit);
     found.then_some(KILL_FACTOR * limit / 2.0)
 }
