@@ -20,7 +20,7 @@ pub(crate) fn image_settings(context: &Context<'_>, optimizer: &str) -> Training
     settings.epochs = context.effort.pick(3, 10, 60);
     settings.schedule = "cosine".to_string();
     settings.init = "standardise".to_string();
-    settings.learning_rate = if optimizer == "sgd" { 5e-3 } else { 3e-4 };
+    settings.learning_rate = if optimizer == "sgd" { 5e-3 } else { 1e-3 };
     settings.patience = (context.effort == Effort::Full).then_some(30);
     settings
 }

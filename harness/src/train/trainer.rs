@@ -231,7 +231,7 @@ impl<'a, T: Scalar> Session<'a, T> {
             }
         }
         let epochs = self.job.recipe.epochs;
-        let left = (epoch > 0).then(|| seconds / epoch as f64 * (epochs - epoch) as f64);
+        let left = (0 < epoch && epoch < epochs).then(|| seconds / epoch as f64 * (epochs - epoch) as f64);
         self.display.epoch(&record, epochs, better && epoch > 0, left);
         if let Some(store) = self.job.store {
             store.append(&record)?;
