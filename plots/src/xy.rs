@@ -41,9 +41,10 @@ pub(crate) fn draw(heading: &str, plots: &[Plot<'_>]) -> Scene {
     scene.text(Text::new(heading, (MARGIN, MARGIN + 0.76 * SMALL), SMALL).color(GREY));
     let each = (width - BETWEEN * (plots.len() as f64 - 1.0)) / plots.len() as f64;
     let mut bottom: f64 = 0.0;
+    let mut unplaced = Vec::new();
     for (i, plot) in plots.iter().enumerate() {
         let panel = lay_out(plot, i as f64 * (each + BETWEEN), each);
-        draw_plot(&mut scene, &panel, plot);
+        unplaced.extend(draw_plot(&mut scene, &panel, plot));
         bottom = bottom.max(panel.rect.bottom);
     }
     let curves = || plots.iter().flat_map(|plot| &plot.curves);
@@ -53,6 +54,7 @@ pub(crate) fn draw(heading: &str, plots: &[Plot<'_>]) -> Scene {
             keys.push(Key { sign: Sign::Curve(curve.look), text: curve.name.clone() });
         }
     }
+    keys.extend(unplaced.into_iter().map(|text| Key { sign: Sign::Line(LEVEL), text }));
     let band = curves().any(|curve| chart::has_interval(&curve.measured));
     let band = band.then(|| Key { sign: Sign::Band, text: "95 % confidence".into() });
     let top = bottom + Panel::BOTTOM_ROOM + 5.0;
@@ -82,7 +84,8 @@ fn lay_out(plot: &Plot<'_>, start: f64, width: f64) -> Panel {
     Panel { rect: Rect { left, top, right, bottom: top + PANEL_HEIGHT }, x: x_axis(right), y }
 }
 
-fn draw_plot(scene: &mut Scene, panel: &Panel, plot: &Plot<'_>) {
+/// Draws a panel and returns the labels of levels for which it has no room.
+fn draw_plot(scene: &mut Scene, panel: &Panel, plot: &Plot<'_>) -> Vec<String> {
     panel.draw_grid(scene);
     let mut clear = Clear::new(panel.rect);
     for curve in &plot.curves {
@@ -90,8 +93,11 @@ fn draw_plot(scene: &mut Scene, panel: &Panel, plot: &Plot<'_>) {
         clear.take_line(&places, 5.0);
         places.iter().for_each(|place| clear.take(*place, 5.0));
     }
+    let mut unplaced = Vec::new();
     for (level, label) in &plot.levels {
-        draw_level(scene, panel, &mut clear, *level, label);
+        if !draw_level(scene, panel, &mut clear, *level, label) {
+            unplaced.push(label.clone());
+        }
     }
     for curve in &plot.curves {
         chart::draw_band(scene, panel, &curve.measured, curve.look.color);
@@ -108,27 +114,36 @@ fn draw_plot(scene: &mut Scene, panel: &Panel, plot: &Plot<'_>) {
         }
     }
     panel.draw_axes(scene, Titles { x: "data dimension D", y: plot.quantity });
+    unplaced
 }
 
-/// A dashed line across the panel with its label where data leave room.
-fn draw_level(scene: &mut Scene, panel: &Panel, clear: &mut Clear, level: f64, label: &str) {
-    let Some((_, y)) = panel.place(panel.x.low, level) else { return };
+/// Places along a level that are tried for its label.
+const PLACES: i32 = 24;
+
+/// How levels are drawn.
+const LEVEL: Stroke = Stroke { color: GREY, width: 0.9, dash: MODEL };
+
+/// A dashed line across the panel with its label where data leave room. Whether they did; a level outside the panel
+/// needs no label.
+fn draw_level(scene: &mut Scene, panel: &Panel, clear: &mut Clear, level: f64, label: &str) -> bool {
+    let Some((_, y)) = panel.place(panel.x.low, level) else { return true };
     let Rect { left, right, .. } = panel.rect;
     if !panel.rect.holds((left, y)) {
-        return;
+        return true;
     }
-    scene.line(&[(left, y), (right, y)], Stroke { color: GREY, width: 0.9, dash: MODEL });
-    let middle = (left + right) / 2.0;
-    let ends = [(left + 3.0, Align::Left), (right - 3.0, Align::Right), (middle, Align::Center)];
+    scene.line(&[(left, y), (right, y)], LEVEL);
+    let ends = [(left + 3.0, Align::Left), (right - 3.0, Align::Right)];
+    let between =
+        (1..PLACES).map(|i| (left + (right - left) * f64::from(i) / f64::from(PLACES), Align::Center));
+    let places: Vec<_> = ends.into_iter().chain(between).collect();
     let baselines = [y - 2.8, y + 2.0 + 0.76 * SMALL];
-    let texts = baselines.iter().flat_map(|baseline| {
-        ends.map(|(x, align)| Text::new(label, (x, *baseline), SMALL).align(align).color(GREY))
+    let mut texts = baselines.iter().flat_map(|baseline| {
+        places.iter().map(|(x, align)| Text::new(label, (*x, *baseline), SMALL).align(*align).color(GREY))
     });
-    let free = texts.into_iter().find(|text| clear.holds(text.bounds()));
-    if let Some(text) = free {
-        let bounds = text.bounds();
-        let across = (bounds.top + bounds.bottom) / 2.0;
-        clear.take_line(&[(bounds.left, across), (bounds.right, across)], NORMAL / 2.0 + 1.0);
-        scene.text(text);
-    }
+    let Some(text) = texts.find(|text| clear.holds(text.bounds())) else { return false };
+    let bounds = text.bounds();
+    let across = (bounds.top + bounds.bottom) / 2.0;
+    clear.take_line(&[(bounds.left, across), (bounds.right, across)], NORMAL / 2.0 + 1.0);
+    scene.text(text);
+    true
 }
