@@ -32,7 +32,7 @@ impl Trials {
 
     /// What takes seconds.
     pub(crate) fn quick() -> Self {
-        Self { designs: DESIGNS[..2].into(), studies: 150, allocations_mebibytes: vec![64, 256] }
+        Self { designs: DESIGNS[..2].into(), studies: 300, allocations_mebibytes: vec![64, 256] }
     }
 }
 

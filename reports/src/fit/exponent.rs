@@ -33,9 +33,8 @@ pub fn asymptotic_range(xs: &[usize]) -> Option<RangeInclusive<usize>> {
 /// factor of several either way, and the relative scatter of times changes little along the axis.
 ///
 /// The 95 % interval refits 2000 resamples (at each place processes are drawn with replacement, then samples within
-/// each) and is stretched by Student's t, see [`median_estimate`](crate::stats::median_estimate). Its degrees of freedom are those
-/// of the places, combined by their leverage on the slope. What a round does to all places alike does not move the slope and is taken
-/// out first, as in a randomised block design whose blocks are the rounds. `None` with fewer than three places in the range.
+/// each) and is stretched by Student's t, see [`median_estimate`](crate::stats::median_estimate). What a round does to all places
+/// alike does not move the slope and is taken out first, as in a randomised block design whose blocks are the rounds. `None` with fewer than three places in the range.
 pub fn exponent(observations: &[Observation<'_>], range: RangeInclusive<usize>) -> Option<Exponent> {
     bounded_exponent(observations, &[], range)
 }
@@ -119,7 +118,7 @@ impl<'a> Places<'a> {
             .filter_map(|o| {
                 Some(Place {
                     x: o.x,
-                    log_median: o.processes.median()?.ln(),
+                    log_median: o.processes.log_median_in(&blocks)?,
                     weight: o.processes.rounds() as f64,
                     resampler: o.processes.resampler_in(&blocks)?,
                 })
@@ -141,9 +140,14 @@ impl<'a> Places<'a> {
     }
 
     /// Degrees of freedom of the slope. A place's share of its variance is w²·(x − mean)² over its number of processes, w.
+    ///
+    /// Combined for parts of unequal scatter they are too few where the places scatter alike, which share theirs: that would be their
+    /// sum. The geometric mean of the two covers 93 to 97 % in `relgrad selftest`.
     fn degrees(&self, line: &Line) -> f64 {
         let share = |place: &Place<'_>| place.weight * ((place.x as f64).ln() - line.mean_x).powi(2);
-        combined_degrees(self.0.iter().map(|place| (share(place), place.resampler.degrees())))
+        let unequal = combined_degrees(self.0.iter().map(|place| (share(place), place.resampler.degrees())));
+        let alike = self.0.iter().map(|place| place.resampler.degrees()).sum::<f64>();
+        (unequal * alike.max(1.0)).sqrt()
     }
 
     fn ends(&self) -> (usize, usize) {

@@ -57,10 +57,14 @@ impl Processes {
 
     /// The same without what each round does to all cells alike.
     pub(crate) fn resampler_in(&self, blocks: &Blocks) -> Option<Resampler<'_>> {
-        let center = self.median()?.ln();
-        let processes =
-            self.rounds.iter().map(|(round, samples)| (blocks.effect(*round), Drawn::One(samples)));
+        let center = self.log_median_in(blocks)?;
+        let processes = self.rounds.iter().map(|(round, samples)| (blocks.effect(*round), Drawn::One(samples)));
         Some(Resampler::new(center, processes, blocks.inflation()))
+    }
+
+    /// The logarithm of the median without what each round does to all cells alike.
+    pub(crate) fn log_median_in(&self, blocks: &Blocks) -> Option<f64> {
+        super::median(&self.medians().map(|(round, m)| m.ln() - blocks.effect(round)).collect::<Vec<_>>())
     }
 }
 

@@ -26,7 +26,8 @@ pub(crate) enum Drawn<'a> {
 /// by chance of R. So here
 ///
 /// - deviations of the processes are shrunk so that with the scatter drawn within them they have the variance between processes,
-///   s² (shrinkage of the two-stage bootstrap: Davison & Hinkley, *Bootstrap Methods and their Application*, 1997, section 3.8);
+///   s², and that scatter is shrunk where it alone exceeds s² (shrinkage of the two-stage bootstrap: Davison & Hinkley, *Bootstrap
+///   Methods and their Application*, 1997, section 3.8);
 /// - what is then lacking in s² is added as normal noise (smoothed bootstrap: Hesterberg, "What teachers should know about the
 ///   bootstrap", The American Statistician 69, 2015, section 3.4);
 /// - the mean of the R draws, whose distribution is smooth, stands for their median, widened by the ratio of the two's standard
@@ -38,10 +39,20 @@ pub(crate) struct Resampler<'a> {
     center: f64,
     /// Each process: deviation from the mean, logarithm of its median, samples.
     processes: Vec<(f64, f64, Drawn<'a>)>,
-    shrinkage: f64,
-    noise: f64,
+    levels: Levels,
     efficiency: f64,
     degrees: f64,
+}
+
+/// How much of each level a draw takes.
+#[derive(Debug, Clone, Copy)]
+struct Levels {
+    /// Factor of a process's deviation from the mean.
+    between: f64,
+    /// Factor of a resampled median's deviation from its process's.
+    within: f64,
+    /// Standard deviation of the added noise.
+    noise: f64,
 }
 
 impl<'a> Resampler<'a> {
@@ -65,23 +76,19 @@ impl<'a> Resampler<'a> {
             [(.., only)] => only.samples().saturating_sub(1) as f64,
             many => (many.len() - 1) as f64 / (inflation * inflation),
         };
-        let (shrinkage, noise) = if processes.len() > 1 { two_levels(&processes) } else { (0.0, 0.0) };
-        Self { center, processes, shrinkage, noise, efficiency: median_over_mean(count as usize), degrees }
+        let levels = Levels::of(&processes);
+        Self { center, processes, levels, efficiency: median_over_mean(count as usize), degrees }
     }
 
     /// The logarithm of one resampled estimate.
     pub(crate) fn draw(&self, random: &mut Random) -> f64 {
-        let within =
-            |(_, log, drawn): &(f64, f64, Drawn<'_>), random: &mut Random| drawn.resampled(random) - log;
-        if let [only] = self.processes.as_slice() {
-            return self.center + within(only, random);
-        }
+        let Levels { between, within, noise } = self.levels;
         let count = self.processes.len();
         let sum: f64 = (0..count)
             .map(|_| {
-                let process = &self.processes[random.below(count)];
-                let noise = if self.noise > 0.0 { self.noise * random.normal() } else { 0.0 };
-                self.shrinkage * process.0 + within(process, random) + noise
+                let (deviation, log_median, drawn) = &self.processes[random.below(count)];
+                let noise = if noise > 0.0 { noise * random.normal() } else { 0.0 };
+                between * deviation + within * (drawn.resampled(random) - log_median) + noise
             })
             .sum();
         self.center + self.efficiency * sum / count as f64
@@ -118,22 +125,31 @@ impl Drawn<'_> {
     }
 }
 
-/// The factor of the deviations between processes and the standard deviation of the added noise, so that a draw has the
-/// variance s² between the processes' medians.
-fn two_levels(processes: &[(f64, f64, Drawn<'_>)]) -> (f64, f64) {
-    let count = processes.len() as f64;
-    let between = processes.iter().map(|(deviation, ..)| deviation.powi(2)).sum::<f64>() / (count - 1.0);
-    if between <= 0.0 {
-        return (0.0, 0.0);
+impl Levels {
+    /// The factors with which a draw has the variance s² between the processes' medians. A single process has none: its samples
+    /// are resampled as they are.
+    fn of(processes: &[(f64, f64, Drawn<'_>)]) -> Self {
+        let count = processes.len() as f64;
+        if processes.len() < 2 {
+            return Self { between: 0.0, within: 1.0, noise: 0.0 };
+        }
+        let between = processes.iter().map(|(deviation, ..)| deviation.powi(2)).sum::<f64>() / (count - 1.0);
+        let mut random = Random::new(WITHIN_SEED);
+        let variance = |(_, log, drawn): &(f64, f64, Drawn<'_>)| {
+            let squares = (0..WITHIN_DRAWS).map(|_| (drawn.resampled(&mut random) - log).powi(2));
+            squares.sum::<f64>() / WITHIN_DRAWS as f64
+        };
+        let within = processes.iter().map(variance).sum::<f64>() / count;
+        if within >= between {
+            let within = if within > 0.0 { (between / within).sqrt() } else { 0.0 };
+            return Self { between: 0.0, within, noise: 0.0 };
+        }
+        let square = (between - within) / between * count / (count - 1.0);
+        if square <= 1.0 {
+            return Self { between: square.sqrt(), within: 1.0, noise: 0.0 };
+        }
+        Self { between: 1.0, within: 1.0, noise: (between / count - within).max(0.0).sqrt() }
     }
-    let mut random = Random::new(WITHIN_SEED);
-    let variance = |(_, log, drawn): &(f64, f64, Drawn<'_>)| {
-        let squares = (0..WITHIN_DRAWS).map(|_| (drawn.resampled(&mut random) - log).powi(2));
-        squares.sum::<f64>() / WITHIN_DRAWS as f64
-    };
-    let within = (processes.iter().map(variance).sum::<f64>() / count).min(between);
-    let square = (between - within) / between * count / (count - 1.0);
-    if square <= 1.0 { (square.sqrt(), 0.0) } else { (1.0, (between / count - within).max(0.0).sqrt()) }
 }
 
 /// What each round does to all of several cells alike, as the logarithm of a factor (a randomised block design: Box, Hunter &
@@ -221,7 +237,7 @@ mod tests {
     /// Draws have the variance that medians of R processes have, whichever level the scatter is from.
     #[test]
     fn draws_have_the_variance_between_processes() {
-        for (between, within) in [(0.1, 0.001), (0.1, 0.1)] {
+        for (between, within) in [(0.1, 0.001), (0.1, 0.1), (0.001, 0.1)] {
             let mut random = Random::new(7);
             let samples: Vec<Vec<f64>> = (0..6)
                 .map(|i| {
