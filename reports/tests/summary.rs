@@ -169,7 +169,8 @@ fn batch_sizes_are_series_of_their_own_with_exponents_and_crossovers_along_n() {
     assert_eq!(series(&summary, "relative", "cpu"), series(&alone, "relative", "cpu"));
 
     let relative = summary.scaling.iter().find(|s| s.method == "relative").expect("three batch sizes");
-    assert_eq!((relative.axis, relative.dim, relative.fit.points), (Axis::Batch, 20_000, 3));
+    // Beyond D = 3,200 the fixture skips N = 1,000 for its time.
+    assert_eq!((relative.axis, relative.dim, relative.fit.points), (Axis::Batch, 3200, 3));
     assert!((relative.fit.exponent.value - 1.0).abs() < 0.02, "{relative:?}");
     let along_n = summary.overtakings.iter().find(|o| o.axis == Axis::Batch && o.over == "ordinary");
     let along_n = along_n.expect("both methods have all batch sizes");

@@ -58,7 +58,8 @@ impl Processes {
     /// The same without what each round does to all cells alike.
     pub(crate) fn resampler_in(&self, blocks: &Blocks) -> Option<Resampler<'_>> {
         let center = self.log_median_in(blocks)?;
-        let processes = self.rounds.iter().map(|(round, samples)| (blocks.effect(*round), Drawn::One(samples)));
+        let processes =
+            self.rounds.iter().map(|(round, samples)| (blocks.effect(*round), Drawn::One(samples)));
         Some(Resampler::new(center, processes, blocks.inflation()))
     }
 
