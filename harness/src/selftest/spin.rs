@@ -102,7 +102,7 @@ fn thread_seconds() -> Option<f64> {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the call writes to `time`, which is valid and exclusively borrowed, and keeps no pointer to it.
     let failed = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) } != 0;
-    (!failed).then(|| time.tv_sec as f64 + 1e-9 * time.tv_nsec as f64)
+    (!failed).then_some(time.tv_sec as f64 + 1e-9 * time.tv_nsec as f64)
 }
 
 #[cfg(not(target_os = "linux"))]
