@@ -1,6 +1,6 @@
 //! Known answers planted in synthetic records: do the statistics find them, and do their intervals cover what they claim?
 //!
-//! A study of [`coverage`] has [`DIMS`] with two methods: `relative` takes 10⁻⁸·D^2.5 s, `ordinary` D^3 with a factor that makes them
+//! A study of coverage has [`DIMS`] with two methods: `relative` takes 10⁻⁸·D^2.5 s, `ordinary` D^3 with a factor that makes them
 //! equal at D = 300. Log-normal noise is on three levels, a factor shared by the cells of a round, one of a process and one of
 //! a sample; a [`Design`] says how much of each, and how many processes there are. Nothing is measured here.
 

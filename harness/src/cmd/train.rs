@@ -112,7 +112,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     no_bias: bool,
 
-    /// Density of the latents: normal, sech[:C], logistic, laplace
+    /// Density of the latents: normal, sech, sech:C, logistic, laplace
     #[arg(long, default_value = "normal")]
     base: Base,
 
