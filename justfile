@@ -22,6 +22,14 @@ figures dir:
 verify *files:
     cargo run --release --quiet --package relgrad-harness -- verify {{ if files == "" { "kernels/tests/golden/*.json" } else { '"$@"' } }}
 
+# Gate this working tree against a git revision, both builds measured in turn.
+regress rev *args:
+    cargo run --release --quiet --package relgrad-harness -- gate --against "$@"
+
+# Gate this working tree against the committed baseline, by ratios that hold on any machine.
+gate *args:
+    cargo run --release --quiet --package relgrad-harness -- gate --baseline reports/baselines/ci.jsonl "$@"
+
 # Criterion benches of the kernels' operations.
 bench *args:
     cargo bench --package relgrad-kernels "$@"

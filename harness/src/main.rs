@@ -1,12 +1,13 @@
 //! `relgrad`: what the gradient of a log-determinant-of-the-Jacobian objective costs.
 //!
 //! A sweep goes through folders that name its stages: [`plan`] (axes to cells, their order and predicted cost), [`run`]
-//! (one process per cell, a record of each at once), [`cell`] (what that process does), and then the report. [`cmd`] has
-//! one file per verb.
+//! (one process per cell, a record of each at once), [`cell`] (what that process does), and then the report. [`gate`]
+//! measures builds in turn and compares them. [`cmd`] has one file per verb.
 
 mod cell;
 mod cmd;
 mod error;
+mod gate;
 mod machine;
 mod plan;
 mod run;

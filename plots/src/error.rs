@@ -36,6 +36,14 @@ pub enum Error {
         "no dimension has a memory trace of both relative and autodiff: run `relgrad sweep` with both methods at the same D"
     )]
     NoCommonTrace,
+    /// A history has too little or too much for a trend.
+    #[error(
+        "a trend shows 1 to {most} series, one of them over at least two runs: choose fewer with --method and --dim, or add runs"
+    )]
+    NoTrend {
+        /// Most series that can be told apart.
+        most: usize,
+    },
     /// The drawing backend failed.
     #[error("cannot render the figure: {0}")]
     Render(String),

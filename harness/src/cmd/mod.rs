@@ -1,10 +1,16 @@
 //! The verbs of the program, one file each.
 
+mod calibrate;
 mod cell;
+mod compare;
+mod export;
+mod gate;
+mod history;
 mod plot;
 mod report;
 mod sweep;
 mod verify;
+mod worker;
 
 use clap::{Parser, Subcommand};
 
@@ -25,9 +31,17 @@ enum Verb {
     Report(report::Arguments),
     Plot(plot::Arguments),
     Verify(verify::Arguments),
+    Compare(compare::Arguments),
+    Gate(Box<gate::Arguments>),
+    Calibrate(Box<calibrate::Arguments>),
+    History(history::Arguments),
+    Export(export::Arguments),
     /// Measures one cell in this process and prints the result as JSON (the sweep starts these)
     #[command(hide = true)]
     Cell(cell::Arguments),
+    /// Prepares one cell in this process and takes samples when asked (the gate starts these)
+    #[command(hide = true)]
+    Worker(worker::Arguments),
 }
 
 impl Cli {
@@ -41,7 +55,13 @@ impl Cli {
             Verb::Report(arguments) => report::run(&arguments),
             Verb::Plot(arguments) => plot::run(&arguments),
             Verb::Verify(arguments) => verify::run(&arguments),
+            Verb::Compare(arguments) => compare::run(&arguments),
+            Verb::Gate(arguments) => gate::run(&arguments),
+            Verb::Calibrate(arguments) => calibrate::run(&arguments),
+            Verb::History(arguments) => history::run(&arguments),
+            Verb::Export(arguments) => export::run(&arguments),
             Verb::Cell(arguments) => cell::run(&arguments),
+            Verb::Worker(arguments) => worker::run(&arguments),
         }
     }
 }

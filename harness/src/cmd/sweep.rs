@@ -132,7 +132,7 @@ fn methods_help() -> String {
     format!("Methods to measure, comma-separated:{list}")
 }
 
-fn at_least_one(text: &str) -> Result<usize, String> {
+pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(count @ 1..) => Ok(count),
         _ => Err(format!("`{text}` is not a whole number from 1 on")),

@@ -8,7 +8,7 @@
 pub mod bootstrap;
 pub mod diagnosis;
 pub mod order;
-mod student;
+pub(crate) mod student;
 
 pub use bootstrap::{Processes, median_estimate, ratio_estimate};
 pub use order::{median, median_interval, relative_half_width_of_median};
