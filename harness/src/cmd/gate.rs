@@ -82,13 +82,7 @@ pub(crate) struct What {
     dims: Dims,
 
     /// Methods to measure, comma-separated
-    #[arg(
-        long,
-        value_name = "LIST",
-        value_delimiter = ',',
-        default_value = "relative,ordinary",
-        conflicts_with = "baseline"
-    )]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "relative,ordinary")]
     methods: Vec<Method>,
 
     /// Samples in a batch, N
