@@ -22,17 +22,34 @@ figures dir:
 verify *files:
     cargo run --release --quiet --package relgrad-harness -- verify {{ if files == "" { "kernels/tests/golden/*.json" } else { '"$@"' } }}
 
-# Gate this working tree against a git revision, both builds measured in turn.
-regress rev *args:
-    cargo run --release --quiet --package relgrad-harness -- gate --against "$@"
+# The training experiments, each under 3 minutes on two cores; those of images need the data sets in `data`.
+experiments out="experiments" data=env("RELGRAD_DATA", "../shared/data"):
+    cargo build --release --quiet --package relgrad-harness
+    for name in bias-mode fig1-right fig2 fig5 gaussian mnist-epoch fig6 table1 sample; do \
+        target/release/relgrad experiment "$name" --out "$1" --data "$2" || exit; done
 
-# Gate this working tree against the committed baseline, by ratios that hold on any machine.
-gate *args:
-    cargo run --release --quiet --package relgrad-harness -- gate --baseline reports/baselines/ci.jsonl "$@"
+# The same as long as they need: hours. Started again, trainings go on from their checkpoints.
+experiments-full out="experiments-full" data=env("RELGRAD_DATA", "../shared/data"):
+    cargo build --release --quiet --package relgrad-harness
+    for name in bias-mode fig1-right fig2 fig5 gaussian mnist-epoch fig6 table1 sample; do \
+        target/release/relgrad experiment "$name" --effort full --out "$1" --data "$2" || exit; done
 
 # Criterion benches of the kernels' operations.
 bench *args:
     cargo bench --package relgrad-kernels "$@"
+
+# The machine's ceilings: products, inverses, bandwidth, parallel regions.
+roofline *args:
+    cargo run --release --quiet --package relgrad-harness -- roofline "$@"
+
+# relgrad beside NumPy, JAX and PyTorch, with the targets, in about 12 minutes; needs Python 3.11 and makes .venv (some GB).
+bench-peers *args:
+    harness/peers/run "$@"
+
+# Instructions of one gradient at small D against the baseline; `--update` writes a new baseline. Needs valgrind.
+instructions *args:
+    cargo build --release --quiet --package relgrad-harness
+    python3 harness/instructions/count.py "$@"
 
 # All tests.
 test:

@@ -13,14 +13,10 @@ pub(crate) mod code {
     pub(crate) const USAGE: u8 = 2;
     /// Results cannot be written.
     pub(crate) const OUTPUT: u8 = 3;
-    /// A comparison found that something got worse.
-    pub(crate) const REGRESSION: u8 = 1;
-    /// A comparison could not decide.
-    pub(crate) const INCONCLUSIVE: u8 = 3;
-    /// Results of a comparison cannot be written; 3 means something else there.
-    pub(crate) const COMPARISON_OUTPUT: u8 = 5;
     /// A sweep ended without a single measurement.
     pub(crate) const NOTHING_MEASURED: u8 = 4;
+    /// A training met a number that is not finite, or a singular weight.
+    pub(crate) const DIVERGED: u8 = 6;
     /// Stopped by a signal, as shells report SIGINT.
     pub(crate) const INTERRUPTED: u8 = 130;
 }
@@ -33,18 +29,8 @@ Exit codes:
     2  wrong usage, or an input that cannot be read
     3  results cannot be written
     4  the sweep ended without one measurement
-  130  stopped by Ctrl-C; the records are kept";
-
-/// What `--help` says about the exit codes of `compare`, `gate` and `calibrate`.
-pub(crate) const COMPARISON_EXIT_CODES: &str = "\
-Exit codes:
-    0  held: nothing got worse by more than is tolerated
-    1  regression: something got slower or larger, or a gradient is wrong
-    2  wrong usage, or an input that cannot be read
-    3  inconclusive; the output says how many more rounds would decide
-    4  nothing was measured on both sides
-    5  results cannot be written
-  130  stopped by Ctrl-C";
+    6  a training diverged; its last good checkpoint is kept
+  130  stopped by Ctrl-C; the records, or a checkpoint, are kept";
 
 /// An early end of the program: one line for the user and an exit code.
 #[derive(Debug, thiserror::Error)]
@@ -58,9 +44,12 @@ pub(crate) enum Error {
     /// Results cannot be written.
     #[error("{0}")]
     Output(String),
-    /// Results of a comparison cannot be written.
+    /// The user asked to stop.
     #[error("{0}")]
-    ComparisonOutput(String),
+    Interrupted(String),
+    /// A training cannot go on.
+    #[error("{0}")]
+    Diverged(String),
 }
 
 impl Error {
@@ -74,20 +63,13 @@ impl Error {
         Self::Input(format!("cannot read {}: {cause}", path.display()))
     }
 
-    /// The same error of a verb that compares, where the code of [`Error::Output`] means something else.
-    pub(crate) fn of_comparison(self) -> Self {
-        match self {
-            Self::Output(cause) => Self::ComparisonOutput(cause),
-            other => other,
-        }
-    }
-
     /// Exit code of the program.
     pub(crate) fn code(&self) -> u8 {
         match self {
             Self::Usage(_) | Self::Input(_) => code::USAGE,
             Self::Output(_) => code::OUTPUT,
-            Self::ComparisonOutput(_) => code::COMPARISON_OUTPUT,
+            Self::Interrupted(_) => code::INTERRUPTED,
+            Self::Diverged(_) => code::DIVERGED,
         }
     }
 }

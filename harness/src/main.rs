@@ -1,16 +1,21 @@
 //! `relgrad`: what the gradient of a log-determinant-of-the-Jacobian objective costs.
 //!
 //! A sweep goes through folders that name its stages: [`plan`] (axes to cells, their order and predicted cost), [`run`]
-//! (one process per cell, a record of each at once), [`cell`] (what that process does), and then the report. [`gate`]
-//! measures builds in turn and compares them. [`cmd`] has one file per verb.
+//! (one process per cell, a record of each at once), [`cell`] (what that process does), and then the report. [`cmd`] has
+//! one file per verb. Learning has three folders of its own: [`data`], [`train`], and the [`experiment`]s made of them.
 
 mod cell;
 mod cmd;
+mod data;
 mod error;
-mod gate;
+mod experiment;
 mod machine;
+mod peer;
 mod plan;
+mod roofline;
 mod run;
+mod selftest;
+mod train;
 mod units;
 mod verify;
 mod workload;

@@ -1,7 +1,7 @@
 //! From the words of a cell to the types of the kernels.
 
-use relgrad_kernels::{Architecture, Cost, Dtype, Method, Result};
-use relgrad_reports::record::Cell;
+use relgrad_kernels::{Architecture, Convolution, Cost, Coupling, Dtype, Method, Result};
+use relgrad_reports::record::{self, Cell};
 
 /// What a cell evaluates.
 #[derive(Debug, Clone, Copy)]
@@ -20,9 +20,16 @@ impl Workload {
     /// # Errors
     /// Names the word that is not known, or the parameter that is out of range.
     pub(crate) fn of(cell: &Cell) -> Result<Self> {
+        let coupling = match cell.convolution {
+            None => Coupling::Dense,
+            Some(record::Convolution { channels, grid, kernel }) => {
+                Coupling::Convolution(Convolution { channels, grid, kernel })
+            }
+        };
         let architecture = Architecture {
             activation: cell.activation.parse()?,
             bias: cell.bias,
+            coupling,
             ..Architecture::new(cell.dim, cell.layers)
         };
         architecture.validate()?;
@@ -30,7 +37,15 @@ impl Workload {
     }
 
     /// Its cost on batches of `batch` samples.
-    pub(crate) fn cost(&self, batch: usize) -> Cost {
-        relgrad_kernels::cost(self.method, &self.architecture, batch, self.dtype)
+    ///
+    /// # Errors
+    /// For a method that has no form for these layers.
+    pub(crate) fn cost(&self, batch: usize) -> Result<Cost> {
+        match self.architecture.coupling {
+            Coupling::Convolution(_) => {
+                relgrad_kernels::convolution::cost(self.method, &self.architecture, batch, self.dtype)
+            }
+            _ => Ok(relgrad_kernels::cost(self.method, &self.architecture, batch, self.dtype)),
+        }
     }
 }

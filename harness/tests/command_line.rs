@@ -30,29 +30,8 @@ fn help_of_verify() {
 }
 
 #[test]
-fn help_of_compare() {
-    insta::assert_snapshot!(stdout(&run(&["compare", "--help"])));
-}
-
-#[test]
-fn help_of_gate() {
-    insta::assert_snapshot!(stdout(&run(&["gate", "--help"])));
-}
-
-#[test]
-fn help_of_calibrate() {
-    insta::assert_snapshot!(stdout(&run(&["calibrate", "--help"])));
-}
-
-#[test]
-fn help_of_history() {
-    insta::assert_snapshot!(stdout(&run(&["history", "--help"])));
-    insta::assert_snapshot!(stdout(&run(&["history", "show", "--help"])));
-}
-
-#[test]
-fn help_of_export() {
-    insta::assert_snapshot!(stdout(&run(&["export", "--help"])));
+fn help_of_roofline() {
+    insta::assert_snapshot!(stdout(&run(&["roofline", "--help"])));
 }
 
 #[test]
@@ -65,7 +44,17 @@ fn wrong_usage_ends_with_code_2_and_names_the_item() {
         (vec!["sweep", "--batch", "0"], "`0`"),
         (vec!["sweep", "--activation", "relu"], "relu"),
         (vec!["sweep", "--device", "cuda"], "without CUDA"),
+        (vec!["sweep", "--coupling", "sparse"], "sparse"),
+        (vec!["sweep", "--grids", "8x8"], "--coupling conv"),
+        (vec!["sweep", "--coupling", "conv", "--dims", "10"], "--grids"),
+        (vec!["sweep", "--coupling", "conv", "--grids", "8x"], "`8x`"),
+        (vec!["sweep", "--coupling", "conv", "--grids", "64,8x8"], "same number of points"),
+        (vec!["sweep", "--coupling", "conv", "--kernel", "large"], "`large`"),
+        (vec!["sweep", "--coupling", "conv", "--kernel", "3", "--grids", "10"], "ordinary gradient"),
+        (vec!["sweep", "--coupling", "conv", "--methods", "transposed"], "transposed"),
         (vec!["sweep", "--resume", "somewhere", "--dims", "10"], "--dims"),
+        (vec!["roofline", "--dtype", "f16"], "f16"),
+        (vec!["roofline", "--threads", "1,0"], "`0`"),
         (vec!["report", "no/such/folder"], "no/such/folder"),
         (vec!["plot", "no/such/folder", "--figure", "fig9"], "fig9"),
         (vec!["verify", "no/such/file.json"], "no/such/file.json"),

@@ -56,6 +56,103 @@ fn a_sweep_measures_every_cell_and_leaves_a_report() {
     assert!(run["machine"]["cpu"].as_str().is_some_and(|cpu| !cpu.is_empty()));
 }
 
+/// Grids of one and two dimensions, both sides of the largest D that is checked against the reference.
+#[test]
+fn a_sweep_over_convolutions_has_the_grid_as_its_axis() {
+    let dir = tempfile::tempdir().expect("a scratch folder");
+    let mut command = relgrad();
+    command.args(["sweep", "--coupling", "conv", "--channels", "2", "--grids", "5,4x4,100", "--bias"]);
+    command.args([
+        "--methods",
+        "relative,ordinary,autodiff",
+        "--batch",
+        "3",
+        "--threads",
+        "1",
+        "--rounds",
+        "1",
+    ]);
+    let output =
+        command.args(["--min-samples", "3", "--out"]).arg(dir.path()).output().expect("relgrad starts");
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stdout(&output).contains("9 cells measured, 0 skipped, 0 failed"), "{}", stdout(&output));
+
+    let records = records(dir.path());
+    let mut kinds = std::collections::BTreeSet::new();
+    for record in &records {
+        let convolution = &record["cell"]["convolution"];
+        let grid = [0, 1].map(|axis| convolution["grid"][axis].as_u64().expect("a count"));
+        assert_eq!(convolution["kernel"], convolution["grid"]);
+        assert_eq!(record["cell"]["dim"].as_u64(), Some(2 * grid[0] * grid[1]));
+        kinds.insert(record["check"]["kind"].as_str().expect("a kind").to_string());
+        assert!(record["check"]["max_rel_err"].as_f64() <= record["check"]["tolerance"].as_f64());
+    }
+    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ["directional-derivative", "reference"]);
+    let report = std::fs::read_to_string(dir.path().join("report.md")).expect("a report");
+    assert!(
+        report.contains("convolutions of 2 channels on 5 to 100 points, kernels with every tap"),
+        "{report}"
+    );
+    assert!(report.contains("exponent of the number n of grid points"), "{report}");
+
+    // The folder is whole: nothing is left to run.
+    let again = relgrad().arg("sweep").arg("--resume").arg(dir.path()).output().expect("relgrad starts");
+    assert!(stdout(&again).contains("9 cells measured"), "{}", stdout(&again));
+}
+
+/// Kernels of small support have no relative gradient, and 1×1 kernels have one on pixels.
+#[test]
+fn small_kernels_are_swept_with_the_methods_that_they_have() {
+    for (kernel, methods, cells) in
+        [("3x3", "ordinary,autodiff-streamed", 2), ("1x1", "relative,ordinary", 2)]
+    {
+        let dir = tempfile::tempdir().expect("a scratch folder");
+        let mut command = relgrad();
+        command.args([
+            "sweep",
+            "--coupling",
+            "conv",
+            "--channels",
+            "3",
+            "--grids",
+            "4x5",
+            "--kernel",
+            kernel,
+        ]);
+        command.args(["--methods", methods, "--batch", "3", "--threads", "1", "--rounds", "1", "--quiet"]);
+        let output = command.args(["--min-samples", "3", "--out"]).arg(dir.path()).output();
+        let output = output.expect("relgrad starts");
+        let expected = format!("{cells} cells measured, 0 skipped, 0 failed");
+        assert!(stdout(&output).contains(&expected), "{kernel}: {}{}", stdout(&output), stderr(&output));
+    }
+}
+
+#[test]
+fn a_sweep_measures_the_ceilings_once_and_reports_fractions_of_them() {
+    let dir = tempfile::tempdir().expect("a scratch folder");
+    let mut command = relgrad();
+    command.args(["sweep", "--dims", "2,5", "--methods", "relative", "--batch", "4", "--threads", "1"]);
+    let output = command.args(["--rounds", "1", "--out"]).arg(dir.path()).output().expect("relgrad starts");
+    assert!(output.status.success(), "{}", stderr(&output));
+    let measured = run_json(dir.path())["rooflines"].clone();
+    assert_eq!(measured[0]["device"], "cpu");
+    let rates = measured[0]["rates"].as_array().expect("rates");
+    assert!(rates.iter().all(|rate| rate["threads"] == 1 && rate["dtype"] == "f32"));
+    assert!(rates.iter().all(|rate| rate["flops_per_second"].as_f64().is_some_and(|rate| rate > 0.0)));
+    let report = std::fs::read_to_string(dir.path().join("report.md")).expect("a report");
+    assert!(report.contains("## Ceilings") && report.contains("of ceiling"), "{report}");
+
+    // A cell is missing, and the ceilings are there.
+    let path = dir.path().join("records.jsonl");
+    let first = lines(dir.path()).remove(0);
+    std::fs::write(&path, first + "\n").expect("the shortened file is written");
+    let mut command = relgrad();
+    let output = command.args(["sweep", "--resume"]).arg(dir.path()).output().expect("relgrad starts");
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(lines(dir.path()).len(), 2);
+    assert_eq!(run_json(dir.path())["rooflines"], measured);
+}
+
 #[test]
 fn a_sweep_killed_at_random_moments_resumes_to_the_same_cells() {
     for seed in 0..3 {
@@ -156,6 +253,7 @@ fn a_killed_sweep_leaves_no_process_behind() {
         "1",
         "--rounds",
         "1",
+        "--no-roofline",
     ]);
     let mut sweep = quiet(command.arg("--out").arg(dir.path())).spawn().expect("relgrad starts");
     let children = format!("/proc/{0}/task/{0}/children", sweep.id());
@@ -215,6 +313,9 @@ fn a_cell_without_address_space_is_a_failed_record_and_the_sweep_goes_on() {
     let script = format!("ulimit -v 400000; exec {}", shell_words(&command));
     let output = Command::new("sh").args(["-c", &script]).output().expect("sh starts");
     assert!(output.status.success(), "{}", stderr(&output));
+    // Nor is there room for the arrays of the ceilings.
+    assert!(stderr(&output).contains("no fractions of ceilings: "), "{}", stderr(&output));
+    assert!(run_json(dir.path())["rooflines"].is_null());
     let records = records(dir.path());
     let of =
         |dim: u64| records.iter().find(|record| record["cell"]["dim"] == dim).expect("a record of each cell");
@@ -236,6 +337,7 @@ fn a_cell_that_exceeds_a_limit_is_a_skipped_record_with_its_prediction() {
         "autodiff",
         "--rounds",
         "1",
+        "--no-roofline",
         "--mem-limit",
         "1GiB",
         "--out",
@@ -268,7 +370,7 @@ fn report_and_plot_work_from_the_folder_alone() {
 
 fn resume(dir: &Path) -> Command {
     let mut command = relgrad();
-    command.args(["sweep", "--resume"]).arg(dir);
+    command.args(["sweep", "--no-roofline", "--resume"]).arg(dir);
     command
 }
 

@@ -45,6 +45,7 @@ fn every_committed_file_passes_with_every_backend_in_both_precisions() {
     assert_eq!(output.status.code(), Some(0), "{}", stdout(&verify(&files(), false)));
     let result: Value = serde_json::from_str(&stdout(&output)).expect("--json prints JSON");
     assert_eq!(result["failed"], 0);
+    assert_eq!(result["unsupported"], json!([]));
     let rows = result["files"].as_array().expect("a list of comparisons");
     for dtype in ["f32", "f64"] {
         for (backend, group) in [
@@ -63,6 +64,10 @@ fn every_committed_file_passes_with_every_backend_in_both_precisions() {
             ("autodiff", "ordinary"),
             ("autodiff", "loglik"),
             ("autodiff-streamed", "ordinary"),
+            ("relative", "conditional"),
+            ("ordinary", "conditional"),
+            ("autodiff", "conditional"),
+            ("likelihood", "delta"),
         ] {
             let here =
                 |row: &&Value| row["dtype"] == dtype && row["backend"] == backend && row["group"] == group;
@@ -104,7 +109,10 @@ fn a_null_tolerance_is_not_applicable_and_an_unsupported_kind_is_not_a_pass() {
     let dir = tempfile::tempdir().expect("a scratch folder");
     let lenient = altered(dir.path(), |value| value["tol"]["f32"]["ordinary"] = Value::Null);
     let conv = dir.path().join("conv.json");
-    let text = json!({"schema": "relgrad-golden-1", "id": "conv", "kind": "conv", "config": {}}).to_string();
+    // Two taps that are no window around the first.
+    let config = json!({"conv": {"channels": 1, "grid": [1, 6], "support": [[0, 0], [0, 3]]}});
+    let text =
+        json!({"schema": "relgrad-golden-1", "id": "conv", "kind": "conv", "config": config}).to_string();
     std::fs::write(&conv, text).expect("a scratch file");
     let output = verify(&[lenient, conv], true);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));

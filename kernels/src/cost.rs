@@ -17,7 +17,8 @@ pub struct Cost {
     pub expected_bytes: f64,
 }
 
-/// The model of one evaluation of `method` on batches of `batch` samples.
+/// The model of one evaluation of `method` on batches of `batch` samples, for dense layers (convolutions:
+/// [`crate::convolution::cost`]).
 pub fn cost(method: Method, architecture: &Architecture, batch: usize, dtype: Dtype) -> Cost {
     let (d, n, l) = (architecture.dim as f64, batch as f64, architecture.layers as f64);
     let w = dtype.bytes() as f64;

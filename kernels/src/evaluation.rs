@@ -7,7 +7,7 @@ use crate::device::{Cpu, Device, Matrix};
 use crate::error::Result;
 use crate::init::{self, Init};
 use crate::method::Method;
-use crate::network::Architecture;
+use crate::network::{Architecture, Coupling};
 use crate::parameters::{Gradient, Parameters};
 use crate::scalar::{Dtype, Scalar};
 use crate::step::{self, InPlaceStep};
@@ -52,6 +52,9 @@ pub trait Evaluation {
 /// # Errors
 /// [`crate::Error::OutOfMemory`], [`crate::Error::InvalidParameter`].
 pub fn prepare(workload: &Workload) -> Result<Box<dyn Evaluation>> {
+    if let Coupling::Convolution(_) = workload.architecture.coupling {
+        return crate::convolution::prepare(workload);
+    }
     let device = Cpu::new(workload.threads);
     match workload.dtype {
         Dtype::F32 => prepare_on::<_, f32>(device, workload),
@@ -77,22 +80,6 @@ pub fn prepare_on<D: Device<T> + 'static, T: Scalar>(
         Method::RelativeInPlace => in_place(device, workload),
     }
 }
-
-/// As [`prepare`], with a gradient whose first weight is wrong: a fault for tests of what must find it.
-///
-/// # Errors
-/// Those of [`prepare`]; [`crate::Error::Unknown`] for a method that stores no gradient.
-#[cfg(feature = "inject")]
-pub fn prepare_wrong(workload: &Workload) -> Result<Box<dyn Evaluation>> {
-    let device = Cpu::new(workload.threads);
-    match workload.dtype {
-        Dtype::F32 => wrong::prepare::<_, f32>(device, workload),
-        Dtype::F64 => wrong::prepare::<_, f64>(device, workload),
-    }
-}
-
-#[cfg(feature = "inject")]
-mod wrong;
 
 struct Problem<D: Device<T>, T: Scalar> {
     device: D,

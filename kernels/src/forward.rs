@@ -1,5 +1,6 @@
 //! The forward pass \[M1\], written once over what it carries.
 
+use crate::conditional::Condition;
 use crate::device::{Addend, Device, Matrix, MatrixRef};
 use crate::error::{Error, Result};
 use crate::network::Architecture;
@@ -31,6 +32,8 @@ pub struct ValuesWorkspace<D: Device<T>, T: Scalar> {
     pub(crate) batch: usize,
     pub(crate) trail: Matrix<D, T>,
     pub(crate) pair: Matrix<D, T>,
+    /// The density of the outputs, where it is not the architecture's own.
+    pub(crate) condition: Option<Condition<D, T>>,
 }
 
 impl<D: Device<T>, T: Scalar> ValuesWorkspace<D, T> {
@@ -47,6 +50,7 @@ impl<D: Device<T>, T: Scalar> ValuesWorkspace<D, T> {
             batch,
             trail: blocks(architecture.layers + 1, "pre-activations")?,
             pair: blocks(2, "back-propagated blocks")?,
+            condition: None,
         })
     }
 

@@ -1,29 +1,34 @@
 //! The gradient of a log-determinant-of-the-Jacobian objective, three ways, over one network definition.
 //!
-//! A deep density model z = g(x) of L fully connected D×D layers is trained on log p(x) = Σ log p_i(g_i(x)) + log|det
+//! A deep density model z = g(x) of L fully connected D×D layers (or circular convolutions) is trained on log p(x) = Σ log p_i(g_i(x)) + log|det
 //! J_g(x)|. This crate evaluates that log-likelihood and its gradient. Equations are those of `kernels/MATH.md`, cited as `[Mn]`;
 //! `(P.n)` are the paper's (Gresele, Fissore, Javaloy, Schölkopf, Hyvärinen, NeurIPS 2020).
 //!
 //! * [`network`]: what a network is. [`parameters`]: its numbers on a device. [`init`]: seeded numbers.
 //! * [`device`]: some twenty in-place operations, and the CPU's implementation.
+//! * [`conditional`]: conditional densities over any backend. [`convolution`]: the network with convolution layers.
 //! * [`backend`]: the three gradient backends over one [`device::Device`] and one forward pass.
 //!
 //! Nothing here reads a clock, a file or the command line.
 
 pub mod backend;
 pub mod check;
+pub mod conditional;
+pub mod convolution;
 pub mod cost;
 pub mod device;
 pub mod elementwise;
 pub mod error;
 pub mod evaluation;
 pub mod forward;
+pub mod gaussian;
 pub mod init;
 pub mod inversion;
 pub mod likelihood;
 pub mod method;
 mod names;
 pub mod network;
+pub mod optimizer;
 pub mod parameters;
 pub mod reference;
 pub mod scalar;
@@ -34,7 +39,7 @@ pub use device::Cpu;
 pub use error::{Error, Result};
 pub use init::Init;
 pub use method::Method;
-pub use network::{Activation, Architecture, Base, Coupling};
+pub use network::{Activation, Architecture, Base, Convolution, Coupling};
 pub use scalar::{Dtype, Scalar};
 
 /// The example of the README compiles and runs.

@@ -23,6 +23,7 @@ impl<D: Device<T>, T: Scalar> Arrays<D, T> {
     /// [`Error::OutOfMemory`]; [`Error::InvalidParameter`] for an architecture that is not valid.
     pub fn zeros(device: &D, architecture: &Architecture, what: &str) -> Result<Self> {
         architecture.validate()?;
+        architecture.require_dense()?;
         let dim = architecture.dim;
         let many = |count, cols, kind| {
             (0..count)
@@ -54,6 +55,7 @@ impl<D: Device<T>, T: Scalar> Parameters<D, T> {
     /// [`Error::ShapeMismatch`] when they don't; [`Error::InvalidParameter`] for an invalid architecture.
     pub fn new(architecture: Architecture, arrays: Arrays<D, T>) -> Result<Self> {
         architecture.validate()?;
+        architecture.require_dense()?;
         let expected = format!("{} weights", architecture.layers);
         if arrays.weights.len() != architecture.layers {
             return Err(Error::shape("parameters", expected, arrays.weights.len()));

@@ -4,7 +4,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use relgrad_kernels::evaluation::{Workload, prepare};
-use relgrad_kernels::{Architecture, Dtype, Init, Method};
+use relgrad_kernels::{Architecture, Convolution, Dtype, Init, Method};
 
 struct Counting;
 
@@ -65,6 +65,30 @@ fn fewest_bytes(workload: &Workload) -> usize {
     (0..WINDOWS).map(window).min().unwrap()
 }
 
+/// Grids of either dimension, of even and prime length (whose transforms take scratch of another kind), and 1×1 kernels.
+fn convolutions(threads: usize) -> Vec<Workload> {
+    let of = |method, channels, grid, kernel, batch, dtype| {
+        let architecture = Architecture {
+            bias: true,
+            ..Architecture::convolutional(Convolution { channels, grid, kernel }, 2)
+        };
+        Workload { method, architecture, init: Init::Orthogonal, batch, dtype, threads, seed: 1 }
+    };
+    let mut workloads = vec![
+        of(Method::Ordinary, 3, [16, 12], [3, 3], 20, Dtype::F32),
+        of(Method::Autodiff, 2, [1, 24], [1, 24], 3, Dtype::F64),
+        of(Method::AutodiffStreamed, 2, [4, 4], [2, 2], 3, Dtype::F32),
+    ];
+    for method in [Method::Relative, Method::Ordinary] {
+        for (channels, grid) in [(4, [1, 512]), (2, [1, 509]), (9, [12, 10]), (3, [7, 5])] {
+            workloads.push(of(method, channels, grid, grid, 20, Dtype::F32));
+            workloads.push(of(method, channels, grid, grid, 20, Dtype::F64));
+        }
+        workloads.push(of(method, 5, [8, 8], [1, 1], 20, Dtype::F32));
+    }
+    workloads
+}
+
 /// From inside a pool: a job sent in from outside costs rayon memory for its queue.
 #[test]
 fn an_evaluation_allocates_nothing() {
@@ -89,6 +113,10 @@ fn an_evaluation_allocates_nothing() {
                 let bytes = pool.install(|| fewest_bytes(&workload));
                 assert_eq!(bytes, 0, "{workload:?}");
             }
+        }
+        for workload in convolutions(threads) {
+            let bytes = pool.install(|| fewest_bytes(&workload));
+            assert_eq!(bytes, 0, "{workload:?}");
         }
     }
 }

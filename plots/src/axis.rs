@@ -88,6 +88,32 @@ impl Axis {
         Axis { low: 0.0, high, logarithmic: false, ticks, unit_label }
     }
 
+    /// A linear axis around `low` and `high` with bare numbers, with a margin at both ends.
+    pub(crate) fn linear_between(low: f64, high: f64, room: Room) -> Self {
+        let margin = 0.06 * (high - low).max(1e-9);
+        Self::spanning(low - margin, high + margin, room)
+    }
+
+    /// A linear axis of bare numbers around finite `values`, with a margin of a twentieth of their range at both ends.
+    pub(crate) fn around(values: impl Iterator<Item = f64>, room: Room) -> Self {
+        let (low, high) = values
+            .filter(|v| v.is_finite())
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
+        let (low, high) = if low <= high { (low, high) } else { (0.0, 1.0) };
+        // One value alone still needs a range.
+        let margin = if high > low { (high - low) / 20.0 } else { low.abs().max(1.0) / 20.0 };
+        Self::spanning(low - margin, high + margin, room)
+    }
+
+    /// A linear axis of bare numbers from `low` to `high`.
+    pub(crate) fn spanning(low: f64, high: f64, room: Room) -> Self {
+        let step = nice_step((high - low) / (room.length / room.label).max(2.0));
+        let ticks = ((low / step).ceil() as i64..=(high / step).floor() as i64)
+            .map(|i| Tick { value: i as f64 * step, label: Some(signed(i as f64 * step)) })
+            .collect();
+        Axis { low, high, logarithmic: false, ticks, unit_label: "" }
+    }
+
     /// Where a value lies: 0 at the low end, 1 at the high end. Below a logarithmic axis's reach it is −∞ or NaN.
     pub(crate) fn fraction(&self, value: f64) -> f64 {
         if self.logarithmic {
@@ -173,8 +199,13 @@ fn trimmed(value: f64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_string()
 }
 
+/// The same with a typographer's minus.
+fn signed(value: f64) -> String {
+    if value < 0.0 { format!("−{}", trimmed(-value)) } else { trimmed(value) }
+}
+
 /// The smallest of 1, 2, 2.5, 5 times a power of ten that is at least `step`.
-pub(crate) fn nice_step(step: f64) -> f64 {
+fn nice_step(step: f64) -> f64 {
     let power = 10f64.powf(step.log10().floor());
     let nice = [1.0, 2.0, 2.5, 5.0].into_iter().find(|m| m * power >= step * (1.0 - 1e-9));
     nice.unwrap_or(10.0) * power
@@ -234,9 +265,24 @@ mod tests {
     }
 
     #[test]
+    fn an_axis_around_values_has_round_steps_on_both_sides_of_zero() {
+        let axis = Axis::around([-1.9, 0.4].into_iter(), Room { length: 100.0, label: 20.0 });
+        assert_eq!(labels(&axis), ["\u{2212}2", "\u{2212}1", "0"]);
+        let axis = Axis::spanning(0.0, 100.0, Room { length: 100.0, label: 24.0 });
+        assert_eq!(labels(&axis), ["0", "25", "50", "75", "100"]);
+        let axis = Axis::spanning(0.0, 1.0, Room { length: 100.0, label: 24.0 });
+        assert_eq!(labels(&axis), ["0", "0.25", "0.5", "0.75", "1"]);
+        let axis = Axis::around([-1375.0, -1375.0].into_iter(), Room { length: 100.0, label: 20.0 });
+        assert!(axis.low < -1375.0 && axis.high > -1375.0 && labels(&axis).len() > 1);
+        assert!(!labels(&Axis::around(std::iter::empty(), Room { length: 100.0, label: 20.0 })).is_empty());
+    }
+
+    #[test]
     fn a_linear_axis_has_round_steps_in_one_unit() {
         let axis = Axis::linear(1.23, Unit::Seconds, Room { length: 100.0, label: 20.0 });
         assert_eq!((labels(&axis), axis.unit_label), (vec!["0", "0.5", "1"], "s"));
+        let axis = Axis::linear_between(-1.0, 3.0, Room { length: 100.0, label: 20.0 });
+        assert_eq!(labels(&axis), ["−1", "0", "1", "2", "3"]);
         let axis = Axis::linear(2.4e9, Unit::Bytes, Room { length: 160.0, label: 25.0 });
         assert_eq!((labels(&axis), axis.unit_label), (vec!["0", "0.5", "1", "1.5", "2", "2.5"], "GB"));
     }

@@ -17,7 +17,54 @@ pub(crate) fn caption(figure: Figure, study: &Study, summary: &Summary) -> Strin
         Figure::Fig4 => memory_over_time(study),
         Figure::Speedup => speedup(study, summary),
         Figure::Memory => memory(study, summary),
+        Figure::LocalExponent => local_exponents(study, summary),
+        Figure::Residuals => residuals(study, summary),
+        Figure::Roofline => roofline(study, summary),
+        Figure::HeatMap => heat_map(study, summary),
     }
+}
+
+fn local_exponents(study: &Study, summary: &Summary) -> String {
+    format!(
+        "Exponent of time between neighbouring dimensions, ln(t₂/t₁) / ln(D₂/D₁), at their geometric mean ({}). Bands are 95 % confidence \
+         intervals, cut off where they leave the panel. A power law is a level line; a rise towards 2 or 3 shows the leading term take over.",
+        conditions(study, data::main_device(summary))
+    )
+}
+
+fn residuals(study: &Study, summary: &Summary) -> String {
+    let device = data::main_device(summary);
+    let range = |s: &Series| {
+        let fit = s.fit.as_ref()?;
+        Some(format!("{} {} to {}", s.method, grouped(fit.from as i64), grouped(fit.to as i64)))
+    };
+    let ranges: Vec<String> =
+        summary.series.iter().filter(|s| s.device == device).filter_map(range).collect();
+    format!(
+        "Measured median over the time of the fitted power law within the range of the fit ({}), with the 95 % confidence interval of the \
+         median. Fitted over D: {}. A bow means that one power law does not describe the range.",
+        conditions(study, device),
+        ranges.join(", ")
+    )
+}
+
+fn roofline(study: &Study, summary: &Summary) -> String {
+    format!(
+        "Operations of the cost model over the measured time, and the least bytes that must move over the same time, against the data \
+         dimension D ({}). Dashed: what this machine was measured to sustain before the sweep with the same number type and threads. A method \
+         near neither line is held up by something else; data that stay in caches can pass the bandwidth of memory.",
+        conditions(study, data::main_device(summary))
+    )
+}
+
+fn heat_map(study: &Study, summary: &Summary) -> String {
+    let conditions = conditions(study, data::main_device(summary));
+    let batch = format!("N = {}, ", grouped(study.run.settings.batch as i64));
+    format!(
+        "Time of the baseline over time of relative, over the data dimension D and the batch size N ({}). Blue: relative is faster; \
+         orange: the baseline is. Grey: one of the two has no measurement.",
+        conditions.replace(&batch, "")
+    )
 }
 
 fn time(study: &Study, summary: &Summary, device: &str) -> String {
@@ -31,7 +78,9 @@ fn time(study: &Study, summary: &Summary, device: &str) -> String {
     ];
     if series().any(|s| !s.stops.is_empty()) {
         sentences.push(
-            "A dotted line to a hollow marker leads to the time predicted for the first dimension that was not run.".into(),
+            "A dotted line to a hollow marker leads to the time expected of the first dimension that was not run; a bar at it is the 95 % \
+             prediction interval of the fitted power law, an extrapolation."
+                .into(),
         );
     }
     sentences.push("Grey lines show the slopes of D² and D³.".into());
@@ -45,7 +94,7 @@ fn time(study: &Study, summary: &Summary, device: &str) -> String {
 fn fit(series: &Series) -> Option<String> {
     let fit = series.fit.as_ref()?;
     let Estimate { value, low, high } = fit.exponent;
-    let (from, to) = (grouped(fit.min_dim as i64), grouped(fit.max_dim as i64));
+    let (from, to) = (grouped(fit.from as i64), grouped(fit.to as i64));
     Some(format!("{} {value:.2} [{low:.2}, {high:.2}] for D from {from} to {to}", series.method))
 }
 

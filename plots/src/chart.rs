@@ -57,7 +57,8 @@ pub(crate) struct Curve {
 #[derive(Debug, Clone)]
 pub(crate) struct StopMark {
     pub(crate) dim: f64,
-    pub(crate) predicted: Option<f64>,
+    /// What is expected there; an interval is a prediction interval.
+    pub(crate) predicted: Option<Estimate>,
     /// Why, in a few words.
     pub(crate) note: String,
 }
@@ -143,7 +144,7 @@ fn heights(chart: &Chart<'_>) -> Vec<f64> {
     let highest = heights.iter().copied().filter(|h| h.is_finite()).fold(0.0, f64::max);
     let reach = if highest > 0.0 { FARTHEST_PREDICTION * highest } else { f64::INFINITY };
     let predicted = chart.curves.iter().filter_map(|c| c.stop.as_ref()?.predicted);
-    heights.extend(predicted.filter(|p| *p <= reach));
+    heights.extend(predicted.flat_map(|p| [p.value, p.low, p.high]).filter(|p| *p <= reach));
     heights
 }
 
@@ -158,6 +159,11 @@ fn taken(panel: &Panel, chart: &Chart<'_>) -> Clear {
         if let Some(line) = predicted_line(panel, curve) {
             clear.take_line(&line, REACH);
             clear.take(line[1], REACH);
+            let interval = curve.stop.as_ref().and_then(|s| Some((s.dim, s.predicted?)));
+            clear.take_line(
+                &panel.places(interval.iter().flat_map(|(dim, p)| [(*dim, p.low), (*dim, p.high)])),
+                REACH,
+            );
         }
     }
     clear
@@ -178,8 +184,11 @@ fn draw_markers(scene: &mut Scene, panel: &Panel, curve: &Curve) {
         scene.marker(marker, place, color, false);
     }
     let Some(stop) = &curve.stop else { return };
-    match stop.predicted.and_then(|p| panel.place(stop.dim, p)) {
-        Some(place) if panel.rect.holds(place) => scene.marker(marker, place, color, true),
+    match stop.predicted.and_then(|p| panel.place(stop.dim, p.value)) {
+        Some(place) if panel.rect.holds(place) => {
+            draw_prediction_interval(scene, panel, stop, color);
+            scene.marker(marker, place, color, true);
+        }
         Some(_) => {}
         None => {
             if let Some((x, _)) = panel.place(stop.dim, panel.y.high) {
@@ -189,8 +198,21 @@ fn draw_markers(scene: &mut Scene, panel: &Panel, curve: &Curve) {
     }
 }
 
+/// A thin bar with caps: what is expected is not measured.
+fn draw_prediction_interval(scene: &mut Scene, panel: &Panel, stop: &StopMark, color: RGBColor) {
+    const CAP: f64 = 2.0;
+    let Some(Estimate { low, high, .. }) = stop.predicted.filter(|p| p.low < p.high) else { return };
+    let inside = |value: f64| panel.place(stop.dim, value.clamp(panel.y.low, panel.y.high));
+    let (Some(low), Some(high)) = (inside(low), inside(high)) else { return };
+    let stroke = Stroke { color, width: 0.8, dash: &[] };
+    scene.line(&[low, high], stroke);
+    for (x, y) in [low, high] {
+        scene.line(&[(x - CAP, y), (x + CAP, y)], stroke);
+    }
+}
+
 /// The 95 % band; a single point gets a bar.
-fn draw_band(scene: &mut Scene, panel: &Panel, measured: &[(f64, Estimate)], color: RGBColor) {
+pub(crate) fn draw_band(scene: &mut Scene, panel: &Panel, measured: &[(f64, Estimate)], color: RGBColor) {
     if !has_interval(measured) {
         return;
     }
@@ -226,12 +248,12 @@ fn measured_places(panel: &Panel, curve: &Curve) -> Vec<Place> {
 /// From the last measured place to the predicted one.
 fn predicted_line(panel: &Panel, curve: &Curve) -> Option<[Place; 2]> {
     let stop = curve.stop.as_ref()?;
-    let to = panel.place(stop.dim, stop.predicted?)?;
+    let to = panel.place(stop.dim, stop.predicted?.value)?;
     let from = measured_places(panel, curve).last().copied().unwrap_or(to);
     Some([from, to])
 }
 
-fn has_interval(measured: &[(f64, Estimate)]) -> bool {
+pub(crate) fn has_interval(measured: &[(f64, Estimate)]) -> bool {
     measured.iter().any(|(_, e)| e.low < e.high)
 }
 

@@ -1,5 +1,7 @@
 //! From a study's records and summary to the curves of a chart.
 
+use std::borrow::Cow;
+
 use relgrad_reports::method::{AUTODIFF, ORDINARY, RELATIVE};
 use relgrad_reports::record::{Model, Outcome, Record};
 use relgrad_reports::study::Study;
@@ -39,8 +41,7 @@ pub(crate) fn has_speedup(summary: &Summary) -> bool {
 
 /// The peak memory of a point; it has no interval.
 pub(crate) fn peak_bytes(point: &Point) -> Option<Estimate> {
-    let value = point.peak_bytes? as f64;
-    Some(Estimate { value, low: value, high: value })
+    Some(exactly(point.peak_bytes? as f64))
 }
 
 /// One curve for each method on `device`: `value` of its points, `predicted` of its stops.
@@ -48,7 +49,7 @@ pub(crate) fn curves(
     summary: &Summary,
     device: &str,
     value: impl Fn(&Point) -> Option<Estimate>,
-    predicted: impl Fn(&Stop) -> Option<f64>,
+    predicted: impl Fn(&Stop) -> Option<Estimate>,
 ) -> Vec<Curve> {
     let on_device = || summary.series.iter().filter(|s| s.device == device);
     let methods: Vec<&str> = on_device().map(|s| s.method.as_str()).collect();
@@ -58,12 +59,33 @@ pub(crate) fn curves(
         measured: measured(series, &value),
         stop: first_stop(series).map(|stop| StopMark {
             dim: stop.dim as f64,
-            predicted: predicted(stop).filter(|p| p.is_finite() && *p > 0.0),
+            predicted: predicted(stop).filter(|p| p.value.is_finite() && p.value > 0.0).map(sound),
             note: note(&series.method, stop),
         }),
         model: Vec::new(),
     };
     on_device().map(curve).filter(|c| !c.measured.is_empty() || c.stop.is_some()).collect()
+}
+
+/// The time expected of a cell that was not measured: the fit's with its prediction interval, else the plan's.
+pub(crate) fn expected_seconds(stop: &Stop) -> Option<Estimate> {
+    stop.extrapolated_seconds.or_else(|| stop.predicted_seconds.map(exactly))
+}
+
+/// A number without an interval.
+pub(crate) fn exactly(value: f64) -> Estimate {
+    Estimate { value, low: value, high: value }
+}
+
+/// The summary of what figures against D show: the batch size and number of layers that the settings name first.
+pub(crate) fn main<'a>(study: &Study, summary: &'a Summary) -> Cow<'a, Summary> {
+    let settings = &study.run.settings;
+    let is_main = |s: &Series| (s.batch, s.layers) == (settings.batch, settings.layers);
+    if summary.series.iter().all(is_main) {
+        return Cow::Borrowed(summary);
+    }
+    let series = summary.series.iter().filter(|s| is_main(s)).cloned().collect();
+    Cow::Owned(Summary { series, ..summary.clone() })
 }
 
 /// The points of a series that have a positive value.
@@ -75,7 +97,9 @@ pub(crate) fn measured(series: &Series, value: impl Fn(&Point) -> Option<Estimat
 
 /// The cost model of a method on a device against D, from every record, run or not.
 pub(crate) fn models(study: &Study, device: &str, method: &str) -> Vec<(f64, Model)> {
-    let of = |r: &&Record| r.cell.device == device && r.cell.method == method;
+    let settings = &study.run.settings;
+    let is_main = |r: &Record| (r.cell.batch, r.cell.layers) == (settings.batch, settings.layers);
+    let of = |r: &&Record| r.cell.device == device && r.cell.method == method && is_main(r);
     let mut models: Vec<_> = study.records.iter().filter(of).map(|r| (r.cell.dim as f64, r.model)).collect();
     models.sort_by(|a, b| a.0.total_cmp(&b.0));
     models.dedup_by(|a, b| a.0 == b.0);
@@ -86,12 +110,20 @@ pub(crate) fn models(study: &Study, device: &str, method: &str) -> Vec<(f64, Mod
 pub(crate) fn conditions(study: &Study, device: &str) -> Vec<String> {
     let settings = &study.run.settings;
     let place = if device == CPU { format!("CPU, {}", threads(settings.threads)) } else { "GPU".to_string() };
-    vec![
+    let mut conditions = vec![
         place,
         format!("N = {}", grouped(settings.batch as i64)),
         format!("L = {}", settings.layers),
         settings.dtype.clone(),
-    ]
+    ];
+    if let Some(convolution) = &settings.convolution {
+        let kernel = match convolution.kernel {
+            None => "full kernels".to_string(),
+            Some([rows, cols]) => format!("{rows}×{cols} kernels"),
+        };
+        conditions.push(format!("D = c·n, c = {}, {kernel}", convolution.channels));
+    }
+    conditions
 }
 
 /// The methods whose times `relative` is compared with.
@@ -128,7 +160,7 @@ pub(crate) fn note(method: &str, stop: &Stop) -> String {
 }
 
 /// An estimate whose interval holds its value, also where an end is no number.
-fn sound(estimate: Estimate) -> Estimate {
+pub(crate) fn sound(estimate: Estimate) -> Estimate {
     let value = estimate.value;
     let end = |end: f64| if end.is_finite() { end } else { value };
     Estimate { value, low: end(estimate.low).min(value), high: end(estimate.high).max(value) }

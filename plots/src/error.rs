@@ -36,14 +36,27 @@ pub enum Error {
         "no dimension has a memory trace of both relative and autodiff: run `relgrad sweep` with both methods at the same D"
     )]
     NoCommonTrace,
-    /// A history has too little or too much for a trend.
+    /// No method was measured at two dimensions.
+    #[error("no method has measured times at two dimensions: run `relgrad sweep` with several --dims")]
+    NoNeighbours,
+    /// No method has a fit.
+    #[error("no method has measured times at three dimensions to fit: run `relgrad sweep` with more --dims")]
+    NoFit,
+    /// The machine's ceilings were not measured.
     #[error(
-        "a trend shows 1 to {most} series, one of them over at least two runs: choose fewer with --method and --dim, or add runs"
+        "run.json has no measured ceilings of the machine beside measured times: run `relgrad sweep` again"
     )]
-    NoTrend {
-        /// Most series that can be told apart.
-        most: usize,
-    },
+    NoRoofline,
+    /// One batch size makes no map.
+    #[error(
+        "speed-ups exist at one batch size only: run `relgrad sweep` with several, as in --batch 10,100,1000"
+    )]
+    OneBatchSize,
+    /// An experiment has no values to show.
+    #[error(
+        "the figure has no values to show: run the experiment again without --quick, or with its data at hand"
+    )]
+    Empty,
     /// The drawing backend failed.
     #[error("cannot render the figure: {0}")]
     Render(String),

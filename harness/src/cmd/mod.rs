@@ -1,16 +1,16 @@
 //! The verbs of the program, one file each.
 
-mod calibrate;
 mod cell;
-mod compare;
-mod export;
-mod gate;
-mod history;
+mod evaluate;
+mod experiment;
+mod peer_case;
 mod plot;
 mod report;
+mod roofline;
+mod selftest;
 mod sweep;
+mod train;
 mod verify;
-mod worker;
 
 use clap::{Parser, Subcommand};
 
@@ -31,17 +31,19 @@ enum Verb {
     Report(report::Arguments),
     Plot(plot::Arguments),
     Verify(verify::Arguments),
-    Compare(compare::Arguments),
-    Gate(Box<gate::Arguments>),
-    Calibrate(Box<calibrate::Arguments>),
-    History(history::Arguments),
-    Export(export::Arguments),
+    Roofline(roofline::Arguments),
+    Selftest(selftest::Arguments),
+    Train(Box<train::Arguments>),
+    Experiment(experiment::Arguments),
     /// Measures one cell in this process and prints the result as JSON (the sweep starts these)
     #[command(hide = true)]
     Cell(cell::Arguments),
-    /// Prepares one cell in this process and takes samples when asked (the gate starts these)
+    /// Evaluates the gradient of one cell again and again, for instruction counters and profilers
     #[command(hide = true)]
-    Worker(worker::Arguments),
+    Evaluate(evaluate::Arguments),
+    /// Prints a small network, a batch and the gradients of every method as JSON, to verify other implementations
+    #[command(hide = true)]
+    PeerCase(peer_case::Arguments),
 }
 
 impl Cli {
@@ -55,14 +57,22 @@ impl Cli {
             Verb::Report(arguments) => report::run(&arguments),
             Verb::Plot(arguments) => plot::run(&arguments),
             Verb::Verify(arguments) => verify::run(&arguments),
-            Verb::Compare(arguments) => compare::run(&arguments),
-            Verb::Gate(arguments) => gate::run(&arguments),
-            Verb::Calibrate(arguments) => calibrate::run(&arguments),
-            Verb::History(arguments) => history::run(&arguments),
-            Verb::Export(arguments) => export::run(&arguments),
+            Verb::Roofline(arguments) => roofline::run(&arguments),
+            Verb::Selftest(arguments) => selftest::run(&arguments),
+            Verb::Train(arguments) => train::run(&arguments),
+            Verb::Experiment(arguments) => experiment::run(&arguments),
             Verb::Cell(arguments) => cell::run(&arguments),
-            Verb::Worker(arguments) => worker::run(&arguments),
+            Verb::Evaluate(arguments) => evaluate::run(&arguments),
+            Verb::PeerCase(arguments) => peer_case::run(&arguments),
         }
+    }
+}
+
+/// Reads a count that cannot be zero.
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count @ 1..) => Ok(count),
+        _ => Err(format!("`{text}` is not a whole number from 1 on")),
     }
 }
 

@@ -5,17 +5,19 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use relgrad_kernels::{Activation, Dtype, Method};
 use relgrad_reports::record::Outcome;
-use relgrad_reports::run::{Run, Settings};
+use relgrad_reports::run::{Convolution, Run, Settings};
 use relgrad_reports::writer::RecordWriter;
 
-use crate::cmd::report;
+use crate::cmd::{at_least_one, report};
 use crate::error::{EXIT_CODES, Error, Result, code};
 use crate::machine;
 use crate::machine::time::{rfc3339, unix_seconds};
-use crate::plan::dims::Dims;
+use crate::plan::dims::{Dims, MAX_DIM};
+use crate::plan::grids::{Grids, Kernel};
 use crate::plan::preview;
 use crate::plan::schedule::{Limits, Schedule};
 use crate::plan::{self};
+use crate::roofline::isolated::{self, Ceilings};
 use crate::run::folder;
 use crate::run::interrupt::Events;
 use crate::run::progress::{Position, Progress};
@@ -27,8 +29,11 @@ Examples:
   relgrad sweep                                    D from 10 to 20,000 in about ten minutes
   relgrad sweep --dims 10,100,1000 --rounds 1      three dimensions, one process each
   relgrad sweep --dims 100:5000 --dtype f64 --bias --activation tanh:1:0.1
+  relgrad sweep --dims 30:1000 --batch 100,10,1000 also against the batch size; figures against D show N = 100
   relgrad sweep --list                             the plan and its predicted cost, nothing runs
   relgrad sweep --budget none --cell-limit none    everything that fits in memory, however long
+  relgrad sweep --coupling conv --channels 8       convolution layers on grids of 10 to 5,000 points
+  relgrad sweep --coupling conv --grids 8x8,16x16,32x32 --kernel 3x3 --methods ordinary,autodiff
   relgrad sweep --resume results/2026-11-24T00-15-00Z
 
 A dimension range such as 10:20000 takes both ends and 1, 2, 3 and 5 times every power of ten between them. Each round \
@@ -37,26 +42,46 @@ a limit is recorded as skipped, with the prediction. A skipped or failed cell co
 cells without a record, within what is left of the budget.
 ";
 
+/// The device whose ceilings this program can measure.
+const CPU: &str = "cpu";
+
 /// Measures time and memory of one gradient over the data dimension D, and writes a report with figures
 #[derive(Debug, Args)]
 #[command(after_help = help())]
 pub(crate) struct Arguments {
-    /// Data dimensions D: a list, ranges, or both (10,20,50 or 10:20000)
-    #[arg(long, value_name = "LIST", default_value = "10:20000")]
-    dims: Dims,
+    /// Data dimensions D: a list, ranges, or both (10,20,50 or 10:20000) [default: 10:20000]
+    #[arg(long, value_name = "LIST")]
+    dims: Option<Dims>,
+
+    /// What the layers are: dense, or conv for circular convolutions, with the grid as the axis of the sweep
+    #[arg(long, value_name = "KIND", default_value = "dense", value_parser = ["dense", "conv"])]
+    coupling: String,
+
+    /// Grids of conv layers: numbers of points, ranges of them, or rows x columns [default: 10:5000]
+    #[arg(long, value_name = "LIST", conflicts_with = "dims")]
+    grids: Option<Grids>,
+
+    /// Channels of conv layers; D is the channels times the points of the grid [default: 4]
+    #[arg(long, value_name = "COUNT", value_parser = at_least_one)]
+    channels: Option<usize>,
+
+    /// Taps of the kernels of conv layers: full, a number, or rows x columns such as 3x3 [default: full]
+    #[arg(long, value_name = "SIZE")]
+    #[arg(long_help = KERNEL_HELP)]
+    kernel: Option<Kernel>,
 
     /// Methods to measure, comma-separated
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "relative,ordinary,autodiff")]
     #[arg(long_help = methods_help())]
     methods: Vec<Method>,
 
-    /// Samples in a batch, N
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = at_least_one)]
-    batch: usize,
+    /// Samples in a batch, N; of several, comma-separated, figures against D show the first
+    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "100", value_parser = at_least_one)]
+    batch: Vec<usize>,
 
-    /// Layers of the network, L
-    #[arg(long, value_name = "L", default_value_t = 2, value_parser = at_least_one)]
-    layers: usize,
+    /// Layers of the network, L; of several, comma-separated, figures against D show the first
+    #[arg(long, value_name = "L", value_delimiter = ',', default_value = "2", value_parser = at_least_one)]
+    layers: Vec<usize>,
 
     /// Number type: f32 or f64
     #[arg(long, value_name = "TYPE", default_value = "f32")]
@@ -109,7 +134,7 @@ pub(crate) struct Arguments {
     /// Continue the sweep in DIR, with the settings it was started with
     #[arg(long, value_name = "DIR", conflicts_with_all = [
         "dims", "methods", "batch", "layers", "dtype", "bias", "activation", "threads", "seed", "device", "rounds",
-        "min_samples", "budget", "cell_limit", "mem_limit", "out",
+        "min_samples", "budget", "cell_limit", "mem_limit", "out", "coupling", "grids", "channels", "kernel",
     ])]
     resume: Option<PathBuf>,
 
@@ -117,10 +142,20 @@ pub(crate) struct Arguments {
     #[arg(long)]
     list: bool,
 
+    /// Do not measure the machine's ceilings first: the report will have no fractions of them
+    #[arg(long)]
+    no_roofline: bool,
+
     /// Show no progress
     #[arg(long, short)]
     quiet: bool,
 }
+
+const KERNEL_HELP: &str = "\
+Taps of the kernels of conv layers: full, a number, or rows x columns such as 3x3 [default: full]
+
+Only kernels with every tap of their grid (full) or with one (1x1) have a relative gradient; others have the methods \
+ordinary, autodiff and autodiff-streamed.";
 
 fn help() -> String {
     format!("{EXAMPLES}\n{EXIT_CODES}")
@@ -130,13 +165,6 @@ fn methods_help() -> String {
     let list =
         Method::ALL.map(|method| format!("\n  {:<18}{}", method.name(), method.description())).concat();
     format!("Methods to measure, comma-separated:{list}")
-}
-
-pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(count @ 1..) => Ok(count),
-        _ => Err(format!("`{text}` is not a whole number from 1 on")),
-    }
 }
 
 fn device(text: &str) -> Result<String, String> {
@@ -156,7 +184,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
 }
 
 fn start(arguments: &Arguments) -> Result<u8> {
-    let settings = settings(arguments);
+    let settings = settings(arguments)?;
     let schedule = schedule(&settings)?;
     if arguments.list {
         print!("{}", preview::table(&schedule, 0.0));
@@ -165,14 +193,17 @@ fn start(arguments: &Arguments) -> Result<u8> {
     let dir = arguments.out.clone().unwrap_or_else(folder::default_path);
     let events = Events::install()?;
     let run = folder::create(&dir, settings)?;
-    Session { dir: &dir, run, schedule, events, spent_seconds: 0.0, quiet: arguments.quiet }.finish()
+    let (roofline, quiet) = (!arguments.no_roofline, arguments.quiet);
+    Session { dir: &dir, run, schedule, events, spent_seconds: 0.0, roofline, quiet }.finish()
 }
 
 fn resume(dir: &Path, arguments: &Arguments) -> Result<u8> {
     let study = folder::read(dir)?;
     let mut schedule = schedule(&study.run.settings)?;
     study.records.iter().for_each(|record| schedule.observe(record));
-    let spent_seconds = study.records.iter().map(|record| record.wall_seconds).sum();
+    let on_cells: f64 = study.records.iter().map(|record| record.wall_seconds).sum();
+    let on_ceilings: f64 = study.run.rooflines.iter().map(|roofline| roofline.wall_seconds).sum();
+    let spent_seconds = on_cells + on_ceilings;
     if arguments.list {
         print!("{}", preview::table(&schedule, spent_seconds));
         return Ok(0);
@@ -186,23 +217,36 @@ fn resume(dir: &Path, arguments: &Arguments) -> Result<u8> {
         );
     }
     let run = Run { ended: None, ..study.run };
-    Session { dir, run, schedule, events, spent_seconds, quiet: arguments.quiet }.finish()
+    let (roofline, quiet) = (!arguments.no_roofline, arguments.quiet);
+    Session { dir, run, schedule, events, spent_seconds, roofline, quiet }.finish()
 }
 
 /// The settings with defaults filled in for this machine.
-fn settings(arguments: &Arguments) -> Settings {
+fn settings(arguments: &Arguments) -> Result<Settings> {
     let mut methods: Vec<String> = Vec::new();
     for method in arguments.methods.iter().map(ToString::to_string) {
         if !methods.contains(&method) {
             methods.push(method);
         }
     }
-    Settings {
-        dims: arguments.dims.0.clone(),
+    let (batch, other_batches) = first_and_others(&arguments.batch);
+    let (layers, other_layers) = first_and_others(&arguments.layers);
+    let convolution = convolution(arguments)?;
+    let dims = match &convolution {
+        None => match &arguments.dims {
+            Some(dims) => dims.0.clone(),
+            None => DEFAULT_DIMS.parse::<Dims>().map_err(Error::Usage)?.0,
+        },
+        Some(c) => c.grids.iter().map(|[rows, cols]| c.channels * rows * cols).collect(),
+    };
+    Ok(Settings {
+        dims,
         methods,
         devices: vec![arguments.device.clone()],
-        batch: arguments.batch,
-        layers: arguments.layers,
+        batch,
+        other_batches,
+        layers,
+        other_layers,
         dtype: arguments.dtype.to_string(),
         bias: arguments.bias,
         activation: arguments.activation.to_string(),
@@ -213,8 +257,48 @@ fn settings(arguments: &Arguments) -> Settings {
         budget_seconds: arguments.budget.0,
         cell_limit_seconds: arguments.cell_limit.0,
         memory_limit_bytes: arguments.mem_limit.resolve(machine::available_bytes()),
-    }
+        convolution,
+    })
 }
+
+/// The first of a list, which clap keeps from being empty, and the others, ascending and without repeats.
+fn first_and_others(list: &[usize]) -> (usize, Vec<usize>) {
+    let first = list.first().copied().unwrap_or(1);
+    let mut others: Vec<usize> = list.iter().copied().filter(|value| *value != first).collect();
+    others.sort_unstable();
+    others.dedup();
+    (first, others)
+}
+
+/// The grids, channels and kernels of `--coupling conv`.
+fn convolution(arguments: &Arguments) -> Result<Option<Convolution>> {
+    let Arguments { coupling, grids, channels, kernel, .. } = arguments;
+    if coupling == "dense" {
+        return match (grids, channels, kernel) {
+            (None, None, None) => Ok(None),
+            _ => Err(Error::Usage("--grids, --channels and --kernel are for --coupling conv".to_string())),
+        };
+    }
+    if arguments.dims.is_some() {
+        return Err(Error::Usage("--coupling conv takes --grids in place of --dims".to_string()));
+    }
+    let grids = match grids {
+        Some(grids) => grids.0.clone(),
+        None => DEFAULT_GRIDS.parse::<Grids>().map_err(Error::Usage)?.0,
+    };
+    let channels = channels.unwrap_or(DEFAULT_CHANNELS);
+    let largest = grids.iter().map(|[rows, cols]| rows.saturating_mul(*cols).saturating_mul(channels)).max();
+    if largest.is_some_and(|dim| dim > MAX_DIM) {
+        return Err(Error::Usage(format!("channels times points of a grid may be {MAX_DIM} at most")));
+    }
+    Ok(Some(Convolution { channels, kernel: kernel.and_then(|kernel| kernel.0), grids }))
+}
+
+/// Four a decade over the range of the paper.
+const DEFAULT_DIMS: &str = "10:20000";
+/// D = 40 to 20,000 with the default number of channels.
+const DEFAULT_GRIDS: &str = "10:5000";
+const DEFAULT_CHANNELS: usize = 4;
 
 /// The same plan whenever the settings are the same.
 fn schedule(settings: &Settings) -> Result<Schedule> {
@@ -235,6 +319,8 @@ struct Session<'a> {
     schedule: Schedule,
     events: Events,
     spent_seconds: f64,
+    /// Whether the ceilings are to be measured where `run` has none.
+    roofline: bool,
     quiet: bool,
 }
 
@@ -248,6 +334,10 @@ impl Session<'_> {
         let program = std::env::current_exe().map_err(|cause| {
             Error::Output(format!("cannot find this program to start it for a cell: {cause}"))
         })?;
+        if self.roofline && recorded < cells && self.run.roofline(CPU).is_none() {
+            progress.say("measuring the machine's ceilings (see relgrad roofline)");
+            self.measure_ceilings(&program)?;
+        }
         let mut driver = Driver {
             schedule: self.schedule,
             writer,
@@ -264,6 +354,23 @@ impl Session<'_> {
             folder::write(self.dir, &self.run)?;
         }
         report_on(self.dir, ending)
+    }
+
+    /// Adds the ceilings to `run.json`. A sweep goes on without them where they cannot be had.
+    fn measure_ceilings(&mut self, program: &Path) -> Result<()> {
+        match isolated::measure(program, &self.run.settings, &mut self.events)? {
+            Ceilings::Measured(roofline) => {
+                self.spent_seconds += roofline.wall_seconds;
+                self.run.rooflines.push(*roofline);
+                folder::write(self.dir, &self.run)
+            }
+            Ceilings::Failed(reason) => {
+                eprintln!("relgrad: the report will have no fractions of ceilings: {reason}");
+                Ok(())
+            }
+            // The driver sees the same signal before its first cell.
+            Ceilings::Interrupted => Ok(()),
+        }
     }
 }
 

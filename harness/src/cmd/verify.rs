@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::error::{EXIT_CODES, Error, Result, code};
 use crate::machine;
 use crate::verify::compare::compare;
+use crate::verify::compare_convolution;
 use crate::verify::golden::{self, Case};
 use crate::verify::output::{Outcome, Unsupported};
 
@@ -55,6 +56,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
                     let compared = match dtype {
                         Dtype::F32 => compare::<f32>(golden, threads),
                         Dtype::F64 => compare::<f64>(golden, threads),
+                    };
+                    rows.extend(compared.map_err(|cause| Error::input(path, cause))?);
+                }
+            }
+            Case::Convolution(golden) => {
+                for dtype in Dtype::ALL {
+                    let compared = match dtype {
+                        Dtype::F32 => compare_convolution::compare::<f32>(golden, threads),
+                        Dtype::F64 => compare_convolution::compare::<f64>(golden, threads),
                     };
                     rows.extend(compared.map_err(|cause| Error::input(path, cause))?);
                 }

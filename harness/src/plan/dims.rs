@@ -9,7 +9,7 @@ use std::str::FromStr;
 const MANTISSAS: [usize; 4] = [1, 2, 3, 5];
 
 /// Largest dimension accepted; one weight matrix of this size would take 400 terabytes.
-const MAX_DIM: usize = 10_000_000;
+pub(crate) const MAX_DIM: usize = 10_000_000;
 
 /// Data dimensions, ascending and without repeats.
 #[derive(Debug, Clone, PartialEq, Eq)]

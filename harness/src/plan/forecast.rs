@@ -2,12 +2,12 @@
 //!
 //! The model counts floating-point operations exactly, so what is unknown is the rate at which a method performs them. It
 //! rises with D (overheads shrink, caches fill) and then levels off. A rate is interpolated between the measured
-//! dimensions of the method. Above the largest of them it moves towards the best rate seen on this machine, over one
+//! dimensions of the method at the same N and L. Above the largest of them it moves towards the best rate seen on this machine, over one
 //! decade of D: a method measured only at D = 10 must not be judged at D = 10,000 by the overheads of D = 10.
 
 use std::collections::BTreeMap;
 
-use relgrad_reports::record::{Outcome, Prediction, Record};
+use relgrad_reports::record::{Cell, Outcome, Prediction, Record};
 
 use super::Planned;
 
@@ -64,8 +64,7 @@ pub(crate) struct Calibration {
 impl Calibration {
     /// Learns from a record; `expected_bytes` is what the cost model said of its memory.
     pub(crate) fn observe(&mut self, record: &Record, expected_bytes: f64) {
-        let key = (record.cell.device.clone(), record.cell.method.clone());
-        let track = self.tracks.entry(key).or_default();
+        let track = self.tracks.entry(key(&record.cell)).or_default();
         if record.outcome != Outcome::Measured || record.seconds.is_empty() {
             return;
         }
@@ -83,9 +82,9 @@ impl Calibration {
     }
 
     /// Notes that a cell was killed because its time was up.
-    pub(crate) fn observe_timeout(&mut self, device: &str, method: &str, dim: usize) {
-        let track = self.tracks.entry((device.to_string(), method.to_string())).or_default();
-        track.timed_out_at = Some(track.timed_out_at.map_or(dim, |known| known.min(dim)));
+    pub(crate) fn observe_timeout(&mut self, cell: &Cell) {
+        let track = self.tracks.entry(key(cell)).or_default();
+        track.timed_out_at = Some(track.timed_out_at.map_or(cell.dim, |known| known.min(cell.dim)));
     }
 
     /// The smallest dimension at which this method ran out of time, if any.
@@ -108,7 +107,7 @@ impl Calibration {
     }
 
     fn track(&self, planned: &Planned) -> Option<&Track> {
-        self.tracks.get(&(planned.cell.device.clone(), planned.cell.method.clone()))
+        self.tracks.get(&key(&planned.cell))
     }
 
     /// Operations a second at `dim`.
@@ -126,10 +125,13 @@ impl Calibration {
         last * (best.max(last) / last).powf(decades)
     }
 
-    /// Seconds outside the evaluations. Above the largest measured D they grow like the number of weights, D².
+    /// Seconds outside the evaluations. Above the largest measured D they grow like the number of weights: D², or for
+    /// convolutions, whose batch outweighs their kernels, D times channels and samples.
     fn overhead(&self, track: &Track, planned: &Planned) -> f64 {
         let dim = planned.cell.dim;
-        let weights = |dim: usize| planned.cell.layers as f64 * (dim as f64).powi(2);
+        let Cell { layers, batch, convolution, .. } = &planned.cell;
+        let row = |dim: usize| convolution.map_or(dim, |convolution| convolution.channels + batch);
+        let weights = |dim: usize| (layers * row(dim)) as f64 * dim as f64;
         let by_method = track.overhead.last_key_value().map(|_| &track.overhead);
         let widest = || {
             let known = self.tracks.values().filter(|track| !track.overhead.is_empty());
@@ -149,6 +151,11 @@ impl Calibration {
         let telling = BUILT_IN_SECONDS_PER_WEIGHT * weights(reached) > BUILT_IN_START_SECONDS;
         if telling { measured } else { measured.max(built_in) }
     }
+}
+
+/// The device, and the method with what else the time along D depends on.
+fn key(cell: &Cell) -> (String, String) {
+    (cell.device.clone(), format!("{} N={} L={}", cell.method, cell.batch, cell.layers))
 }
 
 /// Log–log interpolation in a non-empty table; the nearest entry outside it.
@@ -230,9 +237,9 @@ mod tests {
     #[test]
     fn the_smallest_timeout_is_remembered() {
         let mut calibration = Calibration::default();
-        calibration.observe_timeout("cpu", "autodiff", 500);
-        calibration.observe_timeout("cpu", "autodiff", 300);
-        calibration.observe_timeout("cpu", "autodiff", 1000);
+        for dim in [500, 300, 1000] {
+            calibration.observe_timeout(&planned("autodiff", dim, 0).cell);
+        }
         assert_eq!(calibration.timed_out_at(&planned("autodiff", 50, 0)), Some(300));
         assert_eq!(calibration.timed_out_at(&planned("relative", 50, 0)), None);
     }

@@ -2,11 +2,12 @@
 
 pub(crate) mod dims;
 pub(crate) mod forecast;
+pub(crate) mod grids;
 pub(crate) mod order;
 pub(crate) mod preview;
 pub(crate) mod schedule;
 
-use relgrad_reports::record::{Cell, Model};
+use relgrad_reports::record::{Cell, Convolution, Model};
 use relgrad_reports::run::Settings;
 
 use crate::workload::Workload;
@@ -28,7 +29,7 @@ pub(crate) struct Planned {
 /// Names the setting that no network or method fits.
 pub(crate) fn plan(settings: &Settings) -> relgrad_kernels::Result<Vec<Planned>> {
     let plan = |cell: Cell| {
-        let cost = Workload::of(&cell)?.cost(cell.batch);
+        let cost = Workload::of(&cell)?.cost(cell.batch)?;
         let model =
             Model { flops: cost.flops, min_bytes: cost.min_bytes, min_traffic_bytes: cost.min_traffic_bytes };
         Ok(Planned { cell, model, expected_bytes: cost.expected_bytes })
@@ -43,19 +44,20 @@ pub(crate) fn cells(settings: &Settings) -> Vec<Cell> {
         let mut this_round = Vec::new();
         for device in &settings.devices {
             for method in &settings.methods {
-                for &dim in &settings.dims {
+                for (dim, convolution, batch, layers) in points(settings) {
                     this_round.push(Cell {
                         method: method.clone(),
                         device: device.clone(),
                         dim,
-                        batch: settings.batch,
-                        layers: settings.layers,
+                        batch,
+                        layers,
                         dtype: settings.dtype.clone(),
                         threads: settings.threads,
                         bias: settings.bias,
                         activation: settings.activation.clone(),
                         seed: settings.seed,
                         round,
+                        convolution,
                     });
                 }
             }
@@ -64,6 +66,27 @@ pub(crate) fn cells(settings: &Settings) -> Vec<Cell> {
         cells.extend(this_round);
     }
     cells
+}
+
+/// Every D with every N and every L.
+fn points(settings: &Settings) -> Vec<(usize, Option<Convolution>, usize, usize)> {
+    let mut points = Vec::new();
+    for (dim, convolution) in axis(settings) {
+        for batch in settings.batches() {
+            points.extend(settings.layer_counts().map(|layers| (dim, convolution, batch, layers)));
+        }
+    }
+    points
+}
+
+/// Every D of a sweep with the convolution that has it, if layers are convolutions.
+fn axis(settings: &Settings) -> Vec<(usize, Option<Convolution>)> {
+    let Some(convolution) = &settings.convolution else {
+        return settings.dims.iter().map(|&dim| (dim, None)).collect();
+    };
+    let channels = convolution.channels;
+    let of = |&grid: &[usize; 2]| Convolution { channels, grid, kernel: convolution.kernel.unwrap_or(grid) };
+    convolution.grids.iter().map(of).map(|c| (c.channels * c.grid[0] * c.grid[1], Some(c))).collect()
 }
 
 /// Cells, costs and records for tests of the plan, from formulas that stand beside nothing real.
@@ -93,6 +116,7 @@ pub(crate) mod testing {
             activation: "smooth:0.3".to_string(),
             seed: 0,
             round,
+            convolution: None,
         };
         Planned {
             cell,
@@ -148,7 +172,9 @@ mod tests {
             methods: vec!["relative".to_string(), "ordinary".to_string()],
             devices: vec!["cpu".to_string()],
             batch: 100,
+            other_batches: Vec::new(),
             layers: 2,
+            other_layers: Vec::new(),
             dtype: "f32".to_string(),
             bias: false,
             activation: "smooth:0.3".to_string(),
@@ -159,7 +185,31 @@ mod tests {
             budget_seconds: None,
             cell_limit_seconds: None,
             memory_limit_bytes: 1 << 30,
+            convolution: None,
         }
+    }
+
+    #[test]
+    fn grids_are_the_axis_of_a_sweep_over_convolutions() {
+        let grids = vec![[1, 10], [4, 4], [1, 50]];
+        let convolution = relgrad_reports::run::Convolution { channels: 3, kernel: None, grids };
+        let settings =
+            Settings { dims: vec![30, 48, 150], convolution: Some(convolution), rounds: 1, ..settings() };
+        let mut plan = plan(&settings).expect("a valid plan");
+        plan.sort_by_key(|planned| (planned.cell.method.clone(), planned.cell.dim));
+        let dims: Vec<usize> = plan.iter().map(|planned| planned.cell.dim).collect();
+        assert_eq!(dims, [30, 48, 150, 30, 48, 150]);
+        let square = plan[1].cell.convolution.expect("a convolution");
+        assert_eq!((square.grid, square.kernel), ([4, 4], [4, 4]));
+        // The determinants of 3×3 matrices cost far less than the products with 100 samples that both share.
+        let [ordinary, relative] = [plan[2].model.flops, plan[5].model.flops];
+        assert!(ordinary < 1.2 * relative && relative < 1.2 * ordinary, "{ordinary:e} {relative:e}");
+
+        let transposed = Settings { methods: vec!["transposed".to_string()], ..settings.clone() };
+        assert!(super::plan(&transposed).unwrap_err().to_string().contains("transposed"));
+        let mut small = settings;
+        small.convolution.as_mut().expect("a convolution").kernel = Some([1, 3]);
+        assert!(super::plan(&small).unwrap_err().to_string().contains("ordinary gradient"));
     }
 
     #[test]
@@ -171,6 +221,17 @@ mod tests {
         let points =
             |round: &[Cell]| round.iter().map(|cell| (cell.method.clone(), cell.dim)).collect::<Vec<_>>();
         assert_ne!(points(&cells[..6]), points(&cells[6..]));
+    }
+
+    #[test]
+    fn every_batch_size_meets_every_number_of_layers() {
+        let settings = Settings { other_batches: vec![10, 1000], other_layers: vec![8], ..settings() };
+        let cells = cells(&settings);
+        assert_eq!(cells.len(), 2 * 3 * 2 * 3 * 2);
+        let at = |cell: &&Cell| cell.method == "ordinary" && cell.dim == 20 && cell.round == 1;
+        let mut points: Vec<_> = cells.iter().filter(at).map(|cell| (cell.batch, cell.layers)).collect();
+        points.sort_unstable();
+        assert_eq!(points, [(10, 2), (10, 8), (100, 2), (100, 8), (1000, 2), (1000, 8)]);
     }
 
     #[test]

@@ -10,11 +10,14 @@ pub(crate) fn table(schedule: &Schedule, spent_seconds: f64) -> String {
     let mut schedule = schedule.clone();
     let (cells, recorded) = schedule.progress();
     let mut text = String::new();
-    let mut line = |fields: [&str; 6]| {
-        let [method, dim, round, seconds, bytes, verdict] = fields;
-        let _ = writeln!(text, "{method:<18} {dim:>8} {round:>5}  {seconds:>14}  {bytes:>10}  {verdict}");
+    let mut line = |fields: [&str; 8]| {
+        let [method, dim, batch, layers, round, seconds, bytes, verdict] = fields;
+        let _ = writeln!(
+            text,
+            "{method:<18} {dim:>8} {batch:>6} {layers:>3} {round:>5}  {seconds:>14}  {bytes:>10}  {verdict}"
+        );
     };
-    line(["method", "D", "round", "one evaluation", "memory", "plan"]);
+    line(["method", "D", "N", "L", "round", "one evaluation", "memory", "plan"]);
     let (mut elapsed, mut runs) = (spent_seconds, 0);
     loop {
         let (cell, prediction, verdict) = match schedule.next(elapsed) {
@@ -34,6 +37,8 @@ pub(crate) fn table(schedule: &Schedule, spent_seconds: f64) -> String {
         line([
             &cell.method,
             &cell.dim.to_string(),
+            &cell.batch.to_string(),
+            &cell.layers.to_string(),
             &(cell.round + 1).to_string(),
             &units::seconds(prediction.seconds),
             &units::bytes(prediction.peak_bytes),

@@ -117,7 +117,7 @@ impl Schedule {
         self.calibration.observe(record, planned.expected_bytes);
         let timed_out = record.reason.as_deref().is_some_and(|reason| reason.starts_with(TIMED_OUT));
         if record.outcome == Outcome::Failed && timed_out {
-            self.calibration.observe_timeout(&record.cell.device, &record.cell.method, record.cell.dim);
+            self.calibration.observe_timeout(&record.cell);
         }
         self.mark(record.cell.clone());
     }
@@ -222,7 +222,8 @@ impl Schedule {
         let will_improve = !candidate.forecast.trusted
             && round.iter().any(|other| {
                 let (a, b) = (&other.planned.cell, &planned.cell);
-                a.method == b.method && a.device == b.device && a.dim < b.dim
+                let same_line = (a.batch, a.layers) == (b.batch, b.layers);
+                a.method == b.method && a.device == b.device && same_line && a.dim < b.dim
             });
         (!will_improve).then_some(reason)
     }
@@ -290,7 +291,10 @@ fn fair_share<'a, 'b>(candidates: &[&'b Candidate<'a>], left: f64) -> Vec<&'b Ca
     let mut methods: Vec<(f64, Vec<usize>)> = by_method
         .into_values()
         .map(|mut cells| {
-            cells.sort_by_key(|&index| candidates[index].planned.cell.dim);
+            cells.sort_by_key(|&index| {
+                let cell = &candidates[index].planned.cell;
+                (cell.dim, cell.batch, cell.layers)
+            });
             (cells.iter().map(|&index| candidates[index].need).sum(), cells)
         })
         .collect();

@@ -29,14 +29,7 @@ pub(crate) fn create(dir: &Path, settings: Settings) -> Result<Run> {
         )));
     }
     fs::create_dir_all(dir).map_err(|cause| Error::output(dir, cause))?;
-    let run = describe(settings);
-    write(dir, &run)?;
-    Ok(run)
-}
-
-/// This program, on this machine, starting now.
-pub(crate) fn describe(settings: Settings) -> Run {
-    Run {
+    let run = Run {
         schema: SCHEMA_VERSION,
         command: std::env::args().collect(),
         version: env!("CARGO_PKG_VERSION").to_string(),
@@ -46,7 +39,10 @@ pub(crate) fn describe(settings: Settings) -> Run {
         ended: None,
         settings,
         machine: machine::facts(),
-    }
+        rooflines: Vec::new(),
+    };
+    write(dir, &run)?;
+    Ok(run)
 }
 
 /// Writes `run.json`.

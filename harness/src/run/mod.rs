@@ -137,9 +137,8 @@ impl Driver {
     fn run_child(&mut self, assignment: &Assignment) -> Result<Outcomes> {
         let cell = &assignment.planned.cell;
         let command = child_command(&self.program, cell, self.rules(assignment))?;
-        let reserved = BASE_ADDRESS_SPACE + ADDRESS_SPACE_PER_THREAD * (cell.threads as u64 + 1);
         let limits = ChildLimits {
-            address_space_bytes: Some(self.memory_limit_bytes.saturating_add(reserved)),
+            address_space_bytes: Some(address_space(self.memory_limit_bytes, cell.threads)),
             kill_after: assignment.kill_seconds.map(Duration::from_secs_f64),
         };
         let end = process::run(command, limits, &mut self.events);
@@ -168,6 +167,12 @@ impl Driver {
             deadline_seconds: assignment.deadline_seconds,
         }
     }
+}
+
+/// The address space of a process on `threads` threads whose problem may take `memory_limit_bytes`.
+pub(crate) fn address_space(memory_limit_bytes: u64, threads: usize) -> u64 {
+    let reserved = BASE_ADDRESS_SPACE + ADDRESS_SPACE_PER_THREAD * (threads as u64 + 1);
+    memory_limit_bytes.saturating_add(reserved)
 }
 
 /// The command of one cell's process.

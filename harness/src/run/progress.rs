@@ -48,6 +48,15 @@ impl Progress {
         Self::Bar(bar)
     }
 
+    /// Something other than a cell begins.
+    pub(crate) fn say(&self, what: &str) {
+        match self {
+            Self::Quiet => {}
+            Self::Lines => eprintln!("{what}"),
+            Self::Bar(bar) => bar.set_message(what.to_string()),
+        }
+    }
+
     /// A cell begins.
     pub(crate) fn begin(&self, cell: &Cell, position: Position) {
         if let Self::Bar(bar) = self {
@@ -81,12 +90,13 @@ impl Progress {
 }
 
 fn name(cell: &Cell) -> String {
-    format!("{} D = {}, round {}", cell.method, cell.dim, cell.round + 1)
+    let Cell { method, dim, batch, layers, round, .. } = cell;
+    format!("{method} D = {dim}, N = {batch}, L = {layers}, round {}", round + 1)
 }
 
 /// One line about a record: what came out, or why nothing did.
 fn describe(record: &Record) -> String {
-    let name = format!("{:<36}", name(&record.cell));
+    let name = format!("{:<52}", name(&record.cell));
     let reason = record.reason.as_deref().unwrap_or("no reason given");
     match record.outcome {
         Outcome::Skipped => format!("{name} skipped: {reason}"),

@@ -3,14 +3,16 @@
 use relgrad_kernels::backend::autodiff::Jacobians;
 use relgrad_kernels::backend::{Autodiff, BiasMode, GradientBackend, Ordinary, Relative, Transposed};
 use relgrad_kernels::check::relative_error;
-use relgrad_kernels::device::Matrix;
+use relgrad_kernels::conditional::{ConditionalBackend, LocationScale};
+use relgrad_kernels::device::{Matrix, MatrixRef};
 use relgrad_kernels::inversion::Inverter;
-use relgrad_kernels::likelihood::Evaluator;
+use relgrad_kernels::likelihood::{Evaluator, LogLikelihood};
 use relgrad_kernels::parameters::{Arrays, Gradient, Parameters};
 use relgrad_kernels::step::InPlaceStep;
 use relgrad_kernels::{Architecture, Cpu, Result, Scalar};
 
-use super::golden::{Array, Conditioning, Direction, Golden};
+use super::conditional::Condition;
+use super::golden::{Array, Conditioning, Direction, Golden, Tolerances};
 
 /// How one group of quantities compares.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
@@ -51,14 +53,19 @@ pub(crate) fn compare<T: Scalar>(golden: &Golden, threads: usize) -> Result<Vec<
     comparison.transposed();
     comparison.ordinary();
     comparison.autodiff();
+    comparison.conditional();
     Ok(comparison.rows)
 }
+
+/// A direction of the network's parameters and, where there is a conditional density, one of its own.
+type Directions<T> = (Gradient<Cpu, T>, Option<LocationScale<Cpu, T>>);
 
 struct Comparison<'a, T: Scalar> {
     golden: &'a Golden,
     device: Cpu,
     parameters: Parameters<Cpu, T>,
     x: Matrix<Cpu, T>,
+    condition: Option<Condition<T>>,
     rows: Vec<Row>,
 }
 
@@ -67,7 +74,8 @@ impl<'a, T: Scalar> Comparison<'a, T> {
         let device = Cpu::new(threads);
         let parameters = parameters(&device, golden.architecture, golden)?;
         let x = upload(&device, &golden.x)?;
-        Ok(Self { golden, device, parameters, x, rows: Vec::new() })
+        let condition = golden.conditional.as_ref().map(|c| Condition::new(&device, c)).transpose()?;
+        Ok(Self { golden, device, parameters, x, condition, rows: Vec::new() })
     }
 
     /// Adds a row; the error of several arrays is that of the worst.
@@ -78,17 +86,8 @@ impl<'a, T: Scalar> Comparison<'a, T> {
         conditioning: Conditioning,
         errors: Result<Vec<f64>>,
     ) {
-        let tol = self.golden.tolerances.of(T::DTYPE, conditioning, group);
-        let (worst, reason) = match errors {
-            // f64::max would drop a NaN.
-            Ok(errors) => (errors.into_iter().reduce(|a, b| if a.is_nan() || a > b { a } else { b }), None),
-            Err(error) => (None, Some(error.to_string())),
-        };
-        let error = worst.filter(|error| error.is_finite());
-        let reason = reason.or_else(|| error.is_none().then(|| "the result is not finite".to_string()));
-        let pass = tol.map(|tol| error.is_some_and(|error| error <= tol));
-        let (id, dtype) = (self.golden.id.clone(), T::DTYPE.name());
-        self.rows.push(Row { id, dtype, backend, group, error, tol, pass, reason });
+        let case = (self.golden.id.as_str(), &self.golden.tolerances);
+        self.rows.push(row::<T>(case, backend, group, conditioning, errors));
     }
 
     fn per_layer(&mut self, backend: &'static str, group: &'static str, errors: Result<Vec<f64>>) {
@@ -98,10 +97,8 @@ impl<'a, T: Scalar> Comparison<'a, T> {
     /// ℓ, its parts, and the forward pass.
     fn likelihood(&mut self) {
         let outputs = &self.golden.outputs;
-        let (device, x) = (&self.device, self.x.view());
         let evaluate = || {
-            let mut evaluator = Evaluator::new(device, &self.golden.architecture, self.x.cols())?;
-            let likelihood = evaluator.log_likelihood(device, &self.parameters, x)?;
+            let likelihood = self.log_likelihood()?;
             let loglik = vec![distance(&likelihood.per_sample(), &outputs.per_sample)];
             let parts = vec![
                 distance(&likelihood.lp, &outputs.lp),
@@ -115,6 +112,15 @@ impl<'a, T: Scalar> Comparison<'a, T> {
         self.per_layer("likelihood", "loglik", loglik);
         self.per_layer("likelihood", "parts", parts);
         self.per_layer("likelihood", "forward", forward);
+    }
+
+    fn log_likelihood(&self) -> Result<LogLikelihood> {
+        let (device, x) = (&self.device, self.x.view());
+        let mut evaluator = Evaluator::new(device, &self.golden.architecture, self.x.cols())?;
+        match &self.condition {
+            Some(condition) => condition.log_likelihood(device, &mut evaluator, &self.parameters, x),
+            None => evaluator.log_likelihood(device, &self.parameters, x),
+        }
     }
 
     /// Y and Z. The log-determinants are not needed, so a singular weight is no obstacle.
@@ -196,8 +202,11 @@ impl<'a, T: Scalar> Comparison<'a, T> {
         Direction { weights, biases: g.clone() }
     }
 
-    /// (W_new − W)/μ of one in-place step.
+    /// (W_new − W)/μ of one in-place step, which knows the architecture's own density only.
     fn in_place(&mut self) {
+        if self.condition.is_some() {
+            return;
+        }
         let errors = self.in_place_errors();
         self.per_layer("relative-inplace", "relative", errors);
     }
@@ -248,9 +257,13 @@ impl<'a, T: Scalar> Comparison<'a, T> {
     /// ℓ = Lp + log|det J|, the determinant from the full Jacobian of each sample.
     fn autodiff_loglik(&self) -> Result<Vec<f64>> {
         let (device, architecture) = (&self.device, &self.golden.architecture);
-        let lp = Evaluator::new(device, architecture, self.x.cols())?
-            .data_terms(device, &self.parameters, self.x.view())?
-            .lp;
+        let lp = match &self.condition {
+            Some(_) => self.log_likelihood()?.lp,
+            None => {
+                let mut evaluator = Evaluator::new(device, architecture, self.x.cols())?;
+                evaluator.data_terms(device, &self.parameters, self.x.view())?.lp
+            }
+        };
         let backend = Autodiff { jacobians: Jacobians::Batched };
         let mut workspace =
             GradientBackend::<Cpu, T>::workspace(&backend, device, architecture, self.x.cols())?;
@@ -262,15 +275,12 @@ impl<'a, T: Scalar> Comparison<'a, T> {
     }
 
     /// The errors of a backend's gradient, array by array.
-    fn gradient_errors<B: GradientBackend<Cpu, T>>(
+    fn gradient_errors<B: ConditionalBackend<Cpu, T> + Copy>(
         &self,
         backend: &B,
         expected: &Direction,
     ) -> Result<Vec<f64>> {
-        let architecture = &self.golden.architecture;
-        let mut out = Gradient::zeros(&self.device, architecture, "gradient")?;
-        let mut workspace = backend.workspace(&self.device, architecture, self.x.cols())?;
-        backend.gradient(&self.device, &self.parameters, self.x.view(), &mut workspace, &mut out)?;
+        let (out, _) = self.direction(backend, &self.parameters, self.x.view(), 0)?;
         let weights = out.weights.iter().zip(&expected.weights);
         let biases = out.biases.iter().zip(&expected.biases);
         weights
@@ -279,18 +289,61 @@ impl<'a, T: Scalar> Comparison<'a, T> {
             .collect()
     }
 
+    /// A backend's direction for the samples `x`, those of the batch from `first` on; with that of the density where the
+    /// file has a conditional one.
+    fn direction<B: ConditionalBackend<Cpu, T> + Copy>(
+        &self,
+        backend: &B,
+        parameters: &Parameters<Cpu, T>,
+        x: MatrixRef<'_, Cpu, T>,
+        first: usize,
+    ) -> Result<Directions<T>> {
+        let device = &self.device;
+        if let Some(condition) = &self.condition {
+            let out = condition.gradient(device, backend, parameters, x, first)?;
+            return Ok((out.network, Some(out.density)));
+        }
+        let mut out = Gradient::zeros(device, parameters.architecture(), "gradient")?;
+        let mut workspace = backend.workspace(device, parameters.architecture(), x.cols())?;
+        backend.gradient(device, parameters, x, &mut workspace, &mut out)?;
+        Ok((out, None))
+    }
+
+    /// The derivatives in A, a, B and c \[M6\], which every backend starts from.
+    fn conditional(&mut self) {
+        let relative = self.density_errors(&Relative::default());
+        let transposed = self.density_errors(&Transposed);
+        let ordinary = self.density_errors(&Ordinary);
+        let autodiff = self.density_errors(&Autodiff { jacobians: Jacobians::Batched });
+        if self.condition.is_some() {
+            self.per_layer("relative", "conditional", relative);
+            self.per_layer("transposed", "conditional", transposed);
+            self.per_layer("ordinary", "conditional", ordinary);
+            self.row("autodiff", "conditional", Conditioning::Product, autodiff);
+        }
+    }
+
+    fn density_errors<B: ConditionalBackend<Cpu, T> + Copy>(&self, backend: &B) -> Result<Vec<f64>> {
+        let Some(expected) = &self.golden.conditional else { return Ok(Vec::new()) };
+        let (_, density) = self.direction(backend, &self.parameters, self.x.view(), 0)?;
+        let Some(density) = density else { return Ok(Vec::new()) };
+        let LocationScale { location, location_offset, log_scale, log_scale_offset } = &density;
+        let ours = [location, location_offset, log_scale, log_scale_offset];
+        ours.into_iter()
+            .zip(&expected.gradient)
+            .map(|(ours, theirs)| Ok(distance(&download(&self.device, ours.view())?, theirs)))
+            .collect()
+    }
+
     /// The errors of δ_k. A backend does not give δ away, but the bias gradient of a batch of one sample is that
     /// sample's δ \[M9\]; a network without biases is given zeros.
-    fn delta_errors<B: GradientBackend<Cpu, T>>(&self, backend: &B) -> Result<Vec<f64>> {
+    fn delta_errors<B: ConditionalBackend<Cpu, T> + Copy>(&self, backend: &B) -> Result<Vec<f64>> {
         let (golden, device) = (self.golden, &self.device);
         let architecture = Architecture { bias: true, ..golden.architecture };
         let parameters = parameters::<T>(device, architecture, golden)?;
-        let mut workspace = backend.workspace(device, &architecture, 1)?;
-        let mut out = Gradient::zeros(device, &architecture, "gradient")?;
         let mut delta: Vec<Vec<f64>> = vec![Vec::new(); architecture.layers];
         for sample in 0..self.x.cols() {
-            let x = self.x.view().columns(sample, 1);
-            backend.gradient(device, &parameters, x, &mut workspace, &mut out)?;
+            let (out, _) = self.direction(backend, &parameters, self.x.view().columns(sample, 1), sample)?;
             for (delta, bias) in delta.iter_mut().zip(&out.biases) {
                 delta.extend(download(device, bias.view())?);
             }
@@ -299,8 +352,28 @@ impl<'a, T: Scalar> Comparison<'a, T> {
     }
 }
 
+/// A row; the error of several arrays is that of the worst.
+pub(super) fn row<T: Scalar>(
+    (id, tolerances): (&str, &Tolerances),
+    backend: &'static str,
+    group: &'static str,
+    conditioning: Conditioning,
+    errors: Result<Vec<f64>>,
+) -> Row {
+    let tol = tolerances.of(T::DTYPE, conditioning, group);
+    let (worst, reason) = match errors {
+        // f64::max would drop a NaN.
+        Ok(errors) => (errors.into_iter().reduce(|a, b| if a.is_nan() || a > b { a } else { b }), None),
+        Err(error) => (None, Some(error.to_string())),
+    };
+    let error = worst.filter(|error| error.is_finite());
+    let reason = reason.or_else(|| error.is_none().then(|| "the result is not finite".to_string()));
+    let pass = tol.map(|tol| error.is_some_and(|error| error <= tol));
+    Row { id: id.to_string(), dtype: T::DTYPE.name(), backend, group, error, tol, pass, reason }
+}
+
 /// Both halves of a pair, with the same error.
-fn split<A, B>(pair: Result<(A, B)>) -> (Result<A>, Result<B>) {
+pub(super) fn split<A, B>(pair: Result<(A, B)>) -> (Result<A>, Result<B>) {
     match pair {
         Ok((a, b)) => (Ok(a), Ok(b)),
         Err(error) => (Err(error.clone()), Err(error)),
@@ -321,7 +394,7 @@ fn parameters<T: Scalar>(
     Parameters::new(architecture, arrays)
 }
 
-fn upload<T: Scalar>(device: &Cpu, array: &Array) -> Result<Matrix<Cpu, T>> {
+pub(super) fn upload<T: Scalar>(device: &Cpu, array: &Array) -> Result<Matrix<Cpu, T>> {
     let data: Vec<T> = array.data.iter().map(|value| T::of(*value)).collect();
     Matrix::from_column_major(device, &data, array.rows, array.cols, "golden array")
 }
@@ -336,7 +409,7 @@ fn download<T: Scalar>(
 }
 
 /// max|a − b| / max|b|; absolute where b is all zero.
-fn distance(ours: &[f64], theirs: &Array) -> f64 {
+pub(super) fn distance(ours: &[f64], theirs: &Array) -> f64 {
     if ours.len() == theirs.data.len() {
         relative_error(ours.iter().copied(), theirs.data.iter().copied())
     } else {

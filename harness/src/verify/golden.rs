@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use relgrad_kernels::{Activation, Architecture, Base, Dtype};
 use serde_json::Value;
 
+use super::golden_convolution::{self, ConvolutionGolden};
 use super::node::{Node, Read};
 
 /// The schema this reader knows.
@@ -13,8 +14,10 @@ const SCHEMA: &str = "relgrad-golden-1";
 /// One file.
 #[derive(Debug, Clone)]
 pub(crate) enum Case {
-    /// A dense, unconditional network: everything can be compared.
+    /// A dense network: everything can be compared.
     Dense(Box<Golden>),
+    /// A network of convolutions.
+    Convolution(Box<ConvolutionGolden>),
     /// A kind of network that relgrad cannot evaluate yet.
     Unsupported {
         /// Name of the case.
@@ -37,6 +40,19 @@ pub(crate) struct Golden {
     pub(crate) x: Array,
     pub(crate) outputs: Outputs,
     pub(crate) tolerances: Tolerances,
+    /// The density of the outputs, where it depends on a condition.
+    pub(crate) conditional: Option<Conditional>,
+}
+
+/// A location–scale density with affine m(u) = A u + a and log τ(u) = B u + c \[M6\].
+#[derive(Debug, Clone)]
+pub(crate) struct Conditional {
+    /// u, d×N.
+    pub(crate) u: Array,
+    /// A, a, B, c.
+    pub(crate) density: [Array; 4],
+    /// dA, da, dB, dc.
+    pub(crate) gradient: [Array; 4],
 }
 
 /// What the file says must come out; equations as in MATH.md.
@@ -79,14 +95,14 @@ pub(crate) struct Array {
 /// Tolerances by group, as the file gives them; `None` where that precision cannot be expected to work.
 #[derive(Debug, Clone)]
 pub(crate) struct Tolerances {
-    f64: Groups,
-    f64_autodiff: Groups,
-    f32: Groups,
+    pub(super) f64: Groups,
+    pub(super) f64_autodiff: Groups,
+    pub(super) f32: Groups,
     /// Measured error of full-Jacobian automatic differentiation in f64, by group, where the file has it.
-    autodiff_error: Groups,
+    pub(super) autodiff_error: Groups,
 }
 
-type Groups = BTreeMap<String, Option<f64>>;
+pub(super) type Groups = BTreeMap<String, Option<f64>>;
 
 /// Whether a quantity suffers from the conditioning of one layer or, like autodiff, of the product of all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,12 +158,16 @@ pub(crate) fn read(value: &Value) -> Read<Case> {
     let kind = root.field("kind")?;
     let config = root.field("config")?;
     match kind.text()? {
-        "conv" => return Ok(Case::Unsupported { id, reason: "convolution layers".to_string() }),
+        "conv" => return golden_convolution::read(&root, id),
         "dense" => {}
         other => return Err(kind.wrong(format!("`{other}` is neither dense nor conv"))),
     }
-    if config.child("conditional").is_some_and(|conditional| !conditional.is_null()) {
-        return Ok(Case::Unsupported { id, reason: "conditional densities".to_string() });
+    let conditional = config.child("conditional").filter(|conditional| !conditional.is_null());
+    if let Some(conditional) = &conditional {
+        let kind = conditional.field("kind")?.text()?;
+        if kind != "location_scale_affine" {
+            return Ok(Case::Unsupported { id, reason: format!("conditional densities of kind {kind}") });
+        }
     }
 
     let architecture = architecture(&config)?;
@@ -160,11 +180,33 @@ pub(crate) fn read(value: &Value) -> Read<Case> {
         biases: biases(&inputs.field("b")?, &architecture)?,
         x: array(&inputs.field("X")?, &[dim, batch])?,
         outputs: outputs(&root.field("outputs")?, &architecture, batch)?,
-        tolerances: tolerances(&root)?,
+        tolerances: tolerances(&root, conditional.is_some())?,
+        conditional: match conditional {
+            Some(config) => Some(conditional_of(&root, config.field("d")?.count()?, dim, batch)?),
+            None => None,
+        },
     })))
 }
 
-fn architecture(config: &Node<'_>) -> Read<Architecture> {
+fn conditional_of(root: &Node<'_>, conditions: usize, dim: usize, batch: usize) -> Read<Conditional> {
+    let inputs = root.field("inputs")?.field("conditional")?;
+    let outputs = root.field("outputs")?.field("conditional")?;
+    let four = |node: &Node<'_>, [matrix, offset, log_matrix, log_offset]: [&str; 4]| -> Read<[Array; 4]> {
+        Ok([
+            array(&node.field(matrix)?, &[dim, conditions])?,
+            array(&node.field(offset)?, &[dim])?,
+            array(&node.field(log_matrix)?, &[dim, conditions])?,
+            array(&node.field(log_offset)?, &[dim])?,
+        ])
+    };
+    Ok(Conditional {
+        u: array(&inputs.field("u")?, &[conditions, batch])?,
+        density: four(&inputs, ["A", "a", "B", "c"])?,
+        gradient: four(&outputs, ["dA", "da", "dB", "dc"])?,
+    })
+}
+
+pub(super) fn architecture(config: &Node<'_>) -> Read<Architecture> {
     let sigma = config.field("nonlinearity")?;
     let name = sigma.field("name")?;
     let activation = match name.text()? {
@@ -228,38 +270,46 @@ const GROUPS: [&str; 9] =
     ["loglik", "parts", "forward", "delta", "ordinary", "relative", "transposed", "inverse", "roundtrip"];
 const AUTODIFF_GROUPS: [&str; 3] = ["loglik", "delta", "ordinary"];
 
-fn tolerances(root: &Node<'_>) -> Read<Tolerances> {
+fn tolerances(root: &Node<'_>, conditional: bool) -> Read<Tolerances> {
     let tol = root.field("tol")?;
-    let mut autodiff_error = Groups::new();
-    if let Some(errors) =
-        root.child("check").and_then(|check| check.child("jax_f64_vs_hp")).filter(|errors| !errors.is_null())
-    {
-        for (group, error) in errors.entries()? {
-            autodiff_error
-                .insert(group.to_string(), if error.is_null() { None } else { Some(error.number()?) });
+    if conditional {
+        for name in ["f64", "f64_autodiff", "f32"] {
+            tol.field(name)?.field("conditional")?;
         }
     }
-    let groups = |name: &str, required: &[&str]| -> Read<Groups> {
-        let node = tol.field(name)?;
-        for group in required {
-            node.field(group)?;
-        }
-        let mut groups = Groups::new();
-        for (group, entry) in node.entries()? {
-            let tolerance = if entry.is_null() { None } else { Some(entry.number()?) };
-            if tolerance.is_some_and(|tolerance| tolerance <= 0.0) {
-                return Err(entry.wrong("must be positive, or null"));
-            }
-            groups.insert(group.to_string(), tolerance);
-        }
-        Ok(groups)
-    };
+    let autodiff_error = measured_errors(root, "jax_f64_vs_hp")?;
     Ok(Tolerances {
-        f64: groups("f64", &GROUPS)?,
-        f64_autodiff: groups("f64_autodiff", &AUTODIFF_GROUPS)?,
-        f32: groups("f32", &GROUPS)?,
+        f64: groups(&tol.field("f64")?, &GROUPS)?,
+        f64_autodiff: groups(&tol.field("f64_autodiff")?, &AUTODIFF_GROUPS)?,
+        f32: groups(&tol.field("f32")?, &GROUPS)?,
         autodiff_error,
     })
+}
+
+/// The errors that the file says were measured, by group; none where it does not say.
+pub(super) fn measured_errors(root: &Node<'_>, name: &str) -> Read<Groups> {
+    let mut measured = Groups::new();
+    let node = root.child("check").and_then(|check| check.child(name)).filter(|errors| !errors.is_null());
+    for (group, error) in node.map_or(Ok(Vec::new()), |errors| errors.entries())? {
+        measured.insert(group.to_string(), if error.is_null() { None } else { Some(error.number()?) });
+    }
+    Ok(measured)
+}
+
+/// Tolerances by group, of which some must be there.
+pub(super) fn groups(node: &Node<'_>, required: &[&str]) -> Read<Groups> {
+    for group in required {
+        node.field(group)?;
+    }
+    let mut groups = Groups::new();
+    for (group, entry) in node.entries()? {
+        let tolerance = if entry.is_null() { None } else { Some(entry.number()?) };
+        if tolerance.is_some_and(|tolerance| tolerance <= 0.0) {
+            return Err(entry.wrong("must be positive, or null"));
+        }
+        groups.insert(group.to_string(), tolerance);
+    }
+    Ok(groups)
 }
 
 /// One D-vector a layer, or `null`, as the architecture has biases or not.
@@ -275,11 +325,11 @@ fn biases(node: &Node<'_>, architecture: &Architecture) -> Read<Vec<Array>> {
     }
 }
 
-fn arrays(node: &Node<'_>, count: usize, shape: [usize; 2]) -> Read<Vec<Array>> {
+pub(super) fn arrays(node: &Node<'_>, count: usize, shape: [usize; 2]) -> Read<Vec<Array>> {
     counted(node, count)?.iter().map(|entry| array(entry, &shape)).collect()
 }
 
-fn counted<'a>(node: &Node<'a>, count: usize) -> Read<Vec<Node<'a>>> {
+pub(super) fn counted<'a>(node: &Node<'a>, count: usize) -> Read<Vec<Node<'a>>> {
     let list = node.list()?;
     if list.len() == count {
         Ok(list)
@@ -299,7 +349,7 @@ fn free_columns(node: &Node<'_>, rows: usize) -> Read<Array> {
 }
 
 /// An array of exactly this shape, with finite numbers.
-fn array(node: &Node<'_>, shape: &[usize]) -> Read<Array> {
+pub(super) fn array(node: &Node<'_>, shape: &[usize]) -> Read<Array> {
     let found = node.field("shape")?;
     let dims: Vec<usize> = found.list()?.iter().map(Node::count).collect::<Read<_>>()?;
     if dims != shape {

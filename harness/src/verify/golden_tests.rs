@@ -117,12 +117,20 @@ fn damage_is_told_with_its_field() {
 fn kinds_that_are_not_supported_are_told_apart_from_damage() {
     let mut conv = file();
     conv["kind"] = json!("conv");
-    assert!(matches!(read(&conv), Ok(Case::Unsupported { reason, .. }) if reason == "convolution layers"));
-    let mut conditional = file();
-    conditional["config"]["conditional"] = json!({"kind": "location_scale_affine", "d": 2});
-    assert!(
-        matches!(read(&conditional), Ok(Case::Unsupported { reason, .. }) if reason == "conditional densities")
+    conv["config"]["conv"] = json!({"channels": 1, "grid": [1, 6], "support": [[0, 0], [0, 3]]});
+    assert!(matches!(read(&conv), Ok(Case::Unsupported { reason, .. }) if reason.contains("no window")));
+    conv["config"]["conv"]["support"] = json!([[0, 6]]);
+    assert_eq!(
+        read(&conv).err(),
+        Some("config.conv.support[0][1]: must be a whole number from 0 to 5".into())
     );
+    let mut conditional = file();
+    conditional["config"]["conditional"] = json!({"kind": "mixture", "d": 2});
+    assert!(
+        matches!(read(&conditional), Ok(Case::Unsupported { reason, .. }) if reason.ends_with("of kind mixture"))
+    );
+    conditional["config"]["conditional"]["kind"] = json!("location_scale_affine");
+    assert_eq!(read(&conditional).err(), Some("tol.f64.conditional: is missing".into()));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::GradientBackend;
 use super::relative::{require_gradient, write_error};
+use crate::conditional::Condition;
 use crate::device::{Addend, Device, Inversion, Matrix, MatrixRef};
 use crate::error::{Error, Result};
 use crate::forward::ValuesWorkspace;
@@ -20,6 +21,13 @@ pub struct Workspace<D: Device<T>, T: Scalar> {
     factors: Matrix<D, T>,
     factorization: D::Factorization,
     ones: Matrix<D, T>,
+}
+
+impl<D: Device<T>, T: Scalar> Workspace<D, T> {
+    /// The density of the outputs, where it is not the architecture's own.
+    pub(crate) fn condition(&mut self) -> &mut Option<Condition<D, T>> {
+        &mut self.values.condition
+    }
 }
 
 impl<D: Device<T>, T: Scalar> GradientBackend<D, T> for Ordinary {

@@ -149,6 +149,11 @@ pub(crate) fn write_error<D: Device<T>, T: Scalar>(
     let y = head.view().columns(k * batch, batch);
     let delta = tail.columns(0, batch);
     if k + 1 == architecture.layers {
+        if let Some(condition) = &mut values.condition {
+            // The forward pass left Z_L in the pair's first block, where σ follows the last layer.
+            let s = if activation.is_some() { values.pair.view().columns(0, batch) } else { y };
+            return condition.output_error(device, (architecture.base, activation), y, s, delta);
+        }
         return device.output_error(architecture.base, activation, y, delta);
     }
     let v = values.pair.view().columns(batch, batch);

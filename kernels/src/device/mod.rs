@@ -13,6 +13,7 @@ mod matrix;
 pub use cpu::Cpu;
 pub use matrix::{Matrix, MatrixMut, MatrixRef};
 
+use crate::elementwise;
 use crate::error::Result;
 use crate::network::{Activation, Base};
 use crate::scalar::Scalar;
@@ -176,6 +177,47 @@ pub trait Device<T: Scalar>: Sized {
 
     /// out\[n\] ← out\[n\] + Σ_i log p(z_in), the terms of Lp \[M2\], \[M5\], in f64.
     fn log_density_sums(&self, base: Base, z: MatrixRef<'_, Self, T>, out: &mut [f64]) -> Result<()>;
+
+    /// ρ ← (s − m)/τ \[M6\], with log τ given, over D×N matrices.
+    ///
+    /// As given here it goes through the host and takes memory there; a device overrides it to stay in its own.
+    fn standardize(
+        &self,
+        s: MatrixRef<'_, Self, T>,
+        location: MatrixRef<'_, Self, T>,
+        log_scale: MatrixRef<'_, Self, T>,
+        rho: MatrixMut<'_, Self, T>,
+    ) -> Result<()> {
+        let (s, location) = (self.to_host(s)?, self.to_host(location)?);
+        let log_scale = self.to_host(log_scale)?;
+        let mut out = vec![T::default(); rho.rows() * rho.cols()];
+        elementwise::standardize(&s, &location, &log_scale, &mut out)?;
+        self.upload(&out, rho.into_slice())
+    }
+
+    /// ψ ← ψ/τ and ρ ← −1 − ρψ \[M6\], over D×N matrices: from ψ(ρ) and ρ to the derivatives of log p(s|u) in s and in
+    /// log τ.
+    ///
+    /// As given here it goes through the host and takes memory there; a device overrides it to stay in its own.
+    fn conditional_scores(
+        &self,
+        log_scale: MatrixRef<'_, Self, T>,
+        psi: MatrixMut<'_, Self, T>,
+        rho: MatrixMut<'_, Self, T>,
+    ) -> Result<()> {
+        let log_scale = self.to_host(log_scale)?;
+        let (mut host_psi, mut host_rho) = (self.to_host(psi.view())?, self.to_host(rho.view())?);
+        elementwise::conditional_scores(&log_scale, &mut host_psi, &mut host_rho)?;
+        self.upload(&host_psi, psi.into_slice())?;
+        self.upload(&host_rho, rho.into_slice())
+    }
+
+    /// A copy in host memory, column-major.
+    fn to_host(&self, matrix: MatrixRef<'_, Self, T>) -> Result<Vec<T>> {
+        let mut copy = vec![T::default(); matrix.rows() * matrix.cols()];
+        self.download(matrix.slice(), &mut copy)?;
+        Ok(copy)
+    }
 
     /// How many of the blocks of [`Device::invert_transposed`] are factored at the same time; a panel with fewer leaves
     /// the device partly idle.

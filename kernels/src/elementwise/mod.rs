@@ -21,6 +21,7 @@
 //! if a parameter of the activation is out of range or not a normal number in the working precision. Buffers are then untouched.
 
 mod activation;
+mod conditional;
 mod density;
 mod functions;
 mod inverse;
@@ -35,6 +36,7 @@ use crate::error::{Error, Result};
 use crate::network::{Activation, Base};
 
 use activation::{SmoothLeaky, TanhLinear};
+pub use conditional::{conditional_scores, standardize};
 use density::{Laplace, Logistic, Normal, Sech};
 use maps::{
     Activate, AddBias, BackwardError, BiasActivate, LogDensity, LogSlope, OutputError, Score, SlopeAndRatio,

@@ -9,6 +9,8 @@ pub(crate) fn studies() -> Vec<(&'static str, Study)> {
     vec![
         ("plain", fixture::study()),
         ("gpu", fixture::study_with_gpu()),
+        ("batches", fixture::study_with_batches()),
+        ("many-batches", many_batches()),
         ("one-method", only(|r| r.cell.method == "relative")),
         ("one-point", only(|r| r.cell.dim == 1000 && r.cell.method != "autodiff")),
         ("two-points", only(|r| (1000..=3200).contains(&r.cell.dim))),
@@ -53,6 +55,27 @@ fn twelve_decades() -> Study {
         r.seconds.iter_mut().for_each(stretch);
         r.prediction.iter_mut().for_each(|p| stretch(&mut p.seconds));
     })
+}
+
+/// Six batch sizes over more dimensions than a row has room for labels of, with speed-ups from a hundredth to a million.
+fn many_batches() -> Study {
+    let mut study = fixture::study();
+    let records = std::mem::take(&mut study.records);
+    study.run.settings.batch = 1;
+    study.run.settings.other_batches = (1..6).map(|i| 16_usize.pow(i)).collect();
+    for batch in study.run.settings.batches() {
+        for stretch in [1, 2, 4] {
+            study.records.extend(records.iter().cloned().map(|mut r| {
+                r.cell.batch = batch;
+                r.cell.dim = r.cell.dim * 3 + stretch;
+                if r.cell.method != "relative" {
+                    r.seconds.iter_mut().for_each(|s| *s *= 1e-2 * batch as f64);
+                }
+                r
+            }));
+        }
+    }
+    study
 }
 
 /// Samples spread over two decades, differently in each round.

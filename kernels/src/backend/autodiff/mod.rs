@@ -8,6 +8,7 @@ mod reverse;
 
 use super::GradientBackend;
 use super::relative::require_gradient;
+use crate::conditional::Condition;
 use crate::device::{Addend, Device, Inversion, Matrix, MatrixMut, MatrixRef};
 use crate::error::{Error, Result};
 use crate::forward::{Carrier, Values, ValuesWorkspace, forward};
@@ -49,6 +50,8 @@ pub struct Workspace<D: Device<T>, T: Scalar> {
     records: Vec<Record<D, T>>,
     scratch: Scratch<D, T>,
     log_abs_det_jacobian: Vec<f64>,
+    /// The density of the outputs, where it is not the architecture's own.
+    condition: Option<Condition<D, T>>,
 }
 
 /// A chunk of the batch.
@@ -86,6 +89,11 @@ impl<D: Device<T>, T: Scalar> Workspace<D, T> {
     pub fn log_abs_det_jacobian(&self) -> &[f64] {
         &self.log_abs_det_jacobian
     }
+
+    /// The density of the outputs, where it is not the architecture's own.
+    pub(crate) fn condition(&mut self) -> &mut Option<Condition<D, T>> {
+        &mut self.condition
+    }
 }
 
 /// Samples in a chunk: as many as [`CHUNK_BYTES`] hold, but at least `lanes`, and a small part of the batch so that the
@@ -120,7 +128,14 @@ impl<D: Device<T>, T: Scalar> GradientBackend<D, T> for Autodiff {
             plan.push(Share { start, count, record });
         }
         let scratch = Scratch::new(device, architecture, chunk)?;
-        Ok(Workspace { jacobians: self.jacobians, plan, records, scratch, log_abs_det_jacobian })
+        Ok(Workspace {
+            jacobians: self.jacobians,
+            plan,
+            records,
+            scratch,
+            log_abs_det_jacobian,
+            condition: None,
+        })
     }
 
     fn gradient(
@@ -131,7 +146,7 @@ impl<D: Device<T>, T: Scalar> GradientBackend<D, T> for Autodiff {
         workspace: &mut Self::Workspace,
         out: &mut Gradient<D, T>,
     ) -> Result<()> {
-        let Workspace { jacobians, plan, records, scratch, log_abs_det_jacobian } = workspace;
+        let Workspace { jacobians, plan, records, scratch, log_abs_det_jacobian, condition } = workspace;
         let architecture = parameters.architecture();
         require_gradient(architecture, out)?;
         if (x.rows(), x.cols()) != (architecture.dim, log_abs_det_jacobian.len()) {
@@ -165,7 +180,9 @@ impl<D: Device<T>, T: Scalar> GradientBackend<D, T> for Autodiff {
                 record.forward(device, parameters, x, scratch)?;
             }
             let log_dets = &mut log_abs_det_jacobian[share.start..][..share.count];
-            let mut pass = Reverse { device, parameters, x: x.shorten(), record, scratch, share: *share };
+            let condition = condition.as_mut();
+            let x = x.shorten();
+            let mut pass = Reverse { device, parameters, x, record, scratch, share: *share, condition };
             pass.run(T::of(1.0 / plan_samples(plan)), log_dets, out)?;
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! Reverse accumulation through the recorded tangent computation \[M21\].
 
 use super::{Record, Scratch, Share, spread};
+use crate::conditional::Condition;
 use crate::device::{Addend, Device, Inversion, Matrix, MatrixRef};
 use crate::error::{Error, Result};
 use crate::parameters::{Gradient, Parameters};
@@ -14,6 +15,7 @@ pub(super) struct Reverse<'a, D: Device<T>, T: Scalar> {
     pub(super) record: &'a mut Record<D, T>,
     pub(super) scratch: &'a mut Scratch<D, T>,
     pub(super) share: Share,
+    pub(super) condition: Option<&'a mut Condition<D, T>>,
 }
 
 impl<D: Device<T>, T: Scalar> Reverse<'_, D, T> {
@@ -32,7 +34,7 @@ impl<D: Device<T>, T: Scalar> Reverse<'_, D, T> {
 
     /// J̄_L = J_L^{-T} with log|det J_L|, z̄_L = ψ(z_L).
     fn seed(&mut self, log_dets: &mut [f64]) -> Result<()> {
-        let Self { device, parameters, record, scratch, share, .. } = self;
+        let Self { device, parameters, record, scratch, share, condition, .. } = self;
         let architecture = parameters.architecture();
         let last = architecture.layers - 1;
         let panel = architecture.dim * share.count;
@@ -59,16 +61,19 @@ impl<D: Device<T>, T: Scalar> Reverse<'_, D, T> {
             }
             *log_det = report.log_abs_det;
         }
-        let y = record.values.pre_activation(last);
         let score = scratch.adjoint[0].view_mut().columns(0, share.count);
-        match layer.activation {
-            None => device.output_error(architecture.base, None, y, score),
-            Some(activation) => {
-                let (mut z, _) = record.values.pair.view_mut().split_columns(share.count);
-                let y = record.values.trail.view_mut().columns(last * share.count, share.count);
-                device.bias_activate(activation, None, y, z.reborrow())?;
-                device.output_error(architecture.base, None, z.view(), score)
-            }
+        if let Some(activation) = layer.activation {
+            let z = record.values.pair.view_mut().columns(0, share.count);
+            let y = record.values.trail.view_mut().columns(last * share.count, share.count);
+            device.bias_activate(activation, None, y, z)?;
+        }
+        let s = match layer.activation {
+            None => record.values.pre_activation(last),
+            Some(_) => record.values.pair.view().columns(0, share.count),
+        };
+        match condition {
+            Some(condition) => condition.write_score(device, architecture.base, share.start, s, score),
+            None => device.output_error(architecture.base, None, s, score),
         }
     }
 
@@ -100,7 +105,7 @@ impl<D: Device<T>, T: Scalar> Reverse<'_, D, T> {
 
     /// W̄_k += ȳ_k z_{k-1}ᵀ, b̄_k += ȳ_k, and z̄_{k-1} = W_kᵀ ȳ_k.
     fn accumulate_values(&mut self, k: usize, mean: T, out: &mut Gradient<D, T>) -> Result<()> {
-        let Self { device, parameters, x, record, scratch, share } = self;
+        let Self { device, parameters, x, record, scratch, share, .. } = self;
         let count = share.count;
         let one = T::of(1.0);
         let [adjoint, below] = &mut scratch.adjoint;

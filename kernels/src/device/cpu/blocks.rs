@@ -2,7 +2,6 @@
 //!
 //! Samples are independent, so the threads share the samples and each block is done by one of them.
 
-use faer::Par;
 use rayon::prelude::*;
 
 use super::factor::{self, Lane};
@@ -30,7 +29,7 @@ pub(super) fn require_blocks<T: Scalar>(
 
 /// out_n ← a_n^{-T}; many blocks are shared out among the lanes, a single one gets all threads.
 pub(super) fn invert_each<T: Scalar>(
-    par: Par,
+    threads: usize,
     dim: usize,
     a: &mut [T],
     out: &mut [T],
@@ -41,7 +40,7 @@ pub(super) fn invert_each<T: Scalar>(
     if report.len() < lanes.len() || lanes.len() == 1 {
         let lane = &mut lanes[0];
         for ((a, out), report) in a.chunks_mut(block).zip(out.chunks_mut(block)).zip(report) {
-            *report = factor::invert_transposed(dim, a, out, lane, par);
+            *report = factor::invert_transposed(dim, a, out, lane, threads);
         }
         return;
     }
@@ -52,7 +51,7 @@ pub(super) fn invert_each<T: Scalar>(
         .zip(lanes.par_iter_mut())
         .for_each(|(((a, out), report), lane)| {
             for ((a, out), report) in a.chunks_mut(block).zip(out.chunks_mut(block)).zip(report) {
-                *report = factor::invert_transposed(dim, a, out, lane, Par::Seq);
+                *report = factor::invert_transposed(dim, a, out, lane, 1);
             }
         });
 }

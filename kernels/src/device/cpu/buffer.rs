@@ -1,6 +1,6 @@
 //! Zeroed host memory on cache-line boundaries, resident from the start.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::alloc::{Layout, alloc, dealloc};
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
@@ -9,6 +9,13 @@ use crate::scalar::Scalar;
 
 /// A vector register of AVX-512 and a cache line: a load from an aligned column never straddles two lines.
 const ALIGNMENT: usize = 64;
+
+/// A page that one entry of the address-translation cache covers whole: a product walks through hundreds of columns of a weight
+/// at the same time, each of them in a page of its own when pages have 4 KiB.
+const HUGE_PAGE: usize = 2 << 20;
+
+/// Bytes from which on memory is asked for in huge pages: a smaller weight's pages fit the address-translation cache.
+const HUGE_FROM: usize = 2 * HUGE_PAGE;
 
 /// A fixed-size array of numbers that dereferences to a slice.
 pub struct Buffer<T: Scalar> {
@@ -25,14 +32,30 @@ impl<T: Scalar> Buffer<T> {
         }
         let layout = Self::layout(len).ok_or_else(out_of_memory)?;
         // SAFETY: the layout has a nonzero size, since len > 0 and T (f32 or f64) is not zero-sized.
-        let start = unsafe { alloc_zeroed(layout) };
-        let start = NonNull::new(start.cast::<T>()).ok_or_else(out_of_memory)?;
+        let start = NonNull::new(unsafe { alloc(layout) }).ok_or_else(out_of_memory)?;
+        ask_for_huge_pages(start, layout.size());
+        // SAFETY: the memory is `layout.size()` bytes long. All-zero bits are 0.0.
+        unsafe { start.write_bytes(0, layout.size()) };
+        let start = start.cast::<T>();
         Ok(Self { start, len })
     }
 
     fn layout(len: usize) -> Option<Layout> {
-        Layout::array::<T>(len).ok()?.align_to(ALIGNMENT).ok()
+        let layout = Layout::array::<T>(len).ok()?;
+        let alignment = if layout.size() >= HUGE_FROM { HUGE_PAGE } else { ALIGNMENT };
+        layout.align_to(alignment).ok()
     }
+}
+
+/// Tells the kernel to back the whole huge pages of fresh memory by such. It may decline; nothing depends on it.
+fn ask_for_huge_pages(start: NonNull<u8>, bytes: usize) {
+    #[cfg(target_os = "linux")]
+    if bytes >= HUGE_FROM {
+        // SAFETY: the range lies within an allocation of ours, and the advice changes no contents.
+        unsafe { libc::madvise(start.as_ptr().cast(), bytes / HUGE_PAGE * HUGE_PAGE, libc::MADV_HUGEPAGE) };
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (start, bytes);
 }
 
 impl<T: Scalar> Drop for Buffer<T> {

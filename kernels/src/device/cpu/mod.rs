@@ -3,10 +3,15 @@
 mod blocks;
 mod buffer;
 mod factor;
+#[cfg(target_arch = "x86_64")]
+mod gemm;
 mod product;
+mod team;
 
-use faer::{MatMut, MatRef, Par};
-use rayon::prelude::*;
+use std::ops::Range;
+use std::sync::Mutex;
+
+use faer::{MatMut, MatRef};
 
 use super::{Addend, Device, Factor, Inversion, MatrixMut, MatrixRef};
 use crate::elementwise;
@@ -16,16 +21,15 @@ use crate::scalar::Scalar;
 use buffer::Buffer;
 use factor::Lane;
 use product::Onto;
+use team::Shared;
 
 /// Elementwise work on fewer numbers stays on the calling thread.
-const PARALLEL_ELEMENTS: usize = 1 << 16;
-
-/// Smaller matrices are factored by one thread: faer's parallel LU was measured slower below.
-const PARALLEL_FACTORIZATION: usize = 384;
+const PARALLEL_ELEMENTS: usize = 1 << 12;
 
 /// A number of CPU threads.
 ///
-/// Parallel operations run on the current rayon pool and use at most this many of its threads.
+/// Products and elementwise work run on a team of threads of this program's own, factorisations and panels of Jacobians on the
+/// current rayon pool; neither uses more threads than this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cpu {
     threads: usize,
@@ -42,18 +46,30 @@ impl Cpu {
         self.threads
     }
 
-    /// Threads for the factorisation of one D×D matrix.
-    fn par(&self, dim: usize) -> Par {
-        if self.threads > 1 && dim >= PARALLEL_FACTORIZATION { Par::rayon(self.threads) } else { Par::Seq }
-    }
-
-    /// Length of the pieces in which `len` numbers, whole columns of `rows`, are shared out. One piece is handled without
-    /// rayon: a caller outside its pool would wait for a thread to wake up.
-    fn piece(&self, len: usize, rows: usize) -> usize {
-        if len < PARALLEL_ELEMENTS {
-            len.max(1)
-        } else {
-            (len / rows.max(1)).div_ceil(self.threads).max(1) * rows.max(1)
+    /// Shares out `len` numbers, whole columns of `rows`, among the threads.
+    fn share_out(
+        &self,
+        len: usize,
+        rows: usize,
+        work: impl Fn(Range<usize>) -> Result<()> + Sync,
+    ) -> Result<()> {
+        if self.threads <= 1 || len < PARALLEL_ELEMENTS {
+            return work(0..len);
+        }
+        let piece = (len / rows).div_ceil(self.threads) * rows;
+        let failure = Mutex::new(None);
+        team::run(self.threads, &|part| {
+            let (start, end) = ((part * piece).min(len), ((part + 1) * piece).min(len));
+            if let Err(error) = work(start..end)
+                && let Ok(mut failure) = failure.lock()
+            {
+                failure.get_or_insert(error);
+            }
+        });
+        match failure.into_inner() {
+            Ok(None) => Ok(()),
+            Ok(Some(error)) => Err(error),
+            Err(_) => unreachable!("a panic in a part would have unwound"),
         }
     }
 }
@@ -153,17 +169,13 @@ impl<T: Scalar> Device<T> for Cpu {
 
     fn copy(&self, source: MatrixRef<'_, Self, T>, destination: MatrixMut<'_, Self, T>) -> Result<()> {
         require("copy", &destination.view(), source.rows(), source.cols())?;
-        let piece = self.piece(source.slice().len(), source.rows());
-        let destination = destination.into_slice();
-        if piece >= destination.len() {
-            destination.copy_from_slice(source.slice());
-            return Ok(());
-        }
-        destination
-            .par_chunks_mut(piece)
-            .zip(source.slice().par_chunks(piece))
-            .for_each(|(to, from)| to.copy_from_slice(from));
-        Ok(())
+        let (from, rows) = (source.slice(), source.rows());
+        let to = Shared::new(destination.into_slice());
+        self.share_out(from.len(), rows, |range| {
+            // SAFETY: the ranges are disjoint.
+            unsafe { to.range(range.clone()) }.copy_from_slice(&from[range]);
+            Ok(())
+        })
     }
 
     fn fill(&self, value: T, destination: MatrixMut<'_, Self, T>) -> Result<()> {
@@ -225,14 +237,13 @@ impl<T: Scalar> Device<T> for Cpu {
             require("activation's bias", bias, y.rows(), 1)?;
         }
         let bias = bias.map(|bias| bias.slice());
-        let piece = self.piece(y.rows() * y.cols(), y.rows());
-        let (y, z) = (y.into_slice(), z.into_slice());
-        if piece >= y.len() {
-            return elementwise::bias_activate(activation, bias, y, z);
-        }
-        y.par_chunks_mut(piece)
-            .zip(z.par_chunks_mut(piece))
-            .try_for_each(|(y, z)| elementwise::bias_activate(activation, bias, y, z))
+        let (len, rows) = (y.rows() * y.cols(), y.rows());
+        let (y, z) = (Shared::new(y.into_slice()), Shared::new(z.into_slice()));
+        self.share_out(len, rows, |range| {
+            // SAFETY: the ranges are disjoint.
+            let (y, z) = unsafe { (y.range(range.clone()), z.range(range)) };
+            elementwise::bias_activate(activation, bias, y, z)
+        })
     }
 
     fn backward_error(
@@ -244,16 +255,13 @@ impl<T: Scalar> Device<T> for Cpu {
     ) -> Result<()> {
         require("backward error", &y, v.rows(), v.cols())?;
         require("backward error", &delta.view(), v.rows(), v.cols())?;
-        let piece = self.piece(v.slice().len(), v.rows());
-        let delta = delta.into_slice();
-        if piece >= delta.len() {
-            return elementwise::backward_error_into(activation, v.slice(), y.slice(), delta);
-        }
-        delta
-            .par_chunks_mut(piece)
-            .zip(v.slice().par_chunks(piece))
-            .zip(y.slice().par_chunks(piece))
-            .try_for_each(|((delta, v), y)| elementwise::backward_error_into(activation, v, y, delta))
+        let (rows, v, y) = (v.rows(), v.slice(), y.slice());
+        let delta = Shared::new(delta.into_slice());
+        self.share_out(v.len(), rows, |range| {
+            // SAFETY: the ranges are disjoint.
+            let delta = unsafe { delta.range(range.clone()) };
+            elementwise::backward_error_into(activation, &v[range.clone()], &y[range], delta)
+        })
     }
 
     fn output_error(
@@ -264,16 +272,16 @@ impl<T: Scalar> Device<T> for Cpu {
         delta: MatrixMut<'_, Self, T>,
     ) -> Result<()> {
         require("output error", &delta.view(), y.rows(), y.cols())?;
-        let piece = self.piece(y.slice().len(), y.rows());
-        let delta = delta.into_slice();
-        let error = |(delta, y): (&mut [T], &[T])| match activation {
-            Some(activation) => elementwise::output_error(activation, base, y, delta),
-            None => elementwise::base_score_into(base, y, delta),
-        };
-        if piece >= delta.len() {
-            return error((delta, y.slice()));
-        }
-        delta.par_chunks_mut(piece).zip(y.slice().par_chunks(piece)).try_for_each(error)
+        let (rows, y) = (y.rows(), y.slice());
+        let delta = Shared::new(delta.into_slice());
+        self.share_out(y.len(), rows, |range| {
+            // SAFETY: the ranges are disjoint.
+            let delta = unsafe { delta.range(range.clone()) };
+            match activation {
+                Some(activation) => elementwise::output_error(activation, base, &y[range], delta),
+                None => elementwise::base_score_into(base, &y[range], delta),
+            }
+        })
     }
 
     fn slope_and_ratio(
@@ -303,13 +311,32 @@ impl<T: Scalar> Device<T> for Cpu {
         elementwise::log_density_sums(base, z.slice(), z.rows(), out)
     }
 
+    fn standardize(
+        &self,
+        s: MatrixRef<'_, Self, T>,
+        location: MatrixRef<'_, Self, T>,
+        log_scale: MatrixRef<'_, Self, T>,
+        rho: MatrixMut<'_, Self, T>,
+    ) -> Result<()> {
+        elementwise::standardize(s.slice(), location.slice(), log_scale.slice(), rho.into_slice())
+    }
+
+    fn conditional_scores(
+        &self,
+        log_scale: MatrixRef<'_, Self, T>,
+        psi: MatrixMut<'_, Self, T>,
+        rho: MatrixMut<'_, Self, T>,
+    ) -> Result<()> {
+        elementwise::conditional_scores(log_scale.slice(), psi.into_slice(), rho.into_slice())
+    }
+
     fn lanes(&self) -> usize {
         self.threads
     }
 
     fn factorization(&self, dim: usize, count: usize) -> Result<Vec<Lane>> {
         let lanes = if count >= self.threads { self.threads } else { 1 };
-        Ok((0..lanes).map(|_| Lane::new::<T>(dim, self.par(dim))).collect())
+        Ok((0..lanes).map(|_| Lane::new::<T>(dim)).collect())
     }
 
     fn invert_transposed(
@@ -327,13 +354,13 @@ impl<T: Scalar> Device<T> for Cpu {
         if a.rows() == 0 {
             return Ok(());
         }
-        blocks::invert_each(self.par(a.rows()), a.rows(), a.into_slice(), out.into_slice(), work, report);
+        blocks::invert_each(self.threads, a.rows(), a.into_slice(), out.into_slice(), work, report);
         Ok(())
     }
 
     fn log_abs_det(&self, a: MatrixRef<'_, Self, T>) -> Result<f64> {
         require("log-determinant", &a, a.rows(), a.rows())?;
-        Ok(factor::log_abs_det(mat(a), self.par(a.rows())))
+        Ok(factor::log_abs_det(mat(a), self.threads))
     }
 
     fn scale_rows(

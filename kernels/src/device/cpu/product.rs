@@ -1,18 +1,30 @@
-//! Matrix products on faer, split by hand among the threads.
+//! Matrix products, split by hand among the threads.
 //!
-//! Each thread multiplies its own range of the destination's rows or columns with faer's sequential kernel. That beats
-//! faer's own threading at the shapes of this crate (skinny D×D·D×N products), which was measured to be erratic there.
+//! Each thread multiplies its own range of the destination's rows or columns: with our kernel where the processor has the
+//! instructions for it ([`super::gemm`]), with faer's sequential one otherwise and for matrix–vector products.
+
+use std::ops::Range;
 
 use faer::linalg::matmul::matmul;
 use faer::reborrow::ReborrowMut;
 use faer::{Accum, MatMut, MatRef, Par};
 
+#[cfg(target_arch = "x86_64")]
+use super::gemm;
+use super::team;
 use crate::scalar::Scalar;
 
-/// Products below this many multiply-adds stay on the calling thread: waking another costs more than it saves.
-const PARALLEL_MULTIPLY_ADDS: usize = 400_000;
+/// Products below this many multiply-adds stay on the calling thread: telling another costs more than it saves.
+const PARALLEL_MULTIPLY_ADDS: usize = 100_000;
 
-/// Rows and columns of the tiles in which an addend is brought into the cache just before the product is added to it.
+/// From this many rows on, threads share the rows of a tall destination, so that each packs its own part of the left
+/// factor. Below, where a share cannot be cut in whole tiles without leaving the threads unequal, they share its columns.
+const TALL: usize = 256;
+
+/// Products with a thinner destination are vectors in all but name, which our kernel is not made for.
+const LEAST_SIDE: usize = 4;
+
+/// Rows and columns of the tiles in which faer's kernel gets an addend into the cache just before a product is added to it.
 const TILE_ROWS: usize = 1024;
 const TILE_COLS: usize = 128;
 
@@ -24,7 +36,7 @@ pub(super) enum Onto<'a, T: Scalar> {
     Matrix(MatRef<'a, T>),
 }
 
-/// c ← addend + α a b on up to `threads` threads of the current pool. Shapes fit: the caller has checked.
+/// c ← addend + α a b on up to `threads` threads. Shapes fit: the caller has checked.
 pub(super) fn multiply<T: Scalar>(
     threads: usize,
     alpha: T,
@@ -33,54 +45,61 @@ pub(super) fn multiply<T: Scalar>(
     onto: Onto<'_, T>,
     c: MatMut<'_, T>,
 ) {
-    let multiply_adds = c.nrows() * c.ncols() * a.ncols();
-    let threads = if multiply_adds < PARALLEL_MULTIPLY_ADDS { 1 } else { threads };
-    split(threads, alpha, a, b, onto, c);
-}
-
-/// Halves the longer side of the destination until every thread has a part.
-fn split<T: Scalar>(
-    threads: usize,
-    alpha: T,
-    a: MatRef<'_, T>,
-    b: MatRef<'_, T>,
-    onto: Onto<'_, T>,
-    c: MatMut<'_, T>,
-) {
-    if threads <= 1 {
+    let (rows, cols) = (c.nrows(), c.ncols());
+    if threads <= 1 || rows * cols * a.ncols() < PARALLEL_MULTIPLY_ADDS {
         return sequential(alpha, a, b, onto, c);
     }
-    let first = threads / 2;
-    if c.nrows() > c.ncols() {
-        let mid = share(c.nrows(), first, threads);
-        let (a0, a1) = a.split_at_row(mid);
-        let (c0, c1) = c.split_at_row_mut(mid);
-        let (onto0, onto1) = match onto {
-            Onto::Matrix(m) => (Onto::Matrix(m.get(..mid, ..)), Onto::Matrix(m.get(mid.., ..))),
-            other => (other, other),
+    let tall = rows > cols && rows >= TALL;
+    let shared = SharedMatrix::new(c);
+    team::run(threads, &|part| {
+        let (rows, cols) = if tall {
+            // Whole tiles of any instruction set, and whole cache lines: no two threads write one.
+            (share(rows, part, threads, 32)..share(rows, part + 1, threads, 32), 0..cols)
+        } else {
+            (0..rows, share(cols, part, threads, 2)..share(cols, part + 1, threads, 2))
         };
-        rayon::join(
-            || split(first, alpha, a0, b, onto0, c0),
-            || split(threads - first, alpha, a1, b, onto1, c1),
-        );
-    } else {
-        let mid = share(c.ncols(), first, threads);
-        let (b0, b1) = b.split_at_col(mid);
-        let (c0, c1) = c.split_at_col_mut(mid);
-        let (onto0, onto1) = match onto {
-            Onto::Matrix(m) => (Onto::Matrix(m.get(.., ..mid)), Onto::Matrix(m.get(.., mid..))),
-            other => (other, other),
+        let onto = match onto {
+            Onto::Matrix(m) => Onto::Matrix(m.get(rows.clone(), cols.clone())),
+            other => other,
         };
-        rayon::join(
-            || split(first, alpha, a, b0, onto0, c0),
-            || split(threads - first, alpha, a, b1, onto1, c1),
-        );
+        let (a, b) = (a.get(rows.clone(), ..), b.get(.., cols.clone()));
+        // SAFETY: the parts' shares of the rows, or of the columns, are disjoint.
+        sequential(alpha, a, b, onto, unsafe { shared.part(rows, cols) });
+    });
+}
+
+/// A destination that parts running at the same time share out among themselves.
+pub(super) struct SharedMatrix<'a, T: Scalar>(MatMut<'a, T>);
+
+// SAFETY: `part` leaves it to its caller that no two parts hold the same element.
+unsafe impl<T: Scalar> Sync for SharedMatrix<'_, T> {}
+
+impl<'a, T: Scalar> SharedMatrix<'a, T> {
+    pub(super) fn new(matrix: MatMut<'a, T>) -> Self {
+        Self(matrix)
+    }
+
+    /// # Safety
+    /// Parts that are alive at the same time are disjoint.
+    pub(super) unsafe fn part(&self, rows: Range<usize>, cols: Range<usize>) -> MatMut<'_, T> {
+        let part = self.0.as_ref().get(rows, cols);
+        // SAFETY: the matrix is exclusively borrowed, and this part of it the caller's alone.
+        unsafe {
+            MatMut::from_raw_parts_mut(
+                part.as_ptr().cast_mut(),
+                part.nrows(),
+                part.ncols(),
+                part.row_stride(),
+                part.col_stride(),
+            )
+        }
     }
 }
 
-/// The share of `total` that `part` of `threads` take, in whole cache lines of f32 so that no two threads write one.
-fn share(total: usize, part: usize, threads: usize) -> usize {
-    (total * part / threads).next_multiple_of(16).min(total)
+/// Where the share of `part` begins when `parts` share `total` in whole units.
+pub(super) fn share(total: usize, part: usize, parts: usize, unit: usize) -> usize {
+    let exact = total * part / parts;
+    if part == parts { total } else { ((exact + unit / 2) / unit * unit).min(total) }
 }
 
 fn sequential<T: Scalar>(
@@ -90,6 +109,14 @@ fn sequential<T: Scalar>(
     onto: Onto<'_, T>,
     mut c: MatMut<'_, T>,
 ) {
+    #[cfg(target_arch = "x86_64")]
+    if a.ncols() > 0
+        && c.nrows().min(c.ncols()) >= LEAST_SIDE
+        && let Some(level) = gemm::Level::best()
+        && gemm::multiply(level, alpha, a, b, onto, c.rb_mut())
+    {
+        return;
+    }
     match onto {
         Onto::Overwrite => matmul(c, Accum::Replace, a, b, alpha, Par::Seq),
         Onto::Scaled(beta) if beta == T::of(1.0) => matmul(c, Accum::Add, a, b, alpha, Par::Seq),

@@ -1,0 +1,343 @@
+"""What relgrad must reach beside its peers, judged on one run's samples, and the table that says so."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# Least ratios of the best peer's time to ours: (smallest D, largest D, ratio).
+RELATIVE = ((10, 50, 3.0), (51, 4999, 1.0), (5000, 10**9, 1.3))
+IN_PLACE = ((1, 10**9, 1.3),)
+ORDINARY = ((100, 10**9, 1.0),)
+AUTODIFF = ((10, 500, 2.0),)
+# Of the best square product's rate.
+CEILING_DIM, CEILING_FRACTION = 1000, 0.85
+# Peak memory over its lower bound.
+IN_PLACE_MEMORY_DIM, IN_PLACE_MEMORY = 5000, 1.05
+AUTODIFF_MEMORY = 1.1
+# Time of `relative` on one thread over that on two.
+SCALING_DIM, SCALING = 1000, 1.8
+EXPONENT_DIM, EXPONENT, EXPONENT_TOLERANCE = 2000, 2.0, 0.05
+SMALL_DIM, SMALL_SECONDS = 10, 10e-6
+
+NAMES = {"numpy": "NumPy", "jax": "JAX", "torch": "PyTorch", "relgrad": "relgrad"}
+
+
+@dataclass
+class Line:
+    """One line of the table."""
+
+    target: str
+    dim: int | None
+    relgrad: str
+    against: str
+    value: float
+    """What is compared: a ratio, a fraction, an exponent, or seconds."""
+    shown: str
+    needed: str
+    verdict: str
+    reason: str = ""
+
+
+class Measured:
+    """Medians of the processes of every (who, method, dim, threads)."""
+
+    def __init__(self, samples: list[dict[str, Any]]) -> None:
+        self.rounds: dict[tuple[str, str, int, int], dict[int, float]] = {}
+        self.peaks: dict[tuple[str, str, int, int], int] = {}
+        self.models: dict[tuple[str, int], dict[str, float]] = {}
+        for line in samples:
+            if "error" in line:
+                continue
+            key = (line["who"], line["method"], line["dim"], line["threads"])
+            self.rounds.setdefault(key, {})[line["round"]] = statistics.median(line["seconds"])
+            if line.get("peak_bytes"):
+                self.peaks[key] = max(line["peak_bytes"], self.peaks.get(key, 0))
+            if "model" in line:
+                self.models[line["method"], line["dim"]] = line["model"]
+
+    def seconds(self, who: str, method: str, dim: int, threads: int) -> float | None:
+        rounds = self.rounds.get((who, method, dim, threads))
+        return statistics.median(rounds.values()) if rounds else None
+
+    def dims(self, method: str, threads: int) -> list[int]:
+        return sorted({d for who, m, d, t in self.rounds if (who, m, t) == ("relgrad", method, threads)})
+
+    def ratio(self, ours: tuple[str, str, int, int], theirs: tuple[str, str, int, int]) -> tuple[float, str]:
+        """Their time over ours: the ratio of the medians, and the range over the rounds that both have."""
+        value = self.seconds(*theirs) / self.seconds(*ours)
+        shared = self.rounds[ours].keys() & self.rounds[theirs].keys()
+        ratios = [self.rounds[theirs][r] / self.rounds[ours][r] for r in shared]
+        spread = f" ({min(ratios):.2f} to {max(ratios):.2f})" if len(ratios) > 1 else ""
+        return value, f"{value:.2f}×{spread}"
+
+
+def judge(samples: list[dict[str, Any]], facts: dict[str, Any], reasons: list[dict[str, Any]]) -> list[Line]:
+    measured = Measured(samples)
+    threads = facts["options"]["threads"]
+    layers_width = 2 * {"f32": 4, "f64": 8}[facts["options"]["dtype"]]
+    lines = [
+        *speeds(measured, threads, "relative", "relative", RELATIVE),
+        *small(measured, threads),
+        *speeds(measured, threads, "relative-inplace", "relative-inplace", IN_PLACE),
+        *memory(measured, threads, "relative-inplace", IN_PLACE_MEMORY_DIM, IN_PLACE_MEMORY),
+        *ceilings(measured, threads, facts),
+        *speeds(measured, threads, "ordinary", "ordinary", ORDINARY),
+        *speeds(measured, threads, "autodiff", "autodiff", AUTODIFF, ("jax",)),
+        *speeds(measured, threads, "autodiff-streamed", "autodiff", AUTODIFF, ("jax",)),
+        *memory(measured, threads, "autodiff", 1, AUTODIFF_MEMORY),
+        # The streamed bound is per worker: each has L Jacobians of one sample.
+        *memory(measured, threads, "autodiff-streamed", 1, AUTODIFF_MEMORY, (threads - 1) * layers_width),
+        *exponent(measured, threads),
+        *scaling(measured, threads),
+    ]
+    for line in lines:
+        if line.verdict == "misses":
+            line.reason = reason_for(line, reasons)
+    return lines
+
+
+def verdict(meets: bool) -> str:
+    return "meets" if meets else "misses"
+
+
+def speeds(
+    measured: Measured,
+    threads: int,
+    ours: str,
+    theirs: str,
+    bands: tuple[tuple[int, int, float], ...],
+    peers: tuple[str, ...] = ("numpy", "jax", "torch"),
+) -> Iterator[Line]:
+    for dim in measured.dims(ours, threads):
+        need = next((ratio for low, high, ratio in bands if low <= dim <= high), None)
+        times = {p: s for p in peers if (s := measured.seconds(p, theirs, dim, threads)) is not None}
+        if need is None or not times:
+            continue
+        best = min(times, key=times.__getitem__)
+        value, shown = measured.ratio(("relgrad", ours, dim, threads), (best, theirs, dim, threads))
+        yield Line(
+            f"{ours} speed",
+            dim,
+            seconds_text(measured.seconds("relgrad", ours, dim, threads)),
+            f"{NAMES[best]} {seconds_text(times[best])}",
+            value,
+            shown,
+            f"≥ {need:g}×",
+            verdict(value >= need),
+        )
+
+
+def small(measured: Measured, threads: int) -> Iterator[Line]:
+    value = measured.seconds("relgrad", "relative", SMALL_DIM, threads)
+    if value is not None:
+        text = seconds_text(value)
+        limit = seconds_text(SMALL_SECONDS)
+        yield Line("relative at small D", SMALL_DIM, text, "", value, text, f"≤ {limit}", verdict(value <= SMALL_SECONDS))
+
+
+def memory(
+    measured: Measured, threads: int, method: str, least_dim: int, need: float, extra_per_square: float = 0.0
+) -> Iterator[Line]:
+    """Peak memory over the lower bound of the cost model, plus `extra_per_square` D² bytes."""
+    for dim in measured.dims(method, threads):
+        peak = measured.peaks.get(("relgrad", method, dim, threads))
+        if dim < least_dim or peak is None:
+            continue
+        bound = measured.models[method, dim]["min_bytes"] + extra_per_square * dim**2
+        value = peak / bound
+        yield Line(
+            f"{method} memory",
+            dim,
+            bytes_text(peak),
+            f"bound {bytes_text(bound)}",
+            value,
+            f"{value:.3f}×",
+            f"≤ {need:g}×",
+            verdict(value <= need),
+        )
+
+
+def ceilings(measured: Measured, threads: int, facts: dict[str, Any]) -> Iterator[Line]:
+    roofline = facts.get("roofline", {}).get("roofline")
+    if not roofline:
+        return
+    dtype = facts["options"]["dtype"]
+    rate = max(
+        (
+            r["flops_per_second"]
+            for r in roofline["rates"]
+            if (r["operation"], r["dtype"], r["threads"]) == ("square-product", dtype, threads)
+        ),
+        default=math.nan,
+    )
+    bandwidth = max((b["bytes_per_second"] for b in roofline["bandwidths"] if b["threads"] == threads), default=math.nan)
+    for method in ("relative", "relative-inplace"):
+        for dim in measured.dims(method, threads):
+            if dim < CEILING_DIM:
+                continue
+            model = measured.models[method, dim]
+            seconds = measured.seconds("relgrad", method, dim, threads)
+            least = max(model["flops"] / rate, model["min_traffic_bytes"] / bandwidth)
+            value = least / seconds
+            yield Line(
+                f"{method} of ceiling",
+                dim,
+                f"{model['flops'] / seconds / 1e9:.1f} GFLOP/s",
+                f"square product {rate / 1e9:.1f} GFLOP/s",
+                value,
+                f"{100 * value:.1f} %",
+                f"≥ {100 * CEILING_FRACTION:g} %",
+                verdict(value >= CEILING_FRACTION),
+            )
+
+
+def exponent(measured: Measured, threads: int) -> Iterator[Line]:
+    """p of time ∝ Dᵖ by least squares on logarithms of the medians."""
+    dims = [dim for dim in measured.dims("relative", threads) if dim >= EXPONENT_DIM]
+    if len(dims) < 3:
+        return
+    x = [math.log(dim) for dim in dims]
+    y = [math.log(measured.seconds("relgrad", "relative", dim, threads)) for dim in dims]
+    value = statistics.linear_regression(x, y).slope
+    yield Line(
+        "relative exponent",
+        None,
+        f"D = {dims[0]:,} to {dims[-1]:,}",
+        "",
+        value,
+        f"{value:.3f}",
+        f"{EXPONENT:.2f} ± {EXPONENT_TOLERANCE}",
+        verdict(abs(value - EXPONENT) <= EXPONENT_TOLERANCE),
+    )
+
+
+def scaling(measured: Measured, threads: int) -> Iterator[Line]:
+    for dim in measured.dims("relative", 1) if threads == 2 else ():
+        one, two = ("relgrad", "relative", dim, 1), ("relgrad", "relative", dim, 2)
+        if dim < SCALING_DIM or two not in measured.rounds:
+            continue
+        value, shown = measured.ratio(two, one)
+        text = f"1 thread {seconds_text(measured.seconds(*one))}"
+        ours = seconds_text(measured.seconds(*two))
+        yield Line("relative on 2 threads", dim, ours, text, value, shown, f"≥ {SCALING:g}×", verdict(value >= SCALING))
+
+
+def read_reasons(path: Path) -> list[dict[str, Any]]:
+    return tomllib.loads(path.read_text()).get("reason", [])
+
+
+def reason_for(line: Line, reasons: list[dict[str, Any]]) -> str:
+    """The first reason given for this target that covers this dimension."""
+    for reason in reasons:
+        if reason["target"] == line.target and ("dims" not in reason or line.dim in reason["dims"]):
+            return reason["text"]
+    return ""
+
+
+def render(samples: list[dict[str, Any]], facts: dict[str, Any], lines: list[Line]) -> str:
+    options = facts["options"]
+    machine = facts.get("roofline", {}).get("machine", {})
+    parts = [
+        "# relgrad beside its peers",
+        "",
+        f"{machine.get('cpu', 'unknown processor')}, {machine.get('simd', '')}, {options['threads']} threads, "
+        f"{options['dtype']}, N = 100, L = 2, {options['device']}; {facts['started']}.",
+        f"Peers: {', '.join(kernels(samples)) or 'none'}.",
+        "",
+        "## Medians",
+        "",
+        *times(samples, options["threads"]),
+        "## Targets",
+        "",
+        *table(
+            ["target", "D", "relgrad", "against", "value", "needed", "verdict", "reason"],
+            [
+                [
+                    line.target,
+                    "" if line.dim is None else f"{line.dim:,}",
+                    line.relgrad,
+                    line.against,
+                    line.shown,
+                    line.needed,
+                    line.verdict,
+                    line.reason,
+                ]
+                for line in lines
+            ],
+        ),
+        "",
+        f"{sum(line.verdict == 'meets' for line in lines)} of {len(lines)} lines meet their target; "
+        f"{sum(line.verdict == 'misses' and not line.reason for line in lines)} miss it without a reason.",
+        "",
+        *(f"- {failure}" for failure in failures(samples)),
+        *(f"- {note}" for note in facts.get("notes", [])),
+        "",
+    ]
+    return "\n".join(parts)
+
+
+def failures(samples: list[dict[str, Any]]) -> Iterator[str]:
+    """Processes without a measurement, which no line above can show."""
+    for line in samples:
+        if "error" in line:
+            name = f"{NAMES[line['who']]} {line['method']}, D = {line['dim']:,}, round {line['round'] + 1}"
+            yield f"{name} failed: {line['error']}"
+
+
+def times(samples: list[dict[str, Any]], threads: int) -> Iterator[str]:
+    """A table a group: one row a dimension, one column a contestant."""
+    measured = Measured(samples)
+    for group in dict.fromkeys(line["group"] for line in samples):
+        of_group = [line for line in samples if line["group"] == group and line["threads"] == threads]
+        contestants = sorted({(line["who"], line["method"]) for line in of_group}, key=lambda c: (c[0] != "relgrad", c))
+        rows = []
+        for dim in sorted({line["dim"] for line in of_group}):
+            row = [f"{dim:,}"]
+            for who, method in contestants:
+                seconds = measured.seconds(who, method, dim, threads)
+                row.append(seconds_text(seconds) if seconds is not None else "–")
+            rows.append(row)
+        heads = [NAMES[who] if method == group else f"{NAMES[who]} {method}" for who, method in contestants]
+        yield f"### {group}"
+        yield ""
+        yield from table(["D", *heads], rows)
+        yield ""
+
+
+def kernels(samples: list[dict[str, Any]]) -> Iterator[str]:
+    """Version of each peer and the BLAS kernel that ran."""
+    for who in ("numpy", "jax", "torch"):
+        line = next((line for line in samples if line["who"] == who and "versions" in line), None)
+        if line is None:
+            continue
+        blas = [f"{b['internal_api']} {b.get('architecture', '')}".strip() for b in line["blas"]]
+        # JAX brings NumPy's and SciPy's OpenBLAS along, but multiplies with its own kernels.
+        used = f" ({', '.join(dict.fromkeys(blas))})" if who == "numpy" else ""
+        yield f"{NAMES[who]} {line['versions'][who]}{used}"
+
+
+def table(columns: list[str], rows: list[list[str]]) -> list[str]:
+    widths = [max(len(row[i]) for row in [columns, *rows]) for i in range(len(columns))]
+    text = lambda row: "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"  # noqa: E731
+    return [text(columns), "|" + "|".join("-" * (width + 2) for width in widths) + "|", *map(text, rows)]
+
+
+def seconds_text(seconds: float) -> str:
+    """Three significant digits and a unit of fitting size."""
+    for scale, unit in ((1e-6, "µs"), (1e-3, "ms")):
+        if seconds < 999.5 * scale:
+            return f"{seconds / scale:.3g} {unit}"
+    return f"{seconds:.3g} s" if seconds < 999.5 else f"{seconds:.0f} s"
+
+
+def bytes_text(count: float) -> str:
+    for scale, unit in ((2**10, "KiB"), (2**20, "MiB")):
+        if count < 999.5 * scale:
+            return f"{count / scale:.3g} {unit}"
+    return f"{count / 2**30:.3g} GiB"

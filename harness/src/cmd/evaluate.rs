@@ -1,0 +1,54 @@
+//! `relgrad evaluate`: the hidden verb that does nothing but evaluate.
+
+use clap::Args;
+use relgrad_kernels::evaluation::{self, Workload};
+use relgrad_kernels::{Architecture, Dtype, Init, Method};
+
+use crate::error::{Error, Result};
+
+/// What to evaluate, and how often.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Method
+    #[arg(long, default_value = "relative")]
+    method: Method,
+
+    /// Data dimension D
+    #[arg(long, value_parser = super::at_least_one)]
+    dim: usize,
+
+    /// Samples in a batch, N
+    #[arg(long, default_value_t = 100, value_parser = super::at_least_one)]
+    batch: usize,
+
+    /// Layers of the network, L
+    #[arg(long, default_value_t = 2, value_parser = super::at_least_one)]
+    layers: usize,
+
+    /// Number type: f32 or f64
+    #[arg(long, default_value = "f32")]
+    dtype: Dtype,
+
+    /// CPU threads
+    #[arg(long, default_value_t = 1, value_parser = super::at_least_one)]
+    threads: usize,
+
+    /// Evaluations
+    #[arg(long, value_parser = super::at_least_one)]
+    count: usize,
+}
+
+/// Prepares the problem once and evaluates it `count` times, as a cell does: on a thread of a pool. Prints nothing.
+pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
+    let Arguments { method, dim, batch, layers, dtype, threads, count } = *arguments;
+    let architecture = Architecture::new(dim, layers);
+    let workload = Workload { method, architecture, init: Init::Orthogonal, batch, dtype, threads, seed: 0 };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    let pool = pool.map_err(|cause| Error::Usage(format!("cannot start {threads} threads: {cause}")))?;
+    let evaluated = pool.install(|| {
+        let mut evaluation = evaluation::prepare(&workload)?;
+        (0..count).try_for_each(|_| evaluation.evaluate())
+    });
+    evaluated.map_err(|cause| Error::Usage(cause.to_string()))?;
+    Ok(0)
+}

@@ -1,0 +1,82 @@
+//! `relgrad experiment`: the paper's training experiments, one by name.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+
+use crate::data;
+use crate::error::{EXIT_CODES, Result};
+use crate::experiment::{self, Context, Effort, Name};
+use crate::machine;
+use crate::run::interrupt::Events;
+
+const EXAMPLES: &str = "\
+Examples:
+  relgrad experiment bias-mode --out experiments
+  relgrad experiment fig6 --data DIR --effort full --out experiments
+  relgrad experiment sample --images optdigits --data DIR --out experiments
+";
+
+/// Runs one of the paper's training experiments: NAME.json, NAME.md and the figure as SVG and PNG
+#[derive(Debug, Args)]
+#[command(after_help = help())]
+pub(crate) struct Arguments {
+    #[arg(value_parser = PossibleValuesParser::new(Name::ALL.map(Name::name)), hide_possible_values = true, help = names_help())]
+    name: String,
+
+    /// Folder for the results; trained models are kept in its models/ and used again
+    #[arg(long, value_name = "DIR", default_value = "experiments")]
+    out: PathBuf,
+
+    /// Folder of the data sets; RELGRAD_DATA when absent
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+
+    /// Set of the image experiments (fig6, mnist-epoch, sample)
+    #[arg(long, value_name = "SET", default_value = "mnist")]
+    images: String,
+
+    /// How long it may take: smoke (seconds), quick (under 3 minutes), full
+    #[arg(long, default_value = "quick", value_parser = PossibleValuesParser::new(Effort::NAMES))]
+    effort: String,
+
+    /// Seed of networks, order and toy data
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+
+    /// CPU threads; all when absent
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    threads: Option<u32>,
+
+    /// Show no progress
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+fn names_help() -> String {
+    let list = Name::ALL.map(|name| format!("\n  {:<12}{}", name.name(), name.title())).concat();
+    format!("Which experiment:{list}")
+}
+
+fn help() -> String {
+    format!("{EXAMPLES}\n{EXIT_CODES}")
+}
+
+/// Runs the experiment and prints the paths of what it wrote.
+pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
+    let mut events = Events::install()?;
+    let mut context = Context {
+        out: &arguments.out,
+        data: data::folder(arguments.data.as_deref()),
+        images: arguments.images.clone(),
+        effort: arguments.effort.parse()?,
+        seed: arguments.seed,
+        threads: arguments.threads.map_or_else(machine::logical_cores, |threads| threads as usize),
+        quiet: arguments.quiet,
+        events: &mut events,
+    };
+    let paths = experiment::run(arguments.name.parse()?, &mut context)?;
+    paths.iter().map(|path: &PathBuf| path as &Path).for_each(|path| println!("{}", path.display()));
+    Ok(0)
+}

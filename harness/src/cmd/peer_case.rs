@@ -1,0 +1,45 @@
+//! `relgrad peer-case`: the hidden verb that shows other implementations what to compute.
+
+use clap::Args;
+use relgrad_kernels::Dtype;
+
+use crate::error::{Error, Result};
+use crate::peer;
+
+/// Which network and batch.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Data dimension D
+    #[arg(long, value_parser = super::at_least_one)]
+    dim: usize,
+
+    /// Samples in a batch, N
+    #[arg(long, default_value_t = 100, value_parser = super::at_least_one)]
+    batch: usize,
+
+    /// Layers of the network, L
+    #[arg(long, default_value_t = 2, value_parser = super::at_least_one)]
+    layers: usize,
+
+    /// Number type: f32 or f64
+    #[arg(long, default_value = "f64")]
+    dtype: Dtype,
+
+    /// Seed of the network and the batch
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+
+    /// Print the cost models alone, no numbers of the network
+    #[arg(long)]
+    models: bool,
+}
+
+/// Prints the case as one line of JSON.
+pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
+    let Arguments { dim, batch, layers, dtype, seed, models } = *arguments;
+    let shape = peer::Shape { dim, batch, layers, dtype, seed };
+    let case = peer::case(&shape, !models).map_err(|cause| Error::Usage(cause.to_string()))?;
+    let text = serde_json::to_string(&case).map_err(|cause| Error::Output(cause.to_string()))?;
+    println!("{text}");
+    Ok(0)
+}

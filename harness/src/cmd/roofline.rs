@@ -1,0 +1,88 @@
+//! `relgrad roofline`: the ceilings of this machine.
+
+use clap::Args;
+use relgrad_kernels::Dtype;
+use relgrad_reports::record::SCHEMA_VERSION;
+
+use crate::error::{EXIT_CODES, Error, Result};
+use crate::machine;
+use crate::roofline::{self, Output, Plan, table};
+
+const EXAMPLES: &str = "\
+Examples:
+  relgrad roofline                           f32 and f64, one thread and all, in about half a minute
+  relgrad roofline --quick --dtype f32       what a sweep measures before its cells, a few seconds
+  relgrad roofline --json > ceilings.json    the same with every raw sample
+
+Products and inverses run through the operations that the gradients use, streams in arrays of 256 MiB. A parallel region \
+is empty: every thread is woken and waited for. Measure on a quiet machine.
+";
+
+/// Measures this machine's ceilings: rates of products and inverses, memory bandwidth, cost of a parallel region
+#[derive(Debug, Args)]
+#[command(after_help = help())]
+pub(crate) struct Arguments {
+    /// Number types, comma-separated
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "f32,f64")]
+    dtype: Vec<Dtype>,
+
+    /// Counts of threads, comma-separated; 1 and all that this process may use when absent
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = super::at_least_one)]
+    threads: Vec<usize>,
+
+    /// Samples in a batch, N, of the skinny products
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = super::at_least_one)]
+    batch: usize,
+
+    /// Fewer sizes, fewer and shorter samples
+    #[arg(long)]
+    quick: bool,
+
+    /// Print everything measured, and the machine, as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+fn help() -> String {
+    format!("{EXAMPLES}\n{EXIT_CODES}")
+}
+
+/// Measures and prints.
+pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
+    let mut threads = arguments.threads.clone();
+    if threads.is_empty() {
+        threads = vec![1, machine::logical_cores()];
+    }
+    let plan = Plan {
+        dtypes: distinct(&arguments.dtype),
+        threads: distinct(&threads),
+        batch: arguments.batch,
+        quick: arguments.quick,
+    };
+    let machine = machine::facts();
+    let output = Output {
+        schema: SCHEMA_VERSION,
+        version: env!("CARGO_PKG_VERSION").to_string(),
+        git_revision: option_env!("RELGRAD_GIT_REVISION").map(str::to_string),
+        machine,
+        roofline: roofline::measure(&plan)?,
+    };
+    if arguments.json {
+        let text = serde_json::to_string(&output).map_err(|cause| Error::Output(cause.to_string()))?;
+        println!("{text}");
+    } else {
+        print!("{}", table::table(&output));
+    }
+    Ok(0)
+}
+
+/// Each value once, in the order given.
+fn distinct<T: Copy + PartialEq>(values: &[T]) -> Vec<T> {
+    let mut distinct = Vec::new();
+    for value in values {
+        if !distinct.contains(value) {
+            distinct.push(*value);
+        }
+    }
+    distinct
+}

@@ -1,0 +1,293 @@
+//! `relgrad train`: a network learns a data set.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+use relgrad_kernels::backend::BiasMode;
+use relgrad_kernels::{Activation, Base, Dtype, Method, Scalar};
+use relgrad_reports::training::{Outcome, Stop, TRAINING_SCHEMA, Training, TrainingSettings};
+
+use crate::data::{self, DataSet, Request};
+use crate::error::{EXIT_CODES, Error, Result, code};
+use crate::experiment::figures;
+use crate::machine;
+use crate::machine::time::{file_stamp, rfc3339, unix_seconds};
+use crate::run::interrupt::Events;
+use crate::train::learner::Tracking;
+use crate::train::recipe::{EpochSchedule, Optimizer, Recipe};
+use crate::train::start::Start;
+use crate::train::store::Store;
+use crate::train::trainer::{self, Job};
+use crate::units::{self, TimeLimit};
+
+const EXAMPLES: &str = "\
+Examples:
+  relgrad train toy:moons --epochs 200
+  relgrad train mnist --data DIR --learning-rate 1e-4 --activation smooth:0.01
+  relgrad train measurements.csv --method ordinary --optimizer sgd --learning-rate 0.01
+  relgrad train --resume trainings/2026-11-24T00-15-00Z
+";
+
+const DATA: &str = "\
+Data sets:
+  mnist, bsds300, power, gas, hepmass, miniboone, optdigits, power-subset, miniboone-subset
+      with their published preprocessing; --data DIR (or RELGRAD_DATA) holds a folder for each
+  toy:NAME
+      mixture, moons, sine, 8gaussians, smile, 2spirals, checkerboard, rings, trimodal; seeded
+  FILE.npy, FILE.npz, FILE.csv
+      one sample a row, nothing rescaled; an npz may bring train, validation and test, anything else is split
+      in its order: the last tenth is the test part, the last tenth of the rest the validation part
+";
+
+/// Trains a network by maximum likelihood with any gradient backend, and keeps the best model
+#[derive(Debug, Args)]
+#[command(after_help = help())]
+pub(crate) struct Arguments {
+    /// What to learn: a data set, toy:NAME, or a file
+    #[arg(required_unless_present = "resume")]
+    dataset: Option<String>,
+
+    /// Folder of the data sets
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+
+    /// Training samples of a toy set
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(2..))]
+    toy_samples: u32,
+
+    /// Gradient backend; with SGD the relative ones step in place and store no gradient
+    #[arg(long, default_value = "relative", value_parser = PossibleValuesParser::new(Method::ALL.map(Method::name)))]
+    method: String,
+
+    /// Biases: the exact relative gradient, the paper's rule (without the share of the log-determinant), or plain
+    #[arg(long, default_value = "exact", value_parser = PossibleValuesParser::new(BiasMode::ALL.map(BiasMode::name)))]
+    bias_mode: String,
+
+    /// Optimiser; Adam has its published parameters
+    #[arg(long, default_value = "adam", value_parser = PossibleValuesParser::new(Optimizer::NAMES))]
+    optimizer: String,
+
+    /// Step size
+    #[arg(long, value_name = "MU", default_value_t = 1e-3)]
+    learning_rate: f64,
+
+    /// How the step size falls: constant, cosine (to 0 over all epochs), or inverse:EPOCHS (halved after so many)
+    #[arg(long, default_value = "constant")]
+    schedule: EpochSchedule,
+
+    /// Take plain steps as they are, even where one might make a layer singular
+    #[arg(long)]
+    no_guard: bool,
+
+    /// Samples in a batch
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    batch: u32,
+
+    /// Epochs at most
+    #[arg(long, value_name = "COUNT", default_value_t = 100)]
+    epochs: usize,
+
+    /// Stop after so many epochs without a better validation likelihood; 0 never does
+    #[arg(long, value_name = "EPOCHS", default_value_t = 30)]
+    patience: usize,
+
+    /// Stop, with a checkpoint, after this time (15m, 2h, none)
+    #[arg(long, value_name = "TIME", default_value = "none")]
+    time_limit: TimeLimit,
+
+    /// Layers of the network
+    #[arg(long, value_name = "L", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
+    layers: u32,
+
+    /// Nonlinearity: smooth:ALPHA or tanh:ALPHA:BETA
+    #[arg(long, default_value = "smooth:0.3")]
+    activation: Activation,
+
+    /// Apply the nonlinearity after the last layer too
+    #[arg(long)]
+    last_nonlinear: bool,
+
+    /// Leave out the biases
+    #[arg(long)]
+    no_bias: bool,
+
+    /// Density of the latents: normal, sech[:C], logistic, laplace
+    #[arg(long, default_value = "normal")]
+    base: Base,
+
+    /// First network: drawn from the seed, or with a first layer that standardises or whitens the training data
+    #[arg(long, default_value = "orthogonal", value_parser = PossibleValuesParser::new(Start::NAMES))]
+    init: String,
+
+    /// Number type
+    #[arg(long, default_value = "f32", value_parser = PossibleValuesParser::new(Dtype::ALL.map(Dtype::name)))]
+    dtype: String,
+
+    /// Seed of network, order and toy data
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+
+    /// CPU threads; all when absent
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    threads: Option<u32>,
+
+    /// Epochs between checkpoints
+    #[arg(long, value_name = "EPOCHS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    checkpoint_every: u32,
+
+    /// Folder for log, checkpoints and figure, new or empty; trainings/ and the UTC time when absent
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+
+    /// Continue the training in DIR with the settings it was started with
+    #[arg(long, value_name = "DIR", conflicts_with_all = [
+        "dataset", "toy_samples", "method", "bias_mode", "optimizer", "learning_rate", "schedule", "no_guard", "batch",
+        "epochs", "patience", "layers", "activation", "last_nonlinear", "no_bias", "base", "init", "dtype", "seed",
+        "threads", "checkpoint_every", "out",
+    ])]
+    resume: Option<PathBuf>,
+
+    /// Show no progress
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+fn help() -> String {
+    format!("{DATA}\n{EXAMPLES}\n{EXIT_CODES}")
+}
+
+/// Starts or resumes a training.
+pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
+    let folder = data::folder(arguments.data.as_deref());
+    let (store, training, set) = match &arguments.resume {
+        Some(dir) => resume(dir, folder.as_deref())?,
+        None => start(arguments, folder.as_deref())?,
+    };
+    let recipe = Recipe::of(&training.settings, set.parts.dim())?;
+    let mut events = Events::install()?;
+    let job = Job {
+        recipe: &recipe,
+        data: &set.parts,
+        store: Some(&store),
+        time_limit_seconds: arguments.time_limit.0,
+        label: "",
+        quiet: arguments.quiet,
+        tracking: Tracking::On,
+    };
+    match recipe.dtype {
+        Dtype::F32 => finish::<f32>(&job, training, &mut events),
+        Dtype::F64 => finish::<f64>(&job, training, &mut events),
+    }
+}
+
+fn start(arguments: &Arguments, folder: Option<&Path>) -> Result<(Store, Training, DataSet)> {
+    let settings = settings(arguments);
+    let set = load(&settings, folder)?;
+    // Before anything is written: the settings must make sense for these data.
+    Recipe::of(&settings, set.parts.dim())?;
+    let dir =
+        arguments.out.clone().unwrap_or_else(|| Path::new("trainings").join(file_stamp(unix_seconds())));
+    let training = Training {
+        schema: TRAINING_SCHEMA,
+        command: std::env::args().collect(),
+        version: env!("CARGO_PKG_VERSION").to_string(),
+        git_revision: option_env!("RELGRAD_GIT_REVISION").map(str::to_string),
+        started: rfc3339(unix_seconds()),
+        settings,
+        data: set.facts(),
+        machine: machine::facts(),
+        outcome: None,
+    };
+    Ok((Store::create(&dir, &training)?, training, set))
+}
+
+fn resume(dir: &Path, folder: Option<&Path>) -> Result<(Store, Training, DataSet)> {
+    let (store, training) = Store::open(dir)?;
+    let set = load(&training.settings, folder)?;
+    let found = set.facts();
+    if found != training.data {
+        return Err(Error::Input(format!(
+            "{} was trained on {:?}, and `{}` now has {found:?}: restore the data",
+            dir.display(),
+            training.data,
+            training.settings.data
+        )));
+    }
+    Ok((store, training, set))
+}
+
+fn load(settings: &TrainingSettings, folder: Option<&Path>) -> Result<DataSet> {
+    data::load(&Request {
+        name: &settings.data,
+        folder,
+        seed: settings.seed,
+        toy_samples: settings.toy_samples,
+    })
+}
+
+/// The settings with defaults filled in for this machine.
+fn settings(arguments: &Arguments) -> TrainingSettings {
+    let threads = arguments.threads.map_or_else(machine::logical_cores, |threads| threads as usize);
+    TrainingSettings {
+        data: arguments.dataset.clone().unwrap_or_default(),
+        toy_samples: arguments.toy_samples as usize,
+        method: arguments.method.clone(),
+        bias_mode: arguments.bias_mode.clone(),
+        optimizer: arguments.optimizer.clone(),
+        learning_rate: arguments.learning_rate,
+        schedule: arguments.schedule.to_string(),
+        guard: !arguments.no_guard,
+        batch: arguments.batch as usize,
+        epochs: arguments.epochs,
+        patience: (arguments.patience > 0).then_some(arguments.patience),
+        layers: arguments.layers as usize,
+        activation: arguments.activation.to_string(),
+        last_nonlinear: arguments.last_nonlinear,
+        bias: !arguments.no_bias,
+        base: arguments.base.to_string(),
+        init: arguments.init.clone(),
+        dtype: arguments.dtype.clone(),
+        seed: arguments.seed,
+        threads,
+        checkpoint_every: arguments.checkpoint_every as usize,
+    }
+}
+
+/// Trains, writes the outcome and the figure, and says how it went.
+fn finish<T: Scalar>(job: &Job<'_>, mut training: Training, events: &mut Events) -> Result<u8> {
+    let Some(store) = job.store else { return Ok(0) };
+    let trained = trainer::train::<T>(job, events)?;
+    let outcome = &trained.outcome;
+    training.outcome = Some(outcome.clone());
+    store.write_header(&training)?;
+    figures::training(store.dir(), &training, &trained.epochs)?;
+    print_outcome(&training, outcome);
+    println!("model: {}", store.dir().display());
+    let dir = store.dir().display();
+    Ok(match outcome.stop {
+        Stop::Interrupted => {
+            eprintln!("relgrad: interrupted; continue with: relgrad train --resume {dir}");
+            code::INTERRUPTED
+        }
+        Stop::TimeLimit => {
+            eprintln!("relgrad: the time is up; continue with: relgrad train --resume {dir}");
+            0
+        }
+        Stop::Complete | Stop::Patience => 0,
+    })
+}
+
+fn print_outcome(training: &Training, outcome: &Outcome) {
+    println!(
+        "{} epochs in {}, best validation at epoch {}",
+        outcome.epochs,
+        units::seconds(outcome.seconds),
+        outcome.best_epoch
+    );
+    println!("validation {} nats", outcome.validation);
+    println!("test       {} nats", outcome.test);
+    if let Some(entropy) = training.data.entropy_nats {
+        println!("minus the true entropy is {:.4} nats, the best that any model can expect", -entropy);
+    }
+}

@@ -1,0 +1,165 @@
+//! Data to learn from: the paper's sets with their preprocessing, toy densities, and the user's own files.
+//!
+//! Loaders give f64 in the coordinates that log-likelihoods are quoted in; what a set is, where its files come from and
+//! what to compare with is in [`catalogue`].
+
+pub(crate) mod catalogue;
+mod digits;
+mod files;
+mod npy;
+mod numpy;
+mod own;
+mod patches;
+mod preprocess;
+mod tabular;
+pub(crate) mod toy;
+
+use std::path::{Path, PathBuf};
+
+use relgrad_reports::training::{DataFacts, Provenance};
+
+use crate::error::{Error, Result};
+
+/// Name of the environment variable that says where the data lie when `--data` does not.
+pub(crate) const DATA_VARIABLE: &str = "RELGRAD_DATA";
+
+/// Samples of one dimension, one after another.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Samples {
+    /// Data dimension D.
+    pub(crate) dim: usize,
+    /// D numbers a sample.
+    pub(crate) values: Vec<f64>,
+}
+
+impl Samples {
+    /// Number of samples N.
+    pub(crate) fn count(&self) -> usize {
+        self.values.len() / self.dim
+    }
+
+    /// Every sample.
+    pub(crate) fn iter(&self) -> std::slice::ChunksExact<'_, f64> {
+        self.values.chunks_exact(self.dim)
+    }
+
+    /// The first `count` samples, or all there are.
+    pub(crate) fn first(&self, count: usize) -> Self {
+        let kept = count.min(self.count()) * self.dim;
+        Self { dim: self.dim, values: self.values[..kept].to_vec() }
+    }
+}
+
+/// The three parts of a set.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Parts {
+    pub(crate) train: Samples,
+    pub(crate) validation: Samples,
+    pub(crate) test: Samples,
+}
+
+impl Parts {
+    /// Data dimension D.
+    pub(crate) fn dim(&self) -> usize {
+        self.train.dim
+    }
+
+    /// All parts, in order.
+    pub(crate) fn each(&self) -> [(&'static str, &Samples); 3] {
+        [("training", &self.train), ("validation", &self.validation), ("test", &self.test)]
+    }
+}
+
+/// A set ready to learn from.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct DataSet {
+    /// Its name.
+    pub(crate) name: String,
+    pub(crate) parts: Parts,
+    /// What its numbers may be compared with.
+    pub(crate) provenance: Provenance,
+    /// Rows and columns of a picture, where a sample is one that [`Self::to_grey`] can show.
+    pub(crate) picture: Option<(usize, usize)>,
+    /// The entropy of the distribution in nats, where it is known: minus the best expected log-likelihood.
+    pub(crate) entropy_nats: Option<f64>,
+}
+
+impl DataSet {
+    /// What a training must find again when it is resumed.
+    pub(crate) fn facts(&self) -> DataFacts {
+        let [training, validation, test] = self.parts.each().map(|(_, part)| part.count());
+        DataFacts {
+            dim: self.parts.dim(),
+            training,
+            validation,
+            test,
+            provenance: self.provenance,
+            entropy_nats: self.entropy_nats,
+        }
+    }
+
+    /// Grey level in [0, 1] of a coordinate of a picture set: the inverse of the logit preprocessing.
+    pub(crate) fn to_grey(value: f64) -> f64 {
+        ((1.0 / (1.0 + (-value).exp()) - preprocess::LOGIT_MARGIN) / (1.0 - 2.0 * preprocess::LOGIT_MARGIN))
+            .clamp(0.0, 1.0)
+    }
+}
+
+/// What to load.
+#[derive(Debug, Clone)]
+pub(crate) struct Request<'a> {
+    /// A name of [`catalogue`], `toy:NAME`, or the path of a file that ends in .npy, .npz, .csv or .csv.gz.
+    pub(crate) name: &'a str,
+    /// Folder of the downloaded sets.
+    pub(crate) folder: Option<&'a Path>,
+    /// Seed of toy sets; real sets have the seeds of their published preprocessing.
+    pub(crate) seed: u64,
+    /// Training samples of a toy set; validation and test have as many again, at least 1 000.
+    pub(crate) toy_samples: usize,
+}
+
+/// Loads a set.
+///
+/// # Errors
+/// An unknown name; a file that is missing (with its size and where its owners publish it), damaged or not as expected.
+pub(crate) fn load(request: &Request<'_>) -> Result<DataSet> {
+    let Request { name, folder, seed, toy_samples } = *request;
+    if let Some(toy) = name.strip_prefix("toy:") {
+        return Ok(toy::data_set(toy.parse()?, toy_samples, seed));
+    }
+    if own::is_file_name(name) {
+        return own::load(Path::new(name));
+    }
+    let entry = catalogue::find(name)?;
+    let set = (entry.load)(entry, &entry.folder(folder)?)?;
+    require_usable(&set)?;
+    Ok(set)
+}
+
+/// The folder named on the command line, or by [`DATA_VARIABLE`].
+pub(crate) fn folder(argument: Option<&Path>) -> Option<PathBuf> {
+    argument.map(Path::to_path_buf).or_else(|| std::env::var_os(DATA_VARIABLE).map(PathBuf::from))
+}
+
+/// Nothing empty, of another width, or not finite goes into a training.
+fn require_usable(set: &DataSet) -> Result<()> {
+    let name = &set.name;
+    for (part, samples) in set.parts.each() {
+        if samples.dim != set.parts.dim() || samples.values.is_empty() {
+            return Err(Error::Input(format!(
+                "{name}: the {part} part has {} samples of {} columns, the training part {} columns",
+                samples.count(),
+                samples.dim,
+                set.parts.dim()
+            )));
+        }
+        if let Some(at) = samples.values.iter().position(|x| !x.is_finite()) {
+            return Err(Error::Input(format!(
+                "{name}: sample {} of the {part} part, column {}, is not a finite number; remove or replace it",
+                at / samples.dim + 1,
+                at % samples.dim + 1
+            )));
+        }
+    }
+    Ok(())
+}

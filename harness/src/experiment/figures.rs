@@ -1,0 +1,54 @@
+//! Writing figures, and the figure of a training.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use relgrad_plots::draw_experiment;
+use relgrad_reports::experiment::{Curve, Figure, Level, LinePanel};
+use relgrad_reports::training::{Epoch, Training};
+
+use crate::error::{Error, Result};
+
+/// Writes NAME.svg and NAME.png.
+pub(crate) fn write(dir: &Path, name: &str, figure: &Figure, title: &str) -> Result<Vec<PathBuf>> {
+    fs::create_dir_all(dir).map_err(|cause| Error::output(dir, cause))?;
+    let paths = ["svg", "png"].map(|extension| dir.join(format!("{name}.{extension}")));
+    let drawing = draw_experiment(figure, title).map_err(|cause| Error::Output(cause.to_string()))?;
+    let written = drawing.write_svg(&paths[0]).and_then(|()| drawing.write_png(&paths[1]));
+    written.map_err(|cause| Error::Output(cause.to_string()))?;
+    Ok(paths.to_vec())
+}
+
+/// Writes `figures/training.svg` and `.png`: log-likelihood against epoch. Too short a training has none.
+pub(crate) fn training(dir: &Path, training: &Training, epochs: &[Epoch]) -> Result<()> {
+    if epochs.len() < 2 {
+        return Ok(());
+    }
+    let validation: Vec<(f64, f64)> = epochs.iter().map(|e| (e.epoch as f64, e.validation_nats)).collect();
+    let on_batches: Vec<(f64, f64)> =
+        epochs.iter().filter_map(|e| Some((e.epoch as f64, e.training_nats?))).collect();
+    let mut curves = vec![Curve { name: "validation".to_string(), points: validation.clone() }];
+    if on_batches.len() > 1 {
+        curves.push(Curve { name: "training batches".to_string(), points: on_batches });
+    }
+    let levels =
+        training.data.entropy_nats.map(|h| Level { name: "minus the entropy".to_string(), value: -h });
+    let panel = LinePanel {
+        x_title: "epoch".to_string(),
+        y_title: "log-likelihood (nats)".to_string(),
+        y_range: range_without_start(&validation),
+        curves,
+        levels: levels.into_iter().collect(),
+    };
+    let title = format!("Log-likelihood of {} against epoch", training.settings.data);
+    write(&dir.join("figures"), "training", &Figure::Lines { panels: vec![panel] }, &title).map(|_| ())
+}
+
+/// A range of the vertical axis that the untrained network does not stretch: from the value after a tenth of the epochs
+/// (but at least the first) to a margin above the best.
+pub(crate) fn range_without_start(points: &[(f64, f64)]) -> Option<(f64, f64)> {
+    let after = points.get((points.len() / 10).max(1))?.1;
+    let best = points.iter().map(|p| p.1).fold(f64::NEG_INFINITY, f64::max);
+    let margin = (best - after).abs().max(best.abs() * 1e-3).max(1e-3) * 0.15;
+    (after.is_finite() && best.is_finite()).then_some((after - margin, best + margin))
+}

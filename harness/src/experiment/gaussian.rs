@@ -1,0 +1,91 @@
+//! The full-covariance Gaussian of each set at hand.
+
+use relgrad_kernels::gaussian::Gaussian;
+use relgrad_reports::experiment::{Dot, DotPanel, Figure, Level, Table};
+use relgrad_reports::training::Nats;
+use serde_json::json;
+
+use super::{Context, Findings};
+use crate::data::DataSet;
+use crate::data::catalogue::{ENTRIES, Entry};
+use crate::error::{Error, Result};
+
+/// The Gaussian of maximum likelihood on the training part, evaluated on the held-out parts: validation, test.
+pub(crate) fn fit(set: &DataSet) -> Result<(Nats, Nats)> {
+    let failed = |cause: relgrad_kernels::Error| Error::Input(format!("{}: {cause}", set.name));
+    let fit = Gaussian::fit(set.parts.dim(), &set.parts.train.values).map_err(failed)?;
+    let nats = |samples: &[f64]| -> Result<Nats> {
+        let values = fit.log_likelihoods(samples).map_err(failed)?;
+        Nats::of(&values).ok_or_else(|| Error::Input(format!("{}: a held-out part is empty", set.name)))
+    };
+    Ok((nats(&set.parts.validation.values)?, nats(&set.parts.test.values)?))
+}
+
+/// Fits every set at hand and compares with what a correct loader gives.
+///
+/// # Errors
+/// [`Error::Input`] when a value is off.
+pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
+    let (mut rows, mut dots, mut numbers, mut wrong) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for entry in &ENTRIES {
+        context.check_interrupt()?;
+        let row = |cells: [String; 4]| [vec![entry.name.to_string()], cells.to_vec()].concat();
+        let none = || "–".to_string();
+        if !entry.is_at_hand(context.data.as_deref()) {
+            rows.push(row([none(), none(), none(), "data unavailable".to_string()]));
+            continue;
+        }
+        let set = context.load(entry.name, 0)?;
+        context.say(&format!("{}: {} training samples", entry.name, set.parts.train.count()));
+        let (validation, test) = fit(&set)?;
+        let verdict = verdict(entry, test);
+        if !verdict.1 {
+            wrong.push(entry.name);
+        }
+        let expected =
+            entry.gaussian_check.map_or_else(none, |(value, margin)| format!("{value} ± {margin}"));
+        rows.push(row([
+            validation.to_string(),
+            test.to_string(),
+            expected.replace('-', "−"),
+            verdict.0.to_string(),
+        ]));
+        numbers.push(json!({ "set": entry.name, "validation": validation, "test": test, "expected": entry.gaussian_check }));
+        dots.extend(entry.gaussian_check.map(|(value, margin)| Dot {
+            name: entry.name.to_string(),
+            value: Some((test.mean - value) / margin),
+            interval: None,
+            note: format!("{test} nats"),
+        }));
+    }
+    if !wrong.is_empty() {
+        return Err(Error::Input(format!(
+            "the Gaussian of {} is not what its data's notes give: compare the files with their checksums",
+            wrong.join(", ")
+        )));
+    }
+    let columns = ["set", "validation (nats)", "test (nats)", "expected test value", ""];
+    Ok(Findings {
+        numbers: json!({ "fits": numbers }),
+        table: Table { columns: columns.map(str::to_string).to_vec(), rows },
+        notes: vec![
+            "Maximum likelihood on the training part, f64. The expected values come with the data; MNIST's noise is \
+             NumPy's, number by number, so its value is met to the last digit that is given."
+                .to_string(),
+        ],
+        figure: Figure::Dots(DotPanel {
+            x_title: "test value minus expected value, in units of its margin".to_string(),
+            logarithmic: false,
+            reference: Some(Level { name: "as expected".to_string(), value: 0.0 }),
+            rows: dots,
+        }),
+    })
+}
+
+fn verdict(entry: &Entry, test: Nats) -> (&'static str, bool) {
+    match entry.gaussian_check {
+        None => ("no value to compare with", true),
+        Some((value, margin)) if (test.mean - value).abs() <= margin => ("as expected", true),
+        Some(_) => ("NOT as expected", false),
+    }
+}

@@ -1,0 +1,137 @@
+//! Table 1: test log-likelihoods of the sets at hand beside the paper's values.
+
+use relgrad_reports::experiment::{Dot, DotPanel, Figure, Level, Table};
+use relgrad_reports::training::{Nats, Provenance, TrainingSettings};
+use serde_json::json;
+
+use super::learning_curves::{image_model_name, image_settings};
+use super::{Context, Effort, Findings, gaussian};
+use crate::data::catalogue::{ENTRIES, Entry, PAPER};
+use crate::error::{Error, Result};
+
+/// A row of the table.
+struct Row {
+    set: &'static str,
+    paper: (f64, f64),
+    found: Option<Found>,
+}
+
+struct Found {
+    entry: &'static Entry,
+    ours: Nats,
+    gaussian: Nats,
+}
+
+/// Trains every set at hand that is, or stands for, one of Table 1.
+pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
+    let mut rows = Vec::new();
+    for (set, _, value, error) in PAPER {
+        let entry = ENTRIES
+            .iter()
+            .filter(|entry| entry.stands_for == Some(set))
+            .find(|entry| entry.is_at_hand(context.data.as_deref()));
+        let found = match entry {
+            Some(entry) => Some(train(context, entry)?),
+            None => None,
+        };
+        rows.push(Row { set, paper: (value, error), found });
+    }
+    if rows.iter().all(|row| row.found.is_none()) {
+        return Err(Error::Usage(
+            "no set of Table 1 is at hand: name their folder with --data or RELGRAD_DATA".to_string(),
+        ));
+    }
+    let columns =
+        ["set", "ours, test (nats)", "the paper (nats)", "Gaussian, full covariance (nats)", "data"]
+            .map(str::to_string);
+    let number = |row: &Row| {
+        json!({ "set": row.set, "paper": { "mean": row.paper.0, "two_standard_errors": row.paper.1 },
+            "ours": row.found.as_ref().map(|found| json!({ "data": found.entry.name, "provenance": found.entry.provenance,
+                "test": found.ours, "gaussian": found.gaussian })) })
+    };
+    Ok(Findings {
+        numbers: json!({ "rows": rows.iter().map(number).collect::<Vec<_>>() }),
+        table: Table { columns: columns.to_vec(), rows: rows.iter().map(cells).collect() },
+        notes: notes(context),
+        figure: Figure::Dots(DotPanel {
+            x_title: "test log-likelihood, ours minus the paper’s (nats)".to_string(),
+            logarithmic: false,
+            reference: Some(Level { name: "the paper".to_string(), value: 0.0 }),
+            rows: rows.iter().map(dot).collect(),
+        }),
+    })
+}
+
+fn cells(row: &Row) -> Vec<String> {
+    let paper = format!("{} ± {}", row.paper.0, row.paper.1).replace('-', "−");
+    match &row.found {
+        Some(found) => vec![
+            row.set.to_string(),
+            found.ours.to_string(),
+            paper,
+            found.gaussian.to_string(),
+            format!("{} ({})", found.entry.name, found.entry.provenance.label()),
+        ],
+        None => {
+            let dash = || "–".to_string();
+            vec![row.set.to_string(), dash(), paper, dash(), "data unavailable".to_string()]
+        }
+    }
+}
+
+fn dot(row: &Row) -> Dot {
+    let comparable = row.found.as_ref().filter(|found| found.entry.provenance != Provenance::Subset);
+    let error = |found: &&Found| found.ours.two_standard_errors.hypot(row.paper.1);
+    let value = comparable.map(|found| found.ours.mean - row.paper.0);
+    Dot {
+        name: row.set.to_string(),
+        value,
+        interval: value.zip(comparable.as_ref().map(error)).map(|(v, e)| (v - e, v + e)),
+        note: match &row.found {
+            Some(found) => found.entry.provenance.label().to_string(),
+            None => "data unavailable".to_string(),
+        },
+    }
+}
+
+/// The images' settings for MNIST, ours for the tables.
+fn settings(context: &Context<'_>, entry: &Entry) -> TrainingSettings {
+    let mut settings = context.settings(entry.name);
+    settings.epochs = context.effort.pick(2, 20, 200);
+    settings.schedule = "cosine".to_string();
+    settings.init = "standardise".to_string();
+    settings.patience = (context.effort == Effort::Full).then_some(30);
+    (settings.layers, settings.learning_rate) = match entry.name {
+        "bsds300" => (3, 1e-3),
+        _ => (5, 2e-3),
+    };
+    settings
+}
+
+fn train(context: &mut Context<'_>, entry: &'static Entry) -> Result<Found> {
+    let set = context.load(entry.name, 0)?;
+    let (_, gaussian) = gaussian::fit(&set)?;
+    // MNIST's model is that of Figure 6.
+    let (name, settings) = if entry.name == context.images {
+        (image_model_name(context, "adam"), image_settings(context, "adam"))
+    } else {
+        (entry.name.to_string(), settings(context, entry))
+    };
+    let model = context.model(&name, settings, &set)?;
+    Ok(Found { entry, ours: model.outcome.test, gaussian })
+}
+
+fn notes(context: &Context<'_>) -> Vec<String> {
+    let mut notes = vec![
+        "Mean ± two standard errors over the test samples, of the model with the best validation likelihood; relative \
+         gradient, Adam; layers, step sizes and epochs are ours and stand in each model's training.json."
+            .to_string(),
+        "Only *same data* may be compared with the paper’s value, and *fresh draw* (same images and recipe, other \
+         patches) with caution. A *subset* says nothing about the whole set."
+            .to_string(),
+    ];
+    if context.effort != Effort::Full {
+        notes.push("A shortened training: the values rise with --effort full.".to_string());
+    }
+    notes
+}

@@ -1,0 +1,150 @@
+//! What another implementation needs to show that it computes the same: a network, a batch, and the results of every
+//! method on them.
+//!
+//! The weights are Gaussian, not orthogonal as in timed cells: for orthogonal ones the ordinary and the relative gradient
+//! are the same matrix, and an implementation that took one for the other would pass.
+
+use std::collections::BTreeMap;
+
+use relgrad_kernels::backend::autodiff::{Autodiff, Jacobians};
+use relgrad_kernels::backend::{GradientBackend, Ordinary, Relative, Transposed};
+use relgrad_kernels::device::Matrix;
+use relgrad_kernels::parameters::{Gradient, Parameters};
+use relgrad_kernels::step::InPlaceStep;
+use relgrad_kernels::{Architecture, Cpu, Dtype, Init, Method, Result, Scalar, cost, init};
+use relgrad_reports::record::{Model, SCHEMA_VERSION};
+use serde::Serialize;
+
+use crate::machine;
+
+/// Step size of the case's gradient step: large enough that a wrong direction shows.
+const STEP: f64 = 0.01;
+
+/// Sizes of the network and the batch.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Shape {
+    /// Data dimension D.
+    pub(crate) dim: usize,
+    /// Samples N.
+    pub(crate) batch: usize,
+    /// Layers L.
+    pub(crate) layers: usize,
+    /// Number type.
+    pub(crate) dtype: Dtype,
+    /// Seed of network and batch.
+    pub(crate) seed: u64,
+}
+
+/// The default architecture at one shape. A matrix is a list of its numbers, column by column, so that samples and rows
+/// of Wᵀ are contiguous.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Case {
+    schema: u32,
+    dim: usize,
+    batch: usize,
+    layers: usize,
+    dtype: &'static str,
+    /// Nonlinearity, as the command line spells it.
+    activation: String,
+    /// Cost model of each method.
+    models: BTreeMap<&'static str, Model>,
+    #[serde(flatten)]
+    numbers: Option<Numbers>,
+}
+
+/// The numbers of a case.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct Numbers {
+    /// μ of the gradient step.
+    step_size: f64,
+    /// W_k (D×D), first layer first.
+    weights: Vec<Vec<f64>>,
+    /// The batch (D×N), one sample after the other.
+    x: Vec<f64>,
+    /// Per method the gradient of every layer (D×D); for an in-place method the weights after a step, unguarded.
+    results: BTreeMap<&'static str, Vec<Vec<f64>>>,
+}
+
+/// Computes the case; with `numbers` off the cost models alone.
+///
+/// # Errors
+/// Those of the kernels.
+pub(crate) fn case(shape: &Shape, numbers: bool) -> Result<Case> {
+    let architecture = Architecture::new(shape.dim, shape.layers);
+    let models = Method::ALL.map(|method| (method.name(), model(method, &architecture, shape)));
+    let numbers = match (numbers, shape.dtype) {
+        (false, _) => None,
+        (true, Dtype::F32) => Some(compute::<f32>(&architecture, shape)?),
+        (true, Dtype::F64) => Some(compute::<f64>(&architecture, shape)?),
+    };
+    Ok(Case {
+        schema: SCHEMA_VERSION,
+        dim: shape.dim,
+        batch: shape.batch,
+        layers: shape.layers,
+        dtype: shape.dtype.name(),
+        activation: architecture.activation.to_string(),
+        models: models.into(),
+        numbers,
+    })
+}
+
+fn model(method: Method, architecture: &Architecture, shape: &Shape) -> Model {
+    let cost = cost(method, architecture, shape.batch, shape.dtype);
+    Model { flops: cost.flops, min_bytes: cost.min_bytes, min_traffic_bytes: cost.min_traffic_bytes }
+}
+
+fn compute<T: Scalar>(architecture: &Architecture, shape: &Shape) -> Result<Numbers> {
+    let device = Cpu::new(machine::logical_cores());
+    let network = || init::network::<_, T>(&device, architecture, Init::ScaledGaussian, shape.seed);
+    let parameters = network()?;
+    let x = init::batch(&device, shape.dim, shape.batch, shape.seed)?;
+    let weights = wide(&device, &parameters.arrays().weights)?;
+    let autodiff = |jacobians| Autodiff { jacobians };
+    let mut results = BTreeMap::new();
+    for method in Method::ALL {
+        let result = match method {
+            Method::Relative => stored(&Relative::default(), &device, &parameters, &x),
+            Method::Transposed => stored(&Transposed, &device, &parameters, &x),
+            Method::Ordinary => stored(&Ordinary, &device, &parameters, &x),
+            Method::Autodiff => stored(&autodiff(Jacobians::Batched), &device, &parameters, &x),
+            Method::AutodiffStreamed => stored(&autodiff(Jacobians::Streamed), &device, &parameters, &x),
+            Method::RelativeInPlace => stepped(&device, network()?, &x),
+        };
+        results.insert(method.name(), result?);
+    }
+    Ok(Numbers { step_size: STEP, weights, x: wide(&device, std::slice::from_ref(&x))?.remove(0), results })
+}
+
+fn stored<T: Scalar, B: GradientBackend<Cpu, T>>(
+    backend: &B,
+    device: &Cpu,
+    parameters: &Parameters<Cpu, T>,
+    x: &Matrix<Cpu, T>,
+) -> Result<Vec<Vec<f64>>> {
+    let architecture = parameters.architecture();
+    let mut workspace = backend.workspace(device, architecture, x.cols())?;
+    let mut gradient = Gradient::zeros(device, architecture, "gradient")?;
+    backend.gradient(device, parameters, x.view(), &mut workspace, &mut gradient)?;
+    wide(device, &gradient.weights)
+}
+
+/// The weights after a step.
+fn stepped<T: Scalar>(
+    device: &Cpu,
+    mut parameters: Parameters<Cpu, T>,
+    x: &Matrix<Cpu, T>,
+) -> Result<Vec<Vec<f64>>> {
+    let step = InPlaceStep { guard: false, ..InPlaceStep::default() };
+    let mut workspace = step.workspace(device, parameters.architecture(), x.cols())?;
+    step.step(device, &mut parameters, x.view(), STEP, &mut workspace, None)?;
+    wide(device, &parameters.arrays().weights)
+}
+
+/// Host copies, widened without error.
+fn wide<T: Scalar>(device: &Cpu, matrices: &[Matrix<Cpu, T>]) -> Result<Vec<Vec<f64>>> {
+    let widen = |matrix: &Matrix<Cpu, T>| {
+        Ok(matrix.to_column_major(device)?.into_iter().map(Scalar::widen).collect())
+    };
+    matrices.iter().map(widen).collect()
+}

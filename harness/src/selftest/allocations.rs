@@ -1,0 +1,57 @@
+//! Allocations whose bytes are counted, in the memory meters that cells use.
+
+use std::time::Duration;
+
+use super::Row;
+use crate::cell::memory::{self, Tracer};
+
+/// Largest accepted relative error.
+const TOLERANCE: f64 = 0.02;
+/// The peak stands still so long that the trace, which reads every 20 µs at first, cannot miss it.
+const PEAK_LASTS: Duration = Duration::from_millis(20);
+
+/// For each size: two blocks, the second freed before a smaller third, so that the peak is not the end.
+pub(crate) fn rows(mebibytes: &[usize]) -> Vec<Row> {
+    mebibytes.iter().flat_map(|size| measure(size << 20)).collect()
+}
+
+fn measure(bytes: usize) -> Vec<Row> {
+    let name = |meter: &str| format!("memory: {} MiB by the {meter}", bytes >> 20);
+    if !memory::reset_high_water() {
+        let found = "no meter on this system".to_string();
+        return vec![Row { found, ..row(name("high-water mark"), bytes, None, true) }];
+    }
+    let Some(before) = memory::resident() else { return Vec::new() };
+    let tracer = Tracer::start(before);
+
+    let kept = touched(bytes - bytes / 4);
+    let freed = touched(bytes / 4);
+    std::thread::sleep(PEAK_LASTS);
+    drop(freed);
+    let last = touched(bytes / 8);
+    let high = memory::high_water().map(|high| high.saturating_sub(before) as f64);
+    let trace = tracer.map(Tracer::finish).unwrap_or_default();
+    drop((kept, last));
+
+    let peak = trace.iter().map(|point| point.bytes).reduce(f64::max);
+    vec![row(name("high-water mark"), bytes, high, false), row(name("trace"), bytes, peak, false)]
+}
+
+fn row(what: String, bytes: usize, found: Option<f64>, passed: bool) -> Row {
+    let error = found.map(|found| found / bytes as f64 - 1.0);
+    Row {
+        what,
+        planted: format!("{bytes} B"),
+        found: match (found, error) {
+            (Some(found), Some(error)) => format!("{found:.0} B ({:+.2} %)", 100.0 * error),
+            _ => "nothing".to_string(),
+        },
+        accepted: format!("± {} %", 100.0 * TOLERANCE),
+        passed: passed || error.is_some_and(|error| error.abs() <= TOLERANCE),
+    }
+}
+
+/// A block whose every page is resident.
+fn touched(bytes: usize) -> Vec<u8> {
+    std::hint::black_box(vec![1_u8; bytes])
+}

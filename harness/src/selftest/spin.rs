@@ -1,0 +1,107 @@
+//! Kernels that spin for a planted number of operations, timed and fitted as cells are.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use relgrad_reports::fit::{self, Observation};
+use relgrad_reports::stats::{Processes, ratio_estimate};
+use relgrad_reports::summary::Estimate;
+
+use super::Row;
+use crate::cell::sampling::{self, Rules};
+
+/// Places along the axis.
+const PLACES: [usize; 5] = [32, 64, 128, 256, 512];
+/// Planted exponent of the number of operations.
+const EXPONENT: f64 = 1.5;
+/// Planted ratio of the operations of two kernels.
+const RATIO: u64 = 3;
+/// Operations at place 1; some 20 µs at the smallest place.
+const OPERATIONS: f64 = 120.0;
+/// Rounds of the measurement.
+const ROUNDS: usize = 5;
+/// Accepted error, for what another program takes of the machine meanwhile.
+const TOLERANCE: f64 = 0.05;
+/// A machine that is busy with something else gets this many attempts.
+const ATTEMPTS: usize = 3;
+const RULES: Rules =
+    Rules { min_samples: 9, sampling_seconds: 0.02, cell_seconds: None, deadline_seconds: None };
+
+/// The exponent along the places and the ratio at the largest.
+pub(crate) fn rows() -> Vec<Row> {
+    let attempt = || {
+        let (exponent, ratio) = measure();
+        [
+            row("timed kernels: exponent of spinning ∝ x^1.5", EXPONENT, exponent),
+            row("timed kernels: ratio of 3 : 1 operations", RATIO as f64, ratio),
+        ]
+    };
+    let mut rows = attempt();
+    for _ in 1..ATTEMPTS {
+        if rows.iter().all(|row| row.passed) {
+            break;
+        }
+        rows = attempt();
+    }
+    rows.into()
+}
+
+fn row(what: &str, planted: f64, found: Option<Estimate>) -> Row {
+    Row {
+        what: what.to_string(),
+        planted: planted.to_string(),
+        found: found
+            .map_or("nothing".to_string(), |e| format!("{:.3} [{:.3}, {:.3}]", e.value, e.low, e.high)),
+        accepted: format!("± {} %", 100.0 * TOLERANCE),
+        passed: found.is_some_and(|e| (e.value / planted - 1.0).abs() <= TOLERANCE),
+    }
+}
+
+/// Rounds over all places, so that a slow moment of the machine is not one place's.
+fn measure() -> (Option<Estimate>, Option<Estimate>) {
+    let mut times: Vec<Vec<Vec<f64>>> = vec![Vec::new(); PLACES.len()];
+    let mut longer: Vec<Vec<f64>> = Vec::new();
+    for _ in 0..ROUNDS {
+        for (place, times) in PLACES.iter().zip(&mut times) {
+            times.push(timed(operations(*place)));
+        }
+        longer.push(timed(RATIO * operations(PLACES[PLACES.len() - 1])));
+    }
+    let processes = |rounds: &[Vec<f64>]| {
+        Processes::new(rounds.iter().enumerate().map(|(round, samples)| (round, samples.as_slice())))
+    };
+    let cells: Vec<Processes> = times.iter().map(|rounds| processes(rounds)).collect();
+    let observations: Vec<Observation<'_>> =
+        PLACES.iter().zip(&cells).map(|(&x, processes)| Observation { x, processes }).collect();
+    let exponent = fit::exponent(&observations, PLACES[0]..=PLACES[PLACES.len() - 1]).map(|fit| fit.exponent);
+    let ratio = ratio_estimate(&processes(&longer), &cells[PLACES.len() - 1]);
+    (exponent, ratio)
+}
+
+fn operations(place: usize) -> u64 {
+    (OPERATIONS * (place as f64).powf(EXPONENT)) as u64
+}
+
+fn timed(operations: u64) -> Vec<f64> {
+    let start = Instant::now();
+    let now = || start.elapsed().as_secs_f64();
+    let spin = || -> Result<(), std::convert::Infallible> {
+        black_box(spin(black_box(operations)));
+        Ok(())
+    };
+    match sampling::sample(spin, now, 0.0, &RULES) {
+        Ok(samples) => samples.seconds,
+        Err(never) => match never {},
+    }
+}
+
+/// A chain of dependent steps that no compiler shortens and no core overlaps.
+fn spin(operations: u64) -> u64 {
+    let mut state = operations | 1;
+    for _ in 0..operations {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+    }
+    state
+}

@@ -1,0 +1,66 @@
+//! What the user sees while a network trains: a bar on a terminal, plain lines elsewhere, nothing when quiet.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use relgrad_reports::training::Epoch;
+
+use crate::units;
+
+/// Where progress goes; always standard error.
+pub(crate) enum Display {
+    Quiet,
+    Lines { prefix: String },
+    Bar { prefix: String, bar: ProgressBar },
+}
+
+impl Display {
+    /// A bar of `steps` when standard error is a terminal, lines otherwise. `prefix` says which training this is.
+    pub(crate) fn new(quiet: bool, prefix: &str, steps: u64) -> Self {
+        let prefix = prefix.to_string();
+        if quiet {
+            return Self::Quiet;
+        }
+        if !std::io::stderr().is_terminal() {
+            return Self::Lines { prefix };
+        }
+        let bar = ProgressBar::new(steps);
+        let style = ProgressStyle::with_template("{bar:24} step {pos}/{len}  {wide_msg}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.enable_steady_tick(Duration::from_millis(500));
+        Self::Bar { prefix, bar }
+    }
+
+    /// A step was taken.
+    pub(crate) fn step(&self, step: u64) {
+        if let Self::Bar { bar, .. } = self {
+            bar.set_position(step);
+        }
+    }
+
+    /// An epoch is over: where it stands, and what is left at this pace.
+    pub(crate) fn epoch(&self, epoch: &Epoch, epochs: usize, best: bool, left_seconds: Option<f64>) {
+        let star = if best { " (best so far)" } else { "" };
+        let left = left_seconds
+            .map_or(String::new(), |left| format!(", {} left at most", units::seconds(left.round())));
+        let text = format!(
+            "epoch {}/{epochs}  validation {:.4} nats{star}, {} of training{left}",
+            epoch.epoch,
+            epoch.validation_nats,
+            units::seconds(epoch.seconds),
+        );
+        match self {
+            Self::Quiet => {}
+            Self::Lines { prefix } => eprintln!("{prefix}{text}"),
+            Self::Bar { prefix, bar } => bar.println(format!("{prefix}{text}")),
+        }
+    }
+
+    /// The training is over.
+    pub(crate) fn finish(&self) {
+        if let Self::Bar { bar, .. } = self {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! How to train: the words of the settings as types.
+
+use std::fmt;
+use std::str::FromStr;
+
+use relgrad_kernels::backend::BiasMode;
+use relgrad_kernels::optimizer::{Adam, Schedule};
+use relgrad_kernels::{Activation, Architecture, Base, Dtype, Method};
+use relgrad_reports::training::TrainingSettings;
+
+use super::start::Start;
+use crate::error::{Error, Result};
+
+/// What becomes of a direction.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Optimizer {
+    /// θ ← θ + μΔθ.
+    Sgd,
+    /// Adam with its published parameters.
+    Adam(Adam),
+}
+
+impl Optimizer {
+    /// Names on the command line.
+    pub(crate) const NAMES: [&str; 2] = ["sgd", "adam"];
+}
+
+impl fmt::Display for Optimizer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Sgd => "sgd",
+            Self::Adam(_) => "adam",
+        })
+    }
+}
+
+impl FromStr for Optimizer {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "sgd" => Ok(Self::Sgd),
+            "adam" => Ok(Self::Adam(Adam::default())),
+            _ => Err(Error::Usage(format!("unknown optimiser `{text}`: the optimisers are sgd and adam"))),
+        }
+    }
+}
+
+/// A schedule in epochs, as the command line has it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum EpochSchedule {
+    Constant,
+    /// Epochs after which the step size has halved.
+    Inverse(f64),
+    /// Falls to 0 over all epochs.
+    Cosine,
+}
+
+impl EpochSchedule {
+    /// In steps.
+    pub(crate) fn in_steps(self, steps_per_epoch: usize, epochs: usize) -> Schedule {
+        let steps = steps_per_epoch as f64;
+        match self {
+            Self::Constant => Schedule::Constant,
+            Self::Inverse(epochs) => Schedule::Inverse { halving_steps: epochs * steps },
+            Self::Cosine => Schedule::Cosine { total_steps: epochs as f64 * steps },
+        }
+    }
+}
+
+impl fmt::Display for EpochSchedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Constant => f.write_str("constant"),
+            Self::Inverse(epochs) => write!(f, "inverse:{epochs}"),
+            Self::Cosine => f.write_str("cosine"),
+        }
+    }
+}
+
+impl FromStr for EpochSchedule {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let inverse = || text.strip_prefix("inverse:")?.parse().ok().filter(|epochs: &f64| *epochs > 0.0);
+        match (text, inverse()) {
+            ("constant", _) => Ok(Self::Constant),
+            ("cosine", _) => Ok(Self::Cosine),
+            (_, Some(epochs)) if epochs.is_finite() => Ok(Self::Inverse(epochs)),
+            _ => Err(Error::Usage(format!(
+                "unknown schedule `{text}`: it is constant, cosine, or inverse:EPOCHS with the epochs after which the \
+                 step size has halved"
+            ))),
+        }
+    }
+}
+
+/// Everything a training needs but the data.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Recipe {
+    pub(crate) architecture: Architecture,
+    pub(crate) method: Method,
+    pub(crate) bias_mode: BiasMode,
+    pub(crate) optimizer: Optimizer,
+    pub(crate) learning_rate: f64,
+    pub(crate) schedule: EpochSchedule,
+    pub(crate) guard: bool,
+    pub(crate) batch: usize,
+    pub(crate) epochs: usize,
+    pub(crate) patience: Option<usize>,
+    pub(crate) start: Start,
+    pub(crate) dtype: Dtype,
+    pub(crate) seed: u64,
+    pub(crate) threads: usize,
+    pub(crate) checkpoint_every: usize,
+}
+
+impl Recipe {
+    /// Reads the words of settings for data of dimension `dim`.
+    ///
+    /// # Errors
+    /// Names the setting that is not known, out of range, or at odds with another.
+    pub(crate) fn of(settings: &TrainingSettings, dim: usize) -> Result<Self> {
+        let usage = |cause: relgrad_kernels::Error| Error::Usage(cause.to_string());
+        let architecture = Architecture {
+            activation: settings.activation.parse::<Activation>().map_err(usage)?,
+            last_nonlinear: settings.last_nonlinear,
+            bias: settings.bias,
+            base: settings.base.parse::<Base>().map_err(usage)?,
+            ..Architecture::new(dim, settings.layers)
+        };
+        architecture.validate().map_err(usage)?;
+        let recipe = Self {
+            architecture,
+            method: settings.method.parse().map_err(usage)?,
+            bias_mode: settings.bias_mode.parse().map_err(usage)?,
+            optimizer: settings.optimizer.parse()?,
+            learning_rate: settings.learning_rate,
+            schedule: settings.schedule.parse()?,
+            guard: settings.guard,
+            batch: settings.batch,
+            epochs: settings.epochs,
+            patience: settings.patience,
+            start: settings.init.parse()?,
+            dtype: settings.dtype.parse().map_err(usage)?,
+            seed: settings.seed,
+            threads: settings.threads,
+            checkpoint_every: settings.checkpoint_every.max(1),
+        };
+        recipe.validate()?;
+        Ok(recipe)
+    }
+
+    fn validate(&self) -> Result<()> {
+        let refuse = |text: &str| Err(Error::Usage(text.to_string()));
+        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
+            return refuse("--learning-rate must be positive and finite");
+        }
+        if self.method == Method::RelativeInPlace && self.optimizer != Optimizer::Sgd {
+            return refuse(
+                "relative-inplace stores no direction that Adam could use: choose --method relative",
+            );
+        }
+        if self.start.is_from_data() && !self.architecture.bias {
+            return refuse("a start from the data sets the first layer's bias: leave out --no-bias");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn schedules_read_back_and_nonsense_is_named() {
+        for schedule in [EpochSchedule::Constant, EpochSchedule::Inverse(2.5), EpochSchedule::Cosine] {
+            assert_eq!(schedule.to_string().parse::<EpochSchedule>().unwrap(), schedule);
+        }
+        for text in ["", "inverse", "inverse:0", "inverse:inf", "inverse:x", "linear"] {
+            let error = text.parse::<EpochSchedule>().unwrap_err().to_string();
+            assert!(error.contains(&format!("`{text}`")), "{error}");
+        }
+        let schedule = EpochSchedule::Inverse(3.0).in_steps(100, 9);
+        assert_eq!(schedule.factor(300), 0.5);
+    }
+}

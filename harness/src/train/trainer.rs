@@ -1,0 +1,342 @@
+//! The loop over epochs and batches.
+
+use std::path::Path;
+use std::time::Instant;
+
+use relgrad_kernels::device::{Device, Matrix};
+use relgrad_kernels::parameters::Parameters;
+use relgrad_kernels::{Cpu, Scalar};
+use relgrad_reports::training::{Epoch, Nats, Outcome, Stop};
+
+use super::checkpoint::{Best, Progress};
+use super::learner::{Learner, Tracking};
+use super::progress::Display;
+use super::recipe::Recipe;
+use super::store::Store;
+use super::{evaluate, order};
+use crate::data::{Parts, Samples};
+use crate::error::{Error, Result};
+use crate::run::interrupt::Events;
+
+/// The training likelihood is tracked at one batch in so many: the extra forward pass then costs a few per cent.
+const TRACKED_EVERY: usize = 8;
+
+/// One training.
+pub(crate) struct Job<'a> {
+    pub(crate) recipe: &'a Recipe,
+    pub(crate) data: &'a Parts,
+    /// Where checkpoints and the log go; without one nothing is written.
+    pub(crate) store: Option<&'a Store>,
+    /// Seconds of this process after which training stops with a checkpoint.
+    pub(crate) time_limit_seconds: Option<f64>,
+    /// What progress lines begin with.
+    pub(crate) label: &'a str,
+    pub(crate) quiet: bool,
+    /// Whether plain relative steps follow the training likelihood.
+    pub(crate) tracking: Tracking,
+}
+
+/// What a training leaves.
+pub(crate) struct Trained<T: Scalar> {
+    pub(crate) device: Cpu,
+    /// The best model.
+    pub(crate) parameters: Parameters<Cpu, T>,
+    /// Every epoch, the untrained network first.
+    pub(crate) epochs: Vec<Epoch>,
+    pub(crate) outcome: Outcome,
+}
+
+/// Trains from the start, or from the store's last checkpoint, until the epochs are done, patience or time is over, or
+/// the user interrupts.
+///
+/// # Errors
+/// [`Error::Diverged`] when a parameter or likelihood stops being finite: it says where, and the last good checkpoint
+/// stays. Data that do not fit, a damaged checkpoint, a full disk.
+pub(crate) fn train<T: Scalar>(job: &Job<'_>, events: &mut Events) -> Result<Trained<T>> {
+    let device = Cpu::new(job.recipe.threads);
+    let started = Instant::now();
+    let mut session = Session::<T>::new(job, device, started)?;
+    let stop = session.run(events);
+    session.display.finish();
+    session.finish(stop?)
+}
+
+/// A training in progress.
+struct Session<'a, T: Scalar> {
+    job: &'a Job<'a>,
+    learner: Learner<T>,
+    training: Vec<T>,
+    validation: Vec<T>,
+    batch: Matrix<Cpu, T>,
+    staging: Vec<T>,
+    progress: Progress,
+    epochs: Vec<Epoch>,
+    best: Vec<Vec<T>>,
+    display: Display,
+    started: Instant,
+}
+
+impl<'a, T: Scalar> Session<'a, T> {
+    fn new(job: &'a Job<'a>, device: Cpu, started: Instant) -> Result<Self> {
+        let Job { recipe, data, .. } = job;
+        let dim = data.dim();
+        let batch = recipe.batch.min(data.train.count());
+        let kernel = |cause: relgrad_kernels::Error| Error::Input(format!("cannot begin to train: {cause}"));
+        let parameters = recipe.start.network(&device, &recipe.architecture, recipe.seed, &data.train)?;
+        let learner = Learner::new(device, parameters, recipe, batch, job.tracking).map_err(kernel)?;
+        let steps = (data.train.count() / batch * recipe.epochs) as u64;
+        let mut session = Self {
+            job,
+            learner,
+            training: converted(&data.train),
+            validation: converted(&data.validation),
+            batch: Matrix::zeros(&device, dim, batch, "batch").map_err(kernel)?,
+            staging: vec![T::default(); dim * batch],
+            progress: Progress::default(),
+            epochs: Vec::new(),
+            best: Vec::new(),
+            display: Display::new(job.quiet, job.label, steps),
+            started,
+        };
+        session.resume()?;
+        Ok(session)
+    }
+
+    /// Picks up the last checkpoint, or evaluates the untrained network.
+    fn resume(&mut self) -> Result<()> {
+        if let Some(store) = self.job.store
+            && let Some(progress) = store.restore(&mut self.learner)?
+        {
+            self.learner.refresh().map_err(|cause| self.diverged(&cause))?;
+            self.epochs = store.epochs_until(progress.epoch)?;
+            if progress.best.is_some() {
+                let now = self.snapshot()?;
+                store.read_best(&self.learner.device, &mut self.learner.parameters)?;
+                self.best = self.snapshot()?;
+                restore(&self.learner.device, &mut self.learner.parameters, &now)?;
+            }
+            self.progress = progress;
+            return Ok(());
+        }
+        self.end_epoch()
+    }
+
+    fn run(&mut self, events: &mut Events) -> Result<Stop> {
+        let recipe = self.job.recipe;
+        while self.progress.epoch < recipe.epochs {
+            if self.out_of_patience() {
+                return Ok(Stop::Patience);
+            }
+            if let Some(stop) = self.epoch(events)? {
+                self.save()?;
+                return Ok(stop);
+            }
+            self.progress.epoch += 1;
+            self.progress.batches = 0;
+            self.end_epoch()?;
+        }
+        self.save()?;
+        Ok(Stop::Complete)
+    }
+
+    fn out_of_patience(&self) -> bool {
+        let best = self.progress.best.map_or(0, |best| best.epoch);
+        self.job.recipe.patience.is_some_and(|patience| self.progress.epoch >= best + patience)
+    }
+
+    fn steps_per_epoch(&self) -> usize {
+        self.job.data.train.count() / self.batch.cols()
+    }
+
+    /// Step size now.
+    fn rate(&self) -> f64 {
+        let recipe = self.job.recipe;
+        let schedule = recipe.schedule.in_steps(self.steps_per_epoch(), recipe.epochs);
+        recipe.learning_rate * schedule.factor(self.progress.step)
+    }
+
+    /// The rest of an epoch; a reason when it was cut short. Samples that fill no whole batch sit this epoch out: the
+    /// next has another order.
+    fn epoch(&mut self, events: &mut Events) -> Result<Option<Stop>> {
+        let order = order::of_epoch(self.job.recipe.seed, self.progress.epoch, self.job.data.train.count());
+        let clock = Instant::now();
+        let before = self.progress.seconds;
+        let size = self.batch.cols();
+        for at in self.progress.batches..self.steps_per_epoch() {
+            if let Some(stop) = self.stop_requested(events) {
+                return Ok(Some(stop));
+            }
+            self.gather(&order[at * size..(at + 1) * size])?;
+            let rate = self.rate();
+            let track = at.is_multiple_of(TRACKED_EVERY);
+            if rate > 0.0 {
+                let stepped = self.learner.step(self.batch.view(), rate, track);
+                let stepped = stepped.map_err(|cause| self.diverged(&cause))?;
+                let running = &mut self.progress.running;
+                running.guarded += stepped.guarded_layers;
+                if let Some(nats) = stepped.batch_nats {
+                    running.tracked += 1;
+                    running.nats += nats;
+                }
+            }
+            self.progress.batches = at + 1;
+            self.progress.step += 1;
+            self.progress.seconds = before + clock.elapsed().as_secs_f64();
+            self.display.step(self.progress.step);
+        }
+        Ok(None)
+    }
+
+    fn stop_requested(&self, events: &mut Events) -> Option<Stop> {
+        if events.interrupted() {
+            return Some(Stop::Interrupted);
+        }
+        let limit = self.job.time_limit_seconds?;
+        (self.started.elapsed().as_secs_f64() >= limit).then_some(Stop::TimeLimit)
+    }
+
+    fn gather(&mut self, samples: &[u32]) -> Result<()> {
+        let dim = self.batch.rows();
+        for (column, &sample) in self.staging.chunks_exact_mut(dim).zip(samples) {
+            let start = sample as usize * dim;
+            column.copy_from_slice(&self.training[start..start + dim]);
+        }
+        let batch = self.batch.view_mut().into_slice();
+        self.learner.device.upload(&self.staging, batch).map_err(|cause| Error::Input(cause.to_string()))
+    }
+
+    /// Evaluates, logs, and keeps what is worth keeping.
+    fn end_epoch(&mut self) -> Result<()> {
+        let drift = if self.progress.epoch == 0 { None } else { self.refresh()? };
+        let validation = self.evaluate(&self.validation)?;
+        let Progress { epoch, step, running, seconds, .. } = self.progress;
+        let updates = self.steps_per_epoch() * self.job.recipe.architecture.layers;
+        let record = Epoch {
+            epoch,
+            step,
+            training_nats: (running.tracked > 0).then(|| running.nats / running.tracked as f64),
+            validation_nats: validation,
+            learning_rate: self.rate(),
+            guarded_share: (drift.is_some() && epoch > 0).then(|| running.guarded as f64 / updates as f64),
+            log_det_drift: drift,
+            seconds,
+        };
+        self.progress.running = Default::default();
+        let better = self.progress.best.is_none_or(|best| validation > best.validation_nats);
+        if better {
+            self.progress.best = Some(Best { epoch, validation_nats: validation });
+            self.best = self.snapshot()?;
+            if let Some(store) = self.job.store {
+                store.save_best(&self.progress, &self.learner)?;
+            }
+        }
+        let epochs = self.job.recipe.epochs;
+        let left = (0 < epoch && epoch < epochs).then(|| seconds / epoch as f64 * (epochs - epoch) as f64);
+        self.display.epoch(&record, epochs, better && epoch > 0, left);
+        if let Some(store) = self.job.store {
+            store.append(&record)?;
+        }
+        self.epochs.push(record);
+        if epoch.is_multiple_of(self.job.recipe.checkpoint_every) { self.save() } else { Ok(()) }
+    }
+
+    fn refresh(&mut self) -> Result<Option<f64>> {
+        self.learner.refresh().map_err(|cause| self.diverged(&cause))
+    }
+
+    /// Mean log-likelihood in nats, which must be finite.
+    fn evaluate(&self, samples: &[T]) -> Result<f64> {
+        let values = evaluate::log_likelihoods(&self.learner.device, &self.learner.parameters, samples)
+            .map_err(|cause| self.diverged(&cause))?;
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        if mean.is_finite() {
+            return Ok(mean);
+        }
+        let cause = relgrad_kernels::Error::NonFinite { what: "validation log-likelihood".to_string() };
+        Err(self.diverged(&cause))
+    }
+
+    fn save(&self) -> Result<()> {
+        match self.job.store {
+            Some(store) => store.save(&self.progress, &self.learner),
+            None => Ok(()),
+        }
+    }
+
+    /// Says where the numbers went wrong, how large the weights had become, and what is left.
+    fn diverged(&self, cause: &relgrad_kernels::Error) -> Error {
+        let Progress { epoch, step, .. } = self.progress;
+        let kept = match self.job.store.map(Store::dir) {
+            Some(dir) => format!("; the last good checkpoint is kept in {}", dir.display()),
+            None => String::new(),
+        };
+        let weights = &self.learner.parameters.arrays().weights;
+        let norm = |weight: &Matrix<Cpu, T>| {
+            self.learner
+                .device
+                .frobenius_norm(weight.view())
+                .map_or("?".to_string(), |norm| format!("{norm:.1e}"))
+        };
+        Error::Diverged(format!(
+            "training stopped at step {} (epoch {}): {cause}; norms of the weights, layer by layer: {}{kept}; try a \
+             smaller --learning-rate than {}",
+            step + 1,
+            epoch + 1,
+            weights.iter().map(norm).collect::<Vec<_>>().join(", "),
+            self.job.recipe.learning_rate
+        ))
+    }
+
+    fn snapshot(&self) -> Result<Vec<Vec<T>>> {
+        let arrays = self.learner.parameters.arrays();
+        let copy = |matrix: &Matrix<Cpu, T>| {
+            matrix.to_column_major(&self.learner.device).map_err(|cause| Error::Input(cause.to_string()))
+        };
+        arrays.weights.iter().chain(&arrays.biases).map(copy).collect()
+    }
+
+    /// Evaluates the best model on all held-out parts.
+    fn finish(mut self, stop: Stop) -> Result<Trained<T>> {
+        let device = self.learner.device;
+        restore(&device, &mut self.learner.parameters, &self.best)?;
+        let test: Vec<T> = converted(&self.job.data.test);
+        let held_out = |samples: &[T]| {
+            let values = evaluate::log_likelihoods(&device, &self.learner.parameters, samples)
+                .map_err(|cause| self.diverged(&cause))?;
+            Nats::of(&values).ok_or_else(|| Error::Input("a held-out part is empty".to_string()))
+        };
+        let outcome = Outcome {
+            stop,
+            epochs: self.progress.epoch,
+            best_epoch: self.progress.best.map_or(0, |best| best.epoch),
+            validation: held_out(&self.validation)?,
+            test: held_out(&test)?,
+            seconds: self.progress.seconds,
+        };
+        Ok(Trained { device, parameters: self.learner.parameters, epochs: self.epochs, outcome })
+    }
+}
+
+/// Reads the best model of a finished training back.
+pub(crate) fn best_model<T: Scalar>(dir: &Path, recipe: &Recipe) -> Result<(Cpu, Parameters<Cpu, T>)> {
+    let device = Cpu::new(recipe.threads);
+    let (store, _) = Store::open(dir)?;
+    let init = relgrad_kernels::Init::Orthogonal;
+    let mut parameters = relgrad_kernels::init::network(&device, &recipe.architecture, init, recipe.seed)
+        .map_err(|cause| Error::Input(cause.to_string()))?;
+    store.read_best(&device, &mut parameters)?;
+    Ok((device, parameters))
+}
+
+fn restore<T: Scalar>(device: &Cpu, parameters: &mut Parameters<Cpu, T>, from: &[Vec<T>]) -> Result<()> {
+    let arrays = parameters.arrays_mut();
+    for (matrix, values) in arrays.weights.iter_mut().chain(&mut arrays.biases).zip(from) {
+        let to = matrix.view_mut().into_slice();
+        device.upload(values, to).map_err(|cause| Error::Input(cause.to_string()))?;
+    }
+    Ok(())
+}
+
+fn converted<T: Scalar>(samples: &Samples) -> Vec<T> {
+    samples.values.iter().map(|&x| T::of(x)).collect()
+}

@@ -1,0 +1,180 @@
+//! A shortened one of every experiment, on toy data and on made-up digits of the size of optdigits.
+
+mod common;
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use common::{relgrad, stderr};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use serde_json::Value;
+
+fn experiment(name: &str, out: &Path, data: Option<&Path>, effort: &str) -> Value {
+    let mut command = relgrad();
+    command.args([
+        "experiment",
+        name,
+        "--effort",
+        effort,
+        "--quiet",
+        "--threads",
+        "2",
+        "--images",
+        "optdigits",
+    ]);
+    command.env_remove("RELGRAD_DATA").arg("--out").arg(out);
+    if let Some(data) = data {
+        command.arg("--data").arg(data);
+    }
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{name}: {}", stderr(&output));
+    for extension in ["json", "md", "svg", "png"] {
+        assert!(
+            fs::metadata(out.join(format!("{name}.{extension}"))).unwrap().len() > 0,
+            "{name}.{extension}"
+        );
+    }
+    serde_json::from_str(&fs::read_to_string(out.join(format!("{name}.json"))).unwrap()).unwrap()
+}
+
+/// Digits that no one wrote: columns of different, dependent brightness, in optdigits' format.
+fn made_up_digits(folder: &Path) {
+    let dir = folder.join("optdigits");
+    fs::create_dir_all(&dir).unwrap();
+    let mut state = 1_u32;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state >> 24
+    };
+    for (file, rows) in [("optdigits.tra.gz", 900), ("optdigits.tes.gz", 200)] {
+        let mut packed = GzEncoder::new(fs::File::create(dir.join(file)).unwrap(), Compression::fast());
+        for row in 0..rows {
+            let shared = next() % 9;
+            for pixel in 0..64 {
+                let level = if pixel % 8 < 4 { shared } else { 4 };
+                write!(packed, "{},", level + next() % 8).unwrap();
+            }
+            writeln!(packed, "{}", row % 10).unwrap();
+        }
+        packed.finish().unwrap();
+    }
+}
+
+/// E7, one dimension: w, b and the log-likelihood that each rule ends at (MATH.md §17).
+#[test]
+fn the_papers_bias_rule_stops_short_of_the_maximum() {
+    let folder = tempfile::tempdir().unwrap();
+    let found = experiment("bias-mode", folder.path(), None, "smoke");
+    let end = |i: usize, what: &str| found["numbers"]["ends"][i][what].as_f64().unwrap();
+    for (i, [weight, bias, nats]) in [(0, [1.0, -3.0, -1.4189]), (1, [0.5547, -0.8321, -2.0083])] {
+        for (what, expected) in [("weight", weight), ("bias", bias), ("nats", nats)] {
+            assert!((end(i, what) - expected).abs() < 1e-4, "{i} {what}: {}", end(i, what));
+        }
+    }
+}
+
+#[test]
+fn both_gradients_learn_from_the_same_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let found = experiment("fig1-right", folder.path(), None, "smoke");
+    let shown = found["numbers"]["sets"][1]["shown"].as_array().unwrap();
+    assert_eq!(
+        shown.iter().map(|run| run["method"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["relative", "ordinary"]
+    );
+    let curves = found["figure"]["panels"][0]["curves"].as_array().unwrap();
+    let first = |curve: &Value| curve["points"][0][1].as_f64().unwrap();
+    // The same start at the same place of both methods, and a likelihood that rises.
+    let half = curves.len() / 2;
+    assert_eq!(
+        curves[..half].iter().map(first).collect::<Vec<_>>(),
+        curves[half..].iter().map(first).collect::<Vec<_>>()
+    );
+    for curve in curves {
+        let last = curve["points"].as_array().unwrap().last().unwrap()[1].as_f64().unwrap();
+        assert!(last < first(curve));
+    }
+}
+
+#[test]
+fn toy_densities_are_learned_and_drawn() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["fig2", "fig5"] {
+        let found = experiment(name, folder.path(), None, "smoke");
+        let row = &found["figure"]["rows"][0];
+        assert_eq!(row["densities"].as_array().unwrap().len(), 2);
+        let values = row["densities"][0]["values"].as_array().unwrap();
+        assert!(values.iter().any(|value| value.as_f64().unwrap() > 0.0));
+    }
+}
+
+/// The image experiments share one model, which the second of them does not train again.
+#[test]
+fn images_are_learned_timed_and_drawn() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, out) = (folder.path().join("data"), folder.path().join("out"));
+    made_up_digits(&data);
+    let curves = experiment("fig6", &out, Some(&data), "smoke");
+    let model = &curves["numbers"]["models"][0];
+    let nats = |i: usize| model["epochs"][i]["validation_nats"].as_f64().unwrap();
+    assert!(nats(3) > nats(0));
+    let trained = fs::read(out.join("models/optdigits-adam/last.json")).unwrap();
+    let drawn = experiment("sample", &out, Some(&data), "smoke");
+    assert_eq!(fs::read(out.join("models/optdigits-adam/last.json")).unwrap(), trained);
+    assert_eq!(drawn["figure"]["pictures"].as_array().unwrap().len(), 56);
+    assert!(drawn["numbers"]["round_trip_error"].as_f64().unwrap() < 1e-2);
+    let timed = experiment("mnist-epoch", &out, Some(&data), "smoke");
+    let timings = timed["numbers"]["timings"].as_array().unwrap();
+    assert_eq!(timings.len(), 8);
+    assert!(timings.iter().all(|timing| timing["epoch_seconds"].as_f64().unwrap() > 0.0));
+}
+
+#[test]
+fn sets_that_are_not_at_hand_are_named_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, out) = (folder.path().join("data"), folder.path().join("out"));
+    let none = relgrad()
+        .args(["experiment", "table1", "--quiet", "--out"])
+        .arg(&out)
+        .env_remove("RELGRAD_DATA")
+        .output()
+        .unwrap();
+    assert_eq!(none.status.code(), Some(2));
+    assert!(stderr(&none).contains("--data"), "{}", stderr(&none));
+    // One small set of its own format: rows of a patch file.
+    made_up_patches(&data);
+    let found = experiment("table1", &out, Some(&data), "smoke");
+    let rows = found["table"]["rows"].as_array().unwrap();
+    let row = |name: &str| rows.iter().find(|row| row[0] == name).unwrap()[4].as_str().unwrap().to_string();
+    assert_eq!(
+        (row("GAS"), row("BSDS300")),
+        ("data unavailable".to_string(), "bsds300 (fresh draw)".to_string())
+    );
+}
+
+/// 8×8 patches of bytes as an npz with train, val and test.
+fn made_up_patches(folder: &Path) {
+    let dir = folder.join("bsds300");
+    fs::create_dir_all(&dir).unwrap();
+    let mut archive = zip::ZipWriter::new(fs::File::create(dir.join("bsds300-patches-u8.npz")).unwrap());
+    let mut state = 7_u32;
+    for (name, rows) in [("train", 600_usize), ("val", 150), ("test", 150)] {
+        let mut header = format!("{{'descr': '|u1', 'fortran_order': False, 'shape': ({rows}, 64), }}");
+        while (10 + header.len() + 1) % 64 != 0 {
+            header.push(' ');
+        }
+        header.push('\n');
+        let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+        bytes.extend((header.len() as u16).to_le_bytes());
+        bytes.extend(header.as_bytes());
+        bytes.extend((0..64 * rows).map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 25) as u8
+        }));
+        archive.start_file(format!("{name}.npy"), zip::write::SimpleFileOptions::default()).unwrap();
+        archive.write_all(&bytes).unwrap();
+    }
+    archive.finish().unwrap();
+}

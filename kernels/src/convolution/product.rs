@@ -1,0 +1,116 @@
+//! Products at every frequency: c×c matrices K̂(ω) with the c×N values of a batch.
+
+use faer::linalg::matmul::matmul;
+use faer::{Accum, MatMut, MatRef, Par};
+use rayon::prelude::*;
+use realfft::num_complex::Complex;
+
+use super::Spectral;
+
+/// Complex multiply-adds below which products stay on the calling thread.
+const PARALLEL_WORK: usize = 1 << 14;
+
+/// c channels and m frequencies, and how many threads may share the work.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Spectra {
+    pub(super) channels: usize,
+    pub(super) frequencies: usize,
+    pub(super) threads: usize,
+}
+
+/// K̂(ω) or its adjoint K̂(ω)ᴴ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Plain,
+    Adjoint,
+}
+
+impl Spectra {
+    /// Complex numbers of one sample.
+    pub(super) fn block(&self) -> usize {
+        self.channels * self.frequencies
+    }
+
+    /// The values of frequency `f`: c×(number of samples).
+    pub(super) fn at<'a, T: Spectral>(&self, spectra: &'a [Complex<T>], f: usize) -> MatRef<'a, Complex<T>> {
+        let samples = spectra.len() / self.block();
+        let start = f * self.channels;
+        MatRef::from_column_major_slice_with_stride(&spectra[start..], self.channels, samples, self.block())
+    }
+
+    /// The values of frequency `f`, to be written.
+    pub(super) fn at_mut<'a, T: Spectral>(
+        &self,
+        spectra: &'a mut [Complex<T>],
+        f: usize,
+    ) -> MatMut<'a, Complex<T>> {
+        let samples = spectra.len() / self.block();
+        let start = f * self.channels;
+        MatMut::from_column_major_slice_with_stride_mut(
+            &mut spectra[start..],
+            self.channels,
+            samples,
+            self.block(),
+        )
+    }
+
+    /// out(ω) ← K̂(ω) z(ω), or K̂(ω)ᴴ z(ω), at every frequency.
+    pub(super) fn apply<T: Spectral>(
+        &self,
+        side: Side,
+        kernel: &[Complex<T>],
+        z: &[Complex<T>],
+        out: &mut [Complex<T>],
+    ) {
+        let piece = self.piece(out.len() / self.block(), out.len() * self.channels);
+        let run = |z: &[Complex<T>], out: &mut [Complex<T>]| {
+            for f in 0..self.frequencies {
+                let (kernel, z, out) = (self.at(kernel, f), self.at(z, f), self.at_mut(out, f));
+                let one = Complex::new(T::of(1.0), T::of(0.0));
+                match side {
+                    Side::Plain => matmul(out, Accum::Replace, kernel, z, one, Par::Seq),
+                    Side::Adjoint => matmul(out, Accum::Replace, kernel.adjoint(), z, one, Par::Seq),
+                }
+            }
+        };
+        if piece * self.block() >= out.len() {
+            return run(z, out);
+        }
+        let z = z.par_chunks(piece * self.block());
+        out.par_chunks_mut(piece * self.block()).zip(z).for_each(|(out, z)| run(z, out));
+    }
+
+    /// out(ω) ← out(ω) + α left(ω) right(ω)ᴴ at every frequency, c×c.
+    pub(super) fn add_outer<T: Spectral>(
+        &self,
+        alpha: T,
+        left: &[Complex<T>],
+        right: &[Complex<T>],
+        out: &mut [Complex<T>],
+    ) {
+        let piece = self.piece(self.channels, left.len() * self.channels);
+        let run = |first: usize, out: &mut [Complex<T>]| {
+            for f in 0..self.frequencies {
+                let (left, right) = (self.at(left, f), self.at(right, f));
+                let out = self.at_mut(out, f);
+                let right = right.subrows(first, out.ncols());
+                let alpha = Complex::new(alpha, T::of(0.0));
+                matmul(out, Accum::Add, left, right.adjoint(), alpha, Par::Seq);
+            }
+        };
+        if piece >= self.channels {
+            return run(0, out);
+        }
+        out.par_chunks_mut(piece * self.block()).enumerate().for_each(|(i, out)| run(i * piece, out));
+    }
+
+    /// Columns of a kernel that one thread writes.
+    pub(super) fn piece_of_columns(&self) -> usize {
+        self.piece(self.channels, self.block() * self.channels)
+    }
+
+    /// How many of `items` go to one thread.
+    fn piece(&self, items: usize, work: usize) -> usize {
+        if self.threads == 1 || work < PARALLEL_WORK { items } else { items.div_ceil(self.threads) }
+    }
+}

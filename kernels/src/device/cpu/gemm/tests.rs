@@ -1,0 +1,119 @@
+//! Against sums in f64, at sizes on both sides of every block edge, for every instruction set of this processor.
+
+use faer::Mat;
+
+use super::*;
+
+/// Numbers without a pattern, in [−½, ½).
+fn random<T: Scalar>(rows: usize, cols: usize, seed: u64) -> Mat<T> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    Mat::from_fn(rows, cols, |_, _| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        T::of((state >> 11) as f64 / (1_u64 << 53) as f64 - 0.5)
+    })
+}
+
+/// Which operands are transposes of what is stored.
+#[derive(Debug, Clone, Copy)]
+struct Form {
+    a: bool,
+    b: bool,
+}
+
+/// The largest error of a product of the given shape and form, relative to ε times the bound Σ|a||b| of rounding.
+fn error<T: Scalar>(level: Level, (m, n, k): (usize, usize, usize), form: Form, addend: usize) -> f64 {
+    let stored = |transposed: bool, rows, cols, seed| {
+        if transposed { random::<T>(cols, rows, seed) } else { random::<T>(rows, cols, seed) }
+    };
+    let (a, b) = (stored(form.a, m, k, 1), stored(form.b, k, n, 2));
+    let view = |m: &'_ Mat<T>, transposed: bool| -> Mat<f64> {
+        if transposed {
+            Mat::from_fn(m.ncols(), m.nrows(), |i, j| m[(j, i)].widen())
+        } else {
+            Mat::from_fn(m.nrows(), m.ncols(), |i, j| m[(i, j)].widen())
+        }
+    };
+    let (wide_a, wide_b) = (view(&a, form.a), view(&b, form.b));
+    let (old, other) = (random::<T>(m, n, 3), random::<T>(m, n, 4));
+    let (alpha, beta) = (T::of(0.75), T::of(1.25));
+    let mut c = if addend == 0 { Mat::from_fn(m, n, |_, _| T::of(f64::NAN)) } else { old.clone() };
+    let onto = match addend {
+        0 => Onto::Overwrite,
+        1 => Onto::Scaled(beta),
+        _ => Onto::Matrix(other.as_ref()),
+    };
+    let a = if form.a { a.transpose() } else { a.as_ref() };
+    let b = if form.b { b.transpose() } else { b.as_ref() };
+    assert!(multiply(level, alpha, a, b, onto, c.as_mut()));
+    let mut worst = 0.0_f64;
+    for i in 0..m {
+        for j in 0..n {
+            let term = |l: usize| wide_a[(i, l)] * wide_b[(l, j)];
+            let m = match addend {
+                0 => 0.0,
+                1 => beta.widen() * old[(i, j)].widen(),
+                _ => other[(i, j)].widen(),
+            };
+            let exact = m + alpha.widen() * (0..k).map(term).sum::<f64>();
+            let scale = m.abs() + (0..k).map(|l| term(l).abs()).sum::<f64>() + f64::MIN_POSITIVE;
+            let error = (c[(i, j)].widen() - exact).abs() / (T::EPS * scale);
+            assert!(!error.is_nan(), "NaN at {i}, {j}");
+            worst = worst.max(error);
+        }
+    }
+    worst
+}
+
+fn check<T: Scalar>() {
+    let levels = Level::ALL.into_iter().filter(|level| level.is_available());
+    for level in levels {
+        for m in [1, 7, 8, 9, 16, 17, 33, 97] {
+            for n in [1, 2, 5, 6, 7, 12, 13, 25] {
+                for k in [0, 1, 3, 4, 7, 8, 31] {
+                    for (i, form) in FORMS.into_iter().enumerate() {
+                        let error = error::<T>(level, (m, n, k), form, (i + m + n + k) % 3);
+                        assert!(error <= BOUND, "{level:?}, {m}×{n}×{k}, {form:?}: {error} ε");
+                    }
+                }
+            }
+        }
+        for shape in [(257, 40, 255), (130, 13, 256), (100, 1100, 257), (250, 101, 513), (31, 700, 300)] {
+            for (i, form) in FORMS.into_iter().enumerate() {
+                let error = error::<T>(level, shape, form, i % 3);
+                assert!(error <= BOUND, "{level:?}, {shape:?}, {form:?}: {error} ε");
+            }
+        }
+    }
+}
+
+const FORMS: [Form; 4] = [
+    Form { a: false, b: false },
+    Form { a: true, b: false },
+    Form { a: false, b: true },
+    Form { a: true, b: true },
+];
+
+/// In units of ε·Σ|a||b|: a sum of k ≤ 513 terms, each rounded once, in a few partial sums. Errors add up like √k at random;
+/// the worst case, k, is not to be seen.
+const BOUND: f64 = 32.0;
+
+#[test]
+fn products_in_single_precision() {
+    check::<f32>();
+}
+
+#[test]
+fn products_in_double_precision() {
+    check::<f64>();
+}
+
+#[test]
+fn a_wide_left_factor_is_streamed() {
+    // 8 MiB are exceeded, so that lines are asked for ahead of time, also behind the last block.
+    for level in Level::ALL.into_iter().filter(|level| level.is_available()) {
+        let error = error::<f32>(level, (2100, 13, 1030), FORMS[0], 2);
+        assert!(error <= BOUND, "{level:?}: {error} ε");
+    }
+}

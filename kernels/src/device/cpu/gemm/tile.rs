@@ -1,0 +1,223 @@
+//! The microkernel: one tile of the destination, held in registers.
+
+use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+
+use super::vector::Vector;
+
+/// Where a tile's result goes and what it is added to: c ← βm + α·(a b), all column-major.
+#[derive(Clone, Copy)]
+pub(super) struct Target<N> {
+    pub(super) alpha: N,
+    pub(super) beta: N,
+    /// m; null when the destination is overwritten.
+    pub(super) addend: *const N,
+    pub(super) addend_stride: usize,
+    pub(super) c: *mut N,
+    pub(super) c_stride: usize,
+}
+
+impl<N> Target<N> {
+    /// The part that begins at `row` and `col`.
+    #[inline(always)]
+    pub(super) fn at(self, row: usize, col: usize) -> Self {
+        let addend = if self.addend.is_null() {
+            self.addend
+        } else {
+            self.addend.wrapping_add(row + col * self.addend_stride)
+        };
+        Self { addend, c: self.c.wrapping_add(row + col * self.c_stride), ..self }
+    }
+}
+
+/// The left factor's sliver of a tile: MV·LANES rows, one group of them a step.
+#[derive(Clone, Copy)]
+pub(super) enum Left<N> {
+    /// Packed: the groups one behind the other.
+    Packed(*const N),
+    /// In the matrix, `stride` numbers from one group to the next. The tile also packs it into `packed`, so that the
+    /// first of many tiles saves the others a pass over the matrix.
+    Fresh { start: *const N, stride: usize, packed: *mut N },
+}
+
+/// The right factor's panel of a tile: NR columns.
+#[derive(Clone, Copy)]
+pub(super) enum Right<N> {
+    /// Packed: NR numbers a step.
+    Packed(*const N),
+    /// In the matrix: columns `stride` numbers apart, one number a step.
+    Columns { start: *const N, stride: usize },
+}
+
+/// c ← βm + α Σ_k a\[:,k\] b\[k,:\] for the first `rows` ≤ MV·LANES rows of a tile with NR columns.
+///
+/// # Safety
+/// The processor has V's instruction set and the caller enables it. The factors are readable for `depth` steps, the
+/// target for `rows` rows and NR columns; a [`Left::Fresh`] sliver has all its MV·LANES rows.
+#[inline(always)]
+pub(super) unsafe fn tile<V: Vector, const MV: usize, const NR: usize>(
+    depth: usize,
+    a: Left<V::Number>,
+    b: Right<V::Number>,
+    rows: usize,
+    target: Target<V::Number>,
+) {
+    // SAFETY: the caller's promise; the const arguments say which of the pointers are used, and how.
+    unsafe {
+        prefetch::<V, NR>(rows, &target);
+        let (packed, stride) = match b {
+            Right::Packed(start) => (start, 0),
+            Right::Columns { start, stride } => (start, stride),
+        };
+        let sums = match (a, b) {
+            (Left::Packed(a), Right::Packed(_)) => {
+                sums::<V, MV, NR, false, false>(depth, (a.cast_mut(), a, 0), packed, stride)
+            }
+            (Left::Packed(a), Right::Columns { .. }) => {
+                sums::<V, MV, NR, false, true>(depth, (a.cast_mut(), a, 0), packed, stride)
+            }
+            (Left::Fresh { start, stride: step, packed: to }, Right::Packed(_)) => {
+                sums::<V, MV, NR, true, false>(depth, (to, start, step), packed, stride)
+            }
+            (Left::Fresh { start, stride: step, packed: to }, Right::Columns { .. }) => {
+                sums::<V, MV, NR, true, true>(depth, (to, start, step), packed, stride)
+            }
+        };
+        if rows == MV * V::LANES {
+            write::<V, MV, NR>(sums, target);
+        } else {
+            write_first::<V, MV, NR>(sums, rows, target);
+        }
+    }
+}
+
+/// Σ_k a\[:,k\] b\[k,:\].
+#[inline(always)]
+unsafe fn sums<V: Vector, const MV: usize, const NR: usize, const FRESH: bool, const COLUMNS: bool>(
+    depth: usize,
+    a: (*mut V::Number, *const V::Number, usize),
+    b: *const V::Number,
+    b_stride: usize,
+) -> [[V; MV]; NR] {
+    // SAFETY: the steps are those of `tile`.
+    unsafe {
+        let mut sums = [[V::zero(); MV]; NR];
+        let mut k = 0;
+        while k + 4 <= depth {
+            sums = step::<V, MV, NR, FRESH, COLUMNS>(sums, a, b, b_stride, k);
+            sums = step::<V, MV, NR, FRESH, COLUMNS>(sums, a, b, b_stride, k + 1);
+            sums = step::<V, MV, NR, FRESH, COLUMNS>(sums, a, b, b_stride, k + 2);
+            sums = step::<V, MV, NR, FRESH, COLUMNS>(sums, a, b, b_stride, k + 3);
+            k += 4;
+        }
+        while k < depth {
+            sums = step::<V, MV, NR, FRESH, COLUMNS>(sums, a, b, b_stride, k);
+            k += 1;
+        }
+        sums
+    }
+}
+
+/// One step of depth: a rank-one update of the sums, which go in and out by value so that they stay in registers.
+#[inline(always)]
+#[allow(clippy::needless_range_loop)] // Plain indices unroll into registers; iterators over two arrays do not.
+unsafe fn step<V: Vector, const MV: usize, const NR: usize, const FRESH: bool, const COLUMNS: bool>(
+    mut sums: [[V; MV]; NR],
+    (packed, fresh, fresh_stride): (*mut V::Number, *const V::Number, usize),
+    b: *const V::Number,
+    b_stride: usize,
+    k: usize,
+) -> [[V; MV]; NR] {
+    // SAFETY: k is one of the steps of `tile`.
+    unsafe {
+        let mut left = [V::zero(); MV];
+        for i in 0..MV {
+            let place = packed.add((k * MV + i) * V::LANES);
+            if FRESH {
+                left[i] = V::load(fresh.add(k * fresh_stride + i * V::LANES));
+                left[i].store(place);
+            } else {
+                left[i] = V::load(place);
+            }
+        }
+        for j in 0..NR {
+            let right = V::splat(*if COLUMNS { b.add(j * b_stride + k) } else { b.add(k * NR + j) });
+            for i in 0..MV {
+                sums[j][i] = sums[j][i].add_mul(left[i], right);
+            }
+        }
+        sums
+    }
+}
+
+/// Writes a whole tile.
+#[inline(always)]
+#[allow(clippy::needless_range_loop)] // As in `step`.
+unsafe fn write<V: Vector, const MV: usize, const NR: usize>(sums: [[V; MV]; NR], target: Target<V::Number>) {
+    // SAFETY: the target is the tile's.
+    unsafe {
+        let (alpha, beta) = (V::splat(target.alpha), V::splat(target.beta));
+        for j in 0..NR {
+            let c = target.c.add(j * target.c_stride);
+            if target.addend.is_null() {
+                for i in 0..MV {
+                    sums[j][i].mul(alpha).store(c.add(i * V::LANES));
+                }
+            } else {
+                let addend = target.addend.add(j * target.addend_stride);
+                for i in 0..MV {
+                    let scaled = V::load(addend.add(i * V::LANES)).mul(beta);
+                    scaled.add_mul(sums[j][i], alpha).store(c.add(i * V::LANES));
+                }
+            }
+        }
+    }
+}
+
+/// Writes the first `rows` rows of a tile.
+#[inline(always)]
+#[allow(clippy::needless_range_loop)] // As in `step`.
+unsafe fn write_first<V: Vector, const MV: usize, const NR: usize>(
+    sums: [[V; MV]; NR],
+    rows: usize,
+    target: Target<V::Number>,
+) {
+    // SAFETY: the target is the tile's, and no row from `rows` on is touched.
+    unsafe {
+        let (alpha, beta) = (V::splat(target.alpha), V::splat(target.beta));
+        for j in 0..NR {
+            let c = target.c.add(j * target.c_stride);
+            for i in 0..MV {
+                let start = i * V::LANES;
+                if start >= rows {
+                    break;
+                }
+                let count = (rows - start).min(V::LANES);
+                if target.addend.is_null() {
+                    sums[j][i].mul(alpha).store_first(c.add(start), count);
+                } else {
+                    let addend = target.addend.add(j * target.addend_stride + start);
+                    let scaled = V::load_first(addend, count).mul(beta);
+                    scaled.add_mul(sums[j][i], alpha).store_first(c.add(start), count);
+                }
+            }
+        }
+    }
+}
+
+/// Asks for the lines that the tile will be written to, and those of its addend, while the sums are being formed.
+#[inline(always)]
+unsafe fn prefetch<V: Vector, const NR: usize>(rows: usize, target: &Target<V::Number>) {
+    // SAFETY: a prefetch reads nothing; the addresses are within the target all the same.
+    unsafe {
+        for j in 0..NR {
+            let c = target.c.wrapping_add(j * target.c_stride);
+            _mm_prefetch::<_MM_HINT_T0>(c.cast());
+            _mm_prefetch::<_MM_HINT_T0>(c.wrapping_add(rows - 1).cast());
+            if !target.addend.is_null() && !std::ptr::eq(target.addend, target.c) {
+                let m = target.addend.wrapping_add(j * target.addend_stride);
+                _mm_prefetch::<_MM_HINT_T0>(m.cast());
+                _mm_prefetch::<_MM_HINT_T0>(m.wrapping_add(rows - 1).cast());
+            }
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Vector registers: the few instructions that the microkernel is made of, one implementation per instruction set.
+
+#![allow(
+    clippy::undocumented_unsafe_blocks,
+    reason = "every method is one instruction, under the contract of the trait"
+)]
+
+use std::arch::x86_64::*;
+
+/// A register of [`Vector::LANES`] numbers.
+///
+/// # Safety
+/// Every method may be called only on a processor that has the instruction set of the implementing type, inside a
+/// function that enables it; pointers must be valid for the numbers read or written (no alignment is asked for).
+pub(super) trait Vector: Copy {
+    /// A number of one lane.
+    type Number: Copy;
+    /// Numbers in a register.
+    const LANES: usize;
+    /// Rows of a tile: two registers.
+    const ROWS: usize = 2 * Self::LANES;
+    /// Columns of a tile: with its sums, a sliver and one number of the panel the registers are just filled.
+    const COLS: usize;
+
+    /// All lanes 0.
+    unsafe fn zero() -> Self;
+    /// All lanes `x`.
+    unsafe fn splat(x: Self::Number) -> Self;
+    /// The numbers at `from`.
+    unsafe fn load(from: *const Self::Number) -> Self;
+    /// Writes all lanes.
+    unsafe fn store(self, to: *mut Self::Number);
+    /// The first `count` ≤ LANES numbers at `from`; the other lanes are 0.
+    unsafe fn load_first(from: *const Self::Number, count: usize) -> Self;
+    /// Writes the first `count` ≤ LANES lanes.
+    unsafe fn store_first(self, to: *mut Self::Number, count: usize);
+    /// self·factor.
+    unsafe fn mul(self, factor: Self) -> Self;
+    /// self + a·b, rounded once.
+    unsafe fn add_mul(self, a: Self, b: Self) -> Self;
+}
+
+macro_rules! implement_avx2 {
+    ($register:ty, $number:ty, $lanes:literal, $zero:ident, $splat:ident, $load:ident, $store:ident,
+     $load_masked:ident, $store_first:ident, $mul:ident, $fma:ident) => {
+        impl Vector for $register {
+            type Number = $number;
+            const LANES: usize = $lanes;
+            const COLS: usize = 6;
+
+            #[inline(always)]
+            unsafe fn zero() -> Self {
+                unsafe { $zero() }
+            }
+
+            #[inline(always)]
+            unsafe fn splat(x: $number) -> Self {
+                unsafe { $splat(x) }
+            }
+
+            #[inline(always)]
+            unsafe fn load(from: *const $number) -> Self {
+                unsafe { $load(from) }
+            }
+
+            #[inline(always)]
+            unsafe fn store(self, to: *mut $number) {
+                unsafe { $store(to, self) }
+            }
+
+            #[inline(always)]
+            unsafe fn load_first(from: *const $number, count: usize) -> Self {
+                unsafe { $load_masked(from, lanes_below::<{ size_of::<$number>() }>(count)) }
+            }
+
+            // A masked store costs tens of cycles on some processors.
+            #[inline(always)]
+            unsafe fn store_first(self, to: *mut $number, count: usize) {
+                unsafe { $store_first(self, to, count) }
+            }
+
+            #[inline(always)]
+            unsafe fn mul(self, factor: Self) -> Self {
+                unsafe { $mul(self, factor) }
+            }
+
+            #[inline(always)]
+            unsafe fn add_mul(self, a: Self, b: Self) -> Self {
+                unsafe { $fma(a, b, self) }
+            }
+        }
+    };
+}
+
+/// A mask of the lowest `count` lanes of WIDTH bytes each in a 256-bit register.
+#[inline(always)]
+unsafe fn lanes_below<const WIDTH: usize>(count: usize) -> __m256i {
+    // A window on eight ones and eight zeros of 32 bits.
+    const WINDOW: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+    let skipped = 8 - (count * WIDTH / 4).min(8);
+    unsafe { _mm256_loadu_si256(WINDOW.as_ptr().add(skipped).cast()) }
+}
+
+#[inline(always)]
+unsafe fn store_first_ps(register: __m256, mut to: *mut f32, count: usize) {
+    unsafe {
+        if count >= 8 {
+            return _mm256_storeu_ps(to, register);
+        }
+        let mut rest = _mm256_castps256_ps128(register);
+        if count & 4 != 0 {
+            _mm_storeu_ps(to, rest);
+            rest = _mm256_extractf128_ps::<1>(register);
+            to = to.add(4);
+        }
+        if count & 2 != 0 {
+            _mm_storel_pd(to.cast(), _mm_castps_pd(rest));
+            rest = _mm_movehl_ps(rest, rest);
+            to = to.add(2);
+        }
+        if count & 1 != 0 {
+            _mm_store_ss(to, rest);
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn store_first_pd(register: __m256d, mut to: *mut f64, count: usize) {
+    unsafe {
+        if count >= 4 {
+            return _mm256_storeu_pd(to, register);
+        }
+        let mut rest = _mm256_castpd256_pd128(register);
+        if count & 2 != 0 {
+            _mm_storeu_pd(to, rest);
+            rest = _mm256_extractf128_pd::<1>(register);
+            to = to.add(2);
+        }
+        if count & 1 != 0 {
+            _mm_store_sd(to, rest);
+        }
+    }
+}
+
+implement_avx2!(
+    __m256,
+    f32,
+    8,
+    _mm256_setzero_ps,
+    _mm256_set1_ps,
+    _mm256_loadu_ps,
+    _mm256_storeu_ps,
+    _mm256_maskload_ps,
+    store_first_ps,
+    _mm256_mul_ps,
+    _mm256_fmadd_ps
+);
+implement_avx2!(
+    __m256d,
+    f64,
+    4,
+    _mm256_setzero_pd,
+    _mm256_set1_pd,
+    _mm256_loadu_pd,
+    _mm256_storeu_pd,
+    _mm256_maskload_pd,
+    store_first_pd,
+    _mm256_mul_pd,
+    _mm256_fmadd_pd
+);
+
+macro_rules! implement_avx512 {
+    ($register:ty, $number:ty, $lanes:literal, $mask:ty, $zero:ident, $splat:ident, $load:ident, $store:ident,
+     $load_masked:ident, $store_masked:ident, $mul:ident, $fma:ident) => {
+        impl Vector for $register {
+            type Number = $number;
+            const LANES: usize = $lanes;
+            const COLS: usize = 12;
+
+            #[inline(always)]
+            unsafe fn zero() -> Self {
+                unsafe { $zero() }
+            }
+
+            #[inline(always)]
+            unsafe fn splat(x: $number) -> Self {
+                unsafe { $splat(x) }
+            }
+
+            #[inline(always)]
+            unsafe fn load(from: *const $number) -> Self {
+                unsafe { $load(from) }
+            }
+
+            #[inline(always)]
+            unsafe fn store(self, to: *mut $number) {
+                unsafe { $store(to, self) }
+            }
+
+            #[inline(always)]
+            unsafe fn load_first(from: *const $number, count: usize) -> Self {
+                unsafe { $load_masked(first_lanes(count) as $mask, from) }
+            }
+
+            #[inline(always)]
+            unsafe fn store_first(self, to: *mut $number, count: usize) {
+                unsafe { $store_masked(to, first_lanes(count) as $mask, self) }
+            }
+
+            #[inline(always)]
+            unsafe fn mul(self, factor: Self) -> Self {
+                unsafe { $mul(self, factor) }
+            }
+
+            #[inline(always)]
+            unsafe fn add_mul(self, a: Self, b: Self) -> Self {
+                unsafe { $fma(a, b, self) }
+            }
+        }
+    };
+}
+
+/// A mask of the lowest `count` ≤ 16 bits.
+#[inline(always)]
+fn first_lanes(count: usize) -> u32 {
+    (1 << count) - 1
+}
+
+implement_avx512!(
+    __m512,
+    f32,
+    16,
+    __mmask16,
+    _mm512_setzero_ps,
+    _mm512_set1_ps,
+    _mm512_loadu_ps,
+    _mm512_storeu_ps,
+    _mm512_maskz_loadu_ps,
+    _mm512_mask_storeu_ps,
+    _mm512_mul_ps,
+    _mm512_fmadd_ps
+);
+implement_avx512!(
+    __m512d,
+    f64,
+    8,
+    __mmask8,
+    _mm512_setzero_pd,
+    _mm512_set1_pd,
+    _mm512_loadu_pd,
+    _mm512_storeu_pd,
+    _mm512_maskz_loadu_pd,
+    _mm512_mask_storeu_pd,
+    _mm512_mul_pd,
+    _mm512_fmadd_pd
+);

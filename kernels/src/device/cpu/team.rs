@@ -1,0 +1,307 @@
+//! Threads that wait for the next piece of a gradient by spinning for a moment, and only then sleep.
+//!
+//! A gradient is a dozen operations that each want all threads, some of a few microseconds: waking a thread for each
+//! would cost more than it brings. Heavier and less regular work (factorisations, panels of Jacobians) is rayon's.
+
+use std::cell::{Cell, UnsafeCell};
+use std::hint::spin_loop;
+use std::marker::PhantomData;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, TryLockError};
+use std::thread::{self, Thread};
+
+/// Runs `work(0)`, …, `work(parts − 1)`, each on a thread of its own where threads are to be had, and waits for all.
+///
+/// The parts run one after the other on the calling thread while another caller has the team, or inside a part: which
+/// thread runs a part must not matter to its result.
+///
+/// # Panics
+/// When a part panics, after all have ended.
+pub(super) fn run(parts: usize, work: &(dyn Fn(usize) + Sync)) {
+    if parts > 1 && !INSIDE.get() {
+        let team = match TEAM.try_lock() {
+            Ok(team) => Some(team),
+            // A panic in somebody's part does the team no harm.
+            Err(TryLockError::Poisoned(team)) => Some(team.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        };
+        if let Some(mut team) = team
+            && team.grow(parts - 1)
+        {
+            return team.run(parts, work);
+        }
+    }
+    (0..parts).for_each(work);
+}
+
+static TEAM: Mutex<Team> = Mutex::new(Team { workers: Vec::new() });
+
+thread_local! {
+    /// Whether this thread is running a part.
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+struct Team {
+    workers: Vec<Worker>,
+}
+
+struct Worker {
+    post: Arc<Post>,
+    thread: Thread,
+}
+
+/// Where a worker is told what to do.
+struct Post {
+    state: AtomicU32,
+    /// Whether the last part panicked.
+    failed: AtomicBool,
+    job: UnsafeCell<Option<Job>>,
+}
+
+/// A part of somebody's work. The pointer is valid while the post is [`BUSY`].
+#[derive(Clone, Copy)]
+struct Job {
+    work: *const (dyn Fn(usize) + Sync),
+    part: usize,
+}
+
+/// States of a post. The caller moves IDLE and ASLEEP to BUSY; the worker moves BUSY to IDLE, and IDLE to ASLEEP.
+const IDLE: u32 = 0;
+const ASLEEP: u32 = 1;
+const BUSY: u32 = 2;
+
+/// How often a worker looks for work before it sleeps: some tens of microseconds.
+const LOOKS: u32 = 2_000;
+
+// SAFETY: `job` is written by the caller while the state is IDLE or ASLEEP and read by the worker while it is BUSY; the
+// state's release and acquire order the two. What the job points to is Sync.
+unsafe impl Sync for Post {}
+// SAFETY: as above.
+unsafe impl Send for Post {}
+
+impl Team {
+    /// Whether there are `count` workers now.
+    fn grow(&mut self, count: usize) -> bool {
+        while self.workers.len() < count {
+            let post = Arc::new(Post {
+                state: AtomicU32::new(IDLE),
+                failed: AtomicBool::new(false),
+                job: UnsafeCell::new(None),
+            });
+            let theirs = Arc::clone(&post);
+            let spawned =
+                thread::Builder::new().name("relgrad-team".to_owned()).spawn(move || theirs.serve());
+            let Ok(handle) = spawned else { return false };
+            self.workers.push(Worker { post, thread: handle.thread().clone() });
+        }
+        true
+    }
+
+    fn run(&mut self, parts: usize, work: &(dyn Fn(usize) + Sync)) {
+        let workers = &self.workers[..parts - 1];
+        // SAFETY: only the lifetime is forgotten. No worker uses the pointer after its post has left BUSY, and this
+        // function does not return, nor unwind, before all have.
+        let work: *const (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(work) };
+        for (index, worker) in workers.iter().enumerate() {
+            worker.post.give(Job { work, part: index + 1 }, &worker.thread);
+        }
+        // SAFETY: `work` is this function's argument.
+        let mine = catch_unwind(AssertUnwindSafe(|| inside(|| unsafe { (*work)(0) })));
+        let failed = workers.iter().filter(|worker| !worker.post.wait()).count();
+        if let Err(panic) = mine {
+            resume_unwind(panic);
+        }
+        assert!(failed == 0, "a part of an operation panicked");
+    }
+}
+
+/// Runs `part` with [`INSIDE`] set.
+fn inside(part: impl FnOnce()) {
+    struct Leave;
+    impl Drop for Leave {
+        fn drop(&mut self) {
+            INSIDE.set(false);
+        }
+    }
+    INSIDE.set(true);
+    let _leave = Leave;
+    part();
+}
+
+impl Post {
+    fn give(&self, job: Job, thread: &Thread) {
+        // SAFETY: the post is not BUSY, so that the worker does not look at the job.
+        unsafe { *self.job.get() = Some(job) };
+        if self.state.swap(BUSY, Ordering::AcqRel) == ASLEEP {
+            thread.unpark();
+        }
+    }
+
+    /// Waits for the end of the job; whether it ended well.
+    fn wait(&self) -> bool {
+        let mut looks = 0;
+        loop {
+            if self.state.load(Ordering::Acquire) != BUSY {
+                return !self.failed.swap(false, Ordering::Relaxed);
+            }
+            // With fewer cores than threads the worker may be waiting for this very one.
+            if looks < LOOKS {
+                looks += 1;
+                spin_loop();
+            } else {
+                thread::yield_now();
+            }
+        }
+    }
+
+    /// The life of a worker.
+    fn serve(&self) {
+        INSIDE.set(true);
+        loop {
+            let job = self.next();
+            // SAFETY: the post is BUSY, so that the caller is waiting and the pointer is valid.
+            let ended = catch_unwind(AssertUnwindSafe(|| unsafe { (*job.work)(job.part) }));
+            self.failed.store(ended.is_err(), Ordering::Relaxed);
+            self.state.store(IDLE, Ordering::Release);
+        }
+    }
+
+    fn next(&self) -> Job {
+        let mut looks = 0;
+        loop {
+            let state = self.state.load(Ordering::Acquire);
+            if state == BUSY {
+                // SAFETY: the caller has written the job before it set BUSY, and leaves it alone until BUSY ends.
+                if let Some(job) = unsafe { *self.job.get() } {
+                    return job;
+                }
+            }
+            if looks < LOOKS {
+                looks += 1;
+                spin_loop();
+            } else if state == ASLEEP
+                || self.state.compare_exchange(IDLE, ASLEEP, Ordering::AcqRel, Ordering::Acquire).is_ok()
+            {
+                thread::park();
+                looks = if self.state.load(Ordering::Acquire) == BUSY { 0 } else { LOOKS };
+            }
+        }
+    }
+}
+
+/// An exclusively borrowed slice that parts running at the same time share out among themselves.
+pub(super) struct Shared<'a, T> {
+    start: *mut T,
+    len: usize,
+    borrow: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: `range` leaves it to its caller that no two parts hold the same element.
+unsafe impl<T: Send> Sync for Shared<'_, T> {}
+
+impl<'a, T> Shared<'a, T> {
+    pub(super) fn new(slice: &'a mut [T]) -> Self {
+        Self { start: slice.as_mut_ptr(), len: slice.len(), borrow: PhantomData }
+    }
+
+    /// A part of the slice.
+    ///
+    /// # Safety
+    /// The ranges that are alive at the same time are disjoint.
+    ///
+    /// # Panics
+    /// When the range leaves the slice.
+    #[allow(clippy::mut_from_ref, reason = "that is what it is for")]
+    pub(super) unsafe fn range(&self, range: Range<usize>) -> &mut [T] {
+        assert!(range.start <= range.end && range.end <= self.len, "{range:?} of {}", self.len);
+        // SAFETY: within the slice, and disjoint from every other range by the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    #[test]
+    fn every_part_runs_once() {
+        for parts in [0, 1, 2, 3, 7] {
+            for _ in 0..200 {
+                let counts: Vec<AtomicUsize> = (0..parts).map(|_| AtomicUsize::new(0)).collect();
+                run(parts, &|part| {
+                    counts[part].fetch_add(1, Ordering::Relaxed);
+                });
+                assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 1), "{parts} parts");
+            }
+        }
+    }
+
+    #[test]
+    fn a_part_may_have_parts() {
+        let count = AtomicUsize::new(0);
+        run(3, &|_| {
+            run(2, &|_| {
+                count.fetch_add(1, Ordering::Relaxed);
+            });
+        });
+        assert_eq!(count.into_inner(), 6);
+    }
+
+    #[test]
+    fn a_sleeping_team_wakes() {
+        for _ in 0..3 {
+            thread::sleep(std::time::Duration::from_millis(5));
+            let count = AtomicUsize::new(0);
+            run(2, &|_| {
+                count.fetch_add(1, Ordering::Relaxed);
+            });
+            assert_eq!(count.into_inner(), 2);
+        }
+    }
+
+    #[test]
+    fn callers_at_the_same_time_all_finish() {
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..500 {
+                        let count = AtomicUsize::new(0);
+                        run(2, &|_| {
+                            count.fetch_add(1, Ordering::Relaxed);
+                        });
+                        assert_eq!(count.into_inner(), 2);
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller_and_the_team_goes_on() {
+        for bad in [0, 1] {
+            let outcome = catch_unwind(|| run(2, &|part| assert_ne!(part, bad, "planted")));
+            assert!(outcome.is_err(), "part {bad}");
+        }
+        let count = AtomicUsize::new(0);
+        run(2, &|_| {
+            count.fetch_add(1, Ordering::Relaxed);
+        });
+        assert_eq!(count.into_inner(), 2);
+    }
+
+    #[test]
+    fn parts_share_a_slice() {
+        let mut numbers = [0; 10];
+        let shared = Shared::new(&mut numbers);
+        run(5, &|part| {
+            // SAFETY: every part has two numbers of its own.
+            let mine = unsafe { shared.range(2 * part..2 * part + 2) };
+            mine.fill(part + 1);
+        });
+        assert_eq!(numbers, [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]);
+    }
+}

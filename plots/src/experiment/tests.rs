@@ -1,0 +1,131 @@
+//! What must hold of every figure of an experiment.
+
+use relgrad_reports::experiment::{
+    Curve, DensityPanel, DensityRow, Dot, DotPanel, Figure, Level, LinePanel, Pictures,
+};
+
+use crate::scene::Rect;
+use crate::tests::{overlap, places, texts};
+use crate::{Error, draw_experiment};
+
+fn curve(name: &str, slope: f64) -> Curve {
+    Curve {
+        name: name.into(),
+        points: (0..50).map(|i| (f64::from(i), slope * f64::from(i) - 1400.0)).collect(),
+    }
+}
+
+fn panel(x_title: &str) -> LinePanel {
+    LinePanel {
+        x_title: x_title.into(),
+        y_title: "log-likelihood (nats)".into(),
+        y_range: None,
+        curves: vec![
+            curve("relative", 0.5),
+            curve("relative", 0.4),
+            curve("ordinary", 0.1),
+            curve("Adam", -0.1),
+        ],
+        levels: vec![Level { name: "paper: −1375.2".into(), value: -1375.2 }],
+    }
+}
+
+fn figures() -> Vec<(&'static str, Figure)> {
+    let density = |title: &str| DensityPanel {
+        title: title.into(),
+        side: 16,
+        values: (0..256).map(|i| if i == 7 { f32::NAN } else { i as f32 }).collect(),
+    };
+    let row = |name: &str| DensityRow {
+        name: name.into(),
+        window: [-4.0, 4.0, -4.0, 4.0],
+        samples: vec![[0.0, 0.0], [9.0, 0.0], [-4.0, 4.0]],
+        densities: vec![density("relative, SGD: −1.23 nats (entropy 1.20), a long title"), density("Adam")],
+    };
+    let dot = |name: &str, value: Option<f64>| Dot {
+        name: name.into(),
+        value,
+        interval: value.map(|v| (0.9 * v, 1.2 * v)),
+        note: "a note beside it that is rather long for the room it has".into(),
+    };
+    let dots = |logarithmic| {
+        Figure::Dots(DotPanel {
+            x_title: "seconds an epoch".into(),
+            logarithmic,
+            reference: Some(Level { name: "the paper".into(), value: 1.0 }),
+            rows: vec![dot("relative", Some(3.0)), dot("autodiff (scaled)", Some(412.0)), dot("gas", None)],
+        })
+    };
+    let pictures = Pictures {
+        across: 4,
+        size: (3, 2),
+        pictures: vec![vec![0, 50, 100, 150, 200, 255]; 7],
+        lines: vec!["drawn from the model".into()],
+    };
+    vec![
+        ("one panel", Figure::Lines { panels: vec![panel("epoch")] }),
+        ("two panels", Figure::Lines { panels: vec![panel("epoch"), panel("seconds")] }),
+        ("densities", Figure::Densities { rows: vec![row("moons"), row("checkerboard")] }),
+        ("dots", dots(false)),
+        ("logarithmic dots", dots(true)),
+        ("pictures", Figure::Pictures(pictures)),
+    ]
+}
+
+/// Text lies inside the page, apart from other text, and is at least 7 pt; every shape lies inside the page.
+#[test]
+fn nothing_is_clipped_overlapping_or_too_small() {
+    for (name, figure) in figures() {
+        let drawing = draw_experiment(&figure, name).unwrap();
+        let scene = &drawing.scene;
+        let page = Rect { left: 0.0, top: 0.0, right: scene.width, bottom: scene.height };
+        for shape in &scene.shapes {
+            for (x, y) in places(shape) {
+                assert!(x.is_finite() && y.is_finite() && page.holds((x, y)), "{name}: {shape:?}");
+            }
+        }
+        let texts = texts(scene);
+        for (i, text) in texts.iter().enumerate() {
+            let bounds = text.bounds();
+            assert!(text.size >= 7.0, "{name}: {}", text.content);
+            let inside = page.holds((bounds.left, bounds.top)) && page.holds((bounds.right, bounds.bottom));
+            assert!(inside, "{name}: {} leaves the page: {bounds:?}", text.content);
+            for other in &texts[..i] {
+                let apart = !overlap(bounds, other.bounds());
+                assert!(apart, "{name}: {} covers {}", text.content, other.content);
+            }
+        }
+    }
+}
+
+#[test]
+fn pictures_are_in_both_formats() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, figure) in figures() {
+        let drawing = draw_experiment(&figure, name).unwrap();
+        let svg = drawing.svg();
+        assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"), "{name}");
+        let expected = match &figure {
+            Figure::Densities { rows } => rows.iter().map(|row| row.densities.len()).sum(),
+            Figure::Pictures(pictures) => pictures.pictures.len(),
+            _ => 0,
+        };
+        assert_eq!(svg.matches("<image ").count(), expected, "{name}");
+        let path = folder.path().join("a.png");
+        drawing.write_png(&path).unwrap();
+        assert!(std::fs::read(&path).unwrap().starts_with(b"\x89PNG"), "{name}");
+    }
+}
+
+#[test]
+fn a_figure_without_values_says_so() {
+    let nothing = [
+        Figure::Lines { panels: vec![] },
+        Figure::Lines { panels: vec![LinePanel { curves: vec![], ..panel("epoch") }] },
+        Figure::Densities { rows: vec![] },
+        Figure::Pictures(Pictures { across: 2, size: (2, 2), pictures: vec![], lines: vec![] }),
+    ];
+    for figure in nothing {
+        assert!(matches!(draw_experiment(&figure, "nothing"), Err(Error::Empty)));
+    }
+}
