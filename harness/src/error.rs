@@ -15,6 +15,8 @@ pub(crate) mod code {
     pub(crate) const OUTPUT: u8 = 3;
     /// A sweep ended without a single measurement.
     pub(crate) const NOTHING_MEASURED: u8 = 4;
+    /// The device that was asked for is not there.
+    pub(crate) const NO_DEVICE: u8 = 7;
     /// Stopped by a signal, as shells report SIGINT.
     pub(crate) const INTERRUPTED: u8 = 130;
 }
@@ -27,6 +29,7 @@ Exit codes:
     2  wrong usage, or an input that cannot be read
     3  results cannot be written
     4  the sweep ended without one measurement
+    7  the device that was asked for is not there
   130  stopped by Ctrl-C; the records are kept";
 
 /// An early end of the program: one line for the user and an exit code.
@@ -41,6 +44,9 @@ pub(crate) enum Error {
     /// Results cannot be written.
     #[error("{0}")]
     Output(String),
+    /// The device that was asked for is not there, or does not work.
+    #[error("{0}")]
+    NoDevice(String),
 }
 
 impl Error {
@@ -59,6 +65,7 @@ impl Error {
         match self {
             Self::Usage(_) | Self::Input(_) => code::USAGE,
             Self::Output(_) => code::OUTPUT,
+            Self::NoDevice(_) => code::NO_DEVICE,
         }
     }
 }

@@ -155,6 +155,7 @@ fn blank(method: &str, device: &str, dim: usize, round: usize) -> Record {
             batch: BATCH,
             layers: LAYERS,
             dtype: "f32".into(),
+            math: None,
             threads: 2,
             bias: false,
             activation: "smooth-leaky:0.3".into(),
@@ -171,6 +172,7 @@ fn blank(method: &str, device: &str, dim: usize, round: usize) -> Record {
         model: model(method, dim),
         prediction: None,
         check: None,
+        gpu: None,
         wall_seconds: 0.0,
         started_unix_seconds: 1_767_225_600.0,
     }
@@ -224,6 +226,8 @@ fn run(devices: &[&str]) -> Run {
             budget_seconds: Some(600.0),
             cell_limit_seconds: Some(CELL_LIMIT_SECONDS),
             memory_limit_bytes: MEMORY_LIMIT_BYTES,
+            device_memory_limit_bytes: None,
+            math: None,
         },
         machine: Machine {
             cpu: "Example CPU @ 2.60GHz".into(),

@@ -62,6 +62,12 @@ pub struct Settings {
     pub cell_limit_seconds: Option<f64>,
     /// Bytes that one cell may take.
     pub memory_limit_bytes: u64,
+    /// Device bytes that one cell on a GPU may take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_memory_limit_bytes: Option<u64>,
+    /// Arithmetic of matrix products on a GPU: `f32`, `tf32` or `f64`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub math: Option<String>,
 }
 
 /// Facts about the machine; `None` or empty where the machine does not tell.

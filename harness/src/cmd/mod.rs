@@ -1,6 +1,7 @@
 //! The verbs of the program, one file each.
 
 mod cell;
+mod doctor;
 mod plot;
 mod report;
 mod sweep;
@@ -25,6 +26,7 @@ enum Verb {
     Report(report::Arguments),
     Plot(plot::Arguments),
     Verify(verify::Arguments),
+    Doctor(doctor::Arguments),
     /// Measures one cell in this process and prints the result as JSON (the sweep starts these)
     #[command(hide = true)]
     Cell(cell::Arguments),
@@ -41,6 +43,7 @@ impl Cli {
             Verb::Report(arguments) => report::run(&arguments),
             Verb::Plot(arguments) => plot::run(&arguments),
             Verb::Verify(arguments) => verify::run(&arguments),
+            Verb::Doctor(arguments) => doctor::run(&arguments),
             Verb::Cell(arguments) => cell::run(&arguments),
         }
     }

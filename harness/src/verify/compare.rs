@@ -3,12 +3,12 @@
 use relgrad_kernels::backend::autodiff::Jacobians;
 use relgrad_kernels::backend::{Autodiff, BiasMode, GradientBackend, Ordinary, Relative, Transposed};
 use relgrad_kernels::check::relative_error;
-use relgrad_kernels::device::Matrix;
+use relgrad_kernels::device::{Device, Matrix, MatrixRef};
 use relgrad_kernels::inversion::Inverter;
 use relgrad_kernels::likelihood::Evaluator;
 use relgrad_kernels::parameters::{Arrays, Gradient, Parameters};
 use relgrad_kernels::step::InPlaceStep;
-use relgrad_kernels::{Architecture, Cpu, Result, Scalar};
+use relgrad_kernels::{Architecture, Result, Scalar};
 
 use super::golden::{Array, Conditioning, Direction, Golden};
 
@@ -38,12 +38,12 @@ pub(crate) struct Row {
 /// the difference loses nothing where ΔW is small beside W.
 const STEP: f64 = 64.0;
 
-/// Compares everything in precision `T`.
+/// Compares everything on `device` in precision `T`.
 ///
 /// # Errors
 /// When the network itself cannot be set up; a backend that fails is a row.
-pub(crate) fn compare<T: Scalar>(golden: &Golden, threads: usize) -> Result<Vec<Row>> {
-    let mut comparison = Comparison::<T>::new(golden, threads)?;
+pub(crate) fn compare<D: Device<T>, T: Scalar>(device: &D, golden: &Golden) -> Result<Vec<Row>> {
+    let mut comparison = Comparison::<D, T>::new(device, golden)?;
     comparison.likelihood();
     comparison.inversion();
     comparison.relative();
@@ -54,19 +54,18 @@ pub(crate) fn compare<T: Scalar>(golden: &Golden, threads: usize) -> Result<Vec<
     Ok(comparison.rows)
 }
 
-struct Comparison<'a, T: Scalar> {
+struct Comparison<'a, D: Device<T>, T: Scalar> {
     golden: &'a Golden,
-    device: Cpu,
-    parameters: Parameters<Cpu, T>,
-    x: Matrix<Cpu, T>,
+    device: &'a D,
+    parameters: Parameters<D, T>,
+    x: Matrix<D, T>,
     rows: Vec<Row>,
 }
 
-impl<'a, T: Scalar> Comparison<'a, T> {
-    fn new(golden: &'a Golden, threads: usize) -> Result<Self> {
-        let device = Cpu::new(threads);
-        let parameters = parameters(&device, golden.architecture, golden)?;
-        let x = upload(&device, &golden.x)?;
+impl<'a, D: Device<T>, T: Scalar> Comparison<'a, D, T> {
+    fn new(device: &'a D, golden: &'a Golden) -> Result<Self> {
+        let parameters = parameters(device, golden.architecture, golden)?;
+        let x = upload(device, &golden.x)?;
         Ok(Self { golden, device, parameters, x, rows: Vec::new() })
     }
 
@@ -98,7 +97,7 @@ impl<'a, T: Scalar> Comparison<'a, T> {
     /// ℓ, its parts, and the forward pass.
     fn likelihood(&mut self) {
         let outputs = &self.golden.outputs;
-        let (device, x) = (&self.device, self.x.view());
+        let (device, x) = (self.device, self.x.view());
         let evaluate = || {
             let mut evaluator = Evaluator::new(device, &self.golden.architecture, self.x.cols())?;
             let likelihood = evaluator.log_likelihood(device, &self.parameters, x)?;
@@ -119,20 +118,20 @@ impl<'a, T: Scalar> Comparison<'a, T> {
 
     /// Y and Z. The log-determinants are not needed, so a singular weight is no obstacle.
     fn forward(&self) -> Result<Vec<f64>> {
-        let mut evaluator = Evaluator::new(&self.device, &self.golden.architecture, self.x.cols())?;
-        evaluator.data_terms(&self.device, &self.parameters, self.x.view())?;
+        let mut evaluator = Evaluator::new(self.device, &self.golden.architecture, self.x.cols())?;
+        evaluator.data_terms(self.device, &self.parameters, self.x.view())?;
         let mut errors = Vec::new();
         for (k, expected) in self.golden.outputs.y.iter().enumerate() {
-            errors.push(distance(&download(&self.device, evaluator.pre_activation(k))?, expected));
+            errors.push(distance(&download(self.device, evaluator.pre_activation(k))?, expected));
         }
-        errors.push(distance(&download(&self.device, evaluator.latents())?, &self.golden.outputs.z));
+        errors.push(distance(&download(self.device, evaluator.latents())?, &self.golden.outputs.z));
         Ok(errors)
     }
 
     /// g⁻¹(S), and g⁻¹(g(X)) with g(X) as computed here.
     fn inversion(&mut self) {
         let golden = self.golden;
-        let inverter = Inverter::new(&self.device, &self.parameters);
+        let inverter = Inverter::new(self.device, &self.parameters);
         let inverter = inverter.as_ref().map_err(Clone::clone);
         let invert = |latents: Vec<f64>, expected: &Array| {
             let mut x: Vec<T> = latents.into_iter().map(T::of).collect();
@@ -147,9 +146,9 @@ impl<'a, T: Scalar> Comparison<'a, T> {
     }
 
     fn latents(&self) -> Result<Vec<f64>> {
-        let mut evaluator = Evaluator::new(&self.device, &self.golden.architecture, self.x.cols())?;
-        evaluator.data_terms(&self.device, &self.parameters, self.x.view())?;
-        download(&self.device, evaluator.latents())
+        let mut evaluator = Evaluator::new(self.device, &self.golden.architecture, self.x.cols())?;
+        evaluator.data_terms(self.device, &self.parameters, self.x.view())?;
+        download(self.device, evaluator.latents())
     }
 
     /// The relative gradient in its bias modes, and its δ.
@@ -203,12 +202,13 @@ impl<'a, T: Scalar> Comparison<'a, T> {
     }
 
     fn in_place_errors(&self) -> Result<Vec<f64>> {
-        let (golden, device) = (self.golden, &self.device);
-        let mut parameters = parameters::<T>(device, golden.architecture, golden)?;
+        let (golden, device) = (self.golden, self.device);
+        let mut parameters = parameters::<D, T>(device, golden.architecture, golden)?;
         let step = InPlaceStep { guard: false, ..InPlaceStep::default() };
         let mut workspace = step.workspace(device, &golden.architecture, self.x.cols())?;
         step.step(device, &mut parameters, self.x.view(), STEP, &mut workspace, None)?;
-        let moved = |after: &Matrix<Cpu, T>, before: &Matrix<Cpu, T>, expected: &Array| {
+        device.synchronize()?;
+        let moved = |after: &Matrix<D, T>, before: &Matrix<D, T>, expected: &Array| {
             let (after, before) = (download(device, after.view())?, download(device, before.view())?);
             let direction: Vec<f64> =
                 after.iter().zip(before).map(|(after, before)| (after - before) / STEP).collect();
@@ -247,50 +247,53 @@ impl<'a, T: Scalar> Comparison<'a, T> {
 
     /// ℓ = Lp + log|det J|, the determinant from the full Jacobian of each sample.
     fn autodiff_loglik(&self) -> Result<Vec<f64>> {
-        let (device, architecture) = (&self.device, &self.golden.architecture);
+        let (device, architecture) = (self.device, &self.golden.architecture);
         let lp = Evaluator::new(device, architecture, self.x.cols())?
             .data_terms(device, &self.parameters, self.x.view())?
             .lp;
         let backend = Autodiff { jacobians: Jacobians::Batched };
         let mut workspace =
-            GradientBackend::<Cpu, T>::workspace(&backend, device, architecture, self.x.cols())?;
+            GradientBackend::<D, T>::workspace(&backend, device, architecture, self.x.cols())?;
         let mut out = Gradient::zeros(device, architecture, "gradient")?;
         backend.gradient(device, &self.parameters, self.x.view(), &mut workspace, &mut out)?;
+        device.synchronize()?;
         let log_dets = workspace.log_abs_det_jacobian();
         let per_sample: Vec<f64> = lp.iter().zip(log_dets).map(|(lp, log_det)| lp + log_det).collect();
         Ok(vec![distance(&per_sample, &self.golden.outputs.per_sample)])
     }
 
     /// The errors of a backend's gradient, array by array.
-    fn gradient_errors<B: GradientBackend<Cpu, T>>(
+    fn gradient_errors<B: GradientBackend<D, T>>(
         &self,
         backend: &B,
         expected: &Direction,
     ) -> Result<Vec<f64>> {
         let architecture = &self.golden.architecture;
-        let mut out = Gradient::zeros(&self.device, architecture, "gradient")?;
-        let mut workspace = backend.workspace(&self.device, architecture, self.x.cols())?;
-        backend.gradient(&self.device, &self.parameters, self.x.view(), &mut workspace, &mut out)?;
+        let mut out = Gradient::zeros(self.device, architecture, "gradient")?;
+        let mut workspace = backend.workspace(self.device, architecture, self.x.cols())?;
+        backend.gradient(self.device, &self.parameters, self.x.view(), &mut workspace, &mut out)?;
+        self.device.synchronize()?;
         let weights = out.weights.iter().zip(&expected.weights);
         let biases = out.biases.iter().zip(&expected.biases);
         weights
             .chain(biases)
-            .map(|(ours, theirs)| Ok(distance(&download(&self.device, ours.view())?, theirs)))
+            .map(|(ours, theirs)| Ok(distance(&download(self.device, ours.view())?, theirs)))
             .collect()
     }
 
     /// The errors of δ_k. A backend does not give δ away, but the bias gradient of a batch of one sample is that
     /// sample's δ \[M9\]; a network without biases is given zeros.
-    fn delta_errors<B: GradientBackend<Cpu, T>>(&self, backend: &B) -> Result<Vec<f64>> {
-        let (golden, device) = (self.golden, &self.device);
+    fn delta_errors<B: GradientBackend<D, T>>(&self, backend: &B) -> Result<Vec<f64>> {
+        let (golden, device) = (self.golden, self.device);
         let architecture = Architecture { bias: true, ..golden.architecture };
-        let parameters = parameters::<T>(device, architecture, golden)?;
+        let parameters = parameters::<D, T>(device, architecture, golden)?;
         let mut workspace = backend.workspace(device, &architecture, 1)?;
         let mut out = Gradient::zeros(device, &architecture, "gradient")?;
         let mut delta: Vec<Vec<f64>> = vec![Vec::new(); architecture.layers];
         for sample in 0..self.x.cols() {
             let x = self.x.view().columns(sample, 1);
             backend.gradient(device, &parameters, x, &mut workspace, &mut out)?;
+            device.synchronize()?;
             for (delta, bias) in delta.iter_mut().zip(&out.biases) {
                 delta.extend(download(device, bias.view())?);
             }
@@ -308,11 +311,11 @@ fn split<A, B>(pair: Result<(A, B)>) -> (Result<A>, Result<B>) {
 }
 
 /// The file's parameters in precision `T`; zero biases where `architecture` has biases and the file has none.
-fn parameters<T: Scalar>(
-    device: &Cpu,
+fn parameters<D: Device<T>, T: Scalar>(
+    device: &D,
     architecture: Architecture,
     golden: &Golden,
-) -> Result<Parameters<Cpu, T>> {
+) -> Result<Parameters<D, T>> {
     let mut arrays = Arrays::zeros(device, &architecture, "parameters")?;
     arrays.weights = golden.weights.iter().map(|array| upload(device, array)).collect::<Result<_>>()?;
     if !golden.biases.is_empty() {
@@ -321,17 +324,14 @@ fn parameters<T: Scalar>(
     Parameters::new(architecture, arrays)
 }
 
-fn upload<T: Scalar>(device: &Cpu, array: &Array) -> Result<Matrix<Cpu, T>> {
+fn upload<D: Device<T>, T: Scalar>(device: &D, array: &Array) -> Result<Matrix<D, T>> {
     let data: Vec<T> = array.data.iter().map(|value| T::of(*value)).collect();
     Matrix::from_column_major(device, &data, array.rows, array.cols, "golden array")
 }
 
-fn download<T: Scalar>(
-    device: &Cpu,
-    view: relgrad_kernels::device::MatrixRef<'_, Cpu, T>,
-) -> Result<Vec<f64>> {
+fn download<D: Device<T>, T: Scalar>(device: &D, view: MatrixRef<'_, D, T>) -> Result<Vec<f64>> {
     let mut copy = Matrix::zeros(device, view.rows(), view.cols(), "copy for comparison")?;
-    relgrad_kernels::device::Device::copy(device, view, copy.view_mut())?;
+    device.copy(view, copy.view_mut())?;
     Ok(copy.to_column_major(device)?.into_iter().map(Scalar::widen).collect())
 }
 

@@ -25,6 +25,7 @@ mod density;
 mod functions;
 mod inverse;
 mod maps;
+mod parameters;
 mod real;
 pub mod reference;
 mod sweep;
@@ -40,6 +41,7 @@ use maps::{
     Activate, AddBias, BackwardError, BiasActivate, LogDensity, LogSlope, OutputError, Score, SlopeAndRatio,
     ValueSlopeRatio,
 };
+pub(crate) use parameters::{DensityParameters, SigmaParameters};
 pub use real::Real;
 use sweep::{Operand, RowValues, add_column_sums, for_each};
 

@@ -1,7 +1,7 @@
 //! What a reader must know before trusting a number.
 
 use super::{Group, Rounds, check_failed, is_valid};
-use crate::record::Outcome;
+use crate::record::{Outcome, Record};
 use crate::stats::diagnosis::{drift, slow_outliers};
 use crate::study::Study;
 use crate::units::grouped;
@@ -64,7 +64,7 @@ fn of_group(study: &Study, group: &Group<'_>) -> Vec<String> {
     };
     let measured = |rounds: &Rounds<'_>| rounds.processes.rounds() > 0;
     let planned = study.run.settings.rounds;
-    let checks: [(&str, Vec<usize>); 6] = [
+    let checks: [(&str, Vec<usize>); 8] = [
         (
             "the gradient failed its check, so these cells have no valid time",
             dims_where(&|c| c.records.iter().any(|r| check_failed(r))),
@@ -86,6 +86,11 @@ fn of_group(study: &Study, group: &Group<'_>) -> Vec<String> {
             dims_where(&|c| c.valid().any(|r| drift(&r.seconds).is_some())),
         ),
         ("more than a tenth of the samples are slow outliers", dims_where(&many_outliers)),
+        ("the GPU held its clocks back; the records say why", dims_where(&|c| c.valid().any(throttled))),
+        (
+            "the driver's free memory fell by something else than what our buffers took",
+            dims_where(&|c| c.valid().any(books_disagree)),
+        ),
     ];
     checks
         .into_iter()
@@ -98,6 +103,21 @@ fn many_outliers(rounds: &Rounds<'_>) -> bool {
     let valid = rounds.records.iter().filter(|r| is_valid(r));
     let outliers: usize = valid.map(|r| slow_outliers(&r.seconds)).sum();
     outliers > 1 && outliers as f64 > OUTLIER_SHARE * rounds.processes.samples() as f64
+}
+
+/// Whether a GPU gave a reason for lower clocks just before or after its samples.
+fn throttled(record: &Record) -> bool {
+    let states = record.gpu.iter().flat_map(|gpu| gpu.before.iter().chain(&gpu.after));
+    states.into_iter().any(|state| !state.throttled_by.is_empty())
+}
+
+/// Whether our books of device memory and the driver's differ by more than granularity and libraries explain.
+fn books_disagree(record: &Record) -> bool {
+    const UNEXPLAINED_BYTES: f64 = (64 << 20) as f64;
+    const UNEXPLAINED_SHARE: f64 = 0.05;
+    let (Some(gpu), Some(peak)) = (&record.gpu, record.peak_bytes) else { return false };
+    let difference = (gpu.driver_bytes as f64 - peak as f64).abs();
+    difference > UNEXPLAINED_BYTES + UNEXPLAINED_SHARE * peak as f64
 }
 
 fn list(dims: &[usize]) -> String {
