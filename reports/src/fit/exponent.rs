@@ -67,9 +67,10 @@ pub fn extrapolate(
     x: usize,
 ) -> Option<Estimate> {
     let places = Places::new(observations, bounds, &range)?;
-    let line = places.line(|place| place.log_median)?;
+    let line = places.line(|place| place.observed)?;
+    // What a round does to a place is part of the scatter that one further median has to expect.
     let degrees = places.0.len().checked_sub(2).filter(|degrees| *degrees > 0)? as f64;
-    let scatter = line.residual(&places.points(|place| place.log_median)) / degrees;
+    let scatter = line.residual(&places.points(|place| place.observed)) / degrees;
     let typical = line.weight / places.0.len() as f64;
     let x = (x as f64).ln();
     let reach = student_975(degrees) * (scatter * line.prediction_variance(x, typical)).sqrt();
@@ -98,7 +99,10 @@ struct Places<'a>(Vec<Place<'a>>, Vec<Weighted>);
 
 struct Place<'a> {
     x: usize,
+    /// Without what the rounds do to all places alike.
     log_median: f64,
+    /// With it, as one sees it.
+    observed: f64,
     weight: f64,
     resampler: Resampler<'a>,
 }
@@ -119,6 +123,7 @@ impl<'a> Places<'a> {
                 Some(Place {
                     x: o.x,
                     log_median: o.processes.log_median_in(&blocks)?,
+                    observed: o.processes.median()?.ln(),
                     weight: o.processes.rounds() as f64,
                     resampler: o.processes.resampler_in(&blocks)?,
                 })
