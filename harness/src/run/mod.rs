@@ -22,6 +22,7 @@ use crate::machine::time::unix_seconds;
 use crate::plan::Planned;
 use crate::plan::schedule::{Assignment, Schedule, Step, TIMED_OUT};
 use crate::units;
+use crate::workload::DeviceKind;
 
 /// Address space that a process reserves apart from its problem: the program itself, and per thread a stack and an
 /// allocator arena (64 MiB in glibc), most of it never resident.
@@ -129,6 +130,7 @@ impl Driver {
                 peak_bytes: measurement.peak_bytes,
                 memory_trace: measurement.memory_trace,
                 check: Some(measurement.check),
+                gpu: measurement.gpu,
                 ..record
             }),
         })
@@ -137,8 +139,10 @@ impl Driver {
     fn run_child(&mut self, assignment: &Assignment) -> Result<Outcomes> {
         let cell = &assignment.planned.cell;
         let command = child_command(&self.program, cell, self.rules(assignment))?;
+        // CUDA reserves addresses for all memory of the machine and its GPUs at its start, resident or not.
+        let on_host = cell.device != DeviceKind::Cuda.name();
         let limits = ChildLimits {
-            address_space_bytes: Some(address_space(self.memory_limit_bytes, cell.threads)),
+            address_space_bytes: on_host.then(|| address_space(self.memory_limit_bytes, cell.threads)),
             kill_after: assignment.kill_seconds.map(Duration::from_secs_f64),
         };
         let end = process::run(command, limits, &mut self.events);
@@ -181,6 +185,12 @@ fn child_command(program: &PathBuf, cell: &Cell, rules: Rules) -> Result<Command
     let spec = spec.map_err(|cause| Error::Usage(format!("a cell cannot be described: {cause}")))?;
     let mut command = Command::new(program);
     command.arg("cell").arg(spec).env("RAYON_NUM_THREADS", cell.threads.to_string());
+    // Variables by which a user's environment could change the arithmetic behind the record's back.
+    command.env_remove("CUBLAS_EMULATE_SINGLE_PRECISION").env_remove("CUBLAS_EMULATE_DOUBLE_PRECISION");
+    match &cell.math {
+        None => command.env("NVIDIA_TF32_OVERRIDE", "0"),
+        Some(_) => command.env_remove("NVIDIA_TF32_OVERRIDE"),
+    };
     Ok(command)
 }
 
@@ -199,6 +209,7 @@ fn blank(planned: &Planned, prediction: Prediction) -> Record {
         model: planned.model,
         prediction: Some(prediction),
         check: None,
+        gpu: None,
         wall_seconds: 0.0,
         started_unix_seconds: unix_seconds(),
     }
