@@ -54,9 +54,6 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
             "First line: test images, after dequantisation. The others: s drawn from the base density, x = g⁻¹(s) layer by \
              layer with one LU each, then the inverse of the logit."
                 .to_string(),
-            "The model is little more than a Gaussian in logit space (its likelihood says so), and its samples look the \
-             part: strokes in the right places, few whole digits."
-                .to_string(),
         ],
         figure: Figure::Pictures(Pictures {
             across: ACROSS,

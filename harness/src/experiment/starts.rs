@@ -219,8 +219,8 @@ fn notes() -> Vec<String> {
             "Each gradient is shown with the step size that ends highest on average among {STEP_SIZES:?}; the paper does \
              not say how it chose its own, nor is its data set known here."
         ),
-        "The relative gradient does not see a linear mixing of the data; the ordinary one must take smaller steps for it. \
-         On coordinates that are well scaled already, as the half moons are, the ordinary gradient is as good or better."
+        "Curves that jump up are constant steps that overshoot. The guard of the relative step keeps every weight \
+         invertible; it does not keep the likelihood from falling."
             .to_string(),
         "Seconds are those of the steps alone; at D = 2 they say little about the cost of a gradient (the sweep measures \
          that), much about the number of steps."
