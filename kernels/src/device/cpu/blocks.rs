@@ -1,10 +1,13 @@
 //! Work on panels: D×D blocks side by side, one per sample (the Jacobians of \[M20\]–\[M21\]).
 //!
-//! Samples are independent, so the threads share the samples and each block is done by one of them.
+//! Samples are independent, so the threads share the samples and each block is done by one of them: by whoever is free, since
+//! a core that a neighbour takes for a moment would otherwise keep all waiting.
 
-use rayon::prelude::*;
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::factor::{self, Lane};
+use super::team::{self, Shared};
 use crate::device::{Cpu, Inversion, MatrixRef};
 use crate::error::{Error, Result};
 use crate::scalar::Scalar;
@@ -37,59 +40,70 @@ pub(super) fn invert_each<T: Scalar>(
     report: &mut [Inversion],
 ) {
     let block = dim * dim;
-    if report.len() < lanes.len() || lanes.len() == 1 {
+    let count = report.len();
+    if count < lanes.len() || lanes.len() == 1 {
         let lane = &mut lanes[0];
         for ((a, out), report) in a.chunks_mut(block).zip(out.chunks_mut(block)).zip(report) {
             *report = factor::invert_transposed(dim, a, out, lane, threads);
         }
         return;
     }
-    let share = report.len().div_ceil(lanes.len());
-    a.par_chunks_mut(share * block)
-        .zip(out.par_chunks_mut(share * block))
-        .zip(report.par_chunks_mut(share))
-        .zip(lanes.par_iter_mut())
-        .for_each(|(((a, out), report), lane)| {
-            for ((a, out), report) in a.chunks_mut(block).zip(out.chunks_mut(block)).zip(report) {
-                *report = factor::invert_transposed(dim, a, out, lane, 1);
-            }
-        });
+    let work = Work { count, numbers: block * INVERSION };
+    let (a, out, report) = (Shared::new(a), Shared::new(out), Shared::new(report));
+    let parts = lanes.len();
+    let lanes = Shared::new(lanes);
+    work.share_out(parts, |part, samples| {
+        let numbers = samples.start * block..samples.end * block;
+        // SAFETY: the lanes are the parts' own, and no two of these ranges overlap.
+        let (lane, a, out, report) = unsafe {
+            (
+                &mut lanes.range(part..part + 1)[0],
+                a.range(numbers.clone()),
+                out.range(numbers),
+                report.range(samples),
+            )
+        };
+        for ((a, out), report) in a.chunks_mut(block).zip(out.chunks_mut(block)).zip(report) {
+            *report = factor::invert_transposed(dim, a, out, lane, 1);
+        }
+    });
 }
 
 /// out_n ← diag(s_n) a_n, where `a` is one block per sample or one for all.
-pub(super) fn scale_rows<T: Scalar>(dim: usize, scale: &[T], a: &[T], out: &mut [T]) {
+pub(super) fn scale_rows<T: Scalar>(threads: usize, dim: usize, scale: &[T], a: &[T], out: &mut [T]) {
     let block = dim * dim;
-    let one = |(n, (out, scale)): (usize, (&mut [T], &[T]))| {
-        let a = sample_block(a, block, n);
-        for (out, a) in out.chunks_exact_mut(dim).zip(a.chunks_exact(dim)) {
-            for ((out, &a), &scale) in out.iter_mut().zip(a).zip(scale) {
-                *out = a * scale;
+    let work = Work { count: out.len() / block, numbers: block };
+    let out = Shared::new(out);
+    work.share_out(threads, |_, samples| {
+        for n in samples {
+            let (a, scale) = (sample_block(a, block, n), &scale[n * dim..][..dim]);
+            // SAFETY: each sample's block is one part's alone.
+            let out = unsafe { out.range(n * block..(n + 1) * block) };
+            for (out, a) in out.chunks_exact_mut(dim).zip(a.chunks_exact(dim)) {
+                for ((out, &a), &scale) in out.iter_mut().zip(a).zip(scale) {
+                    *out = a * scale;
+                }
             }
         }
-    };
-    if out.len() <= GRAIN {
-        out.chunks_mut(block).zip(scale.chunks(dim)).enumerate().for_each(one);
-    } else {
-        let samples = out.par_chunks_mut(block).zip(scale.par_chunks(dim)).enumerate();
-        samples.with_min_len(grain(block)).for_each(one);
-    }
+    });
 }
 
 /// a_n ← diag(s_n) a_n.
-pub(super) fn scale_rows_in_place<T: Scalar>(dim: usize, scale: &[T], a: &mut [T]) {
-    let one = |(a, scale): (&mut [T], &[T])| {
-        for column in a.chunks_exact_mut(dim) {
-            for (a, &scale) in column.iter_mut().zip(scale) {
-                *a *= scale;
+pub(super) fn scale_rows_in_place<T: Scalar>(threads: usize, dim: usize, scale: &[T], a: &mut [T]) {
+    let block = dim * dim;
+    let work = Work { count: a.len() / block, numbers: block };
+    let a = Shared::new(a);
+    work.share_out(threads, |_, samples| {
+        for n in samples {
+            let scale = &scale[n * dim..][..dim];
+            // SAFETY: each sample's block is one part's alone.
+            for column in unsafe { a.range(n * block..(n + 1) * block) }.chunks_exact_mut(dim) {
+                for (a, &scale) in column.iter_mut().zip(scale) {
+                    *a *= scale;
+                }
             }
         }
-    };
-    if a.len() <= GRAIN {
-        a.chunks_mut(dim * dim).zip(scale.chunks(dim)).for_each(one);
-    } else {
-        let samples = a.par_chunks_mut(dim * dim).zip(scale.par_chunks(dim));
-        samples.with_min_len(grain(dim * dim)).for_each(one);
-    }
+    });
 }
 
 /// Operands of [`curvature_adjoint`].
@@ -103,45 +117,90 @@ pub(super) struct Adjoint<'a, T> {
 /// out\[:,n\] ← slope\[:,n\] ⊙ out\[:,n\] + weight\[:,n\] ⊙ rowsum(a_n ⊙ b_n).
 ///
 /// The row sums run over columns in chunks of rows that fit in registers, so nothing is allocated.
-pub(super) fn curvature_adjoint<T: Scalar>(dim: usize, operands: &Adjoint<'_, T>, out: &mut [T]) {
+pub(super) fn curvature_adjoint<T: Scalar>(
+    threads: usize,
+    dim: usize,
+    operands: &Adjoint<'_, T>,
+    out: &mut [T],
+) {
     const ROWS: usize = 32;
     let block = dim * dim;
     let Adjoint { slope, weight, a, b } = *operands;
-    out.par_chunks_mut(dim).enumerate().with_min_len(grain(block)).for_each(|(n, out)| {
-        let (a, b) = (sample_block(a, block, n), sample_block(b, block, n));
-        let (slope, weight) = (&slope[n * dim..][..dim], &weight[n * dim..][..dim]);
-        for start in (0..dim).step_by(ROWS) {
-            let rows = ROWS.min(dim - start);
-            let mut sums = [T::default(); ROWS];
-            for (a, b) in a.chunks_exact(dim).zip(b.chunks_exact(dim)) {
-                for ((sum, &a), &b) in sums.iter_mut().zip(&a[start..][..rows]).zip(&b[start..][..rows]) {
-                    *sum += a * b;
+    let work = Work { count: out.len() / dim, numbers: block };
+    let out = Shared::new(out);
+    work.share_out(threads, |_, samples| {
+        for n in samples {
+            let (a, b) = (sample_block(a, block, n), sample_block(b, block, n));
+            let (slope, weight) = (&slope[n * dim..][..dim], &weight[n * dim..][..dim]);
+            // SAFETY: each sample's column is one part's alone.
+            let out = unsafe { out.range(n * dim..(n + 1) * dim) };
+            for start in (0..dim).step_by(ROWS) {
+                let rows = ROWS.min(dim - start);
+                let mut sums = [T::default(); ROWS];
+                for (a, b) in a.chunks_exact(dim).zip(b.chunks_exact(dim)) {
+                    for ((sum, &a), &b) in sums.iter_mut().zip(&a[start..][..rows]).zip(&b[start..][..rows]) {
+                        *sum += a * b;
+                    }
                 }
-            }
-            for (i, sum) in (start..).zip(&sums[..rows]) {
-                out[i] = slope[i] * out[i] + weight[i] * *sum;
+                for (i, sum) in (start..).zip(&sums[..rows]) {
+                    out[i] = slope[i] * out[i] + weight[i] * *sum;
+                }
             }
         }
     });
 }
 
 /// out ← out + α Σ_n a_n.
-pub(super) fn add_blocks<T: Scalar>(alpha: T, a: &[T], out: &mut [T]) {
+pub(super) fn add_blocks<T: Scalar>(threads: usize, alpha: T, a: &[T], out: &mut [T]) {
     const PIECE: usize = 1 << 12;
     let block = out.len();
-    out.par_chunks_mut(PIECE).enumerate().for_each(|(p, out)| {
+    let work = Work { count: block.div_ceil(PIECE), numbers: PIECE * (a.len() / block) };
+    let out = Shared::new(out);
+    work.share_out(threads, |_, pieces| {
+        let range = pieces.start * PIECE..(pieces.end * PIECE).min(block);
+        // SAFETY: the pieces are disjoint.
+        let out = unsafe { out.range(range.clone()) };
         for a in a.chunks_exact(block) {
-            for (out, &a) in out.iter_mut().zip(&a[p * PIECE..]) {
+            for (out, &a) in out.iter_mut().zip(&a[range.clone()]) {
                 *out += alpha * a;
             }
         }
     });
 }
 
-/// Blocks of `numbers` that make up a task.
-fn grain(numbers: usize) -> usize {
-    GRAIN.div_ceil(numbers)
+/// An inversion takes at least so many times as long for each number as the other work here.
+const INVERSION: usize = 8;
+
+/// `count` items of work, each on about `numbers` numbers.
+struct Work {
+    count: usize,
+    numbers: usize,
 }
+
+impl Work {
+    /// Calls `work` with a part's index, below `threads`, and the next items, until none are left.
+    fn share_out(&self, threads: usize, work: impl Fn(usize, Range<usize>) + Sync) {
+        let grain = GRAIN.div_ceil(self.numbers.max(1)).max(1);
+        if threads <= 1 || self.count <= grain {
+            return work(0, 0..self.count);
+        }
+        // A few turns for each part, so that they end together.
+        let turn = grain.max(self.count / (TURNS * threads));
+        let next = AtomicUsize::new(0);
+        team::run(threads, &|part| {
+            loop {
+                let start = next.fetch_add(turn, Ordering::Relaxed);
+                if start >= self.count {
+                    break;
+                }
+                work(part, start..(start + turn).min(self.count));
+            }
+        });
+    }
+}
+
+/// Turns that each of the threads takes at most, where all are equally fast.
+const TURNS: usize = 4;
 
 fn sample_block<T>(a: &[T], block: usize, n: usize) -> &[T] {
     if a.len() == block { a } else { &a[n * block..][..block] }

@@ -15,12 +15,16 @@ use faer::reborrow::{Reborrow, ReborrowMut};
 use faer::{Mat, MatMut, MatRef, Par};
 
 use super::product::{self, Onto, SharedMatrix, share};
+use super::small;
 use super::team::{self, Shared};
 use crate::device::Inversion;
 use crate::scalar::Scalar;
 
 /// Columns of a panel, and rows of a triangle, that faer handles whole.
 const LEAF: usize = 96;
+
+/// A matrix of at most so many rows is inverted column by column.
+const SMALL: usize = 128;
 
 /// Numbers on the right-hand side below which one thread solves: another would not be told in time.
 const PARALLEL_SOLVE: usize = 1 << 14;
@@ -66,6 +70,9 @@ pub(super) fn invert_transposed<T: Scalar>(
     lane: &mut Lane,
     threads: usize,
 ) -> Inversion {
+    if dim <= SMALL {
+        return small::invert_transposed(dim, a, out, &mut lane.pivots, &mut lane.row_sums);
+    }
     row_sums(dim, a, &mut lane.row_sums);
     factorize(MatMut::from_column_major_slice_mut(a, dim, dim), &mut lane.pivots, &mut lane.panel, threads);
     let factors = MatRef::from_column_major_slice(a, dim, dim);
@@ -247,23 +254,45 @@ fn subtract_times_lower<T: Scalar>(a: MatRef<'_, T>, t: MatRef<'_, T>, c: MatMut
 }
 
 /// |A| 1 of a column-major D×D matrix.
-fn row_sums<T: Scalar>(dim: usize, a: &[T], sums: &mut [f64]) {
+#[inline(always)]
+pub(super) fn row_sums<T: Scalar>(dim: usize, a: &[T], sums: &mut [f64]) {
     sums.fill(0.0);
     for column in a.chunks_exact(dim) {
-        sums.iter_mut().zip(column).for_each(|(sum, x)| *sum += x.widen().abs());
+        for (sum, x) in sums.iter_mut().zip(column) {
+            *sum += x.widen().abs();
+        }
     }
 }
 
 /// Skeel's condition number ‖|A⁻¹||A|‖_∞ = ‖|A⁻¹|(|A|1)‖_∞ from `inverse` = A^{-T} and |A|1, O(D²).
 ///
 /// Unlike ‖A‖‖A⁻¹‖ it does not see a bad scaling of the rows, which does an LU with partial pivoting no harm.
-fn skeel_condition<T: Scalar>(dim: usize, inverse: &[T], row_sums: &[f64]) -> f64 {
-    let row = |column: &[T]| column.iter().zip(row_sums).map(|(x, sum)| x.widen().abs() * sum).sum::<f64>();
-    // A NaN must not lose against the maximum.
-    inverse
-        .chunks_exact(dim)
-        .map(row)
-        .fold(0.0, |worst, row| if row > worst || row.is_nan() { row } else { worst })
+#[inline(always)]
+pub(super) fn skeel_condition<T: Scalar>(dim: usize, inverse: &[T], row_sums: &[f64]) -> f64 {
+    const LANES: usize = 8;
+    let mut worst = 0.0;
+    for column in inverse.chunks_exact(dim) {
+        let mut lanes = [0.0; LANES];
+        let (whole, rest) = column.as_chunks::<LANES>();
+        let (sums, rest_sums) = row_sums.as_chunks::<LANES>();
+        for (column, sums) in whole.iter().zip(sums) {
+            for lane in 0..LANES {
+                lanes[lane] += column[lane].widen().abs() * sums[lane];
+            }
+        }
+        let mut row = 0.0;
+        for sum in lanes {
+            row += sum;
+        }
+        for (x, sum) in rest.iter().zip(rest_sums) {
+            row += x.widen().abs() * sum;
+        }
+        // A NaN must not lose against the maximum.
+        if row > worst || row.is_nan() {
+            worst = row;
+        }
+    }
+    worst
 }
 
 /// ‖a‖_F of the numbers, in f64 so that neither squares nor sums overflow.

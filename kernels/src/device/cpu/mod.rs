@@ -6,6 +6,7 @@ mod factor;
 #[cfg(target_arch = "x86_64")]
 mod gemm;
 mod product;
+mod small;
 mod team;
 
 use std::ops::Range;
@@ -28,8 +29,7 @@ const PARALLEL_ELEMENTS: usize = 1 << 12;
 
 /// A number of CPU threads.
 ///
-/// Products and elementwise work run on a team of threads of this program's own, factorisations and panels of Jacobians on the
-/// current rayon pool; neither uses more threads than this.
+/// All work runs on a team of threads of this program's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cpu {
     threads: usize,
@@ -375,7 +375,7 @@ impl<T: Scalar> Device<T> for Cpu {
         if dim == 0 {
             return Ok(());
         }
-        blocks::scale_rows(dim, scale.slice(), a.slice(), out.into_slice());
+        blocks::scale_rows(self.threads, dim, scale.slice(), a.slice(), out.into_slice());
         Ok(())
     }
 
@@ -385,7 +385,7 @@ impl<T: Scalar> Device<T> for Cpu {
         if dim == 0 {
             return Ok(());
         }
-        blocks::scale_rows_in_place(dim, scale.slice(), a.into_slice());
+        blocks::scale_rows_in_place(self.threads, dim, scale.slice(), a.into_slice());
         Ok(())
     }
 
@@ -406,6 +406,7 @@ impl<T: Scalar> Device<T> for Cpu {
             return Ok(());
         }
         blocks::curvature_adjoint(
+            self.threads,
             dim,
             &blocks::Adjoint { slope: slope.slice(), weight: weight.slice(), a: a.slice(), b: b.slice() },
             out.into_slice(),
@@ -420,7 +421,7 @@ impl<T: Scalar> Device<T> for Cpu {
             return require("block sum", &a, 0, a.cols());
         }
         require("block sum", &a, dim, a.cols() / dim * dim)?;
-        blocks::add_blocks(alpha, a.slice(), out.into_slice());
+        blocks::add_blocks(self.threads, alpha, a.slice(), out.into_slice());
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! Threads that wait for the next piece of a gradient by spinning for a moment, and only then sleep.
 //!
 //! A gradient is a dozen operations that each want all threads, some of a few microseconds: waking a thread for each
-//! would cost more than it brings. Heavier and less regular work (factorisations, panels of Jacobians) is rayon's.
+//! would cost more than it brings.
 
 use std::cell::{Cell, UnsafeCell};
 use std::hint::spin_loop;
