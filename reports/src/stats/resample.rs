@@ -37,12 +37,26 @@ pub(crate) enum Drawn<'a> {
 #[derive(Debug)]
 pub(crate) struct Resampler<'a> {
     center: f64,
-    /// Each process: deviation from the mean, logarithm of its median, samples.
-    processes: Vec<(f64, f64, Drawn<'a>)>,
+    processes: Vec<Process<'a>>,
     levels: Levels,
     efficiency: f64,
     degrees: f64,
 }
+
+/// What a draw knows of a process.
+#[derive(Debug)]
+struct Process<'a> {
+    /// The logarithm of its median, from the mean of all processes.
+    deviation: f64,
+    log_median: f64,
+    /// Standard deviation of the logarithm of its resampled median.
+    scatter: f64,
+    drawn: Drawn<'a>,
+}
+
+/// A resampled median moves by no more than so many standard deviations: one that lands on a sample that was held up says
+/// nothing of the median.
+const FARTHEST: f64 = 3.0;
 
 /// How much of each level a draw takes.
 #[derive(Debug, Clone, Copy)]
@@ -63,17 +77,25 @@ impl<'a> Resampler<'a> {
         processes: impl Iterator<Item = (f64, Drawn<'a>)>,
         inflation: f64,
     ) -> Self {
+        let mut random = Random::new(WITHIN_SEED);
         let mut processes: Vec<_> = processes
             .map(|(effect, drawn)| {
-                let log = drawn.log_median();
-                (log - effect, log, drawn)
+                let log_median = drawn.log_median();
+                Process {
+                    deviation: log_median - effect,
+                    log_median,
+                    scatter: drawn.scatter(&mut random),
+                    drawn,
+                }
             })
             .collect();
         let count = processes.len() as f64;
-        let mean = processes.iter().map(|(deviation, ..)| deviation).sum::<f64>() / count;
-        processes.iter_mut().for_each(|(deviation, ..)| *deviation = (*deviation - mean) * inflation);
+        let mean = processes.iter().map(|process| process.deviation).sum::<f64>() / count;
+        for process in &mut processes {
+            process.deviation = (process.deviation - mean) * inflation;
+        }
         let degrees = match processes.as_slice() {
-            [(.., only)] => only.samples().saturating_sub(1) as f64,
+            [only] => only.drawn.samples().saturating_sub(1) as f64,
             many => (many.len() - 1) as f64 / (inflation * inflation),
         };
         let levels = Levels::of(&processes);
@@ -86,9 +108,11 @@ impl<'a> Resampler<'a> {
         let count = self.processes.len();
         let sum: f64 = (0..count)
             .map(|_| {
-                let (deviation, log_median, drawn) = &self.processes[random.below(count)];
+                let Process { deviation, log_median, scatter, drawn } = &self.processes[random.below(count)];
                 let noise = if noise > 0.0 { noise * random.normal() } else { 0.0 };
-                between * deviation + within * (drawn.resampled(random) - log_median) + noise
+                let farthest = FARTHEST * scatter;
+                let moved = (drawn.resampled(random) - log_median).clamp(-farthest, farthest);
+                between * deviation + within * moved + noise
             })
             .sum();
         self.center + self.efficiency * sum / count as f64
@@ -117,6 +141,16 @@ impl Drawn<'_> {
         }
     }
 
+    /// Standard deviation of the resampled median, from the middle half of its draws: a few that land on a sample that was held
+    /// up would outweigh all others, and no room would be left for the scatter between processes.
+    fn scatter(&self, random: &mut Random) -> f64 {
+        /// Distance between the quartiles of a normal distribution, in standard deviations.
+        const QUARTILES: f64 = 1.349;
+        let mut draws: Vec<f64> = (0..WITHIN_DRAWS).map(|_| self.resampled(random)).collect();
+        draws.sort_unstable_by(f64::total_cmp);
+        (draws[WITHIN_DRAWS * 3 / 4] - draws[WITHIN_DRAWS / 4]) / QUARTILES
+    }
+
     fn samples(&self) -> usize {
         match self {
             Self::One(samples) => samples.len(),
@@ -128,18 +162,13 @@ impl Drawn<'_> {
 impl Levels {
     /// The factors with which a draw has the variance s² between the processes' medians. A single process has none: its samples
     /// are resampled as they are.
-    fn of(processes: &[(f64, f64, Drawn<'_>)]) -> Self {
+    fn of(processes: &[Process<'_>]) -> Self {
         let count = processes.len() as f64;
         if processes.len() < 2 {
             return Self { between: 0.0, within: 1.0, noise: 0.0 };
         }
-        let between = processes.iter().map(|(deviation, ..)| deviation.powi(2)).sum::<f64>() / (count - 1.0);
-        let mut random = Random::new(WITHIN_SEED);
-        let variance = |(_, log, drawn): &(f64, f64, Drawn<'_>)| {
-            let squares = (0..WITHIN_DRAWS).map(|_| (drawn.resampled(&mut random) - log).powi(2));
-            squares.sum::<f64>() / WITHIN_DRAWS as f64
-        };
-        let within = processes.iter().map(variance).sum::<f64>() / count;
+        let between = processes.iter().map(|process| process.deviation.powi(2)).sum::<f64>() / (count - 1.0);
+        let within = processes.iter().map(|process| process.scatter.powi(2)).sum::<f64>() / count;
         if within >= between {
             let within = if within > 0.0 { (between / within).sqrt() } else { 0.0 };
             return Self { between: 0.0, within, noise: 0.0 };

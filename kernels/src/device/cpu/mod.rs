@@ -46,6 +46,13 @@ impl Cpu {
         self.threads
     }
 
+    /// Calls every thread for nothing, and waits for all: what each operation that is shared among them costs at least.
+    pub fn empty_region(&self) {
+        team::run(self.threads, &|part| {
+            std::hint::black_box(part);
+        });
+    }
+
     /// Shares out `len` numbers, whole columns of `rows`, among the threads.
     fn share_out(
         &self,

@@ -4,6 +4,11 @@
 //! in calls. Here every loop adds a few columns to another one: the left-looking forms of `getrf`, `trtri` and `getri` of
 //! LAPACK, with [`STEP`] columns at a time so that the destination is loaded and stored once for all of them.
 
+#![allow(
+    clippy::needless_range_loop,
+    reason = "iterators would not be compiled for the instruction set of the loops around them"
+)]
+
 use pulp::{Arch, Simd, WithSimd};
 
 use super::factor::{row_sums, skeel_condition};
@@ -258,7 +263,7 @@ fn take_below<T: Scalar>(column: &mut [T], start: usize, factors: &mut [T]) {
 #[inline(always)]
 fn scale<T: Scalar>(numbers: &mut [T], factor: T) {
     for x in numbers {
-        *x = *x * factor;
+        *x *= factor;
     }
 }
 
