@@ -83,6 +83,12 @@ pub struct Settings {
     /// What the layers convolve; absent for dense layers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub convolution: Option<Convolution>,
+    /// Device bytes that one cell on a GPU may take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_memory_limit_bytes: Option<u64>,
+    /// Arithmetic of matrix products on a GPU: `f32`, `tf32` or `f64`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub math: Option<String>,
 }
 
 /// A sweep over the grid of convolution layers: D = channels · points takes the values in [`Settings::dims`].

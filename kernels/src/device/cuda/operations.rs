@@ -177,8 +177,10 @@ impl<T: Scalar> Device<T> for Cuda {
         self.shared.queue.wait()
     }
 
+    /// Numbers of another type than that of the chosen arithmetic are multiplied in their own.
     fn math(&self) -> Math {
-        self.math.get()
+        let math = self.math.get();
+        if math.dtype() == T::DTYPE { math } else { Math::of(T::DTYPE) }
     }
 
     fn in_full_precision<R>(&self, work: impl FnOnce() -> R) -> R {

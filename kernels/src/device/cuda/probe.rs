@@ -4,8 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use cudarc::driver::sys::{CUevent, CUresult};
 use libloading::Library as Loaded;
 
+use super::refused;
 use crate::error::{Error, Result};
 
 /// A shared library of CUDA.
@@ -57,7 +59,7 @@ impl Library {
     /// How to get it, in a phrase.
     pub const fn remedy(self) -> &'static str {
         match self {
-            Self::Driver => "install the NVIDIA driver, 580 or newer for CUDA 13",
+            Self::Driver => "install the NVIDIA driver, 525 or newer for CUDA 12 and 580 or newer for CUDA 13",
             Self::Nvrtc | Self::Cublas | Self::CublasLt | Self::Cusolver => {
                 "install the CUDA toolkit, 12 or 13, or put the folder that holds it on LD_LIBRARY_PATH"
             }
@@ -144,6 +146,30 @@ fn verdict(library: Library, found: &Found) -> Result<()> {
     Err(Error::NoDevice { reason })
 }
 
+/// `cuEventElapsedTime`: writes the milliseconds between two events.
+pub(super) type ElapsedTime = unsafe extern "C" fn(*mut f32, CUevent, CUevent) -> CUresult;
+
+/// The driver's clock of events. The bindings of CUDA 13 call a second version of it, which drivers before 570 do not
+/// have and would make them panic; this one is in every driver.
+///
+/// # Errors
+/// [`Error::NoDevice`] without the driver, or without the function.
+pub(super) fn elapsed_time() -> Result<ElapsedTime> {
+    const SYMBOL: &str = "cuEventElapsedTime";
+    require(&[Library::Driver])?;
+    let failed = refused("looking for the driver's events");
+    let path = match Library::Driver.find() {
+        Found::At(path) | Found::Lacks { path, .. } => path.as_path(),
+        Found::Missing => Path::new(""),
+    };
+    // SAFETY: the library is loaded already, so that no code of it runs now.
+    let library = unsafe { Loaded::new(path) }.map_err(&failed)?;
+    // SAFETY: the type is that of the function in cuda.h.
+    let function = unsafe { library.get::<ElapsedTime>(SYMBOL.as_bytes()) }.map(|symbol| *symbol);
+    std::mem::forget(library);
+    function.map_err(failed)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,7 +179,8 @@ mod tests {
         let told = |library, found: &Found| verdict(library, found).unwrap_err().to_string();
         assert_eq!(
             told(Library::Driver, &Found::Missing),
-            "no CUDA device: the CUDA driver (libcuda) is missing; install the NVIDIA driver, 580 or newer for CUDA 13"
+            "no CUDA device: the CUDA driver (libcuda) is missing; install the NVIDIA driver, \
+            525 or newer for CUDA 12 and 580 or newer for CUDA 13"
         );
         let old = Found::Lacks { path: "/old/libcublas.so.11".into(), symbol: "cublasGemmEx_64" };
         let text = told(Library::Cublas, &old);

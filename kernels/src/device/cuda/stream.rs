@@ -10,6 +10,7 @@ use cudarc::nvrtc::Ptx;
 
 use super::launch::{Geometry, Kernel, Launcher, PARTIAL_SUMS};
 use super::memory::{Buffer, Memory, Pinned};
+use super::probe::{self, ElapsedTime};
 use super::{refused, source};
 use crate::error::{Error, Result};
 use crate::scalar::Dtype;
@@ -24,6 +25,7 @@ pub(super) const ANSWERS: usize = 4096;
 pub(super) struct Queue {
     begin: CudaEvent,
     end: CudaEvent,
+    elapsed: ElapsedTime,
     flags: RefCell<Pinned<u32>>,
     /// What each flag stands for, as far as it is in use.
     checked: RefCell<Vec<String>>,
@@ -44,6 +46,7 @@ impl Queue {
         Ok(Self {
             begin: event()?,
             end: event()?,
+            elapsed: probe::elapsed_time()?,
             flags: RefCell::new(Pinned::new(memory, CHECKS)?),
             checked: RefCell::new(Vec::with_capacity(CHECKS)),
             pending: Cell::new(false),
@@ -77,7 +80,14 @@ impl Queue {
     }
 
     pub(super) fn span_seconds(&self) -> Result<f64> {
-        let milliseconds = self.begin.elapsed_ms(&self.end).map_err(refused("reading events"))?;
+        let failed = refused("reading events");
+        let mut milliseconds = 0.0_f32;
+        // SAFETY: both events live as long as the queue, and the call only writes one f32. Events that were not both
+        // recorded, or that were not waited for, are its status, not undefined.
+        let status = unsafe {
+            (self.elapsed)(&raw mut milliseconds, self.begin.cu_event(), self.end.cu_event())
+        };
+        status.result().map_err(failed)?;
         Ok(f64::from(milliseconds) / 1e3)
     }
 
