@@ -23,10 +23,10 @@ gpu-check:
     cargo build --release --quiet --package relgrad-harness
     bash harness/gpu/check.sh target/release/relgrad
 
-# The whole evidence of a GPU in under 9 minutes: checks, sweeps in f32 and tf32, figures.
-gpu-bench out="results/gpu":
+# The whole evidence of a GPU in under 9 minutes: checks, sweeps in f32 and tf32, figures, peers; into FOLDER, else reports/archive.
+gpu-bench *folder:
     cargo build --release --quiet --package relgrad-harness
-    bash harness/gpu/bench.sh target/release/relgrad "{{ out }}"
+    bash harness/gpu/bench.sh target/release/relgrad "$@"
 
 # Draw report and figures of a finished sweep again.
 figures dir:

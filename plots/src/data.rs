@@ -109,15 +109,12 @@ pub(crate) fn models(study: &Study, device: &str, method: &str) -> Vec<(f64, Mod
 /// What all measurements of a figure share, for its heading and caption.
 pub(crate) fn conditions(study: &Study, device: &str) -> Vec<String> {
     let settings = &study.run.settings;
-    let on_cpu = device == CPU;
-    let place = if on_cpu { format!("CPU, {}", threads(settings.threads)) } else { "GPU".to_string() };
-    // On a GPU the arithmetic says more than the type of the numbers: both f32 and tf32 multiply f32 numbers.
-    let arithmetic = settings.math.as_ref().filter(|_| !on_cpu).unwrap_or(&settings.dtype);
+    let place = if device == CPU { format!("CPU, {}", threads(settings.threads)) } else { "GPU".to_string() };
     let mut conditions = vec![
         place,
         format!("N = {}", grouped(settings.batch as i64)),
         format!("L = {}", settings.layers),
-        arithmetic.clone(),
+        settings.arithmetic(device).to_string(),
     ];
     if let Some(convolution) = &settings.convolution {
         let kernel = match convolution.kernel {

@@ -126,6 +126,12 @@ impl Convolution {
 }
 
 impl Settings {
+    /// The arithmetic of matrix products on a device: on a GPU it says more than the type of the numbers, since both f32
+    /// and tf32 multiply f32 numbers.
+    pub fn arithmetic(&self, device: &str) -> &str {
+        self.math.as_ref().filter(|_| device != "cpu").unwrap_or(&self.dtype)
+    }
+
     /// Every batch size N, that of the figures first.
     pub fn batches(&self) -> impl Iterator<Item = usize> {
         [self.batch].into_iter().chain(self.other_batches.iter().copied())

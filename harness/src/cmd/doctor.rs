@@ -25,7 +25,7 @@ pub(crate) fn run(_arguments: &Arguments) -> Result<u8> {
 
 /// One fact a line, names and values in columns.
 fn line(text: &mut String, name: &str, value: &str) {
-    let _ = writeln!(text, "  {name:<24} {value}");
+    let _ = writeln!(text, "  {name:<25} {value}");
 }
 
 fn host(text: &mut String) {

@@ -32,7 +32,7 @@ Examples:
   relgrad sweep --dims 10,100,1000 --rounds 1      three dimensions, one process each
   relgrad sweep --dims 100:5000 --dtype f64 --bias --activation tanh:1:0.1
   relgrad sweep --dims 30:1000 --batch 100,10,1000 also against the batch size; figures against D show N = 100
-  relgrad sweep --device cpu,cuda --math tf32      both devices in one report, the GPU's products in TF32
+  relgrad sweep --device cpu,cuda --math tf32      both in one report, the GPU's products in TF32
   relgrad sweep --list                             the plan and its predicted cost, nothing runs
   relgrad sweep --budget none --cell-limit none    everything that fits in memory, however long
   relgrad sweep --coupling conv --channels 8       convolution layers on grids of 10 to 5,000 points

@@ -9,10 +9,10 @@ use relgrad_reports::run::Settings;
 
 use super::Output;
 use crate::error::{Error, Result};
-use crate::workload::DeviceKind;
-use crate::run::{address_space, keep_arithmetic};
 use crate::run::interrupt::Events;
 use crate::run::process::{self, ChildLimits, End};
+use crate::run::{address_space, keep_arithmetic};
+use crate::workload::DeviceKind;
 
 /// Seconds after which the process is killed; it takes some three on a quiet machine, ten on a GPU.
 const KILL_SECONDS: f64 = 60.0;

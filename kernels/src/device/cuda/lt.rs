@@ -43,7 +43,8 @@ impl LtHandle {
         lt::create_handle().map(Self).map_err(refused("starting cuBLASLt"))
     }
 
-    /// The algorithm that the library's heuristics put first; `None` when they know none.
+    /// The algorithm that the library's heuristics put first; `None` when they know none or refuse to answer, which costs a
+    /// copy of the addend but no result.
     pub(super) fn plan(&self, key: &PlanKey, workspace_bytes: usize) -> Result<Option<Plan>> {
         let mut plan = Plan::new(key)?;
         let preference = Preference::new(workspace_bytes, &key.alignments)?;
@@ -52,14 +53,10 @@ impl LtHandle {
             let Plan { product, a, b, c, .. } = &plan;
             lt::get_matmul_algo_heuristic(self.0, product.0, a.0, b.0, c.0, c.0, preference.0)
         };
-        match found {
-            Ok(found) => {
-                plan.algorithm = Some((found.algo, found.workspaceSize));
-                Ok(Some(plan))
-            }
-            Err(lt::CublasError(sys::cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED)) => Ok(None),
-            Err(error) => Err(refused(OPERATION)(error)),
-        }
+        Ok(found.ok().map(|found| {
+            plan.algorithm = Some((found.algo, found.workspaceSize));
+            plan
+        }))
     }
 
     /// c ← addend + α op(a) op(b).

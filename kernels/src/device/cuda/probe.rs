@@ -59,7 +59,9 @@ impl Library {
     /// How to get it, in a phrase.
     pub const fn remedy(self) -> &'static str {
         match self {
-            Self::Driver => "install the NVIDIA driver, 525 or newer for CUDA 12 and 580 or newer for CUDA 13",
+            Self::Driver => {
+                "install the NVIDIA driver, 525 or newer for CUDA 12 and 580 or newer for CUDA 13"
+            }
             Self::Nvrtc | Self::Cublas | Self::CublasLt | Self::Cusolver => {
                 "install the CUDA toolkit, 12 or 13, or put the folder that holds it on LD_LIBRARY_PATH"
             }

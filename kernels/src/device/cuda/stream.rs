@@ -84,9 +84,8 @@ impl Queue {
         let mut milliseconds = 0.0_f32;
         // SAFETY: both events live as long as the queue, and the call only writes one f32. Events that were not both
         // recorded, or that were not waited for, are its status, not undefined.
-        let status = unsafe {
-            (self.elapsed)(&raw mut milliseconds, self.begin.cu_event(), self.end.cu_event())
-        };
+        let status =
+            unsafe { (self.elapsed)(&raw mut milliseconds, self.begin.cu_event(), self.end.cu_event()) };
         status.result().map_err(failed)?;
         Ok(f64::from(milliseconds) / 1e3)
     }
