@@ -38,7 +38,7 @@ fn attempt(spec: &Spec, start: Instant) -> Result<Reply, Error> {
     let Samples { seconds, evaluations_per_sample, warmup_seconds } =
         sampling::sample(evaluate, now, built.first_seconds, &spec.rules, || Ok(()))?;
     let Built { peak_bytes, memory_trace, .. } = built;
-    Ok(Reply::Measured(Measurement {
+    Ok(Reply::Measured(Box::new(Measurement {
         seconds,
         evaluations_per_sample,
         warmup_seconds,
@@ -46,7 +46,7 @@ fn attempt(spec: &Spec, start: Instant) -> Result<Reply, Error> {
         memory_trace,
         check,
         gpu: None,
-    }))
+    })))
 }
 
 /// The check as a record keeps it, or the reply of a cell whose gradient is wrong.

@@ -57,7 +57,7 @@ pub(super) fn attempt(
 
     let event_seconds = events.into_inner();
     let driver_bytes = built.driver_bytes;
-    Ok(Reply::Measured(Measurement {
+    Ok(Reply::Measured(Box::new(Measurement {
         seconds,
         evaluations_per_sample,
         warmup_seconds,
@@ -65,7 +65,7 @@ pub(super) fn attempt(
         memory_trace: built.memory_trace,
         check,
         gpu: Some(Gpu { event_seconds, first_call_seconds, graph, driver_bytes, before, after }),
-    }))
+    })))
 }
 
 /// A prepared problem and the device memory that it and its first evaluation took.

@@ -25,7 +25,7 @@ pub(crate) struct Spec {
 #[serde(tag = "outcome", rename_all = "lowercase")]
 pub(crate) enum Reply {
     /// The gradient passed its check and was timed.
-    Measured(Measurement),
+    Measured(Box<Measurement>),
     /// There is no valid measurement.
     Failed {
         /// Why.

@@ -73,8 +73,7 @@ fn software() -> String {
 
 /// Where toolkits put their libraries, if the system's loader does not look there by itself.
 fn look_in_usual_folders() {
-    let named =
-        ["CUDA_PATH", "CUDA_HOME"].iter().filter_map(|name| std::env::var_os(name)).map(PathBuf::from);
+    let named = ["CUDA_PATH", "CUDA_HOME"].iter().filter_map(std::env::var_os).map(PathBuf::from);
     let roots = named.chain([PathBuf::from("/usr/local/cuda")]);
     cuda::look_in(roots.map(|root| root.join("lib64")).collect());
 }

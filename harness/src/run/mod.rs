@@ -60,7 +60,7 @@ pub(crate) struct Driver {
 
 /// What a cell came to.
 enum Outcomes {
-    Measured(Measurement),
+    Measured(Box<Measurement>),
     Failed { reason: String, check: Option<Check> },
     Interrupted,
 }
