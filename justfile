@@ -14,6 +14,20 @@ bench-sweep *args:
 bench-sweep-full *args:
     cargo bench-sweep --budget none --cell-limit none "$@"
 
+# The study on the first NVIDIA GPU; further arguments go to `relgrad sweep`.
+bench-gpu *args:
+    cargo bench-sweep --device cuda "$@"
+
+# Compare every method on the GPU with golden vectors and independent computations; says so where there is no GPU.
+gpu-check:
+    cargo build --release --quiet --package relgrad-harness
+    bash harness/gpu/check.sh target/release/relgrad
+
+# The whole evidence of a GPU in under 9 minutes: checks, sweeps in f32 and tf32, figures, peers; into FOLDER, else reports/archive.
+gpu-bench *folder:
+    cargo build --release --quiet --package relgrad-harness
+    bash harness/gpu/bench.sh target/release/relgrad "$@"
+
 # Draw report and figures of a finished sweep again.
 figures dir:
     cargo run --release --quiet --package relgrad-harness -- report "$1"

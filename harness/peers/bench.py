@@ -30,6 +30,9 @@ ROOT = HERE.parents[1]
 
 DIMS = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000)
 
+# Arithmetics of matrix products; all but tf32 are named like the number type.
+MATHS = ("f32", "tf32", "f64")
+
 # Beyond these a cell takes minutes: 33 s an evaluation for `ordinary` at 10,000.
 LARGEST = {"ordinary": 5000, "autodiff": 500}
 
@@ -136,6 +139,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="default: all")
     parser.add_argument("--dtype", choices=("f32", "f64"), default="f32")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where JAX and PyTorch compute")
+    parser.add_argument("--math", choices=MATHS, help="arithmetic of a GPU's products (default: that of --dtype)")
     parser.add_argument("--max-ordinary", type=int, default=LARGEST["ordinary"], metavar="D", help="largest D (default 5000)")
     parser.add_argument("--max-autodiff", type=int, default=LARGEST["autodiff"], metavar="D", help="largest D (default 500)")
     parser.add_argument("--sampling-seconds", type=float, default=0.3, help="least sampling of a process (default 0.3)")
@@ -143,7 +147,13 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: results/peers-TIME")
     parser.add_argument("--relgrad", type=Path, default=ROOT / "target/release/relgrad", metavar="PROGRAM")
     parser.add_argument("--report", type=Path, metavar="DIR", help="print the table of an earlier run again, measure nothing")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.math and options.device == "cpu":
+        parser.error("--math is for a GPU: add --device cuda, or use --dtype")
+    if options.math:
+        options.dtype = "f64" if options.math == "f64" else "f32"
+    options.math = options.math or options.dtype
+    return options
 
 
 def duration(text: str) -> float:
@@ -177,7 +187,9 @@ def roofline(bench: Bench) -> dict[str, Any]:
     """The ceilings of this machine at our number type, on one thread and on all, with the machine's facts."""
     say("measuring the machine's ceilings")
     threads = ",".join(str(count) for count in sorted({1, bench.options.threads}))
-    command = [bench.options.relgrad, "roofline", "--json", "--dtype", bench.options.dtype, "--threads", threads]
+    command = [bench.options.relgrad, "roofline", "--json", "--device", bench.options.device, "--threads", threads]
+    arithmetic = "--math" if bench.options.device == "cuda" else "--dtype"
+    command += [arithmetic, bench.options.math]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         bench.notes.append(f"The ceilings could not be measured: {last_line(done.stderr)}")
@@ -188,22 +200,27 @@ def roofline(bench: Bench) -> dict[str, Any]:
 def verify(bench: Bench) -> dict[str, Any]:
     """Every method of every peer against relgrad's numbers on the same inputs; a difference ends the bench."""
     outcome: dict[str, Any] = {}
-    for dim, dtype in ((10, "f64"), (50, "f32")):
-        case = bench.folder / f"case-{dtype}.json"
+    cases = [(10, "f64"), (50, "f32")]
+    if bench.options.math == "tf32":
+        cases.append((50, "tf32"))
+    for dim, math_name in cases:
+        dtype = "f32" if math_name == "tf32" else math_name
+        case = bench.folder / f"case-{math_name}.json"
         with case.open("w") as file:
             command = [bench.options.relgrad, "peer-case", "--dim", str(dim), "--dtype", dtype]
             subprocess.run(command, stdout=file, check=True)
         for peer in bench.options.peers:
-            reply = child(bench, peer, bench.options.threads, ["--verify", str(case)], dtype)
+            arguments = ["--verify", str(case), "--device", bench.options.device, "--math", math_name]
+            reply = child(bench, peer, bench.options.threads, arguments, dtype)
             if "error" in reply:
-                say(f"{peer} cannot be verified ({dtype}): {reply['error']}")
+                say(f"{peer} cannot be verified ({math_name}): {reply['error']}")
                 sys.exit(1)
             if not reply["passed"]:
-                say(f"{peer} does not compute what relgrad computes ({dtype}): {reply['errors']}")
+                say(f"{peer} does not compute what relgrad computes ({math_name}): {reply['errors']}")
                 sys.exit(1)
-            outcome[f"{peer} {dtype}"] = reply
+            outcome[f"{peer} {math_name}"] = reply
             errors = ", ".join(f"{method} {error:.0e}" for method, error in reply["errors"].items())
-            say(f"{peer} agrees with relgrad in {dtype}: {errors}")
+            say(f"{peer} agrees with relgrad in {math_name}: {errors}")
         case.unlink()
     return outcome
 
@@ -251,6 +268,7 @@ def run(bench: Bench, group: Group, who: str, method: str, round_index: int) -> 
         arguments = ["--method", method, "--dim", str(group.dim), "--dtype", numpy_dtype(bench.options.dtype)]
         arguments += ["--sampling-seconds", str(bench.options.sampling_seconds)]
         arguments += ["--cell-seconds", str(bench.options.cell_seconds), "--device", bench.options.device]
+        arguments += ["--math", bench.options.math]
         reply = child(bench, who, group.threads, arguments, bench.options.dtype)
     line = {"who": who, "method": method, "group": group.method, "dim": group.dim, "threads": group.threads}
     line |= {"round": round_index, "wall_seconds": time.monotonic() - start} | reply
@@ -280,6 +298,8 @@ def ours(bench: Bench, group: Group, method: str) -> dict[str, Any]:
         "seed": 0,
         "round": 0,
     }
+    if options.math != options.dtype:
+        cell["math"] = options.math
     rules = {
         "min_samples": 5,
         "sampling_seconds": options.sampling_seconds,
@@ -310,6 +330,9 @@ def execute(bench: Bench, command: list[str], threads: int, dtype: str) -> dict[
     environment = {name: value for name, value in os.environ.items() if name not in BLAS_OVERRIDES}
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"):
         environment[name] = str(threads)
+    # Variables that would change the arithmetic of cuBLAS behind the record's back.
+    for name in ("NVIDIA_TF32_OVERRIDE", "CUBLAS_EMULATE_SINGLE_PRECISION", "CUBLAS_EMULATE_DOUBLE_PRECISION"):
+        environment.pop(name, None)
     environment["JAX_ENABLE_X64"] = "1" if dtype == "f64" else "0"
     environment["JAX_PLATFORMS"] = bench.options.device
     # Warnings of a framework about its own interfaces are no news here.

@@ -18,9 +18,6 @@ from problem import ALPHA, Array, Problem
 NAME = "JAX"
 METHODS = ("relative", "relative-inplace", "ordinary", "autodiff")
 
-# On a GPU the default would be TF32, ten bits of the 23 that the other frameworks compute with.
-jax.config.update("jax_default_matmul_precision", "highest")
-
 Weights = list[jax.Array]
 
 
@@ -135,6 +132,11 @@ def session(method: str) -> AbstractContextManager[None]:
 
 def prepare(method: str, problem: Problem, device: str) -> Evaluation:
     return Evaluation(method, problem, device)
+
+
+def set_math(math: str) -> None:
+    """On a GPU the default would be TF32, ten bits of the 23 that the other frameworks compute with."""
+    jax.config.update("jax_default_matmul_precision", "tensorfloat32" if math == "tf32" else "highest")
 
 
 def versions() -> dict[str, str]:

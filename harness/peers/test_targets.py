@@ -53,6 +53,27 @@ class Judgement(unittest.TestCase):
         verdicts = {dim: lines["relative speed", dim].verdict for dim in (50, 100, 5000)}
         self.assertEqual(verdicts, {50: "misses", 100: "meets", 5000: "misses"})
 
+    def test_a_gpu_has_targets_of_its_own(self) -> None:
+        samples = [sample("relgrad", "relative", 20_000, 0.01), sample("relgrad", "ordinary", 20_000, 0.6)]
+        samples += [sample("torch", "ordinary", 20_000, 0.5), sample("torch", "relative", 20_000, 0.001)]
+        rates = [
+            {"operation": "square-product", "dtype": math, "threads": 2, "flops_per_second": rate}
+            for math, rate in (("f32", 60e12), ("tf32", 400e12))
+        ]
+        bandwidths = [{"threads": 2, "bytes_per_second": 4e12}]
+        facts = FACTS | {
+            "options": {"threads": 2, "dtype": "f32", "math": "tf32", "device": "cuda"},
+            "roofline": {"roofline": {"rates": rates, "bandwidths": bandwidths}},
+        }
+        lines = {line.target: line for line in targets.judge(samples, facts, [])}
+        self.assertEqual(set(lines), {"ordinary speed", "relative of ceiling", "relative over ordinary"})
+        self.assertEqual(lines["ordinary speed"].verdict, "meets")
+        # 32 D^2 bytes at 4 TB/s are 3.2 ms, more than 1400 D^2 operations at 400 TFLOP/s.
+        self.assertAlmostEqual(lines["relative of ceiling"].value, 0.32)
+        self.assertEqual(lines["relative of ceiling"].verdict, "misses")
+        self.assertAlmostEqual(lines["relative over ordinary"].value, 60.0)
+        self.assertEqual(lines["relative over ordinary"].verdict, "meets")
+
     def test_autodiff_is_held_against_jax_alone(self) -> None:
         samples = [sample("relgrad", "autodiff", 100, 1.0), sample("relgrad", "autodiff-streamed", 100, 0.4)]
         samples += [sample("jax", "autodiff", 100, 1.0), sample("torch", "autodiff", 100, 0.1)]

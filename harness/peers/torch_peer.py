@@ -17,8 +17,6 @@ from problem import ALPHA, Array, Problem
 NAME = "PyTorch"
 METHODS = ("relative", "relative-inplace", "ordinary", "autodiff")
 
-torch.backends.cuda.matmul.allow_tf32 = False
-
 
 def sigma(y: torch.Tensor) -> torch.Tensor:
     return ALPHA * y + (1.0 - ALPHA) * functional.softplus(y)
@@ -139,7 +137,13 @@ def prepare(method: str, problem: Problem, device: str) -> Evaluation:
 
 
 def versions() -> dict[str, str]:
-    return {"torch": torch.__version__, "mkl": str(torch.backends.mkl.is_available())}
+    found = {"torch": torch.__version__, "mkl": str(torch.backends.mkl.is_available())}
+    return found | ({"cuda": str(torch.version.cuda)} if torch.version.cuda else {})
+
+
+def set_math(math: str) -> None:
+    """FP32 products are FP32; a GPU's round their factors to TF32 only where that is asked for."""
+    torch.set_float32_matmul_precision("high" if math == "tf32" else "highest")
 
 
 def set_threads(threads: int) -> None:

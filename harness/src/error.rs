@@ -17,6 +17,8 @@ pub(crate) mod code {
     pub(crate) const NOTHING_MEASURED: u8 = 4;
     /// A training met a number that is not finite, or a singular weight.
     pub(crate) const DIVERGED: u8 = 6;
+    /// The device that was asked for is not there.
+    pub(crate) const NO_DEVICE: u8 = 7;
     /// Stopped by a signal, as shells report SIGINT.
     pub(crate) const INTERRUPTED: u8 = 130;
 }
@@ -30,6 +32,7 @@ Exit codes:
     3  results cannot be written
     4  the sweep ended without one measurement
     6  a training diverged; its last good checkpoint is kept
+    7  the device that was asked for is not there
   130  stopped by Ctrl-C; the records, or a checkpoint, are kept";
 
 /// An early end of the program: one line for the user and an exit code.
@@ -50,6 +53,9 @@ pub(crate) enum Error {
     /// A training cannot go on.
     #[error("{0}")]
     Diverged(String),
+    /// The device that was asked for is not there, or does not work.
+    #[error("{0}")]
+    NoDevice(String),
 }
 
 impl Error {
@@ -70,6 +76,7 @@ impl Error {
             Self::Output(_) => code::OUTPUT,
             Self::Interrupted(_) => code::INTERRUPTED,
             Self::Diverged(_) => code::DIVERGED,
+            Self::NoDevice(_) => code::NO_DEVICE,
         }
     }
 }

@@ -35,6 +35,44 @@ fn help_of_roofline() {
 }
 
 #[test]
+fn help_of_doctor() {
+    insta::assert_snapshot!(stdout(&run(&["doctor", "--help"])));
+}
+
+#[test]
+fn a_device_that_is_not_there_is_named_before_anything_is_written() {
+    let doctor = run(&["doctor"]);
+    if stdout(&doctor).contains("GPU 0") {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a scratch folder");
+    let out = dir.path().join("sweep");
+    for devices in ["cuda", "cpu,cuda"] {
+        let output = run(&["sweep", "--device", devices, "--out", out.to_str().expect("a plain path")]);
+        assert_eq!(output.status.code(), Some(7), "{}", stderr(&output));
+        let text = stderr(&output);
+        assert!(text.starts_with("relgrad: no CUDA device: ") && text.contains("install"), "{text}");
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(!out.exists());
+    }
+    for verb in [["verify", "--sizes", "3"], ["roofline", "--dtype", "f32"]] {
+        let output = run(&[&verb[..], &["--device", "cuda"]].concat());
+        assert_eq!(output.status.code(), Some(7), "{}", stderr(&output));
+        assert!(stderr(&output).starts_with("relgrad: no CUDA device: "), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn the_doctor_names_every_library_and_what_to_do() {
+    let output = run(&["doctor"]);
+    let text = stdout(&output);
+    for part in ["cpu", "SIMD", "memory", "libcuda", "libnvrtc", "libcublas", "libcusolver", "NVML"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(output.status.success(), "{}", stderr(&output));
+}
+
+#[test]
 fn wrong_usage_ends_with_code_2_and_names_the_item() {
     for (arguments, named) in [
         (vec!["sweep", "--dims", "10,abc"], "`abc`"),
@@ -43,7 +81,6 @@ fn wrong_usage_ends_with_code_2_and_names_the_item() {
         (vec!["sweep", "--mem-limit", "much"], "`much`"),
         (vec!["sweep", "--batch", "0"], "`0`"),
         (vec!["sweep", "--activation", "relu"], "relu"),
-        (vec!["sweep", "--device", "cuda"], "without CUDA"),
         (vec!["sweep", "--coupling", "sparse"], "sparse"),
         (vec!["sweep", "--grids", "8x8"], "--coupling conv"),
         (vec!["sweep", "--coupling", "conv", "--dims", "10"], "--grids"),
@@ -52,9 +89,17 @@ fn wrong_usage_ends_with_code_2_and_names_the_item() {
         (vec!["sweep", "--coupling", "conv", "--kernel", "large"], "`large`"),
         (vec!["sweep", "--coupling", "conv", "--kernel", "3", "--grids", "10"], "ordinary gradient"),
         (vec!["sweep", "--coupling", "conv", "--methods", "transposed"], "transposed"),
+        (vec!["sweep", "--device", "tpu"], "cpu, cuda"),
+        (vec!["sweep", "--math", "tf32"], "--device cuda"),
+        (
+            vec!["sweep", "--device", "cuda", "--math", "tf32", "--dtype", "f64"],
+            "multiplies f32 numbers, not f64",
+        ),
         (vec!["sweep", "--resume", "somewhere", "--dims", "10"], "--dims"),
         (vec!["roofline", "--dtype", "f16"], "f16"),
         (vec!["roofline", "--threads", "1,0"], "`0`"),
+        (vec!["roofline", "--math", "tf32"], "--device cuda"),
+        (vec!["sweep", "--device", "cuda", "--coupling", "conv"], "--device cpu"),
         (vec!["report", "no/such/folder"], "no/such/folder"),
         (vec!["plot", "no/such/folder", "--figure", "fig9"], "fig9"),
         (vec!["verify", "no/such/file.json"], "no/such/file.json"),

@@ -18,8 +18,19 @@ pub struct Cost {
 }
 
 /// The model of one evaluation of `method` on batches of `batch` samples, for dense layers (convolutions:
-/// [`crate::convolution::cost`]).
+/// [`crate::convolution::cost`]), on a few CPU threads.
 pub fn cost(method: Method, architecture: &Architecture, batch: usize, dtype: Dtype) -> Cost {
+    cost_on(TYPICAL_LANES, method, architecture, batch, dtype)
+}
+
+/// The same on a device with so many [`crate::device::Device::lanes`].
+pub fn cost_on(
+    lanes: usize,
+    method: Method,
+    architecture: &Architecture,
+    batch: usize,
+    dtype: Dtype,
+) -> Cost {
     let (d, n, l) = (architecture.dim as f64, batch as f64, architecture.layers as f64);
     let w = dtype.bytes() as f64;
     let product = 2.0 * n * d * d;
@@ -56,7 +67,7 @@ pub fn cost(method: Method, architecture: &Architecture, batch: usize, dtype: Dt
             min_bytes: 2.0 * parameters + n * square,
             min_traffic_bytes: 2.0 * parameters + 2.0 * n * square,
             expected_bytes: 2.0 * parameters
-                + ((l - 1.0) * n + 2.0 * chunk(dtype, d, n)) * square
+                + ((l - 1.0) * n + 2.0 * chunk(lanes, dtype, d, n)) * square
                 + blocks
                 + input,
         },
@@ -64,15 +75,17 @@ pub fn cost(method: Method, architecture: &Architecture, batch: usize, dtype: Dt
             flops: n * (6.0 * l - 4.0) * d.powi(3),
             min_bytes: 2.0 * parameters + parameters,
             min_traffic_bytes: 2.0 * parameters,
-            expected_bytes: 2.0 * parameters + (l + 1.0) * chunk(dtype, d, n) * square + blocks + input,
+            expected_bytes: 2.0 * parameters
+                + (l + 1.0) * chunk(lanes, dtype, d, n) * square
+                + blocks
+                + input,
         },
     }
 }
 
-/// Samples per chunk of Jacobians, as [`crate::backend::autodiff`] chooses them on a few threads.
-fn chunk(dtype: Dtype, dim: f64, batch: f64) -> f64 {
-    let dim = dim as usize;
-    crate::backend::autodiff::chunk_size(dtype, dim, batch as usize, TYPICAL_LANES) as f64
+/// Samples per chunk of Jacobians, as [`crate::backend::autodiff`] chooses them.
+fn chunk(lanes: usize, dtype: Dtype, dim: f64, batch: f64) -> f64 {
+    crate::backend::autodiff::chunk_size(dtype, dim as usize, batch as usize, lanes) as f64
 }
 
 /// Threads of a small machine; only the width of a chunk at large D depends on it.

@@ -59,6 +59,20 @@ pub enum Error {
         /// Purpose of the buffer.
         what: String,
     },
+    /// The device that was asked for is not there.
+    #[error("no CUDA device: {reason}")]
+    NoDevice {
+        /// What is missing, and how to get it.
+        reason: String,
+    },
+    /// A device or one of its libraries refused an operation.
+    #[error("{operation} failed on the device: {status}")]
+    Device {
+        /// What was asked for.
+        operation: &'static str,
+        /// What the library answered.
+        status: String,
+    },
 }
 
 impl Error {

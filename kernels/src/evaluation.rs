@@ -3,7 +3,7 @@
 use crate::backend::autodiff::{Autodiff, Jacobians};
 use crate::backend::{BiasMode, GradientBackend, Ordinary, Relative, Transposed};
 use crate::check::{self, Check, Kind};
-use crate::device::{Cpu, Device, Matrix};
+use crate::device::{Cpu, Device, Matrix, Replay};
 use crate::error::Result;
 use crate::init::{self, Init};
 use crate::method::Method;
@@ -45,6 +45,18 @@ pub trait Evaluation {
     /// # Errors
     /// Those of [`GradientBackend::gradient`]. A result that is merely wrong is no error: see [`Check::passed`].
     fn check(&mut self) -> Result<Check>;
+
+    /// Lets the device record the work of [`Self::evaluate`], which from then on asks for all of it in one call. `false`
+    /// where the device cannot, and nothing has changed. To be called after the first evaluation.
+    ///
+    /// # Errors
+    /// Those of [`GradientBackend::gradient`].
+    fn record(&mut self) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// Forgets a recording: [`Self::evaluate`] asks for the work call by call again.
+    fn forget_recording(&mut self) {}
 }
 
 /// Takes all memory for `workload` on the CPU and fills in its numbers.
@@ -103,6 +115,8 @@ struct Stored<D: Device<T>, T: Scalar, B: GradientBackend<D, T>> {
     kind: Kind,
     workspace: B::Workspace,
     gradient: Gradient<D, T>,
+    /// Of the work on exactly these buffers.
+    recording: Option<Box<dyn Replay>>,
 }
 
 fn stored<D: Device<T> + 'static, T: Scalar, B: GradientBackend<D, T> + 'static>(
@@ -114,20 +128,41 @@ fn stored<D: Device<T> + 'static, T: Scalar, B: GradientBackend<D, T> + 'static>
     let problem = Problem::new(device, workload)?;
     let workspace = backend.workspace(&problem.device, &workload.architecture, workload.batch)?;
     let gradient = Gradient::zeros(&problem.device, &workload.architecture, "gradient")?;
-    Ok(Box::new(Stored { problem, backend, kind, workspace, gradient }))
+    Ok(Box::new(Stored { problem, backend, kind, workspace, gradient, recording: None }))
 }
 
 impl<D: Device<T>, T: Scalar, B: GradientBackend<D, T>> Evaluation for Stored<D, T, B> {
     fn evaluate(&mut self) -> Result<()> {
-        let Problem { device, parameters, x } = &self.problem;
-        self.backend.gradient(device, parameters, x.view(), &mut self.workspace, &mut self.gradient)?;
-        device.synchronize()
+        match &self.recording {
+            Some(recording) => recording.replay()?,
+            None => self.ask()?,
+        }
+        self.problem.device.synchronize()
     }
 
     fn check(&mut self) -> Result<Check> {
         self.evaluate()?;
         let Problem { device, parameters, x } = &self.problem;
         check::gradient(device, self.kind, parameters, x, &self.gradient)
+    }
+
+    fn record(&mut self) -> Result<bool> {
+        let Self { problem: Problem { device, parameters, x }, backend, workspace, gradient, .. } = self;
+        self.recording =
+            device.record(&mut || backend.gradient(device, parameters, x.view(), workspace, gradient))?;
+        Ok(self.recording.is_some())
+    }
+
+    fn forget_recording(&mut self) {
+        self.recording = None;
+    }
+}
+
+impl<D: Device<T>, T: Scalar, B: GradientBackend<D, T>> Stored<D, T, B> {
+    /// One gradient, call by call; the device may still be at work.
+    fn ask(&mut self) -> Result<()> {
+        let Problem { device, parameters, x } = &self.problem;
+        self.backend.gradient(device, parameters, x.view(), &mut self.workspace, &mut self.gradient)
     }
 }
 

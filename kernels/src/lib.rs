@@ -5,12 +5,13 @@
 //! `(P.n)` are the paper's (Gresele, Fissore, Javaloy, Schölkopf, Hyvärinen, NeurIPS 2020).
 //!
 //! * [`network`]: what a network is. [`parameters`]: its numbers on a device. [`init`]: seeded numbers.
-//! * [`device`]: some twenty in-place operations, and the CPU's implementation.
+//! * [`device`]: some twenty in-place operations, and the implementations for the CPU and for CUDA.
 //! * [`conditional`]: conditional densities over any backend. [`convolution`]: the network with convolution layers.
 //! * [`backend`]: the three gradient backends over one [`device::Device`] and one forward pass.
 //!
 //! Nothing here reads a clock, a file or the command line.
 
+pub mod agreement;
 pub mod backend;
 pub mod check;
 pub mod conditional;
@@ -25,6 +26,7 @@ pub mod gaussian;
 pub mod init;
 pub mod inversion;
 pub mod likelihood;
+pub mod math;
 pub mod method;
 mod names;
 pub mod network;
@@ -34,10 +36,11 @@ pub mod reference;
 pub mod scalar;
 pub mod step;
 
-pub use cost::{Cost, cost};
-pub use device::Cpu;
+pub use cost::{Cost, cost, cost_on};
+pub use device::{Cpu, Cuda};
 pub use error::{Error, Result};
 pub use init::Init;
+pub use math::Math;
 pub use method::Method;
 pub use network::{Activation, Architecture, Base, Convolution, Coupling};
 pub use scalar::{Dtype, Scalar};

@@ -1,82 +1,68 @@
 //! Every method, in both precisions, against computations that share no code with it.
 
-use relgrad_kernels::evaluation::{Workload, prepare};
-use relgrad_kernels::{Activation, Architecture, Base, Dtype, Init, Method};
+use relgrad_kernels::agreement::{self, workload};
+use relgrad_kernels::evaluation::{Evaluation, Workload, prepare, prepare_on};
+use relgrad_kernels::{Architecture, Cuda, Dtype, Init, Math, Method, Result};
 
 /// Sizes on both sides of the blocks of vectors, tiles and chunks, and of the switch from the reference to the probe.
 const DIMS: [usize; 12] = [1, 2, 3, 15, 16, 17, 31, 33, 64, 127, 129, 257];
 
-fn workload(method: Method, dim: usize, dtype: Dtype) -> Workload {
-    Workload {
-        method,
-        architecture: Architecture::new(dim, 2),
-        init: Init::Orthogonal,
-        batch: 10,
-        dtype,
-        threads: 2,
-        seed: 7,
-    }
-}
+/// Sizes for a GPU: odd ones around its tiles, and one on either side of batched factorisation.
+const GPU_DIMS: [usize; 6] = [1, 31, 33, 127, 257, 1000];
+
+type Prepare<'a> = dyn Fn(&Workload) -> Result<Box<dyn Evaluation>> + 'a;
 
 fn assert_passes(workload: &Workload) {
-    let check = prepare(workload).unwrap().check().unwrap();
+    assert_passes_on(&prepare, workload);
+}
+
+/// The gradient passes its check; so does the one that the device replays from a recording, if it can record.
+fn assert_passes_on(prepare: &Prepare<'_>, workload: &Workload) {
+    let mut evaluation = prepare(workload).unwrap();
+    let check = evaluation.check().unwrap();
     assert!(check.passed(), "{workload:?}: {check:?}");
+    if evaluation.record().unwrap() {
+        let check = evaluation.check().unwrap();
+        assert!(check.passed(), "{workload:?}, recorded: {check:?}");
+    }
 }
 
 #[test]
 fn every_method_agrees_at_every_size() {
-    for method in Method::ALL {
-        for dim in DIMS {
-            for dtype in Dtype::ALL {
-                assert_passes(&workload(method, dim, dtype));
-            }
-        }
+    for dtype in Dtype::ALL {
+        agreement::sizes(&DIMS, dtype).iter().for_each(assert_passes);
     }
 }
 
 #[test]
 fn every_method_agrees_for_every_architecture() {
-    let activations = [
-        Activation::SmoothLeaky { alpha: 0.3 },
-        Activation::SmoothLeaky { alpha: 1.0 },
-        Activation::TanhLinear { alpha: 1.0, beta: 0.1 },
-    ];
-    let bases = [Base::Normal, Base::SECH, Base::Sech { c: 1.0 }, Base::Logistic, Base::Laplace];
-    for method in Method::ALL {
-        for (i, activation) in activations.into_iter().enumerate() {
-            for (j, base) in bases.into_iter().enumerate() {
-                for layers in [1, 2, 3, 4] {
-                    // Every architecture at a size for the reference, and at one for the probe.
-                    for dim in [9, 130] {
-                        let last_nonlinear = (i + j + layers) % 2 == 0;
-                        let bias = (j + layers) % 2 == 0;
-                        let mut workload = workload(method, dim, Dtype::F64);
-                        workload.architecture = Architecture {
-                            layers,
-                            activation,
-                            base,
-                            last_nonlinear,
-                            bias,
-                            ..workload.architecture
-                        };
-                        assert_passes(&workload);
-                    }
-                }
-            }
-        }
-    }
+    agreement::architectures(Dtype::F64).iter().for_each(assert_passes);
 }
 
-/// Where W Wᵀ = I the relative, the transposed and the ordinary gradient are the same, and a missing factor W does not
-/// show: weights of condition ~ D as well, in f64, whose sixteen digits leave more than the ten of the check.
 #[test]
 fn every_method_agrees_where_weights_are_not_orthogonal() {
-    for method in Method::ALL {
-        for dim in [1, 2, 9, 33, 100, 130, 257] {
-            for bias in [false, true] {
-                let mut workload = workload(method, dim, Dtype::F64);
-                workload.architecture.bias = bias;
-                assert_passes(&Workload { init: Init::ScaledGaussian, ..workload });
+    agreement::ill_conditioned(&[1, 2, 9, 33, 100, 130, 257]).iter().for_each(assert_passes);
+}
+
+/// The same bodies on a GPU, in each of its arithmetics.
+#[test]
+#[ignore = "needs an NVIDIA GPU"]
+fn every_method_agrees_on_a_gpu() {
+    for math in Math::ALL {
+        let cuda = Cuda::new(0, math).unwrap();
+        let on_gpu = |workload: &Workload| match workload.dtype {
+            Dtype::F32 => prepare_on::<_, f32>(cuda.clone(), workload),
+            Dtype::F64 => prepare_on::<_, f64>(cuda.clone(), workload),
+        };
+        for workload in agreement::sizes(&GPU_DIMS, math.dtype()) {
+            assert_passes_on(&on_gpu, &workload);
+        }
+        if math == Math::F64 {
+            for workload in agreement::architectures(Dtype::F64) {
+                assert_passes_on(&on_gpu, &workload);
+            }
+            for workload in agreement::ill_conditioned(&GPU_DIMS) {
+                assert_passes_on(&on_gpu, &workload);
             }
         }
     }

@@ -141,8 +141,13 @@ fn memory(study: &Study, summary: &Summary) -> String {
     let device = data::main_device(summary);
     let skipped = study.records.iter().any(|r| r.outcome != Outcome::Measured);
     let predicted = if skipped { " Hollow markers are predictions." } else { "" };
+    let memory = if device == data::CPU {
+        "resident memory above that of the bare process"
+    } else {
+        "memory in buffers of the GPU"
+    };
     format!(
-        "Peak resident memory above that of the bare process against the data dimension D ({}). Dashed: the lower bound of the memory \
+        "Peak {memory} against the data dimension D ({}). Dashed: the lower bound of the memory \
          model.{predicted} 1 MB is 10⁶ bytes.",
         conditions(study, device)
     )

@@ -114,7 +114,7 @@ pub(crate) fn conditions(study: &Study, device: &str) -> Vec<String> {
         place,
         format!("N = {}", grouped(settings.batch as i64)),
         format!("L = {}", settings.layers),
-        settings.dtype.clone(),
+        settings.arithmetic(device).to_string(),
     ];
     if let Some(convolution) = &settings.convolution {
         let kernel = match convolution.kernel {

@@ -127,7 +127,7 @@ pub(crate) fn roofline(study: &Study, summary: &Summary) -> Scene {
         let shown = ceiling.filter(|c| c.is_finite() && *c > 0.0);
         shown.map(|c| (c / 1e9, format!("{what}: {}", number(c / 1e9)))).into_iter().collect()
     };
-    let flops = ceilings.and_then(|r| r.peak_flops_per_second(&settings.dtype, settings.threads));
+    let flops = ceilings.and_then(|r| r.peak_flops_per_second(settings.arithmetic(device), settings.threads));
     let bytes = ceilings.and_then(|r| r.peak_bytes_per_second(settings.threads));
     let plots = [
         Plot {

@@ -74,7 +74,7 @@ pub(crate) fn draw(study: &Study, pair: Pair<'_>) -> Scene {
         let left = left + i as f64 * (width + BETWEEN);
         let rect = Rect { left, top, right: left + width, bottom: top + PANEL_HEIGHT };
         let x = Axis::linear(duration(record), Unit::Seconds, Room { length: width, label: 38.0 });
-        let title = if i == 0 { memory_title(&y) } else { String::new() };
+        let title = if i == 0 { memory_title(&cell.device, &y) } else { String::new() };
         draw_panel(&mut scene, &Panel { rect, x, y: y.clone() }, record, &title);
     }
     scene.height = top + PANEL_HEIGHT + Panel::BOTTOM_ROOM + MARGIN;
@@ -149,12 +149,9 @@ fn memory_axis(pair: Pair<'_>) -> Axis {
     }
 }
 
-fn memory_title(axis: &Axis) -> String {
-    if axis.unit_label.is_empty() {
-        "resident memory".into()
-    } else {
-        format!("resident memory ({})", axis.unit_label)
-    }
+fn memory_title(device: &str, axis: &Axis) -> String {
+    let memory = if device == data::CPU { "resident memory" } else { "device memory" };
+    if axis.unit_label.is_empty() { memory.into() } else { format!("{memory} ({})", axis.unit_label) }
 }
 
 /// The trace on the page: clamped to the panel, and thinned to what a printer can tell apart.

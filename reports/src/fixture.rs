@@ -229,6 +229,7 @@ fn cell(method: &str, device: &str, dim: usize, round: usize) -> Cell {
         batch: BATCH,
         layers: LAYERS,
         dtype: "f32".into(),
+        math: None,
         threads: 2,
         bias: false,
         activation: "smooth-leaky:0.3".into(),
@@ -252,6 +253,7 @@ fn blank_of(cell: Cell) -> Record {
         memory_trace: Vec::new(),
         prediction: None,
         check: None,
+        gpu: None,
         wall_seconds: 0.0,
         started_unix_seconds: 1_767_225_600.0,
     }
@@ -364,6 +366,8 @@ fn run(devices: &[&str]) -> Run {
             cell_limit_seconds: Some(CELL_LIMIT_SECONDS),
             memory_limit_bytes: MEMORY_LIMIT_BYTES,
             convolution: None,
+            device_memory_limit_bytes: None,
+            math: None,
         },
         machine: Machine {
             cpu: "Example CPU @ 2.60GHz".into(),

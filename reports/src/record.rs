@@ -24,6 +24,9 @@ pub struct Cell {
     pub layers: usize,
     /// `f32` or `f64`.
     pub dtype: String,
+    /// Arithmetic of matrix products where it is not that of `dtype`: `tf32`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub math: Option<String>,
     /// Threads the CPU backend may use.
     pub threads: usize,
     /// Whether the layers have biases.
@@ -105,6 +108,41 @@ pub struct MemoryPoint {
     pub bytes: f64,
 }
 
+/// What a GPU tells of a cell beside its wall-clock times.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Gpu {
+    /// Seconds by the GPU's own events, one for each entry of `seconds`: of the last evaluation of that sample.
+    pub event_seconds: Vec<f64>,
+    /// Seconds of the process's first, tiny evaluation: loading the libraries, starting the GPU, compiling the kernels.
+    pub first_call_seconds: f64,
+    /// Whether an evaluation was one launch of a recorded graph, because that was faster than call by call.
+    pub graph: bool,
+    /// Bytes by which the driver's free memory fell while the problem was built and evaluated once: a check on `peak_bytes`.
+    pub driver_bytes: u64,
+    /// The GPU just before the first sample, where NVML tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<GpuState>,
+    /// The GPU just after the last sample.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<GpuState>,
+}
+
+/// Clocks, temperature and power of a GPU at one moment; absent where it does not tell.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GpuState {
+    /// Clock of the multiprocessors.
+    pub sm_mhz: Option<f64>,
+    /// Clock of the memory.
+    pub memory_mhz: Option<f64>,
+    /// Power drawn.
+    pub power_watts: Option<f64>,
+    /// Temperature of the chip.
+    pub temperature_celsius: Option<f64>,
+    /// Why the clocks are held back, by NVML's names in lower case; empty when they are not.
+    pub throttled_by: Vec<String>,
+}
+
 /// One line of `records.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
@@ -126,7 +164,8 @@ pub struct Record {
     /// Seconds of the evaluations before sampling began (the first touches fresh memory); never part of a statistic.
     #[serde(default)]
     pub warmup_seconds: Vec<f64>,
-    /// High-water resident bytes of the process minus those just before the problem was allocated.
+    /// High-water resident bytes of the process minus those just before the problem was allocated; on a GPU, the most
+    /// device bytes that buffers took at a time, by our own books.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peak_bytes: Option<u64>,
     /// Memory over time from the allocation to the end of the first evaluation.
@@ -140,6 +179,9 @@ pub struct Record {
     /// The correctness check.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check: Option<Check>,
+    /// What only a GPU tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<Gpu>,
     /// Wall-clock seconds that the whole cell took, process start to end.
     #[serde(default)]
     pub wall_seconds: f64,

@@ -67,9 +67,9 @@ impl Operation {
 pub struct Rate {
     /// The operation.
     pub operation: Operation,
-    /// `f32` or `f64`.
+    /// The arithmetic: `f32`, `f64`, or on a GPU `tf32`.
     pub dtype: String,
-    /// Threads that it may use.
+    /// Threads that it may use; on a GPU, those that the sweep gives the host's part.
     pub threads: usize,
     /// Dimension D.
     pub dim: usize,

@@ -83,6 +83,12 @@ pub struct Settings {
     /// What the layers convolve; absent for dense layers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub convolution: Option<Convolution>,
+    /// Device bytes that one cell on a GPU may take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_memory_limit_bytes: Option<u64>,
+    /// Arithmetic of matrix products on a GPU: `f32`, `tf32` or `f64`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub math: Option<String>,
 }
 
 /// A sweep over the grid of convolution layers: D = channels · points takes the values in [`Settings::dims`].
@@ -120,6 +126,12 @@ impl Convolution {
 }
 
 impl Settings {
+    /// The arithmetic of matrix products on a device: on a GPU it says more than the type of the numbers, since both f32
+    /// and tf32 multiply f32 numbers.
+    pub fn arithmetic(&self, device: &str) -> &str {
+        self.math.as_ref().filter(|_| device != "cpu").unwrap_or(&self.dtype)
+    }
+
     /// Every batch size N, that of the figures first.
     pub fn batches(&self) -> impl Iterator<Item = usize> {
         [self.batch].into_iter().chain(self.other_batches.iter().copied())

@@ -180,7 +180,8 @@ fn point(dim: usize, rounds: &Rounds<'_>) -> Option<Point> {
 /// The least time of a cell on its machine, for the number type and threads of its records.
 fn ceiling(roofline: &Roofline, rounds: &Rounds<'_>, point: &Point) -> Option<Ceiling> {
     let cell = &rounds.valid().next()?.cell;
-    roofline.ceiling(&point.model, &cell.dtype, cell.threads, &point.seconds)
+    let arithmetic = cell.math.as_ref().unwrap_or(&cell.dtype);
+    roofline.ceiling(&point.model, arithmetic, cell.threads, &point.seconds)
 }
 
 /// Why a cell has no measurement. A failure says more than a skip, so it is the one reported.

@@ -6,7 +6,7 @@ use std::path::Path;
 use proptest::prelude::*;
 use relgrad_reports::error::Error;
 use relgrad_reports::fixture;
-use relgrad_reports::record::{Outcome, SCHEMA_VERSION};
+use relgrad_reports::record::{Gpu, GpuState, Outcome, SCHEMA_VERSION};
 use relgrad_reports::study::Study;
 use relgrad_reports::writer::{RecordWriter, write_run};
 
@@ -53,6 +53,37 @@ fn one_batch_size_is_a_number_and_several_are_read_back() {
     study.run.settings.other_layers = vec![4];
     write_run(dir.path(), &study.run).unwrap();
     assert_eq!(Study::read(dir.path()).unwrap(), study);
+}
+
+/// Sweeps from before there were GPUs still read, and one on a CPU writes what it always wrote.
+#[test]
+fn what_only_a_gpu_tells_is_absent_elsewhere_and_read_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut study = write(dir.path());
+    for file in ["run.json", "records.jsonl"] {
+        let text = fs::read_to_string(dir.path().join(file)).unwrap();
+        assert!(!text.contains("\"math\"") && !text.contains("\"gpu\"") && !text.contains("device_memory"));
+    }
+    let archived = Path::new(env!("CARGO_MANIFEST_DIR")).join("archive/2026-11-24-xeon-2-cores");
+    let old = Study::read(&archived).unwrap();
+    assert!(old.records.len() > 30 && old.run.settings.math.is_none());
+    assert!(old.records.iter().all(|r| r.gpu.is_none() && r.cell.math.is_none()));
+
+    let state =
+        GpuState { sm_mhz: Some(1980.0), throttled_by: vec!["sw_power_cap".into()], ..GpuState::default() };
+    let record = &mut study.records[0];
+    record.cell.math = Some("tf32".into());
+    record.gpu = Some(Gpu {
+        event_seconds: record.seconds.clone(),
+        first_call_seconds: 2.5,
+        graph: true,
+        driver_bytes: 1 << 21,
+        before: None,
+        after: Some(state),
+    });
+    let record = record.clone();
+    RecordWriter::open(dir.path()).unwrap().append(&record).unwrap();
+    assert!(Study::read(dir.path()).unwrap().records.contains(&record));
 }
 
 #[test]

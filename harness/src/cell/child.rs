@@ -6,10 +6,11 @@ use relgrad_kernels::evaluation::{self, Evaluation, Workload as Evaluated};
 use relgrad_kernels::{Architecture, Convolution, Coupling, Error, Init};
 use relgrad_reports::record::{Cell, Check, MemoryPoint};
 
+use super::gpu;
 use super::memory::{self, Tracer};
 use super::sampling::{self, Samples};
 use super::{Measurement, Reply, Spec};
-use crate::workload::Workload;
+use crate::workload::{DeviceKind, Workload};
 
 /// Measures one cell. What goes wrong is part of the reply.
 pub(crate) fn measure(spec: &Spec) -> Reply {
@@ -22,39 +23,50 @@ pub(crate) fn measure(spec: &Spec) -> Reply {
 
 fn attempt(spec: &Spec, start: Instant) -> Result<Reply, Error> {
     let now = || start.elapsed().as_secs_f64();
-    let workload = evaluated(&spec.cell)?;
-
-    let mut built = build(&workload, now)?;
-    let check = built.evaluation.check()?;
-    let passed = check.passed();
-    let (max_rel_err, tolerance) = (check.max_rel_err, check.tolerance);
-    let check = Check { kind: check.kind.to_string(), max_rel_err, tolerance };
-    if !passed {
-        let reason = format!(
-            "wrong gradient: relative error {max_rel_err:.1e} exceeds {tolerance:.0e} ({})",
-            check.kind
-        );
-        return Ok(Reply::Failed { reason, check: writable(check) });
+    let words = Workload::of(&spec.cell)?;
+    let workload = evaluated(&spec.cell, &words);
+    if words.device == DeviceKind::Cuda {
+        return gpu::attempt(spec, &workload, words.math, &now);
     }
 
+    let mut built = build(&workload, now)?;
+    let check = match checked(built.evaluation.as_mut())? {
+        Ok(check) => check,
+        Err(failed) => return Ok(failed),
+    };
     let evaluate = || built.evaluation.evaluate();
     let Samples { seconds, evaluations_per_sample, warmup_seconds } =
-        sampling::sample(evaluate, now, built.first_seconds, &spec.rules)?;
+        sampling::sample(evaluate, now, built.first_seconds, &spec.rules, || Ok(()))?;
     let Built { peak_bytes, memory_trace, .. } = built;
-    Ok(Reply::Measured(Measurement {
+    Ok(Reply::Measured(Box::new(Measurement {
         seconds,
         evaluations_per_sample,
         warmup_seconds,
         peak_bytes,
         memory_trace,
         check,
-    }))
+        gpu: None,
+    })))
 }
 
-fn evaluated(cell: &Cell) -> Result<Evaluated, Error> {
-    let Workload { method, architecture, dtype } = Workload::of(cell)?;
+/// The check as a record keeps it, or the reply of a cell whose gradient is wrong.
+pub(super) fn checked(evaluation: &mut dyn Evaluation) -> Result<Result<Check, Reply>, Error> {
+    let check = evaluation.check()?;
+    let passed = check.passed();
+    let (max_rel_err, tolerance) = (check.max_rel_err, check.tolerance);
+    let check = Check { kind: check.kind.to_string(), max_rel_err, tolerance };
+    if passed {
+        return Ok(Ok(check));
+    }
+    let reason =
+        format!("wrong gradient: relative error {max_rel_err:.1e} exceeds {tolerance:.0e} ({})", check.kind);
+    Ok(Err(Reply::Failed { reason, check: writable(check) }))
+}
+
+fn evaluated(cell: &Cell, words: &Workload) -> Evaluated {
+    let Workload { method, architecture, dtype, .. } = *words;
     let Cell { batch, threads, seed, .. } = *cell;
-    Ok(Evaluated { method, architecture, init: Init::Orthogonal, batch, dtype, threads, seed })
+    Evaluated { method, architecture, init: Init::Orthogonal, batch, dtype, threads, seed }
 }
 
 /// A prepared problem and the memory that it and its first evaluation took.
@@ -87,11 +99,15 @@ fn build(workload: &Evaluated, now: impl Fn() -> f64) -> Result<Built, Error> {
 /// Evaluates a tiny problem of the same kind: the pages of the program and the threads' stacks that an evaluation touches
 /// are then resident, and belong to the process instead of the problem.
 fn rehearse(workload: &Evaluated) -> Result<(), Error> {
-    const BATCH: usize = 16;
     rayon::broadcast(|_| ());
+    evaluation::prepare(&tiny(workload))?.evaluate()
+}
+
+/// A problem of the same kind that takes next to no time and memory.
+pub(super) fn tiny(workload: &Evaluated) -> Evaluated {
+    const BATCH: usize = 16;
     let architecture = smaller(&workload.architecture);
-    let batch = workload.batch.min(BATCH);
-    evaluation::prepare(&Evaluated { architecture, batch, ..*workload })?.evaluate()
+    Evaluated { architecture, batch: workload.batch.min(BATCH), ..*workload }
 }
 
 /// The same kind of network with a dimension, or a grid, of few points.

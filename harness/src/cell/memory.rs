@@ -44,23 +44,32 @@ fn status(field: &str) -> Option<u64> {
     Some(kilobytes * 1024)
 }
 
-/// A thread that reads the resident memory again and again.
+/// A thread that reads the memory in use again and again.
 pub(crate) struct Tracer {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Vec<MemoryPoint>>,
 }
 
 impl Tracer {
-    /// Starts reading; `None` where the system does not tell. Points are relative to `baseline_bytes`.
+    /// Starts reading the resident memory; `None` where the system does not tell. Points are relative to
+    /// `baseline_bytes`.
     pub(crate) fn start(baseline_bytes: u64) -> Option<Self> {
         let mut meter = Meter::open()?;
+        Self::watch(move || meter.read(), baseline_bytes)
+    }
+
+    /// Starts reading what `bytes` tells. Points are relative to `baseline_bytes`.
+    pub(crate) fn watch(
+        mut bytes: impl FnMut() -> Option<u64> + Send + 'static,
+        baseline_bytes: u64,
+    ) -> Option<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = std::thread::Builder::new().name("memory trace".to_string()).spawn(move || {
             let start = Instant::now();
             let mut trace = Trace::new();
             let mut read = |trace: &mut Trace| {
-                if let Some(bytes) = meter.read() {
+                if let Some(bytes) = bytes() {
                     let bytes = bytes.saturating_sub(baseline_bytes) as f64;
                     trace.push(MemoryPoint { seconds: start.elapsed().as_secs_f64(), bytes });
                 }

@@ -4,10 +4,11 @@
 //! to it (a signal, a panic, a missing reply) the driver turns into a failed record.
 
 pub(crate) mod child;
+mod gpu;
 pub(crate) mod memory;
 pub(crate) mod sampling;
 
-use relgrad_reports::record::{Cell, Check, MemoryPoint};
+use relgrad_reports::record::{Cell, Check, Gpu, MemoryPoint};
 use serde::{Deserialize, Serialize};
 
 /// What to measure, and for how long.
@@ -24,7 +25,7 @@ pub(crate) struct Spec {
 #[serde(tag = "outcome", rename_all = "lowercase")]
 pub(crate) enum Reply {
     /// The gradient passed its check and was timed.
-    Measured(Measurement),
+    Measured(Box<Measurement>),
     /// There is no valid measurement.
     Failed {
         /// Why.
@@ -43,4 +44,6 @@ pub(crate) struct Measurement {
     pub(crate) peak_bytes: Option<u64>,
     pub(crate) memory_trace: Vec<MemoryPoint>,
     pub(crate) check: Check,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) gpu: Option<Gpu>,
 }

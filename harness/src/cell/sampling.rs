@@ -44,7 +44,8 @@ pub(crate) struct Samples {
 /// Warms up and samples `evaluate`.
 ///
 /// `now` is the clock, in seconds since the start of the process. `first_seconds` is the time of an evaluation that was
-/// already made (the first one, which touched fresh memory); it counts as warm-up.
+/// already made (the first one, which touched fresh memory); it counts as warm-up. `after_sample` looks at what the
+/// evaluation left behind; its time belongs to no sample.
 ///
 /// # Errors
 /// The first error of `evaluate`.
@@ -53,6 +54,7 @@ pub(crate) fn sample<E>(
     now: impl Fn() -> f64,
     first_seconds: f64,
     rules: &Rules,
+    mut after_sample: impl FnMut() -> Result<(), E>,
 ) -> Result<Samples, E> {
     // All memory of the timed loop is taken here.
     let mut warmup_seconds = Vec::with_capacity(MAX_WARMUPS);
@@ -83,6 +85,7 @@ pub(crate) fn sample<E>(
     while seconds.len() < MAX_SAMPLES {
         let one = timed(evaluations_per_sample)?;
         seconds.push(one);
+        after_sample()?;
         if now() + one * evaluations_per_sample as f64 > deadline {
             break;
         }
@@ -126,7 +129,7 @@ mod tests {
             runs.set(runs.get() + 1);
             Ok(())
         };
-        match sample(evaluate, || clock.get(), duration(0), rules) {
+        match sample(evaluate, || clock.get(), duration(0), rules, || Ok(())) {
             Ok(samples) => samples,
             Err(never) => match never {},
         }
@@ -174,7 +177,7 @@ mod tests {
             Ok(())
         };
         let rules = Rules { cell_seconds: Some(45.0), ..RULES };
-        let Ok(samples) = sample(evaluate, || clock.get(), 10.0, &rules);
+        let Ok(samples) = sample(evaluate, || clock.get(), 10.0, &rules, || Ok(()));
         // One warm-up and three samples are 40 s; a fourth would exceed 45 s.
         assert_eq!(samples.seconds, [10.0; 3]);
     }
@@ -188,6 +191,7 @@ mod tests {
     #[test]
     fn an_error_ends_sampling() {
         let failing = || Err("singular");
-        assert_eq!(sample(failing, || 0.0, 0.0, &RULES), Err("singular"));
+        assert_eq!(sample(failing, || 0.0, 0.0, &RULES, || Ok(())), Err("singular"));
+        assert_eq!(sample(|| Ok(()), || 0.0, 0.0, &RULES, || Err("no event")), Err("no event"));
     }
 }

@@ -1,6 +1,7 @@
 //! The verbs of the program, one file each.
 
 mod cell;
+mod doctor;
 mod evaluate;
 mod experiment;
 mod peer_case;
@@ -35,6 +36,7 @@ enum Verb {
     Selftest(selftest::Arguments),
     Train(Box<train::Arguments>),
     Experiment(experiment::Arguments),
+    Doctor(doctor::Arguments),
     /// Measures one cell in this process and prints the result as JSON (the sweep starts these)
     #[command(hide = true)]
     Cell(cell::Arguments),
@@ -61,6 +63,7 @@ impl Cli {
             Verb::Selftest(arguments) => selftest::run(&arguments),
             Verb::Train(arguments) => train::run(&arguments),
             Verb::Experiment(arguments) => experiment::run(&arguments),
+            Verb::Doctor(arguments) => doctor::run(&arguments),
             Verb::Cell(arguments) => cell::run(&arguments),
             Verb::Evaluate(arguments) => evaluate::run(&arguments),
             Verb::PeerCase(arguments) => peer_case::run(&arguments),

@@ -1,18 +1,20 @@
 //! `relgrad roofline`: the ceilings of this machine.
 
 use clap::Args;
-use relgrad_kernels::Dtype;
+use relgrad_kernels::{Dtype, Math};
 use relgrad_reports::record::SCHEMA_VERSION;
 
 use crate::error::{EXIT_CODES, Error, Result};
 use crate::machine;
 use crate::roofline::{self, Output, Plan, table};
+use crate::workload::DeviceKind;
 
 const EXAMPLES: &str = "\
 Examples:
   relgrad roofline                           f32 and f64, one thread and all, in about half a minute
   relgrad roofline --quick --dtype f32       what a sweep measures before its cells, a few seconds
   relgrad roofline --json > ceilings.json    the same with every raw sample
+  relgrad roofline --device cuda --math f32,tf32   those of the first NVIDIA GPU
 
 Products and inverses run through the operations that the gradients use, streams in arrays of 256 MiB. A parallel region \
 is empty: every thread is woken and waited for. Measure on a quiet machine.
@@ -22,9 +24,17 @@ is empty: every thread is woken and waited for. Measure on a quiet machine.
 #[derive(Debug, Args)]
 #[command(after_help = help())]
 pub(crate) struct Arguments {
+    /// Device to measure: cpu, or cuda (the first NVIDIA GPU)
+    #[arg(long, value_name = "NAME", default_value = "cpu")]
+    device: DeviceKind,
+
     /// Number types, comma-separated
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "f32,f64")]
     dtype: Vec<Dtype>,
+
+    /// Arithmetics of a GPU's products, comma-separated: f32, tf32, f64; those of --dtype when absent
+    #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with = "dtype")]
+    math: Vec<Math>,
 
     /// Counts of threads, comma-separated; 1 and all that this process may use when absent
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = super::at_least_one)]
@@ -53,8 +63,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     if threads.is_empty() {
         threads = vec![1, machine::logical_cores()];
     }
+    if !arguments.math.is_empty() && arguments.device == DeviceKind::Cpu {
+        return Err(Error::Usage("--math is for a GPU: add --device cuda, or use --dtype".to_string()));
+    }
+    let of_dtypes: Vec<Math> = arguments.dtype.iter().map(|dtype| Math::of(*dtype)).collect();
     let plan = Plan {
-        dtypes: distinct(&arguments.dtype),
+        device: arguments.device,
+        maths: distinct(if arguments.math.is_empty() { &of_dtypes } else { &arguments.math }),
         threads: distinct(&threads),
         batch: arguments.batch,
         quick: arguments.quick,

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use relgrad_kernels::{Activation, Dtype, Method};
+use relgrad_kernels::{Activation, Dtype, Math, Method};
 use relgrad_reports::record::Outcome;
 use relgrad_reports::run::{Convolution, Run, Settings};
 use relgrad_reports::writer::RecordWriter;
@@ -11,6 +11,7 @@ use relgrad_reports::writer::RecordWriter;
 use crate::cmd::{at_least_one, report};
 use crate::error::{EXIT_CODES, Error, Result, code};
 use crate::machine;
+use crate::machine::gpu;
 use crate::machine::time::{rfc3339, unix_seconds};
 use crate::plan::dims::{Dims, MAX_DIM};
 use crate::plan::grids::{Grids, Kernel};
@@ -23,6 +24,7 @@ use crate::run::interrupt::Events;
 use crate::run::progress::{Position, Progress};
 use crate::run::{Driver, Ending};
 use crate::units::{MemoryLimit, TimeLimit};
+use crate::workload::DeviceKind;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,6 +32,7 @@ Examples:
   relgrad sweep --dims 10,100,1000 --rounds 1      three dimensions, one process each
   relgrad sweep --dims 100:5000 --dtype f64 --bias --activation tanh:1:0.1
   relgrad sweep --dims 30:1000 --batch 100,10,1000 also against the batch size; figures against D show N = 100
+  relgrad sweep --device cpu,cuda --math tf32      both in one report, the GPU's products in TF32
   relgrad sweep --list                             the plan and its predicted cost, nothing runs
   relgrad sweep --budget none --cell-limit none    everything that fits in memory, however long
   relgrad sweep --coupling conv --channels 8       convolution layers on grids of 10 to 5,000 points
@@ -41,9 +44,6 @@ measures every cell once, in an order shuffled from the seed and in a process of
 a limit is recorded as skipped, with the prediction. A skipped or failed cell counts as done: --resume runs only the \
 cells without a record, within what is left of the budget.
 ";
-
-/// The device whose ceilings this program can measure.
-const CPU: &str = "cpu";
 
 /// Measures time and memory of one gradient over the data dimension D, and writes a report with figures
 #[derive(Debug, Args)]
@@ -83,9 +83,9 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "L", value_delimiter = ',', default_value = "2", value_parser = at_least_one)]
     layers: Vec<usize>,
 
-    /// Number type: f32 or f64
-    #[arg(long, value_name = "TYPE", default_value = "f32")]
-    dtype: Dtype,
+    /// Number type: f32 or f64; that of --math when absent, and otherwise f32
+    #[arg(long, value_name = "TYPE")]
+    dtype: Option<Dtype>,
 
     /// Give the layers biases
     #[arg(long)]
@@ -103,9 +103,13 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 0)]
     seed: u64,
 
-    /// Device to measure
-    #[arg(long, default_value = "cpu", value_parser = device)]
-    device: String,
+    /// Devices to measure, comma-separated: cpu, cuda (the first NVIDIA GPU)
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "cpu")]
+    device: Vec<DeviceKind>,
+
+    /// Arithmetic of matrix products on a GPU: f32, tf32 or f64; that of --dtype when absent
+    #[arg(long, value_name = "NAME")]
+    math: Option<Math>,
 
     /// Independent processes per cell
     #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = at_least_one)]
@@ -123,7 +127,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "TIME", default_value = "60s")]
     cell_limit: TimeLimit,
 
-    /// Memory for one cell, a size or a share of what is available (12GiB, 80%)
+    /// Memory for one cell, a size or a share of what is available, or of a GPU's memory (12GiB, 80%)
     #[arg(long, value_name = "SIZE", default_value = "80%")]
     mem_limit: MemoryLimit,
 
@@ -133,8 +137,8 @@ pub(crate) struct Arguments {
 
     /// Continue the sweep in DIR, with the settings it was started with
     #[arg(long, value_name = "DIR", conflicts_with_all = [
-        "dims", "methods", "batch", "layers", "dtype", "bias", "activation", "threads", "seed", "device", "rounds",
-        "min_samples", "budget", "cell_limit", "mem_limit", "out", "coupling", "grids", "channels", "kernel",
+        "dims", "methods", "batch", "layers", "dtype", "bias", "activation", "threads", "seed", "device", "math",
+        "rounds", "min_samples", "budget", "cell_limit", "mem_limit", "out", "coupling", "grids", "channels", "kernel",
     ])]
     resume: Option<PathBuf>,
 
@@ -167,14 +171,6 @@ fn methods_help() -> String {
     format!("Methods to measure, comma-separated:{list}")
 }
 
-fn device(text: &str) -> Result<String, String> {
-    match text {
-        "cpu" => Ok(text.to_string()),
-        "cuda" => Err("this relgrad was built without CUDA; use --device cpu".to_string()),
-        _ => Err("the devices are: cpu".to_string()),
-    }
-}
-
 /// Runs, resumes or lists a sweep.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     match &arguments.resume {
@@ -185,6 +181,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
 
 fn start(arguments: &Arguments) -> Result<u8> {
     let settings = settings(arguments)?;
+    require_devices(&settings)?;
     let schedule = schedule(&settings)?;
     if arguments.list {
         print!("{}", preview::table(&schedule, 0.0));
@@ -199,6 +196,7 @@ fn start(arguments: &Arguments) -> Result<u8> {
 
 fn resume(dir: &Path, arguments: &Arguments) -> Result<u8> {
     let study = folder::read(dir)?;
+    require_devices(&study.run.settings)?;
     let mut schedule = schedule(&study.run.settings)?;
     study.records.iter().for_each(|record| schedule.observe(record));
     let on_cells: f64 = study.records.iter().map(|record| record.wall_seconds).sum();
@@ -221,8 +219,43 @@ fn resume(dir: &Path, arguments: &Arguments) -> Result<u8> {
     Session { dir, run, schedule, events, spent_seconds, roofline, quiet }.finish()
 }
 
+/// Fails before anything is written when a device that will be measured is not there.
+fn require_devices(settings: &Settings) -> Result<()> {
+    if settings.devices.iter().any(|device| device == DeviceKind::Cuda.name()) {
+        gpu::require().map_err(gpu::told)?;
+    }
+    Ok(())
+}
+
+/// The number type, and the arithmetic of a GPU's products if one will be measured.
+fn arithmetic(arguments: &Arguments) -> Result<(Dtype, Option<Math>)> {
+    let on_gpu = arguments.device.contains(&DeviceKind::Cuda);
+    let Some(math) = arguments.math else {
+        let dtype = arguments.dtype.unwrap_or(Dtype::F32);
+        return Ok((dtype, on_gpu.then_some(Math::of(dtype))));
+    };
+    if !on_gpu {
+        return Err(Error::Usage("--math is for a GPU: add --device cuda, or use --dtype".to_string()));
+    }
+    match arguments.dtype {
+        Some(dtype) if dtype != math.dtype() => {
+            Err(Error::Usage(format!("--math {math} multiplies {} numbers, not {dtype}", math.dtype())))
+        }
+        _ => Ok((math.dtype(), Some(math))),
+    }
+}
+
 /// The settings with defaults filled in for this machine.
 fn settings(arguments: &Arguments) -> Result<Settings> {
+    let (dtype, math) = arithmetic(arguments)?;
+    let mut devices: Vec<String> = Vec::new();
+    for device in arguments.device.iter().map(ToString::to_string) {
+        if !devices.contains(&device) {
+            devices.push(device);
+        }
+    }
+    // Without a GPU the sweep ends before the limit could matter.
+    let device_memory = math.and_then(|_| gpu::memory_bytes().ok());
     let mut methods: Vec<String> = Vec::new();
     for method in arguments.methods.iter().map(ToString::to_string) {
         if !methods.contains(&method) {
@@ -232,6 +265,9 @@ fn settings(arguments: &Arguments) -> Result<Settings> {
     let (batch, other_batches) = first_and_others(&arguments.batch);
     let (layers, other_layers) = first_and_others(&arguments.layers);
     let convolution = convolution(arguments)?;
+    if convolution.is_some() && math.is_some() {
+        return Err(Error::Usage("--coupling conv is for --device cpu".to_string()));
+    }
     let dims = match &convolution {
         None => match &arguments.dims {
             Some(dims) => dims.0.clone(),
@@ -242,12 +278,12 @@ fn settings(arguments: &Arguments) -> Result<Settings> {
     Ok(Settings {
         dims,
         methods,
-        devices: vec![arguments.device.clone()],
+        devices,
         batch,
         other_batches,
         layers,
         other_layers,
-        dtype: arguments.dtype.to_string(),
+        dtype: dtype.to_string(),
         bias: arguments.bias,
         activation: arguments.activation.to_string(),
         threads: arguments.threads.unwrap_or_else(machine::logical_cores),
@@ -258,6 +294,8 @@ fn settings(arguments: &Arguments) -> Result<Settings> {
         cell_limit_seconds: arguments.cell_limit.0,
         memory_limit_bytes: arguments.mem_limit.resolve(machine::available_bytes()),
         convolution,
+        device_memory_limit_bytes: device_memory.map(|bytes| arguments.mem_limit.resolve(bytes)),
+        math: math.map(|math| math.to_string()),
     })
 }
 
@@ -306,6 +344,7 @@ fn schedule(settings: &Settings) -> Result<Schedule> {
         budget_seconds: settings.budget_seconds,
         cell_seconds: settings.cell_limit_seconds,
         memory_bytes: settings.memory_limit_bytes as f64,
+        device_memory_bytes: settings.device_memory_limit_bytes.map(|bytes| bytes as f64),
         min_samples: settings.min_samples,
     };
     let plan = plan::plan(settings).map_err(|cause| Error::Usage(cause.to_string()))?;
@@ -334,9 +373,12 @@ impl Session<'_> {
         let program = std::env::current_exe().map_err(|cause| {
             Error::Output(format!("cannot find this program to start it for a cell: {cause}"))
         })?;
-        if self.roofline && recorded < cells && self.run.roofline(CPU).is_none() {
-            progress.say("measuring the machine's ceilings (see relgrad roofline)");
-            self.measure_ceilings(&program)?;
+        for device in DeviceKind::ALL {
+            let wanted = self.run.settings.devices.iter().any(|name| name == device.name());
+            if self.roofline && wanted && recorded < cells && self.run.roofline(device.name()).is_none() {
+                progress.say("measuring the machine's ceilings (see relgrad roofline)");
+                self.measure_ceilings(&program, device)?;
+            }
         }
         let mut driver = Driver {
             schedule: self.schedule,
@@ -357,8 +399,8 @@ impl Session<'_> {
     }
 
     /// Adds the ceilings to `run.json`. A sweep goes on without them where they cannot be had.
-    fn measure_ceilings(&mut self, program: &Path) -> Result<()> {
-        match isolated::measure(program, &self.run.settings, &mut self.events)? {
+    fn measure_ceilings(&mut self, program: &Path, device: DeviceKind) -> Result<()> {
+        match isolated::measure(program, device, &self.run.settings, &mut self.events)? {
             Ceilings::Measured(roofline) => {
                 self.spent_seconds += roofline.wall_seconds;
                 self.run.rooflines.push(*roofline);

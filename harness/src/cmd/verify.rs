@@ -5,23 +5,29 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use relgrad_kernels::Dtype;
+use relgrad_kernels::evaluation::{self, Evaluation, Workload};
+use relgrad_kernels::{Cpu, Cuda, Dtype, Math};
 use serde_json::Value;
 
 use crate::error::{EXIT_CODES, Error, Result, code};
-use crate::machine;
-use crate::verify::compare::compare;
+use crate::machine::{self, gpu};
+use crate::plan::dims::Dims;
+use crate::verify::agreement;
+use crate::verify::compare::{Row, compare};
 use crate::verify::compare_convolution;
-use crate::verify::golden::{self, Case};
+use crate::verify::golden::{self, Case, Golden};
 use crate::verify::output::{Outcome, Unsupported};
+use crate::workload::DeviceKind;
 
 const EXAMPLES: &str = "\
 Examples:
   relgrad verify golden/p*.json
   relgrad verify golden/index.json --json
+  relgrad verify --device cuda --sizes 1,31,33,127,1000 golden/p*.json
 
 Errors are norm-wise per array, max|a - b| / max|b|, worst over the layers, and must stay within the tolerance that the \
-file carries. Where it carries none, nothing is expected and nothing is counted.
+file carries. Where it carries none, nothing is expected and nothing is counted. --sizes needs no files: gradients are \
+compared with a plain-loop reference up to D = 128, and with derivatives by forward mode above.
 ";
 
 /// Compares likelihoods, gradients and inverses with golden vectors, for every backend in f64 and f32
@@ -29,8 +35,16 @@ file carries. Where it carries none, nothing is expected and nothing is counted.
 #[command(after_help = help())]
 pub(crate) struct Arguments {
     /// Golden-vector files, or an index.json that lists some
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(required_unless_present = "sizes", value_name = "FILE")]
     files: Vec<PathBuf>,
+
+    /// Device that computes: cpu, or cuda (the first NVIDIA GPU)
+    #[arg(long, value_name = "NAME", default_value = "cpu")]
+    device: DeviceKind,
+
+    /// Also check every method at these dimensions, in every arithmetic of the device: a list or ranges
+    #[arg(long, value_name = "LIST")]
+    sizes: Option<Dims>,
 
     /// Print every comparison as JSON
     #[arg(long)]
@@ -44,7 +58,7 @@ fn help() -> String {
 /// Compares and prints; the code says whether everything passed.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let cases = read_all(&arguments.files)?;
-    let threads = machine::logical_cores();
+    let target = Target::open(arguments.device)?;
     let (mut rows, mut unsupported) = (Vec::new(), Vec::new());
     for (path, case) in &cases {
         match case {
@@ -53,15 +67,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
             }
             Case::Dense(golden) => {
                 for dtype in Dtype::ALL {
-                    let compared = match dtype {
-                        Dtype::F32 => compare::<f32>(golden, threads),
-                        Dtype::F64 => compare::<f64>(golden, threads),
-                    };
+                    let compared = target.compare(dtype, golden);
                     rows.extend(compared.map_err(|cause| Error::input(path, cause))?);
                 }
             }
             Case::Convolution(golden) => {
                 for dtype in Dtype::ALL {
+                    let Target::Cpu(device) = &target else {
+                        let reason = "convolutions run on the CPU".to_string();
+                        unsupported.push(Unsupported { id: golden.id.clone(), reason });
+                        break;
+                    };
+                    let threads = device.threads();
                     let compared = match dtype {
                         Dtype::F32 => compare_convolution::compare::<f32>(golden, threads),
                         Dtype::F64 => compare_convolution::compare::<f64>(golden, threads),
@@ -71,7 +88,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
             }
         }
     }
-    let outcome = Outcome::new(rows, unsupported);
+    let sizes = arguments.sizes.as_ref().map_or(&[][..], |dims| &dims.0);
+    let agreement: Vec<agreement::Row> = if sizes.is_empty() { Vec::new() } else { target.agree(sizes) };
+    let outcome = Outcome::new(rows, unsupported).with_agreement(agreement);
     if arguments.json {
         let text = serde_json::to_string(&outcome).map_err(|cause| Error::Output(cause.to_string()))?;
         println!("{text}");
@@ -79,6 +98,57 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         print!("{}", outcome.table());
     }
     Ok(if outcome.failed > 0 { code::CHECK_FAILED } else { 0 })
+}
+
+/// What computes.
+enum Target {
+    Cpu(Cpu),
+    Cuda(Cuda),
+}
+
+impl Target {
+    fn open(device: DeviceKind) -> Result<Self> {
+        match device {
+            DeviceKind::Cpu => Ok(Self::Cpu(Cpu::new(machine::logical_cores()))),
+            DeviceKind::Cuda => {
+                gpu::require().and_then(|()| gpu::open(Math::F32)).map(Self::Cuda).map_err(gpu::told)
+            }
+        }
+    }
+
+    fn compare(&self, dtype: Dtype, golden: &Golden) -> relgrad_kernels::Result<Vec<Row>> {
+        match (self, dtype) {
+            (Self::Cpu(device), Dtype::F32) => compare::<_, f32>(device, golden),
+            (Self::Cpu(device), Dtype::F64) => compare::<_, f64>(device, golden),
+            (Self::Cuda(device), Dtype::F32) => compare::<_, f32>(device, golden),
+            (Self::Cuda(device), Dtype::F64) => compare::<_, f64>(&device.with_math(Math::F64), golden),
+        }
+    }
+
+    /// Every arithmetic of the device.
+    fn agree(&self, dims: &[usize]) -> Vec<agreement::Row> {
+        let maths = Math::ALL.into_iter();
+        match self {
+            Self::Cpu(_) => maths
+                .filter(|math| *math != Math::Tf32)
+                .flat_map(|math| agreement::agree(math, dims, &evaluation::prepare))
+                .collect(),
+            Self::Cuda(device) => maths
+                .flat_map(|math| {
+                    let device = device.with_math(math);
+                    agreement::agree(math, dims, &|workload| prepare_on(&device, workload))
+                })
+                .collect(),
+        }
+    }
+}
+
+/// Prepares a workload on a GPU.
+fn prepare_on(device: &Cuda, workload: &Workload) -> relgrad_kernels::Result<Box<dyn Evaluation>> {
+    match workload.dtype {
+        Dtype::F32 => evaluation::prepare_on::<_, f32>(device.clone(), workload),
+        Dtype::F64 => evaluation::prepare_on::<_, f64>(device.clone(), workload),
+    }
 }
 
 /// Reads all files before anything is computed: one that is malformed makes the whole call wrong. Files that an index

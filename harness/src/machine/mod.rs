@@ -1,6 +1,7 @@
 //! The machine that measures: facts for `run.json`, each left out where the system does not tell it.
 
 mod cpu;
+pub(crate) mod gpu;
 pub(crate) mod time;
 mod virtualization;
 
@@ -27,7 +28,7 @@ pub(crate) fn facts() -> Machine {
         huge_pages: line("/sys/kernel/mm/transparent_hugepage/enabled").map(|line| selected(&line)),
         virtualization: virtualization::detect(),
         os: operating_system(),
-        gpus: Vec::new(),
+        gpus: gpu::describe(),
     }
 }
 

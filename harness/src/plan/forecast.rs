@@ -10,11 +10,14 @@ use std::collections::BTreeMap;
 use relgrad_reports::record::{Cell, Outcome, Prediction, Record};
 
 use super::Planned;
+use crate::workload::DeviceKind;
 
-/// Operations a second before anything was measured: what one modest core sustains in a matrix product.
+/// Operations a second before anything was measured: what one modest core sustains in a matrix product, and a modest GPU.
 const BUILT_IN_FLOPS_PER_SECOND: f64 = 2e10;
-/// Seconds to start a process, before anything was measured.
+const BUILT_IN_GPU_FLOPS_PER_SECOND: f64 = 2e12;
+/// Seconds to start a process, before anything was measured; on a GPU libraries are loaded and kernels compiled.
 const BUILT_IN_START_SECONDS: f64 = 0.05;
+const BUILT_IN_GPU_START_SECONDS: f64 = 3.0;
 /// Seconds to draw and check one weight, before anything was measured.
 const BUILT_IN_SECONDS_PER_WEIGHT: f64 = 3e-8;
 /// A method measured at D is trusted to predict dimensions up to this many times D.
@@ -99,7 +102,7 @@ impl Calibration {
         let dim = planned.cell.dim;
         let reached = track.rate.keys().next_back().copied();
         Forecast {
-            evaluation_seconds: planned.model.flops / self.rate(track, dim),
+            evaluation_seconds: planned.model.flops / self.rate(track, &planned.cell),
             overhead_seconds: self.overhead(track, planned),
             peak_bytes: planned.expected_bytes * track.memory_excess.max(1.0),
             trusted: reached.is_some_and(|reached| dim as f64 <= TRUSTED_FACTOR * reached as f64),
@@ -110,13 +113,19 @@ impl Calibration {
         self.tracks.get(&key(&planned.cell))
     }
 
-    /// Operations a second at `dim`.
-    fn rate(&self, track: &Track, dim: usize) -> f64 {
+    /// What is known of all methods on a device.
+    fn tracks_on<'a>(&'a self, device: &'a str) -> impl Iterator<Item = &'a Track> {
+        self.tracks.iter().filter(move |((known, _), _)| known == device).map(|(_, track)| track)
+    }
+
+    /// Operations a second of a cell.
+    fn rate(&self, track: &Track, cell: &Cell) -> f64 {
+        let dim = cell.dim;
+        let built_in = if is_gpu(cell) { BUILT_IN_GPU_FLOPS_PER_SECOND } else { BUILT_IN_FLOPS_PER_SECOND };
         let best = self
-            .tracks
-            .values()
+            .tracks_on(&cell.device)
             .flat_map(|track| track.rate.values().copied())
-            .fold(BUILT_IN_FLOPS_PER_SECOND, f64::max);
+            .fold(built_in, f64::max);
         let Some((&reached, &last)) = track.rate.last_key_value() else { return best };
         if dim <= reached {
             return interpolate(&track.rate, dim);
@@ -133,22 +142,24 @@ impl Calibration {
         let row = |dim: usize| convolution.map_or(dim, |convolution| convolution.channels + batch);
         let weights = |dim: usize| (layers * row(dim)) as f64 * dim as f64;
         let by_method = track.overhead.last_key_value().map(|_| &track.overhead);
+        let start_seconds =
+            if is_gpu(&planned.cell) { BUILT_IN_GPU_START_SECONDS } else { BUILT_IN_START_SECONDS };
         let widest = || {
-            let known = self.tracks.values().filter(|track| !track.overhead.is_empty());
+            let known = self.tracks_on(&planned.cell.device).filter(|track| !track.overhead.is_empty());
             known.map(|track| &track.overhead).max_by_key(|overhead| overhead.keys().next_back().copied())
         };
         let Some(known) = by_method.or_else(widest) else {
-            return BUILT_IN_START_SECONDS + BUILT_IN_SECONDS_PER_WEIGHT * weights(dim);
+            return start_seconds + BUILT_IN_SECONDS_PER_WEIGHT * weights(dim);
         };
         let (&reached, &last) = known.last_key_value().expect("only tracks with a measurement get here");
         if dim <= reached {
             return interpolate(known, dim);
         }
-        let start = known.values().copied().fold(last, f64::min).min(BUILT_IN_START_SECONDS);
+        let start = known.values().copied().fold(last, f64::min).min(start_seconds);
         let measured = start + (last - start) * weights(dim) / weights(reached);
-        let built_in = BUILT_IN_START_SECONDS + BUILT_IN_SECONDS_PER_WEIGHT * weights(dim);
+        let built_in = start_seconds + BUILT_IN_SECONDS_PER_WEIGHT * weights(dim);
         // Where starting the process took most of the time, what was measured says nothing about the weights.
-        let telling = BUILT_IN_SECONDS_PER_WEIGHT * weights(reached) > BUILT_IN_START_SECONDS;
+        let telling = BUILT_IN_SECONDS_PER_WEIGHT * weights(reached) > start_seconds;
         if telling { measured } else { measured.max(built_in) }
     }
 }
@@ -156,6 +167,10 @@ impl Calibration {
 /// The device, and the method with what else the time along D depends on.
 fn key(cell: &Cell) -> (String, String) {
     (cell.device.clone(), format!("{} N={} L={}", cell.method, cell.batch, cell.layers))
+}
+
+fn is_gpu(cell: &Cell) -> bool {
+    cell.device == DeviceKind::Cuda.name()
 }
 
 /// Log–log interpolation in a non-empty table; the nearest entry outside it.
@@ -232,6 +247,21 @@ mod tests {
         let larger = planned("relative", 10_000, 0);
         let ratio = calibration.forecast(&larger).peak_bytes / larger.expected_bytes;
         assert!((ratio - 1.5).abs() < 1e-6, "{ratio}");
+    }
+
+    #[test]
+    fn what_one_device_does_says_nothing_of_another() {
+        let on_cpu = planned("relative", 10_000, 0);
+        let mut on_gpu = on_cpu.clone();
+        on_gpu.cell.device = "cuda".to_string();
+        let mut calibration = Calibration::default();
+        calibration.observe(&measured(&on_gpu, on_gpu.model.flops / 5e13, 4.0), on_gpu.expected_bytes);
+        let forecast = calibration.forecast(&on_cpu);
+        assert_eq!(forecast.evaluation_seconds, on_cpu.model.flops / BUILT_IN_FLOPS_PER_SECOND);
+        assert!(!forecast.trusted);
+        let unmeasured = Calibration::default().forecast(&on_gpu);
+        assert_eq!(unmeasured.evaluation_seconds, on_gpu.model.flops / BUILT_IN_GPU_FLOPS_PER_SECOND);
+        assert!(unmeasured.overhead_seconds >= BUILT_IN_GPU_START_SECONDS);
     }
 
     #[test]

@@ -10,7 +10,7 @@ pub(crate) mod schedule;
 use relgrad_reports::record::{Cell, Convolution, Model};
 use relgrad_reports::run::Settings;
 
-use crate::workload::Workload;
+use crate::workload::{DeviceKind, Workload};
 
 /// A cell with what the cost model says of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,6 +52,7 @@ pub(crate) fn cells(settings: &Settings) -> Vec<Cell> {
                         batch,
                         layers,
                         dtype: settings.dtype.clone(),
+                        math: math(settings, device),
                         threads: settings.threads,
                         bias: settings.bias,
                         activation: settings.activation.clone(),
@@ -89,6 +90,11 @@ fn axis(settings: &Settings) -> Vec<(usize, Option<Convolution>)> {
     convolution.grids.iter().map(of).map(|c| (c.channels * c.grid[0] * c.grid[1], Some(c))).collect()
 }
 
+/// The arithmetic of a device's products, where it is not that of the numbers: a CPU knows no other.
+fn math(settings: &Settings, device: &str) -> Option<String> {
+    settings.math.clone().filter(|math| device == DeviceKind::Cuda.name() && *math != settings.dtype)
+}
+
 /// Cells, costs and records for tests of the plan, from formulas that stand beside nothing real.
 #[cfg(test)]
 pub(crate) mod testing {
@@ -111,6 +117,7 @@ pub(crate) mod testing {
             batch: 100,
             layers: 2,
             dtype: "f32".to_string(),
+            math: None,
             threads: 2,
             bias: false,
             activation: "smooth:0.3".to_string(),
@@ -156,6 +163,7 @@ pub(crate) mod testing {
             model: planned.model,
             prediction: None,
             check: None,
+            gpu: None,
             wall_seconds,
             started_unix_seconds: 0.0,
         }
@@ -186,6 +194,8 @@ mod tests {
             cell_limit_seconds: None,
             memory_limit_bytes: 1 << 30,
             convolution: None,
+            device_memory_limit_bytes: None,
+            math: None,
         }
     }
 
@@ -210,6 +220,34 @@ mod tests {
         let mut small = settings;
         small.convolution.as_mut().expect("a convolution").kernel = Some([1, 3]);
         assert!(super::plan(&small).unwrap_err().to_string().contains("ordinary gradient"));
+    }
+
+    #[test]
+    fn only_a_gpu_has_another_arithmetic_than_the_numbers() {
+        let devices = vec!["cpu".to_string(), "cuda".to_string()];
+        for (math, on_cuda) in [("tf32", Some("tf32")), ("f32", None)] {
+            let settings = Settings { devices: devices.clone(), math: Some(math.to_string()), ..settings() };
+            for cell in cells(&settings) {
+                let expected = if cell.device == "cuda" { on_cuda } else { None };
+                assert_eq!(cell.math.as_deref(), expected, "{cell:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_gpu_takes_more_jacobians_at_a_time_and_is_expected_to() {
+        let settings = Settings {
+            devices: vec!["cpu".to_string(), "cuda".to_string()],
+            methods: vec!["autodiff-streamed".to_string()],
+            dims: vec![1000],
+            ..settings()
+        };
+        let bytes = |device: &str| {
+            let plan = plan(&settings).expect("good settings");
+            plan.into_iter().find(|planned| planned.cell.device == device).expect("a cell").expected_bytes
+        };
+        // 32 Jacobians of 4 MB in each of three panels instead of two.
+        assert!(bytes("cuda") - bytes("cpu") > 300e6, "{} {}", bytes("cuda"), bytes("cpu"));
     }
 
     #[test]

@@ -17,6 +17,7 @@ use relgrad_reports::record::{Cell, Outcome, Prediction, Record};
 use super::Planned;
 use super::forecast::{Calibration, Forecast};
 use crate::units;
+use crate::workload::DeviceKind;
 
 /// A cell predicted to end within this many seconds runs at its shuffled place even if its prediction is a guess.
 const CHEAP_SECONDS: f64 = 2.0;
@@ -45,10 +46,20 @@ pub(crate) struct Limits {
     pub(crate) budget_seconds: Option<f64>,
     /// Seconds for the evaluations of one cell, warm-up included; building and checking the problem come on top.
     pub(crate) cell_seconds: Option<f64>,
-    /// Bytes for one cell.
+    /// Bytes of host memory for one cell.
     pub(crate) memory_bytes: f64,
+    /// Bytes of device memory for one cell on a GPU; the host's limit where there is none.
+    pub(crate) device_memory_bytes: Option<f64>,
     /// Samples that a measured cell should have at least.
     pub(crate) min_samples: usize,
+}
+
+impl Limits {
+    /// Bytes that this cell may take of the memory that its problem lives in.
+    fn memory_of(&self, cell: &Cell) -> f64 {
+        let device = self.device_memory_bytes.filter(|_| cell.device == DeviceKind::Cuda.name());
+        device.unwrap_or(self.memory_bytes)
+    }
 }
 
 /// One cell to run, with the time it may take.
@@ -185,7 +196,7 @@ impl Schedule {
     /// Cells without a record that no limit but the budget stands against.
     fn runnable(&self) -> impl Iterator<Item = Candidate<'_>> {
         self.pending().map(|planned| self.candidate(planned)).filter(|candidate| {
-            candidate.forecast.peak_bytes <= self.limits.memory_bytes
+            candidate.forecast.peak_bytes <= self.limits.memory_of(&candidate.planned.cell)
                 && self.over_cell_limit(&candidate.forecast).is_none()
         })
     }
@@ -207,11 +218,12 @@ impl Schedule {
     /// Why this cell will never run, whatever is left of the budget.
     fn ruled_out(&self, candidate: &Candidate, round: &[Candidate]) -> Option<String> {
         let planned = candidate.planned;
-        if candidate.forecast.peak_bytes > self.limits.memory_bytes {
+        let memory_bytes = self.limits.memory_of(&planned.cell);
+        if candidate.forecast.peak_bytes > memory_bytes {
             return Some(format!(
                 "predicted {} exceeds the memory limit of {}",
                 units::bytes(candidate.forecast.peak_bytes),
-                units::bytes(self.limits.memory_bytes),
+                units::bytes(memory_bytes),
             ));
         }
         if let Some(dim) = self.calibration.timed_out_at(planned).filter(|dim| *dim <= planned.cell.dim) {

@@ -44,7 +44,13 @@ fn plan(dims: &[usize], rounds: usize) -> Vec<Planned> {
 }
 
 fn limits(budget: Option<f64>, cell: Option<f64>) -> Limits {
-    Limits { budget_seconds: budget, cell_seconds: cell, memory_bytes: 18e9, min_samples: 5 }
+    Limits {
+        budget_seconds: budget,
+        cell_seconds: cell,
+        memory_bytes: 18e9,
+        device_memory_bytes: None,
+        min_samples: 5,
+    }
 }
 
 /// Runs the schedule to its end, with every cell behaving as [`seconds_of`] says, including deadlines and kills.

@@ -9,11 +9,12 @@ use relgrad_reports::run::Settings;
 
 use super::Output;
 use crate::error::{Error, Result};
-use crate::run::address_space;
 use crate::run::interrupt::Events;
 use crate::run::process::{self, ChildLimits, End};
+use crate::run::{address_space, keep_arithmetic};
+use crate::workload::DeviceKind;
 
-/// Seconds after which the process is killed; it takes some three on a quiet machine.
+/// Seconds after which the process is killed; it takes some three on a quiet machine, ten on a GPU.
 const KILL_SECONDS: f64 = 60.0;
 
 /// How measuring them went.
@@ -26,20 +27,30 @@ pub(crate) enum Ceilings {
     Interrupted,
 }
 
-/// Measures the ceilings that the cells of `settings` need.
+/// Measures the ceilings that the cells of `settings` on one device need.
 ///
 /// # Errors
 /// When no process can be started.
-pub(crate) fn measure(program: &Path, settings: &Settings, events: &mut Events) -> Result<Ceilings> {
+pub(crate) fn measure(
+    program: &Path,
+    device: DeviceKind,
+    settings: &Settings,
+    events: &mut Events,
+) -> Result<Ceilings> {
     let mut threads = vec![1, settings.threads];
     threads.dedup();
     let threads: Vec<String> = threads.iter().map(ToString::to_string).collect();
     let batch = settings.batch.to_string();
     let mut command = Command::new(program);
-    command.args(["roofline", "--quick", "--json", "--dtype", &settings.dtype]);
+    command.args(["roofline", "--quick", "--json", "--device", device.name()]);
     command.args(["--threads", &threads.join(","), "--batch", &batch]);
+    match &settings.math {
+        Some(math) if device == DeviceKind::Cuda => command.args(["--math", math]),
+        _ => command.args(["--dtype", &settings.dtype]),
+    };
+    keep_arithmetic(&mut command, settings.math.as_deref());
     let limits = ChildLimits {
-        address_space_bytes: Some(address_space(settings.memory_limit_bytes, settings.threads)),
+        address_space_bytes: address_space(device, settings.memory_limit_bytes, settings.threads),
         kill_after: Some(Duration::from_secs_f64(KILL_SECONDS)),
     };
     let end = process::run(command, limits, events)

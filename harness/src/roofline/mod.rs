@@ -11,21 +11,26 @@ mod timing;
 
 use std::time::Instant;
 
-use relgrad_kernels::{Cpu, Dtype};
+use relgrad_kernels::{Cpu, Cuda, Dtype, Math};
 use relgrad_reports::roofline::Roofline;
 use relgrad_reports::run::Machine;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::machine::gpu;
 use crate::machine::time::{rfc3339, unix_seconds};
+use crate::workload::DeviceKind;
+use operations::Sizes;
 use timing::Effort;
 
 /// What to measure.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Plan {
-    /// Number types.
-    pub(crate) dtypes: Vec<Dtype>,
-    /// Counts of threads.
+    /// What to measure on.
+    pub(crate) device: DeviceKind,
+    /// Arithmetics; those of the number types on a CPU.
+    pub(crate) maths: Vec<Math>,
+    /// Counts of threads; on a GPU, of whose host nothing is measured, the last one is only noted.
     pub(crate) threads: Vec<usize>,
     /// Samples N of the skinny products.
     pub(crate) batch: usize,
@@ -50,21 +55,34 @@ pub(crate) struct Output {
 }
 
 /// One device with what every measurement on it needs.
-struct Bench {
-    device: Cpu,
+struct Bench<D> {
+    device: D,
+    threads: usize,
     batch: usize,
-    quick: bool,
+    sizes: Sizes,
     effort: Effort,
+}
+
+impl<D> Bench<D> {
+    fn new(plan: &Plan, device: D, threads: usize) -> Self {
+        Self {
+            device,
+            threads,
+            batch: plan.batch,
+            sizes: Sizes::of(plan.device, plan.quick),
+            effort: if plan.quick { Effort::QUICK } else { Effort::FULL },
+        }
+    }
 }
 
 /// Measures everything of `plan` in this process.
 ///
 /// # Errors
-/// When there is no memory for the arrays, or no thread can be started.
+/// When there is no memory for the arrays, no thread can be started, or the device is not there.
 pub(crate) fn measure(plan: &Plan) -> Result<Roofline> {
     let start = Instant::now();
     let mut roofline = Roofline {
-        device: "cpu".to_string(),
+        device: plan.device.to_string(),
         quick: plan.quick,
         started: rfc3339(unix_seconds()),
         wall_seconds: 0.0,
@@ -72,30 +90,54 @@ pub(crate) fn measure(plan: &Plan) -> Result<Roofline> {
         bandwidths: Vec::new(),
         regions: Vec::new(),
     };
-    for &threads in &plan.threads {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-        let pool = pool.map_err(|cause| Error::Usage(format!("cannot start {threads} threads: {cause}")))?;
-        let bench = Bench {
-            device: Cpu::new(threads),
-            batch: plan.batch,
-            quick: plan.quick,
-            effort: if plan.quick { Effort::QUICK } else { Effort::FULL },
-        };
-        let measured = pool.install(|| on_threads(&bench, &plan.dtypes, &mut roofline));
-        measured.map_err(|cause| Error::Usage(format!("the ceilings cannot be measured: {cause}")))?;
+    match plan.device {
+        DeviceKind::Cpu => on_cpu(plan, &mut roofline)?,
+        DeviceKind::Cuda => {
+            let device = gpu::require().and_then(|()| gpu::open(Math::F32)).map_err(gpu::told)?;
+            let threads = plan.threads.last().copied().unwrap_or(1);
+            on_gpu(plan, &Bench::new(plan, device, threads), &mut roofline).map_err(cannot)?;
+        }
     }
     roofline.wall_seconds = start.elapsed().as_secs_f64();
     Ok(roofline)
 }
 
-fn on_threads(bench: &Bench, dtypes: &[Dtype], roofline: &mut Roofline) -> relgrad_kernels::Result<()> {
-    for dtype in dtypes {
-        roofline.rates.extend(match dtype {
-            Dtype::F32 => operations::rates::<f32>(bench)?,
-            Dtype::F64 => operations::rates::<f64>(bench)?,
+fn cannot(cause: relgrad_kernels::Error) -> Error {
+    Error::Usage(format!("the ceilings cannot be measured: {cause}"))
+}
+
+fn on_cpu(plan: &Plan, roofline: &mut Roofline) -> Result<()> {
+    for &threads in &plan.threads {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        let pool = pool.map_err(|cause| Error::Usage(format!("cannot start {threads} threads: {cause}")))?;
+        let bench = Bench::new(plan, Cpu::new(threads), threads);
+        pool.install(|| on_threads(&bench, &plan.maths, roofline)).map_err(cannot)?;
+    }
+    Ok(())
+}
+
+fn on_threads(bench: &Bench<Cpu>, maths: &[Math], roofline: &mut Roofline) -> relgrad_kernels::Result<()> {
+    for math in maths {
+        roofline.rates.extend(match math.dtype() {
+            Dtype::F32 => operations::rates::<_, f32>(bench)?,
+            Dtype::F64 => operations::rates::<_, f64>(bench)?,
         });
     }
-    roofline.bandwidths.extend(streaming::bandwidths(bench)?);
+    roofline.bandwidths.push(streaming::reading(bench)?);
+    roofline.bandwidths.push(streaming::copying(bench)?);
     roofline.regions.push(streaming::region(bench)?);
+    Ok(())
+}
+
+/// Reading alone has no operation there, and nothing is woken: a copy and the products are all.
+fn on_gpu(plan: &Plan, bench: &Bench<Cuda>, roofline: &mut Roofline) -> relgrad_kernels::Result<()> {
+    for &math in &plan.maths {
+        let bench = Bench::new(plan, bench.device.with_math(math), bench.threads);
+        roofline.rates.extend(match math.dtype() {
+            Dtype::F32 => operations::rates::<_, f32>(&bench)?,
+            Dtype::F64 => operations::rates::<_, f64>(&bench)?,
+        });
+    }
+    roofline.bandwidths.push(streaming::copying(bench)?);
     Ok(())
 }

@@ -14,30 +14,39 @@ use super::timing::{Timing, time};
 const COLUMNS: usize = 1 << 10;
 const ROWS: usize = 1 << 16;
 
-/// Reading one array, and copying it to another that is resident.
-pub(super) fn bandwidths(bench: &Bench) -> Result<[Bandwidth; 2]> {
-    let Bench { device, effort, .. } = bench;
-    let source: Matrix<Cpu, f32> = resident(device)?;
-    let mut copy = resident(device)?;
-    let threads = device.threads();
-    let read = time(effort, || {
+/// Reading one array.
+pub(super) fn reading(bench: &Bench<Cpu>) -> Result<Bandwidth> {
+    let Bench { device, effort, threads, .. } = bench;
+    let source = resident(device)?;
+    let timing = time(effort, || {
         // The kernels have no operation that only reads at full speed.
-        black_box(sum(threads, black_box(source.view().slice())));
+        black_box(sum(*threads, black_box(source.view().slice())));
         Ok(())
     })?;
-    let copied = time(effort, || device.copy(source.view(), copy.view_mut()))?;
-    Ok([bandwidth(threads, Stream::Read, 1.0, read), bandwidth(threads, Stream::Copy, 2.0, copied)])
+    Ok(bandwidth(*threads, Stream::Read, 1.0, timing))
+}
+
+/// Copying one array to another that is resident.
+pub(super) fn copying<D: Device<f32>>(bench: &Bench<D>) -> Result<Bandwidth> {
+    let Bench { device, effort, threads, .. } = bench;
+    let source = resident(device)?;
+    let mut copy = resident(device)?;
+    let timing = time(effort, || {
+        device.copy(source.view(), copy.view_mut())?;
+        device.synchronize()
+    })?;
+    Ok(bandwidth(*threads, Stream::Copy, 2.0, timing))
 }
 
 /// A region in which each thread of the pool is woken, does nothing, and is waited for.
-pub(super) fn region(bench: &Bench) -> Result<Region> {
+pub(super) fn region(bench: &Bench<Cpu>) -> Result<Region> {
     let timing = time(&bench.effort, || {
         rayon::broadcast(|_| black_box(()));
         Ok(())
     })?;
     let median_seconds = timing.median_seconds();
     let Timing { seconds, evaluations_per_sample } = timing;
-    Ok(Region { threads: bench.device.threads(), seconds, evaluations_per_sample, median_seconds })
+    Ok(Region { threads: bench.threads, seconds, evaluations_per_sample, median_seconds })
 }
 
 fn bandwidth(threads: usize, stream: Stream, arrays: f64, timing: Timing) -> Bandwidth {
@@ -50,7 +59,7 @@ fn bandwidth(threads: usize, stream: Stream, arrays: f64, timing: Timing) -> Ban
 
 /// An array whose every page was written once: a fresh page would be zeroed by the system in the timed region, or, never
 /// written, be one shared page of zeros that stays in the cache.
-fn resident(device: &Cpu) -> Result<Matrix<Cpu, f32>> {
+fn resident<D: Device<f32>>(device: &D) -> Result<Matrix<D, f32>> {
     let mut array = Matrix::zeros(device, ROWS, COLUMNS, "array to stream")?;
     device.fill(1.0, array.view_mut())?;
     Ok(array)

@@ -22,6 +22,7 @@ use crate::machine::time::unix_seconds;
 use crate::plan::Planned;
 use crate::plan::schedule::{Assignment, Schedule, Step, TIMED_OUT};
 use crate::units;
+use crate::workload::DeviceKind;
 
 /// Address space that a process reserves apart from its problem: the program itself, and per thread a stack and an
 /// allocator arena (64 MiB in glibc), most of it never resident.
@@ -59,7 +60,7 @@ pub(crate) struct Driver {
 
 /// What a cell came to.
 enum Outcomes {
-    Measured(Measurement),
+    Measured(Box<Measurement>),
     Failed { reason: String, check: Option<Check> },
     Interrupted,
 }
@@ -129,6 +130,7 @@ impl Driver {
                 peak_bytes: measurement.peak_bytes,
                 memory_trace: measurement.memory_trace,
                 check: Some(measurement.check),
+                gpu: measurement.gpu,
                 ..record
             }),
         })
@@ -138,7 +140,11 @@ impl Driver {
         let cell = &assignment.planned.cell;
         let command = child_command(&self.program, cell, self.rules(assignment))?;
         let limits = ChildLimits {
-            address_space_bytes: Some(address_space(self.memory_limit_bytes, cell.threads)),
+            address_space_bytes: address_space(
+                DeviceKind::of(&cell.device),
+                self.memory_limit_bytes,
+                cell.threads,
+            ),
             kill_after: assignment.kill_seconds.map(Duration::from_secs_f64),
         };
         let end = process::run(command, limits, &mut self.events);
@@ -169,10 +175,21 @@ impl Driver {
     }
 }
 
-/// The address space of a process on `threads` threads whose problem may take `memory_limit_bytes`.
-pub(crate) fn address_space(memory_limit_bytes: u64, threads: usize) -> u64 {
+/// The address space of a process on `threads` threads whose problem may take `memory_limit_bytes`. None on a GPU: CUDA
+/// reserves addresses for all memory of the machine and its GPUs at its start, resident or not.
+pub(crate) fn address_space(device: DeviceKind, memory_limit_bytes: u64, threads: usize) -> Option<u64> {
     let reserved = BASE_ADDRESS_SPACE + ADDRESS_SPACE_PER_THREAD * (threads as u64 + 1);
-    memory_limit_bytes.saturating_add(reserved)
+    (device == DeviceKind::Cpu).then(|| memory_limit_bytes.saturating_add(reserved))
+}
+
+/// Takes the variables from a child's environment by which a user's could change the arithmetic behind the record's
+/// back, and forbids TF32 but where it was asked for.
+pub(crate) fn keep_arithmetic(command: &mut Command, math: Option<&str>) {
+    command.env_remove("CUBLAS_EMULATE_SINGLE_PRECISION").env_remove("CUBLAS_EMULATE_DOUBLE_PRECISION");
+    match math {
+        Some("tf32") => command.env_remove("NVIDIA_TF32_OVERRIDE"),
+        _ => command.env("NVIDIA_TF32_OVERRIDE", "0"),
+    };
 }
 
 /// The command of one cell's process.
@@ -181,6 +198,7 @@ fn child_command(program: &PathBuf, cell: &Cell, rules: Rules) -> Result<Command
     let spec = spec.map_err(|cause| Error::Usage(format!("a cell cannot be described: {cause}")))?;
     let mut command = Command::new(program);
     command.arg("cell").arg(spec).env("RAYON_NUM_THREADS", cell.threads.to_string());
+    keep_arithmetic(&mut command, cell.math.as_deref());
     Ok(command)
 }
 
@@ -199,6 +217,7 @@ fn blank(planned: &Planned, prediction: Prediction) -> Record {
         model: planned.model,
         prediction: Some(prediction),
         check: None,
+        gpu: None,
         wall_seconds: 0.0,
         started_unix_seconds: unix_seconds(),
     }

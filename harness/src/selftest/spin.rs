@@ -89,7 +89,7 @@ fn timed(operations: u64) -> Vec<f64> {
         black_box(spin(black_box(operations)));
         Ok(())
     };
-    match sampling::sample(spin, now, 0.0, &RULES) {
+    match sampling::sample(spin, now, 0.0, &RULES, || Ok(())) {
         Ok(samples) => samples.seconds,
         Err(never) => match never {},
     }

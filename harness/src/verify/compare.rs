@@ -4,12 +4,12 @@ use relgrad_kernels::backend::autodiff::Jacobians;
 use relgrad_kernels::backend::{Autodiff, BiasMode, GradientBackend, Ordinary, Relative, Transposed};
 use relgrad_kernels::check::relative_error;
 use relgrad_kernels::conditional::{ConditionalBackend, LocationScale};
-use relgrad_kernels::device::{Matrix, MatrixRef};
+use relgrad_kernels::device::{Device, Matrix, MatrixRef};
 use relgrad_kernels::inversion::Inverter;
 use relgrad_kernels::likelihood::{Evaluator, LogLikelihood};
 use relgrad_kernels::parameters::{Arrays, Gradient, Parameters};
 use relgrad_kernels::step::InPlaceStep;
-use relgrad_kernels::{Architecture, Cpu, Result, Scalar};
+use relgrad_kernels::{Architecture, Result, Scalar};
 
 use super::conditional::Condition;
 use super::golden::{Array, Conditioning, Direction, Golden, Tolerances};
@@ -40,12 +40,12 @@ pub(crate) struct Row {
 /// the difference loses nothing where ΔW is small beside W.
 const STEP: f64 = 64.0;
 
-/// Compares everything in precision `T`.
+/// Compares everything on `device` in precision `T`.
 ///
 /// # Errors
 /// When the network itself cannot be set up; a backend that fails is a row.
-pub(crate) fn compare<T: Scalar>(golden: &Golden, threads: usize) -> Result<Vec<Row>> {
-    let mut comparison = Comparison::<T>::new(golden, threads)?;
+pub(crate) fn compare<D: Device<T>, T: Scalar>(device: &D, golden: &Golden) -> Result<Vec<Row>> {
+    let mut comparison = Comparison::<D, T>::new(device, golden)?;
     comparison.likelihood();
     comparison.inversion();
     comparison.relative();
@@ -58,23 +58,22 @@ pub(crate) fn compare<T: Scalar>(golden: &Golden, threads: usize) -> Result<Vec<
 }
 
 /// A direction of the network's parameters and, where there is a conditional density, one of its own.
-type Directions<T> = (Gradient<Cpu, T>, Option<LocationScale<Cpu, T>>);
+type Directions<D, T> = (Gradient<D, T>, Option<LocationScale<D, T>>);
 
-struct Comparison<'a, T: Scalar> {
+struct Comparison<'a, D: Device<T>, T: Scalar> {
     golden: &'a Golden,
-    device: Cpu,
-    parameters: Parameters<Cpu, T>,
-    x: Matrix<Cpu, T>,
-    condition: Option<Condition<T>>,
+    device: &'a D,
+    parameters: Parameters<D, T>,
+    x: Matrix<D, T>,
+    condition: Option<Condition<D, T>>,
     rows: Vec<Row>,
 }
 
-impl<'a, T: Scalar> Comparison<'a, T> {
-    fn new(golden: &'a Golden, threads: usize) -> Result<Self> {
-        let device = Cpu::new(threads);
-        let parameters = parameters(&device, golden.architecture, golden)?;
-        let x = upload(&device, &golden.x)?;
-        let condition = golden.conditional.as_ref().map(|c| Condition::new(&device, c)).transpose()?;
+impl<'a, D: Device<T>, T: Scalar> Comparison<'a, D, T> {
+    fn new(device: &'a D, golden: &'a Golden) -> Result<Self> {
+        let parameters = parameters(device, golden.architecture, golden)?;
+        let x = upload(device, &golden.x)?;
+        let condition = golden.conditional.as_ref().map(|c| Condition::new(device, c)).transpose()?;
         Ok(Self { golden, device, parameters, x, condition, rows: Vec::new() })
     }
 
@@ -115,7 +114,7 @@ impl<'a, T: Scalar> Comparison<'a, T> {
     }
 
     fn log_likelihood(&self) -> Result<LogLikelihood> {
-        let (device, x) = (&self.device, self.x.view());
+        let (device, x) = (self.device, self.x.view());
         let mut evaluator = Evaluator::new(device, &self.golden.architecture, self.x.cols())?;
         match &self.condition {
             Some(condition) => condition.log_likelihood(device, &mut evaluator, &self.parameters, x),
@@ -125,20 +124,20 @@ impl<'a, T: Scalar> Comparison<'a, T> {
 
     /// Y and Z. The log-determinants are not needed, so a singular weight is no obstacle.
     fn forward(&self) -> Result<Vec<f64>> {
-        let mut evaluator = Evaluator::new(&self.device, &self.golden.architecture, self.x.cols())?;
-        evaluator.data_terms(&self.device, &self.parameters, self.x.view())?;
+        let mut evaluator = Evaluator::new(self.device, &self.golden.architecture, self.x.cols())?;
+        evaluator.data_terms(self.device, &self.parameters, self.x.view())?;
         let mut errors = Vec::new();
         for (k, expected) in self.golden.outputs.y.iter().enumerate() {
-            errors.push(distance(&download(&self.device, evaluator.pre_activation(k))?, expected));
+            errors.push(distance(&download(self.device, evaluator.pre_activation(k))?, expected));
         }
-        errors.push(distance(&download(&self.device, evaluator.latents())?, &self.golden.outputs.z));
+        errors.push(distance(&download(self.device, evaluator.latents())?, &self.golden.outputs.z));
         Ok(errors)
     }
 
     /// g⁻¹(S), and g⁻¹(g(X)) with g(X) as computed here.
     fn inversion(&mut self) {
         let golden = self.golden;
-        let inverter = Inverter::new(&self.device, &self.parameters);
+        let inverter = Inverter::new(self.device, &self.parameters);
         let inverter = inverter.as_ref().map_err(Clone::clone);
         let invert = |latents: Vec<f64>, expected: &Array| {
             let mut x: Vec<T> = latents.into_iter().map(T::of).collect();
@@ -153,9 +152,9 @@ impl<'a, T: Scalar> Comparison<'a, T> {
     }
 
     fn latents(&self) -> Result<Vec<f64>> {
-        let mut evaluator = Evaluator::new(&self.device, &self.golden.architecture, self.x.cols())?;
-        evaluator.data_terms(&self.device, &self.parameters, self.x.view())?;
-        download(&self.device, evaluator.latents())
+        let mut evaluator = Evaluator::new(self.device, &self.golden.architecture, self.x.cols())?;
+        evaluator.data_terms(self.device, &self.parameters, self.x.view())?;
+        download(self.device, evaluator.latents())
     }
 
     /// The relative gradient in its bias modes, and its δ.
@@ -212,12 +211,13 @@ impl<'a, T: Scalar> Comparison<'a, T> {
     }
 
     fn in_place_errors(&self) -> Result<Vec<f64>> {
-        let (golden, device) = (self.golden, &self.device);
-        let mut parameters = parameters::<T>(device, golden.architecture, golden)?;
+        let (golden, device) = (self.golden, self.device);
+        let mut parameters = parameters::<D, T>(device, golden.architecture, golden)?;
         let step = InPlaceStep { guard: false, ..InPlaceStep::default() };
         let mut workspace = step.workspace(device, &golden.architecture, self.x.cols())?;
         step.step(device, &mut parameters, self.x.view(), STEP, &mut workspace, None)?;
-        let moved = |after: &Matrix<Cpu, T>, before: &Matrix<Cpu, T>, expected: &Array| {
+        device.synchronize()?;
+        let moved = |after: &Matrix<D, T>, before: &Matrix<D, T>, expected: &Array| {
             let (after, before) = (download(device, after.view())?, download(device, before.view())?);
             let direction: Vec<f64> =
                 after.iter().zip(before).map(|(after, before)| (after - before) / STEP).collect();
@@ -256,7 +256,7 @@ impl<'a, T: Scalar> Comparison<'a, T> {
 
     /// ℓ = Lp + log|det J|, the determinant from the full Jacobian of each sample.
     fn autodiff_loglik(&self) -> Result<Vec<f64>> {
-        let (device, architecture) = (&self.device, &self.golden.architecture);
+        let (device, architecture) = (self.device, &self.golden.architecture);
         let lp = match &self.condition {
             Some(_) => self.log_likelihood()?.lp,
             None => {
@@ -266,16 +266,17 @@ impl<'a, T: Scalar> Comparison<'a, T> {
         };
         let backend = Autodiff { jacobians: Jacobians::Batched };
         let mut workspace =
-            GradientBackend::<Cpu, T>::workspace(&backend, device, architecture, self.x.cols())?;
+            GradientBackend::<D, T>::workspace(&backend, device, architecture, self.x.cols())?;
         let mut out = Gradient::zeros(device, architecture, "gradient")?;
         backend.gradient(device, &self.parameters, self.x.view(), &mut workspace, &mut out)?;
+        device.synchronize()?;
         let log_dets = workspace.log_abs_det_jacobian();
         let per_sample: Vec<f64> = lp.iter().zip(log_dets).map(|(lp, log_det)| lp + log_det).collect();
         Ok(vec![distance(&per_sample, &self.golden.outputs.per_sample)])
     }
 
     /// The errors of a backend's gradient, array by array.
-    fn gradient_errors<B: ConditionalBackend<Cpu, T> + Copy>(
+    fn gradient_errors<B: ConditionalBackend<D, T> + Copy>(
         &self,
         backend: &B,
         expected: &Direction,
@@ -285,27 +286,29 @@ impl<'a, T: Scalar> Comparison<'a, T> {
         let biases = out.biases.iter().zip(&expected.biases);
         weights
             .chain(biases)
-            .map(|(ours, theirs)| Ok(distance(&download(&self.device, ours.view())?, theirs)))
+            .map(|(ours, theirs)| Ok(distance(&download(self.device, ours.view())?, theirs)))
             .collect()
     }
 
     /// A backend's direction for the samples `x`, those of the batch from `first` on; with that of the density where the
     /// file has a conditional one.
-    fn direction<B: ConditionalBackend<Cpu, T> + Copy>(
+    fn direction<B: ConditionalBackend<D, T> + Copy>(
         &self,
         backend: &B,
-        parameters: &Parameters<Cpu, T>,
-        x: MatrixRef<'_, Cpu, T>,
+        parameters: &Parameters<D, T>,
+        x: MatrixRef<'_, D, T>,
         first: usize,
-    ) -> Result<Directions<T>> {
-        let device = &self.device;
+    ) -> Result<Directions<D, T>> {
+        let device = self.device;
         if let Some(condition) = &self.condition {
             let out = condition.gradient(device, backend, parameters, x, first)?;
+            device.synchronize()?;
             return Ok((out.network, Some(out.density)));
         }
         let mut out = Gradient::zeros(device, parameters.architecture(), "gradient")?;
         let mut workspace = backend.workspace(device, parameters.architecture(), x.cols())?;
         backend.gradient(device, parameters, x, &mut workspace, &mut out)?;
+        device.synchronize()?;
         Ok((out, None))
     }
 
@@ -323,7 +326,7 @@ impl<'a, T: Scalar> Comparison<'a, T> {
         }
     }
 
-    fn density_errors<B: ConditionalBackend<Cpu, T> + Copy>(&self, backend: &B) -> Result<Vec<f64>> {
+    fn density_errors<B: ConditionalBackend<D, T> + Copy>(&self, backend: &B) -> Result<Vec<f64>> {
         let Some(expected) = &self.golden.conditional else { return Ok(Vec::new()) };
         let (_, density) = self.direction(backend, &self.parameters, self.x.view(), 0)?;
         let Some(density) = density else { return Ok(Vec::new()) };
@@ -331,16 +334,16 @@ impl<'a, T: Scalar> Comparison<'a, T> {
         let ours = [location, location_offset, log_scale, log_scale_offset];
         ours.into_iter()
             .zip(&expected.gradient)
-            .map(|(ours, theirs)| Ok(distance(&download(&self.device, ours.view())?, theirs)))
+            .map(|(ours, theirs)| Ok(distance(&download(self.device, ours.view())?, theirs)))
             .collect()
     }
 
     /// The errors of δ_k. A backend does not give δ away, but the bias gradient of a batch of one sample is that
     /// sample's δ \[M9\]; a network without biases is given zeros.
-    fn delta_errors<B: ConditionalBackend<Cpu, T> + Copy>(&self, backend: &B) -> Result<Vec<f64>> {
-        let (golden, device) = (self.golden, &self.device);
+    fn delta_errors<B: ConditionalBackend<D, T> + Copy>(&self, backend: &B) -> Result<Vec<f64>> {
+        let (golden, device) = (self.golden, self.device);
         let architecture = Architecture { bias: true, ..golden.architecture };
-        let parameters = parameters::<T>(device, architecture, golden)?;
+        let parameters = parameters::<D, T>(device, architecture, golden)?;
         let mut delta: Vec<Vec<f64>> = vec![Vec::new(); architecture.layers];
         for sample in 0..self.x.cols() {
             let (out, _) = self.direction(backend, &parameters, self.x.view().columns(sample, 1), sample)?;
@@ -381,11 +384,11 @@ pub(super) fn split<A, B>(pair: Result<(A, B)>) -> (Result<A>, Result<B>) {
 }
 
 /// The file's parameters in precision `T`; zero biases where `architecture` has biases and the file has none.
-fn parameters<T: Scalar>(
-    device: &Cpu,
+fn parameters<D: Device<T>, T: Scalar>(
+    device: &D,
     architecture: Architecture,
     golden: &Golden,
-) -> Result<Parameters<Cpu, T>> {
+) -> Result<Parameters<D, T>> {
     let mut arrays = Arrays::zeros(device, &architecture, "parameters")?;
     arrays.weights = golden.weights.iter().map(|array| upload(device, array)).collect::<Result<_>>()?;
     if !golden.biases.is_empty() {
@@ -394,17 +397,14 @@ fn parameters<T: Scalar>(
     Parameters::new(architecture, arrays)
 }
 
-pub(super) fn upload<T: Scalar>(device: &Cpu, array: &Array) -> Result<Matrix<Cpu, T>> {
+pub(super) fn upload<D: Device<T>, T: Scalar>(device: &D, array: &Array) -> Result<Matrix<D, T>> {
     let data: Vec<T> = array.data.iter().map(|value| T::of(*value)).collect();
     Matrix::from_column_major(device, &data, array.rows, array.cols, "golden array")
 }
 
-fn download<T: Scalar>(
-    device: &Cpu,
-    view: relgrad_kernels::device::MatrixRef<'_, Cpu, T>,
-) -> Result<Vec<f64>> {
+fn download<D: Device<T>, T: Scalar>(device: &D, view: MatrixRef<'_, D, T>) -> Result<Vec<f64>> {
     let mut copy = Matrix::zeros(device, view.rows(), view.cols(), "copy for comparison")?;
-    relgrad_kernels::device::Device::copy(device, view, copy.view_mut())?;
+    device.copy(view, copy.view_mut())?;
     Ok(copy.to_column_major(device)?.into_iter().map(Scalar::widen).collect())
 }
 

@@ -3,22 +3,22 @@
 use relgrad_kernels::conditional::{
     self, Conditional, ConditionalBackend, LocationScale, Model, ModelGradient, Pairs,
 };
-use relgrad_kernels::device::{Matrix, MatrixRef};
+use relgrad_kernels::device::{Device, Matrix, MatrixRef};
 use relgrad_kernels::likelihood::{Evaluator, LogLikelihood};
 use relgrad_kernels::parameters::{Gradient, Parameters};
-use relgrad_kernels::{Cpu, Result, Scalar};
+use relgrad_kernels::{Result, Scalar};
 
 use super::golden;
 
 /// m(u), τ(u) and the conditions of the batch.
-pub(super) struct Condition<T: Scalar> {
-    density: LocationScale<Cpu, T>,
-    u: Matrix<Cpu, T>,
+pub(super) struct Condition<D: Device<T>, T: Scalar> {
+    density: LocationScale<D, T>,
+    u: Matrix<D, T>,
 }
 
-impl<T: Scalar> Condition<T> {
+impl<D: Device<T>, T: Scalar> Condition<D, T> {
     /// Takes the file's to a device.
-    pub(super) fn new(device: &Cpu, golden: &golden::Conditional) -> Result<Self> {
+    pub(super) fn new(device: &D, golden: &golden::Conditional) -> Result<Self> {
         let upload = |array: &golden::Array| {
             let data: Vec<T> = array.data.iter().map(|value| T::of(*value)).collect();
             Matrix::from_column_major(device, &data, array.rows, array.cols, "golden array")
@@ -33,7 +33,7 @@ impl<T: Scalar> Condition<T> {
         Ok(Self { density, u: upload(&golden.u)? })
     }
 
-    fn pairs<'a>(&'a self, x: MatrixRef<'a, Cpu, T>, first: usize) -> Pairs<'a, Cpu, T> {
+    fn pairs<'a>(&'a self, x: MatrixRef<'a, D, T>, first: usize) -> Pairs<'a, D, T> {
         let u = self.u.view().columns(first, x.cols());
         Pairs { x, u }
     }
@@ -41,24 +41,24 @@ impl<T: Scalar> Condition<T> {
     /// log p(x|u) in its parts.
     pub(super) fn log_likelihood(
         &self,
-        device: &Cpu,
-        evaluator: &mut Evaluator<Cpu, T>,
-        network: &Parameters<Cpu, T>,
-        x: MatrixRef<'_, Cpu, T>,
+        device: &D,
+        evaluator: &mut Evaluator<D, T>,
+        network: &Parameters<D, T>,
+        x: MatrixRef<'_, D, T>,
     ) -> Result<LogLikelihood> {
         let model = Model { network, density: &self.density };
         conditional::log_likelihood(device, evaluator, &model, &self.pairs(x.shorten(), 0))
     }
 
     /// The direction of a backend for the samples `x`, which are those from `first` on.
-    pub(super) fn gradient<B: ConditionalBackend<Cpu, T> + Copy>(
+    pub(super) fn gradient<B: ConditionalBackend<D, T> + Copy>(
         &self,
-        device: &Cpu,
+        device: &D,
         backend: &B,
-        network: &Parameters<Cpu, T>,
-        x: MatrixRef<'_, Cpu, T>,
+        network: &Parameters<D, T>,
+        x: MatrixRef<'_, D, T>,
         first: usize,
-    ) -> Result<ModelGradient<Cpu, T>> {
+    ) -> Result<ModelGradient<D, T>> {
         let architecture = network.architecture();
         let backend = Conditional { backend: *backend };
         let mut workspace = backend.workspace(device, architecture, x.cols())?;

@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
+use super::agreement;
 use super::compare::Row;
 
 /// Everything that was compared.
@@ -14,6 +15,9 @@ pub(crate) struct Outcome {
     pub(crate) files: Vec<Row>,
     /// Cases that cannot be evaluated yet.
     pub(crate) unsupported: Vec<Unsupported>,
+    /// Checks of every method at the sizes that were asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) agreement: Vec<agreement::Row>,
     /// Entries that exceed their tolerance.
     pub(crate) failed: usize,
 }
@@ -31,13 +35,25 @@ impl Outcome {
     /// Counts the failures.
     pub(crate) fn new(files: Vec<Row>, unsupported: Vec<Unsupported>) -> Self {
         let failed = files.iter().filter(|row| row.pass == Some(false)).count();
-        Self { files, unsupported, failed }
+        Self { files, unsupported, agreement: Vec::new(), failed }
+    }
+
+    /// Adds checks that need no files.
+    pub(crate) fn with_agreement(mut self, agreement: Vec<agreement::Row>) -> Self {
+        self.failed += agreement.iter().filter(|row| !row.pass).count();
+        self.agreement = agreement;
+        self
     }
 
     /// The worst case of every quantity, then each failure, then what could not be compared.
     pub(crate) fn table(&self) -> String {
         let mut text = String::new();
-        self.write(&mut text).expect("a String takes any text");
+        if !self.agreement.is_empty() {
+            text.push_str(&agreement::table(&self.agreement));
+        }
+        if !(self.files.is_empty() && self.unsupported.is_empty()) {
+            self.write(&mut text).expect("a String takes any text");
+        }
         text
     }
 
@@ -55,21 +71,22 @@ impl Outcome {
         if !failures.is_empty() {
             writeln!(text, "\nOver tolerance:")?;
         }
-        for row in failures {
+        for row in &failures {
             let reason = row.reason.as_deref().unwrap_or("");
             writeln!(text, "{}", format!("{}  {reason}", line(row, 0)).trim_end())?;
         }
         for case in &self.unsupported {
             writeln!(text, "\n{}: not supported yet ({})", case.id, case.reason)?;
         }
+        let failures = failures.len();
         let compared = self.files.iter().filter(|row| row.pass.is_some()).count();
         let idle = self.files.len() - compared;
         let missing = self.unsupported.len();
         writeln!(
             text,
             "\n{compared} comparisons: {} passed, {} failed; {idle} without a tolerance; files not supported yet: {missing}",
-            compared - self.failed,
-            self.failed,
+            compared - failures,
+            failures,
         )
     }
 

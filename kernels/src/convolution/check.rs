@@ -15,6 +15,7 @@ use crate::device::{Cpu, Matrix};
 use crate::elementwise::reference as scalar;
 use crate::error::Result;
 use crate::init;
+use crate::math::Math;
 use crate::network::Architecture;
 use crate::parameters as dense;
 use crate::reference::{Direction, Reference};
@@ -52,7 +53,7 @@ pub(super) fn gradient<T: Spectral>(
     } else {
         ("directional-derivative", along_directions(device, kind, &wide, &x, &gradient)?)
     };
-    Ok(Check { kind, max_rel_err, tolerance: tolerance(T::DTYPE) })
+    Ok(Check { kind, max_rel_err, tolerance: tolerance(Math::of(T::DTYPE)) })
 }
 
 fn widen_matrix<T: Scalar>(device: &Cpu, matrix: &Matrix<Cpu, T>) -> Result<Matrix<Cpu, f64>> {

@@ -8,13 +8,16 @@
 //! sample per column.
 
 mod cpu;
+pub mod cuda;
 mod matrix;
 
 pub use cpu::Cpu;
+pub use cuda::Cuda;
 pub use matrix::{Matrix, MatrixMut, MatrixRef};
 
 use crate::elementwise;
 use crate::error::Result;
+use crate::math::Math;
 use crate::network::{Activation, Base};
 use crate::scalar::Scalar;
 
@@ -65,6 +68,15 @@ impl Inversion {
     }
 }
 
+/// Work that a device recorded once and can ask for again, all of it in one call.
+pub trait Replay {
+    /// Asks for the work again, on the same buffers.
+    ///
+    /// # Errors
+    /// [`crate::Error::Device`].
+    fn replay(&self) -> Result<()>;
+}
+
 /// In-place linear algebra and elementwise work on one kind of memory, in precision `T`.
 ///
 /// # Contract of every operation
@@ -111,6 +123,25 @@ pub trait Device<T: Scalar>: Sized {
     fn fill(&self, value: T, destination: MatrixMut<'_, Self, T>) -> Result<()>;
     /// Waits for everything asked for so far.
     fn synchronize(&self) -> Result<()>;
+
+    /// The arithmetic of [`Device::multiply`].
+    fn math(&self) -> Math {
+        Math::of(T::DTYPE)
+    }
+
+    /// Does `work` with products exact to `T`'s precision, whatever [`Device::math`] says otherwise.
+    fn in_full_precision<R>(&self, work: impl FnOnce() -> R) -> R {
+        work()
+    }
+
+    /// Records what `work` asks of the device, without doing it; `None` where the device has no such thing, or where
+    /// the work needs an answer on its way. `work` must have been done once before.
+    ///
+    /// # Errors
+    /// Those of `work`.
+    fn record(&self, _work: &mut dyn FnMut() -> Result<()>) -> Result<Option<Box<dyn Replay>>> {
+        Ok(None)
+    }
     /// Fails with [`crate::Error::NonFinite`] when an element is NaN or infinite; an asynchronous device may tell at
     /// the next [`Device::synchronize`].
     fn require_finite(&self, what: &str, matrix: MatrixRef<'_, Self, T>) -> Result<()>;

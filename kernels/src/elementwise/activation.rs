@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 
 use super::functions::{exp_and_expm1, exp_minus, log_of_sum, log1p_unit, mul_add, unless_lost};
+use super::parameters::SigmaParameters;
 use super::real::Real;
 
 /// σ and what the gradients need of it, at one element. One exponential serves each method.
@@ -36,6 +37,10 @@ impl<T: Real> SmoothLeaky<T> {
             return Err(Error::invalid("alpha", alpha.to_f64(), "must be in (0, 1] for s_L"));
         }
         Ok(Self { alpha, rest: T::ONE - alpha })
+    }
+
+    pub(super) fn parameters(self) -> SigmaParameters<T> {
+        SigmaParameters { kind: 0, alpha: self.alpha, rest: self.rest, ..SigmaParameters::default() }
     }
 
     /// (e, q) with e = exp(−|x|) and q = (1+e) σ'(x); NaN unless x is finite.
@@ -121,6 +126,18 @@ impl<T: Real> TanhLinear<T> {
             four_alpha: T::from_f64(4.0 * rounded),
             eight_alpha_squared: T::from_f64(8.0 * rounded * rounded),
         })
+    }
+
+    pub(super) fn parameters(self) -> SigmaParameters<T> {
+        let Self { beta, two_alpha, four_alpha, eight_alpha_squared } = self;
+        SigmaParameters {
+            kind: 1,
+            beta,
+            two_alpha,
+            four_alpha,
+            eight_alpha_squared,
+            ..SigmaParameters::default()
+        }
     }
 
     /// The parts of every formula; NaN unless x is finite.

@@ -3,6 +3,7 @@
 use crate::error::Result;
 
 use super::functions::{exp_and_expm1, exp_minus, log1p_unit, mul_add, unless_lost};
+use super::parameters::DensityParameters;
 use super::real::Real;
 
 /// log p and its derivative ψ, at one element.
@@ -44,6 +45,10 @@ impl<T: Real> Sech<T> {
     pub(super) fn new(c: f64) -> Result<Self> {
         let log_scale = T::from_f64((c / std::f64::consts::FRAC_PI_2).ln());
         Ok(Self { c: T::representable("c", c)?, log_scale })
+    }
+
+    pub(super) fn parameters(self) -> DensityParameters<T> {
+        DensityParameters { kind: 1, c: self.c, log_scale: self.log_scale }
     }
 }
 

@@ -26,6 +26,7 @@ mod density;
 mod functions;
 mod inverse;
 mod maps;
+mod parameters;
 mod real;
 pub mod reference;
 mod sweep;
@@ -42,6 +43,7 @@ use maps::{
     Activate, AddBias, BackwardError, BiasActivate, LogDensity, LogSlope, OutputError, Score, SlopeAndRatio,
     ValueSlopeRatio,
 };
+pub(crate) use parameters::{DensityParameters, SigmaParameters};
 pub use real::Real;
 use sweep::{Operand, RowValues, add_column_sums, for_each};
 

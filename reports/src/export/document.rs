@@ -133,6 +133,7 @@ fn facts(run: &Run) -> Vec<(&'static str, String)> {
         ("Machine", machine(&run.machine)),
         ("System", system(&run.machine)),
     ];
+    facts.extend(s.math.as_ref().map(|math| ("GPU arithmetic", gpu_arithmetic(math))));
     facts.extend(run.machine.gpus.iter().map(|gpu| ("GPU", gpu.clone())));
     facts.extend([
         ("Date", format!("{} to {ended}", run.started)),
@@ -151,6 +152,18 @@ fn facts(run: &Run) -> Vec<(&'static str, String)> {
 
 fn all(values: impl Iterator<Item = usize>) -> String {
     values.map(grouped).collect::<Vec<_>>().join(", ")
+}
+
+/// What the matrix products of a GPU are made of.
+fn gpu_arithmetic(math: &str) -> String {
+    match math {
+        "tf32" => {
+            "tf32: factors of matrix products rounded to 11 bits, sums and all else in f32; the check error \
+            below shows what that costs"
+                .into()
+        }
+        other => format!("{other} in every product, sum and factorisation"),
+    }
 }
 
 fn machine(machine: &Machine) -> String {

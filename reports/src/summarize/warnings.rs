@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Group, Rounds, check_failed, is_valid};
-use crate::record::Outcome;
+use crate::record::{Outcome, Record};
 use crate::stats::diagnosis::{clock_is_coarse, disagreement, drift, slow_outliers};
 use crate::stats::median;
 use crate::study::Study;
@@ -101,7 +101,7 @@ fn of_cells(study: &Study, groups: &[Group<'_>]) -> Vec<String> {
     let measured = |rounds: &Rounds<'_>| rounds.processes.rounds() > 0;
     let planned = study.run.settings.rounds;
     type Test<'a> = &'a dyn Fn(&Rounds<'_>) -> bool;
-    let kinds: [(&str, Test<'_>); 8] = [
+    let kinds: [(&str, Test<'_>); 10] = [
         ("the gradient failed its check, so these cells have no valid time", &|c| {
             c.records.iter().any(|r| check_failed(r))
         }),
@@ -124,6 +124,10 @@ fn of_cells(study: &Study, groups: &[Group<'_>]) -> Vec<String> {
         }),
         ("the clock is too coarse for a sample, so its steps show in the times", &|c| {
             c.valid().any(|r| clock_is_coarse(&r.seconds, r.evaluations_per_sample))
+        }),
+        ("the GPU held its clocks back; the records say why", &|c| c.valid().any(throttled)),
+        ("the driver's free memory fell by something else than what our buffers took", &|c| {
+            c.valid().any(books_disagree)
         }),
     ];
     let told = |(what, test): (&str, Test<'_>)| {
@@ -153,6 +157,21 @@ fn many_outliers(rounds: &Rounds<'_>) -> bool {
     let valid = rounds.records.iter().filter(|r| is_valid(r));
     let outliers: usize = valid.map(|r| slow_outliers(&r.seconds)).sum();
     outliers > 1 && outliers as f64 > OUTLIER_SHARE * rounds.processes.samples() as f64
+}
+
+/// Whether a GPU gave a reason for lower clocks just before or after its samples.
+fn throttled(record: &Record) -> bool {
+    let states = record.gpu.iter().flat_map(|gpu| gpu.before.iter().chain(&gpu.after));
+    states.into_iter().any(|state| !state.throttled_by.is_empty())
+}
+
+/// Whether our books of device memory and the driver's differ by more than granularity and libraries explain.
+fn books_disagree(record: &Record) -> bool {
+    const UNEXPLAINED_BYTES: f64 = (64 << 20) as f64;
+    const UNEXPLAINED_SHARE: f64 = 0.05;
+    let (Some(gpu), Some(peak)) = (&record.gpu, record.peak_bytes) else { return false };
+    let difference = (gpu.driver_bytes as f64 - peak as f64).abs();
+    difference > UNEXPLAINED_BYTES + UNEXPLAINED_SHARE * peak as f64
 }
 
 fn list(dims: &[usize]) -> String {

@@ -1,0 +1,74 @@
+//! `relgrad doctor`: what this machine has, and what a device that does not work is missing.
+
+use std::fmt::Write;
+
+use clap::Args;
+use relgrad_kernels::device::cuda::{self, Found, Library};
+
+use crate::error::{EXIT_CODES, Result};
+use crate::machine::{self, gpu};
+use crate::units;
+
+/// Lists the devices that relgrad can use here, the libraries it finds, and what is missing
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+pub(crate) struct Arguments {}
+
+/// Prints what is there. A machine without a GPU is a healthy machine.
+pub(crate) fn run(_arguments: &Arguments) -> Result<u8> {
+    let mut text = String::new();
+    host(&mut text);
+    graphics(&mut text);
+    print!("{text}");
+    Ok(0)
+}
+
+/// One fact a line, names and values in columns.
+fn line(text: &mut String, name: &str, value: &str) {
+    let _ = writeln!(text, "  {name:<25} {value}");
+}
+
+fn host(text: &mut String) {
+    let facts = machine::facts();
+    let _ = writeln!(text, "cpu");
+    line(text, "model", &facts.cpu);
+    line(text, "logical cores", &facts.logical_cores.to_string());
+    line(text, "SIMD", &facts.simd);
+    let (total, free) = (facts.memory_bytes as f64, facts.available_bytes as f64);
+    line(text, "memory", &format!("{}, {} available", units::bytes(total), units::bytes(free)));
+    line(text, "system", &format!("{}, {}", facts.os, facts.virtualization));
+}
+
+fn graphics(text: &mut String) {
+    let _ = writeln!(text, "\ncuda");
+    let ready = gpu::require();
+    for library in Library::ALL {
+        line(text, library.name(), &state(library));
+    }
+    let nvml = gpu::driver_release().map_or_else(
+        || "missing: clocks, throttling and power will not be recorded; it comes with the driver".to_string(),
+        |release| format!("found, driver {release}"),
+    );
+    line(text, "NVML (libnvidia-ml)", &nvml);
+    for (i, facts) in cuda::devices().unwrap_or_default().iter().enumerate() {
+        line(text, &format!("GPU {i}"), &format!("{}, {}", gpu::hardware(facts), facts.uuid));
+    }
+    let verdict = match ready {
+        Ok(()) => "ready: --device cuda uses GPU 0".to_string(),
+        Err(error) => error.to_string(),
+    };
+    line(text, "verdict", &verdict);
+}
+
+fn state(library: Library) -> String {
+    match library.find() {
+        Found::At(path) => {
+            let version = cuda::version(library).map_or(String::new(), |version| format!(" {version}"));
+            format!("found{version} ({})", path.display())
+        }
+        Found::Lacks { path, symbol } => {
+            format!("too old ({} has no {symbol}): {}", path.display(), library.remedy())
+        }
+        Found::Missing => format!("missing: {}", library.remedy()),
+    }
+}

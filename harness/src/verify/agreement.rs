@@ -1,0 +1,153 @@
+//! Every method on a device at awkward sizes, against computations that share no code with it. No files are needed.
+
+use std::fmt::Write;
+
+use relgrad_kernels::agreement;
+use relgrad_kernels::check::Check;
+use relgrad_kernels::evaluation::{Evaluation, Workload};
+use relgrad_kernels::{Math, Method, Result};
+
+/// How one workload compares.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub(crate) struct Row {
+    /// Method.
+    pub(crate) method: &'static str,
+    /// Arithmetic of products.
+    pub(crate) math: &'static str,
+    /// Data dimension.
+    pub(crate) dim: usize,
+    /// Whether the gradient was replayed from a recording of the device.
+    pub(crate) recorded: bool,
+    /// What it was compared with.
+    pub(crate) kind: &'static str,
+    /// Largest relative error; absent when there is no finite result.
+    pub(crate) error: Option<f64>,
+    /// Bound of the error.
+    pub(crate) tol: f64,
+    /// Whether the error is within the bound.
+    pub(crate) pass: bool,
+    /// Why there is no result.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
+}
+
+/// Checks every method at `dims` in one arithmetic; where the numbers are f64 also on networks of every kind.
+pub(crate) fn agree(
+    math: Math,
+    dims: &[usize],
+    prepare: &dyn Fn(&Workload) -> Result<Box<dyn Evaluation>>,
+) -> Vec<Row> {
+    let mut workloads = agreement::sizes(dims, math.dtype());
+    if math == Math::F64 {
+        workloads.extend(agreement::ill_conditioned(dims));
+        workloads.extend(agreement::architectures(math.dtype()));
+    }
+    workloads.iter().flat_map(|workload| rows(math, workload, prepare)).collect()
+}
+
+/// One row, and one more where the device can replay the gradient.
+fn rows(
+    math: Math,
+    workload: &Workload,
+    prepare: &dyn Fn(&Workload) -> Result<Box<dyn Evaluation>>,
+) -> Vec<Row> {
+    let row = |recorded, result| row(math, workload, recorded, result);
+    let mut evaluation = match prepare(workload) {
+        Ok(evaluation) => evaluation,
+        Err(error) => return vec![row(false, Err(error))],
+    };
+    let mut rows = vec![row(false, evaluation.check())];
+    match evaluation.record() {
+        Ok(false) => {}
+        Ok(true) => rows.push(row(true, evaluation.check())),
+        Err(error) => rows.push(row(true, Err(error))),
+    }
+    rows
+}
+
+fn row(math: Math, workload: &Workload, recorded: bool, result: Result<Check>) -> Row {
+    let (method, dim) = (Method::name(workload.method), workload.architecture.dim);
+    let base = Row {
+        method,
+        math: math.name(),
+        dim,
+        recorded,
+        kind: "none",
+        error: None,
+        tol: relgrad_kernels::check::tolerance(math),
+        pass: false,
+        reason: None,
+    };
+    match result {
+        Ok(check) => {
+            let error = Some(check.max_rel_err).filter(|error| error.is_finite());
+            let reason = error.is_none().then(|| "the result is not finite".to_string());
+            Row { kind: check.kind, error, tol: check.tolerance, pass: check.passed(), reason, ..base }
+        }
+        Err(error) => Row { reason: Some(error.to_string()), ..base },
+    }
+}
+
+/// The worst case of every method and arithmetic, then each failure.
+pub(crate) fn table(rows: &[Row]) -> String {
+    let mut text = String::new();
+    let _ = writeln!(
+        text,
+        "{:<6} {:<18} {:>6} {:>8} {:>9} {:>9}  result",
+        "math", "method", "checks", "worst D", "error", "tol"
+    );
+    let mut seen = Vec::new();
+    for row in rows {
+        let key = (row.math, row.method);
+        if seen.contains(&key) {
+            continue;
+        }
+        seen.push(key);
+        let group: Vec<&Row> = rows.iter().filter(|row| (row.math, row.method) == key).collect();
+        let size = |row: &Row| row.error.unwrap_or(f64::INFINITY);
+        let worst = group.iter().max_by(|a, b| size(a).total_cmp(&size(b))).unwrap_or(&row);
+        let verdict = if group.iter().all(|row| row.pass) { "ok" } else { "FAILED" };
+        let error = worst.error.map_or("none".to_string(), |error| format!("{error:.1e}"));
+        let _ = writeln!(
+            text,
+            "{:<6} {:<18} {:>6} {:>8} {error:>9} {:>9.0e}  {verdict}",
+            row.math,
+            row.method,
+            group.len(),
+            worst.dim,
+            worst.tol
+        );
+    }
+    for row in rows.iter().filter(|row| !row.pass) {
+        let error = row.error.map_or("no result".to_string(), |error| format!("{error:.1e}"));
+        let how = if row.recorded { ", recorded" } else { "" };
+        let reason = row.reason.as_deref().unwrap_or("over tolerance");
+        let _ = writeln!(text, "FAILED {} {} D = {}{how}: {error}, {reason}", row.math, row.method, row.dim);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use relgrad_kernels::Error;
+    use relgrad_kernels::evaluation::prepare;
+
+    use super::*;
+
+    #[test]
+    fn the_cpu_agrees_and_a_broken_device_does_not() {
+        let rows = agree(Math::F32, &[1, 5], &prepare);
+        assert_eq!(rows.len(), 2 * Method::ALL.len());
+        assert!(rows.iter().all(|row| row.pass && !row.recorded), "{}", table(&rows));
+        assert!(!table(&rows).contains("FAILED"));
+
+        let broken = |_: &Workload| Err(Error::Device { operation: "a product", status: "out".to_string() });
+        let rows = agree(Math::F32, &[5], &broken);
+        assert!(rows.iter().all(|row| !row.pass));
+        let text = table(&rows);
+        assert!(
+            text.contains("FAILED f32 relative D = 5: no result, a product failed on the device: out"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,253 @@
+//! cuBLAS and cuBLASLt: products, and the LU of many small matrices at a time.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ffi::c_void;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use cudarc::cublas::{result as blas, sys as blas_sys};
+use cudarc::driver::{CudaStream, result as driver};
+
+use super::gemm::Gemm;
+use super::lt::{LtHandle, Plan, PlanKey};
+use super::refused;
+use crate::error::{Error, Result};
+use crate::math::Math;
+use crate::scalar::{Dtype, Scalar};
+
+/// Work memory of products, taken once: what NVIDIA recommends for Hopper. With memory of the caller's the library
+/// allocates none of its own in a product, and a product can be recorded.
+const WORKSPACE_BYTES: usize = 32 << 20;
+
+/// The libraries' handles on one stream.
+pub(super) struct Blas {
+    handle: blas_sys::cublasHandle_t,
+    lt: LtHandle,
+    workspace: u64,
+    plans: RefCell<HashMap<PlanKey, Option<Rc<Plan>>>>,
+    /// Declared last: handles go before their stream.
+    stream: Arc<CudaStream>,
+}
+
+/// The matrices of a product, by address.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Operands {
+    pub(super) a: u64,
+    pub(super) b: u64,
+    pub(super) c: u64,
+}
+
+/// The matrices of a batched factorisation, by address of what the library wants on the device.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Batch {
+    pub(super) dim: i32,
+    pub(super) count: i32,
+    /// The addresses of the matrices.
+    pub(super) a: u64,
+    /// dim×count of i32.
+    pub(super) pivots: u64,
+    /// count of i32.
+    pub(super) info: u64,
+}
+
+impl Blas {
+    pub(super) fn new(stream: &Arc<CudaStream>) -> Result<Self> {
+        let failed = refused("starting cuBLAS");
+        let handle = blas::create_handle().map_err(&failed)?;
+        let lt = match LtHandle::new() {
+            Ok(lt) => lt,
+            Err(error) => {
+                // SAFETY: the handle was created above and is known nowhere else.
+                let _ = unsafe { blas::destroy_handle(handle) };
+                return Err(error);
+            }
+        };
+        let plans = RefCell::default();
+        let mut this = Self { handle, lt, workspace: 0, plans, stream: Arc::clone(stream) };
+        // SAFETY: the stream outlives the handle, see `stream`; the library only stores it.
+        unsafe { blas::set_stream(handle, stream.cu_stream().cast()) }.map_err(&failed)?;
+        // SAFETY: cuMemAlloc only writes the address of the new block, which `drop` frees.
+        this.workspace = unsafe { driver::malloc_sync(WORKSPACE_BYTES) }
+            .map_err(refused("taking cuBLAS's work memory"))?;
+        // After the stream: setting that would put the library's own memory back.
+        // SAFETY: the block has the size that is said, and outlives the handle.
+        unsafe { blas_sys::cublasSetWorkspace_v2(handle, this.workspace as *mut c_void, WORKSPACE_BYTES) }
+            .result()
+            .map_err(&failed)?;
+        // No reduced precision but where a product asks for it by its compute type.
+        // SAFETY: a call on a live handle.
+        unsafe { blas_sys::cublasSetMathMode(handle, blas_sys::cublasMath_t::CUBLAS_DEFAULT_MATH) }
+            .result()
+            .map_err(&failed)?;
+        Ok(this)
+    }
+
+    /// c ← α op(a) op(b) + β c; with β = 0 the old c is not read.
+    ///
+    /// # Safety
+    /// The operands are device memory of the sizes that `gemm` says, and c overlaps neither a nor b.
+    pub(super) unsafe fn multiply<T: Scalar>(
+        &self,
+        math: Math,
+        gemm: &Gemm,
+        (alpha, beta): (T, T),
+        Operands { a, b, c }: Operands,
+    ) -> Result<()> {
+        use blas_sys::cublasComputeType_t as Compute;
+        let compute = match math {
+            Math::F32 => Compute::CUBLAS_COMPUTE_32F,
+            Math::Tf32 => Compute::CUBLAS_COMPUTE_32F_FAST_TF32,
+            Math::F64 => Compute::CUBLAS_COMPUTE_64F,
+        };
+        let number = match T::DTYPE {
+            Dtype::F32 => blas_sys::cudaDataType_t::CUDA_R_32F,
+            Dtype::F64 => blas_sys::cudaDataType_t::CUDA_R_64F,
+        };
+        // SAFETY: the caller vouches for the operands. α and β are of the scale type that goes with the compute type
+        // (f32 or f64), in host memory, which the handle expects and the call reads before it returns.
+        let status = unsafe {
+            blas_sys::cublasGemmEx_64(
+                self.handle,
+                operation(gemm.transposed_a),
+                operation(gemm.transposed_b),
+                gemm.m,
+                gemm.n,
+                gemm.k,
+                (&raw const alpha).cast(),
+                a as *const c_void,
+                number,
+                gemm.lda,
+                b as *const c_void,
+                number,
+                gemm.ldb,
+                (&raw const beta).cast(),
+                c as *mut c_void,
+                number,
+                gemm.ldc,
+                compute,
+                blas_sys::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT,
+            )
+        };
+        status.result().map_err(refused("a product"))
+    }
+
+    /// c ← addend + α op(a) op(b) in one pass over c; `false` where cuBLASLt knows no way, and nothing was done.
+    ///
+    /// # Safety
+    /// As [`Self::multiply`]; `addend` has c's shape.
+    pub(super) unsafe fn multiply_onto<T: Scalar>(
+        &self,
+        math: Math,
+        gemm: &Gemm,
+        alpha: T,
+        addend: u64,
+        operands: Operands,
+    ) -> Result<bool> {
+        let key = PlanKey::new(math, *gemm, addend, operands);
+        let known = self.plans.borrow().get(&key).cloned();
+        let plan = match known {
+            Some(plan) => plan,
+            None => {
+                let plan = self.lt.plan(&key, WORKSPACE_BYTES)?.map(Rc::new);
+                self.plans.borrow_mut().insert(key, plan.clone());
+                plan
+            }
+        };
+        let Some(plan) = plan else { return Ok(false) };
+        // SAFETY: the plan was made for operands of these shapes and alignments; the caller vouches for the rest.
+        unsafe { self.lt.run(&plan, alpha, addend, operands, self.workspace, &self.stream)? };
+        Ok(true)
+    }
+
+    /// PA = LU of every matrix, in place.
+    ///
+    /// # Safety
+    /// The addresses in `batch` are device memory of the sizes it says.
+    pub(super) unsafe fn factor_batch<T: Scalar>(&self, batch: Batch) -> Result<()> {
+        let Batch { dim, count, a, pivots, info } = batch;
+        let (pivots, info) = (pivots as *mut i32, info as *mut i32);
+        // SAFETY: the caller vouches for the operands.
+        let status = unsafe {
+            match T::DTYPE {
+                Dtype::F32 => {
+                    let a = a as *const *mut f32;
+                    blas_sys::cublasSgetrfBatched(self.handle, dim, a, dim, pivots, info, count)
+                }
+                Dtype::F64 => {
+                    let a = a as *const *mut f64;
+                    blas_sys::cublasDgetrfBatched(self.handle, dim, a, dim, pivots, info, count)
+                }
+            }
+        };
+        status.result().map_err(refused("a batched factorisation"))
+    }
+
+    /// B ← A^{-T} B for every pair of matrices, from the factors of [`Self::factor_batch`]; `b` has the addresses of the
+    /// dim×dim right-hand sides.
+    ///
+    /// # Safety
+    /// As [`Self::factor_batch`].
+    pub(super) unsafe fn solve_transposed_batch<T: Scalar>(&self, batch: Batch, b: u64) -> Result<()> {
+        let Batch { dim, count, a, pivots, .. } = batch;
+        let (operation, pivots) = (blas_sys::cublasOperation_t::CUBLAS_OP_T, pivots as *const i32);
+        let mut info = 0;
+        // SAFETY: the caller vouches for the operands; this `info`, of the arguments alone, is in host memory.
+        let status = unsafe {
+            match T::DTYPE {
+                Dtype::F32 => blas_sys::cublasSgetrsBatched(
+                    self.handle,
+                    operation,
+                    dim,
+                    dim,
+                    a as *const *const f32,
+                    dim,
+                    pivots,
+                    b as *const *mut f32,
+                    dim,
+                    &raw mut info,
+                    count,
+                ),
+                Dtype::F64 => blas_sys::cublasDgetrsBatched(
+                    self.handle,
+                    operation,
+                    dim,
+                    dim,
+                    a as *const *const f64,
+                    dim,
+                    pivots,
+                    b as *const *mut f64,
+                    dim,
+                    &raw mut info,
+                    count,
+                ),
+            }
+        };
+        status.result().map_err(refused("a batched solve"))?;
+        if info == 0 {
+            return Ok(());
+        }
+        Err(Error::Device { operation: "a batched solve", status: format!("argument {} is wrong", -info) })
+    }
+}
+
+fn operation(transposed: bool) -> blas_sys::cublasOperation_t {
+    if transposed {
+        blas_sys::cublasOperation_t::CUBLAS_OP_T
+    } else {
+        blas_sys::cublasOperation_t::CUBLAS_OP_N
+    }
+}
+
+impl Drop for Blas {
+    fn drop(&mut self) {
+        let context = self.stream.context();
+        context.record_err(context.bind_to_thread());
+        // SAFETY: the handle was created in `new` and is destroyed once, here.
+        let _ = unsafe { blas::destroy_handle(self.handle) };
+        if self.workspace != 0 {
+            // SAFETY: allocated in `new` and freed once, here; cuMemFree waits for work that uses it.
+            context.record_err(unsafe { driver::free_sync(self.workspace) });
+        }
+    }
+}

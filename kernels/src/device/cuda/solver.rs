@@ -1,0 +1,158 @@
+//! cuSOLVER: LU factorisation and solve of one matrix.
+
+use std::ffi::c_void;
+use std::sync::Arc;
+
+use cudarc::cusolver::{result, sys};
+use cudarc::driver::CudaStream;
+
+use super::memory::{Buffer, Memory};
+use super::probe::{self, Library};
+use super::refused;
+use crate::error::Result;
+use crate::scalar::{Dtype, Scalar};
+
+const FACTOR: &str = "a factorisation";
+
+/// The library's handle on one stream.
+pub(super) struct Solver {
+    handle: sys::cusolverDnHandle_t,
+    parameters: sys::cusolverDnParams_t,
+    /// Declared last: the handle goes before its stream.
+    stream: Arc<CudaStream>,
+}
+
+/// Work memory for the LU of one D×D matrix at a time.
+pub(super) struct Work {
+    dim: usize,
+    /// One-based row that step i swapped with row i.
+    pivots: Buffer<i64>,
+    /// 0, or the one-based position of a zero pivot; not read: a zero pivot shows in log|det|.
+    info: Buffer<i32>,
+    device: Buffer<u8>,
+    host: Vec<u8>,
+}
+
+impl Solver {
+    /// # Errors
+    /// [`crate::Error::NoDevice`] without the library.
+    pub(super) fn new(stream: &Arc<CudaStream>) -> Result<Self> {
+        probe::require(&[Library::Cusolver])?;
+        let failed = refused("starting cuSOLVER");
+        let handle = result::dn_create().map_err(&failed)?;
+        let parameters = match result::dn_create_params() {
+            Ok(parameters) => parameters,
+            Err(error) => {
+                // SAFETY: the handle was created above and is known nowhere else.
+                let _ = unsafe { result::dn_destroy(handle) };
+                return Err(failed(error));
+            }
+        };
+        let this = Self { handle, parameters, stream: Arc::clone(stream) };
+        // SAFETY: the stream outlives the handle, see `stream`; the library only stores it.
+        unsafe { result::dn_set_stream(handle, stream.cu_stream().cast()) }.map_err(&failed)?;
+        Ok(this)
+    }
+
+    /// Work memory for matrices of `dim`×`dim` numbers of type `T`.
+    pub(super) fn work<T: Scalar>(&self, memory: &Arc<Memory>, dim: usize) -> Result<Work> {
+        let (mut device_bytes, mut host_bytes) = (0, 0);
+        let number = number(T::DTYPE);
+        // SAFETY: the matrix is not read, only its size and type are; the call writes two numbers of bytes.
+        let status = unsafe {
+            sys::cusolverDnXgetrf_bufferSize(
+                self.handle,
+                self.parameters,
+                dim as i64,
+                dim as i64,
+                number,
+                std::ptr::null(),
+                dim as i64,
+                number,
+                &raw mut device_bytes,
+                &raw mut host_bytes,
+            )
+        };
+        status.result().map_err(refused(FACTOR))?;
+        Ok(Work {
+            dim,
+            pivots: Buffer::new(memory, dim, "pivots")?,
+            info: Buffer::new(memory, 1, "status of a factorisation")?,
+            device: Buffer::new(memory, device_bytes, "work memory of a factorisation")?,
+            host: vec![0; host_bytes],
+        })
+    }
+
+    /// PA = LU, in place: L below the diagonal, U on and above it, pivots in `work`.
+    ///
+    /// # Safety
+    /// `a` is the address of as many numbers of type `T` as `work` was made for.
+    pub(super) unsafe fn factor<T: Scalar>(&self, a: u64, work: &mut Work) -> Result<()> {
+        let (dim, number) = (work.dim as i64, number(T::DTYPE));
+        // SAFETY: the caller vouches for `a`; pivots, status and work memory are of the sizes that the library asked for.
+        let status = unsafe {
+            sys::cusolverDnXgetrf(
+                self.handle,
+                self.parameters,
+                dim,
+                dim,
+                number,
+                a as *mut c_void,
+                dim,
+                work.pivots.address() as *mut i64,
+                number,
+                work.device.address() as *mut c_void,
+                work.device.len(),
+                work.host.as_mut_ptr().cast(),
+                work.host.len(),
+                work.info.address() as *mut i32,
+            )
+        };
+        status.result().map_err(refused(FACTOR))
+    }
+
+    /// B ← A^{-T} B for a D×D matrix B, from the factors that [`Self::factor`] left in `lu` and `work`.
+    ///
+    /// # Safety
+    /// `lu` and `b` are addresses of as many numbers of type `T` as `work` was made for, and do not overlap.
+    pub(super) unsafe fn solve_transposed<T: Scalar>(&self, lu: u64, b: u64, work: &mut Work) -> Result<()> {
+        let (dim, number) = (work.dim as i64, number(T::DTYPE));
+        // SAFETY: the caller vouches for `lu` and `b`; the pivots are those of the factors.
+        let status = unsafe {
+            sys::cusolverDnXgetrs(
+                self.handle,
+                self.parameters,
+                sys::cublasOperation_t::CUBLAS_OP_T,
+                dim,
+                dim,
+                number,
+                lu as *const c_void,
+                dim,
+                work.pivots.address() as *const i64,
+                number,
+                b as *mut c_void,
+                dim,
+                work.info.address() as *mut i32,
+            )
+        };
+        status.result().map_err(refused("a solve"))
+    }
+}
+
+fn number(dtype: Dtype) -> sys::cudaDataType_t {
+    match dtype {
+        Dtype::F32 => sys::cudaDataType_t::CUDA_R_32F,
+        Dtype::F64 => sys::cudaDataType_t::CUDA_R_64F,
+    }
+}
+
+impl Drop for Solver {
+    fn drop(&mut self) {
+        let context = self.stream.context();
+        context.record_err(context.bind_to_thread());
+        // SAFETY: both were created in `new` and are destroyed once, here.
+        let _ = unsafe { result::dn_destroy_params(self.parameters) };
+        // SAFETY: as above.
+        let _ = unsafe { result::dn_destroy(self.handle) };
+    }
+}
