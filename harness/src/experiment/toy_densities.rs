@@ -29,7 +29,7 @@ pub(crate) const FIGURE_5: Plan = Plan {
 };
 
 /// Optimiser and step size of each column.
-const OPTIMIZERS: [(&str, f64); 2] = [("sgd", 0.05), ("adam", 1e-3)];
+const OPTIMIZERS: [(&str, f64); 2] = [("sgd", 0.01), ("adam", 1e-3)];
 
 /// Cells a side of a density's picture.
 const SIDE: usize = 96;
