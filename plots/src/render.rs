@@ -158,7 +158,8 @@ fn draw_bitmap(backend: &mut BitMapBackend<'_>, shape: &Shape, scale: f64) -> Re
     }
 }
 
-/// Draws each pixel of a picture as a rectangle; neighbours share an edge.
+/// Draws each pixel of a picture as a rectangle. The backend may leave out a rectangle's last row and column, so each reaches
+/// into its neighbours, which are drawn over it.
 fn bitmap_image(
     backend: &mut BitMapBackend<'_>,
     rect: &Rect,
@@ -175,7 +176,7 @@ fn bitmap_image(
         let (i, j) = (at / columns, at % columns);
         let (from, to) = (corner(i, j), corner(i + 1, j + 1));
         let color = RGBColor(pixel[0], pixel[1], pixel[2]);
-        backend.draw_rect(from, (to.0 - 1, to.1 - 1), &color, true).map_err(render_error)?;
+        backend.draw_rect(from, to, &color, true).map_err(render_error)?;
     }
     Ok(())
 }

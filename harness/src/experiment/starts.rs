@@ -1,6 +1,7 @@
 //! Figure 1, right: the same network from the same starts, with the relative and with the ordinary gradient.
 
-use relgrad_kernels::Method;
+use relgrad_kernels::parameters::Parameters;
+use relgrad_kernels::{Cpu, Method};
 use relgrad_reports::experiment::{Curve, Figure, LinePanel, Table};
 use relgrad_reports::training::{Epoch, Stop};
 use serde_json::json;
@@ -17,9 +18,26 @@ const POINTS: usize = 1000;
 const STARTS: u64 = 10;
 const METHODS: [Method; 2] = [Method::Relative, Method::Ordinary];
 /// Step sizes tried; each method is shown with the one that is best for it.
-const STEP_SIZES: [f64; 6] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3];
-/// What mixes the coordinates of the second data set: condition number 19.
-const MIXING: [[f64; 2]; 2] = [[1.0, 0.9], [0.9, 1.0]];
+const STEP_SIZES: [f64; 8] = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0];
+
+/// A data set and where its networks start.
+struct Problem {
+    data: &'static str,
+    /// The data are x ↦ Ax with A = [[1, mixing], [mixing, 1]], of condition number (1 + mixing)/(1 − mixing).
+    mixing: f64,
+    /// First weights, as in the settings of a training.
+    starts: &'static str,
+}
+
+/// Each set with starts that are well conditioned, and with independent normals, of which some are nearly singular.
+const PROBLEMS: [Problem; 4] = [
+    Problem { data: "half moons", mixing: 0.0, starts: "orthogonal" },
+    Problem { data: "half moons", mixing: 0.0, starts: "gaussian" },
+    Problem { data: "mixed half moons", mixing: 0.9, starts: "orthogonal" },
+    Problem { data: "mixed half moons", mixing: 0.9, starts: "gaussian" },
+];
+/// The problems that the figure shows.
+const SHOWN: std::ops::Range<usize> = 2..4;
 
 /// All starts of one method with one step size.
 struct Runs {
@@ -27,18 +45,34 @@ struct Runs {
     step_size: f64,
     /// Epochs of each start; none where it diverged.
     starts: Vec<Option<Vec<Epoch>>>,
+    /// The smallest singular value of each start's weights.
+    smallest_singular_values: Vec<f64>,
 }
 
 impl Runs {
-    /// Mean final log-likelihood; −∞ when a start diverged.
-    fn score(&self) -> f64 {
+    /// Final log-likelihood of each start; −∞ where it diverged.
+    fn ends(&self) -> Vec<f64> {
         let last = |start: &Option<Vec<Epoch>>| {
             start
                 .as_ref()
                 .and_then(|epochs| epochs.last())
                 .map_or(f64::NEG_INFINITY, |epoch| epoch.validation_nats)
         };
-        self.starts.iter().map(last).sum::<f64>() / self.starts.len() as f64
+        self.starts.iter().map(last).collect()
+    }
+
+    /// Their mean, which chooses the step size.
+    fn score(&self) -> f64 {
+        let ends = self.ends();
+        ends.iter().sum::<f64>() / ends.len() as f64
+    }
+
+    /// Their median, which one bad start does not move.
+    fn median(&self) -> f64 {
+        let mut ends = self.ends();
+        ends.sort_by(f64::total_cmp);
+        let middle = ends.len() / 2;
+        if ends.len().is_multiple_of(2) { 0.5 * (ends[middle - 1] + ends[middle]) } else { ends[middle] }
     }
 }
 
@@ -46,16 +80,18 @@ impl Runs {
 pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
     let epochs = context.effort.pick(30, 500, 2000);
     let train = context.load("toy:moons", POINTS)?.parts.train;
-    let mixed = train.iter().flat_map(|x| MIXING.map(|row| row[0] * x[0] + row[1] * x[1])).collect();
-    let mixed = Samples { dim: 2, values: mixed };
-    let plain = best_runs(context, "half moons", train, epochs)?;
-    let mixed = best_runs(context, "half moons, mixed", mixed, epochs)?;
-    Ok(findings(&[plain, mixed], epochs))
+    let mut solved = Vec::new();
+    for problem in &PROBLEMS {
+        let mix = |x: &[f64]| [x[0] + problem.mixing * x[1], problem.mixing * x[0] + x[1]];
+        let points = Samples { dim: 2, values: train.iter().flat_map(mix).collect() };
+        solved.push(best_runs(context, problem, points, epochs)?);
+    }
+    Ok(findings(&solved, epochs))
 }
 
-/// What came out on one data set.
-struct OnData {
-    name: &'static str,
+/// What came out of one problem.
+struct Solved {
+    problem: &'static Problem,
     /// Of each method, with the step size that is best for it.
     best: Vec<Runs>,
     /// Every step size of every method.
@@ -64,30 +100,31 @@ struct OnData {
 
 fn best_runs(
     context: &mut Context<'_>,
-    name: &'static str,
+    problem: &'static Problem,
     points: Samples,
     epochs: usize,
-) -> Result<OnData> {
+) -> Result<Solved> {
     // The curves are of the objective itself, so the training part is also the one that is evaluated.
     let parts = Parts { train: points.clone(), validation: points.clone(), test: points };
     let (mut best, mut tried) = (Vec::new(), Vec::new());
     for method in METHODS {
         let mut of_method: Option<Runs> = None;
         for step_size in STEP_SIZES {
-            let runs = all_starts(context, method, step_size, epochs, &parts)?;
+            let runs = all_starts(context, (problem, method, step_size), epochs, &parts)?;
             let score = runs.score();
-            context
-                .say(&format!("{name}: {method}, step size {step_size}, ends at {score:.4} nats on average"));
-            tried.push(
-                json!({ "method": method.name(), "step_size": step_size, "final_mean_nats": finite(score) }),
-            );
+            let Problem { data, starts, .. } = problem;
+            context.say(&format!(
+                "{data}, {starts} starts: {method}, step size {step_size}, ends at {score:.4} nats on average"
+            ));
+            tried.push(json!({ "method": method.name(), "step_size": step_size,
+                "final_mean_nats": finite(score), "final_median_nats": finite(runs.median()) }));
             if of_method.as_ref().is_none_or(|best| score > best.score()) {
                 of_method = Some(runs);
             }
         }
         best.extend(of_method);
     }
-    Ok(OnData { name, best, tried })
+    Ok(Solved { problem, best, tried })
 }
 
 fn finite(value: f64) -> Option<f64> {
@@ -96,12 +133,11 @@ fn finite(value: f64) -> Option<f64> {
 
 fn all_starts(
     context: &mut Context<'_>,
-    method: Method,
-    step_size: f64,
+    (problem, method, step_size): (&Problem, Method, f64),
     epochs: usize,
     parts: &Parts,
 ) -> Result<Runs> {
-    let mut starts = Vec::new();
+    let (mut starts, mut smallest_singular_values) = (Vec::new(), Vec::new());
     for seed in 0..STARTS {
         context.check_interrupt()?;
         let mut settings = context.settings("toy:moons");
@@ -110,11 +146,13 @@ fn all_starts(
         settings.learning_rate = step_size;
         settings.batch = POINTS;
         settings.epochs = epochs;
-        settings.init = "gaussian".to_string();
+        settings.init = problem.starts.to_string();
         settings.dtype = "f64".to_string();
         settings.seed = context.seed.wrapping_add(seed);
         settings.threads = 1;
         let recipe = Recipe::of(&settings, 2)?;
+        let start = recipe.start.network(&Cpu::new(1), &recipe.architecture, recipe.seed, &parts.train)?;
+        smallest_singular_values.push(smallest_singular_value(&start));
         let job = Job {
             recipe: &recipe,
             data: parts,
@@ -133,54 +171,73 @@ fn all_starts(
             Err(other) => return Err(other),
         }
     }
-    Ok(Runs { method, step_size, starts })
+    Ok(Runs { method, step_size, starts, smallest_singular_values })
 }
 
-fn findings(sets: &[OnData; 2], epochs: usize) -> Findings {
+/// Of all 2×2 weights: |det W| over the largest, from σ₁² + σ₂² = ‖W‖_F² and σ₁σ₂ = |det W|.
+fn smallest_singular_value(network: &Parameters<Cpu, f64>) -> f64 {
+    let of_layer = |k| {
+        let [a, b, c, d] = <[f64; 4]>::try_from(network.weight(k).slice()).unwrap_or([0.0; 4]);
+        let (squares, det) = (a * a + b * b + c * c + d * d, (a * d - b * c).abs());
+        let largest = (0.5 * (squares + (squares * squares - 4.0 * det * det).max(0.0).sqrt())).sqrt();
+        if largest > 0.0 { det / largest } else { 0.0 }
+    };
+    (0..network.architecture().layers).map(of_layer).fold(f64::INFINITY, f64::min)
+}
+
+fn findings(solved: &[Solved], epochs: usize) -> Findings {
     let columns = [
         "data",
+        "starts",
         "gradient",
         "step size",
         "negative log-likelihood at the end, mean of starts (nats)",
+        "median",
         "epochs to the worse of the two ends (median)",
         "seconds to it (median)",
         "diverged starts",
     ];
     let number = |runs: &Runs| {
-        let end = |start: &Option<Vec<Epoch>>| {
-            start.as_ref().and_then(|epochs| epochs.last()).map(|epoch| epoch.validation_nats)
-        };
         json!({ "method": runs.method.name(), "step_size": runs.step_size,
-            "final_nats": runs.starts.iter().map(end).collect::<Vec<_>>() })
+            "final_nats": runs.ends().into_iter().map(finite).collect::<Vec<_>>(),
+            "smallest_singular_value": runs.smallest_singular_values })
     };
-    let of_set = |set: &OnData| json!({ "data": set.name, "shown": set.best.iter().map(number).collect::<Vec<_>>(), "tried": set.tried });
-    let [_, mixed] = sets;
+    let of_problem = |solved: &Solved| {
+        let Problem { data, mixing, starts } = solved.problem;
+        json!({ "data": data, "mixing": mixing, "starts": starts,
+            "shown": solved.best.iter().map(number).collect::<Vec<_>>(), "tried": solved.tried })
+    };
+    let panels = |solved: &Solved| {
+        let title = |x: &str| format!("{x} ({} starts)", solved.problem.starts);
+        [
+            panel(&title("epoch"), curves(solved, |e| e.epoch as f64)),
+            panel(&title("seconds"), curves(solved, |e| e.seconds)),
+        ]
+    };
     Findings {
-        numbers: json!({ "points": POINTS, "epochs": epochs, "sets": sets.iter().map(of_set).collect::<Vec<_>>() }),
+        numbers: json!({ "points": POINTS, "epochs": epochs, "step_sizes": STEP_SIZES,
+            "sets": solved.iter().map(of_problem).collect::<Vec<_>>() }),
         table: Table {
             columns: columns.map(str::to_string).to_vec(),
-            rows: sets.iter().flat_map(rows).collect(),
+            rows: solved.iter().flat_map(rows).collect(),
         },
-        notes: notes(),
-        figure: Figure::Lines {
-            panels: vec![
-                panel("epoch", curves(mixed, |e| e.epoch as f64)),
-                panel("seconds", curves(mixed, |e| e.seconds)),
-            ],
-        },
+        notes: notes(solved),
+        figure: Figure::Lines { panels: solved[SHOWN].iter().flat_map(panels).collect() },
     }
 }
 
-fn rows(set: &OnData) -> Vec<Vec<String>> {
+fn rows(set: &Solved) -> Vec<Vec<String>> {
     let target = set.best.iter().map(Runs::score).fold(f64::INFINITY, f64::min);
     let row = |runs: &Runs| {
         let kept: Vec<&Vec<Epoch>> = runs.starts.iter().flatten().collect();
         let (epochs, seconds) = to_reach(&kept, target);
         vec![
-            set.name.to_string(),
+            set.problem.data.to_string(),
+            set.problem.starts.to_string(),
             runs.method.to_string(),
             runs.step_size.to_string(),
-            format!("{:.4}", -runs.score()),
+            negated(runs.score()),
+            negated(runs.median()),
             epochs.map_or("not reached".to_string(), |epochs| format!("{epochs:.0}")),
             seconds.map_or("–".to_string(), units::seconds),
             runs.starts.iter().filter(|start| start.is_none()).count().to_string(),
@@ -189,7 +246,11 @@ fn rows(set: &OnData) -> Vec<Vec<String>> {
     set.best.iter().map(row).collect()
 }
 
-fn curves(set: &OnData, x: impl Fn(&Epoch) -> f64) -> Vec<Curve> {
+fn negated(nats: f64) -> String {
+    if nats.is_finite() { format!("{:.4}", -nats).replace('-', "−") } else { "diverged".to_string() }
+}
+
+fn curves(set: &Solved, x: impl Fn(&Epoch) -> f64) -> Vec<Curve> {
     let curve = |method: Method, epochs: &Vec<Epoch>| Curve {
         name: method.to_string(),
         points: epochs.iter().map(|e| (x(e), -e.validation_nats)).collect(),
@@ -209,11 +270,22 @@ fn panel(x_title: &str, curves: Vec<Curve>) -> LinePanel {
     }
 }
 
-fn notes() -> Vec<String> {
+fn notes(solved: &[Solved]) -> Vec<String> {
+    let ahead = |solved: &&Solved| matches!(solved.best.as_slice(), [relative, ordinary] if relative.score() > ordinary.score());
+    let won = solved.iter().filter(ahead).count();
     vec![
         format!(
-            "{POINTS} points, D = 2, L = 2, full batches, plain steps, f64; {STARTS} networks with Gaussian weights, the \
-             same for both gradients. The figure shows the mixed half moons (x ↦ Ax with A = {MIXING:?})."
+            "{POINTS} points, D = 2, L = 2, full batches, plain steps, f64; {STARTS} networks, the same for both gradients, with \
+             orthogonal weights and with independent normal ones. Mixed is x ↦ Ax with A = [[1, 0.9], [0.9, 1]], of condition \
+             number 19; the figure shows those."
+        ),
+        format!(
+            "The mean of the starts ends higher with the relative gradient in {won} of {} rows. A weight that is nearly \
+             singular grows by a factor 1 + μ a relative step at most, so that it takes (1/μ) log(1/σ) steps from the \
+             smallest singular value σ to one of order 1; the ordinary gradient has W^{{-T}} itself, whose 1/σ pushes it away \
+             in a few steps. Of the independent normal starts some have such weights (`smallest_singular_value` in the \
+             numbers), of the orthogonal ones none.",
+            solved.len()
         ),
         format!(
             "Each gradient is shown with the step size that ends highest on average among {STEP_SIZES:?}; the paper does \
