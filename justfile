@@ -47,6 +47,13 @@ experiments-full out="experiments-full" data=env("RELGRAD_DATA", "../shared/data
     cargo build --release --quiet --package relgrad-harness
     for name in bias-mode fig1-right fig2 fig5 gaussian mnist-epoch fig6 table1 sample; do \
         target/release/relgrad experiment "$name" --effort full --out "$1" --data "$2" || exit; done
+# Gate this working tree against a git revision, both builds measured in turn.
+regress rev *args:
+    cargo run --release --quiet --package relgrad-harness -- gate --against "$@"
+
+# Gate this working tree against the committed baseline, by ratios that hold on any machine.
+gate *args:
+    cargo run --release --quiet --package relgrad-harness -- gate --baseline reports/baselines/ci.jsonl "$@"
 
 # Criterion benches of the kernels' operations.
 bench *args:

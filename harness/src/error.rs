@@ -13,6 +13,12 @@ pub(crate) mod code {
     pub(crate) const USAGE: u8 = 2;
     /// Results cannot be written.
     pub(crate) const OUTPUT: u8 = 3;
+    /// A comparison found that something got worse.
+    pub(crate) const REGRESSION: u8 = 1;
+    /// A comparison could not decide.
+    pub(crate) const INCONCLUSIVE: u8 = 3;
+    /// Results of a comparison cannot be written; 3 means something else there.
+    pub(crate) const COMPARISON_OUTPUT: u8 = 5;
     /// A sweep ended without a single measurement.
     pub(crate) const NOTHING_MEASURED: u8 = 4;
     /// A training met a number that is not finite, or a singular weight.
@@ -35,6 +41,17 @@ Exit codes:
     7  the device that was asked for is not there
   130  stopped by Ctrl-C; the records, or a checkpoint, are kept";
 
+/// What `--help` says about the exit codes of `compare`, `gate` and `calibrate`.
+pub(crate) const COMPARISON_EXIT_CODES: &str = "\
+Exit codes:
+    0  held: nothing got worse by more than is tolerated
+    1  regression: something got slower or larger, or a gradient is wrong
+    2  wrong usage, or an input that cannot be read
+    3  inconclusive; the output says how many more rounds would decide
+    4  nothing was measured on both sides
+    5  results cannot be written
+  130  stopped by Ctrl-C";
+
 /// An early end of the program: one line for the user and an exit code.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -56,6 +73,9 @@ pub(crate) enum Error {
     /// The device that was asked for is not there, or does not work.
     #[error("{0}")]
     NoDevice(String),
+    /// Results of a comparison cannot be written.
+    #[error("{0}")]
+    ComparisonOutput(String),
 }
 
 impl Error {
@@ -69,6 +89,14 @@ impl Error {
         Self::Input(format!("cannot read {}: {cause}", path.display()))
     }
 
+    /// The same error of a verb that compares, where the code of [`Error::Output`] means something else.
+    pub(crate) fn of_comparison(self) -> Self {
+        match self {
+            Self::Output(cause) => Self::ComparisonOutput(cause),
+            other => other,
+        }
+    }
+
     /// Exit code of the program.
     pub(crate) fn code(&self) -> u8 {
         match self {
@@ -77,6 +105,7 @@ impl Error {
             Self::Interrupted(_) => code::INTERRUPTED,
             Self::Diverged(_) => code::DIVERGED,
             Self::NoDevice(_) => code::NO_DEVICE,
+            Self::ComparisonOutput(_) => code::COMPARISON_OUTPUT,
         }
     }
 }

@@ -92,6 +92,23 @@ impl FromStr for TimeLimit {
     }
 }
 
+/// A fraction on the command line: `10%`, or `0.1`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Fraction(pub(crate) f64);
+
+impl FromStr for Fraction {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let trimmed = text.trim();
+        let (number, scale) = trimmed.strip_suffix('%').map_or((trimmed, 1.0), |number| (number, 0.01));
+        match number.trim().parse::<f64>() {
+            Ok(value) if value > 0.0 && value.is_finite() => Ok(Self(value * scale)),
+            _ => Err(format!("`{text}` is not a fraction above zero; write 10% or 0.1")),
+        }
+    }
+}
+
 /// A memory limit on the command line: a size (`12GiB`) or a share of the available memory (`80%`).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum MemoryLimit {
@@ -176,6 +193,15 @@ mod tests {
         assert_eq!(read("80%"), Ok(MemoryLimit::Share(0.8)));
         assert_eq!(MemoryLimit::Share(0.5).resolve(1000), 500);
         for text in ["", "GiB", "120%", "0%", "-1GiB", "12Gb"] {
+            assert!(read(text).is_err(), "{text} was accepted");
+        }
+    }
+
+    #[test]
+    fn fractions_are_percent_or_plain() {
+        let read = |text: &str| text.parse::<Fraction>().map(|f| f.0);
+        assert_eq!((read("10%"), read("0.5"), read("150 %")), (Ok(0.1), Ok(0.5), Ok(1.5)));
+        for text in ["", "%", "-1%", "0", "ten"] {
             assert!(read(text).is_err(), "{text} was accepted");
         }
     }

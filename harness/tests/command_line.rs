@@ -32,6 +32,29 @@ fn help_of_verify() {
 #[test]
 fn help_of_roofline() {
     insta::assert_snapshot!(stdout(&run(&["roofline", "--help"])));
+fn help_of_compare() {
+    insta::assert_snapshot!(stdout(&run(&["compare", "--help"])));
+}
+
+#[test]
+fn help_of_gate() {
+    insta::assert_snapshot!(stdout(&run(&["gate", "--help"])));
+}
+
+#[test]
+fn help_of_calibrate() {
+    insta::assert_snapshot!(stdout(&run(&["calibrate", "--help"])));
+}
+
+#[test]
+fn help_of_history() {
+    insta::assert_snapshot!(stdout(&run(&["history", "--help"])));
+    insta::assert_snapshot!(stdout(&run(&["history", "show", "--help"])));
+}
+
+#[test]
+fn help_of_export() {
+    insta::assert_snapshot!(stdout(&run(&["export", "--help"])));
 }
 
 #[test]

@@ -93,6 +93,22 @@ pub fn prepare_on<D: Device<T> + 'static, T: Scalar>(
     }
 }
 
+/// As [`prepare`], with a gradient whose first weight is wrong: a fault for tests of what must find it.
+///
+/// # Errors
+/// Those of [`prepare`]; [`crate::Error::Unknown`] for a method that stores no gradient.
+#[cfg(feature = "inject")]
+pub fn prepare_wrong(workload: &Workload) -> Result<Box<dyn Evaluation>> {
+    let device = Cpu::new(workload.threads);
+    match workload.dtype {
+        Dtype::F32 => wrong::prepare::<_, f32>(device, workload),
+        Dtype::F64 => wrong::prepare::<_, f64>(device, workload),
+    }
+}
+
+#[cfg(feature = "inject")]
+mod wrong;
+
 struct Problem<D: Device<T>, T: Scalar> {
     device: D,
     parameters: Parameters<D, T>,

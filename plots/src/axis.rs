@@ -205,7 +205,7 @@ fn signed(value: f64) -> String {
 }
 
 /// The smallest of 1, 2, 2.5, 5 times a power of ten that is at least `step`.
-fn nice_step(step: f64) -> f64 {
+pub(crate) fn nice_step(step: f64) -> f64 {
     let power = 10f64.powf(step.log10().floor());
     let nice = [1.0, 2.0, 2.5, 5.0].into_iter().find(|m| m * power >= step * (1.0 - 1e-9));
     nice.unwrap_or(10.0) * power

@@ -57,6 +57,14 @@ pub enum Error {
         "the figure has no values to show: run the experiment again without --quick, or with its data at hand"
     )]
     Empty,
+    /// A history has too little or too much for a trend.
+    #[error(
+        "a trend shows 1 to {most} series, one of them over at least two runs: choose fewer with --method and --dim, or add runs"
+    )]
+    NoTrend {
+        /// Most series that can be told apart.
+        most: usize,
+    },
     /// The drawing backend failed.
     #[error("cannot render the figure: {0}")]
     Render(String),

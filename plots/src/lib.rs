@@ -24,6 +24,7 @@ mod scene;
 mod style;
 mod trace;
 mod xy;
+mod trend;
 
 #[cfg(test)]
 mod tests;
@@ -37,6 +38,7 @@ use relgrad_reports::study::Study;
 use relgrad_reports::summary::Summary;
 
 pub use error::{Error, Result};
+pub use trend::{MOST_TRENDS, Trend, draw_trend};
 
 /// A figure this crate can draw. Numbers are those of Gresele et al. (NeurIPS 2020).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -3,17 +3,20 @@
 //! This crate owns the record format ([`record`], [`run`]), reading it back, the statistics, the complexity fits and the
 //! text of a report. It draws nothing (that is `relgrad-plots`) and measures nothing (that is the `relgrad` program).
 
+pub mod baseline;
 pub mod error;
 pub mod experiment;
 pub mod export;
 pub mod fit;
 #[doc(hidden)]
 pub mod fixture;
+pub mod history;
 mod log;
 pub mod method;
 mod random;
 pub mod record;
 pub mod roofline;
+pub mod regress;
 pub mod run;
 pub mod selftest;
 pub mod stats;

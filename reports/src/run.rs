@@ -176,3 +176,16 @@ pub struct Machine {
     /// GPU facts, one line each; empty without one.
     pub gpus: Vec<String>,
 }
+
+impl Machine {
+    /// What absolute times depend on, in one line: two machines with the same fingerprint may be compared by their seconds.
+    pub fn fingerprint(&self) -> String {
+        format!(
+            "{}, {} logical cores, {}, {}",
+            self.cpu,
+            self.logical_cores,
+            self.simd,
+            self.caches.join("; ")
+        )
+    }
+}

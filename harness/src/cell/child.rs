@@ -9,7 +9,7 @@ use relgrad_reports::record::{Cell, Check, MemoryPoint};
 use super::gpu;
 use super::memory::{self, Tracer};
 use super::sampling::{self, Samples};
-use super::{Measurement, Reply, Spec};
+use super::{Measurement, Reply, Spec, inject};
 use crate::workload::{DeviceKind, Workload};
 
 /// Measures one cell. What goes wrong is part of the reply.
@@ -29,10 +29,10 @@ fn attempt(spec: &Spec, start: Instant) -> Result<Reply, Error> {
         return gpu::attempt(spec, &workload, words.math, &now);
     }
 
-    let mut built = build(&workload, now)?;
+    let mut built = build(&workload, None, now)?;
     let check = match checked(built.evaluation.as_mut())? {
         Ok(check) => check,
-        Err(failed) => return Ok(failed),
+        Err(wrong) => return Ok(wrong.into()),
     };
     let evaluate = || built.evaluation.evaluate();
     let Samples { seconds, evaluations_per_sample, warmup_seconds } =
@@ -49,8 +49,45 @@ fn attempt(spec: &Spec, start: Instant) -> Result<Reply, Error> {
     })))
 }
 
-/// The check as a record keeps it, or the reply of a cell whose gradient is wrong.
-pub(super) fn checked(evaluation: &mut dyn Evaluation) -> Result<Result<Check, Reply>, Error> {
+/// A problem whose gradient has been checked.
+pub(crate) enum Prepared {
+    /// It may be timed.
+    Sound { built: Built, check: Check },
+    /// It has no speed.
+    Wrong(Wrong),
+}
+
+/// A gradient that is wrong.
+pub(crate) struct Wrong {
+    pub(crate) reason: String,
+    pub(crate) check: Option<Check>,
+}
+
+impl From<Wrong> for Reply {
+    fn from(Wrong { reason, check }: Wrong) -> Self {
+        Self::Failed { reason, check }
+    }
+}
+
+/// Builds a cell's problem on the CPU, with a planted fault in tests of the gate, evaluates it once and checks its gradient.
+///
+/// # Errors
+/// Those of the kernels, and words of the cell that are not known.
+pub(crate) fn prepare(
+    cell: &Cell,
+    fault: Option<&inject::Fault>,
+    now: impl Fn() -> f64,
+) -> Result<Prepared, Error> {
+    let words = Workload::of(cell)?;
+    let mut built = build(&evaluated(cell, &words), fault, now)?;
+    Ok(match checked(built.evaluation.as_mut())? {
+        Ok(check) => Prepared::Sound { built, check },
+        Err(wrong) => Prepared::Wrong(wrong),
+    })
+}
+
+/// The check as a record keeps it, or what is wrong.
+pub(super) fn checked(evaluation: &mut dyn Evaluation) -> Result<Result<Check, Wrong>, Error> {
     let check = evaluation.check()?;
     let passed = check.passed();
     let (max_rel_err, tolerance) = (check.max_rel_err, check.tolerance);
@@ -60,7 +97,7 @@ pub(super) fn checked(evaluation: &mut dyn Evaluation) -> Result<Result<Check, R
     }
     let reason =
         format!("wrong gradient: relative error {max_rel_err:.1e} exceeds {tolerance:.0e} ({})", check.kind);
-    Ok(Err(Reply::Failed { reason, check: writable(check) }))
+    Ok(Err(Wrong { reason, check: writable(check) }))
 }
 
 fn evaluated(cell: &Cell, words: &Workload) -> Evaluated {
@@ -70,22 +107,22 @@ fn evaluated(cell: &Cell, words: &Workload) -> Evaluated {
 }
 
 /// A prepared problem and the memory that it and its first evaluation took.
-struct Built {
-    evaluation: Box<dyn Evaluation>,
+pub(crate) struct Built {
+    pub(crate) evaluation: Box<dyn Evaluation>,
     /// Seconds of the first evaluation, which touches fresh memory.
-    first_seconds: f64,
-    peak_bytes: Option<u64>,
-    memory_trace: Vec<MemoryPoint>,
+    pub(crate) first_seconds: f64,
+    pub(crate) peak_bytes: Option<u64>,
+    pub(crate) memory_trace: Vec<MemoryPoint>,
 }
 
 /// Allocates the problem and evaluates it once, under the eyes of the memory trace. Nothing here is timed for a statistic.
-fn build(workload: &Evaluated, now: impl Fn() -> f64) -> Result<Built, Error> {
+fn build(workload: &Evaluated, fault: Option<&inject::Fault>, now: impl Fn() -> f64) -> Result<Built, Error> {
     rehearse(workload)?;
     memory::reset_high_water();
     let baseline = memory::resident();
     let tracer = baseline.and_then(Tracer::start);
 
-    let mut evaluation = evaluation::prepare(workload)?;
+    let mut evaluation = inject::prepare(workload, fault)?;
     let start = now();
     evaluation.evaluate()?;
     let first_seconds = now() - start;

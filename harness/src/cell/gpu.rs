@@ -37,7 +37,7 @@ pub(super) fn attempt(
     let evaluation = built.evaluation.as_mut();
     let check = match checked(evaluation)? {
         Ok(check) => check,
-        Err(failed) => return Ok(failed),
+        Err(wrong) => return Ok(wrong.into()),
     };
     let graph = record_if_faster(evaluation, workload.method, now)?;
     let sensors = Sensors::of(&device.facts()?);

@@ -1,12 +1,16 @@
 //! One measurement in a process of its own: what the driver asks, and what the child answers.
 //!
 //! The child gets a [`Spec`] as JSON on its command line and prints one [`Reply`] as a JSON line. Whatever else happens
-//! to it (a signal, a panic, a missing reply) the driver turns into a failed record.
+//! to it (a signal, a panic, a missing reply) the driver turns into a failed record. A [`worker`] is a child that stays and
+//! takes a sample whenever it is asked, so that several can be measured in turn.
 
+mod calibration;
 pub(crate) mod child;
 mod gpu;
+pub(crate) mod inject;
 pub(crate) mod memory;
 pub(crate) mod sampling;
+pub(crate) mod worker;
 
 use relgrad_reports::record::{Cell, Check, Gpu, MemoryPoint};
 use serde::{Deserialize, Serialize};

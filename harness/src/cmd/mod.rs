@@ -1,10 +1,15 @@
 //! The verbs of the program, one file each.
 
+mod calibrate;
 mod cell;
 mod doctor;
 mod evaluate;
 mod experiment;
 mod peer_case;
+mod compare;
+mod export;
+mod gate;
+mod history;
 mod plot;
 mod report;
 mod roofline;
@@ -12,6 +17,7 @@ mod selftest;
 mod sweep;
 mod train;
 mod verify;
+mod worker;
 
 use clap::{Parser, Subcommand};
 
@@ -46,6 +52,17 @@ enum Verb {
     /// Prints a small network, a batch and the gradients of every method as JSON, to verify other implementations
     #[command(hide = true)]
     PeerCase(peer_case::Arguments),
+    Compare(compare::Arguments),
+    Gate(Box<gate::Arguments>),
+    Calibrate(Box<calibrate::Arguments>),
+    History(history::Arguments),
+    Export(export::Arguments),
+    /// Measures one cell in this process and prints the result as JSON (the sweep starts these)
+    #[command(hide = true)]
+    Cell(cell::Arguments),
+    /// Prepares one cell in this process and takes samples when asked (the gate starts these)
+    #[command(hide = true)]
+    Worker(worker::Arguments),
 }
 
 impl Cli {
@@ -67,6 +84,13 @@ impl Cli {
             Verb::Cell(arguments) => cell::run(&arguments),
             Verb::Evaluate(arguments) => evaluate::run(&arguments),
             Verb::PeerCase(arguments) => peer_case::run(&arguments),
+            Verb::Compare(arguments) => compare::run(&arguments),
+            Verb::Gate(arguments) => gate::run(&arguments),
+            Verb::Calibrate(arguments) => calibrate::run(&arguments),
+            Verb::History(arguments) => history::run(&arguments),
+            Verb::Export(arguments) => export::run(&arguments),
+            Verb::Cell(arguments) => cell::run(&arguments),
+            Verb::Worker(arguments) => worker::run(&arguments),
         }
     }
 }

@@ -68,7 +68,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
 }
 
 /// Writes one file in the format that its extension names.
-fn write_one(path: &Path, drawing: &Drawing) -> Result<()> {
+pub(crate) fn write_one(path: &Path, drawing: &Drawing) -> Result<()> {
     let written = match path.extension().and_then(|extension| extension.to_str()) {
         Some("svg") => drawing.write_svg(path),
         Some("png") => drawing.write_png(path),

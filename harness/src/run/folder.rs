@@ -29,7 +29,14 @@ pub(crate) fn create(dir: &Path, settings: Settings) -> Result<Run> {
         )));
     }
     fs::create_dir_all(dir).map_err(|cause| Error::output(dir, cause))?;
-    let run = Run {
+    let run = describe(settings);
+    write(dir, &run)?;
+    Ok(run)
+}
+
+/// This program, on this machine, starting now.
+pub(crate) fn describe(settings: Settings) -> Run {
+    Run {
         schema: SCHEMA_VERSION,
         command: std::env::args().collect(),
         version: env!("CARGO_PKG_VERSION").to_string(),
@@ -40,9 +47,7 @@ pub(crate) fn create(dir: &Path, settings: Settings) -> Result<Run> {
         settings,
         machine: machine::facts(),
         rooflines: Vec::new(),
-    };
-    write(dir, &run)?;
-    Ok(run)
+    }
 }
 
 /// Writes `run.json`.

@@ -104,7 +104,7 @@ fn kill(child: &mut Child) -> io::Result<()> {
 }
 
 /// Reads a pipe to its end on a thread of its own, keeping the last `keep` bytes, and calls `at_end`.
-fn collect(
+pub(crate) fn collect(
     pipe: Option<impl Read + Send + 'static>,
     keep: usize,
     at_end: impl FnOnce() + Send + 'static,
@@ -126,8 +126,9 @@ fn collect(
     })
 }
 
+/// Puts a child under a limit of its address space, out of reach of the terminal's signals, and ends it with this process.
 #[cfg(unix)]
-fn confine(command: &mut Command, address_space_bytes: Option<u64>) {
+pub(crate) fn confine(command: &mut Command, address_space_bytes: Option<u64>) {
     use std::os::unix::process::CommandExt;
 
     // Its own process group: Ctrl-C reaches the driver, which then ends the child itself.
@@ -145,7 +146,7 @@ fn confine(command: &mut Command, address_space_bytes: Option<u64>) {
 }
 
 #[cfg(not(unix))]
-fn confine(_command: &mut Command, _address_space_bytes: Option<u64>) {}
+pub(crate) fn confine(_command: &mut Command, _address_space_bytes: Option<u64>) {}
 
 /// Lowers the limit of the address space; a lower one that is already in force stays.
 #[cfg(unix)]

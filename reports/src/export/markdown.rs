@@ -85,7 +85,7 @@ fn render_table(table: &Table) -> String {
 
 /// Makes text literal: the marks that could open emphasis, code, a table cell or an element lose their meaning, and a line
 /// stays one line. Brackets stay as they are: intervals are full of them, and only `](` would make a link.
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

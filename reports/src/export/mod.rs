@@ -1,25 +1,39 @@
 //! The files of a report. Each is one [`Exporter`] in a file of its own.
 //!
+//! Files for other programs ([`formats`]) follow those programs' published schemas.
+//!
 //! `report.md` and `report.html` say the same (one `document`, two renderings) in units people read; `summary.json` and
 //! `summary.csv` carry the same numbers for programs, in SI units and bytes.
 
 mod ceilings;
+mod bencher;
 mod csv;
 mod document;
+mod extra_p;
+mod github_action;
+mod google_benchmark;
 mod html;
+mod hyperfine;
 mod json;
 mod markdown;
 
 use std::path::{Path, PathBuf};
 
+pub use bencher::Bencher;
 pub use csv::Csv;
+pub use extra_p::ExtraP;
+pub use github_action::{GithubActionBigger, GithubActionSmaller};
+pub use google_benchmark::GoogleBenchmark;
 pub use html::Html;
+pub use hyperfine::Hyperfine;
 pub use json::Json;
 pub use markdown::Markdown;
+pub(crate) use markdown::escape;
 
 use crate::error::Result;
+use crate::method::{AUTODIFF, ORDINARY};
 use crate::study::Study;
-use crate::summary::Summary;
+use crate::summary::{Estimate, Point, Series, Summary};
 use crate::writer::write_atomically;
 
 /// A figure to show in a report.
@@ -53,7 +67,57 @@ pub trait Exporter {
     fn render(&self, report: &Report<'_>) -> String;
 }
 
-/// All formats, in the order they are written.
+/// Formats of other programs, by the name of the program. They are written when asked for, not with every report.
+pub fn formats() -> [(&'static str, &'static dyn Exporter); 7] {
+    [
+        ("github-action-smaller", &GithubActionSmaller),
+        ("github-action-bigger", &GithubActionBigger),
+        ("bencher", &Bencher),
+        ("google-benchmark", &GoogleBenchmark),
+        ("hyperfine", &Hyperfine),
+        ("extra-p", &ExtraP),
+        ("csv", &Csv),
+    ]
+}
+
+impl<'a> Report<'a> {
+    /// Every measured point with its series.
+    fn points(&self) -> impl Iterator<Item = (&'a Series, &'a Point)> + use<'a> {
+        self.summary.series.iter().flat_map(|series| series.points.iter().map(move |point| (series, point)))
+    }
+}
+
+impl Point {
+    /// The speed-ups that exist, with the method they are over.
+    fn speedups(&self) -> impl Iterator<Item = (&'static str, &Estimate)> {
+        let over = [(ORDINARY, &self.speedup_over_ordinary), (AUTODIFF, &self.speedup_over_autodiff)];
+        over.into_iter().filter_map(|(name, speedup)| Some((name, speedup.as_ref()?)))
+    }
+}
+
+/// What other programs call a cell: `relative/cpu/f32/N=100/L=2/D=1000`.
+fn name_of(report: &Report<'_>, series: &Series, dim: usize) -> String {
+    let s = &report.study.run.settings;
+    format!("{}/{}/{}/N={}/L={}/D={dim}", series.method, series.device, s.dtype, s.batch, s.layers)
+}
+
+/// Indented JSON that ends with a newline.
+fn pretty_json(value: &impl serde::Serialize) -> String {
+    // Serialising fails only for maps whose keys are not strings, and the formats have none.
+    let mut text = serde_json::to_string_pretty(value).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// Writes one file: whole, or not at all.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write(path: &Path, text: &str) -> Result<()> {
+    write_atomically(path, text.as_bytes())
+}
+
+/// All formats of a report, in the order they are written.
 pub fn exporters() -> [&'static dyn Exporter; 4] {
     [&Markdown, &Html, &Json, &Csv]
 }

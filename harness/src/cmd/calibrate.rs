@@ -1,0 +1,87 @@
+//! `relgrad calibrate`: what the gate is worth on this machine.
+
+use clap::Args;
+use relgrad_reports::regress::{Calibration, Trial};
+
+use super::compare::Tolerance;
+use super::gate::{How, What, cells, this_program};
+use super::at_least_one;
+use crate::error::{COMPARISON_EXIT_CODES, Error, Result, code};
+use crate::gate::bench::Contender;
+use crate::gate::{Cells, Decision, Session, decide};
+use crate::run::folder;
+
+const EXAMPLES: &str = "\
+Examples:
+  relgrad calibrate --aa 40 --dims 100,1000 --methods relative
+  relgrad calibrate --aa 100 --dims 30,100,300 --round-time 200ms
+
+Gates this program against itself (A/A), by the same rules as relgrad gate --against: every regression is a false alarm. \
+Prints how often that happened, the bound below which its probability lies with 95 % confidence, and the smallest slowdown that \
+the gate finds with probability 95 %, from decisions on resampled rounds whose ratios that slowdown is added to.
+";
+
+/// Measures the gate itself: false alarms on equal sides, and the smallest slowdown that it finds
+#[derive(Debug, Args)]
+#[command(after_help = help())]
+pub(crate) struct Arguments {
+    /// Gates of this program against itself
+    #[arg(long, value_name = "COUNT", default_value_t = 20, value_parser = at_least_one)]
+    aa: usize,
+
+    #[command(flatten)]
+    what: What,
+
+    #[command(flatten)]
+    how: How,
+
+    #[command(flatten)]
+    tolerance: Tolerance,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+fn help() -> String {
+    format!("{EXAMPLES}\n{COMPARISON_EXIT_CODES}")
+}
+
+/// Runs the trials and prints what they say.
+pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
+    calibrate(arguments).map_err(Error::of_comparison)
+}
+
+fn calibrate(arguments: &Arguments) -> Result<u8> {
+    let how = &arguments.how;
+    let run = folder::describe(arguments.what.settings(how));
+    let cells = Cells::new(cells(&run.settings)?, false)?;
+    let same = Contender { program: this_program()?, inject: None };
+    let mut contenders = vec![same.clone(), same.clone()];
+    if let Some(fault) = how.injection() {
+        contenders.push(Contender { inject: Some(fault), ..same });
+    }
+    cells.require_memory(contenders.len())?;
+    let decision = Decision { rules: arguments.tolerance.rules(), plan: how.plan(), absolute: false };
+    let mut calibration = Calibration::new(&decision.rules, &decision.plan);
+    for trial in 0..arguments.aa {
+        let mut session = Session::new(&cells, &contenders, how.timing(), &run);
+        session.quiet = true;
+        let comparisons = decide(&mut session, None, &decision)?;
+        if !how.quiet {
+            let said: Vec<String> = comparisons.iter().map(|comparison| comparison.sentence()).collect();
+            eprintln!("trial {} of {}: {}", trial + 1, arguments.aa, said.join(" | "));
+        }
+        let (base, new) = (&session.studies[0], &session.studies[1]);
+        calibration.add(&Trial { equal: &comparisons[0], planted: comparisons.get(1), base, new });
+    }
+    let calibration = calibration.finish();
+    if arguments.json {
+        let text =
+            serde_json::to_string_pretty(&calibration).map_err(|cause| Error::Output(cause.to_string()))?;
+        println!("{text}");
+    } else {
+        print!("{}", calibration.table());
+    }
+    Ok(if calibration.cells.is_empty() { code::NOTHING_MEASURED } else { 0 })
+}

@@ -1,0 +1,121 @@
+//! `relgrad compare`: two sweeps, or baselines, side by side.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use relgrad_reports::baseline;
+use relgrad_reports::regress::{Comparison, Outcome, Rules, Sides};
+use relgrad_reports::study::Study;
+
+use crate::error::{COMPARISON_EXIT_CODES, Error, Result, code};
+use crate::units::Fraction;
+
+const EXAMPLES: &str = "\
+Examples:
+  relgrad compare results/before results/after
+  relgrad compare reports/baselines/ci.jsonl new.jsonl --markdown
+
+A side is the folder of a sweep or a file that relgrad gate saved. Every cell that both sides have is compared: its time, \
+its time over the calibration kernels where both sides have them, its speed-ups, its peak memory; and the exponent of every \
+method. Absolute times are judged only between equal machines. Quantities in parentheses are shown and not judged.
+
+A quantity is worse when it got worse beyond doubt and the tolerated slowdown is not ruled out, the same when the tolerated \
+slowdown is ruled out, and otherwise inconclusive. The unit is a process: intervals are Student's t over the medians of the \
+rounds.
+";
+
+/// Compares two measurements cell by cell: ratio, interval, verdict, and what moved
+#[derive(Debug, Args)]
+#[command(after_help = help())]
+pub(crate) struct Arguments {
+    /// What was: the folder of a sweep, or a baseline file
+    base: PathBuf,
+
+    /// What is: the folder of a sweep, or a baseline file
+    new: PathBuf,
+
+    #[command(flatten)]
+    tolerance: Tolerance,
+
+    #[command(flatten)]
+    format: Format,
+}
+
+/// What is tolerated.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Tolerance {
+    /// Slowdown, and loss of speed-up, that is no regression
+    #[arg(long, value_name = "FRACTION", default_value = "10%")]
+    max_slowdown: Fraction,
+
+    /// Growth of peak memory that is no regression
+    #[arg(long, value_name = "FRACTION", default_value = "10%")]
+    max_growth: Fraction,
+}
+
+/// How a comparison is printed.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Format {
+    /// Print Markdown, for a comment or a job summary
+    #[arg(long, conflicts_with = "json")]
+    markdown: bool,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+fn help() -> String {
+    format!("{EXAMPLES}\n{COMPARISON_EXIT_CODES}")
+}
+
+/// Prints the comparison; the code says how it ends.
+pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
+    let (base, new) = (read(&arguments.base)?, read(&arguments.new)?);
+    let sides = Sides { base: &base, new: &new, paired: false, absolute: false, first_round: 0 };
+    let comparison = Comparison::of(&sides, &arguments.tolerance.rules());
+    print(&comparison, arguments.format).map_err(Error::of_comparison)?;
+    Ok(exit_code(&comparison))
+}
+
+impl Tolerance {
+    /// The rules with these tolerances.
+    pub(crate) fn rules(&self) -> Rules {
+        Rules { max_slowdown: self.max_slowdown.0, max_growth: self.max_growth.0, ..Rules::default() }
+    }
+}
+
+/// Reads one side.
+///
+/// # Errors
+/// When it cannot be read.
+pub(crate) fn read(path: &Path) -> Result<Study> {
+    baseline::read(path).map_err(|cause| Error::Input(cause.to_string()))
+}
+
+/// Prints a comparison.
+///
+/// # Errors
+/// When it cannot be written as JSON.
+pub(crate) fn print(comparison: &Comparison, format: Format) -> Result<()> {
+    if format.json {
+        let text =
+            serde_json::to_string_pretty(comparison).map_err(|cause| Error::Output(cause.to_string()))?;
+        println!("{text}");
+    } else if format.markdown {
+        print!("{}", comparison.markdown());
+    } else {
+        print!("{}", comparison.table());
+    }
+    Ok(())
+}
+
+/// The exit code of a comparison.
+pub(crate) fn exit_code(comparison: &Comparison) -> u8 {
+    match comparison.outcome {
+        Outcome::Held => 0,
+        Outcome::Regression => code::REGRESSION,
+        Outcome::Inconclusive { .. } => code::INCONCLUSIVE,
+        Outcome::Nothing => code::NOTHING_MEASURED,
+    }
+}

@@ -1,0 +1,56 @@
+//! `relgrad export`: a sweep in the format of another program.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+use relgrad_reports::export::{Report, formats, write};
+use relgrad_reports::summary::Summary;
+
+use super::compare::read;
+use crate::error::{EXIT_CODES, Error, Result};
+
+const EXAMPLES: &str = "\
+Examples:
+  relgrad export results/2026-11-24T00-15-00Z --format github-action-smaller --out smaller.json
+  relgrad export results/2026-11-24T00-15-00Z --format extra-p > relgrad.jsonl
+
+github-action-smaller has times and peak memory, github-action-bigger speed-ups, for `tool: customSmallerIsBetter` and \
+`customBiggerIsBetter` of github-action-benchmark. bencher is Bencher Metric Format.
+";
+
+/// Writes the results of a sweep in the format of another program
+#[derive(Debug, Args)]
+#[command(after_help = help())]
+pub(crate) struct Arguments {
+    /// Folder of a sweep, finished or not, or a baseline file
+    dir: PathBuf,
+
+    /// Which format
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(formats().map(|(name, _)| name)))]
+    format: String,
+
+    /// File to write; standard output when absent
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+fn help() -> String {
+    format!("{EXAMPLES}\n{EXIT_CODES}")
+}
+
+/// Writes or prints.
+pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
+    let study = read(&arguments.dir)?;
+    let summary = Summary::of(&study);
+    let report = Report { study: &study, summary: &summary, figures: &[] };
+    let found = formats().into_iter().find(|(name, _)| *name == arguments.format);
+    let (_, exporter) =
+        found.ok_or_else(|| Error::Usage(format!("unknown format `{}`", arguments.format)))?;
+    let text = exporter.render(&report);
+    match &arguments.out {
+        Some(path) => write(path, &text).map_err(|cause| Error::Output(cause.to_string()))?,
+        None => print!("{text}"),
+    }
+    Ok(0)
+}

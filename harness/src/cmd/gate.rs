@@ -1,0 +1,322 @@
+//! `relgrad gate`: measures, compares with a baseline or another revision, and says whether a change may pass.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use relgrad_kernels::{Activation, Dtype, Method};
+use relgrad_reports::record::{Cell, Outcome};
+use relgrad_reports::regress::Comparison;
+use relgrad_reports::regress::trials::Plan;
+use relgrad_reports::run::{Run, Settings};
+
+use super::compare::{Format, Tolerance, exit_code, print, read};
+use crate::error::{COMPARISON_EXIT_CODES, Error, Result, code};
+use crate::gate::bench::{Contender, Timing};
+use crate::gate::{Cells, Decision, Session, build, decide};
+use crate::machine;
+use crate::plan::{self, dims::Dims};
+use crate::run::folder;
+use crate::units::TimeLimit;
+
+const EXAMPLES: &str = "\
+Examples:
+  relgrad gate --save reports/baselines/ci.jsonl --rounds 12       measure a baseline
+  relgrad gate --baseline reports/baselines/ci.jsonl --max-slowdown 10%
+  relgrad gate --against main                                      this build against that of main
+  relgrad gate --against-program old/relgrad --dims 100,1000 --methods relative
+
+Every round starts a new process per cell and takes samples in turn, A B … B A, so that all see the same machine. Against a \
+baseline the cells of the baseline are measured, and judged by their speed-ups and by their time over two kernels measured in \
+turn with them: a matrix product of the same shape and a memory copy. Absolute times are judged only with --absolute, and \
+only on the machine of the baseline. Against a revision or a program the paired ratios of the times are judged.
+
+A cell that is not decided after --rounds is measured again, and a regression counts only when the added rounds show it by \
+themselves. The probability of a false alarm is at most 1 % in a cell and 5 % in all. A wrong gradient, a leak and a cell \
+that fails end the gate with code 1 too.
+";
+
+/// Fails when this build is slower than a baseline or another revision, and not when the machine is merely noisy
+#[derive(Debug, Args)]
+#[command(after_help = help())]
+pub(crate) struct Arguments {
+    /// Gate against the records in FILE, or against the folder of a sweep
+    #[arg(long, value_name = "FILE", conflicts_with_all = [
+        "against", "against_program", "dims", "methods", "batch", "layers", "dtype", "activation", "threads",
+    ])]
+    baseline: Option<PathBuf>,
+
+    /// Build git revision REV and gate against it, both measured in turn
+    #[arg(long, value_name = "REV", conflicts_with = "against_program")]
+    against: Option<String>,
+
+    /// Gate against another build of this program, both measured in turn
+    #[arg(long, value_name = "PATH")]
+    against_program: Option<PathBuf>,
+
+    /// Keep the records of this build in FILE, a baseline for later
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
+
+    /// Judge absolute times too, where the baseline is of this machine
+    #[arg(long, requires = "baseline")]
+    absolute: bool,
+
+    #[command(flatten)]
+    what: What,
+
+    #[command(flatten)]
+    how: How,
+
+    #[command(flatten)]
+    tolerance: Tolerance,
+
+    #[command(flatten)]
+    format: Format,
+}
+
+/// The cells to measure where no baseline says which.
+#[derive(Debug, Args)]
+pub(crate) struct What {
+    /// Data dimensions D; those of the baseline where there is one
+    #[arg(long, value_name = "LIST", default_value = "100,300,1000")]
+    dims: Dims,
+
+    /// Methods to measure, comma-separated
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        default_value = "relative,ordinary",
+        conflicts_with = "baseline"
+    )]
+    methods: Vec<Method>,
+
+    /// Samples in a batch, N
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = super::at_least_one)]
+    batch: usize,
+
+    /// Layers of the network, L
+    #[arg(long, value_name = "L", default_value_t = 2, value_parser = super::at_least_one)]
+    layers: usize,
+
+    /// Number type: f32 or f64
+    #[arg(long, value_name = "TYPE", default_value = "f32")]
+    dtype: Dtype,
+
+    /// Nonlinearity: smooth:ALPHA or tanh:ALPHA:BETA
+    #[arg(long, value_name = "SIGMA", default_value = "smooth:0.3")]
+    activation: Activation,
+
+    /// CPU threads; all that this process may use when absent
+    #[arg(long, value_name = "COUNT", value_parser = super::at_least_one)]
+    threads: Option<usize>,
+}
+
+/// How long to measure.
+#[derive(Debug, Args)]
+pub(crate) struct How {
+    /// Rounds before the first verdict
+    #[arg(long, value_name = "COUNT", default_value_t = Plan::default().first, value_parser = super::at_least_one)]
+    rounds: usize,
+
+    /// Rounds added while a cell is not decided
+    #[arg(long, value_name = "COUNT", default_value_t = Plan::default().more, value_parser = super::at_least_one)]
+    more_rounds: usize,
+
+    /// Rounds after which what is open stays open
+    #[arg(long, value_name = "COUNT", default_value_t = Plan::default().most, value_parser = super::at_least_one)]
+    max_rounds: usize,
+
+    /// Time to sample one dimension in one round
+    #[arg(long, value_name = "TIME", default_value = "1s")]
+    round_time: TimeLimit,
+
+    /// Time after which a process without an answer is given up
+    #[arg(long, value_name = "TIME", default_value = "60s")]
+    cell_limit: TimeLimit,
+
+    /// Show no progress
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+
+    /// Plant a fault in the new side: METHOD:factor=1.1, :constant=20us, :slope=0.1, :wrong-gradient or :leak
+    #[cfg(feature = "inject")]
+    #[arg(long, value_name = "FAULT", hide = true)]
+    inject: Option<String>,
+}
+
+fn help() -> String {
+    format!("{EXAMPLES}\n{COMPARISON_EXIT_CODES}")
+}
+
+/// Measures, prints and returns the code of the outcome.
+pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
+    gate(arguments).map_err(Error::of_comparison)
+}
+
+fn gate(arguments: &Arguments) -> Result<u8> {
+    let this = this_program()?;
+    let new = Contender { program: this, inject: arguments.how.injection() };
+    let plan = arguments.how.plan();
+    if let Some(path) = &arguments.baseline {
+        return against_baseline(arguments, path, new, plan);
+    }
+    let quiet = arguments.how.quiet;
+    let base = match (&arguments.against, &arguments.against_program) {
+        (Some(revision), _) => Some(build::program_of(revision, quiet)?),
+        (None, Some(program)) => {
+            build::require_worker(program, &program.display().to_string())?;
+            Some(program.clone())
+        }
+        (None, None) => None,
+    };
+    let run = folder::describe(arguments.what.settings(&arguments.how));
+    match base {
+        Some(program) => against_program(arguments, Contender { program, inject: None }, new, &run, plan),
+        None => save_alone(arguments, new, &run, plan),
+    }
+}
+
+/// Measures the baseline's cells and judges them by ratios.
+fn against_baseline(arguments: &Arguments, path: &Path, new: Contender, plan: Plan) -> Result<u8> {
+    let baseline = read(path)?;
+    let cells = Cells::measured_in(&baseline, true)?;
+    cells.require_memory(1)?;
+    let settings = Settings { rounds: plan.first, ..baseline.run.settings.clone() };
+    let contenders = [new];
+    let run = folder::describe(settings);
+    let mut session = Session::new(&cells, &contenders, arguments.how.timing(), &run);
+    session.quiet = arguments.how.quiet;
+    session.save = arguments.save.as_deref();
+    let decision = Decision { rules: arguments.tolerance.rules(), plan, absolute: arguments.absolute };
+    finish(&decide(&mut session, Some(&baseline), &decision)?, arguments.format)
+}
+
+/// Measures both programs in turn and judges the paired ratios.
+fn against_program(
+    arguments: &Arguments,
+    base: Contender,
+    new: Contender,
+    run: &Run,
+    plan: Plan,
+) -> Result<u8> {
+    let cells = Cells::new(cells(&run.settings)?, false)?;
+    cells.require_memory(2)?;
+    let contenders = [base, new];
+    let mut session = Session::new(&cells, &contenders, arguments.how.timing(), run);
+    session.quiet = arguments.how.quiet;
+    session.save = arguments.save.as_deref();
+    session.studies[0].run.git_revision = arguments.against.clone();
+    let decision = Decision { rules: arguments.tolerance.rules(), plan, absolute: false };
+    finish(&decide(&mut session, None, &decision)?, arguments.format)
+}
+
+/// Prints the one comparison of a gate.
+fn finish(comparisons: &[Comparison], format: Format) -> Result<u8> {
+    let Some(comparison) = comparisons.first() else { return Ok(code::NOTHING_MEASURED) };
+    print(comparison, format)?;
+    Ok(exit_code(comparison))
+}
+
+/// Measures a baseline and compares with nothing.
+fn save_alone(arguments: &Arguments, new: Contender, run: &Run, plan: Plan) -> Result<u8> {
+    let Some(path) = &arguments.save else {
+        let complaint = "name something to gate against (--baseline, --against or --against-program), or --save a baseline";
+        return Err(Error::Usage(complaint.to_string()));
+    };
+    let cells = Cells::new(cells(&run.settings)?, true)?;
+    cells.require_memory(1)?;
+    let contenders = [new];
+    let mut session = Session::new(&cells, &contenders, arguments.how.timing(), run);
+    session.quiet = arguments.how.quiet;
+    session.save = Some(path);
+    session.measure(0, plan.first, |_| true)?;
+    let records = &session.studies[0].records;
+    let measured = records.iter().filter(|r| r.outcome == Outcome::Measured).count();
+    for record in records.iter().filter(|r| r.outcome == Outcome::Failed) {
+        let Cell { method, dim, .. } = &record.cell;
+        eprintln!(
+            "relgrad: {method} at D = {dim} failed: {}",
+            record.reason.as_deref().unwrap_or("no reason")
+        );
+    }
+    if measured == 0 {
+        return Ok(code::NOTHING_MEASURED);
+    }
+    println!("{measured} records of {} rounds in {}", plan.first, path.display());
+    Ok(if measured < records.len() { code::REGRESSION } else { 0 })
+}
+
+/// The program that is running.
+///
+/// # Errors
+/// When the system does not tell.
+pub(crate) fn this_program() -> Result<PathBuf> {
+    let cannot = |cause| Error::Output(format!("cannot find this program to start it again: {cause}"));
+    std::env::current_exe().map_err(cannot)
+}
+
+/// The cells of one round of the settings.
+///
+/// # Errors
+/// Names the setting that no network or method fits.
+pub(crate) fn cells(settings: &Settings) -> Result<Vec<Cell>> {
+    let planned = plan::plan(&Settings { rounds: 1, ..settings.clone() });
+    let mut cells: Vec<Cell> = planned
+        .map_err(|cause| Error::Usage(cause.to_string()))?
+        .into_iter()
+        .map(|planned| planned.cell)
+        .collect();
+    cells.sort_by_key(|cell| (cell.dim, settings.methods.iter().position(|m| *m == cell.method)));
+    Ok(cells)
+}
+
+impl What {
+    /// Settings as a sweep of these cells would have them.
+    pub(crate) fn settings(&self, how: &How) -> Settings {
+        let mut methods: Vec<String> = self.methods.iter().map(ToString::to_string).collect();
+        methods.dedup();
+        Settings {
+            dims: self.dims.0.clone(),
+            methods,
+            devices: vec!["cpu".to_string()],
+            batch: self.batch,
+            layers: self.layers,
+            dtype: self.dtype.to_string(),
+            bias: false,
+            activation: self.activation.to_string(),
+            threads: self.threads.unwrap_or_else(machine::logical_cores),
+            seed: 0,
+            rounds: how.rounds,
+            min_samples: 2,
+            budget_seconds: None,
+            cell_limit_seconds: how.cell_limit.0,
+            memory_limit_bytes: machine::available_bytes(),
+        }
+    }
+}
+
+impl How {
+    /// The rounds; the first verdict has all of its rounds even where fewer are allowed in all.
+    pub(crate) fn plan(&self) -> Plan {
+        Plan { first: self.rounds, more: self.more_rounds, most: self.max_rounds.max(self.rounds) }
+    }
+
+    /// The times of one round.
+    pub(crate) fn timing(&self) -> Timing {
+        const UNLIMITED_SECONDS: f64 = 1e6;
+        Timing {
+            round_seconds: self.round_time.0.unwrap_or(UNLIMITED_SECONDS),
+            limit_seconds: self.cell_limit.0.unwrap_or(UNLIMITED_SECONDS),
+        }
+    }
+
+    /// The fault to plant in the new side.
+    pub(crate) fn injection(&self) -> Option<String> {
+        #[cfg(feature = "inject")]
+        let inject = self.inject.clone();
+        #[cfg(not(feature = "inject"))]
+        let inject = None;
+        inject
+    }
+}

@@ -1,0 +1,183 @@
+//! `relgrad history`: runs over time, and the commits where something changed.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use relgrad_kernels::Method;
+use relgrad_plots::{Trend, draw_trend};
+use relgrad_reports::history::{self, Entry, Metric, Series, series};
+
+use super::compare::read;
+use super::plot::write_one;
+use crate::error::{EXIT_CODES, Error, Result};
+use crate::plan::dims::Dims;
+use crate::units;
+
+const EXAMPLES: &str = "\
+Examples:
+  relgrad history add results/2026-11-24T00-15-00Z --store history.jsonl
+  relgrad history show --store history.jsonl
+  relgrad history show --store history.jsonl --metric time-over-gemm --method relative --dim 1000 --out trend.svg
+
+The store is one line a run and only ever appended to, so branches merge by keeping both sides' lines (in .gitattributes: \
+history.jsonl merge=union); a run that is there already is not added again. A change point is where the level of a series \
+changes by more than 2 % more clearly than in 99 % of its permutations; it takes three runs on either side.
+";
+
+/// Keeps runs in a store, and shows where a number changed and with which commit
+#[derive(Debug, Args)]
+#[command(after_help = help())]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Adds a sweep, or a file that relgrad gate saved, to a store
+    Add {
+        /// Folder of a sweep, or a baseline file
+        dir: PathBuf,
+        /// The store; made if there is none
+        #[arg(long, value_name = "FILE.jsonl")]
+        store: PathBuf,
+    },
+    /// Lists every series with its changes of level, and draws the trend
+    Show(Show),
+}
+
+#[derive(Debug, Args)]
+struct Show {
+    /// The store
+    #[arg(long, value_name = "FILE.jsonl")]
+    store: PathBuf,
+
+    /// Which number
+    #[arg(long, value_name = "NAME", default_value = "time", value_parser = metric)]
+    #[arg(long_help = metrics_help())]
+    metric: Metric,
+
+    /// Only this method
+    #[arg(long, value_name = "NAME")]
+    method: Option<Method>,
+
+    /// Only these dimensions
+    #[arg(long, value_name = "LIST")]
+    dim: Option<Dims>,
+
+    /// Draw the trend into FILE, .svg or .png
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+fn help() -> String {
+    format!("{EXAMPLES}\n{EXIT_CODES}")
+}
+
+fn metrics_help() -> String {
+    format!("Which number: {}", Metric::ALL.map(Metric::name).join(", "))
+}
+
+fn metric(text: &str) -> Result<Metric, String> {
+    text.parse()
+}
+
+/// Adds or shows.
+pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
+    match &arguments.verb {
+        Verb::Add { dir, store } => add(dir, store),
+        Verb::Show(show) => show.run(),
+    }
+}
+
+fn add(dir: &Path, store: &Path) -> Result<u8> {
+    let entry = Entry::of(&read(dir)?);
+    if entry.cells.is_empty() {
+        return Err(Error::Input(format!("{} has no measurement to keep", dir.display())));
+    }
+    let added = history::add(store, &entry).map_err(|cause| Error::Output(cause.to_string()))?;
+    let store = store.display();
+    if added {
+        println!("{} cells of the run of {} added to {store}", entry.cells.len(), entry.started);
+    } else {
+        println!("the run of {} is in {store} already", entry.started);
+    }
+    Ok(0)
+}
+
+impl Show {
+    fn run(&self) -> Result<u8> {
+        let entries = history::read(&self.store).map_err(|cause| Error::Input(cause.to_string()))?;
+        let mut all = series(&entries, self.metric);
+        all.retain(|s| self.method.is_none_or(|m| s.method == m.name()));
+        all.retain(|s| self.dim.as_ref().is_none_or(|dims| dims.0.contains(&s.dim)));
+        if all.is_empty() {
+            return Err(Error::Input(format!("{} has no such series", self.store.display())));
+        }
+        print!("{}", self.list(&entries, &all));
+        if let Some(path) = &self.out {
+            let runs: Vec<String> = entries.iter().map(revision).collect();
+            let heading = heading(&all);
+            let quantity = self.metric.name().replace('-', " ");
+            let trend = Trend { quantity: &quantity, heading: &heading, runs: &runs, series: &all };
+            let drawing = draw_trend(&trend).map_err(|cause| Error::Input(cause.to_string()))?;
+            write_one(path, &drawing)?;
+            println!("{}", path.display());
+        }
+        Ok(0)
+    }
+
+    fn list(&self, entries: &[Entry], all: &[Series]) -> String {
+        let mut text = String::new();
+        let mut machine = "";
+        for series in all {
+            if series.machine != machine {
+                machine = &series.machine;
+                text += &format!("{machine}\n");
+            }
+            let (first, last) = (series.values.first(), series.values.last());
+            let value = |v: Option<&(usize, f64)>| v.map_or(String::new(), |(_, v)| self.value(*v));
+            let runs = match series.values.len() {
+                1 => "1 run".to_string(),
+                n => format!("{n} runs"),
+            };
+            text += &format!("  {}: {runs}, {} → {}\n", series.name, value(first), value(last));
+            for change in &series.changes {
+                let at = &entries[change.index];
+                text += &format!(
+                    "    {:+.1} % since {} of {} (p = {:.3})\n",
+                    100.0 * (change.factor - 1.0),
+                    revision(at),
+                    at.started,
+                    change.probability
+                );
+            }
+        }
+        text
+    }
+
+    fn value(&self, value: f64) -> String {
+        match self.metric {
+            Metric::Time => units::seconds(value),
+            Metric::PeakMemory => units::bytes(value),
+            _ => format!("{value:.3}×"),
+        }
+    }
+}
+
+/// A run in a few letters: its revision, or its start where there is none.
+fn revision(entry: &Entry) -> String {
+    match &entry.git_revision {
+        Some(revision) => {
+            let dirty = if revision.ends_with("-dirty") { "+" } else { "" };
+            format!("{}{dirty}", revision.chars().take(9).collect::<String>())
+        }
+        None => entry.started.clone(),
+    }
+}
+
+fn heading(all: &[Series]) -> String {
+    let mut machines: Vec<&str> = all.iter().map(|s| s.machine.as_str()).collect();
+    machines.dedup();
+    machines.join(" · ")
+}

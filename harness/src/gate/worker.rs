@@ -1,0 +1,106 @@
+//! The driver's end of a [`crate::cell::worker`]: a process that takes samples when asked.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+
+use crate::cell::worker::{Answer, Hello, Request, WorkerSpec};
+use crate::error::{Error, Result};
+use crate::run::process;
+use crate::units;
+
+/// Bytes kept of a worker's standard error: its end says why it died.
+const KEPT_STDERR: usize = 8 << 10;
+
+/// A running worker; it ends when this is dropped, and when this process ends.
+pub(crate) struct Worker {
+    child: Child,
+    requests: Option<ChildStdin>,
+    lines: Receiver<String>,
+    stderr: Option<JoinHandle<Vec<u8>>>,
+}
+
+impl Worker {
+    /// Starts a worker of `program`; [`Worker::hello`] waits until it is ready.
+    ///
+    /// # Errors
+    /// When the process cannot be started.
+    pub(crate) fn start(program: &Path, spec: &WorkerSpec) -> Result<Self> {
+        let text = serde_json::to_string(spec)
+            .map_err(|cause| Error::Usage(format!("a cell cannot be described: {cause}")))?;
+        let mut command = Command::new(program);
+        command.arg("worker").arg(text).env("RAYON_NUM_THREADS", spec.cell.threads.to_string());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        process::confine(&mut command, None);
+        let cannot = |cause| Error::Output(format!("cannot start {}: {cause}", program.display()));
+        let mut child = command.spawn().map_err(cannot)?;
+        let stderr = process::collect(child.stderr.take(), KEPT_STDERR, || ());
+        let (sender, lines) = channel();
+        if let Some(stdout) = child.stdout.take() {
+            std::thread::spawn(move || {
+                let whole = BufReader::new(stdout).lines().map_while(|line| line.ok());
+                // A receiver that is gone means that nobody waits any more.
+                whole.map(|line| sender.send(line)).take_while(|sent| sent.is_ok()).for_each(drop);
+            });
+        }
+        let requests = child.stdin.take();
+        Ok(Self { child, requests, lines, stderr: Some(stderr) })
+    }
+
+    /// Waits for the first words.
+    ///
+    /// # Errors
+    /// Why there are none, as a record's reason.
+    pub(crate) fn hello(&mut self, limit: Duration) -> Result<Hello, String> {
+        self.receive(limit)
+    }
+
+    /// Asks for one thing.
+    ///
+    /// # Errors
+    /// Why there is no answer, as a record's reason.
+    pub(crate) fn ask(&mut self, request: Request, limit: Duration) -> Result<Answer, String> {
+        let mut line = serde_json::to_string(&request).map_err(|cause| cause.to_string())?;
+        line.push('\n');
+        let written = match &mut self.requests {
+            Some(requests) => requests.write_all(line.as_bytes()).and_then(|()| requests.flush()),
+            None => Ok(()),
+        };
+        match written {
+            Ok(()) => self.receive(limit),
+            Err(_) => Err(self.cause_of_death()),
+        }
+    }
+
+    fn receive<T: DeserializeOwned>(&mut self, limit: Duration) -> Result<T, String> {
+        match self.lines.recv_timeout(limit) {
+            Ok(line) => serde_json::from_str(&line).map_err(|_| format!("not an answer: {line}")),
+            Err(RecvTimeoutError::Timeout) => {
+                Err(format!("timed out: no result after {}", units::seconds(limit.as_secs_f64())))
+            }
+            Err(RecvTimeoutError::Disconnected) => Err(self.cause_of_death()),
+        }
+    }
+
+    fn cause_of_death(&mut self) -> String {
+        let stderr = self.stderr.take().and_then(|reader| reader.join().ok()).unwrap_or_default();
+        match self.child.wait() {
+            Ok(status) => process::cause_of_death(status, &String::from_utf8_lossy(&stderr)),
+            Err(cause) => format!("its process was lost: {cause}"),
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // A worker that has ended already is no error, and there is nobody to tell of any other.
+        self.requests = None;
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,56 @@
+//! Extra-P's JSON Lines: one measurement a line, for its performance models.
+//!
+//! Schema: <https://github.com/extra-p/extrap/blob/master/docs/file-formats.md#json-lines-format>. The parameter is D, the
+//! call path the method, the values the medians of the processes.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{Exporter, Report};
+use crate::record::{Outcome, Record};
+use crate::stats::median;
+
+/// Writes `extra-p.jsonl`.
+#[derive(Debug, Clone, Copy)]
+pub struct ExtraP;
+
+#[derive(Serialize)]
+struct Line<'a> {
+    params: BTreeMap<&'static str, f64>,
+    callpath: &'a str,
+    metric: &'static str,
+    value: Vec<f64>,
+}
+
+impl Exporter for ExtraP {
+    fn file_name(&self) -> &'static str {
+        "extra-p.jsonl"
+    }
+
+    fn render(&self, report: &Report<'_>) -> String {
+        let mut text = String::new();
+        for (series, point) in report.points() {
+            let of_point = |r: &&Record| {
+                r.outcome == Outcome::Measured
+                    && r.cell.method == series.method
+                    && r.cell.device == series.device
+                    && r.cell.dim == point.dim
+            };
+            let records: Vec<&Record> = report.study.records.iter().filter(of_point).collect();
+            let seconds = records.iter().filter_map(|r| median(&r.seconds)).collect();
+            let bytes = records.iter().filter_map(|r| r.peak_bytes).map(|b| b as f64).collect();
+            for (metric, value) in [("time", seconds), ("memory", bytes)] {
+                let value: Vec<f64> = value;
+                let params = [("D", point.dim as f64)].into();
+                let line = Line { params, callpath: &series.method, metric, value };
+                if !line.value.is_empty() {
+                    // Serialising these types fails only for maps whose keys are not strings, and theirs are.
+                    text += &serde_json::to_string(&line).unwrap_or_default();
+                    text.push('\n');
+                }
+            }
+        }
+        text
+    }
+}

@@ -1,0 +1,161 @@
+//! When a change counts: the one place where verdicts are decided.
+
+use serde::{Deserialize, Serialize};
+
+use super::Change;
+
+/// What a comparison says of a quantity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// It improved, beyond doubt.
+    Better,
+    /// It did not get worse by as much as the tolerance.
+    Same,
+    /// It got worse, beyond doubt, and perhaps by more than the tolerance.
+    Worse,
+    /// The rounds do not decide.
+    Inconclusive,
+}
+
+impl Verdict {
+    /// As tables show it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Better => "better",
+            Self::Same => "same",
+            Self::Worse => "worse",
+            Self::Inconclusive => "inconclusive",
+        }
+    }
+
+    /// What all the rounds say, once rounds that were taken only because the first looked suspicious have been asked
+    /// alone: a regression that they do not show was a fluctuation, and stays open.
+    pub fn confirmed_by(self, fresh: Self) -> Self {
+        match (self, fresh) {
+            (Self::Worse, Self::Worse) | (Self::Better | Self::Same | Self::Inconclusive, _) => self,
+            (Self::Worse, _) => Self::Inconclusive,
+        }
+    }
+}
+
+/// What is tolerated, and with how much doubt.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Rules {
+    /// Slowdown and loss of speed-up that is no regression, as a fraction: 0.1 is 10 %.
+    pub max_slowdown: f64,
+    /// Growth of peak memory that is no regression, as a fraction.
+    pub max_growth: f64,
+    /// Rise of an exponent that is no regression.
+    pub max_exponent_rise: f64,
+    /// Greatest probability of a false alarm in one cell.
+    pub cell_alarm: f64,
+    /// Greatest probability of a false alarm in a whole comparison.
+    pub total_alarm: f64,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            max_slowdown: 0.1,
+            max_growth: 0.1,
+            max_exponent_rise: 0.1,
+            cell_alarm: 0.01,
+            total_alarm: 0.05,
+        }
+    }
+}
+
+impl Rules {
+    /// The probability of error of each bound, when `judged` quantities are: the cell's or an equal share of the whole's
+    /// (Bonferroni), whichever is less.
+    pub fn alpha(&self, judged: usize) -> f64 {
+        self.cell_alarm.min(self.total_alarm / judged.max(1) as f64)
+    }
+}
+
+/// Judges a change of which more is worse.
+///
+/// *Worse*: more than nothing beyond doubt, and `tolerance` not ruled out. *Same*: `tolerance` ruled out. With bounds
+/// nearer to the value than half the tolerance one of the two always holds, so more rounds always decide.
+pub fn judge(change: &Change, tolerance: f64, alpha: f64) -> Verdict {
+    let (low, high) = (change.lower(alpha), change.upper(alpha));
+    if high < 0.0 && low <= -tolerance {
+        Verdict::Better
+    } else if high < tolerance {
+        Verdict::Same
+    } else if low > 0.0 {
+        Verdict::Worse
+    } else {
+        Verdict::Inconclusive
+    }
+}
+
+/// How many more rounds would decide an inconclusive change; `None` where the scatter is unknown.
+pub fn rounds_to_decide(change: &Change, tolerance: f64, alpha: f64) -> Option<usize> {
+    // Whichever verdict is nearer: above half the tolerance it is `worse`, below it is `same`.
+    let distance = change.log.max(tolerance - change.log);
+    change.more_rounds(alpha, distance)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(log: f64, error: f64) -> Change {
+        Change { log, error, degrees: 1000, rounds: 10, fixed_variance: 0.0 }
+    }
+
+    #[test]
+    fn verdicts_are_where_they_should_be() {
+        // The 99 % one-sided reach is 2.33 standard errors.
+        for (log, error, verdict) in [
+            (0.0, 0.01, Verdict::Same),
+            (0.05, 0.01, Verdict::Same),
+            (0.10, 0.01, Verdict::Worse),
+            (0.09, 0.01, Verdict::Worse),
+            (0.30, 0.05, Verdict::Worse),
+            (0.05, 0.05, Verdict::Inconclusive),
+            (0.00, 0.10, Verdict::Inconclusive),
+            (-0.30, 0.05, Verdict::Better),
+            (-0.04, 0.01, Verdict::Same),
+        ] {
+            assert_eq!(judge(&change(log, error), 0.1, 0.01), verdict, "{log} ± {error}");
+        }
+    }
+
+    #[test]
+    fn bounds_within_half_the_tolerance_always_decide() {
+        for step in 0..=100 {
+            let log = -0.1 + 0.003 * f64::from(step);
+            let verdict = judge(&change(log, 0.049 / 2.34), 0.1, 0.01);
+            assert_ne!(verdict, Verdict::Inconclusive, "{log}");
+        }
+    }
+
+    #[test]
+    fn an_unconfirmed_regression_stays_open() {
+        assert_eq!(Verdict::Worse.confirmed_by(Verdict::Worse), Verdict::Worse);
+        assert_eq!(Verdict::Worse.confirmed_by(Verdict::Same), Verdict::Inconclusive);
+        assert_eq!(Verdict::Same.confirmed_by(Verdict::Worse), Verdict::Same);
+    }
+
+    #[test]
+    fn the_error_is_shared_among_what_is_judged() {
+        let rules = Rules::default();
+        assert_eq!(rules.alpha(0), 0.01);
+        assert_eq!(rules.alpha(5), 0.01);
+        assert_eq!(rules.alpha(50), 0.001);
+    }
+
+    #[test]
+    fn rounds_to_decide_decide() {
+        let rounds = [0.05, -0.08, 0.13, 0.0];
+        let first = Change::paired(&rounds).expect("rounds");
+        assert_eq!(judge(&first, 0.1, 0.01), Verdict::Inconclusive);
+        let more = rounds_to_decide(&first, 0.1, 0.01).expect("a number decides");
+        let repeated: Vec<f64> = rounds.iter().cycle().take(4 + more.next_multiple_of(4)).copied().collect();
+        let grown = Change::paired(&repeated).expect("rounds");
+        assert_eq!(judge(&grown, 0.1, 0.01), Verdict::Same);
+    }
+}

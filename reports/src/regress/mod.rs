@@ -1,0 +1,22 @@
+//! Whether something got worse: comparisons of two studies, verdicts, and what moved.
+//!
+//! [`Comparison::of`] puts two studies side by side; [`judge`](judge::judge) is the one place where a change becomes a
+//! verdict; [`shift`](shift()) says whether an offset, a factor or the exponent moved; [`trials`] replays decisions to count false
+//! alarms and missed slowdowns, and [`Calibration`] sums up what trials on a machine showed.
+
+mod calibration;
+mod change;
+mod compare;
+mod judge;
+mod rounds;
+mod shift;
+mod text;
+pub mod trials;
+
+pub use calibration::{Calibration, CellCalibration, Counted, Trial};
+pub use change::Change;
+pub use compare::{CellComparison, Comparison, Fault, Kind, Outcome, Quantity, SeriesComparison, Sides};
+pub use judge::{Rules, Verdict, judge, rounds_to_decide};
+pub use rounds::log_ratio;
+pub(crate) use rounds::over_kernel;
+pub use shift::{Observed, Shift, exponent_change, shift};

@@ -1,0 +1,280 @@
+//! Comparisons of synthetic studies in which the answer is known.
+
+use relgrad_reports::fixture::{PowerLaw, power_law};
+use relgrad_reports::record::{Check, MemoryPoint, Outcome as Ended, Record};
+use relgrad_reports::regress::{
+    Comparison, Fault, Kind, Outcome, Rules, Shift, Sides, Verdict, judge, rounds_to_decide,
+};
+use relgrad_reports::study::Study;
+
+const DIMS: [usize; 4] = [100, 200, 500, 1000];
+
+/// `relative` with 10 ns·D² and an overhead of 20 µs, 1 % noise between and within processes.
+fn base(seed: u64) -> Study {
+    planted(seed, |_, t| t)
+}
+
+/// The same with other times.
+fn planted(seed: u64, change: impl Fn(f64, f64) -> f64) -> Study {
+    let plan = PowerLaw {
+        dims: DIMS.to_vec(),
+        exponent: 2.0,
+        scale: 1e-8,
+        rounds: 8,
+        samples: 10,
+        between_processes: 0.01,
+        within_process: 0.01,
+        seed,
+    };
+    let mut study = power_law(&plan);
+    for record in &mut study.records {
+        let dim = record.cell.dim as f64;
+        let noise = |t: &f64| t / (1e-8 * dim * dim);
+        record.seconds =
+            record.seconds.iter().map(|t| noise(t) * change(dim, 2e-5 + 1e-8 * dim * dim)).collect();
+        record.peak_bytes = Some(10_000_000 + 16 * (record.cell.dim * record.cell.dim) as u64);
+    }
+    study
+}
+
+fn compare(base: &Study, new: &Study) -> Comparison {
+    let sides = Sides { base, new, paired: false, absolute: false, first_round: 0 };
+    Comparison::of(&sides, &Rules::default())
+}
+
+fn shift_of(comparison: &Comparison) -> Option<Shift> {
+    comparison.series[0].shift
+}
+
+/// Adds calibration kernels whose speed is `speed` times that of the reference machine.
+fn calibrated(mut study: Study, speed: f64) -> Study {
+    let mut kernels: Vec<Record> = Vec::new();
+    for record in &study.records {
+        for kernel in ["gemm", "copy"] {
+            let mut calibration = record.clone();
+            calibration.cell.method = kernel.into();
+            let seconds = 1e-9 * (record.cell.dim * record.cell.dim) as f64 / speed;
+            calibration.seconds = vec![seconds; record.seconds.len()];
+            kernels.push(calibration);
+        }
+    }
+    for record in &mut study.records {
+        record.seconds.iter_mut().for_each(|t| *t /= speed);
+    }
+    study.records.extend(kernels);
+    study
+}
+
+#[test]
+fn equal_sides_are_held_whatever_the_seed() {
+    for seed in 0..10 {
+        let comparison = compare(&base(seed), &base(seed + 100));
+        assert_eq!(comparison.outcome, Outcome::Held, "seed {seed}: {}", comparison.table());
+        assert_eq!(shift_of(&comparison), None);
+    }
+}
+
+#[test]
+fn a_factor_is_a_regression_and_named() {
+    let comparison = compare(&base(1), &planted(2, |_, t| 1.2 * t));
+    assert_eq!(comparison.outcome, Outcome::Regression);
+    assert!(comparison.cells.iter().all(|c| c.quantities[0].verdict == Verdict::Worse));
+    match shift_of(&comparison) {
+        Some(Shift::Factor { ratio }) => assert!((ratio.value - 1.2).abs() < 0.02, "{ratio:?}"),
+        other => panic!("{other:?}"),
+    }
+    let exponent = comparison.series[0].exponent.expect("four dimensions");
+    assert_eq!(exponent.verdict, Verdict::Same);
+}
+
+#[test]
+fn an_offset_is_named_and_leaves_large_dimensions_alone() {
+    let comparison = compare(&base(1), &planted(2, |_, t| t + 100e-6));
+    assert_eq!(comparison.outcome, Outcome::Regression);
+    assert_eq!(comparison.cells[0].quantities[0].verdict, Verdict::Worse);
+    assert_eq!(comparison.cells[3].quantities[0].verdict, Verdict::Same);
+    match shift_of(&comparison) {
+        Some(Shift::Offset { seconds }) => assert!((seconds.value - 100e-6).abs() < 10e-6, "{seconds:?}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_exponent_is_named() {
+    let comparison = compare(&base(1), &planted(2, |d, t| t * d.powf(0.2)));
+    assert_eq!(comparison.outcome, Outcome::Regression);
+    match shift_of(&comparison) {
+        Some(Shift::Exponent { difference }) => assert!((difference.value - 0.2).abs() < 0.03),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(comparison.series[0].exponent.expect("four dimensions").verdict, Verdict::Worse);
+}
+
+#[test]
+fn an_improvement_is_better_and_held() {
+    let comparison = compare(&base(1), &planted(2, |_, t| 0.7 * t));
+    assert_eq!(comparison.outcome, Outcome::Held);
+    assert!(comparison.cells.iter().all(|c| c.quantities[0].verdict == Verdict::Better));
+}
+
+#[test]
+fn one_round_or_much_noise_is_inconclusive() {
+    let mut one = base(2);
+    one.records.retain(|r| r.cell.round == 0);
+    assert_eq!(compare(&base(1), &one).outcome, Outcome::Inconclusive { more_rounds: None });
+
+    let mut loud = base(3);
+    for record in &mut loud.records {
+        let factor = 1.0 + 0.6 * (record.cell.round % 2) as f64;
+        record.seconds.iter_mut().for_each(|t| *t *= factor);
+    }
+    match compare(&loud, &loud).outcome {
+        Outcome::Inconclusive { .. } => {}
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_wrong_gradient_is_invalid_however_fast() {
+    let mut new = planted(2, |_, t| 0.1 * t);
+    for record in new.records.iter_mut().filter(|r| r.cell.dim == 500) {
+        record.check = Some(Check { kind: "reference".into(), max_rel_err: 0.5, tolerance: 1e-3 });
+    }
+    let comparison = compare(&base(1), &new);
+    assert_eq!(comparison.outcome, Outcome::Regression);
+    assert!(matches!(comparison.cells[2].fault, Some(Fault::WrongGradient { .. })));
+    assert!(comparison.cells[2].quantities.is_empty(), "a wrong gradient has no speed");
+    assert!(
+        comparison.sentence().contains("relative at D = 500: wrong gradient"),
+        "{}",
+        comparison.sentence()
+    );
+}
+
+#[test]
+fn a_cell_that_fails_now_is_a_regression() {
+    let mut new = base(2);
+    for record in new.records.iter_mut().filter(|r| r.cell.dim == 100) {
+        record.outcome = Ended::Failed;
+        record.reason = Some("killed by SIGSEGV".into());
+        record.seconds.clear();
+    }
+    let comparison = compare(&base(1), &new);
+    assert_eq!(comparison.outcome, Outcome::Regression);
+    assert!(comparison.sentence().contains("killed by SIGSEGV"));
+}
+
+#[test]
+fn memory_that_grows_while_sampling_is_a_leak_and_a_larger_peak_is_not() {
+    let trace = |bytes: f64| {
+        vec![MemoryPoint { seconds: 0.0, bytes: 5e7 }, MemoryPoint { seconds: 1.0, bytes: 5e7 + bytes }]
+    };
+    let with_trace = |mut study: Study, bytes: f64| {
+        study.records.iter_mut().for_each(|r| r.memory_trace = trace(bytes));
+        calibrated(study, 1.0)
+    };
+    let comparison = compare(&with_trace(base(1), 1e4), &with_trace(base(2), 1e4));
+    assert_eq!(comparison.outcome, Outcome::Held, "{}", comparison.table());
+    let comparison = compare(&with_trace(base(1), 1e4), &with_trace(base(2), 4e6));
+    assert_eq!(comparison.outcome, Outcome::Regression);
+    match comparison.cells[0].fault {
+        // Ten samples of one evaluation each.
+        Some(Fault::Leak { bytes_per_evaluation }) => assert_eq!(bytes_per_evaluation, 4e5),
+        ref other => panic!("{other:?}"),
+    }
+    let mut larger = base(2);
+    larger.records.iter_mut().for_each(|r| r.peak_bytes = r.peak_bytes.map(|b| b * 3 / 2));
+    let comparison = compare(&base(1), &larger);
+    assert_eq!(comparison.outcome, Outcome::Regression);
+    assert!(comparison.sentence().contains("peak memory"), "{}", comparison.sentence());
+}
+
+#[test]
+fn another_machine_is_judged_by_ratios_alone() {
+    let mut other = calibrated(base(2), 3.0);
+    other.run.machine.cpu = "Another CPU".into();
+    let comparison = compare(&calibrated(base(1), 1.0), &other);
+    assert!(!comparison.same_machine);
+    assert_eq!(comparison.outcome, Outcome::Held, "{}", comparison.table());
+    let time = comparison.cells[0].quantities.iter().find(|q| q.kind == Kind::Time).expect("shown");
+    assert!(!time.judged && time.verdict == Verdict::Better, "{time:?}");
+
+    let mut slower = calibrated(planted(2, |_, t| 1.3 * t), 3.0);
+    slower.run.machine.cpu = "Another CPU".into();
+    let comparison = compare(&calibrated(base(1), 1.0), &slower);
+    assert_eq!(comparison.outcome, Outcome::Regression);
+
+    // Without calibration kernels nothing but memory can be judged.
+    let mut bare = planted(2, |_, t| 1.3 * t);
+    bare.run.machine.cpu = "Another CPU".into();
+    assert_eq!(compare(&base(1), &bare).outcome, Outcome::Held);
+}
+
+#[test]
+fn nothing_in_common_is_nothing_measured() {
+    let mut other = base(1);
+    other.records.iter_mut().for_each(|r| r.cell.dim += 1);
+    assert_eq!(compare(&base(1), &other).outcome, Outcome::Nothing);
+}
+
+/// Drift of the machine that both sides see cancels when they were measured in turn.
+#[test]
+fn paired_sides_cancel_a_drift_that_separate_ones_do_not() {
+    let drifting = |study: &Study| {
+        let mut study = study.clone();
+        for record in &mut study.records {
+            let factor = 1.0 + 0.4 * record.cell.round as f64;
+            record.seconds.iter_mut().for_each(|t| *t *= factor);
+        }
+        study
+    };
+    let (base, new) = (drifting(&base(1)), drifting(&planted(2, |_, t| 1.2 * t)));
+    let rules = Rules::default();
+    let sides = Sides { base: &base, new: &new, paired: true, absolute: false, first_round: 0 };
+    assert_eq!(Comparison::of(&sides, &rules).outcome, Outcome::Regression);
+    let separate = Comparison::of(&Sides { paired: false, ..sides }, &rules);
+    assert!(matches!(separate.outcome, Outcome::Inconclusive { .. }), "{}", separate.table());
+}
+
+#[test]
+fn rounds_that_do_not_confirm_a_suspicion_leave_it_open() {
+    // The first four rounds are slower by 30 %, those after them are not.
+    let mut new = base(2);
+    for record in new.records.iter_mut().filter(|r| r.cell.round < 4) {
+        record.seconds.iter_mut().for_each(|t| *t *= 1.3);
+    }
+    let old = base(1);
+    let sides = Sides { base: &old, new: &new, paired: true, absolute: false, first_round: 0 };
+    let all = Comparison::of(&sides, &Rules::default());
+    let fresh = all.again(&Sides { first_round: 4, ..sides });
+    assert_eq!(fresh.outcome, Outcome::Held);
+    assert!(matches!(all.confirmed_by(&fresh).outcome, Outcome::Inconclusive { .. }));
+
+    let slower = planted(2, |_, t| 1.3 * t);
+    let sides = Sides { new: &slower, ..sides };
+    let all = Comparison::of(&sides, &Rules::default());
+    let fresh = all.again(&Sides { first_round: 4, ..sides });
+    assert_eq!(all.confirmed_by(&fresh).outcome, Outcome::Regression);
+}
+
+#[test]
+fn tables_of_a_regression() {
+    let base = calibrated(base(1), 1.0);
+    let comparison = compare(&base, &calibrated(planted(2, |_, t| 1.2 * t), 1.0));
+    insta::assert_snapshot!("table", comparison.table());
+    insta::assert_snapshot!("markdown", comparison.markdown());
+}
+
+#[test]
+fn json_reads_back() {
+    let comparison = compare(&base(1), &planted(2, |_, t| 1.2 * t));
+    let text = serde_json::to_string(&comparison).expect("serialises");
+    assert_eq!(serde_json::from_str::<Comparison>(&text).expect("parses"), comparison);
+}
+
+#[test]
+fn what_decides_is_public_and_consistent() {
+    let change = relgrad_reports::regress::Change::paired(&[0.02, -0.05, 0.08]).expect("rounds");
+    assert_eq!(judge(&change, 0.0953, 0.01), Verdict::Inconclusive);
+    assert!(rounds_to_decide(&change, 0.0953, 0.01).is_some());
+}
