@@ -82,13 +82,7 @@ pub(crate) struct What {
     dims: Dims,
 
     /// Methods to measure, comma-separated
-    #[arg(
-        long,
-        value_name = "LIST",
-        value_delimiter = ',',
-        default_value = "relative,ordinary",
-        conflicts_with = "baseline"
-    )]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "relative,ordinary")]
     methods: Vec<Method>,
 
     /// Samples in a batch, N
@@ -281,7 +275,9 @@ impl What {
             methods,
             devices: vec!["cpu".to_string()],
             batch: self.batch,
+            other_batches: Vec::new(),
             layers: self.layers,
+            other_layers: Vec::new(),
             dtype: self.dtype.to_string(),
             bias: false,
             activation: self.activation.to_string(),
@@ -292,6 +288,7 @@ impl What {
             budget_seconds: None,
             cell_limit_seconds: how.cell_limit.0,
             memory_limit_bytes: machine::available_bytes(),
+            convolution: None,
         }
     }
 }

@@ -3,13 +3,13 @@
 mod calibrate;
 mod cell;
 mod doctor;
+mod compare;
 mod evaluate;
 mod experiment;
-mod peer_case;
-mod compare;
 mod export;
 mod gate;
 mod history;
+mod peer_case;
 mod plot;
 mod report;
 mod roofline;
@@ -43,6 +43,11 @@ enum Verb {
     Train(Box<train::Arguments>),
     Experiment(experiment::Arguments),
     Doctor(doctor::Arguments),
+    Compare(compare::Arguments),
+    Gate(Box<gate::Arguments>),
+    Calibrate(Box<calibrate::Arguments>),
+    History(history::Arguments),
+    Export(export::Arguments),
     /// Measures one cell in this process and prints the result as JSON (the sweep starts these)
     #[command(hide = true)]
     Cell(cell::Arguments),
@@ -52,14 +57,6 @@ enum Verb {
     /// Prints a small network, a batch and the gradients of every method as JSON, to verify other implementations
     #[command(hide = true)]
     PeerCase(peer_case::Arguments),
-    Compare(compare::Arguments),
-    Gate(Box<gate::Arguments>),
-    Calibrate(Box<calibrate::Arguments>),
-    History(history::Arguments),
-    Export(export::Arguments),
-    /// Measures one cell in this process and prints the result as JSON (the sweep starts these)
-    #[command(hide = true)]
-    Cell(cell::Arguments),
     /// Prepares one cell in this process and takes samples when asked (the gate starts these)
     #[command(hide = true)]
     Worker(worker::Arguments),
@@ -90,6 +87,8 @@ impl Cli {
             Verb::History(arguments) => history::run(&arguments),
             Verb::Export(arguments) => export::run(&arguments),
             Verb::Cell(arguments) => cell::run(&arguments),
+            Verb::Evaluate(arguments) => evaluate::run(&arguments),
+            Verb::PeerCase(arguments) => peer_case::run(&arguments),
             Verb::Worker(arguments) => worker::run(&arguments),
         }
     }

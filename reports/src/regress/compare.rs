@@ -425,11 +425,11 @@ impl<'a> Builder<'a> {
                 observed: Vec::new(),
                 exponent: None,
             });
-            let time = draft.changes.iter().find(|c| c.kind == Kind::Time);
+            let (base_seconds, base_error) = self.base_time(&draft.point, &draft.method);
             entry.observed.push(Observed {
                 dim: draft.point.dim,
-                base_seconds: time.map_or(0.0, |t| t.base),
-                base_error: self.base_error(&draft.point, &draft.method),
+                base_seconds,
+                base_error,
                 change: change.change,
             });
         }
@@ -444,10 +444,13 @@ impl<'a> Builder<'a> {
         series
     }
 
-    /// Standard error of the logarithm of the base time; 0 where one round leaves it unknown.
-    fn base_error(&self, point: &Cell, method: &str) -> f64 {
+    /// Geometric mean of the base time over its rounds, which is what a mean log-ratio refers to, and the standard error of
+    /// its logarithm (0 where one round leaves it unknown).
+    fn base_time(&self, point: &Cell, method: &str) -> (f64, f64) {
         let logs = self.base.rounds(point, method).map(rounds::log_medians).unwrap_or_default();
-        Change::paired(&logs).map_or(0.0, |c| c.error).clamp(0.0, 1.0)
+        let mean = logs.iter().sum::<f64>() / logs.len() as f64;
+        let error = Change::paired(&logs).map_or(0.0, |c| c.error);
+        (mean.exp(), if error.is_finite() { error } else { 0.0 })
     }
 
     fn notes(&self) -> Vec<String> {

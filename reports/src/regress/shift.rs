@@ -55,7 +55,8 @@ const WORST_FIT: f64 = 9.0;
 /// Chooses among offset, factor and exponent by weighted least squares.
 ///
 /// Offset and factor have one parameter each and are told apart by Akaike's criterion. An exponent (the ratio may have
-/// any size at the smallest D) contains the factor, so it is considered only where the slope is beyond doubt.
+/// any size at the smallest D) contains the factor, so it is considered only where the slope is beyond doubt; and only where
+/// the change grows with D, since one that shrinks with D is what an offset looks like.
 pub fn shift(observed: &[Observed]) -> Shift {
     let points: Vec<Observed> =
         observed.iter().filter(|o| o.change.error.is_finite() && o.base_seconds > 0.0).copied().collect();
@@ -65,7 +66,9 @@ pub fn shift(observed: &[Observed]) -> Shift {
     let mut models = vec![factor(&points), offset(&points)];
     if points.len() >= 3 {
         let constant = models[0].squares;
-        models.extend(exponent(&points).filter(|e| constant - e.squares >= SLOPE_SQUARES));
+        models.extend(
+            exponent(&points).filter(|e| constant - e.squares >= SLOPE_SQUARES).filter(|_| grows(&points)),
+        );
     }
     models.sort_by(|a, b| a.criterion.total_cmp(&b.criterion));
     let decided = models[1].criterion - models[0].criterion >= DECISIVE_MARGIN;
@@ -135,7 +138,12 @@ fn offset(points: &[Observed]) -> Fitted {
     }
     let reach = 1.96 / curvature.sqrt();
     let estimate = Estimate { value: seconds, low: seconds - reach, high: seconds + reach };
-    Fitted::new(points, 1, |p| (offset_log(p, seconds), offset_error(p, seconds)), Shift::Offset { seconds: estimate })
+    Fitted::new(
+        points,
+        1,
+        |p| (offset_log(p, seconds), offset_error(p, seconds)),
+        Shift::Offset { seconds: estimate },
+    )
 }
 
 fn offset_log(p: &Observed, seconds: f64) -> f64 {
@@ -156,9 +164,13 @@ fn exponent(points: &[Observed]) -> Option<Fitted> {
         low: line.slope - 1.96 * line.error,
         high: line.slope + 1.96 * line.error,
     };
-    let model =
-        |p: &Observed| (line.mean_y + line.slope * ((p.dim as f64).ln() - line.mean_x), error(p));
+    let model = |p: &Observed| (line.mean_y + line.slope * ((p.dim as f64).ln() - line.mean_x), error(p));
     Some(Fitted::new(points, 2, model, Shift::Exponent { difference }))
+}
+
+/// Whether the change at the larger dimensions has the sign of the slope.
+fn grows(points: &[Observed]) -> bool {
+    line(points).is_some_and(|line| line.slope * line.mean_y > 0.0)
 }
 
 struct Line {
@@ -217,7 +229,7 @@ mod tests {
                     rounds: 8,
                     fixed_variance: 0.0,
                 };
-                Observed { dim, base_seconds, base_error: 0.01, change }
+                Observed { dim, base_seconds, base_error: 0.02, change }
             })
             .into()
     }
@@ -238,6 +250,11 @@ mod tests {
         }
         match shift(&planted(|d, _| d.powf(0.1))) {
             Shift::Exponent { difference } => assert!((difference.value - 0.1).abs() < 1e-9),
+            other => panic!("{other:?}"),
+        }
+        // Twenty times the time at D = 10, and base times that are off by 5 %: still an offset.
+        match shift(&planted(|d, t| 1.0 + 200e-6 / (t * if d < 50.0 { 1.05 } else { 0.97 }))) {
+            Shift::Offset { seconds } => assert!((seconds.value / 200e-6 - 1.0).abs() < 0.1, "{seconds:?}"),
             other => panic!("{other:?}"),
         }
     }
