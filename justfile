@@ -47,13 +47,25 @@ experiments-full out="experiments-full" data=env("RELGRAD_DATA", "../shared/data
     cargo build --release --quiet --package relgrad-harness
     for name in bias-mode fig1-right fig2 fig5 gaussian mnist-epoch fig6 table1 sample; do \
         target/release/relgrad experiment "$name" --effort full --out "$1" --data "$2" || exit; done
-# Gate this working tree against a git revision, both builds measured in turn.
+
+# Gate this working tree against a git revision, both builds measured in turn; further arguments go to `relgrad gate`.
 regress rev *args:
     cargo run --release --quiet --package relgrad-harness -- gate --against "$@"
 
-# Gate this working tree against the committed baseline, by ratios that hold on any machine.
+# Gate this working tree against the committed baseline, as CI does, by ratios that hold on any machine.
 gate *args:
-    cargo run --release --quiet --package relgrad-harness -- gate --baseline reports/baselines/ci.jsonl "$@"
+    cargo run --release --quiet --package relgrad-harness -- gate --baseline reports/baselines/ci.jsonl \
+        --max-slowdown 30% --max-slowdown-elsewhere 100% --max-growth 50% "$@"
+
+# Measure the baseline that CI gates against; on a quiet machine, about 10 minutes after the last build.
+baseline *args:
+    cargo run --release --quiet --package relgrad-harness -- gate --save reports/baselines/ci.jsonl \
+        --dims 128,256,512 --methods relative,ordinary --threads 1 --rounds 16 --round-time 300ms "$@"
+
+# What the gate is worth on this machine: false alarms, and how surely it finds a planted 10 %. The build that can plant it stays apart.
+calibrate *args:
+    cargo run --release --quiet --package relgrad-harness --features inject --target-dir target/inject -- calibrate --aa 40 --dims 1000 --methods relative \
+        --inject relative:factor=1.1 "$@"
 
 # Criterion benches of the kernels' operations.
 bench *args:

@@ -32,6 +32,9 @@ fn help_of_verify() {
 #[test]
 fn help_of_roofline() {
     insta::assert_snapshot!(stdout(&run(&["roofline", "--help"])));
+}
+
+#[test]
 fn help_of_compare() {
     insta::assert_snapshot!(stdout(&run(&["compare", "--help"])));
 }

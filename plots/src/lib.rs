@@ -23,8 +23,8 @@ mod render;
 mod scene;
 mod style;
 mod trace;
-mod xy;
 mod trend;
+mod xy;
 
 #[cfg(test)]
 mod tests;

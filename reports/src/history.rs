@@ -17,6 +17,7 @@ use crate::log;
 use crate::method::{GEMM, is_calibration};
 use crate::record::SCHEMA_VERSION;
 use crate::regress::over_kernel;
+use crate::run::Convolution;
 use crate::study::Study;
 use crate::summary::{Estimate, Summary};
 
@@ -49,6 +50,9 @@ pub struct EntryCell {
     pub batch: usize,
     /// Number of layers L.
     pub layers: usize,
+    /// What the layers convolve, in words; absent for dense layers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub convolution: Option<String>,
     /// Number type.
     pub dtype: String,
     /// Median seconds of one gradient.
@@ -78,11 +82,12 @@ impl Entry {
                 method: series.method.clone(),
                 device: series.device.clone(),
                 dim: point.dim,
-                batch: settings.batch,
-                layers: settings.layers,
+                batch: series.batch,
+                layers: series.layers,
+                convolution: settings.convolution.as_ref().map(Convolution::describe_layers),
                 dtype: settings.dtype.clone(),
                 seconds: point.seconds,
-                over_gemm: over_kernel(study, &series.method, point.dim, GEMM),
+                over_gemm: over_kernel(study, series, point.dim, GEMM),
                 speedup_over_ordinary: point.speedup_over_ordinary.map(|e| e.value),
                 speedup_over_autodiff: point.speedup_over_autodiff.map(|e| e.value),
                 peak_bytes: point.peak_bytes,

@@ -6,7 +6,7 @@ pub const RELATIVE: &str = "relative";
 pub const ORDINARY: &str = "ordinary";
 /// Automatic differentiation of the full Jacobian's determinant \[M20\]: the second baseline.
 pub const AUTODIFF: &str = "autodiff";
-/// A calibration kernel: the matrix product W X of a cell's shape, (D×D)·(D×N), by the engine that the methods use.
+/// A calibration kernel: the matrix product W X of a cell's shape, (D×D)·(D×N), by faer itself, whatever the methods use.
 pub const GEMM: &str = "gemm";
 /// A calibration kernel: a copy of one D×D matrix.
 pub const COPY: &str = "copy";

@@ -104,6 +104,12 @@ pub struct Convolution {
 }
 
 impl Convolution {
+    /// The layers without their grids, as in the names of benchmarks: `conv-c2`, `conv-c2-k3x3`.
+    pub fn describe_layers(&self) -> String {
+        let kernel = self.kernel.map_or(String::new(), |[rows, cols]| format!("-k{rows}x{cols}"));
+        format!("conv-c{}{kernel}", self.channels)
+    }
+
     /// What the layers are, in a phrase.
     pub fn describe(&self) -> String {
         let size = |[rows, cols]: [usize; 2]| match rows {

@@ -3,7 +3,7 @@
 use relgrad_reports::fixture::{PowerLaw, power_law};
 use relgrad_reports::record::{Check, MemoryPoint, Outcome as Ended, Record};
 use relgrad_reports::regress::{
-    Comparison, Fault, Kind, Outcome, Rules, Shift, Sides, Verdict, judge, rounds_to_decide,
+    Comparison, Fault, Kind, Limits, Outcome, Rules, Shift, Sides, Verdict, judge, rounds_to_decide,
 };
 use relgrad_reports::study::Study;
 
@@ -204,6 +204,14 @@ fn another_machine_is_judged_by_ratios_alone() {
     let comparison = compare(&calibrated(base(1), 1.0), &slower);
     assert_eq!(comparison.outcome, Outcome::Regression);
 
+    // Ratios of two machines differ for reasons of their own, so there is a tolerance of its own; exponents are not judged.
+    let rules = Rules { max_slowdown_elsewhere: 0.5, ..Rules::default() };
+    let base_side = calibrated(base(1), 1.0);
+    let sides = Sides { base: &base_side, new: &slower, paired: false, absolute: false, first_round: 0 };
+    let tolerant = Comparison::of(&sides, &rules);
+    assert_eq!(tolerant.outcome, Outcome::Held, "{}", tolerant.table());
+    assert!(tolerant.series.iter().all(|s| s.exponent.is_some_and(|q| !q.judged)));
+
     // Without calibration kernels nothing but memory can be judged.
     let mut bare = planted(2, |_, t| 1.3 * t);
     bare.run.machine.cpu = "Another CPU".into();
@@ -236,6 +244,27 @@ fn paired_sides_cancel_a_drift_that_separate_ones_do_not() {
     assert!(matches!(separate.outcome, Outcome::Inconclusive { .. }), "{}", separate.table());
 }
 
+/// Separate runs in which every method moved alike: the comparison says what that looks like.
+#[test]
+fn a_machine_that_was_slower_as_a_whole_is_told() {
+    let with_ordinary = |study: Study| {
+        let mut both = study.clone();
+        both.records.extend(study.records.into_iter().map(|mut record| {
+            record.cell.method = "ordinary".into();
+            record
+        }));
+        both
+    };
+    let said = |comparison: &Comparison| comparison.notes.iter().any(|n| n.contains("as a whole"));
+    let (before, after) = (with_ordinary(base(1)), with_ordinary(planted(2, |_, t| 1.4 * t)));
+    assert!(said(&compare(&before, &after)));
+    let mut one = with_ordinary(base(2));
+    for record in one.records.iter_mut().filter(|r| r.cell.method == "relative") {
+        record.seconds.iter_mut().for_each(|t| *t *= 1.4);
+    }
+    assert!(!said(&compare(&before, &one)));
+}
+
 #[test]
 fn rounds_that_do_not_confirm_a_suspicion_leave_it_open() {
     // The first four rounds are slower by 30 %, those after them are not.
@@ -245,16 +274,12 @@ fn rounds_that_do_not_confirm_a_suspicion_leave_it_open() {
     }
     let old = base(1);
     let sides = Sides { base: &old, new: &new, paired: true, absolute: false, first_round: 0 };
-    let all = Comparison::of(&sides, &Rules::default());
-    let fresh = all.again(&Sides { first_round: 4, ..sides });
-    assert_eq!(fresh.outcome, Outcome::Held);
-    assert!(matches!(all.confirmed_by(&fresh).outcome, Outcome::Inconclusive { .. }));
+    let confirmed = Comparison::confirmed(&sides, &Rules::default(), 4);
+    assert!(matches!(confirmed.outcome, Outcome::Inconclusive { .. }));
 
     let slower = planted(2, |_, t| 1.3 * t);
     let sides = Sides { new: &slower, ..sides };
-    let all = Comparison::of(&sides, &Rules::default());
-    let fresh = all.again(&Sides { first_round: 4, ..sides });
-    assert_eq!(all.confirmed_by(&fresh).outcome, Outcome::Regression);
+    assert_eq!(Comparison::confirmed(&sides, &Rules::default(), 4).outcome, Outcome::Regression);
 }
 
 #[test]
@@ -275,6 +300,7 @@ fn json_reads_back() {
 #[test]
 fn what_decides_is_public_and_consistent() {
     let change = relgrad_reports::regress::Change::paired(&[0.02, -0.05, 0.08]).expect("rounds");
-    assert_eq!(judge(&change, 0.0953, 0.01), Verdict::Inconclusive);
-    assert!(rounds_to_decide(&change, 0.0953, 0.01).is_some());
+    let limits = Limits::new(0.0953, 0.01, true);
+    assert_eq!(judge(&change, &limits), Verdict::Inconclusive);
+    assert!(rounds_to_decide(&change, &limits).is_some());
 }

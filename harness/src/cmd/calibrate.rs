@@ -3,9 +3,9 @@
 use clap::Args;
 use relgrad_reports::regress::{Calibration, Trial};
 
+use super::at_least_one;
 use super::compare::Tolerance;
 use super::gate::{How, What, cells, this_program};
-use super::at_least_one;
 use crate::error::{COMPARISON_EXIT_CODES, Error, Result, code};
 use crate::gate::bench::Contender;
 use crate::gate::{Cells, Decision, Session, decide};
@@ -62,7 +62,8 @@ fn calibrate(arguments: &Arguments) -> Result<u8> {
         contenders.push(Contender { inject: Some(fault), ..same });
     }
     cells.require_memory(contenders.len())?;
-    let decision = Decision { rules: arguments.tolerance.rules(), plan: how.plan(), absolute: false };
+    let decision =
+        Decision { rules: arguments.tolerance.rules(how.plan().looks()), plan: how.plan(), absolute: false };
     let mut calibration = Calibration::new(&decision.rules, &decision.plan);
     for trial in 0..arguments.aa {
         let mut session = Session::new(&cells, &contenders, how.timing(), &run);

@@ -48,6 +48,10 @@ pub(crate) struct Tolerance {
     #[arg(long, value_name = "FRACTION", default_value = "10%")]
     max_slowdown: Fraction,
 
+    /// The same where the sides are of different machines; that of --max-slowdown when absent
+    #[arg(long, value_name = "FRACTION")]
+    max_slowdown_elsewhere: Option<Fraction>,
+
     /// Growth of peak memory that is no regression
     #[arg(long, value_name = "FRACTION", default_value = "10%")]
     max_growth: Fraction,
@@ -73,15 +77,21 @@ fn help() -> String {
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let (base, new) = (read(&arguments.base)?, read(&arguments.new)?);
     let sides = Sides { base: &base, new: &new, paired: false, absolute: false, first_round: 0 };
-    let comparison = Comparison::of(&sides, &arguments.tolerance.rules());
+    let comparison = Comparison::of(&sides, &arguments.tolerance.rules(1));
     print(&comparison, arguments.format).map_err(Error::of_comparison)?;
     Ok(exit_code(&comparison))
 }
 
 impl Tolerance {
-    /// The rules with these tolerances.
-    pub(crate) fn rules(&self) -> Rules {
-        Rules { max_slowdown: self.max_slowdown.0, max_growth: self.max_growth.0, ..Rules::default() }
+    /// The rules with these tolerances, for rounds that are looked at `looks` times.
+    pub(crate) fn rules(&self, looks: usize) -> Rules {
+        Rules {
+            max_slowdown: self.max_slowdown.0,
+            max_slowdown_elsewhere: self.max_slowdown_elsewhere.unwrap_or(self.max_slowdown).0,
+            max_growth: self.max_growth.0,
+            looks,
+            ..Rules::default()
+        }
     }
 }
 

@@ -49,6 +49,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "REV", conflicts_with = "against_program")]
     against: Option<String>,
 
+    /// Cargo profile to build REV with: that of this build, or the comparison is one of compilers
+    #[arg(long, value_name = "NAME", default_value = "release")]
+    profile: String,
+
     /// Gate against another build of this program, both measured in turn
     #[arg(long, value_name = "PATH")]
     against_program: Option<PathBuf>,
@@ -157,7 +161,7 @@ fn gate(arguments: &Arguments) -> Result<u8> {
     }
     let quiet = arguments.how.quiet;
     let base = match (&arguments.against, &arguments.against_program) {
-        (Some(revision), _) => Some(build::program_of(revision, quiet)?),
+        (Some(revision), _) => Some(build::program_of(revision, &arguments.profile, quiet)?),
         (None, Some(program)) => {
             build::require_worker(program, &program.display().to_string())?;
             Some(program.clone())
@@ -182,7 +186,8 @@ fn against_baseline(arguments: &Arguments, path: &Path, new: Contender, plan: Pl
     let mut session = Session::new(&cells, &contenders, arguments.how.timing(), &run);
     session.quiet = arguments.how.quiet;
     session.save = arguments.save.as_deref();
-    let decision = Decision { rules: arguments.tolerance.rules(), plan, absolute: arguments.absolute };
+    let decision =
+        Decision { rules: arguments.tolerance.rules(plan.looks()), plan, absolute: arguments.absolute };
     finish(&decide(&mut session, Some(&baseline), &decision)?, arguments.format)
 }
 
@@ -201,7 +206,7 @@ fn against_program(
     session.quiet = arguments.how.quiet;
     session.save = arguments.save.as_deref();
     session.studies[0].run.git_revision = arguments.against.clone();
-    let decision = Decision { rules: arguments.tolerance.rules(), plan, absolute: false };
+    let decision = Decision { rules: arguments.tolerance.rules(plan.looks()), plan, absolute: false };
     finish(&decide(&mut session, None, &decision)?, arguments.format)
 }
 

@@ -74,7 +74,8 @@ pub(crate) fn round(
     let (start, started_unix_seconds) = (Instant::now(), unix_seconds());
     let mut lanes = Vec::new();
     for cell in cells {
-        for (contender, Contender { program, inject }) in contenders.iter().enumerate() {
+        for contender in in_turn(contenders.len(), cell.round) {
+            let Contender { program, inject } = &contenders[contender];
             let inject = inject.clone().filter(|_| !is_calibration(&cell.method));
             let worker = Worker::start(program, &WorkerSpec { cell: cell.clone(), inject })?;
             let state = State::Failed { reason: String::new(), check: None };
@@ -98,6 +99,12 @@ pub(crate) fn round(
         Ok((contender, Record { wall_seconds, started_unix_seconds, ..record }))
     };
     lanes.into_iter().map(finish).collect()
+}
+
+/// The contenders in the order of a round, which begins with another one every time: who is asked first finds other caches
+/// than who comes after, and over the rounds that must favour nobody.
+fn in_turn(contenders: usize, round: usize) -> impl Iterator<Item = usize> {
+    (0..contenders).map(move |place| (place + round) % contenders)
 }
 
 /// Gives all contenders of a cell the same number of evaluations a sample.
@@ -196,7 +203,8 @@ fn blank(cell: Cell) -> Result<Record> {
         let product = cell.method == relgrad_reports::method::GEMM;
         Model { flops: if product { 2.0 * d * d * n } else { 0.0 }, min_bytes: 0.0, min_traffic_bytes: 0.0 }
     } else {
-        let cost = Workload::of(&cell).map_err(|cause| Error::Usage(cause.to_string()))?.cost(cell.batch);
+        let cost = Workload::of(&cell).and_then(|workload| workload.cost(cell.batch));
+        let cost = cost.map_err(|cause| Error::Usage(cause.to_string()))?;
         Model { flops: cost.flops, min_bytes: cost.min_bytes, min_traffic_bytes: cost.min_traffic_bytes }
     };
     Ok(Record {

@@ -6,14 +6,14 @@ use std::process::{Command, Stdio};
 
 use crate::error::{Error, Result};
 
-/// Builds `revision` of the checkout around the current folder and returns its program.
+/// Builds `revision` of the checkout around the current folder by a Cargo `profile` and returns its program.
 ///
 /// The source goes to a worktree of its own under `target/regress`, so that the checkout stays as it is; a program that was
 /// built before is used again.
 ///
 /// # Errors
 /// When this is no checkout, the revision does not exist, or it cannot be built.
-pub(crate) fn program_of(revision: &str, quiet: bool) -> Result<PathBuf> {
+pub(crate) fn program_of(revision: &str, profile: &str, quiet: bool) -> Result<PathBuf> {
     let root = git(Path::new("."), &["rev-parse", "--show-toplevel"]).map_err(|cause| {
         Error::Input(format!("--against needs a git checkout around the current folder: {cause}"))
     })?;
@@ -21,26 +21,27 @@ pub(crate) fn program_of(revision: &str, quiet: bool) -> Result<PathBuf> {
     let commit = git(&root, &["rev-parse", "--verify", "--quiet", &format!("{revision}^{{commit}}")])
         .map_err(|_| Error::Input(format!("`{revision}` is no revision of {}", root.display())))?;
     let folder = root.join("target").join("regress");
-    let program = folder.join(format!("relgrad-{}", &commit[..12.min(commit.len())]));
+    let program = folder.join(format!("relgrad-{}-{profile}", &commit[..12.min(commit.len())]));
     if !program.exists() {
         fs::create_dir_all(&folder).map_err(|cause| Error::output(&folder, cause))?;
         if !quiet {
             eprintln!("building {revision} ({commit}), once");
         }
-        build(&root, &commit, &folder, &program)?;
+        build(&root, &commit, profile, &program)?;
     }
     require_worker(&program, revision)?;
     Ok(program)
 }
 
-fn build(root: &Path, commit: &str, folder: &Path, program: &Path) -> Result<()> {
+fn build(root: &Path, commit: &str, profile: &str, program: &Path) -> Result<()> {
+    let folder = program.with_file_name("");
     let source = folder.join("source");
     let path = source.display().to_string();
     // A build that was cut off may have left its worktree.
     let _ = git(root, &["worktree", "remove", "--force", &path]);
     git(root, &["worktree", "add", "--detach", "--force", &path, commit])
         .map_err(|cause| Error::Output(format!("cannot check out {commit}: {cause}")))?;
-    let built = cargo_build(&source, &folder.join("build"));
+    let built = cargo_build(&source, &folder.join("build"), profile);
     let _ = git(root, &["worktree", "remove", "--force", &path]);
     let built = built?;
     // Named last, so that a program under its final name is whole.
@@ -50,11 +51,20 @@ fn build(root: &Path, commit: &str, folder: &Path, program: &Path) -> Result<()>
         .map_err(|cause| Error::output(program, cause))
 }
 
-fn cargo_build(source: &Path, target: &Path) -> Result<PathBuf> {
+fn cargo_build(source: &Path, target: &Path, profile: &str) -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
         .current_dir(source)
-        .args(["build", "--release", "--locked", "--quiet", "--package", "relgrad-harness", "--target-dir"])
+        .args([
+            "build",
+            "--profile",
+            profile,
+            "--locked",
+            "--quiet",
+            "--package",
+            "relgrad-harness",
+            "--target-dir",
+        ])
         .arg(target)
         .stdin(Stdio::null())
         .status()
@@ -62,7 +72,13 @@ fn cargo_build(source: &Path, target: &Path) -> Result<PathBuf> {
     if !status.success() {
         return Err(Error::Input("the other revision does not build; its errors are above".to_string()));
     }
-    Ok(target.join("release").join(format!("relgrad{}", std::env::consts::EXE_SUFFIX)))
+    // Cargo's folder of a profile has its name, but for the two that were there before profiles had names.
+    let folder = match profile {
+        "dev" | "test" => "debug",
+        "bench" => "release",
+        named => named,
+    };
+    Ok(target.join(folder).join(format!("relgrad{}", std::env::consts::EXE_SUFFIX)))
 }
 
 /// A program without the verb that the gate drives cannot take part.

@@ -79,7 +79,8 @@ impl Cells {
             let mut bytes = 0.0;
             for cell in cells.iter().filter(|cell| !is_calibration(&cell.method)) {
                 let workload = Workload::of(cell).map_err(|cause| Error::Usage(cause.to_string()))?;
-                bytes += contenders as f64 * workload.cost(cell.batch).expected_bytes;
+                let cost = workload.cost(cell.batch).map_err(|cause| Error::Usage(cause.to_string()))?;
+                bytes += contenders as f64 * cost.expected_bytes;
             }
             if bytes > 0.8 * available {
                 let (needed, available, dim) = (units::bytes(bytes), units::bytes(available), cells[0].dim);
@@ -177,10 +178,7 @@ fn compare(studies: &[Study], baseline: Option<&Study>, decision: &Decision) -> 
     let one = |new| {
         let paired = baseline.is_none();
         let all = Sides { base, new, paired, absolute, first_round: 0 };
-        let comparison = Comparison::of(&all, &rules);
-        // Until there are rounds that were added, nothing confirms a suspicion.
-        let added = comparison.again(&Sides { first_round: plan.first, ..all });
-        comparison.confirmed_by(&added)
+        Comparison::confirmed(&all, &rules, plan.first)
     };
     new.iter().map(one).collect()
 }

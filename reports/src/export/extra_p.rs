@@ -1,14 +1,13 @@
 //! Extra-P's JSON Lines: one measurement a line, for its performance models.
 //!
-//! Schema: <https://github.com/extra-p/extrap/blob/master/docs/file-formats.md#json-lines-format>. The parameter is D, the
-//! call path the method, the values the medians of the processes.
+//! Schema: <https://github.com/extra-p/extrap/blob/master/docs/file-formats.md#json-lines-format>. The parameters are D, N
+//! and L, the call path the method, the values the medians of the processes.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 use super::{Exporter, Report};
-use crate::record::{Outcome, Record};
 use crate::stats::median;
 
 /// Writes `extra-p.jsonl`.
@@ -31,18 +30,13 @@ impl Exporter for ExtraP {
     fn render(&self, report: &Report<'_>) -> String {
         let mut text = String::new();
         for (series, point) in report.points() {
-            let of_point = |r: &&Record| {
-                r.outcome == Outcome::Measured
-                    && r.cell.method == series.method
-                    && r.cell.device == series.device
-                    && r.cell.dim == point.dim
-            };
-            let records: Vec<&Record> = report.study.records.iter().filter(of_point).collect();
+            let records = report.records(series, point);
             let seconds = records.iter().filter_map(|r| median(&r.seconds)).collect();
             let bytes = records.iter().filter_map(|r| r.peak_bytes).map(|b| b as f64).collect();
             for (metric, value) in [("time", seconds), ("memory", bytes)] {
                 let value: Vec<f64> = value;
-                let params = [("D", point.dim as f64)].into();
+                let places = [("D", point.dim), ("N", series.batch), ("L", series.layers)];
+                let params = places.map(|(axis, place)| (axis, place as f64)).into();
                 let line = Line { params, callpath: &series.method, metric, value };
                 if !line.value.is_empty() {
                     // Serialising these types fails only for maps whose keys are not strings, and theirs are.

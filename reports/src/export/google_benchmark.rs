@@ -6,7 +6,7 @@
 use serde::Serialize;
 
 use super::{Exporter, Report, name_of, pretty_json};
-use crate::record::{Outcome, Record};
+use crate::record::Record;
 use crate::stats::median;
 
 /// Writes `google-benchmark.json`.
@@ -64,11 +64,6 @@ impl Exporter for GoogleBenchmark {
         let mut benchmarks = Vec::new();
         for (series, point) in report.points() {
             let name = name_of(report, series, point.dim);
-            let of_point = |r: &&Record| {
-                r.cell.method == series.method && r.cell.device == series.device && r.cell.dim == point.dim
-            };
-            let measured =
-                report.study.records.iter().filter(of_point).filter(|r| r.outcome == Outcome::Measured);
             let repetition = |record: &Record| {
                 let nanoseconds = 1e9 * median(&record.seconds)?;
                 Some(Benchmark {
@@ -78,7 +73,7 @@ impl Exporter for GoogleBenchmark {
                     ..blank(&name, nanoseconds, point.rounds, record.cell.threads)
                 })
             };
-            benchmarks.extend(measured.filter_map(repetition));
+            benchmarks.extend(report.records(series, point).into_iter().filter_map(repetition));
             benchmarks.push(Benchmark {
                 name: format!("{name}_median"),
                 run_type: "aggregate",

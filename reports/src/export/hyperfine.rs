@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{Exporter, Report, name_of, pretty_json};
-use crate::record::{Outcome, Record};
 
 /// Writes `hyperfine.json`.
 #[derive(Debug, Clone, Copy)]
@@ -44,17 +43,13 @@ impl Exporter for Hyperfine {
     fn render(&self, report: &Report<'_>) -> String {
         let mut results = Vec::new();
         for (series, point) in report.points() {
-            let of_point = |r: &&Record| {
-                r.outcome == Outcome::Measured
-                    && r.cell.method == series.method
-                    && r.cell.device == series.device
-                    && r.cell.dim == point.dim
-            };
-            let records: Vec<&Record> = report.study.records.iter().filter(of_point).collect();
+            let records = report.records(series, point);
             let times: Vec<f64> = records.iter().flat_map(|r| r.seconds.iter().copied()).collect();
             let memory: Option<Vec<u64>> =
                 records.iter().flat_map(|r| r.seconds.iter().map(|_| r.peak_bytes)).collect();
-            let parameters = [("method", series.method.clone()), ("dim", point.dim.to_string())];
+            let numbers = [("dim", point.dim), ("batch", series.batch), ("layers", series.layers)];
+            let parameters = numbers.map(|(name, number)| (name, number.to_string())).into_iter();
+            let parameters = parameters.chain([("method", series.method.clone())]);
             let mean = times.iter().sum::<f64>() / times.len() as f64;
             results.push(Benchmark {
                 command: name_of(report, series, point.dim),
@@ -68,7 +63,7 @@ impl Exporter for Hyperfine {
                 exit_codes: vec![Some(0); times.len()],
                 times,
                 memory_usage_byte: memory,
-                parameters: parameters.map(|(name, value)| (name.to_string(), value)).into(),
+                parameters: parameters.map(|(name, value)| (name.to_string(), value)).collect(),
             });
         }
         pretty_json(&File { results })

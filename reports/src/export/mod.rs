@@ -5,8 +5,8 @@
 //! `report.md` and `report.html` say the same (one `document`, two renderings) in units people read; `summary.json` and
 //! `summary.csv` carry the same numbers for programs, in SI units and bytes.
 
-mod ceilings;
 mod bencher;
+mod ceilings;
 mod csv;
 mod document;
 mod extra_p;
@@ -31,7 +31,8 @@ pub use markdown::Markdown;
 pub(crate) use markdown::escape;
 
 use crate::error::Result;
-use crate::method::{AUTODIFF, ORDINARY};
+use crate::method::{AUTODIFF, ORDINARY, is_calibration};
+use crate::record::{Outcome, Record};
 use crate::study::Study;
 use crate::summary::{Estimate, Point, Series, Summary};
 use crate::writer::write_atomically;
@@ -81,9 +82,20 @@ pub fn formats() -> [(&'static str, &'static dyn Exporter); 7] {
 }
 
 impl<'a> Report<'a> {
-    /// Every measured point with its series.
+    /// Every measured point with its series; calibration kernels are none.
     fn points(&self) -> impl Iterator<Item = (&'a Series, &'a Point)> + use<'a> {
-        self.summary.series.iter().flat_map(|series| series.points.iter().map(move |point| (series, point)))
+        let methods = self.summary.series.iter().filter(|series| !is_calibration(&series.method));
+        methods.flat_map(|series| series.points.iter().map(move |point| (series, point)))
+    }
+
+    /// The measured records behind a point.
+    fn records(&self, series: &Series, point: &Point) -> Vec<&'a Record> {
+        let is_of = |r: &&Record| {
+            let cell = (&r.cell.method, &r.cell.device, r.cell.batch, r.cell.layers, r.cell.dim);
+            r.outcome == Outcome::Measured
+                && cell == (&series.method, &series.device, series.batch, series.layers, point.dim)
+        };
+        self.study.records.iter().filter(is_of).collect()
     }
 }
 
@@ -97,8 +109,10 @@ impl Point {
 
 /// What other programs call a cell: `relative/cpu/f32/N=100/L=2/D=1000`.
 fn name_of(report: &Report<'_>, series: &Series, dim: usize) -> String {
-    let s = &report.study.run.settings;
-    format!("{}/{}/{}/N={}/L={}/D={dim}", series.method, series.device, s.dtype, s.batch, s.layers)
+    let settings = &report.study.run.settings;
+    let layer = settings.convolution.as_ref().map_or(String::new(), |c| format!("/{}", c.describe_layers()));
+    let Series { method, device, batch, layers, .. } = series;
+    format!("{method}/{device}/{}{layer}/N={batch}/L={layers}/D={dim}", settings.dtype)
 }
 
 /// Indented JSON that ends with a newline.

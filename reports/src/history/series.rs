@@ -95,7 +95,8 @@ pub fn series(entries: &[Entry], metric: Metric) -> Vec<Series> {
         for cell in &entry.cells {
             let Some(value) = metric.of(cell).filter(|v| v.is_finite() && *v > 0.0) else { continue };
             let EntryCell { method, device, dim, batch, layers, dtype, .. } = cell;
-            let name = format!("{method}/{device}/{dtype}/N={batch}/L={layers}/D={dim}");
+            let layer = cell.convolution.as_ref().map_or(String::new(), |words| format!("/{words}"));
+            let name = format!("{method}/{device}/{dtype}{layer}/N={batch}/L={layers}/D={dim}");
             match all.iter_mut().find(|s| s.machine == entry.machine && s.name == name) {
                 Some(series) => series.values.push((run, value)),
                 None => all.push(Series {

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
+use super::judge::Limits;
 use super::rounds::{self, Points};
 use super::trials::{Plan, regression_rate, smallest_found, upper_bound};
 use super::{CellComparison, Comparison, Outcome, Rules, Verdict};
@@ -122,14 +123,14 @@ impl Calibration {
 
     /// Resamples what the trials gathered. Call it once, after the last trial.
     pub fn finish(mut self) -> Self {
-        let tolerance = self.rules.max_slowdown.ln_1p();
+        let limits = Limits::new(self.rules.max_slowdown.ln_1p(), self.alpha, true);
         for cell in &mut self.cells {
             let pool = &cell.log_ratios;
             let n = pool.len() as f64;
             let mean = pool.iter().sum::<f64>() / n;
             cell.scatter = (pool.iter().map(|l| (l - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0)).sqrt();
-            cell.resampled_alarms = regression_rate(pool, 0.0, &self.plan, tolerance, self.alpha, DRAWS);
-            cell.smallest_found = smallest_found(pool, &self.plan, tolerance, self.alpha, DRAWS);
+            cell.resampled_alarms = regression_rate(pool, 0.0, &self.plan, &limits, DRAWS);
+            cell.smallest_found = smallest_found(pool, &self.plan, &limits, DRAWS);
         }
         self
     }

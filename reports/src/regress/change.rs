@@ -90,11 +90,20 @@ impl Change {
         if !of_a_round.is_finite() || distance <= 0.0 {
             return None;
         }
-        (1..MOST).find(|more| {
-            let rounds = self.rounds + more;
-            let error = (self.fixed_variance + of_a_round / rounds as f64).sqrt();
+        let decides = |more: usize| {
+            let error = (self.fixed_variance + of_a_round / (self.rounds + more) as f64).sqrt();
             student::quantile(1.0 - 2.0 * alpha, self.degrees + more) * error < distance
-        })
+        };
+        // The reach only shrinks with more rounds.
+        let (mut too_few, mut enough) = (0, MOST);
+        if !decides(enough) {
+            return None;
+        }
+        while enough - too_few > 1 {
+            let middle = (too_few + enough) / 2;
+            if decides(middle) { enough = middle } else { too_few = middle }
+        }
+        Some(enough)
     }
 }
 

@@ -1,22 +1,13 @@
 //! Two studies side by side: every quantity of every cell with its change and verdict.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
-use super::rounds::{self, Points, Rounds};
-use super::shift::{Observed, Shift, exponent_change, shift};
-use super::{Change, Rules, Verdict, judge, rounds_to_decide};
-use crate::method::{AUTODIFF, COPY, GEMM, ORDINARY, is_calibration};
-use crate::record::{Cell, Outcome as Ended, Record};
-use crate::stats::median;
+use super::draft::Drafts;
+use super::fault::Fault;
+use super::{Rules, Shift, Verdict};
+use crate::record::{Cell, Convolution};
 use crate::study::Study;
 use crate::summary::Estimate;
-
-/// Bytes of peak memory that come and go with the allocator.
-const MEMORY_SLACK_BYTES: f64 = 524_288.0;
-/// Bytes gained while sampling from which memory is said to leak.
-const LEAK_BYTES: f64 = 1_048_576.0;
 
 /// What to compare.
 #[derive(Debug, Clone, Copy)]
@@ -53,6 +44,18 @@ pub enum Kind {
     Exponent,
 }
 
+impl Kind {
+    /// Whether it is a time over that of a calibration kernel.
+    pub(super) fn is_over_kernel(self) -> bool {
+        matches!(self, Self::TimeOverGemm | Self::TimeOverCopy)
+    }
+
+    /// Whether it is a time of some kind.
+    pub(super) fn is_time(self) -> bool {
+        self == Self::Time || self.is_over_kernel()
+    }
+}
+
 /// One quantity on both sides.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Quantity {
@@ -72,27 +75,6 @@ pub struct Quantity {
     pub rounds: usize,
     /// How many more rounds would decide, when they do not yet and the scatter is known.
     pub more_rounds: Option<usize>,
-}
-
-/// What is wrong with a cell beyond its numbers.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "fault", rename_all = "kebab-case")]
-pub enum Fault {
-    /// The gradient is wrong: the cell has no speed.
-    WrongGradient {
-        /// What the check said.
-        reason: String,
-    },
-    /// The cell was measured before and fails now.
-    Failed {
-        /// What the record says.
-        reason: String,
-    },
-    /// Memory grows with every evaluation.
-    Leak {
-        /// Bytes an evaluation.
-        bytes_per_evaluation: f64,
-    },
 }
 
 /// One method at one point.
@@ -169,46 +151,43 @@ impl Comparison {
         Self::with(sides, rules, None)
     }
 
-    /// The same comparison over some of its rounds, with the same probability of error of each bound.
-    pub fn again(&self, sides: &Sides<'_>) -> Self {
-        Self::with(sides, &self.rules, Some(self.alpha))
+    /// Compares, and keeps a regression only where the rounds from `first` on, which were added to look again, show it by
+    /// themselves. Until there are some nothing confirms a suspicion.
+    pub fn confirmed(sides: &Sides<'_>, rules: &Rules, first: usize) -> Self {
+        let all = Self::with(sides, rules, None);
+        let added = Self::with(&Sides { first_round: first, ..*sides }, rules, Some(all.alpha));
+        all.confirmed_by(&added)
     }
 
     fn with(sides: &Sides<'_>, rules: &Rules, alpha: Option<f64>) -> Self {
-        let builder = Builder::new(sides);
-        let drafts = builder.drafts();
-        let mut series = builder.series(&drafts);
-        let judged = drafts.iter().flat_map(|d| &d.changes).filter(|c| c.judged).count()
-            + series.iter().filter(|s| s.exponent.is_some()).count();
-        let alpha = alpha.unwrap_or_else(|| rules.alpha(judged));
-        let cells: Vec<_> = drafts.iter().map(|draft| draft.cell(rules, alpha)).collect();
-        let mut done = Vec::new();
-        for draft in series.drain(..) {
-            let moved = cells.iter().any(|c| draft.covers(c) && c.moved());
-            done.push(draft.finish(rules, alpha, moved));
-        }
+        let drafts = Drafts::new(sides);
+        let alpha = alpha.unwrap_or_else(|| rules.alpha(drafts.judged()));
+        let cells = drafts.cells(rules, alpha);
+        let series = drafts.series(rules, alpha, &cells);
         let mut comparison = Self {
             outcome: Outcome::Nothing,
             base_revision: sides.base.run.git_revision.clone(),
             new_revision: sides.new.run.git_revision.clone(),
-            same_machine: builder.same_machine,
+            same_machine: drafts.same_machine(),
             paired: sides.paired,
             rules: *rules,
             alpha,
+            notes: drafts.notes(&cells),
             cells,
-            series: done,
-            notes: builder.notes(),
+            series,
         };
         comparison.outcome = comparison.decide();
         comparison
     }
 
-    /// Keeps a regression only where the rounds that were added to look again show it too.
-    pub fn confirmed_by(mut self, fresh: &Self) -> Self {
+    fn confirmed_by(mut self, fresh: &Self) -> Self {
         for cell in &mut self.cells {
             let again = fresh.cells.iter().find(|c| c.method == cell.method && c.point == cell.point);
             for quantity in &mut cell.quantities {
-                let same = |q: &&Quantity| q.kind == quantity.kind;
+                // The kernel beside which a cell looks best may be the other one: looking worse beside it, it does so beside both.
+                let same = |q: &&Quantity| {
+                    q.kind == quantity.kind || (q.kind.is_over_kernel() && quantity.kind.is_over_kernel())
+                };
                 let found = again.and_then(|c| c.quantities.iter().find(same)).copied();
                 confirm(quantity, found);
             }
@@ -266,11 +245,11 @@ impl Comparison {
 }
 
 impl CellComparison {
-    fn moved(&self) -> bool {
-        self.quantities.iter().any(|q| {
-            let time = matches!(q.kind, Kind::Time | Kind::TimeOverGemm | Kind::TimeOverCopy);
-            time && q.judged && matches!(q.verdict, Verdict::Better | Verdict::Worse)
-        })
+    /// Whether its time changed beyond doubt.
+    pub(super) fn moved(&self) -> bool {
+        self.quantities
+            .iter()
+            .any(|q| q.kind.is_time() && q.judged && matches!(q.verdict, Verdict::Better | Verdict::Worse))
     }
 }
 
@@ -287,317 +266,15 @@ fn confirm(quantity: &mut Quantity, fresh: Option<Quantity>) {
 
 /// Whether two points differ in D alone.
 pub(super) fn alike(a: &Cell, b: &Cell) -> bool {
-    Cell { dim: 0, ..a.clone() } == Cell { dim: 0, ..b.clone() }
+    series_key(a) == series_key(b)
 }
 
-/// A cell before its verdicts.
-struct Draft {
-    method: String,
-    point: Cell,
-    fault: Option<Fault>,
-    changes: Vec<Measured>,
-    memory: Option<(f64, f64)>,
-}
-
-/// A change with the values behind it.
-#[derive(Clone, Copy)]
-struct Measured {
-    kind: Kind,
-    base: f64,
-    new: f64,
-    /// Of the cost: positive is worse.
-    change: Change,
-    judged: bool,
-}
-
-struct SeriesDraft {
-    method: String,
-    point: Cell,
-    observed: Vec<Observed>,
-    exponent: Option<Change>,
-}
-
-/// Both sides by point.
-struct Builder<'a> {
-    sides: &'a Sides<'a>,
-    base: Points<'a>,
-    new: Points<'a>,
-    same_machine: bool,
-}
-
-impl<'a> Builder<'a> {
-    fn new(sides: &'a Sides<'a>) -> Self {
-        let base_from = if sides.paired { sides.first_round } else { 0 };
-        Self {
-            sides,
-            base: Points::new(sides.base, base_from, sides.paired),
-            new: Points::new(sides.new, sides.first_round, sides.paired),
-            same_machine: sides.base.run.machine.fingerprint() == sides.new.run.machine.fingerprint(),
-        }
-    }
-
-    fn drafts(&self) -> Vec<Draft> {
-        let mut drafts = Vec::new();
-        for (point, methods) in &self.base.points {
-            for (&method, base) in methods.iter().filter(|(name, _)| !is_calibration(name)) {
-                let Some(new) = self.new.rounds(point, method) else { continue };
-                if !base.values().any(|r| rounds::is_valid(r)) {
-                    continue;
-                }
-                let fault = fault(base, new, self.new.interleaved());
-                let invalid = matches!(fault, Some(Fault::WrongGradient { .. } | Fault::Failed { .. }));
-                let changes = if invalid { Vec::new() } else { self.changes(point, method) };
-                let memory = peak(base).zip(peak(new)).filter(|_| !invalid);
-                if fault.is_some() || !changes.is_empty() {
-                    drafts.push(Draft {
-                        method: method.into(),
-                        point: point.clone(),
-                        fault,
-                        changes,
-                        memory,
-                    });
-                }
-            }
-        }
-        drafts.sort_by_key(|d| (rank(&self.sides.base.run.settings.methods, &d.method), d.point.clone()));
-        drafts
-    }
-
-    fn changes(&self, point: &Cell, method: &str) -> Vec<Measured> {
-        let calibrated = self.calibrated(point, method);
-        let judge_time =
-            self.sides.paired || (self.same_machine && (calibrated.is_none() || self.sides.absolute));
-        let mut changes: Vec<Measured> = self.time(point, method, judge_time).into_iter().collect();
-        changes.extend(calibrated);
-        if !self.sides.paired && ![ORDINARY, AUTODIFF].contains(&method) {
-            let over = [(ORDINARY, Kind::SpeedupOverOrdinary), (AUTODIFF, Kind::SpeedupOverAutodiff)];
-            let ratio = |(baseline, kind): (&str, Kind)| self.ratio(point, method, baseline, kind);
-            changes.extend(over.into_iter().filter_map(ratio).map(|m| Measured {
-                base: m.base.recip(),
-                new: m.new.recip(),
-                ..m
-            }));
-        }
-        changes
-    }
-
-    fn time(&self, point: &Cell, method: &str, judged: bool) -> Option<Measured> {
-        let (base, new) = (self.base.rounds(point, method)?, self.new.rounds(point, method)?);
-        let (base_logs, new_logs) = (rounds::log_medians(base), rounds::log_medians(new));
-        let change = if self.sides.paired {
-            Change::paired(&rounds::between(new, base, true))?
-        } else {
-            Change::between(&base_logs, &new_logs)?
-        };
-        let value = |logs: &[f64]| median(logs).map(f64::exp);
-        Some(Measured { kind: Kind::Time, base: value(&base_logs)?, new: value(&new_logs)?, change, judged })
-    }
-
-    /// The time against the calibration kernel beside which it looks best: code that got slower did so beside each of
-    /// them, while a machine with other proportions (memory, vector units) did so beside one.
-    fn calibrated(&self, point: &Cell, method: &str) -> Option<Measured> {
-        let beside = [(GEMM, Kind::TimeOverGemm), (COPY, Kind::TimeOverCopy)];
-        let ratios = beside.into_iter().filter_map(|(kernel, kind)| self.ratio(point, method, kernel, kind));
-        ratios.min_by(|a, b| a.change.log.total_cmp(&b.change.log))
-    }
-
-    /// The change of `method`'s time over that of `other` at the same point.
-    fn ratio(&self, point: &Cell, method: &str, other: &str, kind: Kind) -> Option<Measured> {
-        if self.sides.paired {
-            return None;
-        }
-        let base = self.base.log_ratios(point, method, other);
-        let new = self.new.log_ratios(point, method, other);
-        let change = Change::between(&base, &new)?;
-        Some(Measured { kind, base: median(&base)?.exp(), new: median(&new)?.exp(), change, judged: true })
-    }
-
-    /// One series a method and device: its cells in ascending D.
-    fn series(&self, drafts: &[Draft]) -> Vec<SeriesDraft> {
-        let mut series: BTreeMap<(usize, String, Cell), SeriesDraft> = BTreeMap::new();
-        for draft in drafts {
-            let Some(change) = draft.typical() else { continue };
-            let key = Cell { dim: 0, ..draft.point.clone() };
-            let order = rank(&self.sides.base.run.settings.methods, &draft.method);
-            let entry = series.entry((order, draft.method.clone(), key)).or_insert_with(|| SeriesDraft {
-                method: draft.method.clone(),
-                point: draft.point.clone(),
-                observed: Vec::new(),
-                exponent: None,
-            });
-            let (base_seconds, base_error) = self.base_time(&draft.point, &draft.method);
-            entry.observed.push(Observed {
-                dim: draft.point.dim,
-                base_seconds,
-                base_error,
-                change: change.change,
-            });
-        }
-        let mut series: Vec<_> = series.into_values().collect();
-        for draft in &mut series {
-            let dims: Vec<usize> = draft.observed.iter().map(|o| o.dim).collect();
-            let range = crate::fit::asymptotic_range(&dims);
-            let inside = |o: &&Observed| range.as_ref().is_some_and(|r| r.contains(&o.dim));
-            draft.exponent =
-                exponent_change(&draft.observed.iter().filter(inside).copied().collect::<Vec<_>>());
-        }
-        series
-    }
-
-    /// Geometric mean of the base time over its rounds, which is what a mean log-ratio refers to, and the standard error of
-    /// its logarithm (0 where one round leaves it unknown).
-    fn base_time(&self, point: &Cell, method: &str) -> (f64, f64) {
-        let logs = self.base.rounds(point, method).map(rounds::log_medians).unwrap_or_default();
-        let mean = logs.iter().sum::<f64>() / logs.len() as f64;
-        let error = Change::paired(&logs).map_or(0.0, |c| c.error);
-        (mean.exp(), if error.is_finite() { error } else { 0.0 })
-    }
-
-    fn notes(&self) -> Vec<String> {
-        let mut notes = Vec::new();
-        if !self.same_machine {
-            notes.push(
-                "The sides were measured on different machines: absolute times are shown and not judged."
-                    .into(),
-            );
-        }
-        let cells = |points: &Points<'_>| -> Vec<(String, Cell)> {
-            let methods = points.points.iter();
-            let named = methods.flat_map(|(p, m)| m.keys().map(move |name| (name.to_string(), p.clone())));
-            named.filter(|(name, _)| !is_calibration(name)).collect()
-        };
-        let (base, new) = (cells(&self.base), cells(&self.new));
-        let missing = base.iter().filter(|c| !new.contains(c)).count();
-        let added = new.iter().filter(|c| !base.contains(c)).count();
-        if missing + added > 0 {
-            notes.push(format!("{missing} cells of the base are not in the new side, and {added} are new."));
-        }
-        let threads = |study: &Study| study.run.settings.threads;
-        if threads(self.sides.base) != threads(self.sides.new) {
-            notes.push("The sides used different numbers of threads.".into());
-        }
-        notes
-    }
-}
-
-impl Draft {
-    /// The change that stands for the cell's time.
-    fn typical(&self) -> Option<Measured> {
-        let of = |kind| self.changes.iter().find(|c| c.kind == kind && c.judged);
-        let kinds = [Kind::Time, Kind::TimeOverGemm, Kind::TimeOverCopy];
-        kinds.into_iter().find_map(of).copied()
-    }
-
-    fn cell(&self, rules: &Rules, alpha: f64) -> CellComparison {
-        let tolerance = rules.max_slowdown.ln_1p();
-        let mut quantities: Vec<_> = self.changes.iter().map(|m| m.quantity(tolerance, alpha)).collect();
-        quantities.extend(self.memory.map(|(base, new)| memory(base, new, rules)));
-        CellComparison {
-            method: self.method.clone(),
-            point: self.point.clone(),
-            fault: self.fault.clone(),
-            quantities,
-        }
-    }
-}
-
-impl Measured {
-    fn quantity(&self, tolerance: f64, alpha: f64) -> Quantity {
-        let Self { kind, base, new, change, judged } = *self;
-        let verdict = judge(&change, tolerance, alpha);
-        let more_rounds =
-            (verdict == Verdict::Inconclusive).then(|| rounds_to_decide(&change, tolerance, alpha)).flatten();
-        let shown = match kind {
-            Kind::SpeedupOverOrdinary | Kind::SpeedupOverAutodiff => change.reversed().factor(),
-            Kind::Exponent => change.difference(),
-            _ => change.factor(),
-        };
-        Quantity { kind, base, new, change: shown, verdict, judged, rounds: change.rounds, more_rounds }
-    }
-}
-
-impl SeriesDraft {
-    fn covers(&self, cell: &CellComparison) -> bool {
-        self.method == cell.method && alike(&self.point, &cell.point)
-    }
-
-    fn finish(self, rules: &Rules, alpha: f64, moved: bool) -> SeriesComparison {
-        let quantity = |change: Change| {
-            Measured { kind: Kind::Exponent, base: 0.0, new: 0.0, change, judged: true }
-                .quantity(rules.max_exponent_rise, alpha)
-        };
-        SeriesComparison {
-            exponent: self.exponent.map(quantity),
-            shift: moved.then(|| shift(&self.observed)),
-            method: self.method,
-            point: self.point,
-        }
-    }
-}
-
-fn rank(methods: &[String], method: &str) -> usize {
-    methods.iter().position(|m| m == method).unwrap_or(methods.len())
-}
-
-/// Peak memory has no noise worth an interval: it is the number of pages that the same allocations touch.
-fn memory(base: f64, new: f64, rules: &Rules) -> Quantity {
-    let ratio = new / base;
-    let verdict = if new > base * (1.0 + rules.max_growth) + MEMORY_SLACK_BYTES {
-        Verdict::Worse
-    } else if base > new * (1.0 + rules.max_growth) + MEMORY_SLACK_BYTES {
-        Verdict::Better
-    } else {
-        Verdict::Same
-    };
-    let change = Estimate { value: ratio, low: ratio, high: ratio };
-    Quantity {
-        kind: Kind::PeakMemory,
-        base,
-        new,
-        change,
-        verdict,
-        judged: true,
-        rounds: 1,
-        more_rounds: None,
-    }
-}
-
-fn peak(rounds: &Rounds<'_>) -> Option<f64> {
-    let valid = rounds.values().filter(|r| rounds::is_valid(r));
-    median(&valid.filter_map(|r| r.peak_bytes).map(|b| b as f64).collect::<Vec<_>>()).filter(|b| *b > 0.0)
-}
-
-fn fault(base: &Rounds<'_>, new: &Rounds<'_>, interleaved: bool) -> Option<Fault> {
-    let reason = |record: &Record| record.reason.clone().unwrap_or_else(|| "no reason recorded".into());
-    if let Some(record) = new.values().find(|r| rounds::wrong_gradient(r) || says_wrong_gradient(r)) {
-        return Some(Fault::WrongGradient { reason: reason(record) });
-    }
-    if !new.values().any(|r| rounds::is_valid(r)) {
-        let failed = new.values().find(|r| r.outcome == Ended::Failed)?;
-        return Some(Fault::Failed { reason: reason(failed) });
-    }
-    if !interleaved {
-        return None;
-    }
-    let (bytes, evaluations) = gained(new)?;
-    let before = gained(base).map_or(0.0, |(bytes, _)| bytes);
-    let leaks = bytes > LEAK_BYTES && bytes > 2.0 * before;
-    leaks.then(|| Fault::Leak { bytes_per_evaluation: bytes / evaluations })
-}
-
-/// A check whose error is not a number leaves only its reason in the record.
-fn says_wrong_gradient(record: &Record) -> bool {
-    let wrong = |reason: &String| reason.starts_with("wrong gradient");
-    record.outcome == Ended::Failed && record.reason.as_ref().is_some_and(wrong)
-}
-
-/// Bytes gained while sampling and the evaluations meanwhile, of the round that gained least.
-fn gained(rounds: &Rounds<'_>) -> Option<(f64, f64)> {
-    let of = |record: &&Record| {
-        let (first, last) = (record.memory_trace.first()?, record.memory_trace.last()?);
-        let evaluations = record.seconds.len() as f64 * record.evaluations_per_sample as f64;
-        Some((last.bytes - first.bytes, evaluations.max(1.0)))
-    };
-    let valid = rounds.values().filter(|r| rounds::is_valid(r));
-    valid.filter_map(of).min_by(|a, b| a.0.total_cmp(&b.0))
+/// A point without D and what follows from D: the grid of a convolution, and a kernel with every tap of it.
+pub(super) fn series_key(point: &Cell) -> Cell {
+    let convolution = point.convolution.map(|c| Convolution {
+        kernel: if c.kernel == c.grid { [0, 0] } else { c.kernel },
+        grid: [0, 0],
+        ..c
+    });
+    Cell { dim: 0, convolution, ..point.clone() }
 }

@@ -44,6 +44,8 @@ impl Verdict {
 pub struct Rules {
     /// Slowdown and loss of speed-up that is no regression, as a fraction: 0.1 is 10 %.
     pub max_slowdown: f64,
+    /// The same between different machines, whose ratios differ for reasons of their own.
+    pub max_slowdown_elsewhere: f64,
     /// Growth of peak memory that is no regression, as a fraction.
     pub max_growth: f64,
     /// Rise of an exponent that is no regression.
@@ -52,39 +54,68 @@ pub struct Rules {
     pub cell_alarm: f64,
     /// Greatest probability of a false alarm in a whole comparison.
     pub total_alarm: f64,
+    /// How many times the rounds may be looked at: once, or again whenever rounds are added.
+    pub looks: usize,
 }
 
 impl Default for Rules {
     fn default() -> Self {
         Self {
             max_slowdown: 0.1,
+            max_slowdown_elsewhere: 0.1,
             max_growth: 0.1,
             max_exponent_rise: 0.1,
             cell_alarm: 0.01,
             total_alarm: 0.05,
+            looks: 1,
         }
     }
 }
 
 impl Rules {
+    /// The slowdown that is no regression between sides of the same machine, or of two.
+    pub fn slowdown(&self, same_machine: bool) -> f64 {
+        if same_machine { self.max_slowdown } else { self.max_slowdown_elsewhere }
+    }
+
     /// The probability of error of each bound, when `judged` quantities are: the cell's or an equal share of the whole's
-    /// (Bonferroni), whichever is less.
+    /// (Bonferroni), whichever is less, shared equally among the looks.
     pub fn alpha(&self, judged: usize) -> f64 {
-        self.cell_alarm.min(self.total_alarm / judged.max(1) as f64)
+        self.cell_alarm.min(self.total_alarm / judged.max(1) as f64) / self.looks.max(1) as f64
+    }
+}
+
+/// Where the verdicts on a change begin, in its own unit (logarithms, or exponents).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Limits {
+    /// What a change must exceed beyond doubt to be *worse*: nothing where both sides were measured in turn, and half the
+    /// tolerance where they were not, since two moments or two machines differ beyond what the scatter of rounds tells.
+    pub floor: f64,
+    /// What is tolerated.
+    pub tolerance: f64,
+    /// Probability of error of each bound.
+    pub alpha: f64,
+}
+
+impl Limits {
+    /// The limits of sides that were measured in turn (`paired`), or were not.
+    pub fn new(tolerance: f64, alpha: f64, paired: bool) -> Self {
+        Self { floor: if paired { 0.0 } else { 0.5 * tolerance }, tolerance, alpha }
     }
 }
 
 /// Judges a change of which more is worse.
 ///
-/// *Worse*: more than nothing beyond doubt, and `tolerance` not ruled out. *Same*: `tolerance` ruled out. With bounds
-/// nearer to the value than half the tolerance one of the two always holds, so more rounds always decide.
-pub fn judge(change: &Change, tolerance: f64, alpha: f64) -> Verdict {
+/// *Worse*: more than the floor beyond doubt, and the tolerance not ruled out. *Same*: the tolerance ruled out. With bounds
+/// nearer to the value than half the way from floor to tolerance one of the two always holds, so more rounds always decide.
+pub fn judge(change: &Change, limits: &Limits) -> Verdict {
+    let Limits { floor, tolerance, alpha } = *limits;
     let (low, high) = (change.lower(alpha), change.upper(alpha));
     if high < 0.0 && low <= -tolerance {
         Verdict::Better
     } else if high < tolerance {
         Verdict::Same
-    } else if low > 0.0 {
+    } else if low > floor {
         Verdict::Worse
     } else {
         Verdict::Inconclusive
@@ -92,15 +123,17 @@ pub fn judge(change: &Change, tolerance: f64, alpha: f64) -> Verdict {
 }
 
 /// How many more rounds would decide an inconclusive change; `None` where the scatter is unknown.
-pub fn rounds_to_decide(change: &Change, tolerance: f64, alpha: f64) -> Option<usize> {
-    // Whichever verdict is nearer: above half the tolerance it is `worse`, below it is `same`.
-    let distance = change.log.max(tolerance - change.log);
-    change.more_rounds(alpha, distance)
+pub fn rounds_to_decide(change: &Change, limits: &Limits) -> Option<usize> {
+    // Whichever verdict is nearer: above the middle of floor and tolerance it is `worse`, below it is `same`.
+    let distance = (change.log - limits.floor).max(limits.tolerance - change.log);
+    change.more_rounds(limits.alpha, distance)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const PAIRED: Limits = Limits { floor: 0.0, tolerance: 0.1, alpha: 0.01 };
 
     fn change(log: f64, error: f64) -> Change {
         Change { log, error, degrees: 1000, rounds: 10, fixed_variance: 0.0 }
@@ -120,7 +153,7 @@ mod tests {
             (-0.30, 0.05, Verdict::Better),
             (-0.04, 0.01, Verdict::Same),
         ] {
-            assert_eq!(judge(&change(log, error), 0.1, 0.01), verdict, "{log} ± {error}");
+            assert_eq!(judge(&change(log, error), &PAIRED), verdict, "{log} ± {error}");
         }
     }
 
@@ -128,9 +161,18 @@ mod tests {
     fn bounds_within_half_the_tolerance_always_decide() {
         for step in 0..=100 {
             let log = -0.1 + 0.003 * f64::from(step);
-            let verdict = judge(&change(log, 0.049 / 2.34), 0.1, 0.01);
-            assert_ne!(verdict, Verdict::Inconclusive, "{log}");
+            let apart = Limits::new(0.1, 0.01, false);
+            assert_ne!(judge(&change(log, 0.049 / 2.34), &PAIRED), Verdict::Inconclusive, "{log}");
+            assert_ne!(judge(&change(log, 0.024 / 2.34), &apart), Verdict::Inconclusive, "{log}");
         }
+    }
+
+    #[test]
+    fn sides_of_two_moments_must_differ_by_more_than_the_moments_may() {
+        let apart = Limits::new(0.1, 0.01, false);
+        assert_eq!(judge(&change(0.09, 0.02), &apart), Verdict::Inconclusive);
+        assert_eq!(judge(&change(0.09, 0.02), &PAIRED), Verdict::Worse);
+        assert_eq!(judge(&change(0.12, 0.02), &apart), Verdict::Worse);
     }
 
     #[test]
@@ -146,16 +188,17 @@ mod tests {
         assert_eq!(rules.alpha(0), 0.01);
         assert_eq!(rules.alpha(5), 0.01);
         assert_eq!(rules.alpha(50), 0.001);
+        assert_eq!(Rules { looks: 4, ..rules }.alpha(50), 0.000_25);
     }
 
     #[test]
     fn rounds_to_decide_decide() {
         let rounds = [0.05, -0.08, 0.13, 0.0];
         let first = Change::paired(&rounds).expect("rounds");
-        assert_eq!(judge(&first, 0.1, 0.01), Verdict::Inconclusive);
-        let more = rounds_to_decide(&first, 0.1, 0.01).expect("a number decides");
+        assert_eq!(judge(&first, &PAIRED), Verdict::Inconclusive);
+        let more = rounds_to_decide(&first, &PAIRED).expect("a number decides");
         let repeated: Vec<f64> = rounds.iter().cycle().take(4 + more.next_multiple_of(4)).copied().collect();
         let grown = Change::paired(&repeated).expect("rounds");
-        assert_eq!(judge(&grown, 0.1, 0.01), Verdict::Same);
+        assert_eq!(judge(&grown, &PAIRED), Verdict::Same);
     }
 }

@@ -7,6 +7,8 @@
 mod calibration;
 mod change;
 mod compare;
+mod draft;
+mod fault;
 mod judge;
 mod rounds;
 mod shift;
@@ -15,8 +17,9 @@ pub mod trials;
 
 pub use calibration::{Calibration, CellCalibration, Counted, Trial};
 pub use change::Change;
-pub use compare::{CellComparison, Comparison, Fault, Kind, Outcome, Quantity, SeriesComparison, Sides};
-pub use judge::{Rules, Verdict, judge, rounds_to_decide};
+pub use compare::{CellComparison, Comparison, Kind, Outcome, Quantity, SeriesComparison, Sides};
+pub use fault::Fault;
+pub use judge::{Limits, Rules, Verdict, judge, rounds_to_decide};
 pub use rounds::log_ratio;
 pub(crate) use rounds::over_kernel;
 pub use shift::{Observed, Shift, exponent_change, shift};

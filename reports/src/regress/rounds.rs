@@ -6,6 +6,7 @@ use crate::method::is_calibration;
 use crate::record::{Cell, Outcome, Record};
 use crate::stats::median;
 use crate::study::Study;
+use crate::summary::Series;
 
 /// Records of one method at one point, by round.
 pub(super) type Rounds<'a> = BTreeMap<usize, &'a Record>;
@@ -77,11 +78,13 @@ pub fn log_ratio(numerator: &[f64], denominator: &[f64], interleaved: bool) -> O
     ratio.is_finite().then_some(ratio)
 }
 
-/// Median over the rounds of a method's time over that of a calibration kernel at the same D; `None` where they were not
+/// Median over the rounds of a series' time over that of a calibration kernel at the same point; `None` where they were not
 /// measured in turn.
-pub(crate) fn over_kernel(study: &Study, method: &str, dim: usize, kernel: &str) -> Option<f64> {
+pub(crate) fn over_kernel(study: &Study, series: &Series, dim: usize, kernel: &str) -> Option<f64> {
     let points = Points::new(study, 0, false);
-    let at = points.points.keys().find(|point| point.dim == dim)?;
+    let Series { method, device, batch, layers, .. } = series;
+    let is_there = |p: &&Cell| (&p.device, p.dim, p.batch, p.layers) == (device, dim, *batch, *layers);
+    let at = points.points.keys().find(is_there)?;
     Some(median(&points.log_ratios(at, method, kernel))?.exp())
 }
 

@@ -15,7 +15,10 @@ impl Comparison {
         let names = self.culprits();
         match self.outcome {
             Outcome::Held => {
-                format!("held: no cell is slower than {} allows", percent(self.rules.max_slowdown))
+                format!(
+                    "held: no cell is slower than {} allows",
+                    percent(self.rules.slowdown(self.same_machine))
+                )
             }
             Outcome::Regression => format!("regression: {}", names.join("; ")),
             Outcome::Inconclusive { more_rounds: Some(more) } => {
@@ -39,20 +42,23 @@ impl Comparison {
         for series in &self.series {
             let worse = |c: &&CellComparison| {
                 c.method == series.method
-                    && c.quantities.iter().any(|q| is_time(q) && q.judged && q.verdict == Verdict::Worse)
+                    && alike(&c.point, &series.point)
+                    && c.quantities
+                        .iter()
+                        .any(|q| q.kind.is_time() && q.judged && q.verdict == Verdict::Worse)
             };
             let dims: Vec<String> = self.cells.iter().filter(worse).map(|c| grouped(c.point.dim)).collect();
             let what = series.shift.as_ref().map(moved).filter(|_| !dims.is_empty());
             if let Some(what) = what {
                 names.push(format!("{} is slower at D = {}: {what}", series.method, dims.join(", ")));
             }
-            if series.exponent.is_some_and(|q| q.verdict == Verdict::Worse) && dims.is_empty() {
+            if series.exponent.is_some_and(|q| q.judged && q.verdict == Verdict::Worse) && dims.is_empty() {
                 names.push(format!("the exponent of {} rose", series.method));
             }
         }
         for cell in &self.cells {
             for quantity in cell.quantities.iter().filter(|q| q.judged && q.verdict == Verdict::Worse) {
-                if !is_time(quantity) {
+                if !quantity.kind.is_time() {
                     let dim = grouped(cell.point.dim);
                     names.push(format!("{} of {} at D = {dim} got worse", kind(quantity.kind), cell.method));
                 }
@@ -103,7 +109,7 @@ impl Comparison {
             text,
             "{}, {how}; tolerance {}, probability of error {} a bound.\n",
             named.join(", "),
-            percent(self.rules.max_slowdown),
+            percent(self.rules.slowdown(self.same_machine)),
             percent(self.alpha)
         );
         for line in self.shifts().into_iter().chain(self.notes.iter().cloned()) {
@@ -143,7 +149,10 @@ impl Comparison {
         }
         for series in &self.series {
             rows.extend(
-                series.exponent.iter().map(|q| (q.judged, row([series.method.clone(), all_dims(series)], q))),
+                series
+                    .exponent
+                    .iter()
+                    .map(|q| (q.judged, row([series.method.clone(), all_dims(series, several)], q))),
             );
         }
         rows
@@ -213,10 +222,6 @@ fn kind(kind: Kind) -> &'static str {
     }
 }
 
-fn is_time(q: &Quantity) -> bool {
-    matches!(q.kind, Kind::Time | Kind::TimeOverGemm | Kind::TimeOverCopy)
-}
-
 fn name(fault: &Fault) -> &'static str {
     match fault {
         Fault::WrongGradient { .. } => "invalid",
@@ -263,8 +268,8 @@ fn place(point: &Cell, several: bool) -> String {
     if several { format!("{dim} (N = {}, L = {}, {})", point.batch, point.layers, point.dtype) } else { dim }
 }
 
-fn all_dims(series: &SeriesComparison) -> String {
-    format!("≥ {}", grouped(series.point.dim))
+fn all_dims(series: &SeriesComparison, several: bool) -> String {
+    format!("≥ {}", place(&series.point, several))
 }
 
 fn markdown_table(rows: impl Iterator<Item = [String; 7]>) -> String {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::judge::Limits;
 use super::{Change, Verdict, judge};
 use crate::random::Random;
 
@@ -18,11 +19,16 @@ pub struct Plan {
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { first: 5, more: 6, most: 17 }
+        Self { first: 6, more: 6, most: 24 }
     }
 }
 
 impl Plan {
+    /// How many times the rounds are looked at.
+    pub fn looks(&self) -> usize {
+        1 + self.most.saturating_sub(self.first) / self.more.max(1)
+    }
+
     /// Rounds after the next addition, when there is one.
     pub fn next(&self, used: usize) -> Option<usize> {
         let next = if used == 0 { self.first } else { used + self.more };
@@ -41,12 +47,12 @@ pub enum Step {
 
 /// The decision on one cell from its log-ratios so far, by the rules of a gate: a first verdict after [`Plan::first`]
 /// rounds, and a regression only where the rounds added since show it by themselves.
-pub fn step(log_ratios: &[f64], plan: &Plan, tolerance: f64, alpha: f64) -> Step {
+pub fn step(log_ratios: &[f64], plan: &Plan, limits: &Limits) -> Step {
     if log_ratios.len() < plan.first {
         return Step::Needs(plan.first);
     }
     let verdict = |rounds: &[f64]| {
-        Change::paired(rounds).map_or(Verdict::Inconclusive, |change| judge(&change, tolerance, alpha))
+        Change::paired(rounds).map_or(Verdict::Inconclusive, |change| judge(&change, limits))
     };
     let all = verdict(log_ratios).confirmed_by(verdict(&log_ratios[plan.first..]));
     match (all, plan.next(log_ratios.len())) {
@@ -56,11 +62,11 @@ pub fn step(log_ratios: &[f64], plan: &Plan, tolerance: f64, alpha: f64) -> Step
 }
 
 /// Runs a decision over rounds that are all there; what they leave open is inconclusive.
-pub fn decide(log_ratios: &[f64], plan: &Plan, tolerance: f64, alpha: f64) -> Verdict {
+pub fn decide(log_ratios: &[f64], plan: &Plan, limits: &Limits) -> Verdict {
     let mut used = plan.first;
     loop {
         let Some(rounds) = log_ratios.get(..used) else { return Verdict::Inconclusive };
-        match step(rounds, plan, tolerance, alpha) {
+        match step(rounds, plan, limits) {
             Step::Decided(verdict) => return verdict,
             Step::Needs(next) => used = next,
         }
@@ -71,14 +77,7 @@ pub fn decide(log_ratios: &[f64], plan: &Plan, tolerance: f64, alpha: f64) -> Ve
 ///
 /// Each of `draws` seeded decisions takes its rounds from the pool without replacement, in random order. `None` when the
 /// pool holds fewer rounds than one decision may take.
-pub fn regression_rate(
-    pool: &[f64],
-    shift: f64,
-    plan: &Plan,
-    tolerance: f64,
-    alpha: f64,
-    draws: usize,
-) -> Option<f64> {
+pub fn regression_rate(pool: &[f64], shift: f64, plan: &Plan, limits: &Limits, draws: usize) -> Option<f64> {
     if pool.len() < plan.most || draws == 0 {
         return None;
     }
@@ -90,16 +89,16 @@ pub fn regression_rate(
             let from = place + random.below(pool.len() - place);
             pool.swap(place, from);
         }
-        found += usize::from(decide(&pool[..plan.most], plan, tolerance, alpha) == Verdict::Worse);
+        found += usize::from(decide(&pool[..plan.most], plan, limits) == Verdict::Worse);
     }
     Some(found as f64 / draws as f64)
 }
 
 /// The smallest slowdown, to a tenth of a percent, that decisions on rounds from `pool` find with probability 95 %.
 /// `None` when even a factor of two is missed, or when the pool is too small.
-pub fn smallest_found(pool: &[f64], plan: &Plan, tolerance: f64, alpha: f64, draws: usize) -> Option<f64> {
+pub fn smallest_found(pool: &[f64], plan: &Plan, limits: &Limits, draws: usize) -> Option<f64> {
     const POWER: f64 = 0.95;
-    let found = |slowdown: f64| regression_rate(pool, slowdown.ln_1p(), plan, tolerance, alpha, draws);
+    let found = |slowdown: f64| regression_rate(pool, slowdown.ln_1p(), plan, limits, draws);
     let (mut low, mut high) = (0.0, 1.0);
     if found(high)? < POWER {
         return None;
@@ -140,8 +139,8 @@ fn at_most(events: usize, trials: usize, p: f64) -> f64 {
 mod tests {
     use super::*;
 
-    const TOLERANCE: f64 = 0.0953;
-    const ALPHA: f64 = 0.01;
+    /// 10 % between sides that were measured in turn, over the four looks of the default plan.
+    const LIMITS: Limits = Limits { floor: 0.0, tolerance: 0.0953, alpha: 0.01 / 4.0 };
 
     fn noise(scatter: f64, rounds: usize) -> Vec<f64> {
         let mut random = Random::new(5);
@@ -151,10 +150,10 @@ mod tests {
     #[test]
     fn a_quiet_pool_raises_no_alarm_and_shows_small_slowdowns() {
         let pool = noise(0.01, 400);
-        let rate = |shift: f64| regression_rate(&pool, shift, &Plan::default(), TOLERANCE, ALPHA, 4000);
+        let rate = |shift: f64| regression_rate(&pool, shift, &Plan::default(), &LIMITS, 4000);
         assert_eq!(rate(0.0), Some(0.0));
         assert!(rate(0.1_f64.ln_1p()) >= Some(0.97), "{:?}", rate(0.1_f64.ln_1p()));
-        let smallest = smallest_found(&pool, &Plan::default(), TOLERANCE, ALPHA, 1000).expect("found");
+        let smallest = smallest_found(&pool, &Plan::default(), &LIMITS, 1000).expect("found");
         assert!((0.08..0.12).contains(&smallest), "{smallest}");
     }
 
@@ -164,7 +163,7 @@ mod tests {
         for scatter in [0.02, 0.05, 0.1, 0.3, 1.0] {
             let pool = noise(scatter, 2000);
             let centred = -pool.iter().sum::<f64>() / pool.len() as f64;
-            let rate = regression_rate(&pool, centred, &Plan::default(), TOLERANCE, ALPHA, 20_000);
+            let rate = regression_rate(&pool, centred, &Plan::default(), &LIMITS, 20_000);
             assert!(rate <= Some(0.01), "scatter {scatter}: {rate:?}");
         }
     }
@@ -172,13 +171,14 @@ mod tests {
     #[test]
     fn a_suspicion_asks_for_more_rounds_and_is_dropped_unless_they_confirm_it() {
         let plan = Plan { first: 3, more: 3, most: 6 };
-        assert_eq!(step(&[0.0; 2], &plan, TOLERANCE, ALPHA), Step::Needs(3));
-        assert_eq!(step(&[0.2, 0.21, 0.19], &plan, TOLERANCE, ALPHA), Step::Needs(6));
-        let confirmed = [0.2, 0.21, 0.19, 0.2, 0.21, 0.2];
-        assert_eq!(step(&confirmed, &plan, TOLERANCE, ALPHA), Step::Decided(Verdict::Worse));
-        let refuted = [0.2, 0.21, 0.19, 0.0, 0.01, -0.01];
-        assert_eq!(step(&refuted, &plan, TOLERANCE, ALPHA), Step::Decided(Verdict::Inconclusive));
-        assert_eq!(decide(&confirmed[..4], &plan, TOLERANCE, ALPHA), Verdict::Inconclusive);
+        assert_eq!((plan.looks(), Plan::default().looks()), (2, 4));
+        assert_eq!(step(&[0.0; 2], &plan, &LIMITS), Step::Needs(3));
+        assert_eq!(step(&[0.2, 0.201, 0.199], &plan, &LIMITS), Step::Needs(6));
+        let confirmed = [0.2, 0.201, 0.199, 0.2, 0.201, 0.2];
+        assert_eq!(step(&confirmed, &plan, &LIMITS), Step::Decided(Verdict::Worse));
+        let refuted = [0.2, 0.201, 0.199, 0.0, 0.01, -0.01];
+        assert_eq!(step(&refuted, &plan, &LIMITS), Step::Decided(Verdict::Inconclusive));
+        assert_eq!(decide(&confirmed[..4], &plan, &LIMITS), Verdict::Inconclusive);
     }
 
     /// From the table of Clopper and Pearson, one-sided: 1 − 0.05^(1/n) without an event.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Group, Rounds};
 use crate::fit::{self, Crossover, Observation};
-use crate::method::{AUTODIFF, ORDINARY, RELATIVE};
+use crate::method::{AUTODIFF, ORDINARY, RELATIVE, is_calibration};
 use crate::run::Settings;
 use crate::summary::{Axis, Overtaking, Scaling};
 
@@ -33,7 +33,8 @@ pub(super) fn scaling(groups: &[Group<'_>], settings: &Settings) -> Vec<Scaling>
 /// Where methods overtake one another along D, and along N and L at the largest D where both have at least two places. Every pair
 /// that has one of the three methods of the comparison in it is told, as the faster at the end of the range overtaking the other.
 pub(super) fn overtakings(groups: &[Group<'_>], settings: &Settings) -> Vec<Overtaking> {
-    let main: Vec<&Group<'_>> = groups.iter().filter(|g| is_main(g, settings)).collect();
+    let compared = |g: &&Group<'_>| is_main(g, settings) && !is_calibration(g.method);
+    let main: Vec<&Group<'_>> = groups.iter().filter(compared).collect();
     let mut found = Vec::new();
     for (index, first) in main.iter().enumerate() {
         for second in main[index + 1..].iter().filter(|second| second.is_beside(first)) {
