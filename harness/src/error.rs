@@ -41,7 +41,16 @@ Exit codes:
     7  the device that was asked for is not there
   130  stopped by Ctrl-C; the records, or a checkpoint, are kept";
 
-/// What `--help` says about the exit codes of `compare`, `gate` and `calibrate`.
+/// What `--help` says about the exit codes of `calibrate`.
+pub(crate) const CALIBRATION_EXIT_CODES: &str = "\
+Exit codes:
+    0  the trials were made; the output says what they showed
+    2  wrong usage
+    4  nothing was measured
+    5  results cannot be written
+  130  stopped by Ctrl-C";
+
+/// What `--help` says about the exit codes of `compare` and `gate`.
 pub(crate) const COMPARISON_EXIT_CODES: &str = "\
 Exit codes:
     0  held: nothing got worse by more than is tolerated

@@ -6,7 +6,7 @@ use relgrad_reports::regress::{Calibration, Trial};
 use super::at_least_one;
 use super::compare::Tolerance;
 use super::gate::{How, What, cells, this_program};
-use crate::error::{COMPARISON_EXIT_CODES, Error, Result, code};
+use crate::error::{CALIBRATION_EXIT_CODES, Error, Result, code};
 use crate::gate::bench::Contender;
 use crate::gate::{Cells, Decision, Session, decide};
 use crate::run::folder;
@@ -15,6 +15,7 @@ const EXAMPLES: &str = "\
 Examples:
   relgrad calibrate --aa 40 --dims 100,1000 --methods relative
   relgrad calibrate --aa 100 --dims 30,100,300 --round-time 200ms
+  just calibrate                          with a slowdown of 10 % planted, by a build that can
 
 Gates this program against itself (A/A), by the same rules as relgrad gate --against: every regression is a false alarm. \
 Prints how often that happened, the bound below which its probability lies with 95 % confidence, and the smallest slowdown that \
@@ -44,7 +45,7 @@ pub(crate) struct Arguments {
 }
 
 fn help() -> String {
-    format!("{EXAMPLES}\n{COMPARISON_EXIT_CODES}")
+    format!("{EXAMPLES}\n{CALIBRATION_EXIT_CODES}")
 }
 
 /// Runs the trials and prints what they say.

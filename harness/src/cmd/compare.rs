@@ -19,8 +19,8 @@ A side is the folder of a sweep or a file that relgrad gate saved. Every cell th
 its time over the calibration kernels where both sides have them, its speed-ups, its peak memory; and the exponent of every \
 method. Absolute times are judged only between equal machines. Quantities in parentheses are shown and not judged.
 
-A quantity is worse when it got worse beyond doubt and the tolerated slowdown is not ruled out, the same when the tolerated \
-slowdown is ruled out, and otherwise inconclusive. The unit is a process: intervals are Student's t over the medians of the \
+A quantity is worse when it got worse beyond doubt by more than half the tolerated slowdown and that is not ruled out, the same \
+when the tolerated slowdown is ruled out, and otherwise inconclusive. The unit is a process: intervals are Student's t over the medians of the \
 rounds.
 ";
 
