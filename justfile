@@ -57,7 +57,7 @@ gate *args:
     cargo run --release --quiet --package relgrad-harness -- gate --baseline reports/baselines/ci.jsonl \
         --max-slowdown 30% --max-slowdown-elsewhere 100% --max-growth 50% "$@"
 
-# Measure the baseline that CI gates against; on a quiet machine, about 10 minutes after the last build.
+# Measure the baseline that CI gates against; on a quiet machine; about a minute after the build.
 baseline *args:
     cargo run --release --quiet --package relgrad-harness -- gate --save reports/baselines/ci.jsonl \
         --dims 128,256,512 --methods relative,ordinary --threads 1 --rounds 16 --round-time 300ms "$@"
