@@ -53,7 +53,7 @@ pub struct EntryCell {
     /// What the layers convolve, in words; absent for dense layers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub convolution: Option<String>,
-    /// Number type.
+    /// Number type; on a GPU the arithmetic of products (`tf32`).
     pub dtype: String,
     /// Median seconds of one gradient.
     pub seconds: Estimate,
@@ -85,7 +85,7 @@ impl Entry {
                 batch: series.batch,
                 layers: series.layers,
                 convolution: settings.convolution.as_ref().map(Convolution::describe_layers),
-                dtype: settings.dtype.clone(),
+                dtype: settings.arithmetic(&series.device).to_string(),
                 seconds: point.seconds,
                 over_gemm: over_kernel(study, series, point.dim, GEMM),
                 speedup_over_ordinary: point.speedup_over_ordinary.map(|e| e.value),

@@ -89,6 +89,7 @@ mod tests {
             activation: "smooth:0.3".into(),
             seed: 0,
             round: 0,
+            math: None,
             convolution: None,
         }
     }

@@ -293,6 +293,8 @@ impl What {
             budget_seconds: None,
             cell_limit_seconds: how.cell_limit.0,
             memory_limit_bytes: machine::available_bytes(),
+            device_memory_limit_bytes: None,
+            math: None,
             convolution: None,
         }
     }

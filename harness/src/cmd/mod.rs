@@ -2,8 +2,8 @@
 
 mod calibrate;
 mod cell;
-mod doctor;
 mod compare;
+mod doctor;
 mod evaluate;
 mod experiment;
 mod export;
@@ -78,9 +78,6 @@ impl Cli {
             Verb::Train(arguments) => train::run(&arguments),
             Verb::Experiment(arguments) => experiment::run(&arguments),
             Verb::Doctor(arguments) => doctor::run(&arguments),
-            Verb::Cell(arguments) => cell::run(&arguments),
-            Verb::Evaluate(arguments) => evaluate::run(&arguments),
-            Verb::PeerCase(arguments) => peer_case::run(&arguments),
             Verb::Compare(arguments) => compare::run(&arguments),
             Verb::Gate(arguments) => gate::run(&arguments),
             Verb::Calibrate(arguments) => calibrate::run(&arguments),

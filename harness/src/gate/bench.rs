@@ -220,6 +220,7 @@ fn blank(cell: Cell) -> Result<Record> {
         model,
         prediction: None,
         check: None,
+        gpu: None,
         wall_seconds: 0.0,
         started_unix_seconds: 0.0,
     })

@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::machine;
 use crate::plan::order;
 use crate::units;
-use crate::workload::Workload;
+use crate::workload::{DeviceKind, Workload};
 
 /// The cells to measure, all rounds of them alike.
 pub(crate) struct Cells {
@@ -57,13 +57,14 @@ impl Cells {
         Ok(Self { points, seed })
     }
 
-    /// The cells of a study that were measured.
+    /// The cells of a study that were measured on the CPU, which is where the gate measures.
     ///
     /// # Errors
     /// As [`Cells::new`].
     pub(crate) fn measured_in(study: &Study, calibrated: bool) -> Result<Self> {
         let measured = study.records.iter().filter(|r| r.outcome == Ended::Measured).map(|r| r.cell.clone());
-        let mut cells: Vec<Cell> = measured.filter(|cell| !is_calibration(&cell.method)).collect();
+        let on_cpu = |cell: &Cell| cell.device == DeviceKind::Cpu.name() && !is_calibration(&cell.method);
+        let mut cells: Vec<Cell> = measured.filter(on_cpu).collect();
         let rank = |cell: &Cell| study.run.settings.methods.iter().position(|m| *m == cell.method);
         cells.sort_by_key(|cell| (cell.dim, rank(cell)));
         Self::new(cells, calibrated)

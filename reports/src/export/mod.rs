@@ -112,7 +112,7 @@ fn name_of(report: &Report<'_>, series: &Series, dim: usize) -> String {
     let settings = &report.study.run.settings;
     let layer = settings.convolution.as_ref().map_or(String::new(), |c| format!("/{}", c.describe_layers()));
     let Series { method, device, batch, layers, .. } = series;
-    format!("{method}/{device}/{}{layer}/N={batch}/L={layers}/D={dim}", settings.dtype)
+    format!("{method}/{device}/{}{layer}/N={batch}/L={layers}/D={dim}", settings.arithmetic(device))
 }
 
 /// Indented JSON that ends with a newline.
