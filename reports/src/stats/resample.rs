@@ -49,12 +49,14 @@ struct Process<'a> {
     /// The logarithm of its median, from the mean of all processes.
     deviation: f64,
     log_median: f64,
-    /// Standard deviation of the logarithm of its resampled median.
-    scatter: f64,
+    /// How far the logarithm of a resampled median moves from its own at most.
+    farthest: f64,
+    /// Mean square of these moves.
+    variance: f64,
     drawn: Drawn<'a>,
 }
 
-/// A resampled median moves by no more than so many standard deviations: one that lands on a sample that was held up says
+/// A resampled median moves by no more than so many standard deviations of the middle half: one that lands on a sample that was held up says
 /// nothing of the median.
 const FARTHEST: f64 = 3.0;
 
@@ -81,12 +83,8 @@ impl<'a> Resampler<'a> {
         let mut processes: Vec<_> = processes
             .map(|(effect, drawn)| {
                 let log_median = drawn.log_median();
-                Process {
-                    deviation: log_median - effect,
-                    log_median,
-                    scatter: drawn.scatter(&mut random),
-                    drawn,
-                }
+                let (farthest, variance) = drawn.scatter(log_median, &mut random);
+                Process { deviation: log_median - effect, log_median, farthest, variance, drawn }
             })
             .collect();
         let count = processes.len() as f64;
@@ -108,10 +106,10 @@ impl<'a> Resampler<'a> {
         let count = self.processes.len();
         let sum: f64 = (0..count)
             .map(|_| {
-                let Process { deviation, log_median, scatter, drawn } = &self.processes[random.below(count)];
+                let Process { deviation, log_median, farthest, drawn, .. } =
+                    &self.processes[random.below(count)];
                 let noise = if noise > 0.0 { noise * random.normal() } else { 0.0 };
-                let farthest = FARTHEST * scatter;
-                let moved = (drawn.resampled(random) - log_median).clamp(-farthest, farthest);
+                let moved = (drawn.resampled(random) - log_median).clamp(-farthest, *farthest);
                 between * deviation + within * moved + noise
             })
             .sum();
@@ -141,14 +139,17 @@ impl Drawn<'_> {
         }
     }
 
-    /// Standard deviation of the resampled median, from the middle half of its draws: a few that land on a sample that was held
-    /// up would outweigh all others, and no room would be left for the scatter between processes.
-    fn scatter(&self, random: &mut Random) -> f64 {
+    /// Where a resampled median ends and how far that scatters, about `log_median`. The ends are set by the middle half of the
+    /// draws: a few that land on a sample that was held up would outweigh all others, and no room would be left for the scatter
+    /// between processes.
+    fn scatter(&self, log_median: f64, random: &mut Random) -> (f64, f64) {
         /// Distance between the quartiles of a normal distribution, in standard deviations.
         const QUARTILES: f64 = 1.349;
-        let mut draws: Vec<f64> = (0..WITHIN_DRAWS).map(|_| self.resampled(random)).collect();
+        let mut draws: Vec<f64> = (0..WITHIN_DRAWS).map(|_| self.resampled(random) - log_median).collect();
         draws.sort_unstable_by(f64::total_cmp);
-        (draws[WITHIN_DRAWS * 3 / 4] - draws[WITHIN_DRAWS / 4]) / QUARTILES
+        let farthest = FARTHEST * (draws[WITHIN_DRAWS * 3 / 4] - draws[WITHIN_DRAWS / 4]) / QUARTILES;
+        let squares = draws.iter().map(|moved| moved.clamp(-farthest, farthest).powi(2));
+        (farthest, squares.sum::<f64>() / WITHIN_DRAWS as f64)
     }
 
     fn samples(&self) -> usize {
@@ -168,7 +169,7 @@ impl Levels {
             return Self { between: 0.0, within: 1.0, noise: 0.0 };
         }
         let between = processes.iter().map(|process| process.deviation.powi(2)).sum::<f64>() / (count - 1.0);
-        let within = processes.iter().map(|process| process.scatter.powi(2)).sum::<f64>() / count;
+        let within = processes.iter().map(|process| process.variance).sum::<f64>() / count;
         if within >= between {
             let within = if within > 0.0 { (between / within).sqrt() } else { 0.0 };
             return Self { between: 0.0, within, noise: 0.0 };
