@@ -284,7 +284,7 @@ fn notes(solved: &[Solved]) -> Vec<String> {
              singular grows by a factor 1 + μ a relative step at most, so that it takes (1/μ) log(1/σ) steps from the \
              smallest singular value σ to one of order 1; the ordinary gradient has W^{{-T}} itself, whose 1/σ pushes it away \
              in a few steps. Of the independent normal starts some have such weights (`smallest_singular_value` in the \
-             numbers), of the orthogonal ones none.",
+             numbers), of the orthogonal ones none; which of them end badly is also a matter of the jumps below.",
             solved.len()
         ),
         format!(
