@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,8 @@ class Line:
     needed: str
     verdict: str
     reason: str = ""
+    undisturbed: float | None = None
+    """`value` from the fastest samples instead of the medians."""
 
 
 class Measured:
@@ -54,6 +56,7 @@ class Measured:
 
     def __init__(self, samples: list[dict[str, Any]]) -> None:
         self.rounds: dict[tuple[str, str, int, int], dict[int, float]] = {}
+        self.bests: dict[tuple[str, str, int, int], float] = {}
         self.peaks: dict[tuple[str, str, int, int], int] = {}
         self.models: dict[tuple[str, int], dict[str, float]] = {}
         for line in samples:
@@ -61,6 +64,7 @@ class Measured:
                 continue
             key = (line["who"], line["method"], line["dim"], line["threads"])
             self.rounds.setdefault(key, {})[line["round"]] = statistics.median(line["seconds"])
+            self.bests[key] = min(self.bests.get(key, math.inf), *line["seconds"])
             if line.get("peak_bytes"):
                 self.peaks[key] = max(line["peak_bytes"], self.peaks.get(key, 0))
             if "model" in line:
@@ -69,6 +73,10 @@ class Measured:
     def seconds(self, who: str, method: str, dim: int, threads: int) -> float | None:
         rounds = self.rounds.get((who, method, dim, threads))
         return statistics.median(rounds.values()) if rounds else None
+
+    def best(self, who: str, method: str, dim: int, threads: int) -> float:
+        """The fastest sample of all rounds: what the cell takes while nothing else runs."""
+        return self.bests[who, method, dim, threads]
 
     def dims(self, method: str, threads: int) -> list[int]:
         return sorted({d for who, m, d, t in self.rounds if (who, m, t) == ("relgrad", method, threads)})
@@ -87,19 +95,19 @@ def judge(samples: list[dict[str, Any]], facts: dict[str, Any], reasons: list[di
     threads = facts["options"]["threads"]
     layers_width = 2 * {"f32": 4, "f64": 8}[facts["options"]["dtype"]]
     on_gpu = [
-        *speeds(measured, threads, "ordinary", "ordinary", GPU_ORDINARY),
+        *speeds(measured, threads, "ordinary", "ordinary", GPU_ORDINARY, facts),
         *ceilings(measured, threads, facts, GPU_DIM, GPU_CEILING_FRACTION),
         *over_ordinary(measured, threads),
     ]
     on_cpu = [
-        *speeds(measured, threads, "relative", "relative", RELATIVE),
+        *speeds(measured, threads, "relative", "relative", RELATIVE, facts),
         *small(measured, threads),
-        *speeds(measured, threads, "relative-inplace", "relative-inplace", IN_PLACE),
+        *speeds(measured, threads, "relative-inplace", "relative-inplace", IN_PLACE, facts),
         *memory(measured, threads, "relative-inplace", IN_PLACE_MEMORY_DIM, IN_PLACE_MEMORY),
         *ceilings(measured, threads, facts, CEILING_DIM, CEILING_FRACTION),
-        *speeds(measured, threads, "ordinary", "ordinary", ORDINARY),
-        *speeds(measured, threads, "autodiff", "autodiff", AUTODIFF, ("jax",)),
-        *speeds(measured, threads, "autodiff-streamed", "autodiff", AUTODIFF, ("jax",)),
+        *speeds(measured, threads, "ordinary", "ordinary", ORDINARY, facts),
+        *speeds(measured, threads, "autodiff", "autodiff", AUTODIFF, facts, ("jax",)),
+        *speeds(measured, threads, "autodiff-streamed", "autodiff", AUTODIFF, facts, ("jax",)),
         *memory(measured, threads, "autodiff", 1, AUTODIFF_MEMORY),
         # The streamed bound is per worker: each has L Jacobians of one sample.
         *memory(measured, threads, "autodiff-streamed", 1, AUTODIFF_MEMORY, (threads - 1) * layers_width),
@@ -109,7 +117,7 @@ def judge(samples: list[dict[str, Any]], facts: dict[str, Any], reasons: list[di
     lines = on_gpu if facts["options"]["device"] == "cuda" else on_cpu
     for line in lines:
         if line.verdict == "misses":
-            line.reason = reason_for(line, reasons)
+            line.reason = line.reason or reason_for(line, reasons)
     return lines
 
 
@@ -123,6 +131,7 @@ def speeds(
     ours: str,
     theirs: str,
     bands: tuple[tuple[int, int, float], ...],
+    facts: dict[str, Any],
     peers: tuple[str, ...] = ("numpy", "jax", "torch"),
 ) -> Iterator[Line]:
     for dim in measured.dims(ours, threads):
@@ -132,6 +141,10 @@ def speeds(
             continue
         best = min(times, key=times.__getitem__)
         value, shown = measured.ratio(("relgrad", ours, dim, threads), (best, theirs, dim, threads))
+        undisturbed = measured.best(best, theirs, dim, threads) / measured.best("relgrad", ours, dim, threads)
+        reason = ""
+        if value < need:
+            reason = beyond_ceiling(measured, (ours, dim, threads), times[best] / need, facts) or disturbed(undisturbed, need, "×")
         yield Line(
             f"{ours} speed",
             dim,
@@ -141,7 +154,32 @@ def speeds(
             shown,
             f"≥ {need:.3g}×",
             verdict(value >= need),
+            reason,
+            undisturbed,
         )
+
+
+def beyond_ceiling(measured: Measured, cell: tuple[str, int, int], wanted: float, facts: dict[str, Any]) -> str:
+    """Why `wanted` seconds cannot be had, when the square product's best rate would not do."""
+    method, dim, threads = cell
+    model, rate = measured.models.get((method, dim)), square_rate(facts, threads)
+    if not method.startswith("relative") or model is None or not rate or model["flops"] / wanted <= rate:
+        return ""
+    return f"needs {model['flops'] / wanted / 1e9:.0f} GFLOP/s, the best square product has {rate / 1e9:.0f}: the peer is too near the ceiling"
+
+
+def disturbed(undisturbed: float, need: float, unit: str) -> str:
+    """That the medians miss what the fastest samples of the same processes meet."""
+    scale = 100 if unit == " %" else 1
+    return f"the fastest samples give {scale * undisturbed:.3g}{unit}: the machine was disturbed" if undisturbed >= need else ""
+
+
+def square_rate(facts: dict[str, Any], threads: int) -> float:
+    """Best rate of a square product, 0 where none was measured."""
+    arithmetic = facts["options"].get("math") or facts["options"]["dtype"]
+    rates = facts.get("roofline", {}).get("roofline", {}).get("rates", [])
+    of_square = (r for r in rates if (r["operation"], r["dtype"], r["threads"]) == ("square-product", arithmetic, threads))
+    return max((r["flops_per_second"] for r in of_square), default=0.0)
 
 
 def over_ordinary(measured: Measured, threads: int) -> Iterator[Line]:
@@ -191,15 +229,7 @@ def ceilings(
     roofline = facts.get("roofline", {}).get("roofline")
     if not roofline:
         return
-    dtype = facts["options"].get("math") or facts["options"]["dtype"]
-    rate = max(
-        (
-            r["flops_per_second"]
-            for r in roofline["rates"]
-            if (r["operation"], r["dtype"], r["threads"]) == ("square-product", dtype, threads)
-        ),
-        default=math.nan,
-    )
+    rate = square_rate(facts, threads) or math.nan
     bandwidth = max((b["bytes_per_second"] for b in roofline["bandwidths"] if b["threads"] == threads), default=math.nan)
     for method in ("relative", "relative-inplace"):
         for dim in measured.dims(method, threads):
@@ -209,6 +239,7 @@ def ceilings(
             seconds = measured.seconds("relgrad", method, dim, threads)
             least = max(model["flops"] / rate, model["min_traffic_bytes"] / bandwidth)
             value = least / seconds
+            undisturbed = least / measured.best("relgrad", method, dim, threads)
             yield Line(
                 f"{method} of ceiling",
                 dim,
@@ -218,6 +249,8 @@ def ceilings(
                 f"{100 * value:.1f} %",
                 f"≥ {100 * need:.3g} %",
                 verdict(value >= need),
+                disturbed(undisturbed, need, " %") if value < need else "",
+                undisturbed,
             )
 
 
@@ -227,8 +260,14 @@ def exponent(measured: Measured, threads: int) -> Iterator[Line]:
     if len(dims) < 3:
         return
     x = [math.log(dim) for dim in dims]
-    y = [math.log(measured.seconds("relgrad", "relative", dim, threads)) for dim in dims]
-    value = statistics.linear_regression(x, y).slope
+
+    def slope(seconds: Callable[[str, str, int, int], float]) -> float:
+        return statistics.linear_regression(x, [math.log(seconds("relgrad", "relative", dim, threads)) for dim in dims]).slope
+
+    value, undisturbed = slope(measured.seconds), slope(measured.best)
+    reason = ""
+    if abs(value - EXPONENT) > EXPONENT_TOLERANCE >= abs(undisturbed - EXPONENT):
+        reason = f"the fastest samples give {undisturbed:.3f}: the machine was disturbed"
     yield Line(
         "relative exponent",
         None,
@@ -238,6 +277,8 @@ def exponent(measured: Measured, threads: int) -> Iterator[Line]:
         f"{value:.3f}",
         f"{EXPONENT:.2f} ± {EXPONENT_TOLERANCE}",
         verdict(abs(value - EXPONENT) <= EXPONENT_TOLERANCE),
+        reason,
+        undisturbed,
     )
 
 
@@ -249,7 +290,10 @@ def scaling(measured: Measured, threads: int) -> Iterator[Line]:
         value, shown = measured.ratio(two, one)
         text = f"1 thread {seconds_text(measured.seconds(*one))}"
         ours = seconds_text(measured.seconds(*two))
-        yield Line("relative on 2 threads", dim, ours, text, value, shown, f"≥ {SCALING:g}×", verdict(value >= SCALING))
+        undisturbed = measured.best(*one) / measured.best(*two)
+        reason = disturbed(undisturbed, SCALING, "×") if value < SCALING else ""
+        needed = f"≥ {SCALING:g}×"
+        yield Line("relative on 2 threads", dim, ours, text, value, shown, needed, verdict(value >= SCALING), reason, undisturbed)
 
 
 def read_reasons(path: Path) -> list[dict[str, Any]]:

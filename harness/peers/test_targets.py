@@ -45,6 +45,22 @@ class Judgement(unittest.TestCase):
         self.assertEqual((line.verdict, line.against), ("misses", "PyTorch 800 ms"))
         self.assertAlmostEqual(line.value, 0.8)
 
+    def test_a_peer_too_near_the_ceiling_is_a_reason(self) -> None:
+        # 1400 D² operations in 0.3 s are 116.7 GFLOP/s at D = 5,000: more than the square product's 100.
+        samples = [sample("relgrad", "relative", 5000, 0.36), sample("numpy", "relative", 5000, 0.39)]
+        line = judged(samples)["relative speed", 5000]
+        self.assertEqual(line.verdict, "misses")
+        self.assertIn("needs 117 GFLOP/s, the best square product has 100", line.reason)
+
+    def test_fastest_samples_that_meet_a_target_are_a_reason(self) -> None:
+        slow = sample("relgrad", "ordinary", 1000, 1.0) | {"seconds": [0.5, 1.0, 1.1]}
+        samples = [slow, sample("numpy", "ordinary", 1000, 0.9)]
+        line = judged(samples)["ordinary speed", 1000]
+        self.assertEqual(line.verdict, "misses")
+        self.assertIn("the fastest samples give 1.62×", line.reason)
+        slow["seconds"] = [0.95, 1.0, 1.1]
+        self.assertEqual(judged(samples)["ordinary speed", 1000].reason, "")
+
     def test_the_needed_ratio_depends_on_the_dimension(self) -> None:
         samples = []
         for dim in (50, 100, 5000):
