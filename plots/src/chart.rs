@@ -5,7 +5,7 @@ use relgrad_reports::summary::Estimate;
 
 use crate::axis::{Axis, Room, Unit};
 use crate::clear::Clear;
-use crate::guides::Guides;
+use crate::guides::{Guides, Laws};
 use crate::legend::{self, Key, Note, Sign};
 use crate::panel::{self, Panel, Titles};
 use crate::scene::{Align, Place, Rect, Scene, Stroke, Text};
@@ -34,8 +34,8 @@ pub(crate) struct Chart<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reference {
     Nothing,
-    /// The slopes of D² and D³.
-    Slopes,
+    /// Two slopes.
+    Slopes(Laws),
     /// A line where the quantity is 1.
     One,
 }
@@ -96,12 +96,10 @@ pub(crate) fn draw(chart: &Chart<'_>) -> Scene {
 /// Chooses the axes, leaving room below the data for the guide slopes where they need it.
 fn lay_out(chart: &Chart<'_>) -> (Panel, Option<Guides>) {
     let mut panel = panel_of(chart, 1.0);
-    if chart.reference != Reference::Slopes {
-        return (panel, None);
-    }
+    let Reference::Slopes(laws) = chart.reference else { return (panel, None) };
     for half_decades in 0..5 {
         let candidate = panel_of(chart, 10f64.powf(-0.5 * f64::from(half_decades)));
-        let guides = Guides::fit(&candidate, &taken(&candidate, chart));
+        let guides = Guides::fit(&candidate, &taken(&candidate, chart), laws);
         if guides.is_some() {
             return (candidate, guides);
         }

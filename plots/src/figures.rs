@@ -9,6 +9,7 @@ use relgrad_reports::summary::{Estimate, Residual, Series, Summary};
 use crate::axis::{Unit, number};
 use crate::chart::{self, Chart, Curve, Reference};
 use crate::data::{self, BASELINES};
+use crate::guides::Laws;
 use crate::scene::Scene;
 use crate::style::{COLUMN_WIDTH, Look, PAGE_WIDTH, look};
 use crate::xy::{self, Plot, Scale};
@@ -21,7 +22,7 @@ pub(crate) fn time(study: &Study, summary: &Summary, device: &str) -> Scene {
         unit: Unit::Seconds,
         curves: data::curves(summary, device, |p| Some(p.seconds), data::expected_seconds),
         model: "",
-        reference: Reference::Slopes,
+        reference: Reference::Slopes(Laws::of(&study.run.settings)),
     })
 }
 
@@ -75,9 +76,9 @@ pub(crate) fn local_exponents(study: &Study, summary: &Summary) -> Scene {
         let middle = |l: &LocalExponent| ((l.from as f64 * l.to as f64).sqrt(), data::sound(l.exponent));
         series.local_exponents.iter().filter(|l| l.exponent.value.is_finite()).map(middle).collect()
     });
-    let level = |p: f64, label: &str| (p, label.to_string());
     let scale = Scale::Linear { low: 0.0, high: 3.0, farthest: 1.0 };
-    let levels = vec![level(2.0, "∝ D²"), level(3.0, "∝ D³")];
+    let levels =
+        Laws::of(&study.run.settings).labelled().map(|(power, label)| (power, label.to_string())).to_vec();
     xy::draw(&heading(study, device), &[Plot { quantity: "local exponent of time", scale, curves, levels }])
 }
 

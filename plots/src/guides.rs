@@ -1,4 +1,6 @@
-//! Guide slopes: two short lines ∝ D² and ∝ D³ from one point, in an empty part of the panel.
+//! Guide slopes: two short lines ∝ Dᵖ from one point, in an empty part of the panel.
+
+use relgrad_reports::run::Settings;
 
 use crate::clear::Clear;
 use crate::font;
@@ -11,17 +13,41 @@ const DECADES: [f64; 6] = [1.0, 0.75, 0.5, 0.33, 0.2, 0.12];
 /// Shortest guide that still shows a slope, in points across.
 const SHORTEST: f64 = 14.0;
 
+/// The two powers of D that the costs of a study lie between.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Laws {
+    low: u8,
+    high: u8,
+}
+
+impl Laws {
+    /// D² and D³ of dense layers; D (but for a logarithm) and D³ of convolutions on a growing grid.
+    pub(crate) fn of(settings: &Settings) -> Self {
+        Self { low: if settings.convolution.is_some() { 1 } else { 2 }, high: 3 }
+    }
+
+    /// Each power with its label.
+    pub(crate) fn labelled(self) -> [(f64, &'static str); 2] {
+        [self.low, self.high].map(|power| match power {
+            1 => (1.0, "∝ D"),
+            2 => (2.0, "∝ D²"),
+            _ => (3.0, "∝ D³"),
+        })
+    }
+}
+
 /// The two guides: their common origin and their upper ends.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Guides {
+    laws: Laws,
     origin: Place,
-    square: Place,
-    cube: Place,
+    low: Place,
+    high: Place,
 }
 
 impl Guides {
     /// The longest guides that fit beside the data, as far to the lower right as they can be; `None` when none fit.
-    pub(crate) fn fit(panel: &Panel, clear: &Clear) -> Option<Guides> {
+    pub(crate) fn fit(panel: &Panel, clear: &Clear, laws: Laws) -> Option<Guides> {
         let decade = |low: f64, high: f64| (high / low).log10();
         let across = panel.rect.width() / decade(panel.x.low, panel.x.high);
         let up = panel.rect.height() / decade(panel.y.low, panel.y.high);
@@ -31,8 +57,9 @@ impl Guides {
                 return None;
             }
             lower_right_first(panel.rect).find_map(|(x, y)| {
-                let guides =
-                    Guides { origin: (x, y), square: (x + dx, y - 2.0 * dy), cube: (x + dx, y - 3.0 * dy) };
+                let end = |(power, _): (f64, &str)| (x + dx, y - power * dy);
+                let [low, high] = laws.labelled().map(end);
+                let guides = Guides { laws, origin: (x, y), low, high };
                 guides.is_clear(clear).then_some(guides)
             })
         })
@@ -47,7 +74,8 @@ impl Guides {
     }
 
     fn labelled_ends(&self) -> [(Place, Text); 2] {
-        [(self.square, "∝ D²"), (self.cube, "∝ D³")].map(|(end, label)| {
+        let [low, high] = self.laws.labelled();
+        [(self.low, low.1), (self.high, high.1)].map(|(end, label)| {
             let baseline = end.1 + font::CAPITAL_HEIGHT / 2.0 * SMALL;
             (end, Text::new(label, (end.0 + 2.5, baseline), SMALL))
         })
@@ -57,8 +85,8 @@ impl Guides {
         const STEPS: usize = 24;
         let wedge = (0..=STEPS).all(|i| {
             let t = i as f64 / STEPS as f64;
-            let x = self.origin.0 + t * (self.cube.0 - self.origin.0);
-            let (low, high) = (t * (self.square.1 - self.origin.1), t * (self.cube.1 - self.origin.1));
+            let x = self.origin.0 + t * (self.high.0 - self.origin.0);
+            let (low, high) = (t * (self.low.1 - self.origin.1), t * (self.high.1 - self.origin.1));
             (0..=STEPS)
                 .all(|j| clear.is_free((x, self.origin.1 + low + (high - low) * j as f64 / STEPS as f64)))
         });

@@ -38,10 +38,10 @@ pub(super) fn copying<D: Device<f32>>(bench: &Bench<D>) -> Result<Bandwidth> {
     Ok(bandwidth(*threads, Stream::Copy, 2.0, timing))
 }
 
-/// A region in which each thread of the pool is woken, does nothing, and is waited for.
+/// A region in which each of the device's threads is called, does nothing, and is waited for.
 pub(super) fn region(bench: &Bench<Cpu>) -> Result<Region> {
     let timing = time(&bench.effort, || {
-        rayon::broadcast(|_| black_box(()));
+        bench.device.empty_region();
         Ok(())
     })?;
     let median_seconds = timing.median_seconds();
