@@ -50,7 +50,8 @@ class Judgement(unittest.TestCase):
         samples = [sample("relgrad", "relative", 5000, 0.36), sample("numpy", "relative", 5000, 0.39)]
         line = judged(samples)["relative speed", 5000]
         self.assertEqual(line.verdict, "misses")
-        self.assertIn("needs 117 GFLOP/s, the best square product has 100", line.reason)
+        # Our fastest sample, 0.9 of the median, has 108.
+        self.assertIn("needs 117 GFLOP/s, where no sample of a square product or a gradient has more than 108", line.reason)
 
     def test_fastest_samples_that_meet_a_target_are_a_reason(self) -> None:
         slow = sample("relgrad", "ordinary", 1000, 1.0) | {"seconds": [0.5, 1.0, 1.1]}
