@@ -58,9 +58,10 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
                 .to_string(),
             format!(
                 "A model may put mass where no data are at little cost: with {far} of {DRAWN} samples out there, it would gain \
-                 about {:.2} nats by having none, of the thousand and more that a test image costs. Maximum likelihood does \
-                 not see such samples.",
-                -(1.0 - (far as f64 / DRAWN as f64).min(0.99)).ln()
+                 about {:.2} nats by having none, where a test image has {} nats. Maximum likelihood hardly sees such \
+                 samples.",
+                -(1.0 - (far as f64 / DRAWN as f64).min(0.99)).ln(),
+                model.outcome.test
             ),
         ],
         figure: Figure::Pictures(Pictures {
