@@ -110,7 +110,7 @@ impl<B> Conditional<B> {
     where
         B: ConditionalBackend<D, T>,
     {
-        let mut backend = self.backend.workspace(device, architecture, batch)?;
+        let mut backend = self.backend.undivided(device, architecture, batch)?;
         *B::condition(&mut backend) = Some(Condition::new(device, architecture.dim, batch)?);
         Ok(Workspace { backend })
     }
@@ -197,17 +197,43 @@ pub fn sample<D: Device<T>, T: Scalar>(
 pub trait ConditionalBackend<D: Device<T>, T: Scalar>: GradientBackend<D, T> {
     /// Where the workspace keeps it; `None` for the architecture's own density.
     fn condition(workspace: &mut Self::Workspace) -> &mut Option<Condition<D, T>>;
+
+    /// A workspace in which all samples of a batch go through the network together, as a condition wants them.
+    ///
+    /// # Errors
+    /// Those of [`GradientBackend::workspace`].
+    fn undivided(&self, device: &D, architecture: &Architecture, batch: usize) -> Result<Self::Workspace> {
+        self.workspace(device, architecture, batch)
+    }
 }
 
 impl<D: Device<T>, T: Scalar> ConditionalBackend<D, T> for Relative {
-    fn condition(workspace: &mut relative::Workspace<D, T>) -> &mut Option<Condition<D, T>> {
-        &mut workspace.values.condition
+    fn condition(workspace: &mut relative::Divided<D, T>) -> &mut Option<Condition<D, T>> {
+        workspace.condition()
+    }
+
+    fn undivided(
+        &self,
+        device: &D,
+        architecture: &Architecture,
+        batch: usize,
+    ) -> Result<relative::Divided<D, T>> {
+        relative::Divided::whole(device, architecture, batch)
     }
 }
 
 impl<D: Device<T>, T: Scalar> ConditionalBackend<D, T> for Transposed {
-    fn condition(workspace: &mut relative::Workspace<D, T>) -> &mut Option<Condition<D, T>> {
-        &mut workspace.values.condition
+    fn condition(workspace: &mut relative::Divided<D, T>) -> &mut Option<Condition<D, T>> {
+        workspace.condition()
+    }
+
+    fn undivided(
+        &self,
+        device: &D,
+        architecture: &Architecture,
+        batch: usize,
+    ) -> Result<relative::Divided<D, T>> {
+        relative::Divided::whole(device, architecture, batch)
     }
 }
 

@@ -9,7 +9,7 @@ use faer::reborrow::ReborrowMut;
 use faer::{Accum, Mat, MatRef, Par};
 
 use crate::backend::BiasMode;
-use crate::backend::relative::{Form, RankUpdate, Sink, Workspace as SweepWorkspace, sweep};
+use crate::backend::relative::{Factors, Form, RankUpdate, Sink, Workspace as SweepWorkspace, sweep};
 use crate::device::{Addend, Device, MatrixRef};
 use crate::error::{Error, Result};
 use crate::likelihood::log_abs_dets;
@@ -111,16 +111,22 @@ impl<D: Device<T>, T: Scalar> Sink<D, T> for Step<'_, D, T> {
 
     fn absorb(&mut self, device: &D, k: usize, update: &RankUpdate<'_, D, T>) -> Result<()> {
         let samples = update.left.cols() as f64;
-        let (a, b) = update.relative;
-        let rho = 1.0 + device.frobenius_norm(a)? * device.frobenius_norm(b)? / samples;
+        let (left, right) = (device.frobenius_norm(update.left)?, device.frobenius_norm(update.right)?);
+        let (norm_a, norm_b) = match update.relative {
+            Factors::LeftAnd(b) => (left, device.frobenius_norm(b)?),
+            Factors::AndRight(a) => (device.frobenius_norm(a)?, right),
+        };
+        let rho = 1.0 + norm_a * norm_b / samples;
         if !rho.is_finite() {
             return Err(Error::NonFinite { what: format!("back-propagated error of layer {}", k + 1) });
         }
-        self.require_representable(device, k, update)?;
+        let samples_norm = update.samples.map_or(Ok(0.0), |samples| device.frobenius_norm(samples))?;
+        require_representable::<T>(k, left, right.hypot(samples_norm))?;
         let mu = if self.guard { self.mu.min(0.5 / rho) } else { self.mu };
         (self.report.step_sizes[k], self.report.rho[k]) = (mu, rho);
         let (keep, gain) = (T::of(1.0 + mu), T::of(mu / samples));
         if let Some(log_dets) = &mut self.log_dets {
+            let (a, b) = update.factors();
             log_dets.advance(device, k, (keep, gain), a, b)?;
         }
         let arrays = &mut self.parameters.arrays;
@@ -138,20 +144,13 @@ impl<D: Device<T>, T: Scalar> Sink<D, T> for Step<'_, D, T> {
     }
 }
 
-impl<D: Device<T>, T: Scalar> Step<'_, D, T> {
-    /// No entry of ‖left rightᵀ‖, nor of left c, exceeds the product of the norms: where that can be represented, the
-    /// product cannot overflow and, scaled by a step however small, cost a weight its numbers.
-    fn require_representable(&self, device: &D, k: usize, update: &RankUpdate<'_, D, T>) -> Result<()> {
-        let left = device.frobenius_norm(update.left.shorten())?;
-        let mut right = device.frobenius_norm(update.right.shorten())?;
-        if let Some(samples) = &update.samples {
-            right = right.hypot(device.frobenius_norm(samples.shorten())?);
-        }
-        if T::of(left * right).widen().is_finite() {
-            Ok(())
-        } else {
-            Err(Error::NonFinite { what: format!("direction of layer {}", k + 1) })
-        }
+/// No entry of ‖left rightᵀ‖, nor of left c, exceeds the product of the norms: where that can be represented, the
+/// product cannot overflow and, scaled by a step however small, cost a weight its numbers.
+fn require_representable<T: Scalar>(k: usize, left: f64, right: f64) -> Result<()> {
+    if T::of(left * right).widen().is_finite() {
+        Ok(())
+    } else {
+        Err(Error::NonFinite { what: format!("direction of layer {}", k + 1) })
     }
 }
 

@@ -11,6 +11,10 @@ use crate::network::Architecture;
 use crate::parameters::{Gradient, Parameters};
 use crate::scalar::Scalar;
 
+mod division;
+
+pub use division::Divided;
+
 /// What becomes of the biases (MATH.md §9).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum BiasMode {
@@ -66,7 +70,7 @@ pub struct Relative {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Transposed;
 
-/// Work memory of both forms: L+3 blocks of D×N, and two vectors for the biases.
+/// Work memory of a [`sweep`]: L+3 blocks of D×N, and two vectors for the biases.
 pub struct Workspace<D: Device<T>, T: Scalar> {
     pub(crate) values: ValuesWorkspace<D, T>,
     /// c_k = 1 + Y_kᵀ b_k of \[M14\], or ones (N×1).
@@ -97,8 +101,26 @@ pub(crate) struct RankUpdate<'a, D: Device<T>, T: Scalar> {
     pub(crate) samples: Option<MatrixRef<'a, D, T>>,
     /// Whether Δb has the log-determinant's share + b_k.
     pub(crate) bias_share: bool,
-    /// The factors a, b (D×N) of the relative step's E = (1/N) a bᵀ + I \[M10\], for the guard and the determinant.
-    pub(crate) relative: (MatrixRef<'a, D, T>, MatrixRef<'a, D, T>),
+    /// Of the relative step's E = (1/N) a bᵀ + I \[M10\], for the guard and the determinant.
+    pub(crate) relative: Factors<'a, D, T>,
+}
+
+/// The factors a, b (D×N) of a relative step; one of them is the update's own.
+pub(crate) enum Factors<'a, D: Device<T>, T: Scalar> {
+    /// (left, Y_k).
+    LeftAnd(MatrixRef<'a, D, T>),
+    /// (V_k, right).
+    AndRight(MatrixRef<'a, D, T>),
+}
+
+impl<'a, D: Device<T>, T: Scalar> RankUpdate<'a, D, T> {
+    /// a and b.
+    pub(crate) fn factors(&self) -> (MatrixRef<'a, D, T>, MatrixRef<'a, D, T>) {
+        match self.relative {
+            Factors::LeftAnd(b) => (self.left, b),
+            Factors::AndRight(a) => (a, self.right),
+        }
+    }
 }
 
 /// What is done with a layer's direction as soon as it is known: store it, or step along it.
@@ -204,7 +226,7 @@ fn relative_layer<D: Device<T>, T: Scalar>(
         right: values.pair.view().columns(0, batch),
         samples: bias.is_some().then(|| weights_of_samples.view()),
         bias_share: mode == BiasMode::Exact,
-        relative: (delta, y),
+        relative: Factors::LeftAnd(y),
     };
     sink.absorb(device, k, &update)
 }
@@ -242,33 +264,9 @@ fn transposed_layer<D: Device<T>, T: Scalar>(
         right: carried,
         samples: sink.parameters().architecture().bias.then(|| weights_of_samples.view()),
         bias_share: false,
-        relative: (values.pair.view().columns(batch, batch), carried),
+        relative: Factors::AndRight(values.pair.view().columns(batch, batch)),
     };
     sink.absorb(device, k, &update)
-}
-
-/// Writes every direction to a gradient.
-struct Store<'a, D: Device<T>, T: Scalar> {
-    parameters: &'a Parameters<D, T>,
-    out: &'a mut Gradient<D, T>,
-}
-
-impl<D: Device<T>, T: Scalar> Sink<D, T> for Store<'_, D, T> {
-    fn parameters(&self) -> &Parameters<D, T> {
-        self.parameters
-    }
-
-    fn absorb(&mut self, device: &D, k: usize, update: &RankUpdate<'_, D, T>) -> Result<()> {
-        let mean = T::of(1.0 / update.left.cols() as f64);
-        let addend = Addend::Matrix(self.parameters.weight(k));
-        let out = self.out.weights[k].view_mut();
-        device.multiply(mean, update.left.plain(), update.right.transposed(), addend, out)?;
-        let (Some(samples), Some(bias)) = (update.samples, self.parameters.bias(k)) else {
-            return Ok(());
-        };
-        let addend = if update.bias_share { Addend::Matrix(bias) } else { Addend::Zero };
-        device.multiply(mean, update.left.plain(), samples.plain(), addend, self.out.biases[k].view_mut())
-    }
 }
 
 pub(crate) fn require_gradient<D: Device<T>, T: Scalar>(
@@ -288,10 +286,10 @@ pub(crate) fn require_gradient<D: Device<T>, T: Scalar>(
 }
 
 impl<D: Device<T>, T: Scalar> GradientBackend<D, T> for Relative {
-    type Workspace = Workspace<D, T>;
+    type Workspace = Divided<D, T>;
 
     fn workspace(&self, device: &D, architecture: &Architecture, batch: usize) -> Result<Self::Workspace> {
-        Workspace::new(device, architecture, batch)
+        Divided::new(device, architecture, batch)
     }
 
     fn gradient(
@@ -303,15 +301,15 @@ impl<D: Device<T>, T: Scalar> GradientBackend<D, T> for Relative {
         out: &mut Gradient<D, T>,
     ) -> Result<()> {
         require_gradient(parameters.architecture(), out)?;
-        sweep(device, Form::Relative(self.bias_mode), x, workspace, &mut Store { parameters, out })
+        workspace.gradient(device, Form::Relative(self.bias_mode), parameters, x, out)
     }
 }
 
 impl<D: Device<T>, T: Scalar> GradientBackend<D, T> for Transposed {
-    type Workspace = Workspace<D, T>;
+    type Workspace = Divided<D, T>;
 
     fn workspace(&self, device: &D, architecture: &Architecture, batch: usize) -> Result<Self::Workspace> {
-        Workspace::new(device, architecture, batch)
+        Divided::new(device, architecture, batch)
     }
 
     fn gradient(
@@ -323,6 +321,6 @@ impl<D: Device<T>, T: Scalar> GradientBackend<D, T> for Transposed {
         out: &mut Gradient<D, T>,
     ) -> Result<()> {
         require_gradient(parameters.architecture(), out)?;
-        sweep(device, Form::Transposed, x, workspace, &mut Store { parameters, out })
+        workspace.gradient(device, Form::Transposed, parameters, x, out)
     }
 }

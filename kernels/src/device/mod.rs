@@ -18,7 +18,7 @@ pub use matrix::{Matrix, MatrixMut, MatrixRef};
 use crate::elementwise;
 use crate::error::Result;
 use crate::math::Math;
-use crate::network::{Activation, Base};
+use crate::network::{Activation, Architecture, Base};
 use crate::scalar::Scalar;
 
 /// A factor of a product: a matrix or its transpose.
@@ -84,9 +84,9 @@ pub trait Replay {
 /// checker sees to it. Work may be asynchronous; [`Device::synchronize`] waits for it and reports a deferred error.
 pub trait Device<T: Scalar>: Sized {
     /// Owned, zero-initialised storage.
-    type Buffer: Send;
+    type Buffer: Send + Sync;
     /// Shared slice of a buffer.
-    type Slice<'a>: Copy;
+    type Slice<'a>: Copy + Send + Sync;
     /// Exclusive slice of a buffer.
     type SliceMut<'a>;
     /// Work memory of [`Device::invert_transposed`] and [`Device::log_abs_det`].
@@ -142,6 +142,24 @@ pub trait Device<T: Scalar>: Sized {
     fn record(&self, _work: &mut dyn FnMut() -> Result<()>) -> Result<Option<Box<dyn Replay>>> {
         Ok(None)
     }
+    /// Into how many parts the samples of a batch are best divided for a gradient of such a network, each part to go
+    /// through the network on its own in [`Device::each_part`]; 1 where every operation is shared out by itself.
+    fn sample_parts(&self, _architecture: &Architecture, _batch: usize) -> usize {
+        1
+    }
+
+    /// Does `work` for every one of `parts`, at the same time where the device can, and gives each a device to ask.
+    ///
+    /// # Errors
+    /// One of those of `work`, after all parts have ended.
+    fn each_part<P: Send>(
+        &self,
+        parts: &mut [P],
+        work: impl Fn(&Self, &mut P) -> Result<()> + Sync,
+    ) -> Result<()> {
+        parts.iter_mut().map(|part| work(self, part)).fold(Ok(()), Result::and)
+    }
+
     /// Fails with [`crate::Error::NonFinite`] when an element is NaN or infinite; an asynchronous device may tell at
     /// the next [`Device::synchronize`].
     fn require_finite(&self, what: &str, matrix: MatrixRef<'_, Self, T>) -> Result<()>;

@@ -294,15 +294,3 @@ pub(super) fn skeel_condition<T: Scalar>(dim: usize, inverse: &[T], row_sums: &[
     }
     worst
 }
-
-/// ‖a‖_F of the numbers, in f64 so that neither squares nor sums overflow.
-pub(super) fn frobenius<T: Scalar>(a: &[T]) -> f64 {
-    const LANES: usize = 16;
-    let mut sums = [0.0; LANES];
-    for chunk in a.chunks(LANES) {
-        for (sum, x) in sums.iter_mut().zip(chunk) {
-            *sum += x.widen() * x.widen();
-        }
-    }
-    sums.iter().sum::<f64>().sqrt()
-}

@@ -5,6 +5,7 @@ mod buffer;
 mod factor;
 #[cfg(target_arch = "x86_64")]
 mod gemm;
+mod norm;
 mod product;
 mod small;
 mod team;
@@ -17,7 +18,7 @@ use faer::{MatMut, MatRef};
 use super::{Addend, Device, Factor, Inversion, MatrixMut, MatrixRef};
 use crate::elementwise;
 use crate::error::{Error, Result};
-use crate::network::{Activation, Base};
+use crate::network::{Activation, Architecture, Base};
 use crate::scalar::Scalar;
 use buffer::Buffer;
 use factor::Lane;
@@ -26,6 +27,16 @@ use team::Shared;
 
 /// Elementwise work on fewer numbers stays on the calling thread.
 const PARALLEL_ELEMENTS: usize = 1 << 12;
+
+/// Up to this dimension threads share out a gradient's samples: they then meet once a gradient instead of once an
+/// operation, but each adds up a D×D direction a layer of its own.
+const LARGEST_DIVIDED: usize = 128;
+
+/// Samples that are worth a part of their own.
+const LEAST_SAMPLES: usize = 16;
+
+/// A gradient with fewer numbers in its pre-activations stays on the calling thread.
+const LEAST_DIVIDED: usize = 1_000;
 
 /// A number of CPU threads.
 ///
@@ -64,20 +75,24 @@ impl Cpu {
             return work(0..len);
         }
         let piece = (len / rows).div_ceil(self.threads) * rows;
-        let failure = Mutex::new(None);
-        team::run(self.threads, &|part| {
-            let (start, end) = ((part * piece).min(len), ((part + 1) * piece).min(len));
-            if let Err(error) = work(start..end)
-                && let Ok(mut failure) = failure.lock()
-            {
-                failure.get_or_insert(error);
-            }
-        });
-        match failure.into_inner() {
-            Ok(None) => Ok(()),
-            Ok(Some(error)) => Err(error),
-            Err(_) => unreachable!("a panic in a part would have unwound"),
+        run_fallible(self.threads, |part| work((part * piece).min(len)..((part + 1) * piece).min(len)))
+    }
+}
+
+/// Runs all parts on the team; an error of one that failed.
+fn run_fallible(parts: usize, work: impl Fn(usize) -> Result<()> + Sync) -> Result<()> {
+    let failure = Mutex::new(None);
+    team::run(parts, &|part| {
+        if let Err(error) = work(part)
+            && let Ok(mut failure) = failure.lock()
+        {
+            failure.get_or_insert(error);
         }
+    });
+    match failure.into_inner() {
+        Ok(None) => Ok(()),
+        Ok(Some(error)) => Err(error),
+        Err(_) => unreachable!("a panic in a part would have unwound"),
     }
 }
 
@@ -194,12 +209,36 @@ impl<T: Scalar> Device<T> for Cpu {
         Ok(())
     }
 
+    fn sample_parts(&self, architecture: &Architecture, batch: usize) -> usize {
+        let Architecture { dim, layers, .. } = *architecture;
+        if dim > LARGEST_DIVIDED || dim * batch * layers < LEAST_DIVIDED {
+            return 1;
+        }
+        self.threads.min(batch / LEAST_SAMPLES).max(1)
+    }
+
+    fn each_part<P: Send>(
+        &self,
+        parts: &mut [P],
+        work: impl Fn(&Self, &mut P) -> Result<()> + Sync,
+    ) -> Result<()> {
+        if let [whole] = parts {
+            return work(self, whole);
+        }
+        let (count, parts) = (parts.len(), Shared::new(parts));
+        run_fallible(count, |part| {
+            // SAFETY: every part has an element of its own.
+            let mine = unsafe { parts.range(part..part + 1) };
+            mine.iter_mut().try_for_each(|mine| work(&Self::new(1), mine))
+        })
+    }
+
     fn require_finite(&self, what: &str, matrix: MatrixRef<'_, Self, T>) -> Result<()> {
         if all_finite(matrix.slice()) { Ok(()) } else { Err(Error::NonFinite { what: what.to_owned() }) }
     }
 
     fn frobenius_norm(&self, a: MatrixRef<'_, Self, T>) -> Result<f64> {
-        Ok(factor::frobenius(a.slice()))
+        Ok(norm::frobenius(self.threads, a.slice()))
     }
 
     fn multiply(
