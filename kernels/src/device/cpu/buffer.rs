@@ -14,8 +14,11 @@ const ALIGNMENT: usize = 64;
 /// at the same time, each of them in a page of its own when pages have 4 KiB.
 const HUGE_PAGE: usize = 2 << 20;
 
-/// Bytes from which on memory is asked for in huge pages: a smaller weight's pages fit the address-translation cache.
-const HUGE_FROM: usize = 2 * HUGE_PAGE;
+/// Bytes from which on memory is asked for in huge pages.
+const HUGE_FROM: usize = HUGE_PAGE;
+
+/// Of a buffer: what may be added to it so that huge pages cover its end too.
+const MOST_PADDING: usize = 16;
 
 /// A fixed-size array of numbers that dereferences to a slice.
 pub struct Buffer<T: Scalar> {
@@ -42,8 +45,12 @@ impl<T: Scalar> Buffer<T> {
 
     fn layout(len: usize) -> Option<Layout> {
         let layout = Layout::array::<T>(len).ok()?;
-        let alignment = if layout.size() >= HUGE_FROM { HUGE_PAGE } else { ALIGNMENT };
-        layout.align_to(alignment).ok()
+        if layout.size() < HUGE_FROM {
+            return layout.align_to(ALIGNMENT).ok();
+        }
+        let layout = layout.align_to(HUGE_PAGE).ok()?;
+        let padded = layout.pad_to_align();
+        Some(if padded.size() - layout.size() <= layout.size() / MOST_PADDING { padded } else { layout })
     }
 }
 
