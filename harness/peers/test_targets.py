@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import unittest
 from typing import Any
 
@@ -52,6 +53,29 @@ class Judgement(unittest.TestCase):
         self.assertEqual(line.verdict, "misses")
         # Our fastest sample, 0.9 of the median, has 108.
         self.assertIn("needs 117 GFLOP/s, where no sample of a square product or a gradient has more than 108", line.reason)
+
+    def test_inverses_that_take_too_long_are_a_reason(self) -> None:
+        # 8 D³ a sample: 1e11 operations at D = 500. A quarter of them in inverses at 2 × 20 GFLOP/s are 0.625 s, the rest
+        # at 100 GFLOP/s 0.75 s: half of JAX's time is out of reach when that is 2.6 s, and not when it is 2.8 s.
+        facts = copy.deepcopy(FACTS)
+        inverse = {"operation": "inverse", "dtype": "f32", "threads": 1, "dim": 500, "flops": 2e9, "seconds": [0.1, 0.2]}
+        facts["roofline"]["roofline"]["rates"].append(inverse)
+        ours = sample("relgrad", "autodiff", 500, 1.5)
+        ours["model"] |= {"flops": 1e11}
+        for jax, said in ((2.6, "take 1.38 s"), (2.8, "")):
+            samples = [ours, sample("jax", "autodiff", 500, jax)]
+            line = next(line for line in targets.judge(samples, facts, []) if line.target == "autodiff speed")
+            self.assertEqual(line.verdict, "misses")
+            self.assertTrue(line.reason.endswith("take 1.38 s") if said else line.reason == "", line.reason)
+
+    def test_a_slow_core_is_a_reason_at_small_dimensions(self) -> None:
+        facts = copy.deepcopy(FACTS)
+        samples = [sample("relgrad", "relative", 10, 12e-6)]
+        for rate, said in ((40e9, "a core has 40 GFLOP/s here"), (90e9, "")):
+            facts["roofline"]["roofline"]["rates"][1]["flops_per_second"] = rate
+            line = next(line for line in targets.judge(samples, facts, []) if line.target == "relative at small D")
+            self.assertEqual((line.verdict, line.reason[: len(said)]), ("misses", said))
+            self.assertEqual(bool(line.reason), bool(said))
 
     def test_fastest_samples_that_meet_a_target_are_a_reason(self) -> None:
         slow = sample("relgrad", "ordinary", 1000, 1.0) | {"seconds": [0.5, 1.0, 1.1]}

@@ -122,3 +122,85 @@ impl<D: Device<T>, T: Scalar> Sink<D, T> for Store<'_, D, T> {
         device.multiply(self.mean, update.left.plain(), samples.plain(), addend, out)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::BiasMode;
+    use crate::device::{Cpu, Matrix};
+    use crate::init::{self, Init};
+
+    const DIM: usize = 9;
+    const BATCH: usize = 23;
+
+    fn architecture() -> Architecture {
+        Architecture { bias: true, ..Architecture::new(DIM, 3) }
+    }
+
+    /// A network with weights of no special kind and biases that are not zero.
+    fn parameters<T: Scalar>(device: &Cpu) -> Parameters<Cpu, T> {
+        let mut parameters = init::network(device, &architecture(), Init::ScaledGaussian, 5).unwrap();
+        for (k, bias) in parameters.arrays_mut().biases.iter_mut().enumerate() {
+            let values: Vec<T> = (0..DIM).map(|i| T::of(0.1 * (i + k) as f64 - 0.4)).collect();
+            *bias = Matrix::from_column_major(device, &values, DIM, 1, "bias").unwrap();
+        }
+        parameters
+    }
+
+    fn numbers<T: Scalar>(device: &Cpu, gradient: &Gradient<Cpu, T>) -> Vec<f64> {
+        let matrices = gradient.weights.iter().chain(&gradient.biases);
+        matrices.flat_map(|m| m.to_column_major(device).unwrap()).map(Scalar::widen).collect()
+    }
+
+    /// Sums in another order: some tens of roundings of numbers of about 1.
+    fn parts_add_up_to_the_whole<T: Scalar>() {
+        let device = Cpu::new(2);
+        let parameters = parameters::<T>(&device);
+        let x = init::batch(&device, DIM, BATCH, 6).unwrap();
+        let forms = [Form::Transposed].into_iter().chain(BiasMode::ALL.map(Form::Relative));
+        for form in forms {
+            let gradient = |count| {
+                let mut divided = Divided::in_parts(&device, &architecture(), BATCH, count).unwrap();
+                let mut out = Gradient::zeros(&device, &architecture(), "gradient").unwrap();
+                // Twice: what a part had added up before must not count.
+                for _ in 0..2 {
+                    divided.gradient(&device, form, &parameters, x.view(), &mut out).unwrap();
+                }
+                numbers(&device, &out)
+            };
+            let whole = gradient(1);
+            for count in [2, 3, 7, BATCH] {
+                for (part, whole) in gradient(count).iter().zip(&whole) {
+                    let error = (part - whole).abs();
+                    assert!(error <= 100.0 * T::EPS * (1.0 + whole.abs()), "{form:?} in {count} parts: {error}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn parts_add_up_to_the_whole_in_both_precisions() {
+        parts_add_up_to_the_whole::<f64>();
+        parts_add_up_to_the_whole::<f32>();
+    }
+
+    #[test]
+    fn an_error_in_any_part_is_told_and_leaves_the_gradient_its_memory() {
+        let device = Cpu::new(2);
+        let parameters = parameters::<f64>(&device);
+        let form = Form::Relative(BiasMode::Exact);
+        let mut divided = Divided::in_parts(&device, &architecture(), BATCH, 3).unwrap();
+        let mut out = Gradient::zeros(&device, &architecture(), "gradient").unwrap();
+        for lost in [0, BATCH / 2, BATCH - 1] {
+            let mut samples = vec![0.5; DIM * BATCH];
+            samples[lost * DIM] = f64::NAN;
+            let x = Matrix::from_column_major(&device, &samples, DIM, BATCH, "batch").unwrap();
+            let error = divided.gradient(&device, form, &parameters, x.view(), &mut out).unwrap_err();
+            assert!(matches!(error, Error::NonFinite { .. }), "sample {lost}: {error}");
+            assert_eq!((out.weights.len(), out.biases.len()), (3, 3));
+        }
+        let x = init::batch(&device, DIM, BATCH + 1, 6).unwrap();
+        let error = divided.gradient(&device, form, &parameters, x.view(), &mut out).unwrap_err();
+        assert!(matches!(error, Error::ShapeMismatch { .. }), "{error}");
+    }
+}
