@@ -7,11 +7,9 @@ mod factor;
 mod gemm;
 mod norm;
 mod product;
+mod sharing;
 mod small;
 mod team;
-
-use std::ops::Range;
-use std::sync::Mutex;
 
 use faer::{MatMut, MatRef};
 
@@ -24,19 +22,6 @@ use buffer::Buffer;
 use factor::Lane;
 use product::Onto;
 use team::Shared;
-
-/// Elementwise work on fewer numbers stays on the calling thread.
-const PARALLEL_ELEMENTS: usize = 1 << 12;
-
-/// Up to this dimension threads share out a gradient's samples: they then meet once a gradient instead of once an
-/// operation, but each adds up a D×D direction a layer of its own.
-const LARGEST_DIVIDED: usize = 128;
-
-/// Samples that are worth a part of their own.
-const LEAST_SAMPLES: usize = 16;
-
-/// A gradient with fewer numbers in its pre-activations stays on the calling thread.
-const LEAST_DIVIDED: usize = 1_000;
 
 /// A number of CPU threads.
 ///
@@ -62,37 +47,6 @@ impl Cpu {
         team::run(self.threads, &|part| {
             std::hint::black_box(part);
         });
-    }
-
-    /// Shares out `len` numbers, whole columns of `rows`, among the threads.
-    fn share_out(
-        &self,
-        len: usize,
-        rows: usize,
-        work: impl Fn(Range<usize>) -> Result<()> + Sync,
-    ) -> Result<()> {
-        if self.threads <= 1 || len < PARALLEL_ELEMENTS {
-            return work(0..len);
-        }
-        let piece = (len / rows).div_ceil(self.threads) * rows;
-        run_fallible(self.threads, |part| work((part * piece).min(len)..((part + 1) * piece).min(len)))
-    }
-}
-
-/// Runs all parts on the team; an error of one that failed.
-fn run_fallible(parts: usize, work: impl Fn(usize) -> Result<()> + Sync) -> Result<()> {
-    let failure = Mutex::new(None);
-    team::run(parts, &|part| {
-        if let Err(error) = work(part)
-            && let Ok(mut failure) = failure.lock()
-        {
-            failure.get_or_insert(error);
-        }
-    });
-    match failure.into_inner() {
-        Ok(None) => Ok(()),
-        Ok(Some(error)) => Err(error),
-        Err(_) => unreachable!("a panic in a part would have unwound"),
     }
 }
 
@@ -125,20 +79,6 @@ fn require<T: Scalar>(
 
 fn require_length(operation: &'static str, found: usize, expected: usize) -> Result<()> {
     if found == expected { Ok(()) } else { Err(Error::shape(operation, expected, found)) }
-}
-
-/// Whether no number is NaN or infinite: x·0 is 0 for the finite ones only, and a sum keeps a NaN.
-fn all_finite<T: Scalar>(numbers: &[T]) -> bool {
-    const LANES: usize = 16;
-    let zero = T::default();
-    let mut sums = [zero; LANES];
-    let (whole, rest) = numbers.as_chunks::<LANES>();
-    for chunk in whole {
-        for (sum, &x) in sums.iter_mut().zip(chunk) {
-            *sum += x * zero;
-        }
-    }
-    sums.iter().chain(rest).fold(zero, |sum, &x| sum + x * zero) == zero
 }
 
 impl<T: Scalar> Device<T> for Cpu {
@@ -210,11 +150,7 @@ impl<T: Scalar> Device<T> for Cpu {
     }
 
     fn sample_parts(&self, architecture: &Architecture, batch: usize) -> usize {
-        let Architecture { dim, layers, .. } = *architecture;
-        if dim > LARGEST_DIVIDED || dim * batch * layers < LEAST_DIVIDED {
-            return 1;
-        }
-        self.threads.min(batch / LEAST_SAMPLES).max(1)
+        self.parts_of_samples(architecture, batch)
     }
 
     fn each_part<P: Send>(
@@ -222,19 +158,15 @@ impl<T: Scalar> Device<T> for Cpu {
         parts: &mut [P],
         work: impl Fn(&Self, &mut P) -> Result<()> + Sync,
     ) -> Result<()> {
-        if let [whole] = parts {
-            return work(self, whole);
-        }
-        let (count, parts) = (parts.len(), Shared::new(parts));
-        run_fallible(count, |part| {
-            // SAFETY: every part has an element of its own.
-            let mine = unsafe { parts.range(part..part + 1) };
-            mine.iter_mut().try_for_each(|mine| work(&Self::new(1), mine))
-        })
+        self.run_each(parts, work)
     }
 
     fn require_finite(&self, what: &str, matrix: MatrixRef<'_, Self, T>) -> Result<()> {
-        if all_finite(matrix.slice()) { Ok(()) } else { Err(Error::NonFinite { what: what.to_owned() }) }
+        if norm::all_finite(matrix.slice()) {
+            Ok(())
+        } else {
+            Err(Error::NonFinite { what: what.to_owned() })
+        }
     }
 
     fn frobenius_norm(&self, a: MatrixRef<'_, Self, T>) -> Result<f64> {

@@ -1,4 +1,4 @@
-//! Frobenius norms, of which every in-place step takes three a layer.
+//! Sums over all numbers of a matrix: norms, of which every in-place step takes three a layer, and whether all are finite.
 
 use std::ops::Range;
 
@@ -31,6 +31,20 @@ pub(super) fn frobenius<T: Scalar>(threads: usize, a: &[T]) -> f64 {
         });
     }
     sums.iter().sum::<f64>().sqrt()
+}
+
+/// Whether no number is NaN or infinite: x·0 is 0 for the finite ones only, and a sum keeps a NaN.
+pub(super) fn all_finite<T: Scalar>(numbers: &[T]) -> bool {
+    const LANES: usize = 16;
+    let zero = T::default();
+    let mut sums = [zero; LANES];
+    let (whole, rest) = numbers.as_chunks::<LANES>();
+    for chunk in whole {
+        for (sum, &x) in sums.iter_mut().zip(chunk) {
+            *sum += x * zero;
+        }
+    }
+    sums.iter().chain(rest).fold(zero, |sum, &x| sum + x * zero) == zero
 }
 
 fn sum_of_squares<T: Scalar>(a: &[T]) -> f64 {
