@@ -31,6 +31,8 @@ const BEYOND: usize = 4000;
 const ACCEPTED: (f64, f64) = (0.93, 0.97);
 /// Number of studies that [`ACCEPTED`] is meant for.
 const STUDIES: f64 = 1000.0;
+/// A share so near to an edge of the accepted range is not decided: 1.5 standard deviations of one of 1,000 studies.
+const NEAR: f64 = 0.01;
 
 /// How a study of the coverage is made.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -121,6 +123,12 @@ pub fn accepted(studies: usize) -> (f64, f64) {
     let deviation = |n: f64| (0.95 * 0.05 / n).sqrt();
     let wider = 2.0 * (deviation(studies.max(1) as f64) - deviation(STUDIES)).max(0.0);
     (ACCEPTED.0 - wider, (ACCEPTED.1 + wider).min(1.0))
+}
+
+/// Whether a share of `studies` is so near to an edge of what is accepted, on either side, that more studies must decide.
+pub fn undecided(share: f64, studies: usize) -> bool {
+    let (low, high) = accepted(studies);
+    [low, high].into_iter().any(|edge| (share - edge).abs() <= NEAR)
 }
 
 fn holds(estimate: Option<Estimate>, truth: f64) -> bool {

@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Observation;
 use super::line::{Line, Weighted};
-use crate::stats::bootstrap::interval_of;
+use crate::stats::bootstrap::{interval_of, stretch};
 use crate::stats::resample::Resampler;
+use crate::stats::student::Parts;
 use crate::summary::Estimate;
 
 /// Fewest places: two on either side of the bend and one to judge by.
@@ -57,8 +58,8 @@ pub fn breakpoint(observations: &[Observation<'_>]) -> Option<Breakpoint> {
     if margin.is_nan() || margin < DECISIVE_MARGIN {
         return None;
     }
-    let degrees = places.iter().map(|(_, resampler)| resampler.degrees()).sum::<f64>();
-    let at = interval_of(RESAMPLES, bent.at, degrees, |random| {
+    let stretch = stretch(places.iter().map(|(_, resampler)| (1.0, resampler)), Parts::Independent);
+    let at = interval_of(RESAMPLES, bent.at, stretch, |random| {
         let points: Vec<Weighted> =
             places.iter().map(|((x, _, w), resampler)| (*x, resampler.draw(random), *w)).collect();
         Bent::fit(&points).map_or(bent.at, |bent| bent.at)

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::Observation;
-use crate::stats::bootstrap::{Pairs, additive_interval, combined_degrees};
+use crate::stats::bootstrap::{Pairs, additive_interval, stretch};
 use crate::stats::resample::Resampler;
+use crate::stats::student::Parts;
 use crate::summary::Estimate;
 
 /// Where along the axis a method becomes, and from there on stays, faster than a baseline.
@@ -46,7 +47,7 @@ pub fn crossover(base: &[Observation<'_>], this: &[Observation<'_>]) -> Option<C
     if value == f64::INFINITY {
         return Some(Crossover::AboveRange);
     }
-    let logarithm = additive_interval(value, degrees(&places, value), |random| {
+    let logarithm = additive_interval(value, stretch_at(&places, value), |random| {
         let ratios: Vec<_> = places.iter().map(|(x, _, resampler)| (*x, resampler.draw(random))).collect();
         last_rise(&ratios).clamp(first, last)
     });
@@ -58,13 +59,13 @@ pub fn crossover(base: &[Observation<'_>], this: &[Observation<'_>]) -> Option<C
     }))
 }
 
-/// Degrees of freedom of a crossing at `value`: those of the two places that it lies between. The crossing moves with the ratio of
-/// one end as far as it is from the other.
-fn degrees(places: &[(f64, f64, Resampler<'_>)], value: f64) -> f64 {
+/// What a crossing at `value` is stretched by: it moves with the ratio at one of the two places that it lies between as far as it is from
+/// the other.
+fn stretch_at(places: &[(f64, f64, Resampler<'_>)], value: f64) -> f64 {
     let above = places.partition_point(|(x, ..)| *x < value).clamp(1, places.len() - 1);
     let (low, high) = (&places[above - 1], &places[above]);
     let parts = [(high.0 - value, low), (value - low.0, high)];
-    combined_degrees(parts.into_iter().map(|(lever, place)| (lever * lever, place.2.degrees())))
+    stretch(parts.into_iter().map(|(lever, place)| (lever * lever, &place.2)), Parts::Independent)
 }
 
 /// The x where the last stretch of positive y begins; −∞ when all are positive, +∞ when the last is not.

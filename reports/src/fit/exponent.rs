@@ -4,9 +4,9 @@ use std::ops::RangeInclusive;
 
 use super::line::{Line, Weighted};
 use super::{Bound, Observation};
-use crate::stats::bootstrap::{additive_interval, combined_degrees};
+use crate::stats::bootstrap::{additive_interval, stretch};
 use crate::stats::resample::{Blocks, Resampler};
-use crate::stats::student_975;
+use crate::stats::student::{Parts, student_975};
 use crate::summary::{Estimate, Exponent};
 
 /// Fewest places on the axis that an exponent is fitted to.
@@ -48,7 +48,7 @@ pub fn bounded_exponent(
 ) -> Option<Exponent> {
     let places = Places::new(observations, bounds, &range)?;
     let line = places.line(|place| place.log_median)?;
-    let exponent = additive_interval(line.slope, places.degrees(&line), |random| {
+    let exponent = additive_interval(line.slope, places.stretch(&line), |random| {
         places.line(|place| place.resampler.draw(random)).map_or(line.slope, |line| line.slope)
     });
     let (from, to) = places.ends();
@@ -69,9 +69,9 @@ pub fn extrapolate(
     let places = Places::new(observations, bounds, &range)?;
     let line = places.line(|place| place.observed)?;
     // What a round does to a place is part of the scatter that one further median has to expect.
-    let degrees = places.0.len().checked_sub(2).filter(|degrees| *degrees > 0)? as f64;
+    let degrees = places.places.len().checked_sub(2).filter(|degrees| *degrees > 0)? as f64;
     let scatter = line.residual(&places.points(|place| place.observed)) / degrees;
-    let typical = line.weight / places.0.len() as f64;
+    let typical = line.weight / places.places.len() as f64;
     let x = (x as f64).ln();
     let reach = student_975(degrees) * (scatter * line.prediction_variance(x, typical)).sqrt();
     let value = line.at(x);
@@ -95,7 +95,12 @@ pub fn residuals(
 }
 
 /// The measured places of a range, ascending, and the floors at and above it.
-struct Places<'a>(Vec<Place<'a>>, Vec<Weighted>);
+struct Places<'a> {
+    places: Vec<Place<'a>>,
+    floors: Vec<Weighted>,
+    /// How the scatters of the places hang together.
+    dependence: Parts,
+}
 
 struct Place<'a> {
     x: usize,
@@ -132,34 +137,30 @@ impl<'a> Places<'a> {
         places.sort_by_key(|place| place.x);
         let floors = bounds.iter().filter(|b| b.x >= *range.start() && b.at_least_seconds > 0.0);
         let floors = floors.map(|b| ((b.x as f64).ln(), b.at_least_seconds.ln(), 1.0)).collect();
-        let places = Self(places, floors);
+        let places = Self { places, floors, dependence: blocks.dependence() };
         (places.distinct() >= MIN_POINTS).then_some(places)
     }
 
     fn points(&self, mut log_time: impl FnMut(&Place<'a>) -> f64) -> Vec<Weighted> {
-        self.0.iter().map(|place| ((place.x as f64).ln(), log_time(place), place.weight)).collect()
+        self.places.iter().map(|place| ((place.x as f64).ln(), log_time(place), place.weight)).collect()
     }
 
     fn line(&self, log_time: impl FnMut(&Place<'a>) -> f64) -> Option<Line> {
-        Line::above(&self.points(log_time), &self.1)
+        Line::above(&self.points(log_time), &self.floors)
     }
 
-    /// Degrees of freedom of the slope. A place's share of its variance is w²·(x − mean)² over its number of processes, w.
-    ///
-    /// Combined for parts of unequal scatter they are too few where the places scatter alike, which share theirs: that would be their
-    /// sum. The geometric mean of the two covers 93 to 97 % in `relgrad selftest`.
-    fn degrees(&self, line: &Line) -> f64 {
+    /// What the slope is stretched by. A place's share of its variance is w²·(x − mean)² over its number of processes, w: the places of a
+    /// range are taken to scatter alike, each by as much as is found there.
+    fn stretch(&self, line: &Line) -> f64 {
         let share = |place: &Place<'_>| place.weight * ((place.x as f64).ln() - line.mean_x).powi(2);
-        let unequal = combined_degrees(self.0.iter().map(|place| (share(place), place.resampler.degrees())));
-        let alike = self.0.iter().map(|place| place.resampler.degrees()).sum::<f64>();
-        (unequal * alike.max(1.0)).sqrt()
+        stretch(self.places.iter().map(|place| (share(place), &place.resampler)), self.dependence)
     }
 
     fn ends(&self) -> (usize, usize) {
-        (self.0[0].x, self.0[self.0.len() - 1].x)
+        (self.places[0].x, self.places[self.places.len() - 1].x)
     }
 
     fn distinct(&self) -> usize {
-        self.0.chunk_by(|a, b| a.x == b.x).count()
+        self.places.chunk_by(|a, b| a.x == b.x).count()
     }
 }

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::Observation;
-use crate::stats::bootstrap::{additive_interval, combined_degrees};
+use crate::stats::bootstrap::{additive_interval, stretch};
+use crate::stats::student::Parts;
 use crate::summary::Estimate;
 
 /// The exponent between two neighbouring places on the axis.
@@ -31,9 +32,9 @@ fn between(low: &Observation<'_>, high: &Observation<'_>) -> Option<LocalExponen
     let value = (high.processes.median()? / low.processes.median()?).ln() / distance;
     let ends = [high.processes.resampler()?, low.processes.resampler()?];
     // The variance of a median of R falls as 1/R, about (degrees + 1).
-    let share = |degrees: f64| 1.0 / (degrees + 1.0);
-    let degrees = combined_degrees(ends.iter().map(|r| (share(r.degrees()), r.degrees())));
+    let shares = ends.iter().map(|end| (1.0 / (end.degrees() + 1.0), end));
+    let stretch = stretch(shares, Parts::Independent);
     let exponent =
-        additive_interval(value, degrees, |random| (ends[0].draw(random) - ends[1].draw(random)) / distance);
+        additive_interval(value, stretch, |random| (ends[0].draw(random) - ends[1].draw(random)) / distance);
     Some(LocalExponent { from: low.x, to: high.x, exponent })
 }

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::Observation;
-use crate::stats::bootstrap::additive_interval;
+use crate::stats::bootstrap::{additive_interval, stretch};
 use crate::stats::resample::Resampler;
+use crate::stats::student::Parts;
 use crate::summary::Estimate;
 
 /// How far outside the measured range a crossover of terms is still told, as a factor.
@@ -46,8 +47,8 @@ pub fn two_term(observations: &[Observation<'_>]) -> Option<TwoTerm> {
     let (low, high) = ((points[0].0 / FARTHEST).ln(), (points[points.len() - 1].0 * FARTHEST).ln());
     let crossing = (quadratic / cubic).ln();
     let crossover = (low..=high).contains(&crossing).then(|| {
-        let degrees = places.iter().map(|(_, resampler)| resampler.degrees()).sum::<f64>();
-        let logarithm = additive_interval(crossing, degrees, |random| {
+        let stretch = stretch(places.iter().map(|(_, resampler)| (1.0, resampler)), Parts::Independent);
+        let logarithm = additive_interval(crossing, stretch, |random| {
             let resampled: Vec<_> =
                 places.iter().map(|((x, _, w), resampler)| (*x, resampler.draw(random).exp(), *w)).collect();
             let ratio = non_negative(&resampled).map_or(f64::NAN, |[_, quadratic, cubic]| quadratic / cubic);

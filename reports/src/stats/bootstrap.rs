@@ -2,7 +2,7 @@
 
 use super::order::{median_of_sorted, sorted};
 use super::resample::{Blocks, Drawn, Resampler};
-use super::{NORMAL_975, student_975};
+use super::student::{NORMAL_975, Part, Parts, pooled_975};
 use crate::random::Random;
 use crate::summary::Estimate;
 
@@ -72,9 +72,11 @@ impl Processes {
 /// Median of `processes` (over processes, of each one's median) with its 95 % interval; `None` without samples.
 ///
 /// The interval holds the middle 95 % of 2000 resamples of processes, then of samples within them, stretched on the
-/// logarithmic scale about the estimate by `t/z` with Student's t of (processes − 1) degrees of freedom: the plain percentile
-/// interval of the few processes there are is too short (Hesterberg, "What teachers should know about the bootstrap", The
-/// American Statistician 69, 2015, section 3.4, stretches for the same reason).
+/// logarithmic scale about the estimate: the plain percentile interval of the few processes there are is too short (Hesterberg, "What
+/// teachers should know about the bootstrap", The American Statistician 69, 2015, section 3.4, stretches for the same reason). What
+/// the mean of the processes scatters is stretched by t/z with Student's t of (processes − 1) degrees of freedom.
+/// What their median scatters beyond that is not: it is part of the very deviations that the scatter is estimated from, and large
+/// exactly where they are.
 /// With a single process the interval knows only the differences within it, and a single sample has no width at all.
 pub fn median_estimate(processes: &Processes) -> Option<Estimate> {
     let (value, resampler) = (processes.median()?, processes.resampler()?);
@@ -120,40 +122,49 @@ impl<'a> Pairs<'a> {
 
 /// The 95 % interval of a positive statistic, stretched on the logarithmic scale.
 fn interval(value: f64, resampler: &Resampler<'_>) -> Estimate {
-    let logarithm = additive_interval(value.ln(), resampler.degrees(), |random| resampler.draw(random));
+    let stretch = stretch([(1.0, resampler)].into_iter(), Parts::Independent);
+    let logarithm = additive_interval(value.ln(), stretch, |random| resampler.draw(random));
     Estimate { value, low: logarithm.low.exp().min(value), high: logarithm.high.exp().max(value) }
 }
 
-/// The 95 % interval of any statistic: percentiles of its resamples, stretched about `value` by Student's t over the normal's.
+/// The 95 % interval of any statistic: percentiles of its resamples, stretched about `value`, see [`stretch`].
 pub(crate) fn additive_interval(
     value: f64,
-    degrees: f64,
+    stretch: f64,
     resample: impl FnMut(&mut Random) -> f64,
 ) -> Estimate {
-    interval_of(RESAMPLES, value, degrees, resample)
+    interval_of(RESAMPLES, value, stretch, resample)
 }
 
 /// [`additive_interval`] from a chosen number of resamples, at least 40: fewer where one is dear.
 pub(crate) fn interval_of(
     count: usize,
     value: f64,
-    degrees: f64,
+    stretch: f64,
     mut resample: impl FnMut(&mut Random) -> f64,
 ) -> Estimate {
     let mut random = Random::new(SEED);
     let mut resamples: Vec<f64> = (0..count).map(|_| resample(&mut random)).collect();
     resamples.sort_unstable_by(f64::total_cmp);
     let tail = count / 40;
-    let stretch = student_975(degrees.max(1.0)) / NORMAL_975;
     let low = (value - resamples[tail]).max(0.0);
     let high = (resamples[count - 1 - tail] - value).max(0.0);
     Estimate { value, low: value - stretch * low, high: value + stretch * high }
 }
 
-/// Degrees of freedom of a sum of independent parts, each with its share of the variance and its own degrees (Satterthwaite,
-/// "An approximate distribution of estimates of variance components", Biometrics Bulletin 2, 1946). At least 1.
-pub(crate) fn combined_degrees(parts: impl Iterator<Item = (f64, f64)> + Clone) -> f64 {
-    let total: f64 = parts.clone().map(|(share, _)| share).sum();
-    let weighted: f64 = parts.map(|(share, degrees)| share * share / degrees.max(1.0)).sum();
-    if weighted > 0.0 { (total * total / weighted).max(1.0) } else { 1.0 }
+/// By how much the percentiles of a statistic's resamples are stretched: the statistic moves with several medians, each with its share of
+/// the variance that means in their place would give it.
+///
+/// The means' part of the variance is judged by the quantile of a pooled variance, the rest by the normal's, see [`median_estimate`]. For one
+/// median of 3 to 15 normal processes that is the exact interval to a fortieth of its width; it holds 95.0 to 95.2 %.
+pub(crate) fn stretch<'a>(parts: impl Iterator<Item = (f64, &'a Resampler<'a>)>, dependence: Parts) -> f64 {
+    let mut beyond = 0.0;
+    let mut pooled = Vec::new();
+    for (share, resampler) in parts {
+        beyond += share * resampler.beyond_mean();
+        pooled.push(Part { share, degrees: resampler.degrees() });
+    }
+    let beyond = beyond / pooled.iter().map(|part| part.share).sum::<f64>();
+    let t = pooled_975(&pooled, dependence) / NORMAL_975;
+    ((t * t + beyond) / (1.0 + beyond)).sqrt()
 }

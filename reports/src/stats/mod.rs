@@ -13,4 +13,4 @@ pub(crate) mod student;
 
 pub use bootstrap::{Processes, median_estimate, ratio_estimate};
 pub use order::{median, median_interval, relative_half_width_of_median};
-pub(crate) use student::{NORMAL_975, student_975};
+pub(crate) use student::NORMAL_975;

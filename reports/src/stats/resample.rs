@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Processes;
 use super::order::median_of_sorted;
+use super::student::Parts;
 use crate::random::Random;
 
 /// Draws behind the estimate of the scatter of a process's own median.
@@ -33,13 +34,16 @@ pub(crate) enum Drawn<'a> {
 /// - the mean of the R draws, whose distribution is smooth, stands for their median, widened by the ratio of the two's standard
 ///   deviations.
 ///
+/// What the median scatters beyond the mean is a matter of the processes' deviations from their mean, and where each round's effect
+/// was taken out, these are what it was taken out of: only that part of the variance shrinks with them.
+///
 /// `relgrad selftest` measures what it covers.
 #[derive(Debug)]
 pub(crate) struct Resampler<'a> {
     center: f64,
     processes: Vec<Process<'a>>,
     levels: Levels,
-    efficiency: f64,
+    beyond_mean: f64,
     degrees: f64,
 }
 
@@ -94,10 +98,11 @@ impl<'a> Resampler<'a> {
         }
         let degrees = match processes.as_slice() {
             [only] => only.drawn.samples().saturating_sub(1) as f64,
-            many => (many.len() - 1) as f64 / (inflation * inflation),
+            many => (many.len() - 1) as f64,
         };
         let levels = Levels::of(&processes);
-        Self { center, processes, levels, efficiency: median_over_mean(count as usize), degrees }
+        let beyond_mean = (median_over_mean(processes.len()).powi(2) - 1.0) / (inflation * inflation);
+        Self { center, processes, levels, beyond_mean, degrees }
     }
 
     /// The logarithm of one resampled estimate.
@@ -113,12 +118,17 @@ impl<'a> Resampler<'a> {
                 between * deviation + within * moved + noise
             })
             .sum();
-        self.center + self.efficiency * sum / count as f64
+        self.center + (1.0 + self.beyond_mean).sqrt() * sum / count as f64
     }
 
     /// Degrees of freedom of the scatter that a draw knows: between processes, or within the only one.
     pub(crate) fn degrees(&self) -> f64 {
         self.degrees
+    }
+
+    /// Variance of a draw beyond that of the processes' mean, over the latter.
+    pub(crate) fn beyond_mean(&self) -> f64 {
+        self.beyond_mean
     }
 }
 
@@ -212,7 +222,12 @@ impl Blocks {
         self.effects.get(&round).copied().unwrap_or(0.0)
     }
 
-    /// Taking a round's mean over n cells out of them leaves (n − 1)/n of their variance, and of its degrees of freedom.
+    /// How the scatters of the cells hang together once the effects are taken out.
+    pub(crate) fn dependence(&self) -> Parts {
+        if self.cells > 1 { Parts::Blocks } else { Parts::Independent }
+    }
+
+    /// Taking a round's mean over n cells out of them leaves (n − 1)/n of their variance.
     pub(crate) fn inflation(&self) -> f64 {
         let cells = self.cells as f64;
         if self.cells > 1 { (cells / (cells - 1.0)).sqrt() } else { 1.0 }
