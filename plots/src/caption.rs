@@ -51,7 +51,7 @@ fn residuals(study: &Study, summary: &Summary) -> String {
 fn roofline(study: &Study, summary: &Summary) -> String {
     format!(
         "Operations of the cost model over the measured time, and the least bytes that must move over the same time, against the data \
-         dimension D ({}). Dashed: what this machine was measured to sustain before the sweep with the same number type and threads. A method \
+         dimension D ({}). Dashed: the fastest that this machine did before the sweep with the same number type and threads. A method \
          near neither line is held up by something else; data that stay in caches can pass the bandwidth of memory.",
         conditions(study, data::main_device(summary))
     )

@@ -173,22 +173,42 @@ pub struct Ceiling {
     pub fraction: Estimate,
 }
 
+impl Rate {
+    /// `flops` over the fastest of `seconds`, in FLOP/s: what the machine does when nothing disturbs it. The median where there are no samples.
+    pub fn best_flops_per_second(&self) -> f64 {
+        fastest(&self.seconds).map_or(self.flops_per_second, |seconds| self.flops / seconds)
+    }
+}
+
+impl Bandwidth {
+    /// `bytes` over the fastest of `seconds`, in bytes/s. The median where there are no samples.
+    pub fn best_bytes_per_second(&self) -> f64 {
+        fastest(&self.seconds).map_or(self.bytes_per_second, |seconds| self.bytes / seconds)
+    }
+}
+
+fn fastest(seconds: &[f64]) -> Option<f64> {
+    seconds.iter().copied().filter(|seconds| *seconds > 0.0).reduce(f64::min)
+}
+
 impl Roofline {
-    /// The rate that bounds arithmetic in `dtype` on `threads` threads: the best square product over the sizes measured.
+    /// The rate that bounds arithmetic in `dtype` on `threads` threads: the fastest sample of a square product over the sizes measured.
     ///
+    /// The fastest, not the median: whatever disturbs the machine while its ceilings are measured only lowers a rate, and a ceiling that
+    /// was lowered is none.
     /// Deliberately not the rate of the skinny products that a method happens to use: those are part of what is judged.
     pub fn peak_flops_per_second(&self, dtype: &str, threads: usize) -> Option<f64> {
         self.rates
             .iter()
             .filter(|r| r.operation == Operation::SquareProduct && r.dtype == dtype && r.threads == threads)
-            .map(|r| r.flops_per_second)
+            .map(Rate::best_flops_per_second)
             .reduce(f64::max)
     }
 
-    /// The bandwidth that bounds traffic on `threads` threads: the best way to stream.
+    /// The bandwidth that bounds traffic on `threads` threads: the fastest sample of the best way to stream.
     pub fn peak_bytes_per_second(&self, threads: usize) -> Option<f64> {
         let of_threads = self.bandwidths.iter().filter(|b| b.threads == threads);
-        of_threads.map(|b| b.bytes_per_second).reduce(f64::max)
+        of_threads.map(Bandwidth::best_bytes_per_second).reduce(f64::max)
     }
 
     /// The least time of a cell of this cost, and what fraction of it `seconds` reaches.
@@ -235,6 +255,28 @@ mod tests {
         assert_eq!(roofline.peak_bytes_per_second(2), Some(40e9));
         let time = Estimate { value: 1.0, low: 1.0, high: 1.0 };
         assert_eq!(roofline.ceiling(&model(1.0, 1.0), "f64", 2, &time), None);
+    }
+
+    /// A machine that is busy with something else in all samples but one has the ceilings that the one found.
+    #[test]
+    fn a_disturbed_machine_has_the_ceilings_of_its_fastest_samples() {
+        let quiet = fixture::roofline();
+        let mut disturbed = quiet.clone();
+        for rate in &mut disturbed.rates {
+            rate.seconds.iter_mut().skip(1).for_each(|seconds| *seconds *= 2.0);
+            rate.flops_per_second /= 2.0;
+        }
+        for bandwidth in &mut disturbed.bandwidths {
+            bandwidth.seconds.iter_mut().skip(1).for_each(|seconds| *seconds *= 2.0);
+            bandwidth.bytes_per_second /= 2.0;
+        }
+        for threads in [1, 2] {
+            let peaks =
+                |r: &Roofline| (r.peak_flops_per_second("f32", threads), r.peak_bytes_per_second(threads));
+            assert_eq!(peaks(&disturbed), peaks(&quiet));
+        }
+        disturbed.rates.iter_mut().for_each(|rate| rate.seconds.clear());
+        assert_eq!(disturbed.peak_flops_per_second("f32", 2), Some(50e9));
     }
 
     /// A sweep of a newer relgrad may have measured more than this one knows.

@@ -24,8 +24,8 @@ pub(crate) fn table(output: &Output) -> String {
     section(&mut text, "µs", &roofline.regions.iter().map(of_region).collect::<Vec<_>>());
     let _ = write!(
         text,
-        "\nMedians, taken in {}. The ceiling of a cell is max(flops / rate, bytes / bandwidth), from the best square\n\
-         product and the best stream at its number type and threads.\n",
+        "\nMedians, taken in {}. The ceiling of a cell is max(flops / rate, bytes / bandwidth), from the fastest\n\
+         samples of the best square product and the best stream at its number type and threads.\n",
         units::seconds(roofline.wall_seconds),
     );
     text

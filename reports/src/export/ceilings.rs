@@ -6,8 +6,14 @@ use crate::units::{self, NONE, grouped};
 
 /// Every measurement of `roofline`, in the order taken.
 pub(super) fn table(roofline: &Roofline) -> Table {
-    let columns =
-        [("ceiling", false), ("size", true), ("type", false), ("threads", true), ("measured", true)];
+    let columns = [
+        ("ceiling", false),
+        ("size", true),
+        ("type", false),
+        ("threads", true),
+        ("median", true),
+        ("fastest", true),
+    ];
     let rates = roofline.rates.iter().map(of_rate);
     let bandwidths = roofline.bandwidths.iter().map(of_bandwidth);
     let regions = roofline.regions.iter().map(of_region);
@@ -25,6 +31,7 @@ fn of_rate(rate: &Rate) -> Vec<String> {
         rate.dtype.clone(),
         rate.threads.to_string(),
         units::gflops(rate.flops_per_second),
+        units::gflops(rate.best_flops_per_second()),
     ]
 }
 
@@ -35,15 +42,18 @@ fn of_bandwidth(bandwidth: &Bandwidth) -> Vec<String> {
         NONE.into(),
         bandwidth.threads.to_string(),
         units::gigabytes_per_second(bandwidth.bytes_per_second),
+        units::gigabytes_per_second(bandwidth.best_bytes_per_second()),
     ]
 }
 
 fn of_region(region: &Region) -> Vec<String> {
+    let fastest = region.seconds.iter().copied().reduce(f64::min);
     vec![
         "empty parallel region".into(),
         NONE.into(),
         NONE.into(),
         region.threads.to_string(),
         units::seconds(region.median_seconds),
+        fastest.map_or(NONE.into(), units::seconds),
     ]
 }
