@@ -30,7 +30,7 @@ pub(crate) struct Plot<'a> {
 pub(crate) enum Scale {
     /// Logarithmic, of plain numbers.
     Logarithmic,
-    /// Linear, and at least from `low` to `high`; values and intervals beyond `farthest` of either leave the panel.
+    /// Linear, and at least from `low` to `high`, and holds every value; intervals beyond `farthest` of either leave the panel.
     Linear { low: f64, high: f64, farthest: f64 },
 }
 
@@ -69,8 +69,10 @@ fn lay_out(plot: &Plot<'_>, start: f64, width: f64) -> Panel {
     let y = match plot.scale {
         Scale::Logarithmic => Axis::log(values().chain(levels()), 1.5, Unit::Count, room),
         Scale::Linear { low, high, farthest } => {
-            let seen = || values().chain(levels()).filter(|v| (low - farthest..=high + farthest).contains(v));
-            let reach = seen().fold((low, high), |(low, high), v| (low.min(v), high.max(v)));
+            let measured = plot.curves.iter().flat_map(|c| &c.measured).map(|(_, e)| e.value);
+            let near = values().filter(|v| (low - farthest..=high + farthest).contains(v));
+            let seen = measured.chain(near).chain(levels());
+            let reach = seen.fold((low, high), |(low, high), v| (low.min(v), high.max(v)));
             Axis::linear_between(reach.0, reach.1, room)
         }
     };

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::roofline::Roofline;
+use crate::units::grouped;
 
 /// Everything needed to judge, and to repeat, the measurements beside it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -146,6 +147,19 @@ impl Settings {
     /// Every number of layers L, that of the figures first.
     pub fn layer_counts(&self) -> impl Iterator<Item = usize> {
         [self.layers].into_iter().chain(self.other_layers.iter().copied())
+    }
+
+    /// What tells a series at this N and L apart from the others of the run: `, N = 10` where the run has several batch sizes, or another
+    /// than this, and the same for L. Empty where there is nothing to tell.
+    pub(crate) fn apart(&self, batch: usize, layers: usize) -> String {
+        let mut text = String::new();
+        if self.batches().any(|other| other != batch) {
+            text += &format!(", N = {}", grouped(batch));
+        }
+        if self.layer_counts().any(|other| other != layers) {
+            text += &format!(", L = {}", grouped(layers));
+        }
+        text
     }
 }
 

@@ -97,6 +97,9 @@ pub(crate) fn scientific(value: f64) -> String {
 
 fn unit_of_seconds(value: f64) -> (f64, &'static str) {
     match value {
+        // Coefficients of D³ are that small.
+        v if v > 0.0 && v < 1e-12 => (1e-15, "fs"),
+        v if v > 0.0 && v < 1e-9 => (1e-12, "ps"),
         v if v < 1e-6 => (1e-9, "ns"),
         v if v < 1e-3 => (1e-6, "µs"),
         v if v < 1.0 => (1e-3, "ms"),

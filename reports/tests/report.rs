@@ -28,6 +28,17 @@ fn markdown() {
 }
 
 #[test]
+fn a_column_without_a_value_is_left_out() {
+    let text = render(&Markdown, &fixture::study());
+    for (method, other) in [("ordinary", "autodiff"), ("autodiff", "ordinary")] {
+        let table = text.split(&format!("### {method} on cpu")).nth(1).expect("a table of this method");
+        let header = table.lines().find(|line| line.starts_with('|')).expect("its header");
+        assert!(header.contains(&format!("over {other}")), "{header}");
+        assert!(!header.contains(&format!("over {method}")), "{header}");
+    }
+}
+
+#[test]
 fn csv() {
     insta::assert_snapshot!(render(&Csv, &fixture::study()));
 }

@@ -4,7 +4,7 @@ use relgrad_reports::fit::{Crossover, asymptotic_range};
 use relgrad_reports::fixture::{self, PowerLaw, power_law};
 use relgrad_reports::record::{Outcome, Record};
 use relgrad_reports::study::Study;
-use relgrad_reports::summary::{Axis, Series, Summary};
+use relgrad_reports::summary::{Axis, Overtaking, Series, Summary};
 
 fn series<'a>(summary: &'a Summary, method: &str, device: &str) -> &'a Series {
     summary
@@ -172,10 +172,25 @@ fn batch_sizes_are_series_of_their_own_with_exponents_and_crossovers_along_n() {
     // Beyond D = 3,200 the fixture skips N = 1,000 for its time.
     assert_eq!((relative.axis, relative.dim, relative.fit.points), (Axis::Batch, 3200, 3));
     assert!((relative.fit.exponent.value - 1.0).abs() < 0.02, "{relative:?}");
-    let along_n = summary.overtakings.iter().find(|o| o.axis == Axis::Batch && o.over == "ordinary");
-    let along_n = along_n.expect("both methods have all batch sizes");
-    assert_eq!((along_n.dim, along_n.range), (Some(3200), (10, 1000)));
-    assert_eq!(along_n.crossover, Crossover::BelowRange);
+    let pair =
+        |o: &&Overtaking| [&o.method, &o.over].iter().all(|m| ["relative", "ordinary"].contains(&m.as_str()));
+    let along_n: Vec<_> = summary.overtakings.iter().filter(|o| o.axis == Axis::Batch).filter(pair).collect();
+    let (largest, others) = along_n.split_last().expect("both methods have all batch sizes");
+    assert_eq!((largest.dim, largest.range), (Some(3200), (10, 1000)));
+    assert_eq!((largest.over.as_str(), &largest.crossover), ("ordinary", &Crossover::BelowRange));
+    // At smaller dimensions `ordinary` is the faster one of large batches: the speed-ups on either side of N* say so too.
+    let speedup = |batch: usize, dim: usize| {
+        let at_batch = summary.series.iter().find(|s| s.method == "relative" && s.batch == batch).unwrap();
+        let point = at_batch.points.iter().find(|p| p.dim == dim).unwrap();
+        point.speedup_over_ordinary.unwrap().value
+    };
+    for dim in [32, 100, 320] {
+        let found = others.iter().find(|o| o.dim == Some(dim)).expect("a crossover in range at this D");
+        let Crossover::At(place) = &found.crossover else { panic!("{found:?}") };
+        assert_eq!((found.method.as_str(), found.over.as_str()), ("ordinary", "relative"), "{found:?}");
+        let (below, above) = if place.value < 100.0 { (10, 100) } else { (100, 1000) };
+        assert!(speedup(below, dim) > 1.0 && speedup(above, dim) < 1.0, "{found:?}");
+    }
 }
 
 /// The fixture's `ordinary` is the faster one at N = 1000 and small D, and `relative` from about D = 200 on.

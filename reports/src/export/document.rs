@@ -96,20 +96,13 @@ const HOW_TO_READ: &str = "Time is the median over processes of each process's m
     the time. Of ceiling is the least time that this machine's measured ceilings allow over the time. The check error is \
     the largest relative error of the gradient.";
 
-const CEILINGS: &str = "Measured on this machine before the cells, through the operations that the gradients use; medians. \
-    The ceiling of a cell is max(flops / rate, bytes / bandwidth), from the cost model's operations and least traffic, the \
-    best square product and the best stream at the cell's number type and threads.";
+const CEILINGS: &str = "Measured on this machine before the cells, through the operations that the gradients use. \
+    The ceiling of a cell is max(flops / rate, bytes / bandwidth), from the cost model's operations and least traffic, and the \
+    fastest samples of the best square product and the best stream at the cell's number type and threads.";
 
-/// A series by its method and device; what is not as in the figures is named too.
+/// A series by its method and device, and by what the sweep varied or the settings lack.
 fn label(series: &Series, settings: &Settings) -> String {
-    let mut label = format!("{} on {}", series.method, series.device);
-    if series.batch != settings.batch {
-        label += &format!(", N = {}", grouped(series.batch));
-    }
-    if series.layers != settings.layers {
-        label += &format!(", L = {}", grouped(series.layers));
-    }
-    label
+    format!("{} on {}{}", series.method, series.device, settings.apart(series.batch, series.layers))
 }
 
 fn facts(run: &Run) -> Vec<(&'static str, String)> {
@@ -233,7 +226,9 @@ fn speedups(summary: &Summary, settings: &Settings) -> Vec<Block<'static>> {
         ("faster than ordinary [95 %]", true),
         ("faster than autodiff [95 %]", true),
     ];
-    vec![Block::Subheading("Speed-up".into()), Block::Table(Table { columns, rows })]
+    let mut table = Table { columns, rows };
+    drop_empty(&mut table);
+    vec![Block::Subheading("Speed-up".into()), Block::Table(table)]
 }
 
 /// Cells without a measurement are censored: a time is bounded at best. One row per run of neighbouring dimensions that stopped for
@@ -330,11 +325,10 @@ fn measurements(series: &Series) -> Table {
     table
 }
 
-/// Leaves out a comparison that no row has a value for, such as a baseline's speed-up over itself.
+/// Leaves out columns that no row has a value for, such as a baseline's speed-up over itself.
 fn drop_empty(table: &mut Table) {
     for column in (0..table.columns.len()).rev() {
-        let is_comparison = table.columns[column].0.ends_with(" [95 %]");
-        if is_comparison && table.rows.iter().all(|row| row[column] == NONE) {
+        if table.rows.iter().all(|row| row[column] == NONE) {
             table.columns.remove(column);
             for row in &mut table.rows {
                 row.remove(column);

@@ -52,7 +52,7 @@ fn render_overview(overview: &Overview) -> String {
     let setting: String =
         overview.setting.iter().map(|part| format!("<li>{}</li>\n", escape(part))).collect();
     let number = |n: &KeyNumber| {
-        let (what, value, detail) = (escape(&n.what), escape(&n.value), escape(&n.detail));
+        let (what, value, detail) = (escape(&n.what), raised(&n.value), escape(&n.detail));
         format!("<div><dd>{value}</dd><dt>{what}</dt><dd class=\"detail\">{detail}</dd></div>\n")
     };
     let numbers: String = overview.numbers.iter().map(number).collect();
@@ -108,7 +108,21 @@ fn inline_svg(svg: &str) -> &str {
     svg.find("<svg").map_or("", |start| svg[start..].trim_end())
 }
 
+/// `x^p` with p as an exponent.
+fn raised(text: &str) -> String {
+    match text.split_once('^') {
+        Some((base, exponent)) => format!("{}<sup>{}</sup>", escape(base), escape(exponent)),
+        None => escape(text),
+    }
+}
+
+/// Text for an element or an attribute. Lines do not break before a percent sign, after ±, around an equals sign, or inside a number.
 fn escape(text: &str) -> String {
+    const NO_BREAK: &str = "\u{a0}";
+    let text = text.replace(" %", &format!("{NO_BREAK}%")).replace("± ", &format!("±{NO_BREAK}"));
+    let text = text.replace(" = ", &format!("{NO_BREAK}={NO_BREAK}"));
+    // Figures group digits by thin spaces; these are the same ones without a break.
+    let text = text.replace('\u{2009}', "\u{202f}");
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -130,6 +144,13 @@ mod tests {
     #[test]
     fn text_cannot_open_an_element_or_leave_an_attribute() {
         assert_eq!(escape("<b a=\"x\" c='y'>&"), "&lt;b a=&quot;x&quot; c=&#39;y&#39;&gt;&amp;");
+    }
+
+    #[test]
+    fn numbers_stay_whole_and_exponents_are_raised() {
+        assert_eq!(escape("D = 5\u{2009}000 [95 %]"), "D\u{a0}=\u{a0}5\u{202f}000 [95\u{a0}%]");
+        assert_eq!(raised("∝ D^1.97"), "∝ D<sup>1.97</sup>");
+        assert_eq!(raised("17.3×"), "17.3×");
     }
 
     #[test]

@@ -207,7 +207,9 @@ fn signed(v: f64) -> String {
 }
 
 fn percent(fraction: f64) -> String {
-    format!("{} %", significant(100.0 * fraction).trim_end_matches('0').trim_end_matches('.'))
+    let text = significant(100.0 * fraction);
+    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    format!("{text} %")
 }
 
 fn kind(kind: Kind) -> &'static str {
@@ -285,4 +287,15 @@ fn markdown_table(rows: impl Iterator<Item = [String; 7]>) -> String {
         let _ = writeln!(text, "| {} |", cells.join(" | "));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentages_lose_zeros_behind_the_point_only() {
+        let texts = [0.01, 0.1, 0.3, 0.125, 1.0, 2.0].map(percent);
+        assert_eq!(texts, ["1 %", "10 %", "30 %", "12.5 %", "100 %", "200 %"]);
+    }
 }

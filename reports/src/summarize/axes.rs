@@ -30,8 +30,9 @@ pub(super) fn scaling(groups: &[Group<'_>], settings: &Settings) -> Vec<Scaling>
     found
 }
 
-/// Where methods overtake one another along D, and along N and L at the largest D where both have at least two places. Every pair
-/// that has one of the three methods of the comparison in it is told, as the faster at the end of the range overtaking the other.
+/// Where methods overtake one another along D, and along N and L at every D where they do so within the range, and at the largest where
+/// both have at least two places. Every pair that has one of the three methods of the comparison in it is told, as the faster at the
+/// end of the range overtaking the other.
 pub(super) fn overtakings(groups: &[Group<'_>], settings: &Settings) -> Vec<Overtaking> {
     let compared = |g: &&Group<'_>| is_main(g, settings) && !is_calibration(g.method);
     let main: Vec<&Group<'_>> = groups.iter().filter(compared).collect();
@@ -47,11 +48,15 @@ pub(super) fn overtakings(groups: &[Group<'_>], settings: &Settings) -> Vec<Over
             ));
             for axis in [Axis::Batch, Axis::Layers] {
                 let [ours, theirs] = [first, second].map(|g| along(axis, g, groups, settings));
-                found.extend(ours.iter().rev().find_map(|(dim, places)| {
+                let told = ours.iter().filter_map(|(dim, places)| {
                     let theirs = observations(theirs.get(dim)?);
                     let pair = Pair { first, second, axis, dim: Some(*dim) };
                     overtaking(pair, [&observations(places), &theirs])
-                }));
+                });
+                let mut told: Vec<Overtaking> = told.collect();
+                let largest = told.last().and_then(|overtaking| overtaking.dim);
+                told.retain(|o| o.dim == largest || matches!(o.crossover, Crossover::At(_)));
+                found.append(&mut told);
             }
         }
     }

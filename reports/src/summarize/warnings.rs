@@ -143,13 +143,7 @@ fn place(study: &Study, group: &Group<'_>, test: &dyn Fn(&Rounds<'_>) -> bool) -
     let dims: Vec<usize> =
         group.cells.iter().filter(|(_, rounds)| test(rounds)).map(|(&dim, _)| dim).collect();
     let settings = &study.run.settings;
-    let mut name = format!("{} on {}", group.method, group.device);
-    if group.batch != settings.batch {
-        name += &format!(", N = {}", grouped(group.batch));
-    }
-    if group.layers != settings.layers {
-        name += &format!(", L = {}", grouped(group.layers));
-    }
+    let name = format!("{} on {}{}", group.method, group.device, settings.apart(group.batch, group.layers));
     (!dims.is_empty()).then(|| format!("{name}, D = {}", list(&dims)))
 }
 

@@ -14,7 +14,7 @@ pub(super) fn of(study: &Study, summary: &Summary) -> Overview {
         summary.series.iter().filter(|s| (s.batch, s.layers) == (settings.batch, settings.layers)).collect();
     Overview {
         setting: setting(&study.run),
-        numbers: main.iter().filter(|s| s.method == RELATIVE).flat_map(|s| numbers(s)).collect(),
+        numbers: main.iter().filter(|s| s.method == RELATIVE).flat_map(|s| numbers(s, settings)).collect(),
         methods: methods(&main, settings),
         warnings: summary.warnings.clone(),
     }
@@ -47,21 +47,22 @@ fn short(revision: &str) -> String {
 }
 
 /// The speed-ups of relative at the largest dimension that each baseline reached, and its exponent.
-fn numbers(relative: &Series) -> Vec<KeyNumber> {
+fn numbers(relative: &Series, settings: &Settings) -> Vec<KeyNumber> {
+    let apart = settings.apart(relative.batch, relative.layers);
     let speedup = |baseline: &str, of: fn(&Point) -> Option<Estimate>| {
         let (point, estimate) = relative.points.iter().rev().find_map(|p| Some((p, of(p)?)))?;
         let [value, low, high] = units::ratio_parts(&estimate);
         Some(KeyNumber {
             what: format!("faster than {baseline} on {}", relative.device),
             value: format!("{value}×"),
-            detail: format!("[{low}, {high}] at D = {}", grouped(point.dim)),
+            detail: format!("[{low}, {high}] at D = {}{apart}", grouped(point.dim)),
         })
     };
     let exponent = relative.fit.map(|fit| KeyNumber {
         what: format!("time of {RELATIVE} on {}", relative.device),
         value: format!("∝ D^{:.2}", fit.exponent.value),
         detail: format!(
-            "[{:.2}, {:.2}] for D from {} to {}",
+            "[{:.2}, {:.2}] for D from {} to {}{apart}",
             fit.exponent.low,
             fit.exponent.high,
             grouped(fit.from),
@@ -69,7 +70,7 @@ fn numbers(relative: &Series) -> Vec<KeyNumber> {
         ),
     });
     let largest = relative.points.last().map(|point| KeyNumber {
-        what: format!("one gradient at D = {}", grouped(point.dim)),
+        what: format!("one gradient at D = {}{apart}", grouped(point.dim)),
         value: units::seconds(point.seconds.value),
         detail: point.peak_bytes.map_or(String::new(), |b| format!("{} at the peak", units::bytes(b as f64))),
     });
