@@ -54,6 +54,14 @@ class Judgement(unittest.TestCase):
         # Our fastest sample, 0.9 of the median, has 108.
         self.assertIn("needs 117 GFLOP/s, where no sample of a square product or a gradient has more than 108", line.reason)
 
+    def test_a_target_just_below_the_ceiling_is_a_reason_from_there_on(self) -> None:
+        # 1400 D² operations in 0.36 s are 97.2 GFLOP/s at D = 5,000, of 100.
+        samples = [sample("relgrad", "relative", 5000, 0.4), sample("numpy", "relative", 5000, 1.3 * 0.365)]
+        line = judged(samples)["relative speed", 5000]
+        self.assertIn("needs 96 % of the fastest product or gradient of this run, ours has 88 %", line.reason)
+        samples[1] = sample("numpy", "relative", 5000, 1.3 * 0.385)
+        self.assertNotIn("needs", judged(samples)["relative speed", 5000].reason)
+
     def test_inverses_that_take_too_long_are_a_reason(self) -> None:
         # 8 D³ a sample: 1e11 operations at D = 500. A quarter of them in inverses at 2 × 20 GFLOP/s are 0.625 s, the rest
         # at 100 GFLOP/s 0.75 s: half of JAX's time is out of reach when that is 2.6 s, and not when it is 2.8 s.
