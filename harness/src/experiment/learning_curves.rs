@@ -8,6 +8,7 @@ use super::models::Model;
 use super::{Context, Effort, Findings, figures, gaussian};
 use crate::data::catalogue::PAPER;
 use crate::error::Result;
+use crate::train::learner::Tracking;
 use crate::units;
 
 /// Optimisers of the figure, with the names that its curves have.
@@ -38,7 +39,7 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
     for (optimizer, label) in OPTIMIZERS {
         let name = image_model_name(context, optimizer);
         let settings = image_settings(context, optimizer);
-        models.push((label, context.model(&name, settings, &set)?));
+        models.push((label, context.model(&name, settings, &set, Tracking::On)?));
     }
     let paper = PAPER.iter().find(|(name, ..)| name.eq_ignore_ascii_case(&set.name));
     let mut levels =

@@ -1,5 +1,7 @@
 //! Trainings that experiments share: each in `models/NAME` of the output folder, resumed or reused where it stands.
 
+use std::path::PathBuf;
+
 use relgrad_kernels::{Dtype, Scalar};
 use relgrad_reports::training::{Epoch, Outcome, Stop, TRAINING_SCHEMA, Training, TrainingSettings};
 
@@ -8,6 +10,7 @@ use crate::data::DataSet;
 use crate::error::{Error, Result};
 use crate::machine;
 use crate::machine::time::{rfc3339, unix_seconds};
+use crate::train::learner::Tracking;
 use crate::train::recipe::Recipe;
 use crate::train::store::Store;
 use crate::train::trainer::{self, Job};
@@ -20,12 +23,23 @@ pub(crate) struct Model {
 }
 
 impl Context<'_> {
+    /// The folder of the model `name`.
+    pub(crate) fn model_dir(&self, name: &str) -> PathBuf {
+        self.out.join("models").join(name)
+    }
+
     /// Trains the model `name`, goes on with it, or reads it when it is finished.
     ///
     /// # Errors
     /// A folder of that name with other settings; [`Error::Interrupted`]; whatever training meets.
-    pub(crate) fn model(&mut self, name: &str, settings: TrainingSettings, set: &DataSet) -> Result<Model> {
-        let dir = self.out.join("models").join(name);
+    pub(crate) fn model(
+        &mut self,
+        name: &str,
+        settings: TrainingSettings,
+        set: &DataSet,
+        tracking: Tracking,
+    ) -> Result<Model> {
+        let dir = self.model_dir(name);
         let (store, training) = if dir.join("training.json").exists() {
             Store::open(&dir)?
         } else {
@@ -54,7 +68,7 @@ impl Context<'_> {
             time_limit_seconds: None,
             label: &label,
             quiet: self.quiet,
-            tracking: crate::train::learner::Tracking::On,
+            tracking,
         };
         match recipe.dtype {
             Dtype::F32 => self.finish::<f32>(&job, &store, training),

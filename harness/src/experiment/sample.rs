@@ -9,6 +9,7 @@ use super::learning_curves::{image_model_name, image_settings};
 use super::{Context, Findings};
 use crate::data::DataSet;
 use crate::error::{Error, Result};
+use crate::train::learner::Tracking;
 use crate::train::recipe::Recipe;
 use crate::train::trainer;
 
@@ -26,7 +27,7 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
     let name = image_model_name(context, "adam");
     let settings = image_settings(context, "adam");
     let recipe = Recipe::of(&settings, set.parts.dim())?;
-    let model = context.model(&name, settings, &set)?;
+    let model = context.model(&name, settings, &set, Tracking::On)?;
     let dir = context.out.join("models").join(&name);
     let (device, parameters) = trainer::best_model::<f32>(&dir, &recipe)?;
     let failed =

@@ -8,6 +8,7 @@ use super::learning_curves::{image_model_name, image_settings};
 use super::{Context, Effort, Findings, gaussian};
 use crate::data::catalogue::{ENTRIES, Entry, PAPER};
 use crate::error::{Error, Result};
+use crate::train::learner::Tracking;
 
 /// A row of the table.
 struct Row {
@@ -117,7 +118,7 @@ fn train(context: &mut Context<'_>, entry: &'static Entry) -> Result<Found> {
     } else {
         (entry.name.to_string(), settings(context, entry))
     };
-    let model = context.model(&name, settings, &set)?;
+    let model = context.model(&name, settings, &set, Tracking::On)?;
     Ok(Found { entry, ours: model.outcome.test, gaussian })
 }
 

@@ -37,10 +37,7 @@ pub(crate) struct Job<'a> {
 }
 
 /// What a training leaves.
-pub(crate) struct Trained<T: Scalar> {
-    pub(crate) device: Cpu,
-    /// The best model.
-    pub(crate) parameters: Parameters<Cpu, T>,
+pub(crate) struct Trained {
     /// Every epoch, the untrained network first.
     pub(crate) epochs: Vec<Epoch>,
     pub(crate) outcome: Outcome,
@@ -52,7 +49,7 @@ pub(crate) struct Trained<T: Scalar> {
 /// # Errors
 /// [`Error::Diverged`] when a parameter or likelihood stops being finite: it says where, and the last good checkpoint
 /// stays. Data that do not fit, a damaged checkpoint, a full disk.
-pub(crate) fn train<T: Scalar>(job: &Job<'_>, events: &mut Events) -> Result<Trained<T>> {
+pub(crate) fn train<T: Scalar>(job: &Job<'_>, events: &mut Events) -> Result<Trained> {
     let device = Cpu::new(job.recipe.threads);
     let started = Instant::now();
     let mut session = Session::<T>::new(job, device, started)?;
@@ -296,7 +293,7 @@ impl<'a, T: Scalar> Session<'a, T> {
     }
 
     /// Evaluates the best model on all held-out parts.
-    fn finish(mut self, stop: Stop) -> Result<Trained<T>> {
+    fn finish(mut self, stop: Stop) -> Result<Trained> {
         let device = self.learner.device;
         restore(&device, &mut self.learner.parameters, &self.best)?;
         let test: Vec<T> = converted(&self.job.data.test);
@@ -313,7 +310,7 @@ impl<'a, T: Scalar> Session<'a, T> {
             test: held_out(&test)?,
             seconds: self.progress.seconds,
         };
-        Ok(Trained { device, parameters: self.learner.parameters, epochs: self.epochs, outcome })
+        Ok(Trained { epochs: self.epochs, outcome })
     }
 }
 
