@@ -8,6 +8,7 @@ use relgrad_reports::summary::{Estimate, Series, Summary};
 use crate::Figure;
 use crate::axis::{self, Unit, grouped, number};
 use crate::data::{self, BASELINES};
+use crate::guides::Laws;
 use crate::trace;
 
 /// The caption of `figure`.
@@ -25,10 +26,13 @@ pub(crate) fn caption(figure: Figure, study: &Study, summary: &Summary) -> Strin
 }
 
 fn local_exponents(study: &Study, summary: &Summary) -> String {
+    let laws = Laws::of(&study.run.settings);
     format!(
         "Exponent of time between neighbouring dimensions, ln(t₂/t₁) / ln(D₂/D₁), at their geometric mean ({}). Bands are 95 % confidence \
-         intervals, cut off where they leave the panel. A power law is a level line; a rise towards 2 or 3 shows the leading term take over.",
-        conditions(study, data::main_device(summary))
+         intervals, cut off where they leave the panel. A power law is a level line; a rise towards {} or {} shows the leading term take over.",
+        conditions(study, data::main_device(summary)),
+        laws.low(),
+        laws.high()
     )
 }
 
@@ -83,7 +87,8 @@ fn time(study: &Study, summary: &Summary, device: &str) -> String {
                 .into(),
         );
     }
-    sentences.push("Grey lines show the slopes of D² and D³.".into());
+    let slopes = Laws::of(&study.run.settings).labelled().map(|(_, label)| label.trim_start_matches("∝ "));
+    sentences.push(format!("Grey lines show the slopes of {}.", slopes.join(" and ")));
     let fits: Vec<String> = series().filter_map(fit).collect();
     if !fits.is_empty() {
         sentences.push(format!("Fitted exponents p of time ∝ Dᵖ: {}.", fits.join("; ")));

@@ -152,6 +152,7 @@ fn taken(panel: &Panel, chart: &Chart<'_>) -> Clear {
     for curve in &chart.curves {
         let places = measured_places(panel, curve);
         clear.take_line(&places, REACH);
+        take_band(&mut clear, panel, curve);
         clear.take_line(&panel.places(curve.model.iter().copied()), REACH);
         places.iter().for_each(|p| clear.take(*p, REACH));
         if let Some(line) = predicted_line(panel, curve) {
@@ -165,6 +166,17 @@ fn taken(panel: &Panel, chart: &Chart<'_>) -> Clear {
         }
     }
     clear
+}
+
+/// Takes the band of confidence: on a busy machine it is wide, and a label in it is hard to read.
+fn take_band(clear: &mut Clear, panel: &Panel, curve: &Curve) {
+    const LINES: i32 = 24;
+    const REACH: f64 = 2.5;
+    for line in 0..=LINES {
+        let share = f64::from(line) / f64::from(LINES);
+        let height = |e: &Estimate| e.low * (e.high / e.low).powf(share);
+        clear.take_line(&panel.places(curve.measured.iter().map(|(dim, e)| (*dim, height(e)))), REACH);
+    }
 }
 
 fn draw_lines(scene: &mut Scene, panel: &Panel, curve: &Curve) {

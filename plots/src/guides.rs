@@ -26,6 +26,16 @@ impl Laws {
         Self { low: if settings.convolution.is_some() { 1 } else { 2 }, high: 3 }
     }
 
+    /// The lower power.
+    pub(crate) fn low(self) -> u8 {
+        self.low
+    }
+
+    /// The higher power.
+    pub(crate) fn high(self) -> u8 {
+        self.high
+    }
+
     /// Each power with its label.
     pub(crate) fn labelled(self) -> [(f64, &'static str); 2] {
         [self.low, self.high].map(|power| match power {

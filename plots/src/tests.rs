@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use relgrad_reports::fixture;
+use relgrad_reports::run::Convolution;
 use relgrad_reports::study::Study;
 use relgrad_reports::summary::Summary;
 
@@ -273,4 +274,50 @@ fn captions_state_conditions_and_numbers() {
     let memory = caption(Figure::Fig4);
     assert!(memory.contains("at D = 320") && memory.contains("times the memory of relative"), "{memory}");
     assert!(caption(Figure::Speedup).contains("over autodiff at D = 320"));
+}
+
+#[test]
+fn captions_of_convolutions_name_their_guides() {
+    let mut study = fixture::study();
+    study.run.settings.convolution = Some(Convolution { channels: 4, kernel: None, grids: vec![[1, 10]] });
+    let summary = Summary::of(&study);
+    let time = Figure::Fig3.caption(&study, &summary);
+    assert!(time.contains("slopes of D and D³."), "{time}");
+    let exponents = Figure::LocalExponent.caption(&study, &summary);
+    assert!(exponents.contains("a rise towards 1 or 3"), "{exponents}");
+    let (dense, summary) = plain();
+    assert!(Figure::Fig3.caption(&dense, &summary).contains("slopes of D² and D³."));
+}
+
+/// Whether a place lies in a polygon: a ray from it crosses the edge an odd number of times.
+fn inside(polygon: &[Place], (x, y): Place) -> bool {
+    let edges = polygon.iter().zip(polygon.iter().cycle().skip(1));
+    let crossed =
+        |(a, b): &(&Place, &Place)| (a.1 > y) != (b.1 > y) && x < a.0 + (y - a.1) / (b.1 - a.1) * (b.0 - a.0);
+    edges.filter(crossed).count() % 2 == 1
+}
+
+/// Precondition: rounds that disagree by factors, as on a busy machine, so that bands are wide.
+#[test]
+fn guides_are_named_outside_the_bands() {
+    let mut study = fixture::study();
+    for record in &mut study.records {
+        let factor = 4_f64.powi(record.cell.round as i32);
+        record.seconds.iter_mut().for_each(|seconds| *seconds *= factor);
+    }
+    let summary = Summary::of(&study);
+    let Drawing { scene, .. } = draw(Figure::Fig3, &study, &summary).unwrap();
+    let bands: Vec<Vec<Place>> =
+        scene.shapes.iter().filter(|shape| matches!(shape, Shape::Area { .. })).map(places).collect();
+    let height = |band: &Vec<Place>| {
+        let ys = || band.iter().map(|place| place.1);
+        ys().fold(f64::MIN, f64::max) - ys().fold(f64::MAX, f64::min)
+    };
+    assert!(bands.iter().any(|band| height(band) > 60.0));
+    for text in texts(&scene).into_iter().filter(|text| text.content.starts_with('∝')) {
+        let Rect { left, top, right, bottom } = text.bounds();
+        for corner in [(left, top), (right, top), (left, bottom), (right, bottom)] {
+            assert!(!bands.iter().any(|band| inside(band, corner)), "{} at {corner:?}", text.content);
+        }
+    }
 }
