@@ -108,6 +108,12 @@ fn toy_densities_are_learned_and_drawn() {
         let values = row["densities"][0]["values"].as_array().unwrap();
         assert!(values.iter().any(|value| value.as_f64().unwrap() > 0.0));
     }
+    // Its trainings are kept, so that a second run draws the same and trains nothing.
+    let kept = folder.path().join("models/mixture-sgd-0.005/epochs.jsonl");
+    let (first, trained) = (fs::read(folder.path().join("fig2.svg")).unwrap(), fs::metadata(&kept).unwrap());
+    experiment("fig2", folder.path(), None, "smoke");
+    assert_eq!(fs::read(folder.path().join("fig2.svg")).unwrap(), first);
+    assert_eq!(fs::metadata(&kept).unwrap().modified().unwrap(), trained.modified().unwrap());
 }
 
 /// The image experiments share one model, which the second of them does not train again.
