@@ -178,18 +178,31 @@ fn batch_sizes_are_series_of_their_own_with_exponents_and_crossovers_along_n() {
     let (largest, others) = along_n.split_last().expect("both methods have all batch sizes");
     assert_eq!((largest.dim, largest.range), (Some(3200), (10, 1000)));
     assert_eq!((largest.over.as_str(), &largest.crossover), ("ordinary", &Crossover::BelowRange));
-    // At smaller dimensions `ordinary` is the faster one of large batches: the speed-ups on either side of N* say so too.
+    // Where `ordinary` is the slower one of small batches and the faster one of large ones, N* lies between the batch sizes
+    // whose speed-ups say so.
     let speedup = |batch: usize, dim: usize| {
-        let at_batch = summary.series.iter().find(|s| s.method == "relative" && s.batch == batch).unwrap();
-        let point = at_batch.points.iter().find(|p| p.dim == dim).unwrap();
-        point.speedup_over_ordinary.unwrap().value
+        let at_batch = summary.series.iter().find(|s| s.method == "relative" && s.batch == batch)?;
+        let point = at_batch.points.iter().find(|p| p.dim == dim)?;
+        Some(point.speedup_over_ordinary.as_ref()?.value)
     };
-    for dim in [32, 100, 320] {
-        let found = others.iter().find(|o| o.dim == Some(dim)).expect("a crossover in range at this D");
+    let dims = series(&summary, "relative", "cpu").points.iter().map(|p| p.dim);
+    let slower_then_faster = |&dim: &usize| {
+        speedup(10, dim).is_some_and(|ratio| ratio > 1.0)
+            && speedup(1000, dim).is_some_and(|ratio| ratio < 1.0)
+    };
+    let expected: Vec<usize> = dims.filter(slower_then_faster).collect();
+    assert!(expected.len() > 1, "the fixture has such dimensions: {expected:?}");
+    for other in others.iter().filter_map(|o| o.dim).filter(|dim| !expected.contains(dim)) {
+        // A pair's medians and its paired speed-up may disagree where both are about the same.
+        assert!((speedup(10, other).unwrap() - 1.0).abs() < 0.05, "N* at D = {other}");
+    }
+    for dim in expected {
+        let found = others.iter().find(|o| o.dim == Some(dim)).expect("N* is told");
         let Crossover::At(place) = &found.crossover else { panic!("{found:?}") };
         assert_eq!((found.method.as_str(), found.over.as_str()), ("ordinary", "relative"), "{found:?}");
         let (below, above) = if place.value < 100.0 { (10, 100) } else { (100, 1000) };
-        assert!(speedup(below, dim) > 1.0 && speedup(above, dim) < 1.0, "{found:?}");
+        let ratio = |batch| speedup(batch, dim).unwrap();
+        assert!(ratio(below) > 1.0 && ratio(above) < 1.0, "{found:?}");
     }
 }
 
