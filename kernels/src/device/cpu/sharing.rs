@@ -39,7 +39,7 @@ impl Cpu {
     /// As [`crate::device::Device::sample_parts`].
     pub(super) fn parts_of_samples(&self, architecture: &Architecture, batch: usize) -> usize {
         let Architecture { dim, layers, .. } = *architecture;
-        if dim > LARGEST_DIVIDED || dim * batch * layers < LEAST_DIVIDED {
+        if dim > LARGEST_DIVIDED || dim.saturating_mul(batch).saturating_mul(layers) < LEAST_DIVIDED {
             return 1;
         }
         self.threads.min(batch / LEAST_SAMPLES).max(1)
