@@ -70,7 +70,7 @@ pub struct Relative {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Transposed;
 
-/// Work memory of a [`sweep`]: L+3 blocks of D×N, and two vectors for the biases.
+/// Work memory of a sweep: L+3 blocks of D×N, and two vectors for the biases.
 pub struct Workspace<D: Device<T>, T: Scalar> {
     pub(crate) values: ValuesWorkspace<D, T>,
     /// c_k = 1 + Y_kᵀ b_k of \[M14\], or ones (N×1).
