@@ -314,7 +314,9 @@ fn guides_are_named_outside_the_bands() {
         ys().fold(f64::MIN, f64::max) - ys().fold(f64::MAX, f64::min)
     };
     assert!(bands.iter().any(|band| height(band) > 60.0));
-    for text in texts(&scene).into_iter().filter(|text| text.content.starts_with('∝')) {
+    let names: Vec<_> = texts(&scene).into_iter().filter(|text| text.content.starts_with('∝')).collect();
+    assert!(!names.is_empty(), "no guide was drawn");
+    for text in names {
         let Rect { left, top, right, bottom } = text.bounds();
         for corner in [(left, top), (right, top), (left, bottom), (right, bottom)] {
             assert!(!bands.iter().any(|band| inside(band, corner)), "{} at {corner:?}", text.content);
