@@ -50,7 +50,7 @@ for part in $parts; do
     echo "== $part (${SECONDS}s)"
     case $part in
         check)
-            "$relgrad" verify --device cuda --sizes 1,31,33,127,257,1000 "$root"/kernels/tests/golden/*.json |
+            "$relgrad" verify --device cuda --sizes 1,31,33,127,192,193,257,1000 "$root"/kernels/tests/golden/*.json |
                 tee "$out/check.txt"
             ;;
         f32) sweep f32 10,100,1000,2000,5000,10000,20000,30000 relative,ordinary,autodiff 200s 30s ;;

@@ -12,7 +12,7 @@ use cudarc::driver::{CudaStream, result as driver};
 use super::gemm::Gemm;
 use super::lt::{LtHandle, Plan, PlanKey};
 use super::refused;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::math::Math;
 use crate::scalar::{Dtype, Scalar};
 
@@ -49,6 +49,16 @@ pub(super) struct Batch {
     pub(super) pivots: u64,
     /// count of i32.
     pub(super) info: u64,
+}
+
+/// `count` matrices of dim×dim at `a`, side by side, of which the panel of `width` columns from `first` on is factored.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Trailing {
+    pub(super) dim: usize,
+    pub(super) count: usize,
+    pub(super) first: usize,
+    pub(super) width: usize,
+    pub(super) a: u64,
 }
 
 impl Blas {
@@ -183,51 +193,187 @@ impl Blas {
         status.result().map_err(refused("a batched factorisation"))
     }
 
-    /// B ← A^{-T} B for every pair of matrices, from the factors of [`Self::factor_batch`]; `b` has the addresses of the
-    /// dim×dim right-hand sides.
+    /// B ← T^{-T} B for every pair of matrices, T a triangle of the factors of [`Self::factor_batch`]; `b` has the
+    /// addresses of the dim×dim right-hand sides.
     ///
     /// # Safety
     /// As [`Self::factor_batch`].
-    pub(super) unsafe fn solve_transposed_batch<T: Scalar>(&self, batch: Batch, b: u64) -> Result<()> {
-        let Batch { dim, count, a, pivots, .. } = batch;
-        let (operation, pivots) = (blas_sys::cublasOperation_t::CUBLAS_OP_T, pivots as *const i32);
-        let mut info = 0;
-        // SAFETY: the caller vouches for the operands; this `info`, of the arguments alone, is in host memory.
+    pub(super) unsafe fn solve_triangles<T: Scalar>(
+        &self,
+        triangle: Triangle,
+        batch: Batch,
+        b: u64,
+    ) -> Result<()> {
+        let Batch { dim, count, a, .. } = batch;
+        let (side, transposed) = (blas_sys::cublasSideMode_t::CUBLAS_SIDE_LEFT, operation(true));
+        let (fill, diagonal) = triangle.flags();
+        // SAFETY: the caller vouches for the operands; 1 is in host memory and read before the call returns.
         let status = unsafe {
             match T::DTYPE {
-                Dtype::F32 => blas_sys::cublasSgetrsBatched(
-                    self.handle,
-                    operation,
-                    dim,
-                    dim,
-                    a as *const *const f32,
-                    dim,
-                    pivots,
-                    b as *const *mut f32,
-                    dim,
-                    &raw mut info,
-                    count,
-                ),
-                Dtype::F64 => blas_sys::cublasDgetrsBatched(
-                    self.handle,
-                    operation,
-                    dim,
-                    dim,
-                    a as *const *const f64,
-                    dim,
-                    pivots,
-                    b as *const *mut f64,
-                    dim,
-                    &raw mut info,
-                    count,
-                ),
+                Dtype::F32 => {
+                    let (one, a, b) = (1.0_f32, a as *const *const f32, b as *const *mut f32);
+                    blas_sys::cublasStrsmBatched(
+                        self.handle,
+                        side,
+                        fill,
+                        transposed,
+                        diagonal,
+                        dim,
+                        dim,
+                        &raw const one,
+                        a,
+                        dim,
+                        b,
+                        dim,
+                        count,
+                    )
+                }
+                Dtype::F64 => {
+                    let (one, a, b) = (1.0_f64, a as *const *const f64, b as *const *mut f64);
+                    blas_sys::cublasDtrsmBatched(
+                        self.handle,
+                        side,
+                        fill,
+                        transposed,
+                        diagonal,
+                        dim,
+                        dim,
+                        &raw const one,
+                        a,
+                        dim,
+                        b,
+                        dim,
+                        count,
+                    )
+                }
             }
         };
-        status.result().map_err(refused("a batched solve"))?;
-        if info == 0 {
-            return Ok(());
+        status.result().map_err(refused("a batched solve"))
+    }
+
+    /// B ← T^{-T} B for B (rows×cols), T a triangle of the rows×rows matrix at `a`; both with leading dimension `ld`.
+    ///
+    /// # Safety
+    /// `a` and `b` are addresses of device memory of these sizes, and do not overlap.
+    pub(super) unsafe fn solve_triangle<T: Scalar>(
+        &self,
+        triangle: Triangle,
+        (rows, cols): (i64, i64),
+        a: u64,
+        b: u64,
+        ld: i64,
+    ) -> Result<()> {
+        let (side, transposed) = (blas_sys::cublasSideMode_t::CUBLAS_SIDE_LEFT, operation(true));
+        let (fill, diagonal) = triangle.flags();
+        // SAFETY: the caller vouches for the operands; 1 is in host memory and read before the call returns.
+        let status = unsafe {
+            match T::DTYPE {
+                Dtype::F32 => {
+                    let (one, a, b) = (1.0_f32, a as *const f32, b as *mut f32);
+                    blas_sys::cublasStrsm_v2_64(
+                        self.handle,
+                        side,
+                        fill,
+                        transposed,
+                        diagonal,
+                        rows,
+                        cols,
+                        &raw const one,
+                        a,
+                        ld,
+                        b,
+                        ld,
+                    )
+                }
+                Dtype::F64 => {
+                    let (one, a, b) = (1.0_f64, a as *const f64, b as *mut f64);
+                    blas_sys::cublasDtrsm_v2_64(
+                        self.handle,
+                        side,
+                        fill,
+                        transposed,
+                        diagonal,
+                        rows,
+                        cols,
+                        &raw const one,
+                        a,
+                        ld,
+                        b,
+                        ld,
+                    )
+                }
+            }
+        };
+        status.result().map_err(refused("a solve"))
+    }
+
+    /// A22 ← A22 − A21 A12 for every matrix, what an LU leaves to do after a panel, in the number type's own precision.
+    ///
+    /// # Safety
+    /// The matrices of `trailing` are device memory.
+    pub(super) unsafe fn update_trailing<T: Scalar>(&self, trailing: Trailing) -> Result<()> {
+        let Trailing { dim, count, first, width, a } = trailing;
+        let (compute, number) = match T::DTYPE {
+            Dtype::F32 => {
+                (blas_sys::cublasComputeType_t::CUBLAS_COMPUTE_32F, blas_sys::cudaDataType_t::CUDA_R_32F)
+            }
+            Dtype::F64 => {
+                (blas_sys::cublasComputeType_t::CUBLAS_COMPUTE_64F, blas_sys::cudaDataType_t::CUDA_R_64F)
+            }
+        };
+        let (next, ld) = (first + width, dim as i64);
+        let (rest, stride) = ((dim - next) as i64, (dim * dim) as i64);
+        let at = |row: usize, col: usize| a + ((col * dim + row) * size_of::<T>()) as u64;
+        let (minus_one, one) = (T::of(-1.0), T::of(1.0));
+        // SAFETY: the three parts lie within each matrix, and the part that is written overlaps neither of the others.
+        // α and β are of the scale type that goes with the compute type, in host memory, and read before the call returns.
+        let status = unsafe {
+            blas_sys::cublasGemmStridedBatchedEx_64(
+                self.handle,
+                operation(false),
+                operation(false),
+                rest,
+                rest,
+                width as i64,
+                (&raw const minus_one).cast(),
+                at(next, first) as *const c_void,
+                number,
+                ld,
+                stride,
+                at(first, next) as *const c_void,
+                number,
+                ld,
+                stride,
+                (&raw const one).cast(),
+                at(next, next) as *mut c_void,
+                number,
+                ld,
+                stride,
+                count as i64,
+                compute,
+                blas_sys::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT,
+            )
+        };
+        status.result().map_err(refused("an update of many matrices"))
+    }
+}
+
+/// A factor of an LU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Triangle {
+    /// L, below the diagonal, its diagonal all ones.
+    UnitLower,
+    /// U, on and above the diagonal.
+    Upper,
+}
+
+impl Triangle {
+    fn flags(self) -> (blas_sys::cublasFillMode_t, blas_sys::cublasDiagType_t) {
+        use blas_sys::{cublasDiagType_t as Diagonal, cublasFillMode_t as Fill};
+        match self {
+            Self::UnitLower => (Fill::CUBLAS_FILL_MODE_LOWER, Diagonal::CUBLAS_DIAG_UNIT),
+            Self::Upper => (Fill::CUBLAS_FILL_MODE_UPPER, Diagonal::CUBLAS_DIAG_NON_UNIT),
         }
-        Err(Error::Device { operation: "a batched solve", status: format!("argument {} is wrong", -info) })
     }
 }
 

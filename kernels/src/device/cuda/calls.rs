@@ -235,12 +235,22 @@ impl<L: Launcher> Calls<L> {
             dim = dim as u64, count = count as u64, a = a, sums = sums)
     }
 
-    /// report (f64, two a block) ← log|det A_n| and Skeel's condition number, from the LU factors, the inverse-transposes
-    /// and |A_n| 1; `terms` (dim×count, f64) is work memory.
-    pub(super) unsafe fn inversion_reports(
+    /// report (f64, two a block): the first of each pair ← log|det A_n| from the LU factors.
+    pub(super) unsafe fn log_abs_dets(
         &self,
         (dim, count): (usize, usize),
         lu: u64,
+        report: u64,
+    ) -> Result<()> {
+        let blocks = Geometry::one_block_each(count).ok_or_else(too_large("log-determinant"))?;
+        launch!(self.launcher, log_abs_dets, blocks; dim = dim as u64, lu = lu, report = report)
+    }
+
+    /// report (f64, two a block): the second of each pair ← Skeel's condition number from the inverse-transposes and
+    /// |A_n| 1; `terms` (dim×count, f64) is work memory.
+    pub(super) unsafe fn condition_numbers(
+        &self,
+        (dim, count): (usize, usize),
         inverse: u64,
         row_sums: u64,
         terms: u64,
@@ -250,8 +260,59 @@ impl<L: Launcher> Calls<L> {
         launch!(self.launcher, skeel_terms, columns;
             dim = dim as u64, inverse = inverse, row_sums = row_sums, terms = terms)?;
         let blocks = Geometry::one_block_each(count).ok_or_else(too_large("condition number"))?;
-        launch!(self.launcher, inversion_report, blocks;
-            dim = dim as u64, lu = lu, terms = terms, report = report)
+        launch!(self.launcher, condition_numbers, blocks; dim = dim as u64, terms = terms, report = report)
+    }
+
+    /// Factors the panel of `width` columns from `first` on of `count` blocks of dim×dim; pivots (dim×count, i32).
+    pub(super) unsafe fn lu_panel(
+        &self,
+        (dim, count): (usize, usize),
+        (first, width): (usize, usize),
+        a: u64,
+        pivots: u64,
+    ) -> Result<()> {
+        let geometry = Geometry::one_large_block_each(count).ok_or_else(too_large("a panel"))?;
+        launch!(self.launcher, lu_panel, geometry;
+            dim = dim as u64, first = first as u64, width = width as u64, a = a, pivots = pivots)
+    }
+
+    /// Beside the panel of [`Self::lu_panel`]: its swaps of rows, and right of it U12 ← L11⁻¹ A12.
+    pub(super) unsafe fn lu_rows(
+        &self,
+        (dim, count): (usize, usize),
+        (first, width): (usize, usize),
+        a: u64,
+        pivots: u64,
+    ) -> Result<()> {
+        let geometry = Geometry::thread_a_column(dim - width, count).ok_or_else(too_large("a panel"))?;
+        launch!(self.launcher, lu_rows, geometry;
+            dim = dim as u64, first = first as u64, width = width as u64, a = a, pivots = pivots)
+    }
+
+    /// orders (dim×count, i32) ← Pᵀ of each block as an order of rows, from pivots of `stride` words of 32 bits.
+    pub(super) unsafe fn row_orders(
+        &self,
+        (dim, count): (usize, usize),
+        pivots: u64,
+        stride: u64,
+        orders: u64,
+    ) -> Result<()> {
+        let geometry = Geometry::one_block_each(count).ok_or_else(too_large("row orders"))?;
+        launch!(self.launcher, row_orders, geometry;
+            dim = dim as u64, pivots = pivots, stride = stride, orders = orders)
+    }
+
+    /// out_n ← P_nᵀ y_n for `count` blocks of dim×dim, with the orders of [`Self::row_orders`].
+    pub(super) unsafe fn permute_rows(
+        &self,
+        (dim, count): (usize, usize),
+        orders: u64,
+        y: u64,
+        out: u64,
+    ) -> Result<()> {
+        let geometry = Geometry::tiles(dim, dim * count).ok_or_else(too_large("row orders"))?;
+        launch!(self.launcher, permute_rows, geometry;
+            dim = dim as u64, count = count as u64, orders = orders, y = y, out = out)
     }
 
     /// total (f64) ← Σ log|u_ii| of LU factors in f64, dim×dim.

@@ -16,6 +16,12 @@ const MOST_BLOCKS: u64 = 1 << 20;
 /// Blocks along the second axis of a grid at most, CUDA's own limit.
 const MOST_BLOCKS_Y: u64 = 65_535;
 
+/// Columns of a panel of an LU of many matrices; `PANEL` of `lu.cu`.
+pub(super) const PANEL: usize = 32;
+
+/// Threads of a block that factors a panel; `PANEL_THREADS` of `lu.cu`.
+const PANEL_THREADS: u32 = 512;
+
 /// Blocks of a sum whose partial sums another kernel adds up.
 pub(super) const PARTIAL_SUMS: u64 = 1024;
 
@@ -59,8 +65,13 @@ kernels!(
     block_pointers,
     row_abs_sums,
     skeel_terms,
-    inversion_report,
+    log_abs_dets,
+    condition_numbers,
     log_abs_diagonal,
+    lu_panel,
+    lu_rows,
+    row_orders,
+    permute_rows,
 );
 
 /// Blocks of a grid and threads of a block.
@@ -85,6 +96,20 @@ impl Geometry {
     pub(super) fn one_block_each(count: usize) -> Option<Self> {
         let blocks = u32::try_from(count).ok().filter(|&blocks| blocks <= i32::MAX as u32)?;
         Some(Self::blocks(u64::from(blocks)))
+    }
+
+    /// A large block for each of `count` panels; `None` for more than a grid can have.
+    pub(super) fn one_large_block_each(count: usize) -> Option<Self> {
+        Some(Self { block: (PANEL_THREADS, 1, 1), ..Self::one_block_each(count)? })
+    }
+
+    /// A thread for each of `cols` columns of `count` matrices; `None` for more matrices than a grid can have.
+    pub(super) fn thread_a_column(cols: usize, count: usize) -> Option<Self> {
+        let across = (cols as u64).div_ceil(u64::from(BLOCK)).clamp(1, i32::MAX as u64);
+        if count as u64 > MOST_BLOCKS_Y {
+            return None;
+        }
+        Some(Self { grid: (across as u32, count as u32, 1), block: (BLOCK, 1, 1) })
     }
 
     /// A single block.
@@ -146,5 +171,8 @@ mod tests {
         assert_eq!(Geometry::tiles(1, 1 << 40), None);
         assert_eq!(Geometry::one_block_each(1 << 31), None);
         assert_eq!(Geometry::one_block_each(7).unwrap().grid, (7, 1, 1));
+        assert_eq!(Geometry::one_large_block_each(7).unwrap().block, (512, 1, 1));
+        assert_eq!(Geometry::thread_a_column(257, 50).unwrap().grid, (2, 50, 1));
+        assert_eq!(Geometry::thread_a_column(1, 1 << 16), None);
     }
 }

@@ -14,6 +14,7 @@ mod gemm;
 mod graph;
 mod launch;
 mod lt;
+mod lu;
 mod memory;
 mod operations;
 mod probe;
@@ -74,9 +75,10 @@ pub struct Facts {
 }
 
 impl Cuda {
-    /// How many of the blocks of a panel are worked on at a time, at least: enough to give the multiprocessors of a large
-    /// GPU something to do, few enough that two panels of them stay small beside the record of a batch.
-    pub const LANES: usize = 32;
+    /// How many of the blocks of a panel are worked on at a time, at least: enough to give many of the multiprocessors of a
+    /// large GPU something to do, few enough that two panels of them stay small beside the record of a batch. A batch of
+    /// the study, 100 samples, is two panels.
+    pub const LANES: usize = 50;
 
     /// The GPU number `ordinal`.
     ///

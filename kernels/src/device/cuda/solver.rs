@@ -1,4 +1,4 @@
-//! cuSOLVER: LU factorisation and solve of one matrix.
+//! cuSOLVER: LU factorisation of one matrix.
 
 use std::ffi::c_void;
 use std::sync::Arc;
@@ -110,32 +110,12 @@ impl Solver {
         };
         status.result().map_err(refused(FACTOR))
     }
+}
 
-    /// B ← A^{-T} B for a D×D matrix B, from the factors that [`Self::factor`] left in `lu` and `work`.
-    ///
-    /// # Safety
-    /// `lu` and `b` are addresses of as many numbers of type `T` as `work` was made for, and do not overlap.
-    pub(super) unsafe fn solve_transposed<T: Scalar>(&self, lu: u64, b: u64, work: &mut Work) -> Result<()> {
-        let (dim, number) = (work.dim as i64, number(T::DTYPE));
-        // SAFETY: the caller vouches for `lu` and `b`; the pivots are those of the factors.
-        let status = unsafe {
-            sys::cusolverDnXgetrs(
-                self.handle,
-                self.parameters,
-                sys::cublasOperation_t::CUBLAS_OP_T,
-                dim,
-                dim,
-                number,
-                lu as *const c_void,
-                dim,
-                work.pivots.address() as *const i64,
-                number,
-                b as *mut c_void,
-                dim,
-                work.info.address() as *mut i32,
-            )
-        };
-        status.result().map_err(refused("a solve"))
+impl Work {
+    /// The address of the pivots of the last factorisation, one-based, 64 bits each.
+    pub(super) fn pivots(&self) -> u64 {
+        self.pivots.address()
     }
 }
 

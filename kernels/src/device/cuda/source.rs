@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::scalar::Dtype;
 
 /// The sources in the order in which they build on each other. Formulas stand beside the Rust that they mirror.
-const SOURCES: [&str; 7] = [
+const SOURCES: [&str; 8] = [
     include_str!("kernels/prelude.cu"),
     include_str!("../../elementwise/activation.cu"),
     include_str!("../../elementwise/density.cu"),
@@ -18,6 +18,7 @@ const SOURCES: [&str; 7] = [
     include_str!("kernels/reductions.cu"),
     include_str!("kernels/panels.cu"),
     include_str!("kernels/factor.cu"),
+    include_str!("kernels/lu.cu"),
 ];
 
 /// All kernels as one translation unit; `Real` is left to the compiler's command line.

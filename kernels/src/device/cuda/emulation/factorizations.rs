@@ -1,6 +1,9 @@
 //! What stands around an LU by a library.
 
+use super::super::blas::Trailing;
+use super::super::lu;
 use super::{address, address_mut, calls, cpu, in_both_precisions, matrix, numbers};
+use crate::check;
 use crate::device::{Device, Inversion};
 use crate::scalar::Scalar;
 
@@ -48,9 +51,9 @@ fn reports<T: Scalar>() {
             let (sums, terms) = (address_mut(&mut row_sums), address_mut(&mut terms));
             let inverse = address(inverse.view().slice());
             calls.row_abs_sums(dim, count, address(&a), sums).unwrap();
-            calls
-                .inversion_reports((dim, count), address(&lu), inverse, sums, terms, address_mut(&mut report))
-                .unwrap();
+            let report = address_mut(&mut report);
+            calls.log_abs_dets((dim, count), address(&lu), report).unwrap();
+            calls.condition_numbers((dim, count), inverse, sums, terms, report).unwrap();
         }
         for (n, expected) in expected.iter().enumerate() {
             let (log_det, condition) = (report[2 * n], report[2 * n + 1]);
@@ -82,7 +85,8 @@ fn bad_news<T: Scalar>() {
         unsafe {
             let (sums, terms) = (address(&row_sums), address_mut(&mut terms));
             let report = address_mut(&mut report);
-            calls.inversion_reports((dim, 1), address(&lu), address(&inverse), sums, terms, report).unwrap();
+            calls.log_abs_dets((dim, 1), address(&lu), report).unwrap();
+            calls.condition_numbers((dim, 1), address(&inverse), sums, terms, report).unwrap();
         }
         if log_abs_det_is_finite {
             assert!(
@@ -122,3 +126,113 @@ fn operands<T: Scalar>() {
     assert!((total[0] - expected).abs() < 1e-9);
 }
 in_both_precisions!(operands_of_batched_routines_are_laid_out, operands);
+
+/// A22 ← A22 − A21 A12, which a GPU's library does.
+fn update<T: Scalar>(a: &mut [T], Trailing { dim, count, first, width, .. }: Trailing) {
+    let next = first + width;
+    for matrix in a.chunks_mut(dim * dim).take(count) {
+        for col in next..dim {
+            for row in next..dim {
+                let product: f64 = (first..next)
+                    .map(|k| matrix[k * dim + row].widen() * matrix[col * dim + k].widen())
+                    .sum();
+                let entry = &mut matrix[col * dim + row];
+                *entry = T::of(entry.widen() - product);
+            }
+        }
+    }
+}
+
+/// B ← T^{-T} B by substitution: U's rows from the first on, then L's from the last.
+fn solve_transposed(dim: usize, lu: &[f64], b: &mut [f64]) {
+    for column in b.chunks_mut(dim) {
+        for i in 0..dim {
+            let known: f64 = (0..i).map(|k| lu[i * dim + k] * column[k]).sum();
+            column[i] = (column[i] - known) / lu[i * dim + i];
+        }
+        for i in (0..dim).rev() {
+            let known: f64 = (i + 1..dim).map(|k| lu[i * dim + k] * column[k]).sum();
+            column[i] -= known;
+        }
+    }
+}
+
+/// From the panels' LU of matrices that need pivoting, and the order of rows, comes the CPU's inverse-transpose.
+fn panels<T: Scalar>() {
+    let (calls, device) = (calls::<T>(), cpu());
+    for (dim, count) in [(1, 4), (2, 3), (31, 2), (32, 2), (33, 2), (64, 1), (100, 2)] {
+        let shape = (dim, count);
+        let block = dim * dim;
+        let a = numbers::<T>(40, block * count);
+        let (mut lu, mut pivots) = (a.clone(), vec![0_i32; dim * count]);
+        let (address, pivots_address) = (address_mut(&mut lu), address_mut(&mut pivots));
+        // SAFETY: there are `count` blocks of dim×dim and as many pivots as rows.
+        unsafe {
+            lu::factor(&calls, shape, address, pivots_address, |trailing| {
+                update(&mut lu, trailing);
+                Ok(())
+            })
+            .unwrap();
+        }
+        let (below, most) = (|i: usize| i % block % dim > i % block / dim, 1.0 + 4.0 * T::EPS);
+        assert!(lu.iter().enumerate().filter(|(i, _)| below(*i)).all(|(_, l)| l.widen().abs() <= most));
+
+        let mut solved: Vec<f64> =
+            (0..block * count).map(|i| if i % block / dim == i % block % dim { 1.0 } else { 0.0 }).collect();
+        for (lu, b) in lu.chunks(block).zip(solved.chunks_mut(block)) {
+            solve_transposed(dim, &lu.iter().map(|x| x.widen()).collect::<Vec<_>>(), b);
+        }
+        let solved: Vec<T> = solved.into_iter().map(T::of).collect();
+        let wide: Vec<i64> = pivots.iter().map(|&pivot| i64::from(pivot)).collect();
+        for (pivots, stride) in [(super::address(&pivots), 1), (super::address(&wide), 2)] {
+            let (mut orders, mut inverse) = (vec![0_i32; dim * count], vec![T::of(0.0); block * count]);
+            // SAFETY: all arrays have the sizes that dim and count say.
+            unsafe {
+                let orders = address_mut(&mut orders);
+                calls.row_orders(shape, pivots, stride, orders).unwrap();
+                let (solved, inverse) = (super::address(&solved), address_mut(&mut inverse));
+                calls.permute_rows(shape, orders, solved, inverse).unwrap();
+            }
+            let (mut factored, mut expected) =
+                (matrix(&a, dim, dim * count), matrix(&inverse, dim, dim * count));
+            let mut report = vec![Inversion { log_abs_det: 0.0, condition: 0.0 }; count];
+            let mut work = Device::<T>::factorization(&device, dim, count).unwrap();
+            device
+                .invert_transposed(factored.view_mut(), expected.view_mut(), &mut work, &mut report)
+                .unwrap();
+            let worst = report.iter().map(|report| report.condition).fold(1.0, f64::max);
+            let wide = |x: &[T]| x.iter().map(|x| x.widen()).collect::<Vec<_>>();
+            let error = check::relative_error(wide(&inverse), wide(&super::host(&expected)));
+            assert!(
+                error <= 10.0 * worst * T::EPS,
+                "D = {dim}, stride {stride}: {error:e}, condition {worst:e}"
+            );
+        }
+    }
+}
+in_both_precisions!(panels_and_row_orders_invert_as_the_cpu_does, panels);
+
+/// A column of zeros keeps its zero pivot, so that log|det| is −∞ and not a NaN; a NaN stays one.
+fn singular<T: Scalar>() {
+    let calls = calls::<T>();
+    let dim = 40;
+    for (bad, expected) in [(0.0, f64::NEG_INFINITY), (f64::NAN, f64::NAN)] {
+        let mut a = numbers::<T>(41, dim * dim);
+        a[35 * dim..36 * dim].fill(T::of(bad));
+        let (mut pivots, mut report) = (vec![0_i32; dim], [0.0; 2]);
+        let at = address_mut(&mut a);
+        // SAFETY: one block of dim×dim and its pivots.
+        unsafe {
+            lu::factor(&calls, (dim, 1), at, address_mut(&mut pivots), |trailing| {
+                update(&mut a, trailing);
+                Ok(())
+            })
+            .unwrap();
+            calls.log_abs_dets((dim, 1), at, address_mut(&mut report)).unwrap();
+        }
+        let same = report[0] == expected || report[0].is_nan() && expected.is_nan();
+        assert!(same, "{} is not {expected}", report[0]);
+        assert!(pivots.iter().all(|&pivot| (1..=dim as i32).contains(&pivot)), "{pivots:?}");
+    }
+}
+in_both_precisions!(a_zero_pivot_stays_zero, singular);

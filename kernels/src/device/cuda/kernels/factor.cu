@@ -38,22 +38,25 @@ extern "C" __global__ void skeel_terms(Size dim, const Real *inverse, const doub
 // The larger number, or a NaN if one is.
 __device__ double larger(double a, double b) { return a != a || a >= b ? a : b; }
 
-// report[2n] <- log|det| of the LU factors of block n, report[2n+1] <- the largest of its terms; one thread block a block.
-extern "C" __global__ void inversion_report(Size dim, const Real *lu, const double *terms, double *report) {
-    __shared__ double largest[BLOCK];
+// report[2n] <- log|det| of the LU factors of block n; one thread block a block.
+extern "C" __global__ void log_abs_dets(Size dim, const Real *lu, double *report) {
     const Real *factors = lu + Size(blockIdx.x) * dim * dim;
-    const double *own_terms = terms + Size(blockIdx.x) * dim;
-    double sum = 0, worst = 0;
-    for (Size i = threadIdx.x; i < dim; i += blockDim.x) {
-        sum += log(fabs(double(factors[i * dim + i])));
-        worst = larger(worst, own_terms[i]);
-    }
+    double sum = 0;
+    for (Size i = threadIdx.x; i < dim; i += blockDim.x) sum += log(fabs(double(factors[i * dim + i])));
     sum = block_sum(sum);
+    if (threadIdx.x == 0) report[2 * Size(blockIdx.x)] = sum;
+}
+
+// report[2n+1] <- the largest of the terms of block n; one thread block a block.
+extern "C" __global__ void condition_numbers(Size dim, const double *terms, double *report) {
+    __shared__ double largest[BLOCK];
+    const double *own_terms = terms + Size(blockIdx.x) * dim;
+    double worst = 0;
+    for (Size i = threadIdx.x; i < dim; i += blockDim.x) worst = larger(worst, own_terms[i]);
     largest[threadIdx.x] = worst;
     __syncthreads();
     if (threadIdx.x != 0) return;
     for (unsigned i = 1; i < BLOCK; ++i) worst = larger(worst, largest[i]);
-    report[2 * Size(blockIdx.x)] = sum;
     report[2 * Size(blockIdx.x) + 1] = worst;
 }
 

@@ -1,0 +1,38 @@
+//! LU of many matrices at a time, by panels: a kernel of ours factors a panel of every matrix, another swaps rows beside
+//! it and solves for U's part of the rows, and a product of the library's updates the rest.
+//!
+//! cuBLAS's own batched LU is for small matrices (at D = 1,000 it takes 80 ms for 32 of them on an H200), and one call of
+//! cuSOLVER after the other waits for the pivots of one matrix while most multiprocessors idle (1.9 ms each).
+
+use super::blas::Trailing;
+use super::calls::Calls;
+use super::launch::{Launcher, PANEL};
+use crate::error::Result;
+
+/// PA = LU of `count` matrices of dim×dim, side by side at `a`, in place; one-based pivots (dim×count, i32) as LAPACK's.
+/// `update` is asked for A22 ← A22 − A21 A12.
+///
+/// # Safety
+/// `a` and `pivots` are addresses of memory of these sizes.
+pub(super) unsafe fn factor<L: Launcher>(
+    calls: &Calls<L>,
+    (dim, count): (usize, usize),
+    a: u64,
+    pivots: u64,
+    mut update: impl FnMut(Trailing) -> Result<()>,
+) -> Result<()> {
+    for first in (0..dim).step_by(PANEL) {
+        let width = PANEL.min(dim - first);
+        // SAFETY: the caller vouches for the addresses; the panel lies within the matrices.
+        unsafe {
+            calls.lu_panel((dim, count), (first, width), a, pivots)?;
+            if width < dim {
+                calls.lu_rows((dim, count), (first, width), a, pivots)?;
+            }
+        }
+        if first + width < dim {
+            update(Trailing { dim, count, first, width, a })?;
+        }
+    }
+    Ok(())
+}
