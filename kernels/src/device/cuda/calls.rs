@@ -7,6 +7,7 @@ use std::ffi::c_void;
 use super::launch::{Geometry, Kernel, Launcher};
 use crate::elementwise::{DensityParameters, SigmaParameters};
 use crate::error::{Error, Result};
+use crate::scalar::Scalar;
 
 /// Runs a kernel on values that are named like its parameters, in their order.
 macro_rules! launch {
@@ -271,8 +272,21 @@ impl<L: Launcher> Calls<L> {
         a: u64,
         pivots: u64,
     ) -> Result<()> {
-        let geometry = Geometry::one_large_block_each(count).ok_or_else(too_large("a panel"))?;
+        let geometry = Geometry::panels(count).ok_or_else(too_large("a panel"))?;
         launch!(self.launcher, lu_panel, geometry;
+            dim = dim as u64, first = first as u64, width = width as u64, a = a, pivots = pivots)
+    }
+
+    /// As [`Self::lu_panel`], for at most [`super::launch::short_rows`] rows from `first` on.
+    pub(super) unsafe fn lu_short_panel<T: Scalar>(
+        &self,
+        (dim, count): (usize, usize),
+        (first, width): (usize, usize),
+        a: u64,
+        pivots: u64,
+    ) -> Result<()> {
+        let geometry = Geometry::short_panels(T::DTYPE, count).ok_or_else(too_large("a panel"))?;
+        launch!(self.launcher, lu_short_panel, geometry;
             dim = dim as u64, first = first as u64, width = width as u64, a = a, pivots = pivots)
     }
 

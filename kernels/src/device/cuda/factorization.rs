@@ -6,7 +6,7 @@ use super::calls::Calls;
 use super::memory::{Buffer, Pinned, Slice, SliceMut};
 use super::solver::Work;
 use super::stream::Lane;
-use super::{Cuda, lu, refused};
+use super::{Cuda, launch, lu, refused};
 use crate::device::Inversion;
 use crate::error::Result;
 use crate::scalar::Scalar;
@@ -14,7 +14,7 @@ use cudarc::driver::result;
 
 /// Largest D whose blocks cuBLAS factors side by side, each by one multiprocessor: beyond it the panels of [`lu`] are
 /// faster.
-const SMALL_DIM: usize = 192;
+const SMALL_DIM: usize = 64;
 
 /// Fewest blocks that are factored side by side: cuSOLVER gives a single one the whole GPU.
 const MANY: usize = 4;
@@ -197,7 +197,8 @@ unsafe fn side_by_side<T: Scalar>(
             blas.factor_batch::<T>(batch)?;
         } else {
             let update = |trailing| blas.update_trailing::<T>(trailing);
-            lu::factor(calls, (dim, count), a.address(), pivots.address(), update)?;
+            let (short_rows, addresses) = (launch::short_rows(T::DTYPE), (a.address(), pivots.address()));
+            lu::factor::<T, _>(calls, (dim, count), short_rows, addresses, update)?;
         }
         calls.row_orders((dim, count), pivots.address(), 1, orders)?;
         blas.solve_triangles::<T>(Triangle::Upper, batch, to.address())?;

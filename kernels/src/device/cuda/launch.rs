@@ -3,6 +3,7 @@
 use std::ffi::c_void;
 
 use crate::error::Result;
+use crate::scalar::Dtype;
 
 /// Threads of a block of the one-dimensional kernels; `BLOCK` of `prelude.cu`.
 const BLOCK: u32 = 256;
@@ -21,6 +22,14 @@ pub(super) const PANEL: usize = 32;
 
 /// Threads of a block that factors a panel; `PANEL_THREADS` of `lu.cu`.
 const PANEL_THREADS: u32 = 512;
+
+/// Most rows of a short panel, a thread each; `SHORT_ROWS` of `lu.cu`.
+pub(super) const fn short_rows(dtype: Dtype) -> usize {
+    match dtype {
+        Dtype::F32 => 1024,
+        Dtype::F64 => 512,
+    }
+}
 
 /// Blocks of a sum whose partial sums another kernel adds up.
 pub(super) const PARTIAL_SUMS: u64 = 1024;
@@ -69,6 +78,7 @@ kernels!(
     condition_numbers,
     log_abs_diagonal,
     lu_panel,
+    lu_short_panel,
     lu_rows,
     row_orders,
     permute_rows,
@@ -98,9 +108,14 @@ impl Geometry {
         Some(Self::blocks(u64::from(blocks)))
     }
 
-    /// A large block for each of `count` panels; `None` for more than a grid can have.
-    pub(super) fn one_large_block_each(count: usize) -> Option<Self> {
+    /// A block for each of `count` panels; `None` for more than a grid can have.
+    pub(super) fn panels(count: usize) -> Option<Self> {
         Some(Self { block: (PANEL_THREADS, 1, 1), ..Self::one_block_each(count)? })
+    }
+
+    /// A block for each of `count` short panels; `None` for more than a grid can have.
+    pub(super) fn short_panels(dtype: Dtype, count: usize) -> Option<Self> {
+        Some(Self { block: (short_rows(dtype) as u32, 1, 1), ..Self::one_block_each(count)? })
     }
 
     /// A thread for each of `cols` columns of `count` matrices; `None` for more matrices than a grid can have.
@@ -171,7 +186,8 @@ mod tests {
         assert_eq!(Geometry::tiles(1, 1 << 40), None);
         assert_eq!(Geometry::one_block_each(1 << 31), None);
         assert_eq!(Geometry::one_block_each(7).unwrap().grid, (7, 1, 1));
-        assert_eq!(Geometry::one_large_block_each(7).unwrap().block, (512, 1, 1));
+        assert_eq!(Geometry::panels(7).unwrap().block, (512, 1, 1));
+        assert_eq!(Geometry::short_panels(Dtype::F32, 7).unwrap().block, (1024, 1, 1));
         assert_eq!(Geometry::thread_a_column(257, 50).unwrap().grid, (2, 50, 1));
         assert_eq!(Geometry::thread_a_column(1, 1 << 16), None);
     }

@@ -8,24 +8,30 @@ use super::blas::Trailing;
 use super::calls::Calls;
 use super::launch::{Launcher, PANEL};
 use crate::error::Result;
+use crate::scalar::Scalar;
 
 /// PA = LU of `count` matrices of dim×dim, side by side at `a`, in place; one-based pivots (dim×count, i32) as LAPACK's.
-/// `update` is asked for A22 ← A22 − A21 A12.
+/// `update` is asked for A22 ← A22 − A21 A12. Panels of up to `short_rows` rows are factored in registers.
 ///
 /// # Safety
-/// `a` and `pivots` are addresses of memory of these sizes.
-pub(super) unsafe fn factor<L: Launcher>(
+/// `a` and `pivots` are addresses of memory of these sizes, of numbers of type `T` and i32; `short_rows` is at most
+/// [`super::launch::short_rows`].
+pub(super) unsafe fn factor<T: Scalar, L: Launcher>(
     calls: &Calls<L>,
     (dim, count): (usize, usize),
-    a: u64,
-    pivots: u64,
+    short_rows: usize,
+    (a, pivots): (u64, u64),
     mut update: impl FnMut(Trailing) -> Result<()>,
 ) -> Result<()> {
     for first in (0..dim).step_by(PANEL) {
         let width = PANEL.min(dim - first);
         // SAFETY: the caller vouches for the addresses; the panel lies within the matrices.
         unsafe {
-            calls.lu_panel((dim, count), (first, width), a, pivots)?;
+            if dim - first <= short_rows {
+                calls.lu_short_panel::<T>((dim, count), (first, width), a, pivots)?;
+            } else {
+                calls.lu_panel((dim, count), (first, width), a, pivots)?;
+            }
             if width < dim {
                 calls.lu_rows((dim, count), (first, width), a, pivots)?;
             }

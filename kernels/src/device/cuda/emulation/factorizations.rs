@@ -1,7 +1,7 @@
 //! What stands around an LU by a library.
 
 use super::super::blas::Trailing;
-use super::super::lu;
+use super::super::{launch, lu};
 use super::{address, address_mut, calls, cpu, in_both_precisions, matrix, numbers};
 use crate::check;
 use crate::device::{Device, Inversion};
@@ -160,7 +160,11 @@ fn solve_transposed(dim: usize, lu: &[f64], b: &mut [f64]) {
 /// From the panels' LU of matrices that need pivoting, and the order of rows, comes the CPU's inverse-transpose.
 fn panels<T: Scalar>() {
     let (calls, device) = (calls::<T>(), cpu());
-    for (dim, count) in [(1, 4), (2, 3), (31, 2), (32, 2), (33, 2), (64, 1), (100, 2)] {
+    // Panels in registers, panels in memory, and both: only the last two panels of 100 have up to 40 rows.
+    let shapes = [(1, 4), (2, 3), (31, 2), (32, 2), (33, 2), (64, 1), (100, 2)];
+    let short = launch::short_rows(T::DTYPE);
+    let cases = [short, 0, 40].into_iter().flat_map(|short| shapes.map(|(dim, count)| (dim, count, short)));
+    for (dim, count, short_rows) in cases {
         let shape = (dim, count);
         let block = dim * dim;
         let a = numbers::<T>(40, block * count);
@@ -168,7 +172,7 @@ fn panels<T: Scalar>() {
         let (address, pivots_address) = (address_mut(&mut lu), address_mut(&mut pivots));
         // SAFETY: there are `count` blocks of dim×dim and as many pivots as rows.
         unsafe {
-            lu::factor(&calls, shape, address, pivots_address, |trailing| {
+            lu::factor::<T, _>(&calls, shape, short_rows, (address, pivots_address), |trailing| {
                 update(&mut lu, trailing);
                 Ok(())
             })
@@ -205,7 +209,7 @@ fn panels<T: Scalar>() {
             let error = check::relative_error(wide(&inverse), wide(&super::host(&expected)));
             assert!(
                 error <= 10.0 * worst * T::EPS,
-                "D = {dim}, stride {stride}: {error:e}, condition {worst:e}"
+                "D = {dim}, {short_rows} short rows, stride {stride}: {error:e}, condition {worst:e}"
             );
         }
     }
@@ -216,14 +220,20 @@ in_both_precisions!(panels_and_row_orders_invert_as_the_cpu_does, panels);
 fn singular<T: Scalar>() {
     let calls = calls::<T>();
     let dim = 40;
-    for (bad, expected) in [(0.0, f64::NEG_INFINITY), (f64::NAN, f64::NAN)] {
+    let short = launch::short_rows(T::DTYPE);
+    for (bad, expected, short_rows) in [
+        (0.0, f64::NEG_INFINITY, short),
+        (0.0, f64::NEG_INFINITY, 0),
+        (f64::NAN, f64::NAN, short),
+        (f64::NAN, f64::NAN, 0),
+    ] {
         let mut a = numbers::<T>(41, dim * dim);
         a[35 * dim..36 * dim].fill(T::of(bad));
         let (mut pivots, mut report) = (vec![0_i32; dim], [0.0; 2]);
         let at = address_mut(&mut a);
         // SAFETY: one block of dim×dim and its pivots.
         unsafe {
-            lu::factor(&calls, (dim, 1), at, address_mut(&mut pivots), |trailing| {
+            lu::factor::<T, _>(&calls, (dim, 1), short_rows, (at, address_mut(&mut pivots)), |trailing| {
                 update(&mut a, trailing);
                 Ok(())
             })

@@ -18,6 +18,8 @@ static Index threadIdx, blockIdx, blockDim, gridDim;
 #define __global__
 #define __device__ static inline
 #define __shared__ static
+#define __launch_bounds__(threads)
+#define __noinline__
 
 using std::copysign;
 using std::exp;

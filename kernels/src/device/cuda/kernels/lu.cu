@@ -74,32 +74,144 @@ extern "C" __global__ void lu_panel(Size dim, Size first, Size width, Real *a, i
     }
 }
 
+// Most rows of a short panel, and threads of a block that factors one: what the registers of a multiprocessor hold.
+// short_rows of launch.rs.
+#define SHORT_ROWS (sizeof(Real) == 4 ? 1024 : 512)
+
+// The row of the largest `magnitude` of a block's threads, the first of equals; every thread must get here.
+__device__ __noinline__ unsigned pivot_thread(Real magnitude) {
+    __shared__ Real largest[SHORT_ROWS];
+    __shared__ unsigned place[SHORT_ROWS];
+    unsigned self = threadIdx.x;
+    largest[self] = magnitude;
+    place[self] = self;
+    __syncthreads();
+    // A tree of four branches: its barriers are what takes the time.
+    for (unsigned count = SHORT_ROWS; count > 1;) {
+        unsigned quarter = (count + 3) / 4;
+        if (self < quarter) {
+            Real best = largest[self];
+            unsigned at = place[self];
+            for (unsigned other = self + quarter; other < count; other += quarter)
+                if (largest[other] > best || (largest[other] == best && place[other] < at))
+                    best = largest[other], at = place[other];
+            largest[self] = best;
+            place[self] = at;
+        }
+        count = quarter;
+        __syncthreads();
+    }
+    return place[0];
+}
+
+// As lu_panel, for a panel of at most SHORT_ROWS rows: each thread keeps one of them in its registers.
+extern "C" __global__ void __launch_bounds__(SHORT_ROWS)
+    lu_short_panel(Size dim, Size first, Size width, Real *a, int *pivots) {
+    __shared__ Real chosen[PANEL], displaced[PANEL];
+    const unsigned self = threadIdx.x, rows = unsigned(dim - first);
+    Real *own = a + (Size(blockIdx.x) * dim + first) * dim + first + self;
+    int *steps = pivots + Size(blockIdx.x) * dim + first;
+    Real x[PANEL];
+#pragma unroll
+    for (unsigned i = 0; i < PANEL; ++i) x[i] = self < rows && i < width ? own[i * dim] : Real(0);
+#pragma unroll
+    for (unsigned j = 0; j < PANEL; ++j) {
+        if (j >= width) break;
+        unsigned pivot = pivot_thread(self >= j && self < rows ? fabs(x[j]) : Real(-1));
+        if (self == pivot) {
+#pragma unroll
+            for (unsigned i = 0; i < PANEL; ++i) chosen[i] = x[i];
+        }
+        if (self == j) {
+#pragma unroll
+            for (unsigned i = 0; i < PANEL; ++i) displaced[i] = x[i];
+            steps[j] = int(first + pivot) + 1;
+        }
+        __syncthreads();
+        if (self == pivot) {
+#pragma unroll
+            for (unsigned i = 0; i < PANEL; ++i) x[i] = displaced[i];
+        }
+        if (self == j) {
+#pragma unroll
+            for (unsigned i = 0; i < PANEL; ++i) x[i] = chosen[i];
+        }
+        if (self > j && chosen[j] != Real(0)) {
+            x[j] /= chosen[j];
+#pragma unroll
+            for (unsigned i = j + 1; i < PANEL; ++i) x[i] -= x[j] * chosen[i];
+        }
+    }
+#pragma unroll
+    for (unsigned i = 0; i < PANEL; ++i)
+        if (self < rows && i < width) own[i * dim] = x[i];
+}
+
+// What the swaps of a panel do to a column at the end, so that its loads need not wait for one another. Slots are the
+// panel's own rows, then for each step the row that it swapped, where that is below the panel and for the first time.
+struct Moves {
+    Size row[2 * PANEL];  // of a slot
+    Size from[2 * PANEL]; // the row whose entry a slot gets
+    bool moved[2 * PANEL];
+};
+
+// Fills `moves`, which is in shared memory, from the one-based pivots `steps`; every thread of the block must get here.
+__device__ void find_moves(Moves &moves, const int *steps, Size first, Size width) {
+    __shared__ unsigned slot[PANEL], content[2 * PANEL];
+    unsigned self = threadIdx.x;
+    if (self < 2 * PANEL) {
+        content[self] = self;
+        moves.row[self] = first + self;
+    }
+    __syncthreads();
+    if (self < width) {
+        unsigned earliest = self;
+        for (unsigned k = self; k-- > 0;)
+            if (steps[k] == steps[self]) earliest = k;
+        Size row = Size(steps[self]) - 1;
+        slot[self] = row < first + width ? unsigned(row - first) : PANEL + earliest;
+        if (row >= first + width) moves.row[PANEL + self] = row;
+    }
+    __syncthreads();
+    if (self == 0) {
+        for (unsigned i = 0; i < width; ++i) {
+            unsigned moved = content[i];
+            content[i] = content[slot[i]];
+            content[slot[i]] = moved;
+        }
+    }
+    __syncthreads();
+    if (self < 2 * PANEL) {
+        moves.from[self] = moves.row[content[self]];
+        moves.moved[self] = content[self] != self;
+    }
+    __syncthreads();
+}
+
 // For every column outside the panel: the panel's swaps of rows, and right of the panel U12 <- L11^-1 A12. One thread a
 // column, a row of thread blocks a matrix.
 extern "C" __global__ void lu_rows(Size dim, Size first, Size width, Real *a, const int *pivots) {
     __shared__ Real lower[PANEL * PANEL];
-    __shared__ Size swaps[PANEL];
+    __shared__ Moves moves;
     Real *matrix = a + Size(blockIdx.y) * dim * dim;
-    const int *steps = pivots + Size(blockIdx.y) * dim + first;
     for (unsigned i = threadIdx.x; i < PANEL * PANEL; i += blockDim.x) {
         Size row = i % PANEL, col = i / PANEL;
         lower[i] = row < width && col < row ? matrix[(first + col) * dim + first + row] : Real(0);
     }
-    for (unsigned i = threadIdx.x; i < width; i += blockDim.x) swaps[i] = Size(steps[i]) - 1;
-    __syncthreads();
+    find_moves(moves, pivots + Size(blockIdx.y) * dim + first, first, width);
     Size col = Size(blockIdx.x) * blockDim.x + threadIdx.x;
     if (col >= dim - width) return;
     bool right = col >= first;
-    Real *column = matrix + (right ? col + width : col) * dim, *top = column + first;
-    Real x[PANEL];
+    Real *column = matrix + (right ? col + width : col) * dim;
+    Real x[PANEL], below[PANEL];
 #pragma unroll
     for (unsigned i = 0; i < PANEL; ++i) {
-        x[i] = Real(0);
-        if (i < width) {
-            x[i] = column[swaps[i]];
-            column[swaps[i]] = top[i];
-        }
+        x[i] = i < width ? column[moves.from[i]] : Real(0);
+        below[i] = moves.moved[PANEL + i] ? column[moves.from[PANEL + i]] : Real(0);
     }
+#pragma unroll
+    for (unsigned i = 0; i < PANEL; ++i)
+        if (moves.moved[PANEL + i]) column[moves.row[PANEL + i]] = below[i];
     if (right) {
 #pragma unroll
         for (unsigned i = 1; i < PANEL; ++i) {
@@ -109,7 +221,7 @@ extern "C" __global__ void lu_rows(Size dim, Size first, Size width, Real *a, co
     }
 #pragma unroll
     for (unsigned i = 0; i < PANEL; ++i)
-        if (i < width) top[i] = x[i];
+        if (i < width) column[first + i] = x[i];
 }
 
 // Rows whose order fits into shared memory.
