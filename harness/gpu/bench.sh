@@ -41,8 +41,8 @@ print(",".join(name for name in ("jax", "torch") if find_spec(name)))') || insta
     fi
     # Code 1 means that a line of the table misses its target, or that a framework computes something else.
     python3 "$root/harness/peers/bench.py" --device cuda --math f32 --relgrad "$relgrad" --out "$out/peers" \
-        --peers "$installed" --dims 1000,20000 --methods relative,ordinary,autodiff --max-ordinary 20000 \
-        --max-autodiff 1000 --rounds 1 --budget 100s || code=$?
+        --peers "$installed" --dims 1000,5000,20000 --methods relative,ordinary,autodiff --max-ordinary 20000 \
+        --max-autodiff 1000 --rounds 1 --budget 200s || code=$?
     [ $code -eq 0 ] || echo "gpu-bench: peers ended with code $code; the lines above say why" >&2
 }
 
@@ -50,7 +50,7 @@ for part in $parts; do
     echo "== $part (${SECONDS}s)"
     case $part in
         check)
-            "$relgrad" verify --device cuda --sizes 1,31,33,64,65,127,257,1000 "$root"/kernels/tests/golden/*.json |
+            "$relgrad" verify --device cuda --sizes 1,31,33,127,160,161,257,1000 "$root"/kernels/tests/golden/*.json |
                 tee "$out/check.txt"
             ;;
         f32) sweep f32 10,100,1000,2000,5000,10000,20000,30000 relative,ordinary,autodiff 170s 30s ;;

@@ -10,7 +10,7 @@ relgrad=${1:-$root/target/release/relgrad}
 "$relgrad" doctor
 echo
 code=0
-"$relgrad" verify --device cuda --sizes 1,31,33,64,65,127,257,1000 "$root"/kernels/tests/golden/*.json || code=$?
+"$relgrad" verify --device cuda --sizes 1,31,33,127,160,161,257,1000 "$root"/kernels/tests/golden/*.json || code=$?
 case $code in
     0) echo "gpu-check passed" ;;
     7) echo "gpu-check skipped: the line above says what is missing" && code=0 ;;

@@ -58,7 +58,7 @@ GRACE_SECONDS = 60.0  # by which the last cell may exceed the budget, since pred
 # Least operations a second that a prediction assumes where the next smaller dimension says little of a larger one.
 CAUTIOUS_FLOPS_PER_SECOND = 5e9
 
-TIMEOUT_SECONDS = 300.0  # beyond its evaluations, after which a process is killed
+TIMEOUT_SECONDS = 120.0  # beyond its evaluations, after which a process is killed
 
 START_SECONDS = 1.5  # to start a process and import a framework
 SETUP_SECONDS_PER_WEIGHT = {"relgrad": 6e-8, "peer": 1e-8}  # to draw one number of a weight, and for relgrad to check
@@ -241,7 +241,25 @@ def measure(bench: Bench) -> None:
                 continue
             turn = round_index % len(group.contestants)
             for who, method in group.contestants[turn:] + group.contestants[:turn]:
+                if failed_at := failure(bench, group, who, method):
+                    note = f"{who} {method} was not tried beyond D = {failed_at}, where it failed."
+                    if note not in bench.notes:
+                        bench.notes.append(note)
+                        say(note)
+                    continue
                 run(bench, group, who, method, round_index)
+
+
+def failure(bench: Bench, group: Group, who: str, method: str) -> int | None:
+    """The dimension, this one or a smaller, at which a peer failed: a larger one would only take longer to do so."""
+    failed = (
+        line["dim"]
+        for line in bench.samples
+        if "error" in line
+        and line["dim"] <= group.dim
+        and (line["who"], line["method"], line["threads"]) == (who, method, group.threads)
+    )
+    return None if who == "relgrad" else next(failed, None)
 
 
 def groups(options: argparse.Namespace) -> Iterator[Group]:

@@ -8,7 +8,7 @@ use relgrad_kernels::{Architecture, Cuda, Dtype, Init, Math, Method, Result};
 const DIMS: [usize; 12] = [1, 2, 3, 15, 16, 17, 31, 33, 64, 127, 129, 257];
 
 /// Sizes for a GPU: odd ones around its tiles, and those on either side of the switch from small to panelled LU.
-const GPU_DIMS: [usize; 8] = [1, 31, 33, 64, 65, 127, 257, 1000];
+const GPU_DIMS: [usize; 8] = [1, 31, 33, 127, 160, 161, 257, 1000];
 
 type Prepare<'a> = dyn Fn(&Workload) -> Result<Box<dyn Evaluation>> + 'a;
 

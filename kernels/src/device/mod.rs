@@ -10,6 +10,7 @@
 mod cpu;
 pub mod cuda;
 mod matrix;
+mod shape;
 
 pub use cpu::Cpu;
 pub use cuda::Cuda;

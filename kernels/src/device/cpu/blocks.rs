@@ -15,21 +15,6 @@ use crate::scalar::Scalar;
 /// Numbers that a task handles at least: a smaller one is over before another thread has woken up.
 const GRAIN: usize = 1 << 14;
 
-/// Checks that `a` holds either `count` D×D blocks or a single one for all.
-pub(super) fn require_blocks<T: Scalar>(
-    operation: &'static str,
-    dim: usize,
-    count: usize,
-    a: &MatrixRef<'_, Cpu, T>,
-) -> Result<()> {
-    if a.rows() == dim && (a.cols() == dim * count || a.cols() == dim) {
-        Ok(())
-    } else {
-        let found = format!("{}×{}", a.rows(), a.cols());
-        Err(Error::shape(operation, format!("1 or {count} blocks of {dim}×{dim}"), found))
-    }
-}
-
 /// out_n ← a_n^{-T}; many blocks are shared out among the lanes, a single one gets all threads.
 pub(super) fn invert_each<T: Scalar>(
     threads: usize,

@@ -13,6 +13,7 @@ mod team;
 
 use faer::{MatMut, MatRef};
 
+use super::shape::{require, require_blocks, require_length};
 use super::{Addend, Device, Factor, Inversion, MatrixMut, MatrixRef};
 use crate::elementwise;
 use crate::error::{Error, Result};
@@ -62,23 +63,6 @@ fn mat_mut<'a, T: Scalar>(view: MatrixMut<'a, Cpu, T>) -> MatMut<'a, T> {
 fn factor<'a, T: Scalar>(factor: &Factor<'a, Cpu, T>) -> MatRef<'a, T> {
     let matrix = mat(factor.matrix);
     if factor.transposed { matrix.transpose() } else { matrix }
-}
-
-fn require<T: Scalar>(
-    operation: &'static str,
-    view: &MatrixRef<'_, Cpu, T>,
-    rows: usize,
-    cols: usize,
-) -> Result<()> {
-    if (view.rows(), view.cols()) == (rows, cols) {
-        Ok(())
-    } else {
-        Err(Error::shape(operation, format!("{rows}×{cols}"), format!("{}×{}", view.rows(), view.cols())))
-    }
-}
-
-fn require_length(operation: &'static str, found: usize, expected: usize) -> Result<()> {
-    if found == expected { Ok(()) } else { Err(Error::shape(operation, expected, found)) }
 }
 
 impl<T: Scalar> Device<T> for Cpu {
@@ -349,7 +333,7 @@ impl<T: Scalar> Device<T> for Cpu {
     ) -> Result<()> {
         let dim = scale.rows();
         require("row scaling", &out.view(), dim, dim * scale.cols())?;
-        blocks::require_blocks("row scaling", dim, scale.cols(), &a)?;
+        require_blocks("row scaling", dim, scale.cols(), &a)?;
         if dim == 0 {
             return Ok(());
         }
@@ -379,7 +363,7 @@ impl<T: Scalar> Device<T> for Cpu {
         require("curvature adjoint", &slope, dim, count)?;
         require("curvature adjoint", &weight, dim, count)?;
         require("curvature adjoint", &a, dim, dim * count)?;
-        blocks::require_blocks("curvature adjoint", dim, count, &b)?;
+        require_blocks("curvature adjoint", dim, count, &b)?;
         if dim == 0 {
             return Ok(());
         }

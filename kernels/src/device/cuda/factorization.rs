@@ -14,7 +14,7 @@ use cudarc::driver::result;
 
 /// Largest D whose blocks cuBLAS factors side by side, each by one multiprocessor: beyond it the panels of [`lu`] are
 /// faster.
-const SMALL_DIM: usize = 64;
+const SMALL_DIM: usize = 160;
 
 /// Fewest blocks that are factored side by side: cuSOLVER gives a single one the whole GPU.
 const MANY: usize = 4;

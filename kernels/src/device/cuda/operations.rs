@@ -9,6 +9,7 @@ use super::gemm::{Gemm, Stored};
 use super::memory::{Buffer, Slice, SliceMut};
 use super::stream::{ANSWERS, Lane};
 use super::{Cuda, graph, refused};
+use crate::device::shape::{require, require_blocks, require_length};
 use crate::device::{Addend, Device, Factor, Inversion, MatrixMut, MatrixRef, Replay};
 use crate::elementwise::{DensityParameters, SigmaParameters};
 use crate::error::{Error, Result};
@@ -41,37 +42,15 @@ impl Cuda {
     }
 }
 
-fn require<T: Scalar>(
-    operation: &'static str,
-    view: &MatrixRef<'_, Cuda, T>,
-    rows: usize,
-    cols: usize,
-) -> Result<()> {
-    if (view.rows(), view.cols()) == (rows, cols) {
-        return Ok(());
-    }
-    Err(Error::shape(operation, format!("{rows}×{cols}"), format!("{}×{}", view.rows(), view.cols())))
-}
-
-fn require_length(operation: &'static str, found: usize, expected: usize) -> Result<()> {
-    if found == expected { Ok(()) } else { Err(Error::shape(operation, expected, found)) }
-}
-
 /// One block per sample, or one for all.
 fn panel<T: Scalar>(
     operation: &'static str,
     (dim, count): (usize, usize),
     a: &MatrixRef<'_, Cuda, T>,
 ) -> Result<Panel> {
-    let address = a.slice().address();
-    if a.rows() == dim && a.cols() == dim * count {
-        Ok(Panel { address, stride: (dim * dim) as u64 })
-    } else if a.rows() == dim && a.cols() == dim {
-        Ok(Panel { address, stride: 0 })
-    } else {
-        let found = format!("{}×{}", a.rows(), a.cols());
-        Err(Error::shape(operation, format!("1 or {count} blocks of {dim}×{dim}"), found))
-    }
+    require_blocks(operation, dim, count, a)?;
+    let stride = if a.cols() == dim * count { (dim * dim) as u64 } else { 0 };
+    Ok(Panel { address: a.slice().address(), stride })
 }
 
 fn stored<T: Scalar>(factor: &Factor<'_, Cuda, T>) -> Stored {
