@@ -11,9 +11,10 @@ use crate::run::{Machine, Run, Settings};
 use crate::summary::{Point, Series, Stop, Summary};
 use crate::units::{self, NONE, grouped, significant};
 
-/// Dimensions that the paper and its readers quote; the summary shows the speed-ups at those that were measured.
+/// Dimensions that the paper and its readers quote; the summary shows the speed-ups at those that were measured, and at
+/// the largest of all.
 const QUOTED_DIMS: [usize; 5] = [1000, 2000, 5000, 10_000, 20_000];
-/// How many of the largest dimensions the summary shows when none of [`QUOTED_DIMS`] was measured.
+/// How many of the largest dimensions the summary shows when at most one of those was measured.
 const LARGEST_DIMS: usize = 3;
 
 /// A title and what follows it.
@@ -203,9 +204,11 @@ fn speedups(summary: &Summary, settings: &Settings) -> Vec<Block<'static>> {
     let compared = |s: &&Series| ![ORDINARY, AUTODIFF].contains(&s.method.as_str());
     let mut rows = Vec::new();
     for series in summary.series.iter().filter(compared) {
-        let quoted: Vec<&Point> = series.points.iter().filter(|p| QUOTED_DIMS.contains(&p.dim)).collect();
+        let last = series.points.last().map(|point| point.dim);
+        let wanted = |point: &&Point| QUOTED_DIMS.contains(&point.dim) || Some(point.dim) == last;
+        let quoted: Vec<&Point> = series.points.iter().filter(wanted).collect();
         let largest = &series.points[series.points.len().saturating_sub(LARGEST_DIMS)..];
-        let shown = if quoted.is_empty() { largest.iter().collect() } else { quoted };
+        let shown = if quoted.len() < 2 { largest.iter().collect() } else { quoted };
         rows.extend(shown.into_iter().map(|point| {
             vec![
                 label(series, settings),

@@ -6,7 +6,8 @@
 //! and a batch of N samples, and are not to be had from a general library:
 //!
 //! * another matrix is added as a tile is written: ΔW = (1/N) δ Uᵀ + W reads W and writes ΔW once;
-//! * a batch is read where it lies: one pass over W is too short to make up for packing its partner;
+//! * a batch is read where it lies, where the registers suffice for the addresses of a tile's columns: one pass over W is
+//!   too short to make up for packing its partner;
 //! * W is packed by the first tile that reads it, and the lines of its next block are asked for meanwhile, since with a
 //!   hundred columns to multiply a pass of its own costs an eighth of the product.
 
@@ -29,8 +30,9 @@ use vector::Vector;
 
 /// Steps of depth that are multiplied before the destination is visited again.
 const DEPTH: usize = 256;
-/// Bytes of a packed block of the left factor: a part of the second cache, which the batch and what comes next share.
-const BLOCK_BYTES: usize = 96 << 10;
+/// Bytes of a packed block of a left factor that streams through the caches, or at most those of [`Vector::BLOCK_BYTES`]:
+/// a part of the second cache, which the batch and what comes next share.
+const STREAMED_BLOCK_BYTES: usize = 96 << 10;
 /// Bytes of a packed panel of the right factor.
 const PANEL_BYTES: usize = 384 << 10;
 /// A left factor of fewer bytes is taken to be in a cache, where asking for lines ahead of time costs more than it saves.
@@ -132,13 +134,18 @@ struct Packed {
 }
 
 impl Packed {
+    /// As much as the widest level of this processor uses, which is not less than that of any other.
     fn new() -> Option<Self> {
+        let block_bytes = match Level::best()? {
+            Level::Avx2 => __m256::BLOCK_BYTES,
+            Level::Avx512 => __m512::BLOCK_BYTES,
+        };
         let take = |bytes: usize| {
             let mut numbers = Vec::new();
             numbers.try_reserve_exact((bytes + LINE) / size_of::<f64>()).ok()?;
             Some(numbers)
         };
-        Some(Self { block: take(BLOCK_BYTES)?, panel: take(PANEL_BYTES)? })
+        Some(Self { block: take(block_bytes)?, panel: take(PANEL_BYTES)? })
     }
 
     /// Where the block and the panel begin, each on a line of its own.
@@ -212,7 +219,7 @@ unsafe fn avx512_f64(product: &Product<f64>, block: *mut f64, panel: *mut f64) {
 /// The loops over blocks. No closures: they would not inherit the instruction set.
 ///
 /// # Safety
-/// As for [`Product::run`]; `block` and `panel` have room for BLOCK_BYTES and PANEL_BYTES.
+/// As for [`Product::run`]; `block` and `panel` have room for V::BLOCK_BYTES and PANEL_BYTES.
 #[inline(always)]
 unsafe fn blocked<V: Vector>(p: &Product<V::Number>, block: *mut V::Number, panel: *mut V::Number)
 where
@@ -221,10 +228,11 @@ where
     let width = size_of::<V::Number>();
     // Equal shares of the depth, so that the last one is not too short to be worth a visit to the destination.
     let depth_step = p.depth.div_ceil(p.depth.div_ceil(DEPTH).max(1)).max(1);
-    let row_step = (BLOCK_BYTES / (depth_step * width) / V::ROWS * V::ROWS).max(V::ROWS);
-    let in_place = p.b.row_stride == 1;
+    let in_place = p.b.row_stride == 1 && V::READS_COLUMNS;
     let col_step = if in_place { p.cols } else { (PANEL_BYTES / (depth_step * width)).max(V::COLS) };
     let streamed = p.a.row_stride == 1 && p.rows * p.depth * width > STREAMED_BYTES;
+    let block_bytes = if streamed { STREAMED_BLOCK_BYTES } else { V::BLOCK_BYTES };
+    let row_step = (block_bytes / (depth_step * width) / V::ROWS * V::ROWS).max(V::ROWS);
     for col in (0..p.cols).step_by(col_step.max(1)) {
         let cols = col_step.min(p.cols - col);
         // A product of no depth still scales or copies its addend.

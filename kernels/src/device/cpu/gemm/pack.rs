@@ -38,6 +38,11 @@ pub(super) trait Pack: Copy + Default {
     /// # Safety
     /// AVX2 is there and enabled by the caller; the squares are readable and writable.
     unsafe fn transpose(from: *const Self, from_stride: usize, to: *mut Self, to_stride: usize);
+    /// The same for squares of side 4.
+    ///
+    /// # Safety
+    /// As [`Self::transpose`].
+    unsafe fn transpose_4(from: *const Self, from_stride: usize, to: *mut Self, to_stride: usize);
 }
 
 impl Pack for f32 {
@@ -68,6 +73,21 @@ impl Pack for f32 {
             }
         }
     }
+
+    #[inline(always)]
+    unsafe fn transpose_4(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let row = |i: usize| _mm_loadu_ps(from.add(i * from_stride));
+            let (r0, r1, r2, r3) = (row(0), row(1), row(2), row(3));
+            let (a, b) = (_mm_unpacklo_ps(r0, r1), _mm_unpackhi_ps(r0, r1));
+            let (c, d) = (_mm_unpacklo_ps(r2, r3), _mm_unpackhi_ps(r2, r3));
+            _mm_storeu_ps(to, _mm_movelh_ps(a, c));
+            _mm_storeu_ps(to.add(to_stride), _mm_movehl_ps(c, a));
+            _mm_storeu_ps(to.add(2 * to_stride), _mm_movelh_ps(b, d));
+            _mm_storeu_ps(to.add(3 * to_stride), _mm_movehl_ps(d, b));
+        }
+    }
 }
 
 impl Pack for f64 {
@@ -92,6 +112,12 @@ impl Pack for f64 {
                 _mm256_storeu_pd(to.add(to_stride), _mm256_unpackhi_pd(r0, r1));
             }
         }
+    }
+
+    #[inline(always)]
+    unsafe fn transpose_4(from: *const f64, from_stride: usize, to: *mut f64, to_stride: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { Self::transpose(from, from_stride, to, to_stride) }
     }
 }
 
@@ -144,7 +170,7 @@ pub(super) unsafe fn sliver<V: Vector>(
 /// to\[k·WIDTH + j\] ← from(k, j): a panel of the right factor.
 ///
 /// # Safety
-/// `from` has depth×WIDTH elements, `to` room for as many.
+/// AVX2 is there and enabled by the caller; `from` has depth×WIDTH elements, `to` room for as many.
 #[inline(always)]
 pub(super) unsafe fn panel<N: Pack, const WIDTH: usize>(from: Source<N>, depth: usize, to: *mut N) {
     // SAFETY: the caller's promise.
@@ -153,11 +179,29 @@ pub(super) unsafe fn panel<N: Pack, const WIDTH: usize>(from: Source<N>, depth: 
             for k in 0..depth {
                 *to.add(k * WIDTH).cast::<[N; WIDTH]>() = *from.at(k, 0).cast::<[N; WIDTH]>();
             }
-        } else {
-            for k in 0..depth {
-                for j in 0..WIDTH {
-                    *to.add(k * WIDTH + j) = *from.at(k, j);
+            return;
+        }
+        let mut done = 0;
+        if from.row_stride == 1 && WIDTH % 4 == 0 {
+            done = depth / N::BLOCK * N::BLOCK;
+            for k in (0..done).step_by(N::BLOCK) {
+                let mut col = 0;
+                while col + N::BLOCK <= WIDTH {
+                    N::transpose(from.at(k, col), from.col_stride, to.add(k * WIDTH + col), WIDTH);
+                    col += N::BLOCK;
                 }
+                // Half a block of columns is left, as two squares.
+                while col < WIDTH {
+                    for k in [k, k + 4] {
+                        N::transpose_4(from.at(k, col), from.col_stride, to.add(k * WIDTH + col), WIDTH);
+                    }
+                    col += 4;
+                }
+            }
+        }
+        for k in done..depth {
+            for j in 0..WIDTH {
+                *to.add(k * WIDTH + j) = *from.at(k, j);
             }
         }
     }
