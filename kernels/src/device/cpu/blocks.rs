@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::factor::{self, Lane};
 use super::team::{self, Shared};
-use crate::device::{Cpu, Inversion, MatrixRef};
+use crate::device::Inversion;
 use crate::scalar::Scalar;
 
 /// Numbers that a task handles at least: a smaller one is over before another thread has woken up.
