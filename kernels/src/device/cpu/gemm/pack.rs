@@ -182,7 +182,7 @@ pub(super) unsafe fn panel<N: Pack, const WIDTH: usize>(from: Source<N>, depth: 
             return;
         }
         let mut done = 0;
-        if from.row_stride == 1 && WIDTH % 4 == 0 {
+        if from.row_stride == 1 && WIDTH.is_multiple_of(4) {
             done = depth / N::BLOCK * N::BLOCK;
             for k in (0..done).step_by(N::BLOCK) {
                 let mut col = 0;
