@@ -34,6 +34,9 @@ pub(crate) enum Drawn<'a> {
 /// - the mean of the R draws, whose distribution is smooth, stands for their median, widened by the ratio of the two's standard
 ///   deviations.
 ///
+/// A resampled median's moves are taken with either sign: about a process's own median they are skewed where some samples were held up, and
+/// a percentile on the short side would fall short of the variance that both sides give.
+///
 /// What the median scatters beyond the mean is a matter of the processes' deviations from their mean, and where each round's effect
 /// was taken out, these are what it was taken out of: only that part of the variance shrinks with them.
 ///
@@ -115,6 +118,7 @@ impl<'a> Resampler<'a> {
                     &self.processes[random.below(count)];
                 let noise = if noise > 0.0 { noise * random.normal() } else { 0.0 };
                 let moved = (drawn.resampled(random) - log_median).clamp(-farthest, *farthest);
+                let moved = if random.uniform() < 0.5 { -moved } else { moved };
                 between * deviation + within * moved + noise
             })
             .sum();
