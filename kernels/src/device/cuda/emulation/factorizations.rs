@@ -246,3 +246,14 @@ fn singular<T: Scalar>() {
     }
 }
 in_both_precisions!(a_zero_pivot_stays_zero, singular);
+
+/// Pivots that a library left undefined move nothing and reach no memory beyond the orders.
+fn undefined_pivots<T: Scalar>() {
+    let calls = calls::<T>();
+    let mut orders = vec![-1_i32; 5];
+    let pivots = [0_i32, i32::MIN, 4, 5, i32::MAX];
+    // SAFETY: one matrix of 4 rows, and four pivots and more.
+    unsafe { calls.row_orders((4, 1), address(&pivots), 1, address_mut(&mut orders)).unwrap() };
+    assert_eq!(orders, [0, 1, 3, 2, -1]);
+}
+in_both_precisions!(undefined_pivots_move_nothing, undefined_pivots);

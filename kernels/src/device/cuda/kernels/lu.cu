@@ -228,7 +228,8 @@ extern "C" __global__ void lu_rows(Size dim, Size first, Size width, Real *a, co
 #define SHARED_ROWS 8192
 
 // orders[:,n] <- the g with (P^T y)[r] = y[g[r]], from the pivots of an LU: the swaps, the last one first. `stride` is 1
-// for 32-bit pivots, 2 for 64-bit ones, of which the low word comes first. One thread block a matrix.
+// for 32-bit pivots, 2 for 64-bit ones, of which the low word comes first. What is no row is left out: a library that gave
+// up on a matrix may leave pivots as they were. One thread block a matrix.
 extern "C" __global__ void row_orders(Size dim, const int *pivots, Size stride, int *orders) {
     __shared__ int fast[SHARED_ROWS];
     int *order = orders + Size(blockIdx.x) * dim;
@@ -239,6 +240,7 @@ extern "C" __global__ void row_orders(Size dim, const int *pivots, Size stride, 
     if (threadIdx.x == 0) {
         for (Size i = dim; i-- > 0;) {
             Size other = Size(steps[i * stride]) - 1;
+            if (other >= dim) continue;
             int moved = work[i];
             work[i] = work[other];
             work[other] = moved;
