@@ -3,6 +3,7 @@
 use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
 
 use super::LINE;
+use super::pack::Source;
 
 /// Lines of the next block of the left factor, asked for bit by bit while this one is multiplied.
 pub(super) struct Ahead {
@@ -21,16 +22,20 @@ impl Ahead {
         Self { start: std::ptr::null(), stride: 0, runs: 0, lines: 0, line: 0, share: 0 }
     }
 
-    /// Runs of `bytes` contiguous bytes, to be asked for in `calls` calls.
-    pub(super) fn new<N>(
-        start: *const N,
-        bytes: usize,
-        (runs, stride): (usize, usize),
-        calls: usize,
-    ) -> Self {
-        let lines = bytes.div_ceil(LINE) + 1;
+    /// A block of rows×depth numbers, whose columns or rows are contiguous, to be asked for in `calls` calls.
+    pub(super) fn new<N>(block: Source<N>, (rows, depth): (usize, usize), calls: usize) -> Self {
+        let (run, runs, stride) = if block.row_stride == 1 {
+            (rows, depth, block.col_stride)
+        } else {
+            (depth, rows, block.row_stride)
+        };
+        if rows == 0 || depth == 0 {
+            return Self::nothing();
+        }
+        let width = size_of::<N>();
+        let lines = (run * width).div_ceil(LINE) + 1;
         let share = (runs * lines).div_ceil(calls.max(1));
-        Self { start: start.cast(), stride, runs, lines, line: 0, share }
+        Self { start: block.start.cast(), stride: stride * width, runs, lines, line: 0, share }
     }
 
     #[inline(always)]

@@ -35,8 +35,6 @@ const DEPTH: usize = 256;
 const STREAMED_BLOCK_BYTES: usize = 96 << 10;
 /// Bytes of a packed panel of the right factor.
 const PANEL_BYTES: usize = 384 << 10;
-/// A left factor of fewer bytes is taken to be in a cache, where asking for lines ahead of time costs more than it saves.
-const STREAMED_BYTES: usize = 8 << 20;
 /// Bytes that a cache fetches at a time.
 const LINE: usize = 64;
 
@@ -230,7 +228,7 @@ where
     let depth_step = p.depth.div_ceil(p.depth.div_ceil(DEPTH).max(1)).max(1);
     let in_place = p.b.row_stride == 1 && V::READS_COLUMNS;
     let col_step = if in_place { p.cols } else { (PANEL_BYTES / (depth_step * width)).max(V::COLS) };
-    let streamed = p.a.row_stride == 1 && p.rows * p.depth * width > STREAMED_BYTES;
+    let streamed = p.a.is_contiguous() && p.rows * p.depth * width > V::STREAMED_BYTES;
     let block_bytes = if streamed { STREAMED_BLOCK_BYTES } else { V::BLOCK_BYTES };
     let row_step = (block_bytes / (depth_step * width) / V::ROWS * V::ROWS).max(V::ROWS);
     for col in (0..p.cols).step_by(col_step.max(1)) {
@@ -257,15 +255,10 @@ where
                     Ahead::nothing()
                 } else if row + rows < p.rows {
                     let next = row_step.min(p.rows - row - rows);
-                    Ahead::new(p.a.at(row + rows, step), next * width, (depth, p.a.col_stride * width), tiles)
+                    Ahead::new(p.a.part(row + rows, step), (next, depth), tiles)
                 } else {
                     let next = depth_step.min(p.depth - step - depth);
-                    Ahead::new(
-                        p.a.at(0, step + depth),
-                        row_step.min(p.rows) * width,
-                        (next, p.a.col_stride * width),
-                        tiles,
-                    )
+                    Ahead::new(p.a.part(0, step + depth), (row_step.min(p.rows), next), tiles)
                 };
                 let right = if in_place { b } else { Source { start: panel, row_stride: 0, col_stride: 0 } };
                 // SAFETY: the parts lie within the matrices.
@@ -293,12 +286,17 @@ struct Shape {
     depth: usize,
 }
 
-/// Columns of the next tile when `left` are left: as many as there is a microkernel for.
+/// Columns of the next tile when `left` are left: as many as there is a microkernel for, unless a tile of two would
+/// remain, whose sums are too few to hide how long a multiply-add takes.
 #[inline(always)]
 fn next_width<V: Vector>(left: usize) -> usize {
     match left {
+        8 if V::COLS == 6 => 4,
+        14 if V::COLS == 12 => 8,
+        10 if V::COLS == 12 => 6,
         _ if left >= V::COLS => V::COLS,
         8.. => 8,
+        6.. => 6,
         4.. => 4,
         2.. => 2,
         _ => 1,

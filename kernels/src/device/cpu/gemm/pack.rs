@@ -20,6 +20,12 @@ impl<N> Source<N> {
         self.start.wrapping_add(row * self.row_stride + col * self.col_stride)
     }
 
+    /// Whether its columns or its rows are contiguous.
+    #[inline(always)]
+    pub(super) fn is_contiguous(&self) -> bool {
+        self.row_stride == 1 || self.col_stride == 1
+    }
+
     /// The part that begins at `row` and `col`.
     #[inline(always)]
     pub(super) fn part(self, row: usize, col: usize) -> Self {

@@ -2,6 +2,7 @@
 
 use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 
+use super::LINE;
 use super::vector::Vector;
 
 /// Where a tile's result goes and what it is added to: c ← βm + α·(a b), all column-major.
@@ -63,7 +64,7 @@ pub(super) unsafe fn tile<V: Vector, const MV: usize, const NR: usize>(
 ) {
     // SAFETY: the caller's promise; the const arguments say which of the pointers are used, and how.
     unsafe {
-        prefetch::<V, NR>(rows, &target);
+        prefetch::<V, MV, NR>(rows, &target);
         let (packed, stride) = match b {
             Right::Packed(start) => (start, 0),
             Right::Columns { start, stride } => (start, stride),
@@ -206,18 +207,28 @@ unsafe fn write_first<V: Vector, const MV: usize, const NR: usize>(
 
 /// Asks for the lines that the tile will be written to, and those of its addend, while the sums are being formed.
 #[inline(always)]
-unsafe fn prefetch<V: Vector, const NR: usize>(rows: usize, target: &Target<V::Number>) {
+unsafe fn prefetch<V: Vector, const MV: usize, const NR: usize>(rows: usize, target: &Target<V::Number>) {
     // SAFETY: a prefetch reads nothing; the addresses are within the target all the same.
     unsafe {
         for j in 0..NR {
-            let c = target.c.wrapping_add(j * target.c_stride);
-            _mm_prefetch::<_MM_HINT_T0>(c.cast());
-            _mm_prefetch::<_MM_HINT_T0>(c.wrapping_add(rows - 1).cast());
+            prefetch_column::<V, MV>(rows, target.c.wrapping_add(j * target.c_stride));
             if !target.addend.is_null() && !std::ptr::eq(target.addend, target.c) {
-                let m = target.addend.wrapping_add(j * target.addend_stride);
-                _mm_prefetch::<_MM_HINT_T0>(m.cast());
-                _mm_prefetch::<_MM_HINT_T0>(m.wrapping_add(rows - 1).cast());
+                prefetch_column::<V, MV>(rows, target.addend.wrapping_add(j * target.addend_stride));
             }
         }
+    }
+}
+
+/// Every line of a column of `rows` numbers. It need not begin on one: 5,000 rows of f32 end in the middle of a line, and
+/// 32 rows of the next column lie in three.
+#[inline(always)]
+unsafe fn prefetch_column<V: Vector, const MV: usize>(rows: usize, column: *const V::Number) {
+    let a_line = (LINE / size_of::<V::Number>()).max(V::LANES);
+    // SAFETY: as for `prefetch`.
+    unsafe {
+        for start in (0..MV * V::LANES).step_by(a_line) {
+            _mm_prefetch::<_MM_HINT_T0>(column.wrapping_add(start).cast());
+        }
+        _mm_prefetch::<_MM_HINT_T0>(column.wrapping_add(rows - 1).cast());
     }
 }

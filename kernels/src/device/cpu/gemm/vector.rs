@@ -28,6 +28,9 @@ pub(super) trait Vector: Copy {
     /// Bytes of a packed block of the left factor, a part of the second cache: 512 KiB on processors with AVX2 alone,
     /// 1 MiB or more on those with AVX-512.
     const BLOCK_BYTES: usize;
+    /// A left factor of fewer bytes is taken to be in a cache that is near enough, where asking for lines ahead of time
+    /// costs more than it saves.
+    const STREAMED_BYTES: usize;
 
     /// All lanes 0.
     unsafe fn zero() -> Self;
@@ -56,6 +59,7 @@ macro_rules! implement_avx2 {
             const COLS: usize = 6;
             const READS_COLUMNS: bool = true;
             const BLOCK_BYTES: usize = 96 << 10;
+            const STREAMED_BYTES: usize = 8 << 20;
 
             #[inline(always)]
             unsafe fn zero() -> Self {
@@ -187,6 +191,7 @@ macro_rules! implement_avx512 {
             const COLS: usize = 12;
             const READS_COLUMNS: bool = false;
             const BLOCK_BYTES: usize = 384 << 10;
+            const STREAMED_BYTES: usize = 2 << 20;
 
             #[inline(always)]
             unsafe fn zero() -> Self {
