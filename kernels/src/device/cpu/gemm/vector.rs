@@ -50,6 +50,21 @@ pub(super) trait Vector: Copy {
     unsafe fn add_mul(self, a: Self, b: Self) -> Self;
 }
 
+/// What a register of four quarters can do besides.
+///
+/// # Safety
+/// As for [`Vector`].
+pub(super) trait Quarters: Vector {
+    /// 1, to add up.
+    const ONE: Self::Number;
+    /// The LANES/4 numbers at `from`, in every quarter.
+    unsafe fn repeat(from: *const Self::Number) -> Self;
+    /// The four numbers at `from`, each filling a quarter.
+    unsafe fn spread(from: *const Self::Number) -> Self;
+    /// The quarter of an `index` below 4 in the lowest quarter; the others hold whatever.
+    unsafe fn quarter(self, index: usize) -> Self;
+}
+
 macro_rules! implement_avx2 {
     ($register:ty, $number:ty, $lanes:literal, $zero:ident, $splat:ident, $load:ident, $store:ident,
      $load_masked:ident, $store_first:ident, $mul:ident, $fma:ident) => {
@@ -270,3 +285,61 @@ implement_avx512!(
     _mm512_mul_pd,
     _mm512_fmadd_pd
 );
+
+impl Quarters for __m512 {
+    const ONE: f32 = 1.0;
+
+    #[inline(always)]
+    unsafe fn repeat(from: *const f32) -> Self {
+        unsafe { _mm512_broadcast_f32x4(_mm_loadu_ps(from)) }
+    }
+
+    #[inline(always)]
+    unsafe fn spread(from: *const f32) -> Self {
+        unsafe {
+            let places = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+            _mm512_permutevar_ps(Self::repeat(from), places)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn quarter(self, index: usize) -> Self {
+        unsafe {
+            match index {
+                0 => self,
+                1 => _mm512_shuffle_f32x4::<1>(self, self),
+                2 => _mm512_shuffle_f32x4::<2>(self, self),
+                _ => _mm512_shuffle_f32x4::<3>(self, self),
+            }
+        }
+    }
+}
+
+impl Quarters for __m512d {
+    const ONE: f64 = 1.0;
+
+    #[inline(always)]
+    unsafe fn repeat(from: *const f64) -> Self {
+        unsafe { _mm512_castps_pd(_mm512_broadcast_f32x4(_mm_castpd_ps(_mm_loadu_pd(from)))) }
+    }
+
+    #[inline(always)]
+    unsafe fn spread(from: *const f64) -> Self {
+        unsafe {
+            let places = _mm512_setr_epi64(0, 0, 1, 1, 2, 2, 3, 3);
+            _mm512_permutexvar_pd(places, _mm512_castpd256_pd512(_mm256_loadu_pd(from)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn quarter(self, index: usize) -> Self {
+        unsafe {
+            match index {
+                0 => self,
+                1 => _mm512_shuffle_f64x2::<1>(self, self),
+                2 => _mm512_shuffle_f64x2::<2>(self, self),
+                _ => _mm512_shuffle_f64x2::<3>(self, self),
+            }
+        }
+    }
+}
