@@ -132,17 +132,21 @@ def sample(evaluate: Any, rules: Rules) -> dict[str, Any]:
             evaluate()
         return (time.perf_counter() - start) / evaluations
 
-    warmup, evaluations = [timed(1)], 1
+    last = timed(1)
+    warmup, evaluations, warmups = [last], 1, 1
     # The limit counts from here: the first call of a framework compiles.
     compiled = time.perf_counter()
-    while time.perf_counter() - compiled < WARMUP_SECONDS and len(warmup) < MAX_WARMUPS:
+    while time.perf_counter() - compiled < WARMUP_SECONDS:
         # One long evaluation is warm-up enough, unless it may have been the compiler that took the time.
-        if len(warmup) > 1 and warmup[-1] > WARMUP_SECONDS:
+        if warmups > 1 and last > WARMUP_SECONDS:
             break
         if warmup[0] > rules.cell_seconds / 2:
             break
-        warmup.append(timed(evaluations))
-        evaluations = max(1, int(np.ceil(SHORTEST_SAMPLE_SECONDS / max(warmup[-1], 1e-9))))
+        last = timed(evaluations)
+        warmups += 1
+        if len(warmup) < MAX_WARMUPS:
+            warmup.append(last)
+        evaluations = max(1, int(np.ceil(SHORTEST_SAMPLE_SECONDS / max(last, 1e-9))))
     start = time.perf_counter()
     seconds: list[float] = []
     while len(seconds) < MAX_SAMPLES:

@@ -161,7 +161,8 @@ pub struct Record {
     /// How many evaluations one entry of `seconds` averages (more than 1 where one is shorter than the clock can resolve).
     #[serde(default = "one")]
     pub evaluations_per_sample: u64,
-    /// Seconds of the evaluations before sampling began (the first touches fresh memory); never part of a statistic.
+    /// Seconds of the first evaluations before sampling began (the very first touches fresh memory), fifty at most; never
+    /// part of a statistic.
     #[serde(default)]
     pub warmup_seconds: Vec<f64>,
     /// High-water resident bytes of the process minus those just before the problem was allocated; on a GPU, the most

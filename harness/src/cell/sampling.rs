@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 const SHORTEST_SAMPLE_SECONDS: f64 = 20e-6;
 /// Warm-up goes on this long unless one evaluation already took longer: frequency and caches have settled by then.
 const WARMUP_SECONDS: f64 = 0.1;
-/// Warm-up times kept, and so taken.
+/// Warm-up times kept, the first ones; short evaluations take many more.
 const MAX_WARMUPS: usize = 50;
 /// Samples kept, and so taken: the interval of the median of a thousand is not improved by more of the same process.
 const MAX_SAMPLES: usize = 1000;
@@ -37,7 +37,7 @@ pub(crate) struct Samples {
     pub(crate) seconds: Vec<f64>,
     /// Evaluations that each sample averages.
     pub(crate) evaluations_per_sample: u64,
-    /// Seconds of one evaluation before sampling began.
+    /// Seconds of one evaluation before sampling began: the first few.
     pub(crate) warmup_seconds: Vec<f64>,
 }
 
@@ -71,9 +71,11 @@ pub(crate) fn sample<E>(
     warmup_seconds.push(first_seconds);
     let mut evaluations_per_sample = 1;
     let mut warmed = first_seconds;
-    while warmed < WARMUP_SECONDS && warmup_seconds.len() < MAX_WARMUPS {
+    while warmed < WARMUP_SECONDS {
         let one = timed(evaluations_per_sample)?;
-        warmup_seconds.push(one);
+        if warmup_seconds.len() < MAX_WARMUPS {
+            warmup_seconds.push(one);
+        }
         warmed += one * evaluations_per_sample as f64;
         evaluations_per_sample = (SHORTEST_SAMPLE_SECONDS / one.max(1e-9)).ceil().max(1.0) as u64;
     }
@@ -158,6 +160,17 @@ mod tests {
         assert_eq!(samples.evaluations_per_sample, 20);
         assert_eq!(samples.seconds.len(), MAX_SAMPLES);
         assert!(samples.seconds.iter().all(|one| (one / 1e-6 - 1.0).abs() < 1e-6));
+    }
+
+    #[test]
+    fn short_evaluations_warm_up_as_long_as_others() {
+        // Until 70 ms have passed another thread of the process has no core of its own: seen at D = 10, where an evaluation
+        // took 100 µs before it took 3.
+        let slow = 700;
+        let samples = simulate(|run| if run < slow { 1e-4 } else { 4e-6 }, &RULES);
+        assert_eq!(samples.warmup_seconds.len(), MAX_WARMUPS);
+        assert_eq!(samples.evaluations_per_sample, 5);
+        assert!(samples.seconds.iter().all(|one| (one / 4e-6 - 1.0).abs() < 1e-6));
     }
 
     #[test]
