@@ -204,7 +204,13 @@ mod tests {
     #[test]
     fn an_error_ends_sampling() {
         let failing = || Err("singular");
-        assert_eq!(sample(failing, || 0.0, 0.0, &RULES, || Ok(())), Err("singular"));
-        assert_eq!(sample(|| Ok(()), || 0.0, 0.0, &RULES, || Err("no event")), Err("no event"));
+        let looks = Cell::new(0.0);
+        // Ten milliseconds from look to look.
+        let clock = || {
+            looks.set(looks.get() + 0.01);
+            looks.get()
+        };
+        assert_eq!(sample(failing, clock, 0.0, &RULES, || Ok(())), Err("singular"));
+        assert_eq!(sample(|| Ok(()), clock, 0.0, &RULES, || Err("no event")), Err("no event"));
     }
 }
