@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// Shortest time that one sample may take. `clock_gettime` resolves some 25 ns, a thousandth of this.
 const SHORTEST_SAMPLE_SECONDS: f64 = 20e-6;
 /// Warm-up goes on this long unless one evaluation already took longer: frequency and caches have settled by then.
-const WARMUP_SECONDS: f64 = 0.1;
+pub(crate) const WARMUP_SECONDS: f64 = 0.1;
 /// Warm-up times kept, the first ones; short evaluations take many more.
 const MAX_WARMUPS: usize = 50;
 /// Samples kept, and so taken: the interval of the median of a thousand is not improved by more of the same process.

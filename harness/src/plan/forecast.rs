@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use relgrad_reports::record::{Cell, Outcome, Prediction, Record};
 
 use super::Planned;
+use crate::cell::sampling::WARMUP_SECONDS;
 use crate::workload::DeviceKind;
 
 /// Operations a second before anything was measured: what one modest core sustains in a matrix product, and a modest GPU.
@@ -30,7 +31,7 @@ const SMALLEST_TELLING_PEAK: u64 = 32 << 20;
 pub(crate) struct Forecast {
     /// Seconds of one gradient evaluation.
     pub(crate) evaluation_seconds: f64,
-    /// Seconds of the rest: process start, building the problem, the check.
+    /// Seconds of the rest: process start, building the problem, the check, and what warm-up takes beyond one evaluation.
     pub(crate) overhead_seconds: f64,
     /// Peak resident bytes.
     pub(crate) peak_bytes: f64,
@@ -77,7 +78,8 @@ impl Calibration {
         let median = sorted[sorted.len() / 2].max(1e-9);
         track.rate.insert(dim, record.model.flops / median);
         let sampled: f64 = record.seconds.iter().sum::<f64>() * record.evaluations_per_sample as f64;
-        let warmup = record.warmup_seconds.first().copied().unwrap_or(0.0);
+        // Of short evaluations the record keeps the first warm-ups alone.
+        let warmup = record.warmup_seconds.first().map_or(0.0, |first| first.max(WARMUP_SECONDS));
         track.overhead.insert(dim, (record.wall_seconds - sampled - warmup).max(1e-3));
         if let Some(peak) = record.peak_bytes.filter(|peak| *peak >= SMALLEST_TELLING_PEAK) {
             track.memory_excess = track.memory_excess.max(peak as f64 / expected_bytes);
@@ -101,9 +103,12 @@ impl Calibration {
         let track = self.track(planned).unwrap_or(&unknown);
         let dim = planned.cell.dim;
         let reached = track.rate.keys().next_back().copied();
+        let evaluation_seconds = planned.model.flops / self.rate(track, &planned.cell);
+        // Whoever adds up a cell's evaluations counts one of them as warm-up.
+        let warmup_seconds = (WARMUP_SECONDS - evaluation_seconds).max(0.0);
         Forecast {
-            evaluation_seconds: planned.model.flops / self.rate(track, &planned.cell),
-            overhead_seconds: self.overhead(track, planned),
+            evaluation_seconds,
+            overhead_seconds: self.overhead(track, planned) + warmup_seconds,
             peak_bytes: planned.expected_bytes * track.memory_excess.max(1.0),
             trusted: reached.is_some_and(|reached| dim as f64 <= TRUSTED_FACTOR * reached as f64),
         }
@@ -160,7 +165,7 @@ impl Calibration {
         let built_in = start_seconds + BUILT_IN_SECONDS_PER_WEIGHT * weights(dim);
         // Where starting the process took most of the time, what was measured says nothing about the weights.
         let telling = BUILT_IN_SECONDS_PER_WEIGHT * weights(reached) > start_seconds;
-        if telling { measured } else { measured.max(built_in) }
+        if telling { measured } else { built_in.max(last) }
     }
 }
 
