@@ -243,6 +243,18 @@ mod tests {
     }
 
     #[test]
+    fn the_start_of_a_short_cell_says_nothing_of_a_large_one() {
+        // 0.2 s for 10 µs of work, most of it start and warm-up: 50 weights did not take it.
+        let small = planned("relative", 5, 0);
+        let mut calibration = Calibration::default();
+        calibration.observe(&measured(&small, 1e-5, 0.2), small.expected_bytes);
+        let again = calibration.forecast(&small).overhead_seconds;
+        assert!((again - 0.2).abs() < 1e-3, "{again}");
+        let large = calibration.forecast(&planned("relative", 6000, 0)).overhead_seconds;
+        assert!((1.0..10.0).contains(&large), "{large}");
+    }
+
+    #[test]
     fn a_method_that_takes_more_memory_than_expected_is_expected_to_again() {
         let cell = planned("relative", 5000, 0);
         let mut calibration = Calibration::default();
