@@ -116,7 +116,8 @@ pub(crate) struct Arguments {
     #[arg(long, default_value = "normal")]
     base: Base,
 
-    /// First network: drawn from the seed, or with a first layer that standardises or whitens the training data
+    /// First network: drawn from the seed, or with a first layer that standardises or whitens the training data, or with every
+    /// layer normalising what it receives of them
     #[arg(long, default_value = "orthogonal", value_parser = PossibleValuesParser::new(Start::NAMES))]
     init: String,
 
@@ -288,6 +289,7 @@ fn print_outcome(training: &Training, outcome: &Outcome) {
     println!("validation {} nats", outcome.validation);
     println!("test       {} nats", outcome.test);
     if let Some(entropy) = training.data.entropy_nats {
-        println!("minus the true entropy is {:.4} nats, the best that any model can expect", -entropy);
+        let best = format!("{:.4}", -entropy).replace('-', "−");
+        println!("minus the true entropy is {best} nats, the best that any model can expect");
     }
 }

@@ -4,6 +4,7 @@
 //! what to compare with is in [`catalogue`].
 
 pub(crate) mod catalogue;
+mod curves;
 mod digits;
 mod files;
 mod npy;

@@ -20,11 +20,23 @@ pub(crate) enum Start {
     Standardise,
     /// Orthogonal weights; the first layer also whitens the training data.
     Whiten,
+    /// Orthogonal weights; every layer first standardises what it receives of the training data.
+    ///
+    /// An activation of slope below 1 shrinks what goes through it: a hundred layers of s_L with α = 0.3 leave 0.65¹⁰⁰ =
+    /// 10⁻¹⁹ of the differences between samples, so that the last ones receive the same numbers for all. The same was done
+    /// for weight normalisation (Salimans & Kingma 2016) and in Glow's actnorm (Kingma & Dhariwal 2018).
+    StandardiseLayers,
+    /// The same, but whitens.
+    WhitenLayers,
 }
+
+/// Samples that the layers behind the first are normalised by: a mean and a standard deviation to one per cent.
+const SAMPLES: usize = 10_000;
 
 impl Start {
     /// Names on the command line.
-    pub(crate) const NAMES: [&str; 4] = ["orthogonal", "gaussian", "standardise", "whiten"];
+    pub(crate) const NAMES: [&str; 6] =
+        ["orthogonal", "gaussian", "standardise", "whiten", "standardise-layers", "whiten-layers"];
 
     /// Whether it looks at the training data.
     pub(crate) fn is_from_data(self) -> bool {
@@ -46,13 +58,37 @@ impl Start {
             |cause: relgrad_kernels::Error| Error::Input(format!("cannot start the network: {cause}"));
         let init = if let Self::Drawn(init) = self { init } else { Init::Orthogonal };
         let mut parameters = init::network(device, architecture, init, seed).map_err(kernel)?;
-        let (weight, bias) = match self {
-            Self::Drawn(_) => return Ok(parameters),
-            Self::Standardise => standardising(training),
-            Self::Whiten => Gaussian::fit(training.dim, &training.values).map_err(kernel)?.whitening(),
-        };
-        compose_first_layer(device, &mut parameters, &weight, &bias).map_err(kernel)?;
+        if self.is_from_data() {
+            self.normalise(device, &mut parameters, training).map_err(kernel)?;
+        }
         Ok(parameters)
+    }
+
+    /// Composes the layers with the affine maps that normalise what they receive.
+    fn normalise<T: Scalar>(
+        self,
+        device: &Cpu,
+        parameters: &mut Parameters<Cpu, T>,
+        training: &Samples,
+    ) -> relgrad_kernels::Result<()> {
+        let map = |samples: &Samples| match self {
+            Self::Whiten | Self::WhitenLayers => {
+                Gaussian::fit(samples.dim, &samples.values).map(|fit| fit.whitening())
+            }
+            _ => Ok(standardising(samples)),
+        };
+        let (weight, bias) = map(training)?;
+        compose_layer(device, parameters, 0, &weight, &bias)?;
+        if matches!(self, Self::Standardise | Self::Whiten) {
+            return Ok(());
+        }
+        let mut received = evenly_spaced(training, SAMPLES);
+        for k in 1..parameters.architecture().layers {
+            received = layer_output(device, parameters, k - 1, &received)?;
+            let (weight, bias) = map(&received)?;
+            compose_layer(device, parameters, k, &weight, &bias)?;
+        }
+        Ok(())
     }
 }
 
@@ -77,28 +113,56 @@ fn standardising(samples: &Samples) -> (Vec<f64>, Vec<f64>) {
     (weight, bias)
 }
 
-/// W_1 ← W_1 W, b_1 ← W_1 b.
-fn compose_first_layer<T: Scalar>(
+/// At most `most` of the samples, from all over the set.
+fn evenly_spaced(samples: &Samples, most: usize) -> Samples {
+    let step = samples.count().div_ceil(most).max(1);
+    let values = samples.iter().step_by(step).flatten().copied().collect();
+    Samples { dim: samples.dim, values }
+}
+
+/// σ(W_k x + b_k) of every sample.
+fn layer_output<T: Scalar>(
+    device: &Cpu,
+    parameters: &Parameters<Cpu, T>,
+    k: usize,
+    samples: &Samples,
+) -> relgrad_kernels::Result<Samples> {
+    let (dim, count) = (samples.dim, samples.count());
+    let x = matrix::<T>(device, &samples.values, dim)?;
+    let (mut y, mut z) =
+        (Matrix::zeros(device, dim, count, "layer")?, Matrix::zeros(device, dim, count, "layer")?);
+    let weight = parameters.weight(k).plain();
+    device.multiply(T::of(1.0), weight, x.view().plain(), Addend::Zero, y.view_mut())?;
+    let activation = parameters.architecture().activation;
+    device.bias_activate(activation, parameters.bias(k), y.view_mut(), z.view_mut())?;
+    let values = device.to_host(z.view())?.into_iter().map(Scalar::widen).collect();
+    Ok(Samples { dim, values })
+}
+
+/// W_k ← W_k W, b_k ← W_k b, so that the layer first maps x to Wx + b.
+fn compose_layer<T: Scalar>(
     device: &Cpu,
     parameters: &mut Parameters<Cpu, T>,
+    k: usize,
     weight: &[f64],
     bias: &[f64],
 ) -> relgrad_kernels::Result<()> {
     let dim = bias.len();
-    let matrix = |values: &[f64], columns| {
-        let values: Vec<T> = values.iter().map(|&x| T::of(x)).collect();
-        Matrix::<Cpu, T>::from_column_major(device, &values, dim, columns, "start from the data")
-    };
-    let (weight, bias) = (matrix(weight, dim)?, matrix(bias, 1)?);
-    let old = matrix(&[0.0].repeat(dim * dim), dim)?;
-    let mut old = old;
-    device.copy(parameters.weight(0), old.view_mut())?;
+    let (weight, bias) = (matrix(device, weight, dim)?, matrix(device, bias, dim)?);
+    let mut old = Matrix::zeros(device, dim, dim, "start from the data")?;
+    device.copy(parameters.weight(k), old.view_mut())?;
     let arrays = parameters.arrays_mut();
-    for (factor, out) in [(&weight, &mut arrays.weights[0]), (&bias, &mut arrays.biases[0])] {
+    for (factor, out) in [(&weight, &mut arrays.weights[k]), (&bias, &mut arrays.biases[k])] {
         let one = T::of(1.0);
         device.multiply(one, old.view().plain(), factor.view().plain(), Addend::Zero, out.view_mut())?;
     }
     Ok(())
+}
+
+/// Columns of `dim` numbers.
+fn matrix<T: Scalar>(device: &Cpu, values: &[f64], dim: usize) -> relgrad_kernels::Result<Matrix<Cpu, T>> {
+    let values: Vec<T> = values.iter().map(|&x| T::of(x)).collect();
+    Matrix::from_column_major(device, &values, dim, values.len() / dim, "start from the data")
 }
 
 impl fmt::Display for Start {
@@ -107,6 +171,8 @@ impl fmt::Display for Start {
             Self::Drawn(init) => f.pad(init.name()),
             Self::Standardise => f.pad("standardise"),
             Self::Whiten => f.pad("whiten"),
+            Self::StandardiseLayers => f.pad("standardise-layers"),
+            Self::WhitenLayers => f.pad("whiten-layers"),
         }
     }
 }
@@ -118,9 +184,72 @@ impl FromStr for Start {
         match text {
             "standardise" => Ok(Self::Standardise),
             "whiten" => Ok(Self::Whiten),
+            "standardise-layers" => Ok(Self::StandardiseLayers),
+            "whiten-layers" => Ok(Self::WhitenLayers),
             _ => text.parse().map(Self::Drawn).map_err(|_| {
                 Error::Usage(format!("unknown start `{text}`: the starts are {}", Self::NAMES.join(", ")))
             }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use relgrad_kernels::likelihood::Evaluator;
+
+    use super::*;
+    use crate::data::toy::Toy;
+
+    /// Means and standard deviations of the last layer's output, of training samples and in f64.
+    fn latents(start: Start, layers: usize) -> Vec<(f64, f64)> {
+        let device = Cpu::new(1);
+        let architecture = Architecture { bias: true, ..Architecture::new(2, layers) };
+        let samples = Toy::Spirals.sample(2000, 1);
+        let parameters: Parameters<Cpu, f64> = start.network(&device, &architecture, 3, &samples).unwrap();
+        let x = matrix(&device, &samples.values, 2).unwrap();
+        let mut evaluator = Evaluator::new(&device, &architecture, samples.count()).unwrap();
+        evaluator.data_terms(&device, &parameters, x.view()).unwrap();
+        let z = device.to_host(evaluator.latents()).unwrap();
+        let moments = |i: usize| {
+            let values = || z.iter().skip(i).step_by(2);
+            let mean = values().sum::<f64>() / samples.count() as f64;
+            let square = values().map(|z| (z - mean).powi(2)).sum::<f64>() / samples.count() as f64;
+            (mean, square.sqrt())
+        };
+        vec![moments(0), moments(1)]
+    }
+
+    /// A first layer that normalises is not enough: forty layers of slopes in (0.3, 1) leave nothing of the spread.
+    #[test]
+    fn every_layer_normalised_keeps_the_spread_of_the_data() {
+        for start in [Start::Standardise, Start::Whiten] {
+            assert!(latents(start, 40).iter().all(|(_, deviation)| *deviation < 1e-4), "{start}");
+            assert!(latents(start, 1).iter().all(|(mean, deviation)| mean.abs() < 1e-9 && *deviation > 0.5));
+        }
+        for layers in [1, 2, 40] {
+            // Whitened, then rotated: exactly white. Standardised, then rotated: a correlation shifts variance between units.
+            for (mean, deviation) in latents(Start::WhitenLayers, layers) {
+                assert!(mean.abs() < 1e-9 && (deviation - 1.0).abs() < 1e-9, "{layers}: {mean} {deviation}");
+            }
+            let [a, b] = *latents(Start::StandardiseLayers, layers) else { panic!("two units") };
+            assert!(a.0.abs() < 1e-9 && b.0.abs() < 1e-9);
+            assert!((a.1.powi(2) + b.1.powi(2) - 2.0).abs() < 1e-9, "{layers}: {a:?} {b:?}");
+        }
+    }
+
+    #[test]
+    fn normalising_samples_come_from_all_over_the_set() {
+        let samples = Samples { dim: 2, values: (0..14).map(f64::from).collect() };
+        assert_eq!(evenly_spaced(&samples, 7), samples);
+        assert_eq!(evenly_spaced(&samples, 3).values, [0.0, 1.0, 6.0, 7.0, 12.0, 13.0]);
+    }
+
+    #[test]
+    fn starts_read_back() {
+        for name in Start::NAMES {
+            let start: Start = name.parse().unwrap();
+            assert_eq!(start.to_string(), name);
+        }
+        assert!("whitening".parse::<Start>().unwrap_err().to_string().contains("`whitening`"));
     }
 }
