@@ -6,7 +6,7 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use relgrad_kernels::backend::BiasMode;
 use relgrad_kernels::{Activation, Base, Dtype, Method, Scalar};
-use relgrad_reports::training::{Outcome, Stop, TRAINING_SCHEMA, Training, TrainingSettings};
+use relgrad_reports::training::{Epoch, Outcome, Stop, TRAINING_SCHEMA, Training, TrainingSettings};
 
 use crate::data::{self, DataSet, Request};
 use crate::error::{EXIT_CODES, Error, Result, code};
@@ -264,6 +264,9 @@ fn finish<T: Scalar>(job: &Job<'_>, mut training: Training, events: &mut Events)
     store.write_header(&training)?;
     figures::training(store.dir(), &training, &trained.epochs)?;
     print_outcome(&training, outcome);
+    if let Some(hint) = guard_hint(&trained.epochs, training.settings.learning_rate) {
+        println!("{hint}");
+    }
     println!("model: {}", store.dir().display());
     let dir = store.dir().display();
     Ok(match outcome.stop {
@@ -291,5 +294,47 @@ fn print_outcome(training: &Training, outcome: &Outcome) {
     if let Some(entropy) = training.data.entropy_nats {
         let best = format!("{:.4}", -entropy).replace('-', "−");
         println!("minus the true entropy is {best} nats, the best that any model can expect");
+    }
+}
+
+/// What to do about steps that the guard \[M19\] shortened often: each by its own batch's norm, so that the mean step is no longer
+/// zero where the likelihood is highest, and a long training drifts away from there. `None` where they were few.
+fn guard_hint(epochs: &[Epoch], learning_rate: f64) -> Option<String> {
+    const FEW: f64 = 0.05;
+    let shares: Vec<f64> = epochs.iter().filter_map(|epoch| epoch.guarded_share).collect();
+    let share = shares.iter().sum::<f64>() / shares.len().max(1) as f64;
+    (share > FEW).then(|| {
+        format!(
+            "the guard shortened {:.0} % of the steps, which biases them: try a smaller --learning-rate than {learning_rate}",
+            100.0 * share
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_that_the_guard_shortened_are_told_of() {
+        let epoch = |guarded_share| Epoch {
+            epoch: 1,
+            step: 10,
+            training_nats: None,
+            validation_nats: -1.0,
+            learning_rate: 0.1,
+            guarded_share,
+            log_det_drift: None,
+            seconds: 0.0,
+        };
+        let epochs = |shares: &[Option<f64>]| shares.iter().map(|&share| epoch(share)).collect::<Vec<_>>();
+        for quiet in [&[][..], &[None, None], &[None, Some(0.0), Some(0.08)]] {
+            assert_eq!(guard_hint(&epochs(quiet), 0.1), None);
+        }
+        let hint = guard_hint(&epochs(&[None, Some(1.0), Some(0.5)]), 0.1).unwrap();
+        assert!(
+            hint.contains("shortened 75 % of the steps") && hint.contains("--learning-rate than 0.1"),
+            "{hint}"
+        );
     }
 }

@@ -61,7 +61,8 @@ impl Kind {
 pub struct Quantity {
     /// Which.
     pub kind: Kind,
-    /// Median over the rounds of the base (seconds, bytes, or a ratio); 0 for an exponent, of which only the change is known.
+    /// Geometric mean over the rounds of the base, to which the mean log-ratio of a change refers (seconds or a ratio); the median
+    /// for bytes; 0 for an exponent, of which only the change is known.
     pub base: f64,
     /// The same of the new side.
     pub new: f64,

@@ -10,7 +10,6 @@ use super::shift::{Observed, exponent_change, shift};
 use super::{Change, Rules, Verdict, judge, rounds_to_decide};
 use crate::method::{AUTODIFF, COPY, GEMM, ORDINARY, is_calibration};
 use crate::record::Cell;
-use crate::stats::median;
 use crate::study::Study;
 
 /// Everything that two studies share, by method and point.
@@ -198,8 +197,8 @@ impl<'a> Builder<'a> {
         } else {
             Change::between(&base_logs, &new_logs)?
         };
-        let value = |logs: &[f64]| median(logs).map(f64::exp);
-        Some(Measured { kind: Kind::Time, base: value(&base_logs)?, new: value(&new_logs)?, change, judged })
+        let (base, new) = (geometric_mean(&base_logs)?, geometric_mean(&new_logs)?);
+        Some(Measured { kind: Kind::Time, base, new, change, judged })
     }
 
     /// The time against the calibration kernel beside which it looks best: code that got slower did so beside each of
@@ -218,7 +217,8 @@ impl<'a> Builder<'a> {
         let base = self.base.log_ratios(point, method, other);
         let new = self.new.log_ratios(point, method, other);
         let change = Change::between(&base, &new)?;
-        Some(Measured { kind, base: median(&base)?.exp(), new: median(&new)?.exp(), change, judged: true })
+        let (base, new) = (geometric_mean(&base)?, geometric_mean(&new)?);
+        Some(Measured { kind, base, new, change, judged: true })
     }
 
     /// One series a method and device: its cells in ascending D.
@@ -258,13 +258,12 @@ impl<'a> Builder<'a> {
         series
     }
 
-    /// Geometric mean of the base time over its rounds, which is what a mean log-ratio refers to, and the standard error of
-    /// its logarithm (0 where one round leaves it unknown).
+    /// Geometric mean of the base time over its rounds and the standard error of its logarithm (0 where one round leaves it
+    /// unknown).
     fn base_time(&self, point: &Cell, method: &str) -> (f64, f64) {
         let logs = self.base.rounds(point, method).map(rounds::log_medians).unwrap_or_default();
-        let mean = logs.iter().sum::<f64>() / logs.len() as f64;
         let error = Change::paired(&logs).map_or(0.0, |c| c.error);
-        (mean.exp(), if error.is_finite() { error } else { 0.0 })
+        (geometric_mean(&logs).unwrap_or(f64::NAN), if error.is_finite() { error } else { 0.0 })
     }
 
     fn notes(&self) -> Vec<String> {
@@ -352,6 +351,11 @@ impl SeriesDraft {
             point: self.point.clone(),
         }
     }
+}
+
+/// The value to which a mean of log-ratios refers; `None` without rounds.
+fn geometric_mean(logs: &[f64]) -> Option<f64> {
+    (!logs.is_empty()).then(|| (logs.iter().sum::<f64>() / logs.len() as f64).exp())
 }
 
 fn rank(methods: &[String], method: &str) -> usize {
