@@ -15,13 +15,16 @@ use crate::units;
 const OPTIMIZERS: [(&str, &str); 2] = [("adam", "Adam"), ("sgd", "SGD")];
 
 /// How the network for images is trained; experiments that ask for the same settings share the model.
+///
+/// A step of SGD that the guard shortens is biased: from 5·10⁻³, with every step shortened for 45 epochs, MNIST rose to −1334 nats
+/// in epoch 29 and fell to −1418 in epoch 53, to be at −1324 two epochs after the guard let go. From 5·10⁻⁴ it lets go earlier.
 pub(crate) fn image_settings(context: &Context<'_>, optimizer: &str) -> TrainingSettings {
     let mut settings = context.settings(&context.images);
     settings.optimizer = optimizer.to_string();
     settings.epochs = context.effort.pick(3, 10, 60);
     settings.schedule = "cosine".to_string();
     settings.init = "standardise".to_string();
-    settings.learning_rate = if optimizer == "sgd" { 5e-3 } else { 1e-3 };
+    settings.learning_rate = if optimizer == "sgd" { 5e-4 } else { 1e-3 };
     settings.patience = (context.effort == Effort::Full).then_some(30);
     settings
 }
