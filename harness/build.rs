@@ -6,10 +6,12 @@ use std::path::Path;
 use std::process::Command;
 
 fn main() {
-    // The revision is `-dirty` when any source differs from it, so a change of any source must run this again.
+    // The revision is `-dirty` when any source differs from it, so a change of any source must run this again. A commit is seen by
+    // the log of HEAD: every `git status`, that of a shell's prompt too, may write the index, and would have all built anew.
+    let log = "../.git/logs/HEAD";
     for watched in [
         "../.git/HEAD",
-        "../.git/index",
+        if Path::new(log).exists() { log } else { "../.git/index" },
         "../Cargo.lock",
         "../harness",
         "../kernels",
@@ -41,7 +43,8 @@ fn git_revision() -> Option<String> {
         return None;
     }
     let revision = output(git().args(["rev-parse", "HEAD"]))?;
-    let changes = output(git().args(["status", "--porcelain", "--untracked-files=no"]))?;
+    let changes =
+        output(git().args(["--no-optional-locks", "status", "--porcelain", "--untracked-files=no"]))?;
     Some(if changes.is_empty() { revision } else { format!("{revision}-dirty") })
 }
 
