@@ -27,7 +27,7 @@ pub(crate) fn training(dir: &Path, training: &Training, epochs: &[Epoch]) -> Res
     let validation: Vec<(f64, f64)> = epochs.iter().map(|e| (e.epoch as f64, e.validation_nats)).collect();
     let on_batches: Vec<(f64, f64)> =
         epochs.iter().filter_map(|e| Some((e.epoch as f64, e.training_nats?))).collect();
-    let mut curves = vec![Curve { name: "validation".to_string(), points: validation.clone() }];
+    let mut curves = vec![Curve { name: "validation".to_string(), points: validation }];
     if on_batches.len() > 1 {
         curves.push(Curve { name: "training batches".to_string(), points: on_batches });
     }
@@ -36,7 +36,7 @@ pub(crate) fn training(dir: &Path, training: &Training, epochs: &[Epoch]) -> Res
     let panel = LinePanel {
         x_title: "epoch".to_string(),
         y_title: "log-likelihood (nats)".to_string(),
-        y_range: range_without_start(&validation),
+        y_range: range_of_curves(&curves),
         curves,
         levels: levels.into_iter().collect(),
     };
@@ -44,11 +44,35 @@ pub(crate) fn training(dir: &Path, training: &Training, epochs: &[Epoch]) -> Res
     write(&dir.join("figures"), "training", &Figure::Lines { panels: vec![panel] }, &title).map(|_| ())
 }
 
+/// A range of the vertical axis that holds all curves without their starts.
+pub(crate) fn range_of_curves(curves: &[Curve]) -> Option<(f64, f64)> {
+    let ranges = curves.iter().filter_map(|curve| range_without_start(&curve.points));
+    ranges.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
+}
+
 /// A range of the vertical axis that the untrained network does not stretch: from the value after a tenth of the epochs
 /// (but at least the first) to a margin above the best.
-pub(crate) fn range_without_start(points: &[(f64, f64)]) -> Option<(f64, f64)> {
+fn range_without_start(points: &[(f64, f64)]) -> Option<(f64, f64)> {
     let after = points.get((points.len() / 10).max(1))?.1;
     let best = points.iter().map(|p| p.1).fold(f64::NEG_INFINITY, f64::max);
     let margin = (best - after).abs().max(best.abs() * 1e-3).max(1e-3) * 0.15;
     (after.is_finite() && best.is_finite()).then_some((after - margin, best + margin))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Batches end above the validation part and begin far below it.
+    #[test]
+    fn the_range_holds_every_curve_but_the_starts() {
+        let curve = |values: &[f64]| Curve {
+            name: String::new(),
+            points: values.iter().enumerate().map(|(i, &y)| (i as f64, y)).collect(),
+        };
+        let curves = [curve(&[-900.0, -20.0, -12.0, -11.0]), curve(&[-950.0, -18.0, -9.0, -5.0])];
+        let (low, high) = range_of_curves(&curves).unwrap();
+        assert!(-30.0 < low && low < -20.0 && -5.0 < high && high < 0.0, "{low} {high}");
+        assert_eq!(range_of_curves(&[]), None);
+    }
 }

@@ -102,8 +102,7 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
 
 /// The curves without their first epochs, and the levels.
 fn range(curves: &[Curve], levels: &[Level]) -> Option<(f64, f64)> {
-    let ranges = curves.iter().filter_map(|curve| figures::range_without_start(&curve.points));
-    let (low, high) = ranges.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))?;
+    let (low, high) = figures::range_of_curves(curves)?;
     let margin = 0.05 * (high - low);
     let highest = levels.iter().map(|level| level.value + margin).fold(high, f64::max);
     let lowest = levels.iter().map(|level| level.value - margin).fold(low, f64::min);
