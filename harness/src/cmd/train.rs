@@ -314,19 +314,11 @@ fn guard_hint(epochs: &[Epoch], learning_rate: f64) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::testing::epoch;
 
     #[test]
     fn steps_that_the_guard_shortened_are_told_of() {
-        let epoch = |guarded_share| Epoch {
-            epoch: 1,
-            step: 10,
-            training_nats: None,
-            validation_nats: -1.0,
-            learning_rate: 0.1,
-            guarded_share,
-            log_det_drift: None,
-            seconds: 0.0,
-        };
+        let epoch = |guarded_share| Epoch { guarded_share, ..epoch(1, -1.0) };
         let epochs = |shares: &[Option<f64>]| shares.iter().map(|&share| epoch(share)).collect::<Vec<_>>();
         for quiet in [&[][..], &[None, None], &[None, Some(0.0), Some(0.08)]] {
             assert_eq!(guard_hint(&epochs(quiet), 0.1), None);

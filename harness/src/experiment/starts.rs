@@ -331,19 +331,10 @@ fn to_reach(starts: &[&Vec<Epoch>], target: f64) -> (Option<f64>, Option<f64>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::testing::epoch;
 
     fn start(nats: impl Iterator<Item = f64>) -> Option<Vec<Epoch>> {
-        let epoch = |(epoch, validation_nats)| Epoch {
-            epoch,
-            step: 0,
-            training_nats: None,
-            validation_nats,
-            learning_rate: 0.1,
-            guarded_share: None,
-            log_det_drift: None,
-            seconds: 0.0,
-        };
-        Some(nats.enumerate().map(epoch).collect())
+        Some(nats.enumerate().map(|(i, nats)| epoch(i, nats)).collect())
     }
 
     fn runs(starts: Vec<Option<Vec<Epoch>>>) -> Runs {

@@ -225,6 +225,7 @@ mod tests {
     use std::str::FromStr;
 
     use super::*;
+    use crate::train::testing::epoch;
 
     /// A trainer that leaves the numbers above a step size of `holds`, and what it was asked for.
     fn halvings(first: f64, holds: f64) -> (Result<(f64, String)>, Vec<f64>) {
@@ -271,17 +272,7 @@ mod tests {
     #[test]
     fn a_training_that_fell_back_is_told_from_one_that_wavers() {
         let epochs = |nats: &[f64]| -> Vec<Epoch> {
-            let epoch = |(epoch, &validation_nats): (usize, &f64)| Epoch {
-                epoch,
-                step: 0,
-                training_nats: None,
-                validation_nats,
-                learning_rate: 0.1,
-                guarded_share: None,
-                log_det_drift: None,
-                seconds: 0.0,
-            };
-            nats.iter().enumerate().map(epoch).collect()
+            nats.iter().enumerate().map(|(i, &nats)| epoch(i, nats)).collect()
         };
         for kept in [&[-90.0, -3.0, -3.09][..], &[-90.0, -50.0, -3.0], &[-90.0], &[]] {
             assert!(require_kept(&epochs(kept)).is_ok(), "{kept:?}");

@@ -12,3 +12,22 @@ pub(crate) mod recipe;
 pub(crate) mod start;
 pub(crate) mod store;
 pub(crate) mod trainer;
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use relgrad_reports::training::Epoch;
+
+    /// A log's line of which only the number of the epoch and its likelihood matter.
+    pub(crate) fn epoch(epoch: usize, validation_nats: f64) -> Epoch {
+        Epoch {
+            epoch,
+            step: 0,
+            training_nats: None,
+            validation_nats,
+            learning_rate: 0.1,
+            guarded_share: None,
+            log_det_drift: None,
+            seconds: 0.0,
+        }
+    }
+}
