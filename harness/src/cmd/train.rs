@@ -297,15 +297,15 @@ fn print_outcome(training: &Training, outcome: &Outcome) {
     }
 }
 
-/// What to do about steps that the guard \[M19\] shortened often: each by its own batch's norm, so that the mean step is no longer
-/// zero where the likelihood is highest, and a long training drifts away from there. `None` where they were few.
+/// What to do about steps that the guard \[M19\] shortened often: it keeps every layer invertible and the fall small, but steps as large as it
+/// lets through still lose likelihood. `None` where they were few.
 fn guard_hint(epochs: &[Epoch], learning_rate: f64) -> Option<String> {
     const FEW: f64 = 0.05;
     let shares: Vec<f64> = epochs.iter().filter_map(|epoch| epoch.guarded_share).collect();
     let share = shares.iter().sum::<f64>() / shares.len().max(1) as f64;
     (share > FEW).then(|| {
         format!(
-            "the guard shortened {:.0} % of the steps, which biases them: try a smaller --learning-rate than {learning_rate}",
+            "the guard shortened {:.0} % of the steps, a sign that they are too large: try a smaller --learning-rate than {learning_rate}",
             100.0 * share
         )
     })
