@@ -1,5 +1,7 @@
 //! Draws every figure of every awkward study into a folder, to be looked at: `cargo run -p relgrad-plots --example gallery DIR`.
 
+#![allow(clippy::print_stdout, reason = "an example tells what it drew")]
+
 mod awkward;
 
 use std::path::PathBuf;

@@ -3,7 +3,7 @@
 mod changes;
 mod series;
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
@@ -20,6 +20,7 @@ use crate::regress::over_kernel;
 use crate::run::Convolution;
 use crate::study::Study;
 use crate::summary::{Estimate, Summary};
+use crate::writer::open_locked;
 
 /// One run: a line of the store.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -114,15 +115,7 @@ impl Entry {
 /// # Errors
 /// When the store cannot be read or written, holds a line that is no run, or is being written by another process.
 pub fn add(path: &Path, entry: &Entry) -> Result<bool> {
-    let mut options = OpenOptions::new();
-    let mut file =
-        options.read(true).append(true).create(true).open(path).map_err(Error::io("open", path))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(Error::Busy { path: path.into() }),
-        // Some network file systems have no locks; the store is still right as long as one process at a time adds to it.
-        Err(TryLockError::Error(_)) => {}
-    }
+    let mut file = open_locked(path)?;
     let text = contents(&mut file, path)?;
     if parse(path, &text)?.iter().any(|there| there.is_same_run(entry)) {
         return Ok(false);

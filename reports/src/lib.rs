@@ -3,6 +3,11 @@
 //! This crate owns the record format ([`record`], [`run`]), reading it back, the statistics, the complexity fits and the
 //! text of a report. It draws nothing (that is `relgrad-plots`) and measures nothing (that is the `relgrad` program).
 
+/// Tests of readers count the memory that they take.
+#[cfg(test)]
+#[global_allocator]
+static COUNTING: relgrad_adversary::Counting = relgrad_adversary::Counting;
+
 pub mod baseline;
 pub mod error;
 pub mod experiment;

@@ -1,7 +1,7 @@
 //! Writing a sweep's folder so that a kill or a full disk at any moment costs at most the record in flight.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -30,14 +30,7 @@ impl RecordWriter {
     /// another process is writing it ([`Error::Busy`]).
     pub fn open(dir: &Path) -> Result<Self> {
         let path = dir.join(log::RECORDS);
-        let mut options = OpenOptions::new();
-        let file = options.append(true).create(true).open(&path).map_err(Error::io("open", &path))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(Error::Busy { path }),
-            // Some network file systems have no locks; the sweep is still right as long as it is alone.
-            Err(TryLockError::Error(_)) => {}
-        }
+        let file = open_locked(&path)?;
         sync_folder(dir)?;
         let text = std::fs::read(&path).map_err(Error::io("read", &path))?;
         let log = log::parse(&path, &text)?;
@@ -72,6 +65,25 @@ impl RecordWriter {
     }
 }
 
+/// Opens (or creates) a file to read and to append to, and locks it until it is closed. A symbolic link is refused: what a
+/// folder that came from elsewhere holds must not lead out of it.
+///
+/// # Errors
+/// When the file cannot be opened, or when another process holds its lock ([`Error::Busy`]).
+pub fn open_locked(path: &Path) -> Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NOFOLLOW);
+    let file = options.open(path).map_err(Error::io("open", path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::Busy { path: path.into() }),
+        // Some network file systems have no locks; what is written is still right as long as one process at a time does it.
+        Err(TryLockError::Error(_)) => Ok(file),
+    }
+}
+
 /// Writes `run.json` in `dir`: whole, or not at all.
 ///
 /// # Errors
@@ -83,7 +95,8 @@ pub fn write_run(dir: &Path, run: &Run) -> Result<()> {
     write_atomically(&path, text.as_bytes())
 }
 
-/// Writes a file under a temporary name in the same folder, syncs it, and renames it into place: whole, or not at all.
+/// Writes a file under a temporary name in the same folder, syncs it, and renames it into place: whole, or not at all. A
+/// symbolic link of that name is replaced, not followed.
 ///
 /// # Errors
 /// When writing fails, for instance on a full disk; a file that was there stays as it was.
@@ -92,7 +105,12 @@ pub fn write_atomically(path: &Path, contents: &[u8]) -> Result<()> {
     name.push(".partial");
     let partial = path.with_file_name(name);
     let write = || {
-        let mut file = File::create(&partial)?;
+        // What a kill left behind, or a link, goes; `create_new` follows none.
+        match std::fs::remove_file(&partial) {
+            Err(cause) if cause.kind() != ErrorKind::NotFound => return Err(cause),
+            _ => {}
+        }
+        let mut file = File::create_new(&partial)?;
         file.write_all(contents)?;
         file.sync_all()?;
         std::fs::rename(&partial, path)

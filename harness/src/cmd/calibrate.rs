@@ -6,6 +6,7 @@ use relgrad_reports::regress::{Calibration, Trial};
 use super::at_least_one;
 use super::compare::Tolerance;
 use super::gate::{How, What, cells, this_program};
+use crate::console;
 use crate::error::{CALIBRATION_EXIT_CODES, Error, Result, code};
 use crate::gate::bench::Contender;
 use crate::gate::{Cells, Decision, Session, decide};
@@ -72,7 +73,7 @@ fn calibrate(arguments: &Arguments) -> Result<u8> {
         let comparisons = decide(&mut session, None, &decision)?;
         if !how.quiet {
             let said: Vec<String> = comparisons.iter().map(|comparison| comparison.sentence()).collect();
-            eprintln!("trial {} of {}: {}", trial + 1, arguments.aa, said.join(" | "));
+            note!("trial {} of {}: {}", trial + 1, arguments.aa, said.join(" | "));
         }
         let (base, new) = (&session.studies[0], &session.studies[1]);
         calibration.add(&Trial { equal: &comparisons[0], planted: comparisons.get(1), base, new });
@@ -81,9 +82,9 @@ fn calibrate(arguments: &Arguments) -> Result<u8> {
     if arguments.json {
         let text =
             serde_json::to_string_pretty(&calibration).map_err(|cause| Error::Output(cause.to_string()))?;
-        println!("{text}");
+        console::emit(&format!("{text}\n"));
     } else {
-        print!("{}", calibration.table());
+        say_text!("{}", calibration.table());
     }
     Ok(if calibration.cells.is_empty() { code::NOTHING_MEASURED } else { 0 })
 }

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use crate::cell::{Spec, child};
+use crate::console;
 use crate::error::{Error, Result};
 
 /// What to measure.
@@ -18,6 +19,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         .map_err(|cause| Error::Usage(format!("the cell is not described: {cause}")))?;
     let reply = serde_json::to_string(&child::measure(&spec))
         .map_err(|cause| Error::Output(format!("the result cannot be printed: {cause}")))?;
-    println!("{reply}");
+    console::emit(&format!("{reply}\n"));
     Ok(0)
 }

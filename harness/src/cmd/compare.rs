@@ -7,6 +7,7 @@ use relgrad_reports::baseline;
 use relgrad_reports::regress::{Comparison, Outcome, Rules, Sides};
 use relgrad_reports::study::Study;
 
+use crate::console;
 use crate::error::{COMPARISON_EXIT_CODES, Error, Result, code};
 use crate::units::Fraction;
 
@@ -111,11 +112,11 @@ pub(crate) fn print(comparison: &Comparison, format: Format) -> Result<()> {
     if format.json {
         let text =
             serde_json::to_string_pretty(comparison).map_err(|cause| Error::Output(cause.to_string()))?;
-        println!("{text}");
+        console::emit(&format!("{text}\n"));
     } else if format.markdown {
-        print!("{}", comparison.markdown());
+        say_text!("{}", comparison.markdown());
     } else {
-        print!("{}", comparison.table());
+        say_text!("{}", comparison.table());
     }
     Ok(())
 }

@@ -19,7 +19,7 @@ pub(crate) fn run(_arguments: &Arguments) -> Result<u8> {
     let mut text = String::new();
     host(&mut text);
     graphics(&mut text);
-    print!("{text}");
+    say_text!("{text}");
     Ok(0)
 }
 

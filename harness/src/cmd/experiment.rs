@@ -77,6 +77,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         events: &mut events,
     };
     let paths = experiment::run(arguments.name.parse()?, &mut context)?;
-    paths.iter().map(|path: &PathBuf| path as &Path).for_each(|path| println!("{}", path.display()));
+    paths.iter().map(|path: &PathBuf| path as &Path).for_each(|path| say!("{}", path.display()));
     Ok(0)
 }

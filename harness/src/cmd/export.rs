@@ -8,6 +8,7 @@ use relgrad_reports::export::{Report, formats, write};
 use relgrad_reports::summary::Summary;
 
 use super::compare::read;
+use crate::console;
 use crate::error::{EXIT_CODES, Error, Result};
 
 const EXAMPLES: &str = "\
@@ -50,7 +51,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let text = exporter.render(&report);
     match &arguments.out {
         Some(path) => write(path, &text).map_err(|cause| Error::Output(cause.to_string()))?,
-        None => print!("{text}"),
+        None => console::emit(&text),
     }
     Ok(0)
 }

@@ -234,15 +234,12 @@ fn save_alone(arguments: &Arguments, new: Contender, run: &Run, plan: Plan) -> R
     let measured = records.iter().filter(|r| r.outcome == Outcome::Measured).count();
     for record in records.iter().filter(|r| r.outcome == Outcome::Failed) {
         let Cell { method, dim, .. } = &record.cell;
-        eprintln!(
-            "relgrad: {method} at D = {dim} failed: {}",
-            record.reason.as_deref().unwrap_or("no reason")
-        );
+        note!("relgrad: {method} at D = {dim} failed: {}", record.reason.as_deref().unwrap_or("no reason"));
     }
     if measured == 0 {
         return Ok(code::NOTHING_MEASURED);
     }
-    println!("{measured} records of {} rounds in {}", plan.first, path.display());
+    say!("{measured} records of {} rounds in {}", plan.first, path.display());
     Ok(if measured < records.len() { code::REGRESSION } else { 0 })
 }
 

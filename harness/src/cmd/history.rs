@@ -98,9 +98,9 @@ fn add(dir: &Path, store: &Path) -> Result<u8> {
     let added = history::add(store, &entry).map_err(|cause| Error::Output(cause.to_string()))?;
     let store = store.display();
     if added {
-        println!("{} cells of the run of {} added to {store}", entry.cells.len(), entry.started);
+        say!("{} cells of the run of {} added to {store}", entry.cells.len(), entry.started);
     } else {
-        println!("the run of {} is in {store} already", entry.started);
+        say!("the run of {} is in {store} already", entry.started);
     }
     Ok(0)
 }
@@ -114,7 +114,7 @@ impl Show {
         if all.is_empty() {
             return Err(Error::Input(format!("{} has no such series", self.store.display())));
         }
-        print!("{}", self.list(&entries, &all));
+        say_text!("{}", self.list(&entries, &all));
         if let Some(path) = &self.out {
             let runs: Vec<String> = entries.iter().map(revision).collect();
             let heading = heading(&all);
@@ -122,7 +122,7 @@ impl Show {
             let trend = Trend { quantity: &quantity, heading: &heading, runs: &runs, series: &all };
             let drawing = draw_trend(&trend).map_err(|cause| Error::Input(cause.to_string()))?;
             write_one(path, &drawing)?;
-            println!("{}", path.display());
+            say!("{}", path.display());
         }
         Ok(0)
     }

@@ -3,6 +3,7 @@
 use clap::Args;
 use relgrad_kernels::Dtype;
 
+use crate::console;
 use crate::error::{Error, Result};
 use crate::peer;
 
@@ -40,6 +41,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let shape = peer::Shape { dim, batch, layers, dtype, seed };
     let case = peer::case(&shape, !models).map_err(|cause| Error::Usage(cause.to_string()))?;
     let text = serde_json::to_string(&case).map_err(|cause| Error::Output(cause.to_string()))?;
-    println!("{text}");
+    console::emit(&format!("{text}\n"));
     Ok(0)
 }

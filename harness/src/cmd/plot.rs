@@ -55,11 +55,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         match &arguments.out {
             Some(path) => {
                 write_one(path, &drawing)?;
-                println!("{}", path.display());
+                say!("{}", path.display());
             }
             None => {
                 for path in write_figure(&arguments.dir, figure, &drawing)? {
-                    println!("{}", path.display());
+                    say!("{}", path.display());
                 }
             }
         }

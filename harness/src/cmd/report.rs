@@ -33,7 +33,7 @@ fn help() -> String {
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let study = folder::read(&arguments.dir)?;
     for path in write(&arguments.dir, &study)? {
-        println!("{}", path.display());
+        say!("{}", path.display());
     }
     Ok(0)
 }

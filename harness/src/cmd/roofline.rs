@@ -4,6 +4,7 @@ use clap::Args;
 use relgrad_kernels::{Dtype, Math};
 use relgrad_reports::record::SCHEMA_VERSION;
 
+use crate::console;
 use crate::error::{EXIT_CODES, Error, Result};
 use crate::machine;
 use crate::roofline::{self, Output, Plan, table};
@@ -84,9 +85,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     };
     if arguments.json {
         let text = serde_json::to_string(&output).map_err(|cause| Error::Output(cause.to_string()))?;
-        println!("{text}");
+        console::emit(&format!("{text}\n"));
     } else {
-        print!("{}", table::table(&output));
+        say_text!("{}", table::table(&output));
     }
     Ok(0)
 }

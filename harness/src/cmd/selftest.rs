@@ -34,17 +34,17 @@ pub(crate) struct Arguments {
 /// Prints a table and returns whether everything in it passed.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let trials = if arguments.quick { Trials::quick() } else { Trials::full(arguments.studies.into()) };
-    println!("{:<78} {:>12} {:>26} {:>18}", "what", "planted", "found", "accepted");
+    say!("{:<78} {:>12} {:>26} {:>18}", "what", "planted", "found", "accepted");
     let mut failed = 0;
     selftest::run(&trials, |row: &Row| {
         failed += usize::from(!row.passed);
         let verdict = if row.passed { "" } else { "  FAILED" };
-        println!("{:<78} {:>12} {:>26} {:>18}{verdict}", row.what, row.planted, row.found, row.accepted);
+        say!("{:<78} {:>12} {:>26} {:>18}{verdict}", row.what, row.planted, row.found, row.accepted);
     });
     if failed == 0 {
-        println!("\nEvery planted answer was found.");
+        say!("\nEvery planted answer was found.");
         return Ok(0);
     }
-    eprintln!("relgrad: {failed} planted answers were not found");
+    note!("relgrad: {failed} planted answers were not found");
     Ok(code::CHECK_FAILED)
 }

@@ -13,6 +13,7 @@ use crate::error::{EXIT_CODES, Error, Result, code};
 use crate::machine;
 use crate::machine::gpu;
 use crate::machine::time::{rfc3339, unix_seconds};
+use crate::outputs;
 use crate::plan::dims::{Dims, MAX_DIM};
 use crate::plan::grids::{Grids, Kernel};
 use crate::plan::preview;
@@ -184,10 +185,10 @@ fn start(arguments: &Arguments) -> Result<u8> {
     require_devices(&settings)?;
     let schedule = schedule(&settings)?;
     if arguments.list {
-        print!("{}", preview::table(&schedule, 0.0));
+        say_text!("{}", preview::table(&schedule, 0.0));
         return Ok(0);
     }
-    let dir = arguments.out.clone().unwrap_or_else(folder::default_path);
+    let dir = arguments.out.clone().map_or_else(|| outputs::fresh("results"), Ok)?;
     let events = Events::install()?;
     let run = folder::create(&dir, settings)?;
     let (roofline, quiet) = (!arguments.no_roofline, arguments.quiet);
@@ -203,13 +204,13 @@ fn resume(dir: &Path, arguments: &Arguments) -> Result<u8> {
     let on_ceilings: f64 = study.run.rooflines.iter().map(|roofline| roofline.wall_seconds).sum();
     let spent_seconds = on_cells + on_ceilings;
     if arguments.list {
-        print!("{}", preview::table(&schedule, spent_seconds));
+        say_text!("{}", preview::table(&schedule, spent_seconds));
         return Ok(0);
     }
     let events = Events::install()?;
     let cpu = machine::facts().cpu;
     if cpu != study.run.machine.cpu {
-        eprintln!(
+        note!(
             "relgrad: this sweep began on another machine ({}); its records will mix both",
             study.run.machine.cpu
         );
@@ -407,7 +408,7 @@ impl Session<'_> {
                 folder::write(self.dir, &self.run)
             }
             Ceilings::Failed(reason) => {
-                eprintln!("relgrad: the report will have no fractions of ceilings: {reason}");
+                note!("relgrad: the report will have no fractions of ceilings: {reason}");
                 Ok(())
             }
             // The driver sees the same signal before its first cell.
@@ -423,20 +424,20 @@ fn report_on(dir: &Path, ending: Ending) -> Result<u8> {
     let count = |outcome| study.records.iter().filter(|record| record.outcome == outcome).count();
     let (measured, skipped, failed) =
         (count(Outcome::Measured), count(Outcome::Skipped), count(Outcome::Failed));
-    println!("{measured} cells measured, {skipped} skipped, {failed} failed");
-    println!("report: {}", dir.join("report.html").display());
+    say!("{measured} cells measured, {skipped} skipped, {failed} failed");
+    say!("report: {}", dir.join("report.html").display());
 
     if ending == Ending::Interrupted {
-        eprintln!("relgrad: interrupted; continue with: relgrad sweep --resume {}", dir.display());
+        note!("relgrad: interrupted; continue with: relgrad sweep --resume {}", dir.display());
         return Ok(code::INTERRUPTED);
     }
     let check_failed = |check: &relgrad_reports::record::Check| !matches!(check.max_rel_err.partial_cmp(&check.tolerance), Some(order) if order.is_le());
     if study.records.iter().filter_map(|record| record.check.as_ref()).any(check_failed) {
-        eprintln!("relgrad: a gradient failed its check; the report says which");
+        note!("relgrad: a gradient failed its check; the report says which");
         return Ok(code::CHECK_FAILED);
     }
     if measured == 0 {
-        eprintln!("relgrad: nothing was measured; the records say why");
+        note!("relgrad: nothing was measured; the records say why");
         return Ok(code::NOTHING_MEASURED);
     }
     Ok(0)

@@ -8,11 +8,13 @@ use relgrad_kernels::backend::BiasMode;
 use relgrad_kernels::{Activation, Base, Dtype, Method, Scalar};
 use relgrad_reports::training::{Epoch, Outcome, Stop, TRAINING_SCHEMA, Training, TrainingSettings};
 
+use crate::console;
 use crate::data::{self, DataSet, Request};
 use crate::error::{EXIT_CODES, Error, Result, code};
 use crate::experiment::figures;
 use crate::machine;
-use crate::machine::time::{file_stamp, rfc3339, unix_seconds};
+use crate::machine::time::{rfc3339, unix_seconds};
+use crate::outputs;
 use crate::run::interrupt::Events;
 use crate::train::learner::Tracking;
 use crate::train::recipe::{EpochSchedule, Optimizer, Recipe};
@@ -187,11 +189,10 @@ fn start(arguments: &Arguments, folder: Option<&Path>) -> Result<(Store, Trainin
     let set = load(&settings, folder)?;
     // Before anything is written: the settings must make sense for these data.
     Recipe::of(&settings, set.parts.dim())?;
-    let dir =
-        arguments.out.clone().unwrap_or_else(|| Path::new("trainings").join(file_stamp(unix_seconds())));
+    let dir = arguments.out.clone().map_or_else(|| outputs::fresh("trainings"), Ok)?;
     let training = Training {
         schema: TRAINING_SCHEMA,
-        command: std::env::args().collect(),
+        command: console::command_line(),
         version: env!("CARGO_PKG_VERSION").to_string(),
         git_revision: option_env!("RELGRAD_GIT_REVISION").map(str::to_string),
         started: rfc3339(unix_seconds()),
@@ -265,17 +266,17 @@ fn finish<T: Scalar>(job: &Job<'_>, mut training: Training, events: &mut Events)
     figures::training(store.dir(), &training, &trained.epochs)?;
     print_outcome(&training, outcome);
     if let Some(hint) = guard_hint(&trained.epochs, training.settings.learning_rate) {
-        println!("{hint}");
+        say!("{hint}");
     }
-    println!("model: {}", store.dir().display());
+    say!("model: {}", store.dir().display());
     let dir = store.dir().display();
     Ok(match outcome.stop {
         Stop::Interrupted => {
-            eprintln!("relgrad: interrupted; continue with: relgrad train --resume {dir}");
+            note!("relgrad: interrupted; continue with: relgrad train --resume {dir}");
             code::INTERRUPTED
         }
         Stop::TimeLimit => {
-            eprintln!("relgrad: the time is up; continue with: relgrad train --resume {dir}");
+            note!("relgrad: the time is up; continue with: relgrad train --resume {dir}");
             0
         }
         Stop::Complete | Stop::Patience => 0,
@@ -283,17 +284,17 @@ fn finish<T: Scalar>(job: &Job<'_>, mut training: Training, events: &mut Events)
 }
 
 fn print_outcome(training: &Training, outcome: &Outcome) {
-    println!(
+    say!(
         "{} epochs in {}, best validation at epoch {}",
         outcome.epochs,
         units::seconds(outcome.seconds),
         outcome.best_epoch
     );
-    println!("validation {} nats", outcome.validation);
-    println!("test       {} nats", outcome.test);
+    say!("validation {} nats", outcome.validation);
+    say!("test       {} nats", outcome.test);
     if let Some(entropy) = training.data.entropy_nats {
         let best = format!("{:.4}", -entropy).replace('-', "−");
-        println!("minus the true entropy is {best} nats, the best that any model can expect");
+        say!("minus the true entropy is {best} nats, the best that any model can expect");
     }
 }
 

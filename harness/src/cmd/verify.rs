@@ -9,6 +9,7 @@ use relgrad_kernels::evaluation::{self, Evaluation, Workload};
 use relgrad_kernels::{Cpu, Cuda, Dtype, Math};
 use serde_json::Value;
 
+use crate::console;
 use crate::error::{EXIT_CODES, Error, Result, code};
 use crate::machine::{self, gpu};
 use crate::plan::dims::Dims;
@@ -93,9 +94,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let outcome = Outcome::new(rows, unsupported).with_agreement(agreement);
     if arguments.json {
         let text = serde_json::to_string(&outcome).map_err(|cause| Error::Output(cause.to_string()))?;
-        println!("{text}");
+        console::emit(&format!("{text}\n"));
     } else {
-        print!("{}", outcome.table());
+        say_text!("{}", outcome.table());
     }
     Ok(if outcome.failed > 0 { code::CHECK_FAILED } else { 0 })
 }

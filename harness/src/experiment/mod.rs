@@ -224,7 +224,7 @@ impl Context<'_> {
     /// One line to standard error.
     pub(crate) fn say(&self, text: &str) {
         if !self.quiet {
-            eprintln!("{text}");
+            note!("{text}");
         }
     }
 
@@ -273,7 +273,7 @@ pub(crate) fn run(name: Name, context: &mut Context<'_>) -> Result<Vec<PathBuf>>
 
 /// The command as a reader would type it: the program by its name, not by where it lay.
 fn command() -> Vec<String> {
-    std::iter::once("relgrad".to_string()).chain(std::env::args().skip(1)).collect()
+    std::iter::once("relgrad".to_string()).chain(crate::console::command_line().into_iter().skip(1)).collect()
 }
 
 fn write(out: &Path, experiment: &Experiment) -> Result<Vec<PathBuf>> {

@@ -25,7 +25,7 @@ pub(crate) fn program_of(revision: &str, profile: &str, quiet: bool) -> Result<P
     if !program.exists() {
         fs::create_dir_all(&folder).map_err(|cause| Error::output(&folder, cause))?;
         if !quiet {
-            eprintln!("building {revision} ({commit}), once");
+            note!("building {revision} ({commit}), once");
         }
         build(&root, &commit, profile, &program)?;
     }

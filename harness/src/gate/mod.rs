@@ -129,7 +129,7 @@ impl<'a> Session<'a> {
             order::shuffle(&mut points, self.cells.seed, round);
             for cells in points {
                 if !self.quiet {
-                    eprintln!("round {} of {to}, D = {}", round + 1, cells[0].dim);
+                    note!("round {} of {to}, D = {}", round + 1, cells[0].dim);
                 }
                 let cells: Vec<Cell> = cells.iter().map(|cell| Cell { round, ..cell.clone() }).collect();
                 for (contender, record) in bench::round(&cells, self.contenders, self.timing)? {
@@ -163,7 +163,7 @@ pub(crate) fn decide(
         let open: Vec<Cell> = comparisons.iter().flat_map(Comparison::open_points).collect();
         let Some(next) = plan.next(used).filter(|_| !open.is_empty()) else { return Ok(comparisons) };
         if !session.quiet {
-            eprintln!("not decided yet, measured again: {}", dims(&open));
+            note!("not decided yet, measured again: {}", dims(&open));
         }
         session.measure(used, next, |cell| open.iter().any(|point| at(point, cell)))?;
         used = next;

@@ -1,21 +1,17 @@
 //! The folder of a sweep: made once, never overwritten by accident, picked up again by `--resume`.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use relgrad_reports::record::SCHEMA_VERSION;
 use relgrad_reports::run::{Run, Settings};
 use relgrad_reports::study::Study;
 use relgrad_reports::writer::write_run;
 
+use crate::console;
 use crate::error::{Error, Result};
 use crate::machine;
-use crate::machine::time::{file_stamp, rfc3339, unix_seconds};
-
-/// `results/<time>` under the current folder.
-pub(crate) fn default_path() -> PathBuf {
-    Path::new("results").join(file_stamp(unix_seconds()))
-}
+use crate::machine::time::{rfc3339, unix_seconds};
 
 /// Makes the folder of a new sweep and writes its `run.json`, before any cell runs.
 ///
@@ -38,7 +34,7 @@ pub(crate) fn create(dir: &Path, settings: Settings) -> Result<Run> {
 pub(crate) fn describe(settings: Settings) -> Run {
     Run {
         schema: SCHEMA_VERSION,
-        command: std::env::args().collect(),
+        command: console::command_line(),
         version: env!("CARGO_PKG_VERSION").to_string(),
         git_revision: option_env!("RELGRAD_GIT_REVISION").map(str::to_string),
         rustc: env!("RELGRAD_RUSTC_VERSION").to_string(),

@@ -52,7 +52,7 @@ impl Progress {
     pub(crate) fn say(&self, what: &str) {
         match self {
             Self::Quiet => {}
-            Self::Lines => eprintln!("{what}"),
+            Self::Lines => note!("{what}"),
             Self::Bar(bar) => bar.set_message(what.to_string()),
         }
     }
@@ -73,7 +73,7 @@ impl Progress {
         let line = format!("{:>width$}/{}  {}", position.recorded, position.cells, describe(record));
         match self {
             Self::Quiet => {}
-            Self::Lines => eprintln!("{line}"),
+            Self::Lines => note!("{line}"),
             Self::Bar(bar) => {
                 bar.set_position(position.recorded as u64);
                 bar.println(line);

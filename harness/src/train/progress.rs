@@ -52,7 +52,7 @@ impl Display {
         );
         match self {
             Self::Quiet => {}
-            Self::Lines { prefix } => eprintln!("{prefix}{text}"),
+            Self::Lines { prefix } => note!("{prefix}{text}"),
             Self::Bar { prefix, bar } => bar.println(format!("{prefix}{text}")),
         }
     }
