@@ -5,6 +5,7 @@
 
 use nalgebra::{DMatrix, DVector};
 
+use crate::check::Kind;
 use crate::device::Device;
 use crate::elementwise::reference as scalar;
 use crate::error::{Error, Result};
@@ -28,6 +29,13 @@ pub struct Direction {
     pub weights: Vec<DMatrix<f64>>,
     /// D, first layer first; zero where the network has no biases.
     pub biases: Vec<DVector<f64>>,
+}
+
+/// One size for each array of a [`Direction`].
+#[derive(Debug, Clone)]
+pub(crate) struct Terms {
+    pub(crate) weights: Vec<f64>,
+    pub(crate) biases: Vec<f64>,
 }
 
 /// Everything the forward pass of the reference leaves behind.
@@ -178,6 +186,27 @@ impl Reference {
             direction.biases[k] = w * w.transpose() * &direction.biases[k];
         }
         Ok(direction)
+    }
+
+    /// What cancels in each array of a gradient, by its size: the log-determinant's share of the weights, which is W⁻ᵀ,
+    /// W or W, and the mean magnitude of the errors in the biases, with b where it is a share too.
+    ///
+    /// # Errors
+    /// [`Error::Singular`].
+    pub(crate) fn largest_terms(&self, kind: Kind, x: &DMatrix<f64>) -> Result<Terms> {
+        let mut terms = Terms { weights: Vec::new(), biases: Vec::new() };
+        for (k, delta) in self.errors(x).iter().enumerate() {
+            terms.weights.push(match kind {
+                Kind::Ordinary => {
+                    self.weights[k].clone().try_inverse().ok_or_else(|| self.singular(k))?.amax()
+                }
+                Kind::Relative | Kind::Transposed => self.weights[k].amax(),
+            });
+            let mean = delta.row_iter().map(|row| row.abs().mean()).fold(0.0, f64::max);
+            let share = if kind == Kind::Relative { self.bias(k).amax() } else { 0.0 };
+            terms.biases.push(mean + share);
+        }
+        Ok(terms)
     }
 
     /// The relative gradient with the biases as the paper prints them: [`Self::relative`] less b_k (erratum E7).

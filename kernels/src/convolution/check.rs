@@ -10,7 +10,7 @@ use super::product::Side;
 use super::transform::zeros;
 use super::values::Values;
 use super::{Arrays, Gradient, Parameters, Spectral};
-use crate::check::{Check, Kind, relative_error, tolerance};
+use crate::check::{Check, Kind, error_beyond, rounding, tolerance, worst};
 use crate::device::{Cpu, Matrix};
 use crate::elementwise::reference as scalar;
 use crate::error::Result;
@@ -46,14 +46,17 @@ pub(super) fn gradient<T: Spectral>(
     let wide = widen(device, parameters)?;
     let gradient = widen_arrays(device, gradient)?;
     let x = widen_matrix(device, x)?;
+    let tolerance = tolerance(Math::of(T::DTYPE));
+    let terms = x.cols() * parameters.convolution().points();
+    let slack = |size: f64| rounding::<T>(terms, size) / tolerance;
     let (kind, max_rel_err) = if parameters.convolution().is_pointwise() {
-        ("reference", on_pixels(device, kind, &wide, &x, &gradient)?)
+        ("reference", on_pixels(device, kind, &wide, &x, &gradient, slack)?)
     } else if parameters.architecture().dim <= REFERENCE_DIM {
-        ("reference", on_circulant(device, kind, &wide, &x, &gradient)?)
+        ("reference", on_circulant(device, kind, &wide, &x, &gradient, slack)?)
     } else {
         ("directional-derivative", along_directions(device, kind, &wide, &x, &gradient)?)
     };
-    Ok(Check { kind, max_rel_err, tolerance: tolerance(Math::of(T::DTYPE)) })
+    Ok(Check { kind, max_rel_err, tolerance })
 }
 
 fn widen_matrix<T: Scalar>(device: &Cpu, matrix: &Matrix<Cpu, T>) -> Result<Matrix<Cpu, f64>> {
@@ -76,11 +79,6 @@ fn matrix(matrix: &Matrix<Cpu, f64>) -> DMatrix<f64> {
     DMatrix::from_column_slice(matrix.rows(), matrix.cols(), matrix.view().slice())
 }
 
-/// The largest of errors, NaN if any is.
-fn worst(errors: impl IntoIterator<Item = f64>) -> f64 {
-    errors.into_iter().fold(0.0, |worst, e| if e > worst || e.is_nan() { e } else { worst })
-}
-
 fn reference_direction(kind: Kind, reference: &Reference, x: &DMatrix<f64>) -> Result<Direction> {
     match kind {
         Kind::Ordinary => reference.ordinary(x),
@@ -95,22 +93,25 @@ fn on_circulant(
     parameters: &Parameters<f64>,
     x: &Matrix<Cpu, f64>,
     gradient: &Gradient<f64>,
+    slack: impl Fn(f64) -> f64,
 ) -> Result<f64> {
     let reference = Reference::from_parameters(device, &dense_parameters(device, parameters)?)?;
     let direction = reference_direction(kind, &reference, &matrix(x))?;
+    let terms = reference.largest_terms(kind, &matrix(x))?;
     let convolution = parameters.convolution();
     let points = convolution.points();
+    let summed = if kind == Kind::Ordinary { points as f64 } else { 1.0 };
     let mut errors = Vec::new();
-    for (ours, theirs) in gradient.kernels.iter().zip(&direction.weights) {
+    for ((ours, theirs), terms) in gradient.kernels.iter().zip(&direction.weights).zip(&terms.weights) {
         let project = if kind == Kind::Ordinary { project_sum } else { project_mean };
         let theirs = project(convolution, theirs.as_slice())?;
-        errors.push(relative_error(ours.view().slice().iter().copied(), theirs));
+        errors.push(error_beyond(slack(summed * terms), ours.view().slice().iter().copied(), theirs));
     }
-    for (ours, theirs) in gradient.biases.iter().zip(&direction.biases) {
-        let share = if kind == Kind::Ordinary { 1.0 } else { points as f64 };
+    for ((ours, theirs), terms) in gradient.biases.iter().zip(&direction.biases).zip(&terms.biases) {
+        let share = points as f64 / summed;
         let theirs =
             theirs.as_slice().chunks_exact(points).map(|channel| channel.iter().sum::<f64>() / share);
-        errors.push(relative_error(ours.view().slice().iter().copied(), theirs));
+        errors.push(error_beyond(slack(summed * terms), ours.view().slice().iter().copied(), theirs));
     }
     Ok(worst(errors))
 }
@@ -122,6 +123,7 @@ fn on_pixels(
     parameters: &Parameters<f64>,
     x: &Matrix<Cpu, f64>,
     gradient: &Gradient<f64>,
+    slack: impl Fn(f64) -> f64,
 ) -> Result<f64> {
     let (channels, points) = (parameters.convolution().channels, parameters.convolution().points());
     let architecture = Architecture { dim: channels, ..dense_architecture(parameters.architecture()) };
@@ -134,12 +136,16 @@ fn on_pixels(
         x[(sample * channels + i) * points + p]
     });
     let direction = reference_direction(kind, &reference, &pixels)?;
+    let terms = reference.largest_terms(kind, &pixels)?;
     let factor = if kind == Kind::Ordinary { points as f64 } else { 1.0 };
-    let error = |ours: &Matrix<Cpu, f64>, theirs: &[f64]| {
-        relative_error(ours.view().slice().iter().copied(), theirs.iter().map(|x| factor * x))
+    let error = |ours: &Matrix<Cpu, f64>, theirs: &[f64], terms: f64| {
+        let ours = ours.view().slice().iter().copied();
+        error_beyond(slack(factor * terms), ours, theirs.iter().map(|x| factor * x))
     };
-    let kernels = gradient.kernels.iter().zip(&direction.weights).map(|(a, b)| error(a, b.as_slice()));
-    let biases = gradient.biases.iter().zip(&direction.biases).map(|(a, b)| error(a, b.as_slice()));
+    let kernels = gradient.kernels.iter().zip(&direction.weights).zip(terms.weights);
+    let biases = gradient.biases.iter().zip(&direction.biases).zip(terms.biases);
+    let kernels = kernels.map(|((a, b), terms)| error(a, b.as_slice(), terms));
+    let biases = biases.map(|((a, b), terms)| error(a, b.as_slice(), terms));
     Ok(worst(kernels.chain(biases)))
 }
 

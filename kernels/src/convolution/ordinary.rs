@@ -121,10 +121,10 @@ impl<T: Spectral> SpectralWorkspace<T> {
         values.spectra.add_outer(mean, delta, z, direction);
         values.transform.inverse_kernel(channels, direction, out.kernels[k].view_mut().into_slice());
         if let Some(bias) = out.biases.get_mut(k) {
-            let bias = bias.view_mut().into_slice();
-            bias.fill(T::of(0.0));
-            for delta in delta.chunks_exact(values.spectra.block()) {
-                bias.iter_mut().zip(delta).for_each(|(sum, delta)| *sum += delta.re * mean);
+            // In f64: one after the other, many samples would lose digits.
+            for (channel, bias) in bias.view_mut().into_slice().iter_mut().enumerate() {
+                let samples = delta.chunks_exact(values.spectra.block());
+                *bias = T::of(samples.map(|delta| delta[channel].re.widen()).sum::<f64>() * mean.widen());
             }
         }
         Ok(())

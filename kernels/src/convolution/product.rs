@@ -94,8 +94,7 @@ impl Spectra {
                 let (left, right) = (self.at(left, f), self.at(right, f));
                 let out = self.at_mut(out, f);
                 let right = right.subrows(first, out.ncols());
-                let alpha = Complex::new(alpha, T::of(0.0));
-                matmul(out, Accum::Add, left, right.adjoint(), alpha, Par::Seq);
+                add_products(alpha, left, right, out);
             }
         };
         if piece >= self.channels {
@@ -112,5 +111,36 @@ impl Spectra {
     /// How many of `items` go to one thread.
     fn piece(&self, items: usize, work: usize) -> usize {
         if self.threads == 1 || work < PARALLEL_WORK { items } else { items.div_ceil(self.threads) }
+    }
+}
+
+/// out ← out + α left rightᴴ. faer adds every term to the destination as it stands, where a sum over many samples would lose
+/// digits: a small destination gets them in parts.
+fn add_products<T: Spectral>(
+    alpha: T,
+    left: MatRef<'_, Complex<T>>,
+    right: MatRef<'_, Complex<T>>,
+    mut out: MatMut<'_, Complex<T>>,
+) {
+    const PART: usize = 1024;
+    const SIDE: usize = 8;
+    let one = |alpha: T| Complex::new(alpha, T::of(0.0));
+    let (rows, cols, samples) = (out.nrows(), out.ncols(), left.ncols());
+    if samples <= PART || rows.max(cols) > SIDE {
+        return matmul(out, Accum::Add, left, right.adjoint(), one(alpha), Par::Seq);
+    }
+    let mut part = [one(T::of(0.0)); SIDE * SIDE];
+    let mut total = part;
+    for start in (0..samples).step_by(PART) {
+        let count = PART.min(samples - start);
+        let (left, right) = (left.subcols(start, count), right.subcols(start, count));
+        let sums = MatMut::from_column_major_slice_mut(&mut part[..rows * cols], rows, cols);
+        matmul(sums, Accum::Replace, left, right.adjoint(), one(T::of(1.0)), Par::Seq);
+        total.iter_mut().zip(part).for_each(|(total, part)| *total += part);
+    }
+    for j in 0..cols {
+        for i in 0..rows {
+            out[(i, j)] += total[j * rows + i] * alpha;
+        }
     }
 }

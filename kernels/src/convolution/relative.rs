@@ -122,9 +122,13 @@ fn bias_direction<T: Spectral>(
     out: &mut [T],
 ) {
     let one = T::of(1.0);
-    out.copy_from_slice(bias);
-    for (delta, y) in delta.chunks_exact(spectra.block()).zip(y.chunks_exact(spectra.block())) {
-        let weight = bias.iter().zip(y).fold(one, |sum, (&b, y)| sum + b * y.re) * T::of(mean);
-        out.iter_mut().zip(delta).for_each(|(out, delta)| *out += delta.re * weight);
+    let samples = || delta.chunks_exact(spectra.block()).zip(y.chunks_exact(spectra.block()));
+    for (channel, (out, &own)) in out.iter_mut().zip(bias).enumerate() {
+        let term = |(delta, y): (&[Complex<T>], &[Complex<T>])| {
+            let weight = bias.iter().zip(y).fold(one, |sum, (&b, y)| sum + b * y.re);
+            (delta[channel].re * weight).widen()
+        };
+        // In f64: one after the other, many samples would lose digits.
+        *out = T::of(own.widen() + mean * samples().map(term).sum::<f64>());
     }
 }

@@ -18,7 +18,7 @@ impl<D: Device<T>, T: Scalar> Matrix<D, T> {
     /// [`Error::OutOfMemory`], also when rows×cols exceeds the address space.
     pub fn zeros(device: &D, rows: usize, cols: usize, what: &str) -> Result<Self> {
         let len = rows.checked_mul(cols).ok_or_else(|| Error::OutOfMemory {
-            bytes: rows as u128 * cols as u128 * T::DTYPE.bytes() as u128,
+            bytes: (rows as u128 * cols as u128).saturating_mul(T::DTYPE.bytes() as u128),
             what: what.to_owned(),
         })?;
         Ok(Self { buffer: device.allocate(len, what)?, rows, cols })

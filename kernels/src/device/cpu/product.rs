@@ -24,6 +24,12 @@ const TALL: usize = 256;
 /// Products with a thinner destination are vectors in all but name, which our kernel is not made for.
 const LEAST_SIDE: usize = 4;
 
+/// Terms that are added one after the other where a small destination has sums that are much longer, as that of a bias over a
+/// million samples: rounding errors grow with the length of a sum. Our kernel adds 256 at a time.
+const LONGEST_SUM: usize = 1024;
+/// A destination is small beside its sums when it has at most this part of their terms: visiting it again costs nothing.
+const SMALL_SHARE: usize = 64;
+
 /// Rows and columns of the tiles in which faer's kernel gets an addend into the cache just before a product is added to it.
 const TILE_ROWS: usize = 1024;
 const TILE_COLS: usize = 128;
@@ -117,6 +123,9 @@ fn sequential<T: Scalar>(
     {
         return;
     }
+    if a.ncols() > LONGEST_SUM && a.ncols() / SMALL_SHARE > c.nrows() * c.ncols() {
+        return long_sums(alpha, a, b, onto, c);
+    }
     match onto {
         Onto::Overwrite => matmul(c, Accum::Replace, a, b, alpha, Par::Seq),
         Onto::Scaled(beta) if beta == T::of(1.0) => matmul(c, Accum::Add, a, b, alpha, Par::Seq),
@@ -132,6 +141,48 @@ fn sequential<T: Scalar>(
             tile.rb_mut().copy_from(m.get(rows.clone(), cols.clone()));
             matmul(tile, Accum::Add, a.get(rows, ..), b.get(.., cols), alpha, Par::Seq);
         }),
+    }
+}
+
+/// A small destination whose sums are long, in parts of [`LONGEST_SUM`] terms that are added up in f64. faer adds every term to the
+/// destination as it stands.
+fn long_sums<T: Scalar>(
+    alpha: T,
+    a: MatRef<'_, T>,
+    b: MatRef<'_, T>,
+    onto: Onto<'_, T>,
+    mut c: MatMut<'_, T>,
+) {
+    const ROWS: usize = 64;
+    const COLS: usize = 4;
+    for col in (0..c.ncols()).step_by(COLS) {
+        for row in (0..c.nrows()).step_by(ROWS) {
+            let (rows, cols) = (row..(row + ROWS).min(c.nrows()), col..(col + COLS).min(c.ncols()));
+            let (a, b) = (a.get(rows.clone(), ..), b.get(.., cols.clone()));
+            let mut part = [T::of(0.0); ROWS * COLS];
+            let mut total = [0.0; ROWS * COLS];
+            for start in (0..a.ncols()).step_by(LONGEST_SUM) {
+                let depth = start..(start + LONGEST_SUM).min(a.ncols());
+                let sums = MatMut::from_column_major_slice_mut(
+                    &mut part[..rows.len() * cols.len()],
+                    rows.len(),
+                    cols.len(),
+                );
+                let (a, b) = (a.get(.., depth.clone()), b.get(depth, ..));
+                matmul(sums, Accum::Replace, a, b, T::of(1.0), Par::Seq);
+                total.iter_mut().zip(part).for_each(|(total, part)| *total += part.widen());
+            }
+            for (j, col) in cols.enumerate() {
+                for (i, row) in rows.clone().enumerate() {
+                    let addend = match onto {
+                        Onto::Overwrite => 0.0,
+                        Onto::Scaled(beta) => beta.widen() * c[(row, col)].widen(),
+                        Onto::Matrix(m) => m[(row, col)].widen(),
+                    };
+                    c[(row, col)] = T::of(addend + alpha.widen() * total[j * rows.len() + i]);
+                }
+            }
+        }
     }
 }
 

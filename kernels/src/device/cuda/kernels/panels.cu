@@ -22,11 +22,17 @@ extern "C" __global__ void curvature_adjoint(Size dim, Size count, const Real *s
     }
 }
 
-// out <- out + alpha sum_n a_n, for blocks of `len` numbers.
+// out <- out + alpha sum_n a_n, for blocks of `len` numbers, summed in groups: the rounding of a long sum would show.
 extern "C" __global__ void add_blocks(Size len, Size count, Real alpha, const Real *a, Real *out) {
+    const Size group = 128;
     FOR_EACH(i, len) {
-        Real sum = 0;
-        for (Size n = 0; n < count; ++n) sum += a[n * len + i];
-        out[i] += alpha * sum;
+        Real total = 0;
+        for (Size first = 0; first < count; first += group) {
+            Size end = first + group < count ? first + group : count;
+            Real sum = 0;
+            for (Size n = first; n < end; ++n) sum += a[n * len + i];
+            total += sum;
+        }
+        out[i] += alpha * total;
     }
 }
