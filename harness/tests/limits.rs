@@ -1,4 +1,4 @@
-//! A system that starts no more processes and threads.
+//! A system that starts no more processes and threads, or gives no more memory.
 #![cfg(target_os = "linux")]
 
 mod common;
@@ -58,5 +58,28 @@ fn without_a_thread_to_be_had_every_verb_ends_with_one_line() {
         assert_eq!(output.status.code(), Some(3), "{words}: {told}");
         assert!(told.starts_with("relgrad: ") && told.contains("`ulimit -u`"), "{words}: {told}");
         assert_eq!(told.lines().count(), 1, "{words}: {told}");
+    }
+}
+
+/// What is allocated without asking would abort: it is asked for before.
+#[test]
+fn without_memory_to_be_had_a_verb_ends_with_one_line() {
+    for words in
+        ["peer-case --dim 300", "verify --sizes 300", "selftest --quick", "evaluate --dim 6000 --count 1"]
+    {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_relgrad"));
+        command.args(words.split(' '));
+        let limit = libc::rlimit { rlim_cur: 200 << 20, rlim_max: 200 << 20 };
+        let lower = move || {
+            // SAFETY: the call reads a valid rlimit, and may stand between fork and exec.
+            let refused = unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) } != 0;
+            if refused { Err(std::io::Error::last_os_error()) } else { Ok(()) }
+        };
+        // SAFETY: the closure makes a system call alone, takes no lock and allocates nothing.
+        unsafe { command.pre_exec(lower) };
+        let output = command.output().expect("relgrad starts");
+        let told = stderr(&output);
+        assert!(matches!(output.status.code(), Some(2 | 3)), "{words}: {:?} {told}", output.status);
+        assert!(told.starts_with("relgrad: ") && told.lines().count() == 1, "{words}: {told}");
     }
 }
