@@ -41,7 +41,7 @@ use crate::error::{Error, Result, code};
 static COUNTING: relgrad_adversary::Counting = relgrad_adversary::Counting;
 
 fn main() -> ExitCode {
-    std::panic::set_hook(Box::new(|panic| tell_of_panic(panic)));
+    std::panic::set_hook(Box::new(tell_of_panic));
     ExitCode::from(guarded(run))
 }
 

@@ -320,7 +320,7 @@ mod tests {
     #[test]
     fn of_endless_output_the_end_is_kept() {
         let pipe = io::repeat(b'x').take(1 << 20).chain(&b"the end"[..]);
-        let kept = collect(Some(pipe), 10, || ()).and_then(|reader| Ok(reader.join().unwrap())).unwrap();
+        let kept = collect(Some(pipe), 10, || ()).map(|reader| reader.join().unwrap()).unwrap();
         assert_eq!(kept, b"xxxthe end");
     }
 
