@@ -42,11 +42,11 @@ static COUNTING: relgrad_adversary::Counting = relgrad_adversary::Counting;
 
 fn main() -> ExitCode {
     std::panic::set_hook(Box::new(tell_of_panic));
-    ExitCode::from(guarded(run))
+    ExitCode::from(guarded(start))
 }
 
 /// Reads the command line, runs its verb, and tells what went wrong with the words.
-fn run() -> Result<u8> {
+fn start() -> Result<u8> {
     let cli = match cmd::Cli::try_parse() {
         Ok(cli) => cli,
         Err(told) => return tell_of_usage(&told),
@@ -59,9 +59,9 @@ fn run() -> Result<u8> {
     }
 }
 
-/// The exit code of `run`, told of where it is an error; that of an internal error where it panics.
-fn guarded(run: fn() -> Result<u8>) -> u8 {
-    match catch_unwind(run) {
+/// The exit code of `work`, told of where it is an error; that of an internal error where it panics.
+fn guarded(work: fn() -> Result<u8>) -> u8 {
+    match catch_unwind(work) {
         Ok(Ok(code)) => code,
         Ok(Err(error)) => {
             note!("relgrad: {error}");
@@ -93,7 +93,10 @@ fn tell_of_usage(told: &clap::Error) -> Result<u8> {
 fn tell_of_panic(panic: &PanicHookInfo<'_>) {
     let message = words(panic.payload()).replace('\n', " ");
     let place = panic.location().map_or(String::new(), |at| format!(" ({at})"));
-    note!("relgrad: internal error: {message}{place}; please report it with the command, {}", cmd::version());
+    let version = cmd::version();
+    note!(
+        "relgrad: internal error: {message}{place}; please report this and the command, of version {version}"
+    );
     let trace = std::backtrace::Backtrace::capture();
     if trace.status() == std::backtrace::BacktraceStatus::Captured {
         note!("{trace}");
