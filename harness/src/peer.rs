@@ -15,7 +15,7 @@ use relgrad_kernels::{Architecture, Cpu, Dtype, Init, Method, Result, Scalar, co
 use relgrad_reports::record::{Model, SCHEMA_VERSION};
 use serde::Serialize;
 
-use crate::machine;
+use crate::{cmd, machine};
 
 /// Step size of the case's gradient step: large enough that a wrong direction shows.
 const STEP: f64 = 0.01;
@@ -87,6 +87,16 @@ pub(crate) fn case(shape: &Shape, numbers: bool) -> Result<Case> {
         models: models.into(),
         numbers,
     })
+}
+
+/// Bytes that a case with its numbers takes: the method that needs most, the results of all in f64, and their text.
+pub(crate) fn expected_bytes(shape: &Shape) -> f64 {
+    const NUMBER_AND_ITS_TEXT: f64 = 8.0 + 24.0;
+    let architecture = Architecture::new(shape.dim, shape.layers);
+    let of = |method| cost(method, &architecture, shape.batch, shape.dtype).expected_bytes;
+    let weights = shape.layers as f64 * (shape.dim as f64).powi(2);
+    let numbers = (1 + Method::ALL.len()) as f64 * weights + shape.dim as f64 * shape.batch as f64;
+    Method::ALL.map(of).into_iter().fold(0.0, f64::max) + cmd::engine_bytes() + NUMBER_AND_ITS_TEXT * numbers
 }
 
 fn model(method: Method, architecture: &Architecture, shape: &Shape) -> Model {
