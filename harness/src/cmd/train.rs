@@ -17,10 +17,11 @@ use crate::machine::time::{rfc3339, unix_seconds};
 use crate::outputs;
 use crate::run::interrupt::Events;
 use crate::train::learner::Tracking;
-use crate::train::recipe::{EpochSchedule, Optimizer, Recipe};
+use crate::train::recipe::{EpochSchedule, MOST_THREADS, Optimizer, Recipe};
 use crate::train::start::Start;
 use crate::train::store::Store;
 use crate::train::trainer::{self, Job};
+use crate::train::{counted, memory};
 use crate::units::{self, TimeLimit};
 
 const EXAMPLES: &str = "\
@@ -187,12 +188,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
 fn start(arguments: &Arguments, folder: Option<&Path>) -> Result<(Store, Training, DataSet)> {
     let settings = settings(arguments);
     let set = load(&settings, folder)?;
-    // Before anything is written: the settings must make sense for these data.
-    Recipe::of(&settings, set.parts.dim())?;
+    // Before anything is written: the settings must make sense for these data, and there must be memory.
+    memory::require(&Recipe::of(&settings, set.parts.dim())?, &set.parts)?;
     let dir = arguments.out.clone().map_or_else(|| outputs::fresh("trainings"), Ok)?;
     let training = Training {
         schema: TRAINING_SCHEMA,
         command: console::command_line(),
+        identity: None,
         version: env!("CARGO_PKG_VERSION").to_string(),
         git_revision: option_env!("RELGRAD_GIT_REVISION").map(str::to_string),
         started: rfc3339(unix_seconds()),
@@ -220,6 +222,7 @@ fn resume(dir: &Path, folder: Option<&Path>) -> Result<(Store, Training, DataSet
 }
 
 fn load(settings: &TrainingSettings, folder: Option<&Path>) -> Result<DataSet> {
+    memory::require_toy(settings.toy_samples)?;
     data::load(&Request {
         name: &settings.data,
         folder,
@@ -230,7 +233,8 @@ fn load(settings: &TrainingSettings, folder: Option<&Path>) -> Result<DataSet> {
 
 /// The settings with defaults filled in for this machine.
 fn settings(arguments: &Arguments) -> TrainingSettings {
-    let threads = arguments.threads.map_or_else(machine::logical_cores, |threads| threads as usize);
+    let all = || machine::logical_cores().min(MOST_THREADS);
+    let threads = arguments.threads.map_or_else(all, |threads| threads as usize);
     TrainingSettings {
         data: arguments.dataset.clone().unwrap_or_default(),
         toy_samples: arguments.toy_samples as usize,
@@ -256,21 +260,20 @@ fn settings(arguments: &Arguments) -> TrainingSettings {
     }
 }
 
-/// Trains, writes the outcome and the figure, and says how it went.
+/// Trains, writes the outcome, says how it went, and draws the figure last: it is the least that can be lost.
 fn finish<T: Scalar>(job: &Job<'_>, mut training: Training, events: &mut Events) -> Result<u8> {
     let Some(store) = job.store else { return Ok(0) };
     let trained = trainer::train::<T>(job, events)?;
     let outcome = &trained.outcome;
     training.outcome = Some(outcome.clone());
     store.write_header(&training)?;
-    figures::training(store.dir(), &training, &trained.epochs)?;
     print_outcome(&training, outcome);
     if let Some(hint) = guard_hint(&trained.epochs, training.settings.learning_rate) {
         say!("{hint}");
     }
     say!("model: {}", store.dir().display());
     let dir = store.dir().display();
-    Ok(match outcome.stop {
+    let code = match outcome.stop {
         Stop::Interrupted => {
             note!("relgrad: interrupted; continue with: relgrad train --resume {dir}");
             code::INTERRUPTED
@@ -280,13 +283,15 @@ fn finish<T: Scalar>(job: &Job<'_>, mut training: Training, events: &mut Events)
             0
         }
         Stop::Complete | Stop::Patience => 0,
-    })
+    };
+    figures::training(store.dir(), &training, &trained.epochs)?;
+    Ok(code)
 }
 
 fn print_outcome(training: &Training, outcome: &Outcome) {
     say!(
-        "{} epochs in {}, best validation at epoch {}",
-        outcome.epochs,
+        "{} in {}, best validation at epoch {}",
+        counted(outcome.epochs, "epoch"),
         units::seconds(outcome.seconds),
         outcome.best_epoch
     );

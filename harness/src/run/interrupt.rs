@@ -28,8 +28,10 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    /// Installs the signal handlers. A second request ends the program at once; the child dies with it.
+    /// Installs the signal handlers. A second request ends the program at once; the child dies with it. A hang-up that was
+    /// ignored, as under `nohup`, stays ignored.
     pub(crate) fn install() -> Result<Self> {
+        let ignores_hang_up = hang_up::is_ignored();
         let (sender, receiver) = channel();
         let from_handler = sender.clone();
         let mut first: Option<Instant> = None;
@@ -42,6 +44,9 @@ impl Events {
             }
         })
         .map_err(|cause| Error::Usage(format!("cannot listen for Ctrl-C: {cause}")))?;
+        if ignores_hang_up {
+            hang_up::ignore();
+        }
         Ok(Self { sender, receiver, interrupted: false })
     }
 
@@ -80,4 +85,31 @@ impl Events {
         }
         self.interrupted
     }
+}
+
+/// SIGHUP, which a terminal that closes sends.
+#[cfg(unix)]
+mod hang_up {
+    pub(super) fn is_ignored() -> bool {
+        // SAFETY: a zeroed action is one without flags; with a null pointer the call only asks, and writes to `now`.
+        unsafe {
+            let mut now: libc::sigaction = std::mem::zeroed();
+            libc::sigaction(libc::SIGHUP, std::ptr::null(), &raw mut now) == 0
+                && now.sa_sigaction == libc::SIG_IGN
+        }
+    }
+
+    pub(super) fn ignore() {
+        // SAFETY: nothing runs when the signal comes.
+        unsafe { libc::signal(libc::SIGHUP, libc::SIG_IGN) };
+    }
+}
+
+#[cfg(not(unix))]
+mod hang_up {
+    pub(super) fn is_ignored() -> bool {
+        false
+    }
+
+    pub(super) fn ignore() {}
 }
