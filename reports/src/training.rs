@@ -237,7 +237,10 @@ mod tests {
         assert_eq!(text(-3.5, 0.0), "−3.5000 ± 0.0000");
         assert_eq!(Nats::of(&[]), None);
         assert_eq!(Nats::of(&[1.0, f64::NEG_INFINITY]), None);
-        assert_eq!(Nats::of(&[1.0, 3.0]), Some(Nats { mean: 2.0, two_standard_errors: Some(2.0_f64.sqrt()) }));
+        assert_eq!(
+            Nats::of(&[1.0, 3.0]),
+            Some(Nats { mean: 2.0, two_standard_errors: Some(2.0_f64.sqrt()) })
+        );
     }
 
     #[test]

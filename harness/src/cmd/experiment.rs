@@ -73,7 +73,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         images: arguments.images.clone(),
         effort: arguments.effort.parse()?,
         seed: arguments.seed,
-        threads: arguments.threads.map_or_else(machine::logical_cores, |threads| threads as usize).min(MOST_THREADS),
+        threads: arguments
+            .threads
+            .map_or_else(machine::logical_cores, |threads| threads as usize)
+            .min(MOST_THREADS),
         quiet: arguments.quiet,
         events: &mut events,
     };

@@ -323,7 +323,22 @@ fn write(out: &Path, experiment: &Experiment) -> Result<Vec<PathBuf>> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use relgrad_adversary::{damage, damaged, judge};
+
     use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_damaged_result_is_one_or_is_not(damage in damage()) {
+            let text = br#"{"schema":1,"name":"fig2","title":"t","command":["relgrad"],"numbers":{"a":[1.5]},"notes":[]}"#;
+            assert!(is_result_of(Name::Fig2, text) && !is_result_of(Name::Fig5, text));
+            let bytes = damaged(text, &damage);
+            judge(bytes.len(), || Ok::<_, String>(is_result_of(Name::Fig2, &bytes)));
+        }
+    }
 
     #[test]
     fn names_read_back() {

@@ -133,7 +133,8 @@ pub(super) fn write<T: Scalar>(
     let written = write_atomically(&dir.join(&file), &bytes)
         .and_then(|()| write_atomically(&path, sealed::seal(&json).as_bytes()));
     // On a full disk the tensors that no JSON names are in the way of what comes next.
-    let kept = if written.is_ok() { Some(file) } else { read_state(dir, name).ok().map(|state| state.tensors.file) };
+    let kept =
+        if written.is_ok() { Some(file) } else { read_state(dir, name).ok().map(|state| state.tensors.file) };
     kept.iter().for_each(|kept| remove_others(dir, name, kept));
     written.map_err(output)
 }
@@ -143,7 +144,8 @@ pub(super) fn write<T: Scalar>(
 fn remove_others(dir: &Path, name: &str, kept: &str) {
     let is_ours = |file: &str| {
         let whole = file.strip_suffix(".partial").unwrap_or(file);
-        let step = whole.strip_prefix(name).and_then(|rest| rest.strip_prefix('-')?.strip_suffix(".safetensors"));
+        let step =
+            whole.strip_prefix(name).and_then(|rest| rest.strip_prefix('-')?.strip_suffix(".safetensors"));
         step.is_some_and(|step| !step.is_empty() && step.bytes().all(|byte| byte.is_ascii_digit()))
             || file == format!("{name}.json.partial")
     };

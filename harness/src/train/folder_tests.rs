@@ -90,7 +90,9 @@ static FILES: LazyLock<Files> = LazyLock::new(|| {
 fn readers() -> [(&'static str, &'static [u8], fn(&Path, &[u8]) -> Result<String>); 3] {
     let (header, last, best) = (FILES.header.as_slice(), FILES.last.as_slice(), FILES.best.as_slice());
     [
-        ("training.json", header, |path, bytes| store::parse_header(path, bytes).map(|read| format!("{read:?}"))),
+        ("training.json", header, |path, bytes| {
+            store::parse_header(path, bytes).map(|read| format!("{read:?}"))
+        }),
         ("last.json", last, |path, bytes| {
             checkpoint::parse_state(path, "last", bytes).map(|read| format!("{read:?}"))
         }),
@@ -116,7 +118,9 @@ fn every_flipped_bit_of_a_training_is_refused_by_name() {
 
 /// The checksum keeps out chance; a file made on purpose has the right one.
 fn resealed(bytes: &[u8]) -> Vec<u8> {
-    let Ok(serde_json::Value::Object(mut fields)) = serde_json::from_slice(bytes) else { return bytes.to_vec() };
+    let Ok(serde_json::Value::Object(mut fields)) = serde_json::from_slice(bytes) else {
+        return bytes.to_vec();
+    };
     fields.remove("checksum");
     super::sealed::seal(&serde_json::Value::Object(fields).to_string()).into_bytes()
 }
@@ -133,7 +137,9 @@ proptest! {
         let bytes = if reseal { resealed(&bytes) } else { bytes };
         judge(bytes.len(), || {
             let found = read(Path::new(name), &bytes);
-            if !reseal && let Ok(found) = &found {
+            // What says that it is older than checksums, and has none, can only be held to what makes sense.
+            let is_old = !bytes.windows(8).any(|window| window == b"checksum");
+            if !reseal && !is_old && let Ok(found) = &found {
                 assert_eq!(found, &read(Path::new(name), file).unwrap());
             }
             found.map_err(|cause| cause.to_string())
@@ -219,9 +225,19 @@ fn a_training_from_before_there_were_checksums_goes_on() {
     }
     assert_eq!(resume::<f32>(&dir, &settings()).unwrap().unwrap().step, 12);
     // Even those must make sense.
-    let text = fs::read_to_string(dir.join("last.json")).unwrap();
-    for (from, to) in [("\"epoch\":3", "\"epoch\":2"), ("\"step\":12", "\"step\":13"), ("last-12", "../last-12")] {
-        fs::write(dir.join("last.json"), text.replacen(from, to, 1)).unwrap();
+    let state: serde_json::Value = serde_json::from_slice(&fs::read(dir.join("last.json")).unwrap()).unwrap();
+    for (pointer, value) in [
+        ("/progress/epoch", 2.into()),
+        ("/progress/step", 13.into()),
+        ("/progress/batches", 1.into()),
+        ("/progress/running/tracked", 1.into()),
+        ("/progress/best", serde_json::Value::Null),
+        ("/adam_steps", 99.into()),
+        ("/tensors/file", "../last-12.safetensors".into()),
+    ] {
+        let mut changed = state.clone();
+        *changed.pointer_mut(pointer).unwrap() = value;
+        fs::write(dir.join("last.json"), changed.to_string()).unwrap();
         let told = resume::<f32>(&dir, &settings()).unwrap_err().to_string();
         assert!(told.contains("last.json is damaged"), "{told}");
     }
@@ -232,7 +248,8 @@ fn what_a_kill_left_behind_goes_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("t");
     train::<f32>(&dir, &settings());
-    let leftovers = ["last-7.safetensors", "last-8.safetensors.partial", "last.json.partial", "training.json.partial"];
+    let leftovers =
+        ["last-7.safetensors", "last-8.safetensors.partial", "last.json.partial", "training.json.partial"];
     let others = ["last-model.safetensors", "last-.safetensors", "my-7.safetensors", "notes.partial"];
     leftovers.iter().chain(&others).for_each(|name| fs::write(dir.join(name), "x").unwrap());
     resume::<f32>(&dir, &settings()).unwrap();
@@ -255,7 +272,10 @@ fn a_folder_is_taken_where_nothing_but_a_lock_is_in_it() {
         fs::create_dir_all(&dir).unwrap();
         fs::write(dir.join(file), "text").unwrap();
         let told = create(&dir).unwrap_err();
-        assert!(told.code() == 2 && told.to_string().contains(&format!("not empty (it has {file})")), "{told}");
+        assert!(
+            told.code() == 2 && told.to_string().contains(&format!("not empty (it has {file})")),
+            "{told}"
+        );
         assert_eq!(fs::read_dir(&dir).unwrap().count(), 1);
     }
 }

@@ -119,7 +119,10 @@ fn parse(path: &Path, text: &[u8], count: usize, known: Option<Prefix>) -> Resul
         end += line.len();
     }
     if epochs.len() != count || (known.is_some() && end != text.len()) {
-        return Err(damaged(path, format!("it has {} of the {count} epochs of the checkpoint", epochs.len())));
+        return Err(damaged(
+            path,
+            format!("it has {} of the {count} epochs of the checkpoint", epochs.len()),
+        ));
     }
     Ok((epochs, end))
 }

@@ -21,7 +21,11 @@ pub(crate) fn require(recipe: &Recipe, data: &Parts) -> Result<()> {
         recipe.architecture.dim,
         recipe.batch.min(data.train.count())
     );
-    require_bytes(needed, &format!("training {needs}"), "choose fewer --layers, a smaller --batch or fewer samples")
+    require_bytes(
+        needed,
+        &format!("training {needs}"),
+        "choose fewer --layers, a smaller --batch or fewer samples",
+    )
 }
 
 /// Refuses a toy set that does not fit: the plane's points as they are drawn.
@@ -31,7 +35,11 @@ pub(crate) fn require(recipe: &Recipe, data: &Parts) -> Result<()> {
 pub(crate) fn require_toy(samples: usize) -> Result<()> {
     // Two numbers a point, three parts, and as much again while they are drawn.
     let bytes = samples as f64 * (2 * 3 * 8 * 2) as f64;
-    require_bytes(bytes, &format!("a toy set of {}", super::counted(samples, "sample")), "choose fewer --toy-samples")
+    require_bytes(
+        bytes,
+        &format!("a toy set of {}", super::counted(samples, "sample")),
+        "choose fewer --toy-samples",
+    )
 }
 
 /// Refuses what needs more bytes than are available, or than the system gives (`ulimit -v`).

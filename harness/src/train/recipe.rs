@@ -172,7 +172,8 @@ impl Recipe {
 
 /// Ranges of the counts, and words that can be quoted.
 fn require_sane(settings: &TrainingSettings) -> Result<()> {
-    let TrainingSettings { toy_samples, batch, epochs, patience, layers, threads, checkpoint_every, .. } = *settings;
+    let TrainingSettings { toy_samples, batch, epochs, patience, layers, threads, checkpoint_every, .. } =
+        *settings;
     let ranges = [
         ("toy-samples", toy_samples, 2, u32::MAX as usize),
         ("batch", batch, 1, u32::MAX as usize),
@@ -187,7 +188,8 @@ fn require_sane(settings: &TrainingSettings) -> Result<()> {
             return Err(Error::Usage(format!("--{flag} is {value}, and must be from {least} to {most}")));
         }
     }
-    let TrainingSettings { method, bias_mode, optimizer, schedule, activation, base, init, dtype, .. } = settings;
+    let TrainingSettings { method, bias_mode, optimizer, schedule, activation, base, init, dtype, .. } =
+        settings;
     for word in [method, bias_mode, optimizer, schedule, activation, base, init, dtype] {
         if word.chars().count() > LONGEST_WORD {
             let start: String = word.chars().take(LONGEST_WORD).collect();

@@ -43,10 +43,10 @@ pub(super) fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8], newest: u32)
             path.display()
         )));
     }
-    let at = bytes.windows(MARK.len()).rposition(|window| window == MARK.as_bytes());
-    let whole = match at {
+    let last = |words: &str| bytes.windows(words.len()).rposition(|window| window == words.as_bytes());
+    let whole = match last(MARK) {
         Some(at) => bytes[at..] == *end(&bytes[..at]).as_bytes(),
-        None => schema == 1,
+        None => schema == 1 && last("\"checksum\"").is_none(),
     };
     if !whole {
         return Err(damaged(path, "its checksum does not fit"));
@@ -113,7 +113,14 @@ mod tests {
     fn a_text_without_a_checksum_is_read_where_it_is_older_than_checksums() {
         let parse = |text: &str| parse::<Value>(Path::new("x.json"), text.as_bytes(), 2).map(|_| ());
         assert!(parse("{\"schema\": 1}").is_ok());
-        for text in ["{\"schema\": 2}", "{\"schema\": 0}", "{\"schema\": 3}", "{}", ""] {
+        for text in [
+            "{\"schema\": 2}",
+            "{\"checksum\":\"00000000\",\"schema\":1}",
+            "{\"schema\": 0}",
+            "{\"schema\": 3}",
+            "{}",
+            "",
+        ] {
             assert!(parse(text).is_err(), "{text}");
         }
     }

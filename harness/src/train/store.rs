@@ -91,8 +91,7 @@ impl Store {
     /// Writes `training.json`.
     pub(crate) fn write_header(&self, training: &Training) -> Result<()> {
         let path = self.dir.join(HEADER);
-        let training =
-            Training { schema: TRAINING_SCHEMA, identity: self.identity, ..training.clone() };
+        let training = Training { schema: TRAINING_SCHEMA, identity: self.identity, ..training.clone() };
         let json = serde_json::to_string_pretty(&training).map_err(|cause| Error::output(&path, cause))?;
         let written = write_atomically(&path, sealed::seal(&json).as_bytes());
         written.map_err(|cause| Error::Output(cause.to_string()))

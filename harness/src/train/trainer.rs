@@ -202,7 +202,11 @@ impl<'a, T: Scalar> Session<'a, T> {
             running.tracked += 1;
             running.nats += nats;
         }
-        if running.nats.is_finite() { Ok(()) } else { Err(self.diverged(&not_finite("training log-likelihood"))) }
+        if running.nats.is_finite() {
+            Ok(())
+        } else {
+            Err(self.diverged(&not_finite("training log-likelihood")))
+        }
     }
 
     fn stop_requested(&self, events: &mut Events) -> Option<Stop> {
