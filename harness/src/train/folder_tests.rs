@@ -152,7 +152,8 @@ proptest! {
         let (bytes, settings) = (damaged(&FILES.tensors, &damage), settings());
         let mut learner = learner::<f32>(&settings);
         judge(bytes.len(), || {
-            checkpoint::restore_all(&bytes, Some(1), &mut learner)?;
+            let told = |cause| super::sealed::damaged(Path::new("last-12.safetensors"), cause).to_string();
+            checkpoint::restore_all(&bytes, Some(1), &mut learner).map_err(told)?;
             let arrays = learner.parameters.arrays();
             assert!(arrays.weights.iter().all(|weight| weight.view().slice().iter().all(|x| x.is_finite())));
             learner.require_finite_moments().map_err(|cause| cause.to_string())
@@ -258,13 +259,14 @@ fn what_a_kill_left_behind_goes_and_nothing_else() {
 }
 
 #[test]
-fn a_folder_is_taken_where_nothing_but_a_lock_is_in_it() {
+fn a_folder_is_taken_where_only_a_killed_start_was() {
     let folder = tempfile::tempdir().unwrap();
     let set = toy::data_set(toy::Toy::Moons, 200, 0);
     let create = |dir: &Path| Store::create(dir, &header(&settings(), &set)).map(|_| ());
     let dir = folder.path().join("failed");
     fs::create_dir(&dir).unwrap();
     fs::write(dir.join("epochs.jsonl"), "").unwrap();
+    fs::write(dir.join("training.json.partial"), "{").unwrap();
     create(&dir).unwrap();
     assert!(create(&dir).unwrap_err().to_string().contains("--resume"));
     for file in ["epochs.jsonl", "thesis.tex"] {

@@ -49,8 +49,13 @@ impl Store {
                 "{dir} holds a training already; continue it with --resume {dir}, or choose another --out"
             )));
         }
-        outputs::require_empty(dir, EPOCHS)?;
+        if dir.join(EPOCHS).symlink_metadata().is_err() {
+            outputs::require_empty(dir, EPOCHS)?;
+        }
         let log = Log::open(dir)?;
+        if log.is_empty() {
+            remove_unfinished(dir);
+        }
         // Another training may have begun, and even ended, before the lock was ours.
         outputs::require_empty(dir, EPOCHS)?;
         if !log.is_empty() {
@@ -76,10 +81,7 @@ impl Store {
         let log = RefCell::new(Log::open(dir)?);
         let path = dir.join(HEADER);
         let training = parse_header(&path, &sealed::read(&path, MOST_JSON)?)?;
-        for unfinished in [HEADER, EPOCHS].map(|name| dir.join(format!("{name}.partial"))) {
-            // Best effort: what a kill left behind takes space and does no harm.
-            let _ = fs::remove_file(unfinished);
-        }
+        remove_unfinished(dir);
         Ok((Self { dir: dir.to_path_buf(), identity: training.identity, log }, training))
     }
 
@@ -177,6 +179,11 @@ impl Store {
 /// Whether a folder is that of a training.
 pub(crate) fn is_training(dir: &Path) -> bool {
     dir.join(HEADER).symlink_metadata().is_ok()
+}
+
+/// Removes what a kill left of a header. Best effort: it takes space and does no harm.
+fn remove_unfinished(dir: &Path) {
+    let _ = fs::remove_file(dir.join(format!("{HEADER}.partial")));
 }
 
 /// Reads `training.json`; its settings must be ones that the command line would take.
