@@ -179,10 +179,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         quiet: arguments.quiet,
         tracking: Tracking::On,
     };
-    match recipe.dtype {
+    let ended = match recipe.dtype {
         Dtype::F32 => finish::<f32>(&job, training, &mut events),
         Dtype::F64 => finish::<f64>(&job, training, &mut events),
+    };
+    if ended.is_err() && arguments.resume.is_none() {
+        store.give_back();
     }
+    ended
 }
 
 fn start(arguments: &Arguments, folder: Option<&Path>) -> Result<(Store, Training, DataSet)> {
@@ -222,6 +226,7 @@ fn resume(dir: &Path, folder: Option<&Path>) -> Result<(Store, Training, DataSet
 }
 
 fn load(settings: &TrainingSettings, folder: Option<&Path>) -> Result<DataSet> {
+    memory::start_threads(settings.threads)?;
     memory::require_toy(settings.toy_samples)?;
     data::load(&Request {
         name: &settings.data,

@@ -156,6 +156,12 @@ fn remove_others(dir: &Path, name: &str, kept: &str) {
     }
 }
 
+/// Removes a checkpoint, as far as it is there.
+pub(super) fn remove(dir: &Path, name: &str) {
+    let _ = fs::remove_file(state_file(dir, name));
+    remove_others(dir, name, "");
+}
+
 fn tensor_file(name: &str, step: u64) -> String {
     format!("{name}-{step}.safetensors")
 }

@@ -1,10 +1,11 @@
-//! Whether there is memory for a training, asked before it is taken: an allocation that fails would end the program.
+//! Whether there is memory for a training, and threads, asked before they are taken: what fails later would end the program.
 
 use relgrad_kernels::Dtype;
 use relgrad_kernels::cost::cost;
 
+use super::counted;
 use super::evaluate::CHUNK;
-use super::recipe::{Optimizer, Recipe};
+use super::recipe::{MOST_THREADS, Optimizer, Recipe};
 use crate::data::Parts;
 use crate::error::{Error, Result};
 use crate::{machine, units};
@@ -14,19 +15,22 @@ use crate::{machine, units};
 /// # Errors
 /// [`Error::Usage`] with what it needs and what there is.
 pub(crate) fn require(recipe: &Recipe, data: &Parts) -> Result<()> {
-    let needed = needed(recipe, data);
-    let needs = format!(
-        "{} of {} units in batches of {}",
-        super::counted(recipe.architecture.layers, "layer"),
-        recipe.architecture.dim,
+    let dim = recipe.architecture.dim;
+    let what = format!(
+        "training {} of {dim} units in batches of {}",
+        counted(recipe.architecture.layers, "layer"),
         recipe.batch.min(data.train.count())
     );
-    require_bytes(
-        needed,
-        &format!("training {needs}"),
-        "choose fewer --layers, a smaller --batch or fewer samples",
-    )
+    let reserved = if dim > LARGEST_SMALL { (recipe.threads + 2) as f64 * THREAD_BYTES } else { 0.0 };
+    let advice = "choose fewer --layers, a smaller --batch or fewer samples";
+    require_bytes(needed(recipe, data), reserved, &what, advice)
 }
+
+/// Up to this dimension no product is large enough for a library's packing.
+const LARGEST_SMALL: usize = 100;
+
+/// What packing and a heap of its own reserve for each thread: addresses, of which little is touched.
+const THREAD_BYTES: f64 = 64.0 * 1024.0 * 1024.0;
 
 /// Refuses a toy set that does not fit: the plane's points as they are drawn.
 ///
@@ -35,18 +39,12 @@ pub(crate) fn require(recipe: &Recipe, data: &Parts) -> Result<()> {
 pub(crate) fn require_toy(samples: usize) -> Result<()> {
     // Two numbers a point, three parts, and as much again while they are drawn.
     let bytes = samples as f64 * (2 * 3 * 8 * 2) as f64;
-    require_bytes(
-        bytes,
-        &format!("a toy set of {}", super::counted(samples, "sample")),
-        "choose fewer --toy-samples",
-    )
+    let what = format!("a toy set of {}", counted(samples, "sample"));
+    require_bytes(bytes, 0.0, &what, "choose fewer --toy-samples")
 }
 
-/// Refuses what needs more bytes than are available, or than the system gives (`ulimit -v`).
-///
-/// # Errors
-/// [`Error::Usage`]: `what` needs so much; `advice`.
-pub(crate) fn require_bytes(bytes: f64, what: &str, advice: &str) -> Result<()> {
+/// Refuses what needs more bytes than are available, or with what is reserved more than the system gives (`ulimit -v`).
+fn require_bytes(bytes: f64, reserved: f64, what: &str, advice: &str) -> Result<()> {
     let available = machine::available_bytes() as f64;
     let refuse = |there_is: &str| {
         let needed = units::bytes(bytes);
@@ -56,12 +54,29 @@ pub(crate) fn require_bytes(bytes: f64, what: &str, advice: &str) -> Result<()> 
     if available > 0.0 && bytes > available {
         return refuse(&format!("{} is available", units::bytes(available)));
     }
-    if is_given(bytes) { Ok(()) } else { refuse("this process is not given so much") }
+    if is_given(bytes + reserved) { Ok(()) } else { refuse("this process is not given so much") }
 }
 
 /// Whether the system gives this process so many bytes more. They are not touched, cost nothing, and go back at once.
 pub(crate) fn is_given(bytes: f64) -> bool {
     Vec::<u8>::new().try_reserve_exact(bytes as usize).is_ok()
+}
+
+/// Starts the threads that arrays are drawn and updated on while that can still be refused: the library that has them
+/// would end the program later.
+///
+/// # Errors
+/// [`Error::Usage`] where the system gives no thread.
+pub(crate) fn start_threads(count: usize) -> Result<()> {
+    let started = rayon::ThreadPoolBuilder::new().num_threads(count.clamp(1, MOST_THREADS)).build_global();
+    // An error without a source says that they run already.
+    match started.err().as_ref().and_then(std::error::Error::source) {
+        None => Ok(()),
+        Some(cause) => Err(Error::Usage(format!(
+            "cannot start {}: {cause}; choose fewer --threads, or raise the limit of processes (ulimit -u)",
+            counted(count, "thread")
+        ))),
+    }
 }
 
 /// Bytes of everything that a training keeps at a time.
@@ -76,8 +91,8 @@ fn needed(recipe: &Recipe, data: &Parts) -> f64 {
     let moments = if matches!(recipe.optimizer, Optimizer::Adam(_)) { 2.0 * parameters } else { 0.0 };
     let batch = recipe.batch.min(data.train.count());
     let gradient = cost(recipe.method, architecture, batch, recipe.dtype).expected_bytes;
-    // The best model, and a checkpoint as arrays and as a file.
-    let kept = parameters + 2.0 * (parameters + moments);
+    // The best model, and a checkpoint as arrays and as a file, with one array in two more orders.
+    let kept = parameters + 2.0 * (parameters + moments) + 2.0 * parameters / layers;
     let samples: f64 = data.each().iter().map(|(_, part)| part.values.len() as f64 * number).sum();
     let evaluation = 3.0 * CHUNK.min(data.train.count()) as f64 * dim * number;
     gradient + moments + kept + samples + evaluation + layers * LAYER_BYTES

@@ -85,6 +85,16 @@ impl Store {
         Ok((Self { dir: dir.to_path_buf(), identity: training.identity, log }, training))
     }
 
+    /// Empties the folder of a training that failed before its first checkpoint, so that it can be tried again.
+    pub(crate) fn give_back(&self) {
+        if self.has_checkpoint() || self.log.borrow_mut().keep(None, None).is_err() {
+            return;
+        }
+        checkpoint::remove(&self.dir, BEST);
+        // Best effort, and last: without it the folder is that of no training.
+        let _ = fs::remove_file(self.dir.join(HEADER));
+    }
+
     /// The folder.
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
