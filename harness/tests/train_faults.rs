@@ -111,7 +111,7 @@ fn links_are_not_followed() {
         symlink(&outside, &path).unwrap();
         let before = fs::read(&outside).unwrap();
         let output = resume(&dir).output().unwrap();
-        assert!(matches!(output.status.code(), Some(2 | 3)), "{}: {}", path.display(), stderr(&output));
+        assert_eq!(output.status.code(), Some(2), "{}: {}", path.display(), stderr(&output));
         assert_eq!(fs::read(&outside).unwrap(), before);
         fs::remove_file(&path).unwrap();
         fs::rename(&outside, &path).unwrap();
@@ -272,11 +272,10 @@ fn absurd_settings_are_refused_with_their_range() {
     let wide = folder.path().join("wide.csv");
     fs::write(&wide, (vec!["1"; 2000].join(",") + "\n").repeat(12)).unwrap();
     let wide = wide.to_str().unwrap();
-    let cases: [(&[&str], &str); 5] = [
+    let cases: [(&[&str], &str); 4] = [
         (&["toy:moons", "--threads", "4294967295"], "--threads is 4294967295, and must be from 1 to 1024"),
         (&["toy:moons", "--epochs", "18446744073709551615"], "--epochs"),
         (&["toy:moons", "--layers", "4294967295"], "--layers"),
-        (&["toy:moons", "--toy-samples", "4294967295"], "needs about"),
         (&[wide, "--layers", "100000", "--dtype", "f64"], "of memory"),
     ];
     for (arguments, part) in cases {

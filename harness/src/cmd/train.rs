@@ -163,6 +163,7 @@ fn help() -> String {
 
 /// Starts or resumes a training.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
+    memory::start_threads(threads(arguments))?;
     let folder = data::folder(arguments.data.as_deref());
     let (store, training, set) = match &arguments.resume {
         Some(dir) => resume(dir, folder.as_deref())?,
@@ -226,8 +227,6 @@ fn resume(dir: &Path, folder: Option<&Path>) -> Result<(Store, Training, DataSet
 }
 
 fn load(settings: &TrainingSettings, folder: Option<&Path>) -> Result<DataSet> {
-    memory::start_threads(settings.threads)?;
-    memory::require_toy(settings.toy_samples)?;
     data::load(&Request {
         name: &settings.data,
         folder,
@@ -236,10 +235,13 @@ fn load(settings: &TrainingSettings, folder: Option<&Path>) -> Result<DataSet> {
     })
 }
 
+/// As many as are asked for, or as there are cores.
+fn threads(arguments: &Arguments) -> usize {
+    arguments.threads.map_or_else(|| machine::logical_cores().min(MOST_THREADS), |threads| threads as usize)
+}
+
 /// The settings with defaults filled in for this machine.
 fn settings(arguments: &Arguments) -> TrainingSettings {
-    let all = || machine::logical_cores().min(MOST_THREADS);
-    let threads = arguments.threads.map_or_else(all, |threads| threads as usize);
     TrainingSettings {
         data: arguments.dataset.clone().unwrap_or_default(),
         toy_samples: arguments.toy_samples as usize,
@@ -260,7 +262,7 @@ fn settings(arguments: &Arguments) -> TrainingSettings {
         init: arguments.init.clone(),
         dtype: arguments.dtype.clone(),
         seed: arguments.seed,
-        threads,
+        threads: threads(arguments),
         checkpoint_every: arguments.checkpoint_every as usize,
     }
 }

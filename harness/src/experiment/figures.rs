@@ -7,6 +7,7 @@ use relgrad_plots::draw_experiment;
 use relgrad_reports::experiment::{Curve, Figure, Level, LinePanel};
 use relgrad_reports::training::{Epoch, Training};
 
+use crate::console;
 use crate::error::{Error, Result};
 use crate::train::memory;
 
@@ -54,7 +55,8 @@ pub(crate) fn training(dir: &Path, training: &Training, epochs: &[Epoch]) -> Res
         curves,
         levels: levels.into_iter().collect(),
     };
-    let title = format!("Log-likelihood of {} against epoch", training.settings.data);
+    let data: String = console::visible(&training.settings.data).chars().take(60).collect();
+    let title = format!("Log-likelihood of {data} against epoch");
     let dir = dir.join("figures");
     if dir.is_symlink() {
         return Err(Error::output(&dir, "it is a link, and links are not followed; remove it"));

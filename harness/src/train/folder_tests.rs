@@ -86,8 +86,10 @@ static FILES: LazyLock<Files> = LazyLock::new(|| {
     }
 });
 
-/// Readers of the three JSON files, each with what it reads.
-fn readers() -> [(&'static str, &'static [u8], fn(&Path, &[u8]) -> Result<String>); 3] {
+/// The name of a file, a whole one, and what reads it.
+type Reader = (&'static str, &'static [u8], fn(&Path, &[u8]) -> Result<String>);
+
+fn readers() -> [Reader; 3] {
     let (header, last, best) = (FILES.header.as_slice(), FILES.last.as_slice(), FILES.best.as_slice());
     [
         ("training.json", header, |path, bytes| {

@@ -38,6 +38,9 @@ impl Log {
     /// When another process writes the folder, or when the file is none that can be written.
     pub(super) fn open(dir: &Path) -> Result<Self> {
         let path = dir.join(EPOCHS);
+        if path.is_symlink() {
+            return Err(Error::input(&path, "links are not followed; put the file itself there"));
+        }
         let file = open_locked(&path).map_err(|cause| match cause {
             ReportError::Busy { .. } => Error::Usage(cause.to_string()),
             cause => Error::Output(cause.to_string()),

@@ -188,6 +188,9 @@ fn require_sane(settings: &TrainingSettings) -> Result<()> {
             return Err(Error::Usage(format!("--{flag} is {value}, and must be from {least} to {most}")));
         }
     }
+    if !(1..=LONGEST_PATH).contains(&settings.data.len()) {
+        return Err(Error::Usage("the name of the data is empty, or longer than a path can be".to_string()));
+    }
     let TrainingSettings { method, bias_mode, optimizer, schedule, activation, base, init, dtype, .. } =
         settings;
     for word in [method, bias_mode, optimizer, schedule, activation, base, init, dtype] {
@@ -204,6 +207,8 @@ const MOST_EPOCHS: usize = 1_000_000_000;
 const MOST_LAYERS: usize = 100_000;
 /// As many as a device cuts its work into.
 pub(crate) const MOST_THREADS: usize = 1024;
+/// Bytes of a path, on Linux.
+const LONGEST_PATH: usize = 4096;
 /// Characters of a word of the settings.
 const LONGEST_WORD: usize = 60;
 
