@@ -283,3 +283,22 @@ fn a_folder_is_taken_where_only_a_killed_start_was() {
         assert_eq!(fs::read_dir(&dir).unwrap().count(), 1);
     }
 }
+
+#[test]
+fn every_archived_training_still_reads() {
+    fn trainings(dir: &Path, found: &mut Vec<std::path::PathBuf>) {
+        for path in fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                trainings(&path, found);
+            } else if path.ends_with("training.json") {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    trainings(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../reports/archive"), &mut found);
+    assert!(found.len() > 50);
+    for path in found {
+        store::parse_header(&path, &fs::read(&path).unwrap()).unwrap();
+    }
+}
