@@ -10,7 +10,6 @@ use crate::error::{EXIT_CODES, Result};
 use crate::experiment::{self, Context, Effort, Name};
 use crate::machine;
 use crate::run::interrupt::Events;
-use crate::train::memory;
 use crate::train::recipe::MOST_THREADS;
 
 const EXAMPLES: &str = "\
@@ -69,7 +68,6 @@ fn help() -> String {
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let threads =
         arguments.threads.map_or_else(machine::logical_cores, |threads| threads as usize).min(MOST_THREADS);
-    memory::start_threads(threads)?;
     let mut events = Events::install()?;
     let mut context = Context {
         out: &arguments.out,

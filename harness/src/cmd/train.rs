@@ -163,7 +163,6 @@ fn help() -> String {
 
 /// Starts or resumes a training.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    memory::start_threads(threads(arguments))?;
     let folder = data::folder(arguments.data.as_deref());
     let (store, training, set) = match &arguments.resume {
         Some(dir) => resume(dir, folder.as_deref())?,

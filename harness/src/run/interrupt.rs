@@ -31,7 +31,7 @@ impl Events {
     /// Installs the signal handlers. A second request ends the program at once; the child dies with it. A hang-up that was
     /// ignored, as under `nohup`, stays ignored.
     pub(crate) fn install() -> Result<Self> {
-        let ignores_hang_up = hang_up::is_ignored();
+        let _kept = hang_up::Kept::now();
         let (sender, receiver) = channel();
         let from_handler = sender.clone();
         let mut first: Option<Instant> = None;
@@ -44,9 +44,6 @@ impl Events {
             }
         })
         .map_err(|cause| Error::Usage(format!("cannot listen for Ctrl-C: {cause}")))?;
-        if ignores_hang_up {
-            hang_up::ignore();
-        }
         Ok(Self { sender, receiver, interrupted: false })
     }
 
@@ -88,28 +85,39 @@ impl Events {
 }
 
 /// SIGHUP, which a terminal that closes sends.
-#[cfg(unix)]
 mod hang_up {
-    pub(super) fn is_ignored() -> bool {
-        // SAFETY: a zeroed action is one without flags; with a null pointer the call only asks, and writes to `now`.
-        unsafe {
-            let mut now: libc::sigaction = std::mem::zeroed();
-            libc::sigaction(libc::SIGHUP, std::ptr::null(), &raw mut now) == 0
-                && now.sa_sigaction == libc::SIG_IGN
+    /// Keeps it ignored, where it was, until this is dropped: the handlers of Ctrl-C take it otherwise.
+    pub(super) struct Kept {
+        ignored: bool,
+    }
+
+    #[cfg(unix)]
+    impl Kept {
+        pub(super) fn now() -> Self {
+            // SAFETY: a zeroed action is one without flags; with a null pointer the call only asks, and writes to `now`.
+            let ignored = unsafe {
+                let mut now: libc::sigaction = std::mem::zeroed();
+                libc::sigaction(libc::SIGHUP, std::ptr::null(), &raw mut now) == 0
+                    && now.sa_sigaction == libc::SIG_IGN
+            };
+            Self { ignored }
         }
     }
 
-    pub(super) fn ignore() {
-        // SAFETY: nothing runs when the signal comes.
-        unsafe { libc::signal(libc::SIGHUP, libc::SIG_IGN) };
-    }
-}
-
-#[cfg(not(unix))]
-mod hang_up {
-    pub(super) fn is_ignored() -> bool {
-        false
+    #[cfg(unix)]
+    impl Drop for Kept {
+        fn drop(&mut self) {
+            if self.ignored {
+                // SAFETY: nothing runs when the signal comes.
+                unsafe { libc::signal(libc::SIGHUP, libc::SIG_IGN) };
+            }
+        }
     }
 
-    pub(super) fn ignore() {}
+    #[cfg(not(unix))]
+    impl Kept {
+        pub(super) fn now() -> Self {
+            Self { ignored: false }
+        }
+    }
 }

@@ -1,11 +1,11 @@
-//! Whether there is memory for a training, and threads, asked before they are taken: what fails later would end the program.
+//! Whether there is memory for a training, asked before it is taken: an allocation that fails later would end the program.
 
 use relgrad_kernels::Dtype;
 use relgrad_kernels::cost::cost;
 
 use super::counted;
 use super::evaluate::CHUNK;
-use super::recipe::{MOST_THREADS, Optimizer, Recipe};
+use super::recipe::{Optimizer, Recipe};
 use crate::data::Parts;
 use crate::error::{Error, Result};
 use crate::{machine, units};
@@ -53,23 +53,6 @@ fn require_bytes(bytes: f64, reserved: f64, what: &str, advice: &str) -> Result<
 /// Whether the system gives this process so many bytes more. They are not touched, cost nothing, and go back at once.
 pub(crate) fn is_given(bytes: f64) -> bool {
     Vec::<u8>::new().try_reserve_exact(bytes as usize).is_ok()
-}
-
-/// Starts the threads that arrays are drawn and updated on while that can still be refused: the library that has them
-/// would end the program later.
-///
-/// # Errors
-/// [`Error::Usage`] where the system gives no thread.
-pub(crate) fn start_threads(count: usize) -> Result<()> {
-    let started = rayon::ThreadPoolBuilder::new().num_threads(count.clamp(1, MOST_THREADS)).build_global();
-    // An error without a source says that they run already.
-    match started.err().as_ref().and_then(std::error::Error::source) {
-        None => Ok(()),
-        Some(cause) => Err(Error::Usage(format!(
-            "cannot start {}: {cause}; choose fewer --threads, or raise the limit of processes (ulimit -u)",
-            counted(count, "thread")
-        ))),
-    }
 }
 
 /// Bytes of everything that a training keeps at a time.

@@ -122,7 +122,6 @@ impl Recipe {
     /// Names the setting that is not known, out of range, or at odds with another. Command lines and files are held to the
     /// same.
     pub(crate) fn of(settings: &TrainingSettings, dim: usize) -> Result<Self> {
-        require_sane(settings)?;
         let usage = |cause: relgrad_kernels::Error| Error::Usage(cause.to_string());
         let architecture = Architecture {
             activation: settings.activation.parse::<Activation>().map_err(usage)?,
@@ -131,6 +130,7 @@ impl Recipe {
             base: settings.base.parse::<Base>().map_err(usage)?,
             ..Architecture::new(dim, settings.layers)
         };
+        require_sane(settings)?;
         architecture.validate().map_err(usage)?;
         let recipe = Self {
             architecture,
@@ -260,7 +260,7 @@ pub(crate) mod tests {
             (|s| s.learning_rate = f64::NAN, "--learning-rate"),
             (|s| s.method = String::new(), "unknown method ``"),
             (|s| s.schedule = "inverse:1e999".to_string(), "unknown schedule"),
-            (|s| s.base = "x".repeat(60_000), "cannot be as long"),
+            (|s| s.method = "x".repeat(60_000), "cannot be as long"),
         ];
         assert!(Recipe::of(&settings(), 2).is_ok());
         for (change, part) in cases {
