@@ -17,11 +17,11 @@ use crate::machine::time::{rfc3339, unix_seconds};
 use crate::outputs;
 use crate::run::interrupt::Events;
 use crate::train::learner::Tracking;
-use crate::train::recipe::{EpochSchedule, MOST_THREADS, Optimizer, Recipe};
+use crate::train::recipe::{EpochSchedule, Optimizer, Recipe};
 use crate::train::start::Start;
 use crate::train::store::Store;
 use crate::train::trainer::{self, Job};
-use crate::train::{counted, memory};
+use crate::train::{counted, memory, recipe};
 use crate::units::{self, TimeLimit};
 
 const EXAMPLES: &str = "\
@@ -236,7 +236,9 @@ fn load(settings: &TrainingSettings, folder: Option<&Path>) -> Result<DataSet> {
 
 /// As many as are asked for, or as there are cores.
 fn threads(arguments: &Arguments) -> usize {
-    arguments.threads.map_or_else(|| machine::logical_cores().min(MOST_THREADS), |threads| threads as usize)
+    arguments
+        .threads
+        .map_or_else(|| machine::logical_cores().min(recipe::MOST_THREADS), |threads| threads as usize)
 }
 
 /// The settings with defaults filled in for this machine.
