@@ -184,3 +184,49 @@ fn made_up_patches(folder: &Path) {
     }
     archive.finish().unwrap();
 }
+
+#[test]
+fn without_data_the_folder_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = relgrad();
+    command
+        .args(["experiment", "gaussian", "--quiet", "--out"])
+        .arg(folder.path())
+        .env_remove("RELGRAD_DATA");
+    let output = command.output().unwrap();
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("no set is at hand") && text.contains("--data or RELGRAD_DATA"), "{text}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+/// The results of a run before are replaced; files of the same names that are something else are not.
+#[test]
+fn files_that_no_experiment_wrote_are_not_overwritten() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    experiment("bias-mode", &out, None, "smoke");
+    experiment("bias-mode", &out, None, "smoke");
+    for (name, text) in [("bias-mode.md", "notes"), ("bias-mode.json", "{\"schema\":1,\"name\":\"fig2\"}")] {
+        let dir = folder.path().join(name);
+        fs::create_dir(&dir).unwrap();
+        fs::write(dir.join(name), text).unwrap();
+        let output =
+            relgrad().args(["experiment", "bias-mode", "--quiet", "--out"]).arg(&dir).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert!(
+            stderr(&output).contains(&format!("{name} is not what the experiment")),
+            "{}",
+            stderr(&output)
+        );
+        assert_eq!(fs::read_to_string(dir.join(name)).unwrap(), text);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_folder_whose_name_is_not_utf_8_is_one_like_others() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = tempfile::tempdir().unwrap();
+    experiment("bias-mode", &folder.path().join(std::ffi::OsStr::from_bytes(b"e\xff")), None, "smoke");
+}

@@ -1,68 +1,15 @@
 //! `relgrad train` as a user meets it: resuming, stopping, damage, divergence, and the user's own files.
 
 mod common;
+#[path = "common/training.rs"]
+mod training;
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::process::Stdio;
 
 use common::{relgrad, run, stderr, stdout};
-use serde_json::Value;
-
-/// A training of eight epochs of ten steps, with every part of the state in play.
-fn training(dir: &Path, optimizer: &str) -> Command {
-    let mut command = relgrad();
-    command.args(["train", "toy:moons", "--toy-samples", "1000", "--epochs", "8", "--patience", "0"]);
-    command.args([
-        "--optimizer",
-        optimizer,
-        "--learning-rate",
-        "0.02",
-        "--schedule",
-        "inverse:3",
-        "--layers",
-        "3",
-    ]);
-    command.args(["--threads", "1", "--seed", "5", "--quiet", "--out"]).arg(dir);
-    command
-}
-
-fn success(command: &mut Command) {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", stderr(&output));
-}
-
-fn epochs(dir: &Path) -> Vec<Value> {
-    let text = fs::read_to_string(dir.join("epochs.jsonl")).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-fn json(path: &Path) -> Value {
-    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
-}
-
-/// The tensor file that a checkpoint names.
-fn tensors(dir: &Path, name: &str) -> PathBuf {
-    let state = json(&dir.join(format!("{name}.json")));
-    dir.join(state["tensors"]["file"].as_str().unwrap())
-}
-
-/// Every number of a log but seconds and what log-determinants were carried from.
-fn comparable(dir: &Path) -> Vec<(u64, u64, f64, f64)> {
-    let number = |value: &Value| value.as_f64().unwrap();
-    epochs(dir)
-        .iter()
-        .map(|e| {
-            (
-                e["epoch"].as_u64().unwrap(),
-                e["step"].as_u64().unwrap(),
-                number(&e["validation_nats"]),
-                number(&e["learning_rate"]),
-            )
-        })
-        .collect()
-}
+use training::{assert_same_end, epochs, json, resume, success, tensors, training, wait_for_checkpoint};
 
 /// Stops a training wherever it happens to be with SIGINT, resumes, and compares with one that ran through: parameters,
 /// moments and log must be the same, bit for bit.
@@ -74,27 +21,16 @@ fn a_resumed_training_ends_bit_for_bit_where_an_undisturbed_one_does() {
         success(&mut training(&whole, optimizer));
         let mut child =
             training(&parts, optimizer).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
-        let deadline = Instant::now() + Duration::from_secs(120);
-        while !parts.join("last.json").exists() && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        wait_for_checkpoint(&parts);
         // SAFETY: the process is a child that has not been waited for, so its number is still its own.
         unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
         let code = child.wait().unwrap().code();
         // A fast machine may have finished first; then there is nothing to resume, and the rest must still hold.
         assert!(code == Some(130) || code == Some(0), "{code:?}");
-        success(relgrad().args(["train", "--quiet", "--resume"]).arg(&parts));
-        assert_eq!(comparable(&whole), comparable(&parts), "{optimizer}");
-        for name in ["last", "best"] {
-            let read = |dir: &Path| fs::read(tensors(dir, name)).unwrap();
-            assert_eq!(read(&whole), read(&parts), "{optimizer}: {name}");
-        }
+        success(&mut resume(&parts));
+        assert_same_end(&whole, &parts);
         let outcome = |dir: &Path| json(&dir.join("training.json"))["outcome"]["test"].clone();
         assert_eq!(outcome(&whole), outcome(&parts));
-        let leftovers = fs::read_dir(&parts).unwrap().filter(|entry| {
-            entry.as_ref().unwrap().path().extension().is_some_and(|extension| extension == "safetensors")
-        });
-        assert_eq!(leftovers.count(), 2, "old tensor files are removed");
     }
 }
 
@@ -108,7 +44,7 @@ fn a_time_limit_leaves_a_checkpoint_and_says_how_to_go_on() {
     assert!(stderr(&output).contains("--resume"), "{}", stderr(&output));
     assert_eq!(json(&dir.join("training.json"))["outcome"]["stop"], "time-limit");
     assert_eq!(epochs(&dir).len(), 1, "only the untrained network");
-    success(relgrad().args(["train", "--quiet", "--resume"]).arg(&dir));
+    success(&mut resume(&dir));
     assert_eq!(epochs(&dir).len(), 9);
 }
 
@@ -138,7 +74,7 @@ fn a_damaged_checkpoint_is_refused_by_name() {
     success(&mut training(&dir, "adam"));
     let path = tensors(&dir, "last");
     let whole = fs::read(&path).unwrap();
-    let resume = || relgrad().args(["train", "--quiet", "--resume"]).arg(&dir).output().unwrap();
+    let resume = || resume(&dir).output().unwrap();
     let mut flipped = whole.clone();
     let middle = flipped.len() / 2;
     flipped[middle] ^= 1;

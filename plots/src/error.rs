@@ -53,9 +53,7 @@ pub enum Error {
     )]
     OneBatchSize,
     /// An experiment has no values to show.
-    #[error(
-        "the figure has no values to show: run the experiment again without --quick, or with its data at hand"
-    )]
+    #[error("the figure has no values to show: run the experiment again with its data at hand (--data)")]
     Empty,
     /// A history has too little or too much for a trend.
     #[error(

@@ -173,11 +173,17 @@ pub struct Pictures {
 impl Table {
     /// The table in Markdown.
     pub fn markdown(&self) -> String {
-        let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+        let cells = |cells: &[String]| cells.iter().map(|text| cell(text)).collect::<Vec<_>>().join(" | ");
+        let line = |of: &[String]| format!("| {} |\n", cells(of));
         let rule = format!("|{}\n", " --- |".repeat(self.columns.len()));
         let rows: String = self.rows.iter().map(|row| line(row)).collect();
         format!("{}{rule}{rows}", line(&self.columns))
     }
+}
+
+/// Text that stays within its cell, and is not taken for HTML.
+fn cell(text: &str) -> String {
+    text.replace('<', "&lt;").replace('|', "\\|").replace(char::is_control, " ")
 }
 
 impl Experiment {
@@ -193,12 +199,25 @@ impl Experiment {
             name = self.name,
             title = self.title,
             table = self.table.markdown(),
-            command = self.command.join(" "),
+            // A command may hold any text, also what would end the code or the cell.
+            command = cell(&self.command.join(" ")).replace('`', "'"),
             version = self.version,
             cpu = self.machine.cpu,
             cores = self.machine.logical_cores,
             started = self.started,
             seconds = crate::units::seconds(self.seconds),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_stays_in_its_cell() {
+        let columns = vec!["a|b".to_string(), "<b>".to_string()];
+        let table = Table { columns, rows: vec![vec!["1\r\n2".to_string(), "−1.5 ± 0.2".to_string()]] };
+        assert_eq!(table.markdown(), "| a\\|b | &lt;b> |\n| --- | --- |\n| 1  2 | −1.5 ± 0.2 |\n");
     }
 }

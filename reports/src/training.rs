@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::run::Machine;
 
-/// Version of [`Training`] and [`Epoch`]; readers reject a newer one.
-pub const TRAINING_SCHEMA: u32 = 1;
+/// Version of [`Training`] and [`Epoch`]; readers reject a newer one. 1 had no checksum.
+pub const TRAINING_SCHEMA: u32 = 2;
 
 /// What the numbers of a data set may be compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -41,29 +41,34 @@ impl Provenance {
 pub struct Nats {
     /// (1/N) Σ_n ℓ(x_n).
     pub mean: f64,
-    /// Twice the standard error of the mean, 2 s/√N, over the samples.
-    pub two_standard_errors: f64,
+    /// Twice the standard error of the mean, 2 s/√N, over the samples; one sample has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub two_standard_errors: Option<f64>,
 }
 
 impl Nats {
-    /// Of per-sample log-likelihoods; `None` without any.
+    /// Of per-sample log-likelihoods; `None` without any, or where the result is not finite.
     pub fn of(samples: &[f64]) -> Option<Self> {
         let count = samples.len() as f64;
-        if samples.is_empty() {
-            return None;
-        }
         let mean = samples.iter().sum::<f64>() / count;
         let variance = samples.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / count;
-        Some(Self { mean, two_standard_errors: 2.0 * (variance / count).sqrt() })
+        let error = 2.0 * (variance / count).sqrt();
+        (mean.is_finite() && error.is_finite())
+            .then_some(Self { mean, two_standard_errors: (samples.len() > 1).then_some(error) })
     }
 }
 
 impl std::fmt::Display for Nats {
     /// With the decimals that the standard error allows: `−1375.2 ± 1.4`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let error = self.two_standard_errors;
-        let decimals = if error > 0.0 { (1.0 - error.log10().floor()).clamp(1.0, 4.0) as usize } else { 4 };
-        let text = format!("{:.decimals$} ± {error:.decimals$}", self.mean);
+        let text = match self.two_standard_errors {
+            Some(error) => {
+                let decimals =
+                    if error > 0.0 { (1.0 - error.log10().floor()).clamp(1.0, 4.0) as usize } else { 4 };
+                format!("{:.decimals$} ± {error:.decimals$}", self.mean)
+            }
+            None => format!("{:.4}", self.mean),
+        };
         f.pad(&text.replace('-', "−"))
     }
 }
@@ -173,6 +178,9 @@ pub struct Training {
     pub schema: u32,
     /// The exact command, program first.
     pub command: Vec<String>,
+    /// A number of this training's own, which its checkpoints carry; absent before version 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<u32>,
     /// Version of relgrad.
     pub version: String,
     /// Git revision of the source; absent outside a checkout.
@@ -222,12 +230,25 @@ mod tests {
 
     #[test]
     fn nats_have_the_decimals_that_their_error_allows() {
-        let text = |mean, two_standard_errors| Nats { mean, two_standard_errors }.to_string();
+        let text = |mean, error| Nats { mean, two_standard_errors: Some(error) }.to_string();
         assert_eq!(text(-1375.23, 1.41), "−1375.2 ± 1.4");
         assert_eq!(text(0.06512, 0.0131), "0.065 ± 0.013");
         assert_eq!(text(151.123, 0.284), "151.12 ± 0.28");
         assert_eq!(text(-3.5, 0.0), "−3.5000 ± 0.0000");
         assert_eq!(Nats::of(&[]), None);
-        assert_eq!(Nats::of(&[1.0, 3.0]), Some(Nats { mean: 2.0, two_standard_errors: 2.0_f64.sqrt() }));
+        assert_eq!(Nats::of(&[1.0, f64::NEG_INFINITY]), None);
+        assert_eq!(
+            Nats::of(&[1.0, 3.0]),
+            Some(Nats { mean: 2.0, two_standard_errors: Some(2.0_f64.sqrt()) })
+        );
+    }
+
+    #[test]
+    fn one_sample_has_no_error_and_old_files_still_read() {
+        let one = Nats::of(&[-6.548]).unwrap();
+        assert_eq!(one.to_string(), "−6.5480");
+        assert_eq!(serde_json::to_string(&one).unwrap(), "{\"mean\":-6.548}");
+        let old: Nats = serde_json::from_str("{\"mean\":-6.5,\"two_standard_errors\":0.5}").unwrap();
+        assert_eq!(old, Nats { mean: -6.5, two_standard_errors: Some(0.5) });
     }
 }

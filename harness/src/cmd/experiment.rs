@@ -10,6 +10,7 @@ use crate::error::{EXIT_CODES, Result};
 use crate::experiment::{self, Context, Effort, Name};
 use crate::machine;
 use crate::run::interrupt::Events;
+use crate::train::recipe::MOST_THREADS;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -65,6 +66,8 @@ fn help() -> String {
 
 /// Runs the experiment and prints the paths of what it wrote.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
+    let threads =
+        arguments.threads.map_or_else(machine::logical_cores, |threads| threads as usize).min(MOST_THREADS);
     let mut events = Events::install()?;
     let mut context = Context {
         out: &arguments.out,
@@ -72,7 +75,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         images: arguments.images.clone(),
         effort: arguments.effort.parse()?,
         seed: arguments.seed,
-        threads: arguments.threads.map_or_else(machine::logical_cores, |threads| threads as usize),
+        threads,
         quiet: arguments.quiet,
         events: &mut events,
     };

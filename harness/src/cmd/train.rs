@@ -21,6 +21,7 @@ use crate::train::recipe::{EpochSchedule, Optimizer, Recipe};
 use crate::train::start::Start;
 use crate::train::store::Store;
 use crate::train::trainer::{self, Job};
+use crate::train::{counted, memory, recipe};
 use crate::units::{self, TimeLimit};
 
 const EXAMPLES: &str = "\
@@ -178,21 +179,26 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         quiet: arguments.quiet,
         tracking: Tracking::On,
     };
-    match recipe.dtype {
+    let ended = match recipe.dtype {
         Dtype::F32 => finish::<f32>(&job, training, &mut events),
         Dtype::F64 => finish::<f64>(&job, training, &mut events),
+    };
+    if ended.is_err() && arguments.resume.is_none() {
+        store.give_back();
     }
+    ended
 }
 
 fn start(arguments: &Arguments, folder: Option<&Path>) -> Result<(Store, Training, DataSet)> {
     let settings = settings(arguments);
     let set = load(&settings, folder)?;
-    // Before anything is written: the settings must make sense for these data.
-    Recipe::of(&settings, set.parts.dim())?;
+    // Before anything is written: the settings must make sense for these data, and there must be memory.
+    memory::require(&Recipe::of(&settings, set.parts.dim())?, &set.parts)?;
     let dir = arguments.out.clone().map_or_else(|| outputs::fresh("trainings"), Ok)?;
     let training = Training {
         schema: TRAINING_SCHEMA,
         command: console::command_line(),
+        identity: None,
         version: env!("CARGO_PKG_VERSION").to_string(),
         git_revision: option_env!("RELGRAD_GIT_REVISION").map(str::to_string),
         started: rfc3339(unix_seconds()),
@@ -228,9 +234,15 @@ fn load(settings: &TrainingSettings, folder: Option<&Path>) -> Result<DataSet> {
     })
 }
 
+/// As many as are asked for, or as there are cores.
+fn threads(arguments: &Arguments) -> usize {
+    arguments
+        .threads
+        .map_or_else(|| machine::logical_cores().min(recipe::MOST_THREADS), |threads| threads as usize)
+}
+
 /// The settings with defaults filled in for this machine.
 fn settings(arguments: &Arguments) -> TrainingSettings {
-    let threads = arguments.threads.map_or_else(machine::logical_cores, |threads| threads as usize);
     TrainingSettings {
         data: arguments.dataset.clone().unwrap_or_default(),
         toy_samples: arguments.toy_samples as usize,
@@ -251,26 +263,25 @@ fn settings(arguments: &Arguments) -> TrainingSettings {
         init: arguments.init.clone(),
         dtype: arguments.dtype.clone(),
         seed: arguments.seed,
-        threads,
+        threads: threads(arguments),
         checkpoint_every: arguments.checkpoint_every as usize,
     }
 }
 
-/// Trains, writes the outcome and the figure, and says how it went.
+/// Trains, writes the outcome, says how it went, and draws the figure last: it is the least that can be lost.
 fn finish<T: Scalar>(job: &Job<'_>, mut training: Training, events: &mut Events) -> Result<u8> {
     let Some(store) = job.store else { return Ok(0) };
     let trained = trainer::train::<T>(job, events)?;
     let outcome = &trained.outcome;
     training.outcome = Some(outcome.clone());
     store.write_header(&training)?;
-    figures::training(store.dir(), &training, &trained.epochs)?;
     print_outcome(&training, outcome);
     if let Some(hint) = guard_hint(&trained.epochs, training.settings.learning_rate) {
         say!("{hint}");
     }
     say!("model: {}", store.dir().display());
     let dir = store.dir().display();
-    Ok(match outcome.stop {
+    let code = match outcome.stop {
         Stop::Interrupted => {
             note!("relgrad: interrupted; continue with: relgrad train --resume {dir}");
             code::INTERRUPTED
@@ -280,13 +291,15 @@ fn finish<T: Scalar>(job: &Job<'_>, mut training: Training, events: &mut Events)
             0
         }
         Stop::Complete | Stop::Patience => 0,
-    })
+    };
+    figures::training(store.dir(), &training, &trained.epochs)?;
+    Ok(code)
 }
 
 fn print_outcome(training: &Training, outcome: &Outcome) {
     say!(
-        "{} epochs in {}, best validation at epoch {}",
-        outcome.epochs,
+        "{} in {}, best validation at epoch {}",
+        counted(outcome.epochs, "epoch"),
         units::seconds(outcome.seconds),
         outcome.best_epoch
     );

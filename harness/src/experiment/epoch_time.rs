@@ -10,6 +10,7 @@ use serde_json::json;
 use super::{Context, Findings};
 use crate::data::DataSet;
 use crate::error::{Error, Result};
+use crate::train::counted;
 use crate::train::learner::{Learner, Tracking};
 use crate::train::recipe::Recipe;
 use crate::units;
@@ -130,12 +131,12 @@ fn dot(t: &Timing, timings: &[Timing]) -> Dot {
 fn notes(context: &Context<'_>, set: &DataSet) -> Vec<String> {
     vec![
         format!(
-            "{}: D = {}, {} training samples, L = 2, f32, {} threads. A step is gathering a batch, its gradient and the \
-             update; evaluation is left out.",
+            "{}: D = {}, {}, L = 2, f32, {}. A step is gathering a batch, its gradient and the update; evaluation is left \
+             out.",
             set.name,
             set.parts.dim(),
-            set.parts.train.count(),
-            context.threads
+            counted(set.parts.train.count(), "training sample"),
+            counted(context.threads, "thread")
         ),
         "The paper (a GPU) says that at N = 10 relative is 4.5 times faster than ordinary and about 50 times faster than \
          autodiff."
@@ -151,6 +152,8 @@ fn time(
     batch: usize,
     most_seconds: f64,
 ) -> Result<Timing> {
+    // Smaller sets than a batch make one of all their samples.
+    let batch = batch.min(set.parts.train.count());
     let mut settings = context.settings(&set.name);
     settings.method = method.to_string();
     settings.optimizer = optimizer.to_string();

@@ -7,12 +7,27 @@ use relgrad_plots::draw_experiment;
 use relgrad_reports::experiment::{Curve, Figure, Level, LinePanel};
 use relgrad_reports::training::{Epoch, Training};
 
+use crate::console;
 use crate::error::{Error, Result};
+use crate::train::memory;
 
-/// Writes NAME.svg and NAME.png.
+/// Bytes that drawing takes at most, the pixels of a large PNG above all.
+const DRAWING_BYTES: f64 = 96.0 * 1024.0 * 1024.0;
+
+/// Writes NAME.svg and NAME.png. A link of such a name is replaced, not followed.
+///
+/// # Errors
+/// When there is not the memory to draw, nothing to draw, or when the files cannot be written.
 pub(crate) fn write(dir: &Path, name: &str, figure: &Figure, title: &str) -> Result<Vec<PathBuf>> {
     fs::create_dir_all(dir).map_err(|cause| Error::output(dir, cause))?;
     let paths = ["svg", "png"].map(|extension| dir.join(format!("{name}.{extension}")));
+    for link in paths.iter().filter(|path| path.is_symlink()) {
+        fs::remove_file(link).map_err(|cause| Error::output(link, cause))?;
+    }
+    // The drawing libraries would end the program where an allocation fails.
+    if !memory::is_given(DRAWING_BYTES) {
+        return Err(Error::output(&paths[0], "there is no memory to draw it; everything else is written"));
+    }
     let drawing = draw_experiment(figure, title).map_err(|cause| Error::Output(cause.to_string()))?;
     let written = drawing.write_svg(&paths[0]).and_then(|()| drawing.write_png(&paths[1]));
     written.map_err(|cause| Error::Output(cause.to_string()))?;
@@ -40,8 +55,13 @@ pub(crate) fn training(dir: &Path, training: &Training, epochs: &[Epoch]) -> Res
         curves,
         levels: levels.into_iter().collect(),
     };
-    let title = format!("Log-likelihood of {} against epoch", training.settings.data);
-    write(&dir.join("figures"), "training", &Figure::Lines { panels: vec![panel] }, &title).map(|_| ())
+    let data: String = console::visible(&training.settings.data).chars().take(60).collect();
+    let title = format!("Log-likelihood of {data} against epoch");
+    let dir = dir.join("figures");
+    if dir.is_symlink() {
+        return Err(Error::output(&dir, "it is a link, and links are not followed; remove it"));
+    }
+    write(&dir, "training", &Figure::Lines { panels: vec![panel] }, &title).map(|_| ())
 }
 
 /// A range of the vertical axis that holds all curves without their starts.

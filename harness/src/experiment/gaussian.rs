@@ -9,6 +9,7 @@ use super::{Context, Findings};
 use crate::data::DataSet;
 use crate::data::catalogue::{ENTRIES, Entry};
 use crate::error::{Error, Result};
+use crate::train::counted;
 
 /// The Gaussian of maximum likelihood on the training part, evaluated on the held-out parts: validation, test.
 pub(crate) fn fit(set: &DataSet) -> Result<(Nats, Nats)> {
@@ -36,7 +37,7 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
             continue;
         }
         let set = context.load(entry.name, 0)?;
-        context.say(&format!("{}: {} training samples", entry.name, set.parts.train.count()));
+        context.say(&format!("{}: {}", entry.name, counted(set.parts.train.count(), "training sample")));
         let (validation, test) = fit(&set)?;
         let verdict = verdict(entry, test);
         if !verdict.1 {
@@ -57,6 +58,11 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
             interval: None,
             note: format!("{test} nats"),
         }));
+    }
+    if numbers.is_empty() {
+        return Err(Error::Usage(
+            "no set is at hand: name the folder of the data sets with --data or RELGRAD_DATA".to_string(),
+        ));
     }
     if !wrong.is_empty() {
         return Err(Error::Input(format!(

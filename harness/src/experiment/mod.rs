@@ -23,6 +23,7 @@ use std::time::Instant;
 use relgrad_reports::experiment::{EXPERIMENT_SCHEMA, Experiment, Figure, Table};
 use relgrad_reports::training::TrainingSettings;
 use relgrad_reports::writer::write_atomically;
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::data::{self, DataSet, Request};
@@ -30,6 +31,7 @@ use crate::error::{Error, Result};
 use crate::machine;
 use crate::machine::time::{rfc3339, unix_seconds};
 use crate::run::interrupt::Events;
+use crate::train::sealed;
 
 /// An experiment by the name of the figure or table that it is, or of what it asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -248,9 +250,10 @@ impl Context<'_> {
 /// Runs an experiment and writes NAME.json, NAME.md, NAME.svg and NAME.png; returns their paths.
 ///
 /// # Errors
-/// Whatever the experiment meets; nothing is written then.
+/// When files of these names are no experiment's; whatever the experiment meets. Nothing is written then.
 pub(crate) fn run(name: Name, context: &mut Context<'_>) -> Result<Vec<PathBuf>> {
     fs::create_dir_all(context.out).map_err(|cause| Error::output(context.out, cause))?;
+    require_replaceable(context.out, name)?;
     let (clock, started) = (Instant::now(), rfc3339(unix_seconds()));
     let findings = name.run(context)?;
     let experiment = Experiment {
@@ -276,8 +279,37 @@ fn command() -> Vec<String> {
     std::iter::once("relgrad".to_string()).chain(crate::console::command_line().into_iter().skip(1)).collect()
 }
 
+/// What an experiment left may be replaced by its next run; what bears its name by chance may not.
+fn require_replaceable(out: &Path, name: Name) -> Result<()> {
+    let file = |extension: &str| out.join(format!("{name}.{extension}"));
+    let mut there =
+        ["json", "md", "svg", "png"].map(file).into_iter().filter(|path| path.symlink_metadata().is_ok());
+    let Some(first) = there.next() else { return Ok(()) };
+    if sealed::read(&file("json"), MOST_JSON).is_ok_and(|bytes| is_result_of(name, &bytes)) {
+        return Ok(());
+    }
+    Err(Error::Usage(format!(
+        "{} is not what the experiment {name} left there: move it away, or choose another --out",
+        first.display()
+    )))
+}
+
+fn is_result_of(name: Name, text: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Header {
+        schema: u32,
+        name: String,
+    }
+    let header = serde_json::from_slice::<Header>(text);
+    header.is_ok_and(|header| header.schema >= 1 && header.name == name.name())
+}
+
+/// The most bytes of a result that are looked into: densities of a hundred rows.
+const MOST_JSON: u64 = 256 << 20;
+
+/// Numbers and text first: a figure may fail on what they can bear.
 fn write(out: &Path, experiment: &Experiment) -> Result<Vec<PathBuf>> {
-    let mut paths = figures::write(out, &experiment.name, &experiment.figure, &experiment.title)?;
+    let mut paths = Vec::new();
     let json = out.join(format!("{}.json", experiment.name));
     let text = serde_json::to_string(experiment).map_err(|cause| Error::output(&json, cause))?;
     let markdown = out.join(format!("{}.md", experiment.name));
@@ -285,12 +317,28 @@ fn write(out: &Path, experiment: &Experiment) -> Result<Vec<PathBuf>> {
         write_atomically(&path, text.as_bytes()).map_err(|cause| Error::Output(cause.to_string()))?;
         paths.push(path);
     }
+    paths.extend(figures::write(out, &experiment.name, &experiment.figure, &experiment.title)?);
     Ok(paths)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use relgrad_adversary::{damage, damaged, judge};
+
     use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_damaged_result_is_one_or_is_not(damage in damage()) {
+            let text = br#"{"schema":1,"name":"fig2","title":"t","command":["relgrad"],"numbers":{"a":[1.5]},"notes":[]}"#;
+            assert!(is_result_of(Name::Fig2, text) && !is_result_of(Name::Fig5, text));
+            let bytes = damaged(text, &damage);
+            judge(bytes.len(), || Ok::<_, String>(is_result_of(Name::Fig2, &bytes)));
+        }
+    }
 
     #[test]
     fn names_read_back() {

@@ -12,7 +12,7 @@ use crate::machine;
 use crate::machine::time::{rfc3339, unix_seconds};
 use crate::train::learner::Tracking;
 use crate::train::recipe::Recipe;
-use crate::train::store::Store;
+use crate::train::store::{self, Store};
 use crate::train::trainer::{self, Job};
 
 /// A finished training.
@@ -40,15 +40,15 @@ impl Context<'_> {
         tracking: Tracking,
     ) -> Result<Model> {
         let dir = self.model_dir(name);
-        let (store, training) = if dir.join("training.json").exists() {
+        let (store, training) = if store::is_training(&dir) {
             Store::open(&dir)?
         } else {
             let training = header(settings.clone(), set);
             (Store::create(&dir, &training)?, training)
         };
-        if training.settings != settings {
+        if (&training.settings, &training.data) != (&settings, &set.facts()) {
             return Err(Error::Usage(format!(
-                "{} was trained with other settings: choose another --out, or remove it",
+                "{} was trained with other settings or data: choose another --out, or remove it",
                 dir.display()
             )));
         }
@@ -56,7 +56,7 @@ impl Context<'_> {
             && matches!(outcome.stop, Stop::Complete | Stop::Patience)
         {
             self.say(&format!("{name}: trained already"));
-            let epochs = store.epochs_until(outcome.epochs)?;
+            let epochs = store.epochs()?;
             return Ok(Model { settings, outcome: outcome.clone(), epochs });
         }
         let recipe = Recipe::of(&settings, set.parts.dim())?;
@@ -83,7 +83,10 @@ impl Context<'_> {
         }
         training.outcome = Some(trained.outcome.clone());
         store.write_header(&training)?;
-        figures::training(store.dir(), &training, &trained.epochs)?;
+        // The experiment is worth more than this picture.
+        if let Err(cause) = figures::training(store.dir(), &training, &trained.epochs) {
+            note!("relgrad: {cause}");
+        }
         Ok(Model { settings: training.settings, outcome: trained.outcome, epochs: trained.epochs })
     }
 }
@@ -92,6 +95,7 @@ fn header(settings: TrainingSettings, set: &DataSet) -> Training {
     Training {
         schema: TRAINING_SCHEMA,
         command: super::command(),
+        identity: None,
         version: env!("CARGO_PKG_VERSION").to_string(),
         git_revision: option_env!("RELGRAD_GIT_REVISION").map(str::to_string),
         started: rfc3339(unix_seconds()),

@@ -82,7 +82,7 @@ fn cells(row: &Row) -> Vec<String> {
 
 fn dot(row: &Row) -> Dot {
     let comparable = row.found.as_ref().filter(|found| found.entry.provenance != Provenance::Subset);
-    let error = |found: &&Found| found.ours.two_standard_errors.hypot(row.paper.1);
+    let error = |found: &&Found| found.ours.two_standard_errors.unwrap_or(0.0).hypot(row.paper.1);
     let value = comparable.map(|found| found.ours.mean - row.paper.0);
     Dot {
         name: row.set.to_string(),

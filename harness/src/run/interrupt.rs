@@ -28,8 +28,10 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    /// Installs the signal handlers. A second request ends the program at once; the child dies with it.
+    /// Installs the signal handlers. A second request ends the program at once; the child dies with it. A hang-up that was
+    /// ignored, as under `nohup`, stays ignored.
     pub(crate) fn install() -> Result<Self> {
+        let _kept = hang_up::Kept::now();
         let (sender, receiver) = channel();
         let from_handler = sender.clone();
         let mut first: Option<Instant> = None;
@@ -81,5 +83,43 @@ impl Events {
             self.interrupted |= event == Event::Interrupt;
         }
         self.interrupted
+    }
+}
+
+/// SIGHUP, which a terminal that closes sends.
+mod hang_up {
+    /// Keeps it ignored, where it was, until this is dropped: the handlers of Ctrl-C take it otherwise.
+    pub(super) struct Kept {
+        ignored: bool,
+    }
+
+    #[cfg(unix)]
+    impl Kept {
+        pub(super) fn now() -> Self {
+            // SAFETY: a zeroed action is one without flags; with a null pointer the call only asks, and writes to `now`.
+            let ignored = unsafe {
+                let mut now: libc::sigaction = std::mem::zeroed();
+                libc::sigaction(libc::SIGHUP, std::ptr::null(), &raw mut now) == 0
+                    && now.sa_sigaction == libc::SIG_IGN
+            };
+            Self { ignored }
+        }
+    }
+
+    #[cfg(unix)]
+    impl Drop for Kept {
+        fn drop(&mut self) {
+            if self.ignored {
+                // SAFETY: nothing runs when the signal comes.
+                unsafe { libc::signal(libc::SIGHUP, libc::SIG_IGN) };
+            }
+        }
+    }
+
+    #[cfg(not(unix))]
+    impl Kept {
+        pub(super) fn now() -> Self {
+            Self { ignored: false }
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Parameters on disk: safetensors for arrays, JSON for the rest, each written whole or not at all.
 //!
-//! The JSON names its tensor file with its length and checksum and is renamed into place last: a checkpoint exists exactly
-//! when its JSON does. Matrices are row-major in the file, as other tools read them.
+//! The JSON names its tensor file with its length and checksum, has a checksum of its own, and is renamed into place last: a
+//! checkpoint exists exactly when its JSON does. Matrices are row-major in the file, as other tools read them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,10 +15,12 @@ use safetensors::{Dtype as TensorType, SafeTensors};
 use serde::{Deserialize, Serialize};
 
 use super::learner::Learner;
+use super::log::Prefix;
+use super::sealed::{self, MOST_JSON, damaged};
 use crate::error::{Error, Result};
 
-/// Version of the JSON.
-const SCHEMA: u32 = 1;
+/// Version of the JSON; 1 had no checksums.
+const SCHEMA: u32 = 2;
 
 /// Where a training stands; with the settings and the data it goes on bit for bit.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -55,30 +57,63 @@ pub(crate) struct Best {
     pub(crate) validation_nats: f64,
 }
 
+impl Progress {
+    /// What is impossible about it in a training of so many epochs of so many batches.
+    pub(super) fn impossible(&self, epochs: usize, batches: usize) -> Option<String> {
+        let done = (self.epoch as u128) * batches as u128 + self.batches as u128;
+        if self.epoch > epochs || (self.batches > 0 && self.batches >= batches) {
+            return Some(format!("epoch {} and {} batches are beyond the end", self.epoch, self.batches));
+        }
+        if u128::from(self.step) != done {
+            return Some(format!("step {} is not what its epoch and batches make", self.step));
+        }
+        let Running { tracked, nats, .. } = self.running;
+        if tracked > self.batches || !nats.is_finite() || !(self.seconds >= 0.0 && self.seconds.is_finite()) {
+            return Some("its sums are not those of its batches".to_string());
+        }
+        // It may be yet to come: a kill can leave a best model that is ahead of the last checkpoint.
+        let is_possible = |best: Best| best.epoch <= epochs && best.validation_nats.is_finite();
+        (!self.best.is_some_and(is_possible)).then(|| "it has no best epoch".to_string())
+    }
+}
+
 /// The JSON of a checkpoint.
-#[derive(Debug, Serialize, Deserialize)]
-struct State {
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct State {
     schema: u32,
     progress: Progress,
     /// Steps that Adam's moments hold.
     adam_steps: Option<u64>,
     tensors: Tensors,
+    /// What it belongs to; version 1 did not say.
+    #[serde(default)]
+    of: Belonging,
 }
 
 /// The tensor file that belongs to it.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Tensors {
     file: String,
     bytes: u64,
     crc32: u32,
 }
 
-/// Writes `NAME.json` and the tensor file that it names; the tensor file of the checkpoint before goes afterwards.
-pub(crate) fn write<T: Scalar>(
+/// What a checkpoint belongs to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Belonging {
+    /// The identity of the training.
+    pub(super) training: Option<u32>,
+    /// The log up to it.
+    pub(super) log: Option<Prefix>,
+}
+
+/// Writes `NAME.json` and the tensor file that it names; other tensor files of that name go afterwards.
+pub(super) fn write<T: Scalar>(
     dir: &Path,
     name: &str,
     progress: &Progress,
     learner: &Learner<T>,
+    of: Belonging,
 ) -> Result<()> {
     let output = |cause: relgrad_reports::error::Error| Error::Output(cause.to_string());
     let mut named = arrays_of("", learner.parameters.arrays(), &learner.device)?;
@@ -89,101 +124,158 @@ pub(crate) fn write<T: Scalar>(
     }
     let bytes = serialized::<T>(&named)
         .map_err(|cause| Error::Output(format!("cannot write a checkpoint: {cause}")))?;
-    let file = format!("{name}-{}.safetensors", progress.step);
-    let before = read_state(&dir.join(format!("{name}.json"))).ok().map(|state| state.tensors.file);
-    write_atomically(&dir.join(&file), &bytes).map_err(output)?;
+    let file = tensor_file(name, progress.step);
     let tensors = Tensors { file: file.clone(), bytes: bytes.len() as u64, crc32: crc32fast::hash(&bytes) };
     let adam_steps = moments.map(|moments| moments.steps);
-    let state = State { schema: SCHEMA, progress: progress.clone(), adam_steps, tensors };
-    let path = dir.join(format!("{name}.json"));
+    let state = State { schema: SCHEMA, progress: progress.clone(), adam_steps, tensors, of };
+    let path = state_file(dir, name);
     let json = serde_json::to_string_pretty(&state).map_err(|cause| Error::output(&path, cause))?;
-    write_atomically(&path, json.as_bytes()).map_err(output)?;
-    if let Some(before) = before.filter(|before| *before != file) {
-        // Best effort: a leftover takes space and does no harm.
-        let _ = fs::remove_file(dir.join(before));
+    let written = write_atomically(&dir.join(&file), &bytes)
+        .and_then(|()| write_atomically(&path, sealed::seal(&json).as_bytes()));
+    // On a full disk the tensors that no JSON names are in the way of what comes next.
+    let kept =
+        if written.is_ok() { Some(file) } else { read_state(dir, name).ok().map(|state| state.tensors.file) };
+    kept.iter().for_each(|kept| remove_others(dir, name, kept));
+    written.map_err(output)
+}
+
+/// Removes what a kill or a full disk left behind: tensors of this name that are not `kept`, and unfinished files. Best
+/// effort: a leftover takes space and does no harm.
+fn remove_others(dir: &Path, name: &str, kept: &str) {
+    let is_ours = |file: &str| {
+        let whole = file.strip_suffix(".partial").unwrap_or(file);
+        let step =
+            whole.strip_prefix(name).and_then(|rest| rest.strip_prefix('-')?.strip_suffix(".safetensors"));
+        step.is_some_and(|step| !step.is_empty() && step.bytes().all(|byte| byte.is_ascii_digit()))
+            || file == format!("{name}.json.partial")
+    };
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_name().to_str().is_some_and(|file| file != kept && is_ours(file)) {
+            let _ = fs::remove_file(entry.path());
+        }
     }
-    Ok(())
 }
 
-/// Whether there is a checkpoint of this name.
-pub(crate) fn exists(dir: &Path, name: &str) -> bool {
-    dir.join(format!("{name}.json")).exists()
+/// Removes a checkpoint, as far as it is there.
+pub(super) fn remove(dir: &Path, name: &str) {
+    let _ = fs::remove_file(state_file(dir, name));
+    remove_others(dir, name, "");
 }
 
-/// Restores a checkpoint into a learner of the same shape.
+fn tensor_file(name: &str, step: u64) -> String {
+    format!("{name}-{step}.safetensors")
+}
+
+fn state_file(dir: &Path, name: &str) -> PathBuf {
+    dir.join(format!("{name}.json"))
+}
+
+/// Whether there is a checkpoint of this name, if only a link that leads nowhere.
+pub(super) fn exists(dir: &Path, name: &str) -> bool {
+    state_file(dir, name).symlink_metadata().is_ok()
+}
+
+/// Restores a checkpoint into a learner of the same shape, and removes what is left of others.
 ///
 /// # Errors
 /// Says what is missing or damaged; the learner is then of no use.
-pub(crate) fn read<T: Scalar>(dir: &Path, name: &str, learner: &mut Learner<T>) -> Result<Progress> {
-    let path = dir.join(format!("{name}.json"));
-    let state = read_state(&path)?;
-    let (tensor_path, bytes) = read_tensors(dir, &path, &state.tensors)?;
-    let damaged = |cause: String| damaged(&tensor_path, &cause);
-    let tensors = SafeTensors::deserialize(&bytes).map_err(|cause| damaged(cause.to_string()))?;
-    let device = learner.device;
-    restore(&tensors, "", learner.parameters.arrays_mut(), &device).map_err(&damaged)?;
-    match (learner.moments_mut(), state.adam_steps) {
-        (None, None) => {}
+pub(super) fn read<T: Scalar>(
+    dir: &Path,
+    name: &str,
+    learner: &mut Learner<T>,
+) -> Result<(Progress, Belonging)> {
+    let state = read_state(dir, name)?;
+    let (path, bytes) = read_tensors(dir, &state.tensors)?;
+    restore_all(&bytes, state.adam_steps, learner).map_err(|cause| damaged(&path, cause))?;
+    remove_others(dir, name, &state.tensors.file);
+    Ok((state.progress, state.of))
+}
+
+/// Restores parameters and moments from the bytes of a tensor file.
+pub(super) fn restore_all<T: Scalar>(
+    bytes: &[u8],
+    adam_steps: Option<u64>,
+    learner: &mut Learner<T>,
+) -> std::result::Result<(), String> {
+    let (device, tensors) = (learner.device, arrays_in(bytes, adam_steps, learner.parameters.arrays())?);
+    restore(&tensors, "", learner.parameters.arrays_mut(), &device)?;
+    match (learner.moments_mut(), adam_steps) {
+        (None, None) => Ok(()),
         (Some(moments), Some(steps)) => {
-            restore(&tensors, "adam.first.", &mut moments.first, &device).map_err(&damaged)?;
-            restore(&tensors, "adam.second.", &mut moments.second, &device).map_err(&damaged)?;
+            restore(&tensors, "adam.first.", &mut moments.first, &device)?;
+            restore(&tensors, "adam.second.", &mut moments.second, &device)?;
             moments.steps = steps;
+            Ok(())
         }
-        _ => return Err(damaged("it belongs to another optimiser".to_string())),
+        _ => Err("it belongs to another optimiser".to_string()),
     }
-    Ok(state.progress)
 }
 
 /// Only the parameters of a checkpoint.
-pub(crate) fn read_parameters<T: Scalar>(
+pub(super) fn read_parameters<T: Scalar>(
     dir: &Path,
     name: &str,
     device: &Cpu,
     parameters: &mut Parameters<Cpu, T>,
-) -> Result<Progress> {
-    let path = dir.join(format!("{name}.json"));
-    let state = read_state(&path)?;
-    let (tensor_path, bytes) = read_tensors(dir, &path, &state.tensors)?;
-    let tensors =
-        SafeTensors::deserialize(&bytes).map_err(|cause| damaged(&tensor_path, &cause.to_string()))?;
-    restore(&tensors, "", parameters.arrays_mut(), device).map_err(|cause| damaged(&tensor_path, &cause))?;
-    Ok(state.progress)
+) -> Result<(Progress, Belonging)> {
+    let state = read_state(dir, name)?;
+    let (path, bytes) = read_tensors(dir, &state.tensors)?;
+    let damaged = |cause: String| damaged(&path, cause);
+    let tensors = arrays_in(&bytes, state.adam_steps, parameters.arrays()).map_err(damaged)?;
+    restore(&tensors, "", parameters.arrays_mut(), device).map_err(damaged)?;
+    remove_others(dir, name, &state.tensors.file);
+    Ok((state.progress, state.of))
 }
 
-fn damaged(path: &Path, cause: &str) -> Error {
-    Error::Input(format!(
-        "the checkpoint {} is damaged ({cause}): restore the file, or start again in another folder",
-        path.display()
-    ))
+/// Where a checkpoint stands and what it belongs to, without its tensors.
+pub(super) fn read_progress(dir: &Path, name: &str) -> Result<(Progress, Belonging)> {
+    read_state(dir, name).map(|state| (state.progress, state.of))
 }
 
-fn read_state(path: &Path) -> Result<State> {
-    let text = fs::read_to_string(path).map_err(|cause| Error::input(path, cause))?;
-    let state: State = serde_json::from_str(&text).map_err(|cause| damaged(path, &cause.to_string()))?;
-    if state.schema > SCHEMA {
-        let found = state.schema;
-        return Err(Error::Input(format!(
-            "{} has version {found}, and this relgrad reads up to {SCHEMA}: use the relgrad that wrote it",
-            path.display()
-        )));
+fn read_state(dir: &Path, name: &str) -> Result<State> {
+    let path = state_file(dir, name);
+    parse_state(&path, name, &sealed::read(&path, MOST_JSON)?)
+}
+
+pub(super) fn parse_state(path: &Path, name: &str, bytes: &[u8]) -> Result<State> {
+    let state: State = sealed::parse(path, bytes, SCHEMA)?;
+    // The name comes from a file and must not lead anywhere else.
+    if state.tensors.file != tensor_file(name, state.progress.step) {
+        return Err(damaged(path, "it names a file that is not its own"));
+    }
+    if state.adam_steps.is_some_and(|steps| steps > state.progress.step) {
+        return Err(damaged(path, "Adam has taken more steps than the training"));
     }
     Ok(state)
 }
 
-fn read_tensors(dir: &Path, state: &Path, tensors: &Tensors) -> Result<(PathBuf, Vec<u8>)> {
-    // The name comes from a file: it must not lead out of the folder.
-    if Path::new(&tensors.file).file_name() != Some(tensors.file.as_ref()) {
-        return Err(damaged(state, "it names a file outside its folder"));
-    }
+fn read_tensors(dir: &Path, tensors: &Tensors) -> Result<(PathBuf, Vec<u8>)> {
     let path = dir.join(&tensors.file);
-    let bytes = fs::read(&path).map_err(|cause| damaged(&path, &cause.to_string()))?;
-    if bytes.len() as u64 != tensors.bytes {
-        return Err(damaged(&path, &format!("{} bytes instead of {}", bytes.len(), tensors.bytes)));
+    let length = path.symlink_metadata().map_err(|cause| damaged(&path, cause))?.len();
+    if length != tensors.bytes {
+        return Err(damaged(&path, format!("{length} bytes instead of {}", tensors.bytes)));
     }
+    let bytes = sealed::read(&path, length)?;
     if crc32fast::hash(&bytes) != tensors.crc32 {
         return Err(damaged(&path, "its checksum does not fit"));
     }
     Ok((path, bytes))
+}
+
+/// The arrays of a tensor file, which must be as many as a checkpoint of these parameters has.
+fn arrays_in<'a, T: Scalar>(
+    bytes: &'a [u8],
+    adam_steps: Option<u64>,
+    parameters: &Arrays<Cpu, T>,
+) -> std::result::Result<SafeTensors<'a>, String> {
+    let tensors = SafeTensors::deserialize(bytes).map_err(|cause| cause.to_string())?;
+    let count = parameters.weights.len() + parameters.biases.len();
+    let expected = if adam_steps.is_some() { 3 * count } else { count };
+    if tensors.len() == expected {
+        Ok(tensors)
+    } else {
+        Err(format!("it has {} arrays instead of {expected}", tensors.len()))
+    }
 }
 
 /// An array's name, shape and numbers, row-major, little-endian.
@@ -233,10 +325,14 @@ fn restore<T: Scalar>(
             Dtype::F32 => TensorType::F32,
             Dtype::F64 => TensorType::F64,
         };
-        if tensor.dtype() != kind || tensor.shape().iter().product::<usize>() != rows * columns {
+        let shape = if name.ends_with(".bias") { vec![rows] } else { vec![rows, columns] };
+        if tensor.dtype() != kind || tensor.shape() != shape {
             return Err(format!("{name} has shape {:?} and type {:?}", tensor.shape(), tensor.dtype()));
         }
         let values = transposed(&from_bytes::<T>(tensor.data()), columns, rows);
+        if values.iter().any(|x| !x.widen().is_finite()) {
+            return Err(format!("{name} has a value that is not finite"));
+        }
         *matrix =
             Matrix::from_column_major(device, &values, rows, columns, &name).map_err(|e| e.to_string())?;
     }

@@ -6,7 +6,7 @@ use relgrad_kernels::parameters::Parameters;
 use relgrad_kernels::{Cpu, Result, Scalar};
 
 /// Samples evaluated at a time.
-const CHUNK: usize = 500;
+pub(super) const CHUNK: usize = 500;
 
 /// ℓ(x_n) of every sample, D numbers each, one after another; determinants by one LU a layer, in f64.
 ///

@@ -5,7 +5,7 @@ use relgrad_kernels::backend::{GradientBackend, Ordinary, Relative, Transposed};
 use relgrad_kernels::device::{Device, Matrix, MatrixRef};
 use relgrad_kernels::likelihood::Evaluator;
 use relgrad_kernels::optimizer::{Adam, Moments, plain_step};
-use relgrad_kernels::parameters::{Gradient, Parameters};
+use relgrad_kernels::parameters::{Arrays, Gradient, Parameters};
 use relgrad_kernels::step::{self, InPlaceStep, LogDets};
 use relgrad_kernels::{Architecture, Cpu, Method, Result, Scalar};
 
@@ -84,7 +84,7 @@ impl<T: Scalar> Learner<T> {
                     None => plain_step(device, parameters, direction, mu)?,
                     Some((adam, moments)) => adam.step(device, parameters, direction, mu, moments)?,
                 }
-                require_finite(device, parameters)?;
+                require_finite(device, "", parameters.arrays())?;
                 Ok(Stepped::default())
             }
         }
@@ -102,6 +102,17 @@ impl<T: Scalar> Learner<T> {
             },
             Rule::Stored { .. } => Ok(None),
         }
+    }
+
+    /// Makes sure that the optimiser's moments are finite; every step sees to the parameters.
+    ///
+    /// # Errors
+    /// [`relgrad_kernels::Error::NonFinite`]: squares of the direction are beyond the number type, and nothing moves.
+    pub(crate) fn require_finite_moments(&self) -> Result<()> {
+        self.moments().map_or(Ok(()), |moments| {
+            require_finite(&self.device, "first moment of the ", &moments.first)?;
+            require_finite(&self.device, "second moment of the ", &moments.second)
+        })
     }
 
     /// The optimiser's moments, where it has some.
@@ -191,7 +202,7 @@ impl<T: Scalar> InPlace<T> {
         };
         let report = self.step.step(device, parameters, x, mu, &mut self.work, log_dets)?;
         stepped.guarded_layers = report.step_sizes.iter().filter(|taken| **taken < mu).count();
-        require_finite(device, parameters)?;
+        require_finite(device, "", parameters.arrays())?;
         Ok(stepped)
     }
 }
@@ -234,13 +245,12 @@ impl<T: Scalar, B: GradientBackend<Cpu, T>> Direction<T> for WithWorkspace<B, T>
     }
 }
 
-fn require_finite<T: Scalar>(device: &Cpu, parameters: &Parameters<Cpu, T>) -> Result<()> {
+fn require_finite<T: Scalar>(device: &Cpu, of: &str, arrays: &Arrays<Cpu, T>) -> Result<()> {
     let check = |kind: &str, arrays: &[Matrix<Cpu, T>]| {
         arrays.iter().enumerate().try_for_each(|(k, array)| {
-            device.require_finite(&format!("{kind} of layer {}", k + 1), array.view())
+            device.require_finite(&format!("{of}{kind} of layer {}", k + 1), array.view())
         })
     };
-    let arrays = parameters.arrays();
     check("weight", &arrays.weights)?;
     check("bias", &arrays.biases)
 }

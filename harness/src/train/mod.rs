@@ -6,12 +6,23 @@
 mod checkpoint;
 pub(crate) mod evaluate;
 pub(crate) mod learner;
+mod log;
+pub(crate) mod memory;
 pub(crate) mod order;
 mod progress;
 pub(crate) mod recipe;
+pub(crate) mod sealed;
 pub(crate) mod start;
 pub(crate) mod store;
 pub(crate) mod trainer;
+
+/// A number of things: `1 sample`, `2 samples`.
+pub(crate) fn counted(count: usize, one: &str) -> String {
+    format!("{count} {one}{}", if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod folder_tests;
 
 #[cfg(test)]
 pub(crate) mod testing {

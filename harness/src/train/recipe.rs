@@ -119,7 +119,8 @@ impl Recipe {
     /// Reads the words of settings for data of dimension `dim`.
     ///
     /// # Errors
-    /// Names the setting that is not known, out of range, or at odds with another.
+    /// Names the setting that is not known, out of range, or at odds with another. Command lines and files are held to the
+    /// same.
     pub(crate) fn of(settings: &TrainingSettings, dim: usize) -> Result<Self> {
         let usage = |cause: relgrad_kernels::Error| Error::Usage(cause.to_string());
         let architecture = Architecture {
@@ -129,6 +130,7 @@ impl Recipe {
             base: settings.base.parse::<Base>().map_err(usage)?,
             ..Architecture::new(dim, settings.layers)
         };
+        require_sane(settings)?;
         architecture.validate().map_err(usage)?;
         let recipe = Self {
             architecture,
@@ -145,7 +147,7 @@ impl Recipe {
             dtype: settings.dtype.parse().map_err(usage)?,
             seed: settings.seed,
             threads: settings.threads,
-            checkpoint_every: settings.checkpoint_every.max(1),
+            checkpoint_every: settings.checkpoint_every,
         };
         recipe.validate()?;
         Ok(recipe)
@@ -168,9 +170,106 @@ impl Recipe {
     }
 }
 
+/// Ranges of the counts, and words that can be quoted.
+fn require_sane(settings: &TrainingSettings) -> Result<()> {
+    let TrainingSettings { toy_samples, batch, epochs, patience, layers, threads, checkpoint_every, .. } =
+        *settings;
+    let ranges = [
+        ("toy-samples", toy_samples, 2, u32::MAX as usize),
+        ("batch", batch, 1, u32::MAX as usize),
+        ("epochs", epochs, 0, MOST_EPOCHS),
+        ("patience", patience.unwrap_or(1), 1, usize::MAX),
+        ("layers", layers, 1, MOST_LAYERS),
+        ("threads", threads, 1, MOST_THREADS),
+        ("checkpoint-every", checkpoint_every, 1, MOST_EPOCHS),
+    ];
+    for (flag, value, least, most) in ranges {
+        if !(least..=most).contains(&value) {
+            return Err(Error::Usage(format!("--{flag} is {value}, and must be from {least} to {most}")));
+        }
+    }
+    if !(1..=LONGEST_PATH).contains(&settings.data.len()) {
+        return Err(Error::Usage("the name of the data is empty, or longer than a path can be".to_string()));
+    }
+    let TrainingSettings { method, bias_mode, optimizer, schedule, activation, base, init, dtype, .. } =
+        settings;
+    for word in [method, bias_mode, optimizer, schedule, activation, base, init, dtype] {
+        if word.chars().count() > LONGEST_WORD {
+            let start: String = word.chars().take(LONGEST_WORD).collect();
+            return Err(Error::Usage(format!("a setting cannot be as long as `{start}…`")));
+        }
+    }
+    Ok(())
+}
+
+/// More epochs than anyone waits for; sums of their steps stay far from where a number wraps.
+const MOST_EPOCHS: usize = 1_000_000_000;
+const MOST_LAYERS: usize = 100_000;
+/// As many as a device cuts its work into.
+pub(crate) const MOST_THREADS: usize = 1024;
+/// Bytes of a path, on Linux.
+const LONGEST_PATH: usize = 4096;
+/// Characters of a word of the settings.
+const LONGEST_WORD: usize = 60;
+
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// Settings of a training that takes a moment.
+    pub(crate) fn settings() -> TrainingSettings {
+        let word = str::to_string;
+        TrainingSettings {
+            data: word("toy:moons"),
+            toy_samples: 200,
+            method: word("relative"),
+            bias_mode: word("exact"),
+            optimizer: word("adam"),
+            learning_rate: 0.01,
+            schedule: word("constant"),
+            guard: true,
+            batch: 50,
+            epochs: 3,
+            patience: None,
+            layers: 2,
+            activation: word("smooth:0.3"),
+            last_nonlinear: false,
+            bias: true,
+            base: word("normal"),
+            init: word("orthogonal"),
+            dtype: word("f32"),
+            seed: 0,
+            threads: 1,
+            checkpoint_every: 1,
+        }
+    }
+
+    #[test]
+    fn settings_out_of_range_are_named() {
+        type Change = fn(&mut TrainingSettings);
+        let cases: [(Change, &str); 13] = [
+            (|s| s.threads = usize::MAX, "--threads is 18446744073709551615, and must be from 1 to 1024"),
+            (|s| s.threads = 0, "--threads"),
+            (|s| s.batch = usize::MAX, "--batch"),
+            (|s| s.layers = usize::MAX, "--layers"),
+            (|s| s.epochs = usize::MAX, "--epochs"),
+            (|s| s.toy_samples = usize::MAX, "--toy-samples"),
+            (|s| s.checkpoint_every = 0, "--checkpoint-every"),
+            (|s| s.patience = Some(0), "--patience"),
+            (|s| s.learning_rate = -1.0, "--learning-rate"),
+            (|s| s.learning_rate = f64::NAN, "--learning-rate"),
+            (|s| s.method = String::new(), "unknown method ``"),
+            (|s| s.schedule = "inverse:1e999".to_string(), "unknown schedule"),
+            (|s| s.method = "x".repeat(60_000), "cannot be as long"),
+        ];
+        assert!(Recipe::of(&settings(), 2).is_ok());
+        for (change, part) in cases {
+            let mut settings = settings();
+            change(&mut settings);
+            let told = Recipe::of(&settings, 2).unwrap_err().to_string();
+            assert!(told.contains(part) && told.len() < 300, "{told}");
+        }
+    }
 
     #[test]
     fn schedules_read_back_and_nonsense_is_named() {

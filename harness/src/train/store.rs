@@ -1,7 +1,7 @@
-//! The folder of a training: `training.json`, `epochs.jsonl`, the checkpoints `last` and `best`.
+//! The folder of a training: `training.json`, `epochs.jsonl`, the checkpoints `last` and `best`. One process at a time has it.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::cell::RefCell;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use relgrad_kernels::parameters::Parameters;
@@ -9,12 +9,15 @@ use relgrad_kernels::{Cpu, Scalar};
 use relgrad_reports::training::{Epoch, TRAINING_SCHEMA, Training};
 use relgrad_reports::writer::write_atomically;
 
-use super::checkpoint::{self, Progress};
+use super::checkpoint::{self, Belonging, Progress};
 use super::learner::Learner;
+use super::log::{EPOCHS, Log};
+use super::recipe::Recipe;
+use super::sealed::{self, MOST_JSON, damaged};
 use crate::error::{Error, Result};
+use crate::outputs;
 
 const HEADER: &str = "training.json";
-const EPOCHS: &str = "epochs.jsonl";
 const LAST: &str = "last";
 const BEST: &str = "best";
 
@@ -22,22 +25,46 @@ const BEST: &str = "best";
 #[derive(Debug)]
 pub(crate) struct Store {
     dir: PathBuf,
+    /// What its checkpoints must belong to; unknown of folders from before there were checksums.
+    identity: Option<u32>,
+    /// Open, and with it the folder's lock.
+    log: RefCell<Log>,
+}
+
+/// What a folder held when its training went on.
+pub(crate) struct Restored {
+    pub(crate) progress: Progress,
+    pub(crate) epochs: Vec<Epoch>,
 }
 
 impl Store {
     /// Makes the folder of a new training.
     ///
     /// # Errors
-    /// When it holds a training already, or cannot be written.
+    /// When it holds something already, when another process writes it, or when it cannot be written.
     pub(crate) fn create(dir: &Path, training: &Training) -> Result<Self> {
-        if dir.join(HEADER).exists() {
+        if is_training(dir) {
             let dir = dir.display();
             return Err(Error::Usage(format!(
                 "{dir} holds a training already; continue it with --resume {dir}, or choose another --out"
             )));
         }
-        fs::create_dir_all(dir).map_err(|cause| Error::output(dir, cause))?;
-        let store = Self { dir: dir.to_path_buf() };
+        if dir.join(EPOCHS).symlink_metadata().is_err() {
+            outputs::require_empty(dir, EPOCHS)?;
+        }
+        let log = Log::open(dir)?;
+        if log.is_empty() {
+            remove_unfinished(dir);
+        }
+        // Another training may have begun, and even ended, before the lock was ours.
+        outputs::require_empty(dir, EPOCHS)?;
+        if !log.is_empty() {
+            let dir = dir.display();
+            return Err(Error::Usage(format!("{dir} is not empty (it has {EPOCHS}): choose another --out")));
+        }
+        let json = serde_json::to_vec(training).map_err(|cause| Error::output(dir, cause))?;
+        let identity = Some(crc32fast::hash(&json));
+        let store = Self { dir: dir.to_path_buf(), identity, log: RefCell::new(log) };
         store.write_header(training)?;
         Ok(store)
     }
@@ -45,19 +72,27 @@ impl Store {
     /// Opens the folder of a training that was begun.
     ///
     /// # Errors
-    /// When it is no such folder, is damaged, or was written by a newer relgrad.
+    /// When it is no such folder, is damaged, is being written by another process, or was written by a newer relgrad.
     pub(crate) fn open(dir: &Path) -> Result<(Self, Training)> {
-        let path = dir.join(HEADER);
-        if !path.exists() {
+        if !is_training(dir) {
             let dir = dir.display();
             return Err(Error::Input(format!("{dir} is not the folder of a training: it has no {HEADER}")));
         }
-        let text = fs::read_to_string(&path).map_err(|cause| Error::input(&path, cause))?;
-        let training: Training = serde_json::from_str(&text).map_err(|cause| Error::input(&path, cause))?;
-        if training.schema > TRAINING_SCHEMA {
-            return Err(Error::input(&path, "a newer relgrad wrote it: use that one"));
+        let log = RefCell::new(Log::open(dir)?);
+        let path = dir.join(HEADER);
+        let training = parse_header(&path, &sealed::read(&path, MOST_JSON)?)?;
+        remove_unfinished(dir);
+        Ok((Self { dir: dir.to_path_buf(), identity: training.identity, log }, training))
+    }
+
+    /// Empties the folder of a training that failed before its first checkpoint, so that it can be tried again.
+    pub(crate) fn give_back(&self) {
+        if self.has_checkpoint() || self.log.borrow_mut().keep(None, None).is_err() {
+            return;
         }
-        Ok((Self { dir: dir.to_path_buf() }, training))
+        checkpoint::remove(&self.dir, BEST);
+        // Best effort, and last: without it the folder is that of no training.
+        let _ = fs::remove_file(self.dir.join(HEADER));
     }
 
     /// The folder.
@@ -68,65 +103,59 @@ impl Store {
     /// Writes `training.json`.
     pub(crate) fn write_header(&self, training: &Training) -> Result<()> {
         let path = self.dir.join(HEADER);
-        let mut text = serde_json::to_string_pretty(training).map_err(|cause| Error::output(&path, cause))?;
-        text.push('\n');
-        write_atomically(&path, text.as_bytes()).map_err(|cause| Error::Output(cause.to_string()))
+        let training = Training { schema: TRAINING_SCHEMA, identity: self.identity, ..training.clone() };
+        let json = serde_json::to_string_pretty(&training).map_err(|cause| Error::output(&path, cause))?;
+        let written = write_atomically(&path, sealed::seal(&json).as_bytes());
+        written.map_err(|cause| Error::Output(cause.to_string()))
     }
 
     /// Appends one line and waits until it is on the disk.
     pub(crate) fn append(&self, epoch: &Epoch) -> Result<()> {
-        let path = self.dir.join(EPOCHS);
-        let line = serde_json::to_string(epoch).map_err(|cause| Error::output(&path, cause))? + "\n";
-        let append = || -> std::io::Result<()> {
-            let mut file: File = OpenOptions::new().append(true).create(true).open(&path)?;
-            file.write_all(line.as_bytes())?;
-            file.sync_data()
-        };
-        append().map_err(|cause| Error::output(&path, cause))
+        self.log.borrow_mut().append(epoch)
     }
 
-    /// The epochs on disk up to `last`; later ones, and a line that was cut off, are removed: the training that goes on
-    /// from the checkpoint writes them again.
-    pub(crate) fn epochs_until(&self, last: usize) -> Result<Vec<Epoch>> {
-        let path = self.dir.join(EPOCHS);
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(cause) => return Err(Error::input(&path, cause)),
-        };
-        let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
-        let mut kept = Vec::new();
-        let mut lines = String::new();
-        for (i, line) in whole.lines().enumerate() {
-            let epoch: Epoch = serde_json::from_str(line)
-                .map_err(|cause| Error::input(&path, format!("line {}: {cause}; remove it", i + 1)))?;
-            if epoch.epoch <= last {
-                lines = lines + line + "\n";
-                kept.push(epoch);
-            }
-        }
-        if lines.len() != text.len() {
-            write_atomically(&path, lines.as_bytes()).map_err(|cause| Error::Output(cause.to_string()))?;
-        }
-        Ok(kept)
+    /// The epochs of a training that has ended.
+    pub(crate) fn epochs(&self) -> Result<Vec<Epoch>> {
+        let (progress, of) = checkpoint::read_progress(&self.dir, LAST)?;
+        self.require_own(LAST, of)?;
+        self.log.borrow_mut().keep(Some(progress.epoch), of.log)
     }
 
     /// Writes the checkpoint that `--resume` continues from.
     pub(crate) fn save<T: Scalar>(&self, progress: &Progress, learner: &Learner<T>) -> Result<()> {
-        checkpoint::write(&self.dir, LAST, progress, learner)
+        let of = Belonging { training: self.identity, log: Some(self.log.borrow().prefix()) };
+        checkpoint::write(&self.dir, LAST, progress, learner, of)
     }
 
     /// Writes the best model so far.
     pub(crate) fn save_best<T: Scalar>(&self, progress: &Progress, learner: &Learner<T>) -> Result<()> {
-        checkpoint::write(&self.dir, BEST, progress, learner)
+        let of = Belonging { training: self.identity, log: None };
+        checkpoint::write(&self.dir, BEST, progress, learner, of)
     }
 
-    /// Restores the last checkpoint; `None` when the training was cut off before its first.
-    pub(crate) fn restore<T: Scalar>(&self, learner: &mut Learner<T>) -> Result<Option<Progress>> {
-        if !checkpoint::exists(&self.dir, LAST) {
+    /// Whether there is a checkpoint to go on from.
+    pub(crate) fn has_checkpoint(&self) -> bool {
+        checkpoint::exists(&self.dir, LAST)
+    }
+
+    /// Restores the last checkpoint; `None` when the training was cut off before its first, which then begins anew.
+    pub(crate) fn restore<T: Scalar>(
+        &self,
+        learner: &mut Learner<T>,
+        recipe: &Recipe,
+        batches: usize,
+    ) -> Result<Option<Restored>> {
+        if !self.has_checkpoint() {
+            self.log.borrow_mut().keep(None, None)?;
             return Ok(None);
         }
-        checkpoint::read(&self.dir, LAST, learner).map(Some)
+        let (progress, of) = checkpoint::read(&self.dir, LAST, learner)?;
+        self.require_own(LAST, of)?;
+        if let Some(cause) = progress.impossible(recipe.epochs, batches) {
+            return Err(damaged(&self.state_file(LAST), cause));
+        }
+        let epochs = self.log.borrow_mut().keep(Some(progress.epoch), of.log)?;
+        Ok(Some(Restored { progress, epochs }))
     }
 
     /// Reads the best model into `parameters`.
@@ -135,6 +164,45 @@ impl Store {
         device: &Cpu,
         parameters: &mut Parameters<Cpu, T>,
     ) -> Result<Progress> {
-        checkpoint::read_parameters(&self.dir, BEST, device, parameters)
+        let (progress, of) = checkpoint::read_parameters(&self.dir, BEST, device, parameters)?;
+        self.require_own(BEST, of)?;
+        Ok(progress)
     }
+
+    /// The error of a best model that is not the one that the last checkpoint knows.
+    pub(crate) fn strange_best(&self) -> Error {
+        damaged(&self.state_file(BEST), "it is not the best model of the last checkpoint")
+    }
+
+    fn require_own(&self, name: &str, of: Belonging) -> Result<()> {
+        if of.training == self.identity {
+            return Ok(());
+        }
+        Err(damaged(&self.state_file(name), "it belongs to another training"))
+    }
+
+    fn state_file(&self, name: &str) -> PathBuf {
+        self.dir.join(format!("{name}.json"))
+    }
+}
+
+/// Whether a folder is that of a training.
+pub(crate) fn is_training(dir: &Path) -> bool {
+    dir.join(HEADER).symlink_metadata().is_ok()
+}
+
+/// Removes what a kill left of a header. Best effort: it takes space and does no harm.
+fn remove_unfinished(dir: &Path) {
+    let _ = fs::remove_file(dir.join(format!("{HEADER}.partial")));
+}
+
+/// Reads `training.json`; its settings must be ones that the command line would take.
+pub(super) fn parse_header(path: &Path, bytes: &[u8]) -> Result<Training> {
+    let training: Training = sealed::parse(path, bytes, TRAINING_SCHEMA)?;
+    let data = &training.data;
+    if [data.dim, data.training, data.validation, data.test].contains(&0) {
+        return Err(damaged(path, "a part of its data is empty"));
+    }
+    Recipe::of(&training.settings, data.dim).map_err(|cause| damaged(path, cause))?;
+    Ok(training)
 }

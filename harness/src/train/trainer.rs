@@ -5,21 +5,24 @@ use std::time::Instant;
 
 use relgrad_kernels::device::{Device, Matrix};
 use relgrad_kernels::parameters::Parameters;
-use relgrad_kernels::{Cpu, Scalar};
+use relgrad_kernels::{Cpu, Dtype, Scalar};
 use relgrad_reports::training::{Epoch, Nats, Outcome, Stop};
 
 use super::checkpoint::{Best, Progress};
-use super::learner::{Learner, Tracking};
+use super::learner::{Learner, Stepped, Tracking};
 use super::progress::Display;
 use super::recipe::Recipe;
 use super::store::Store;
-use super::{evaluate, order};
+use super::{evaluate, memory, order};
 use crate::data::{Parts, Samples};
 use crate::error::{Error, Result};
 use crate::run::interrupt::Events;
 
 /// The training likelihood is tracked at one batch in so many: the extra forward pass then costs a few per cent.
 const TRACKED_EVERY: usize = 8;
+
+/// Norms that a message has room for.
+const MOST_NORMS: usize = 10;
 
 /// One training.
 pub(crate) struct Job<'a> {
@@ -47,9 +50,10 @@ pub(crate) struct Trained {
 /// the user interrupts.
 ///
 /// # Errors
-/// [`Error::Diverged`] when a parameter or likelihood stops being finite: it says where, and the last good checkpoint
-/// stays. Data that do not fit, a damaged checkpoint, a full disk.
+/// [`Error::Diverged`] when a parameter, moment or likelihood stops being finite: it says where, and the last good
+/// checkpoint stays. Data that do not fit, too little memory, a damaged checkpoint, a full disk.
 pub(crate) fn train<T: Scalar>(job: &Job<'_>, events: &mut Events) -> Result<Trained> {
+    memory::require(job.recipe, job.data)?;
     let device = Cpu::new(job.recipe.threads);
     let started = Instant::now();
     let mut session = Session::<T>::new(job, device, started)?;
@@ -101,21 +105,33 @@ impl<'a, T: Scalar> Session<'a, T> {
 
     /// Picks up the last checkpoint, or evaluates the untrained network.
     fn resume(&mut self) -> Result<()> {
+        let batches = self.steps_per_epoch();
         if let Some(store) = self.job.store
-            && let Some(progress) = store.restore(&mut self.learner)?
+            && let Some(restored) = store.restore(&mut self.learner, self.job.recipe, batches)?
         {
             self.learner.refresh().map_err(|cause| self.diverged(&cause))?;
-            self.epochs = store.epochs_until(progress.epoch)?;
-            if progress.best.is_some() {
-                let now = self.snapshot()?;
-                store.read_best(&self.learner.device, &mut self.learner.parameters)?;
-                self.best = self.snapshot()?;
-                restore(&self.learner.device, &mut self.learner.parameters, &now)?;
-            }
-            self.progress = progress;
-            return Ok(());
+            (self.progress, self.epochs) = (restored.progress, restored.epochs);
+            return self.resume_best(store);
         }
         self.end_epoch()
+    }
+
+    /// Reads the best model. After a kill in the moment between the two it is of a later epoch than the last checkpoint,
+    /// which training then comes to again.
+    fn resume_best(&mut self, store: &Store) -> Result<()> {
+        let now = self.snapshot()?;
+        let found = store.read_best(&self.learner.device, &mut self.learner.parameters)?.best;
+        let is_newer = |found: Best, known: Best| {
+            found.epoch > self.progress.epoch.max(known.epoch)
+                && found.validation_nats > known.validation_nats
+        };
+        match (found, self.progress.best) {
+            (Some(found), Some(known)) if found == known || is_newer(found, known) => {}
+            _ => return Err(store.strange_best()),
+        }
+        self.progress.best = found;
+        self.best = self.snapshot()?;
+        restore(&self.learner.device, &mut self.learner.parameters, &now)
     }
 
     fn run(&mut self, events: &mut Events) -> Result<Stop> {
@@ -138,7 +154,7 @@ impl<'a, T: Scalar> Session<'a, T> {
 
     fn out_of_patience(&self) -> bool {
         let best = self.progress.best.map_or(0, |best| best.epoch);
-        self.job.recipe.patience.is_some_and(|patience| self.progress.epoch >= best + patience)
+        self.job.recipe.patience.is_some_and(|patience| self.progress.epoch >= best.saturating_add(patience))
     }
 
     fn steps_per_epoch(&self) -> usize {
@@ -169,12 +185,7 @@ impl<'a, T: Scalar> Session<'a, T> {
             if rate > 0.0 {
                 let stepped = self.learner.step(self.batch.view(), rate, track);
                 let stepped = stepped.map_err(|cause| self.diverged(&cause))?;
-                let running = &mut self.progress.running;
-                running.guarded += stepped.guarded_layers;
-                if let Some(nats) = stepped.batch_nats {
-                    running.tracked += 1;
-                    running.nats += nats;
-                }
+                self.add_up(stepped)?;
             }
             self.progress.batches = at + 1;
             self.progress.step += 1;
@@ -182,6 +193,20 @@ impl<'a, T: Scalar> Session<'a, T> {
             self.display.step(self.progress.step);
         }
         Ok(None)
+    }
+
+    fn add_up(&mut self, stepped: Stepped) -> Result<()> {
+        let running = &mut self.progress.running;
+        running.guarded += stepped.guarded_layers;
+        if let Some(nats) = stepped.batch_nats {
+            running.tracked += 1;
+            running.nats += nats;
+        }
+        if running.nats.is_finite() {
+            Ok(())
+        } else {
+            Err(self.diverged(&not_finite("training log-likelihood")))
+        }
     }
 
     fn stop_requested(&self, events: &mut Events) -> Option<Stop> {
@@ -205,6 +230,7 @@ impl<'a, T: Scalar> Session<'a, T> {
     /// Evaluates, logs, and keeps what is worth keeping.
     fn end_epoch(&mut self) -> Result<()> {
         let drift = if self.progress.epoch == 0 { None } else { self.refresh()? };
+        self.require_finite()?;
         let validation = self.evaluate(&self.validation)?;
         let Progress { epoch, step, running, seconds, .. } = self.progress;
         let updates = self.steps_per_epoch() * self.job.recipe.architecture.layers;
@@ -238,7 +264,16 @@ impl<'a, T: Scalar> Session<'a, T> {
     }
 
     fn refresh(&mut self) -> Result<Option<f64>> {
-        self.learner.refresh().map_err(|cause| self.diverged(&cause))
+        let drift = self.learner.refresh().map_err(|cause| self.diverged(&cause))?;
+        match drift {
+            Some(drift) if !drift.is_finite() => Err(self.diverged(&not_finite("carried log-determinant"))),
+            drift => Ok(drift),
+        }
+    }
+
+    /// What a checkpoint holds beside what every step sees to.
+    fn require_finite(&self) -> Result<()> {
+        self.learner.require_finite_moments().map_err(|cause| self.diverged(&cause))
     }
 
     /// Mean log-likelihood in nats, which must be finite.
@@ -246,26 +281,33 @@ impl<'a, T: Scalar> Session<'a, T> {
         let values = evaluate::log_likelihoods(&self.learner.device, &self.learner.parameters, samples)
             .map_err(|cause| self.diverged(&cause))?;
         let mean = values.iter().sum::<f64>() / values.len() as f64;
-        if mean.is_finite() {
-            return Ok(mean);
-        }
-        let cause = relgrad_kernels::Error::NonFinite { what: "validation log-likelihood".to_string() };
-        Err(self.diverged(&cause))
+        if mean.is_finite() { Ok(mean) } else { Err(self.diverged(&not_finite("validation log-likelihood"))) }
     }
 
     fn save(&self) -> Result<()> {
+        self.require_finite()?;
         match self.job.store {
             Some(store) => store.save(&self.progress, &self.learner),
             None => Ok(()),
         }
     }
 
-    /// Says where the numbers went wrong, how large the weights had become, and what is left.
+    /// Says where the numbers went wrong, how large the weights had become, what is left, and what to do.
     fn diverged(&self, cause: &relgrad_kernels::Error) -> Error {
         let Progress { epoch, step, .. } = self.progress;
-        let kept = match self.job.store.map(Store::dir) {
-            Some(dir) => format!("; the last good checkpoint is kept in {}", dir.display()),
-            None => String::new(),
+        let recipe = self.job.recipe;
+        let scale = match recipe.dtype {
+            Dtype::F32 => "rescale the data (--init standardise), or take --dtype f64",
+            Dtype::F64 => "rescale the data (--init standardise)",
+        };
+        if self.epochs.is_empty() {
+            // Nothing has moved yet: these are the data as the first network sees them.
+            return Error::Input(format!("cannot begin to train: {cause}; {scale}"));
+        }
+        let advice = if self.learner.require_finite_moments().is_err() {
+            scale.to_string()
+        } else {
+            format!("try a smaller --learning-rate than {}", recipe.learning_rate)
         };
         let weights = &self.learner.parameters.arrays().weights;
         let norm = |weight: &Matrix<Cpu, T>| {
@@ -274,14 +316,25 @@ impl<'a, T: Scalar> Session<'a, T> {
                 .frobenius_norm(weight.view())
                 .map_or("?".to_string(), |norm| format!("{norm:.1e}"))
         };
+        // A hundred norms would hide the rest.
+        let more = if weights.len() > MOST_NORMS { ", …" } else { "" };
         Error::Diverged(format!(
-            "training stopped at step {} (epoch {}): {cause}; norms of the weights, layer by layer: {}{kept}; try a \
-             smaller --learning-rate than {}",
+            "training stopped at step {} (epoch {}): {cause}; norms of the weights, layer by layer: {}{more}{}; {advice}",
             step + 1,
             epoch + 1,
-            weights.iter().map(norm).collect::<Vec<_>>().join(", "),
-            self.job.recipe.learning_rate
+            weights.iter().take(MOST_NORMS).map(norm).collect::<Vec<_>>().join(", "),
+            self.what_is_kept(),
         ))
+    }
+
+    /// Of the checkpoint, where there is one.
+    fn what_is_kept(&self) -> String {
+        match self.job.store {
+            Some(store) if store.has_checkpoint() => {
+                format!("; the last good checkpoint is kept in {}", store.dir().display())
+            }
+            _ => String::new(),
+        }
     }
 
     fn snapshot(&self) -> Result<Vec<Vec<T>>> {
@@ -297,17 +350,20 @@ impl<'a, T: Scalar> Session<'a, T> {
         let device = self.learner.device;
         restore(&device, &mut self.learner.parameters, &self.best)?;
         let test: Vec<T> = converted(&self.job.data.test);
-        let held_out = |samples: &[T]| {
+        let held_out = |part: &str, samples: &[T]| {
+            let failed = |cause: &relgrad_kernels::Error| {
+                Error::Diverged(format!("the best model and the {part} part: {cause}{}", self.what_is_kept()))
+            };
             let values = evaluate::log_likelihoods(&device, &self.learner.parameters, samples)
-                .map_err(|cause| self.diverged(&cause))?;
-            Nats::of(&values).ok_or_else(|| Error::Input("a held-out part is empty".to_string()))
+                .map_err(|cause| failed(&cause))?;
+            Nats::of(&values).ok_or_else(|| failed(&not_finite("log-likelihood")))
         };
         let outcome = Outcome {
             stop,
             epochs: self.progress.epoch,
             best_epoch: self.progress.best.map_or(0, |best| best.epoch),
-            validation: held_out(&self.validation)?,
-            test: held_out(&test)?,
+            validation: held_out("validation", &self.validation)?,
+            test: held_out("test", &test)?,
             seconds: self.progress.seconds,
         };
         Ok(Trained { epochs: self.epochs, outcome })
@@ -323,6 +379,10 @@ pub(crate) fn best_model<T: Scalar>(dir: &Path, recipe: &Recipe) -> Result<(Cpu,
         .map_err(|cause| Error::Input(cause.to_string()))?;
     store.read_best(&device, &mut parameters)?;
     Ok((device, parameters))
+}
+
+fn not_finite(what: &str) -> relgrad_kernels::Error {
+    relgrad_kernels::Error::NonFinite { what: what.to_string() }
 }
 
 fn restore<T: Scalar>(device: &Cpu, parameters: &mut Parameters<Cpu, T>, from: &[Vec<T>]) -> Result<()> {

@@ -1,0 +1,98 @@
+//! Whether there is memory for a training, asked before it is taken: an allocation that fails later would end the program.
+
+use relgrad_kernels::Dtype;
+use relgrad_kernels::cost::cost;
+
+use super::counted;
+use super::evaluate::CHUNK;
+use super::recipe::{Optimizer, Recipe};
+use crate::data::Parts;
+use crate::error::{Error, Result};
+use crate::{machine, units};
+
+/// Refuses a training for which there is not enough memory.
+///
+/// # Errors
+/// [`Error::Usage`] with what it needs and what there is.
+pub(crate) fn require(recipe: &Recipe, data: &Parts) -> Result<()> {
+    let dim = recipe.architecture.dim;
+    let what = format!(
+        "training {} of {dim} units in batches of {}",
+        counted(recipe.architecture.layers, "layer"),
+        recipe.batch.min(data.train.count())
+    );
+    let reserved = if dim > LARGEST_SMALL { (recipe.threads + 2) as f64 * THREAD_BYTES } else { 0.0 };
+    let advice = "choose fewer --layers, a smaller --batch or fewer samples";
+    require_bytes(needed(recipe, data), reserved, &what, advice)
+}
+
+/// Up to this dimension no product is large enough for a library's packing.
+const LARGEST_SMALL: usize = 100;
+
+/// What packing and a heap of its own reserve for each thread: addresses, of which little is touched.
+const THREAD_BYTES: f64 = 64.0 * 1024.0 * 1024.0;
+
+/// Refuses what needs more bytes than are available, or with what is reserved more than the system gives (`ulimit -v`).
+fn require_bytes(bytes: f64, reserved: f64, what: &str, advice: &str) -> Result<()> {
+    let available = machine::available_bytes() as f64;
+    let refuse = |there_is: &str| {
+        let needed = units::bytes(bytes);
+        Err(Error::Usage(format!("{what} needs about {needed} of memory, and {there_is}: {advice}")))
+    };
+    // A system that does not tell leaves it to the trial.
+    if available > 0.0 && bytes > available {
+        return refuse(&format!("{} is available", units::bytes(available)));
+    }
+    if is_given(bytes + reserved) {
+        Ok(())
+    } else {
+        refuse("the system does not give this process so much (ulimit -v)")
+    }
+}
+
+/// Whether the system gives this process so many bytes more. They are not touched, cost nothing, and go back at once.
+pub(crate) fn is_given(bytes: f64) -> bool {
+    Vec::<u8>::new().try_reserve_exact(bytes as usize).is_ok()
+}
+
+/// Bytes of everything that a training keeps at a time.
+fn needed(recipe: &Recipe, data: &Parts) -> f64 {
+    let architecture = &recipe.architecture;
+    let (dim, layers) = (architecture.dim as f64, architecture.layers as f64);
+    let number = match recipe.dtype {
+        Dtype::F32 => 4.0,
+        Dtype::F64 => 8.0,
+    };
+    let parameters = layers * dim * (dim + 1.0) * number;
+    let moments = if matches!(recipe.optimizer, Optimizer::Adam(_)) { 2.0 * parameters } else { 0.0 };
+    let batch = recipe.batch.min(data.train.count());
+    let gradient = cost(recipe.method, architecture, batch, recipe.dtype).expected_bytes;
+    // The best model, and a checkpoint as arrays and as a file, with one array in two more orders.
+    let kept = parameters + 2.0 * (parameters + moments) + 2.0 * parameters / layers;
+    let samples: f64 = data.each().iter().map(|(_, part)| part.values.len() as f64 * number).sum();
+    let evaluation = 3.0 * CHUNK.min(data.train.count()) as f64 * dim * number;
+    gradient + moments + kept + samples + evaluation + layers * LAYER_BYTES
+}
+
+/// What a layer takes beside its numbers: a dozen small allocations.
+const LAYER_BYTES: f64 = 2048.0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::toy::Toy;
+    use crate::train::recipe::tests::settings;
+
+    #[test]
+    fn a_training_beyond_all_memory_is_refused_with_what_it_needs() {
+        let samples = Toy::Moons.sample(100, 0);
+        let parts = Parts { train: samples.clone(), validation: samples.clone(), test: samples };
+        let recipe = |dim| Recipe::of(&settings(), dim).unwrap();
+        require(&recipe(2), &parts).unwrap();
+        let told = require(&recipe(10_000_000), &parts).unwrap_err();
+        assert_eq!(told.code(), 2);
+        let told = told.to_string();
+        assert!(is_given(1.0) && !is_given(f64::MAX));
+        assert!(told.contains("2 layers of 10000000 units") && told.contains("needs about"), "{told}");
+    }
+}
