@@ -132,11 +132,59 @@ impl Convolution {
     }
 }
 
+/// What other programs and stores call a cell: `relative/cpu/f32/threads=2/smooth:0.3/N=100/L=2/D=1000`. It has every setting that
+/// changes the time, so that equal names may be compared.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CellName<'a> {
+    pub(crate) method: &'a str,
+    pub(crate) device: &'a str,
+    pub(crate) arithmetic: &'a str,
+    pub(crate) threads: Option<usize>,
+    pub(crate) bias: Option<bool>,
+    pub(crate) activation: Option<&'a str>,
+    pub(crate) convolution: Option<&'a str>,
+}
+
+impl CellName<'_> {
+    /// The name at one place of the axes.
+    pub(crate) fn at(&self, batch: usize, layers: usize, dim: usize) -> String {
+        format!("{self}/N={batch}/L={layers}/D={dim}")
+    }
+}
+
+impl std::fmt::Display for CellName<'_> {
+    /// The name without N, L and D.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { method, device, arithmetic, .. } = self;
+        write!(f, "{method}/{device}/{arithmetic}")?;
+        self.threads.map_or(Ok(()), |threads| write!(f, "/threads={threads}"))?;
+        if self.bias == Some(true) {
+            f.write_str("/bias")?;
+        }
+        self.activation.map_or(Ok(()), |activation| write!(f, "/{activation}"))?;
+        self.convolution.map_or(Ok(()), |words| write!(f, "/{words}"))
+    }
+}
+
 impl Settings {
     /// The arithmetic of matrix products on a device: on a GPU it says more than the type of the numbers, since both f32
     /// and tf32 multiply f32 numbers.
     pub fn arithmetic(&self, device: &str) -> &str {
         self.math.as_ref().filter(|_| device != "cpu").unwrap_or(&self.dtype)
+    }
+
+    /// A name made from that of a method's cells on a device.
+    pub(crate) fn name(&self, method: &str, device: &str, words: impl Fn(&CellName<'_>) -> String) -> String {
+        let convolution = self.convolution.as_ref().map(Convolution::describe_layers);
+        words(&CellName {
+            method,
+            device,
+            arithmetic: self.arithmetic(device),
+            threads: Some(self.threads),
+            bias: Some(self.bias),
+            activation: Some(&self.activation),
+            convolution: convolution.as_deref(),
+        })
     }
 
     /// Every batch size N, that of the figures first.

@@ -139,12 +139,10 @@ impl Driver {
     fn run_child(&mut self, assignment: &Assignment) -> Result<Outcomes> {
         let cell = &assignment.planned.cell;
         let command = child_command(&self.program, cell, self.rules(assignment))?;
+        let device = cell.device.parse::<DeviceKind>();
+        let device = device.map_err(|cause| Error::Usage(cause.to_string()))?;
         let limits = ChildLimits {
-            address_space_bytes: address_space(
-                DeviceKind::of(&cell.device),
-                self.memory_limit_bytes,
-                cell.threads,
-            ),
+            address_space_bytes: address_space(device, self.memory_limit_bytes, cell.threads),
             kill_after: assignment.kill_seconds.map(Duration::from_secs_f64),
         };
         let end = process::run(command, limits, &mut self.events);

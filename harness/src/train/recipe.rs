@@ -121,7 +121,9 @@ impl Recipe {
     /// # Errors
     /// Names the setting that is not known, out of range, or at odds with another.
     pub(crate) fn of(settings: &TrainingSettings, dim: usize) -> Result<Self> {
-        let usage = |cause: relgrad_kernels::Error| Error::Usage(cause.to_string());
+        fn usage(cause: impl std::fmt::Display) -> Error {
+            Error::Usage(cause.to_string())
+        }
         let architecture = Architecture {
             activation: settings.activation.parse::<Activation>().map_err(usage)?,
             last_nonlinear: settings.last_nonlinear,
