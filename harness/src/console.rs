@@ -89,6 +89,31 @@ pub(crate) fn visible(text: &str) -> String {
     shown
 }
 
+/// Lets a bar move by itself. Indicatif panics where the system refuses the thread for that; the bar then moves with what it shows.
+pub(crate) fn keep_moving(bar: &indicatif::ProgressBar) {
+    if std::thread::Builder::new().spawn(|| ()).is_ok() {
+        bar.enable_steady_tick(std::time::Duration::from_millis(500));
+    }
+}
+
+/// Characters of a quotation.
+const MOST_QUOTED: usize = 60;
+
+/// What a message quotes of a file or an answer: one line of at most 60 characters, control characters made visible.
+pub(crate) fn quoted(text: &str) -> String {
+    // One more than is shown, so that the cut shows too.
+    let begin: String = text.chars().take(MOST_QUOTED + 1).collect();
+    cut(&visible(&begin).replace('\n', "\\n").replace('\t', "\\t"), MOST_QUOTED)
+}
+
+/// At most `most` characters of a text, of which the last is `…` where some are left out.
+pub(crate) fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        None => text.to_string(),
+        Some(_) => text.chars().take(most.saturating_sub(1)).chain(['…']).collect(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,5 +123,12 @@ mod tests {
         assert_eq!(visible("D = 10, 4 µs ± 1 %\n\t− é 漢"), "D = 10, 4 µs ± 1 %\n\t− é 漢");
         assert_eq!(visible("\u{1b}[2J\r\u{7}\0\u{7f}"), "\\x1b[2J\\x0d\\x07\\x00\\x7f");
         assert_eq!(visible("\u{9b}31m\u{202e}x"), "\\u{9b}31m\\u{202e}x");
+    }
+
+    #[test]
+    fn a_quotation_is_one_line_of_sixty_characters() {
+        assert_eq!(quoted("a\nb\t\u{1b}c"), "a\\nb\\t\\x1bc");
+        assert_eq!(quoted(&"é".repeat(60)), "é".repeat(60));
+        assert_eq!(quoted(&"é".repeat(61)), "é".repeat(59) + "…");
     }
 }

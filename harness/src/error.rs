@@ -1,65 +1,48 @@
 //! Why the program ends early, and the exit code that says so.
 
+use std::io;
 use std::path::Path;
 
 /// `Result` with [`Error`].
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Exit codes, as `--help` documents them.
+/// Exit codes, as [`EXIT_CODES`] documents them: each has one meaning, whatever the verb.
 pub(crate) mod code {
-    /// A gradient disagrees with its reference.
+    /// A check failed: a gradient disagrees, something got worse, a planted answer was not found.
     pub(crate) const CHECK_FAILED: u8 = 1;
     /// The command line is wrong, or an input cannot be read.
     pub(crate) const USAGE: u8 = 2;
-    /// Results cannot be written.
+    /// The system refused: results cannot be written, or no process or thread be started.
     pub(crate) const OUTPUT: u8 = 3;
-    /// A comparison found that something got worse.
-    pub(crate) const REGRESSION: u8 = 1;
-    /// A comparison could not decide.
-    pub(crate) const INCONCLUSIVE: u8 = 3;
-    /// Results of a comparison cannot be written; 3 means something else there.
-    pub(crate) const COMPARISON_OUTPUT: u8 = 5;
-    /// A sweep ended without a single measurement.
+    /// Nothing was measured or compared.
     pub(crate) const NOTHING_MEASURED: u8 = 4;
+    /// A comparison could not decide.
+    pub(crate) const INCONCLUSIVE: u8 = 5;
     /// A training met a number that is not finite, or a singular weight.
     pub(crate) const DIVERGED: u8 = 6;
     /// The device that was asked for is not there.
     pub(crate) const NO_DEVICE: u8 = 7;
+    /// A panic: a fault of relgrad itself (EX_SOFTWARE of sysexits.h).
+    pub(crate) const INTERNAL: u8 = 70;
     /// Stopped by a signal, as shells report SIGINT.
     pub(crate) const INTERRUPTED: u8 = 130;
 }
 
-/// What `--help` says about exit codes.
+/// What `--help` of every verb says about exit codes.
 pub(crate) const EXIT_CODES: &str = "\
-Exit codes:
-    0  success
-    1  a gradient disagrees with its reference
+Exit codes of all verbs:
+    0  success; what was checked or compared held
+    1  a check failed: a gradient disagrees, something got slower or larger, or a planted answer was not found
     2  wrong usage, or an input that cannot be read
-    3  results cannot be written
-    4  the sweep ended without one measurement
-    6  a training diverged; its last good checkpoint is kept
+    3  the system refused: results cannot be written, or no process or thread be started
+    4  nothing was measured or compared
+    5  a comparison could not decide; the output says how many more rounds would
+    6  a training diverged; its last good checkpoint, where there is one, is kept
     7  the device that was asked for is not there
-  130  stopped by Ctrl-C; the records, or a checkpoint, are kept";
+   70  an internal error of relgrad: please report its message
+  130  stopped by Ctrl-C; the records, or a checkpoint, are kept
 
-/// What `--help` says about the exit codes of `calibrate`.
-pub(crate) const CALIBRATION_EXIT_CODES: &str = "\
-Exit codes:
-    0  the trials were made; the output says what they showed
-    2  wrong usage
-    4  nothing was measured
-    5  results cannot be written
-  130  stopped by Ctrl-C";
-
-/// What `--help` says about the exit codes of `compare` and `gate`.
-pub(crate) const COMPARISON_EXIT_CODES: &str = "\
-Exit codes:
-    0  held: nothing got worse by more than is tolerated
-    1  regression: something got slower or larger, or a gradient is wrong
-    2  wrong usage, or an input that cannot be read
-    3  inconclusive; the output says how many more rounds would decide
-    4  nothing was measured on both sides
-    5  results cannot be written
-  130  stopped by Ctrl-C";
+A reader of the output that leaves early, as head does, stops and changes nothing; on a full device the code is 3.";
 
 /// An early end of the program: one line for the user and an exit code.
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +53,7 @@ pub(crate) enum Error {
     /// An input file or folder cannot be used.
     #[error("{0}")]
     Input(String),
-    /// Results cannot be written.
+    /// Results cannot be written, or what makes them not be started.
     #[error("{0}")]
     Output(String),
     /// The user asked to stop.
@@ -82,9 +65,6 @@ pub(crate) enum Error {
     /// The device that was asked for is not there, or does not work.
     #[error("{0}")]
     NoDevice(String),
-    /// Results of a comparison cannot be written.
-    #[error("{0}")]
-    ComparisonOutput(String),
 }
 
 impl Error {
@@ -98,12 +78,9 @@ impl Error {
         Self::Input(format!("cannot read {}: {cause}", path.display()))
     }
 
-    /// The same error of a verb that compares, where the code of [`Error::Output`] means something else.
-    pub(crate) fn of_comparison(self) -> Self {
-        match self {
-            Self::Output(cause) => Self::ComparisonOutput(cause),
-            other => other,
-        }
+    /// A process or thread that the system does not start.
+    pub(crate) fn cannot_start(what: &str, cause: &io::Error) -> Self {
+        Self::Output(format!("cannot start {what}: {}", explained(cause)))
     }
 
     /// Exit code of the program.
@@ -114,7 +91,16 @@ impl Error {
             Self::Interrupted(_) => code::INTERRUPTED,
             Self::Diverged(_) => code::DIVERGED,
             Self::NoDevice(_) => code::NO_DEVICE,
-            Self::ComparisonOutput(_) => code::COMPARISON_OUTPUT,
         }
+    }
+}
+
+/// Why a process or thread was not started and, where there are too many, what to do.
+pub(crate) fn explained(cause: &io::Error) -> String {
+    match cause.kind() {
+        io::ErrorKind::WouldBlock => {
+            format!("{cause}: raise the limit of processes and threads (`ulimit -u`)")
+        }
+        _ => cause.to_string(),
     }
 }

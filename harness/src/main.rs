@@ -26,11 +26,15 @@ mod units;
 mod verify;
 mod workload;
 
+use std::any::Any;
+use std::ffi::OsStr;
+use std::io::ErrorKind;
+use std::panic::{PanicHookInfo, catch_unwind};
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::error::Error;
+use crate::error::{Error, Result, code};
 
 /// Tests of readers count the memory that they take.
 #[cfg(test)]
@@ -38,17 +42,79 @@ use crate::error::Error;
 static COUNTING: relgrad_adversary::Counting = relgrad_adversary::Counting;
 
 fn main() -> ExitCode {
-    let ended = cmd::Cli::parse().run();
+    std::panic::set_hook(Box::new(|panic| tell_of_panic(panic)));
+    ExitCode::from(guarded(run))
+}
+
+/// Reads the command line, runs its verb, and tells what went wrong with the words.
+fn run() -> Result<u8> {
+    let cli = match cmd::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(told) => return tell_of_usage(&told),
+    };
+    let code = cli.run()?;
     // What was measured is in its folder by now, whatever became of the words about it.
-    let ended = ended.and_then(|code| match console::failure() {
+    match console::failure() {
         Some(cause) => Err(Error::Output(cause)),
         None => Ok(code),
-    });
-    match ended {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
+    }
+}
+
+/// The exit code of `run`, told of where it is an error; that of an internal error where it panics.
+fn guarded(run: fn() -> Result<u8>) -> u8 {
+    match catch_unwind(run) {
+        Ok(Ok(code)) => code,
+        Ok(Err(error)) => {
             note!("relgrad: {error}");
-            ExitCode::from(error.code())
+            error.code()
         }
+        Err(_) => code::INTERNAL,
+    }
+}
+
+/// Prints help, the version, or what is wrong with the command line.
+fn tell_of_usage(told: &clap::Error) -> Result<u8> {
+    // Clap quotes arguments as they are.
+    let steers = |argument: &OsStr| argument.to_string_lossy().contains(char::is_control);
+    let printed = if std::env::args_os().any(|argument| steers(&argument)) {
+        note!("{}", told.render().to_string().trim_end());
+        Ok(())
+    } else {
+        told.print()
+    };
+    match printed {
+        Err(cause) if !told.use_stderr() && cause.kind() != ErrorKind::BrokenPipe => {
+            Err(Error::Output(format!("cannot write to standard output: {cause}")))
+        }
+        _ => Ok(if told.use_stderr() { code::USAGE } else { 0 }),
+    }
+}
+
+/// One line with all that a report needs, and the trace where RUST_BACKTRACE asks for one.
+fn tell_of_panic(panic: &PanicHookInfo<'_>) {
+    let message = words(panic.payload()).replace('\n', " ");
+    let place = panic.location().map_or(String::new(), |at| format!(" ({at})"));
+    note!("relgrad: internal error: {message}{place}; please report it with the command, {}", cmd::version());
+    let trace = std::backtrace::Backtrace::capture();
+    if trace.status() == std::backtrace::BacktraceStatus::Captured {
+        note!("{trace}");
+    }
+}
+
+fn words(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<&str>().copied();
+    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_an_internal_error_and_errors_have_their_codes() {
+        assert_eq!(guarded(|| Ok(5)), 5);
+        assert_eq!(guarded(|| Err(Error::Output("full".to_string()))), code::OUTPUT);
+        assert_eq!(guarded(|| panic!("planted")), code::INTERNAL);
+        assert_eq!((words(&"a"), words(&"b".to_string()), words(&3)), ("a", "b", "no message"));
     }
 }

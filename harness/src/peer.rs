@@ -89,6 +89,16 @@ pub(crate) fn case(shape: &Shape, numbers: bool) -> Result<Case> {
     })
 }
 
+/// Bytes that a case with its numbers takes: the method that needs most, the results of all in f64, and their text.
+pub(crate) fn expected_bytes(shape: &Shape) -> f64 {
+    const NUMBER_AND_ITS_TEXT: f64 = 8.0 + 24.0;
+    let architecture = Architecture::new(shape.dim, shape.layers);
+    let of = |method| cost(method, &architecture, shape.batch, shape.dtype).expected_bytes;
+    let weights = shape.layers as f64 * (shape.dim as f64).powi(2);
+    let numbers = (1 + Method::ALL.len()) as f64 * weights + shape.dim as f64 * shape.batch as f64;
+    Method::ALL.map(of).into_iter().fold(0.0, f64::max) + NUMBER_AND_ITS_TEXT * numbers
+}
+
 fn model(method: Method, architecture: &Architecture, shape: &Shape) -> Model {
     let cost = cost(method, architecture, shape.batch, shape.dtype);
     Model { flops: cost.flops, min_bytes: cost.min_bytes, min_traffic_bytes: cost.min_traffic_bytes }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::console;
+
 const BYTE_UNITS: [(&str, f64); 10] = [
     ("TiB", 1_099_511_627_776.0),
     ("GiB", 1_073_741_824.0),
@@ -51,19 +53,34 @@ fn with_rest(total: u64, per: u64, large: &str, small: &str) -> String {
     }
 }
 
-/// A time limit on the command line: `90s`, `10m`, `1h30m`, plain seconds, or `none`.
+/// `1 sample`, `2 samples`.
+pub(crate) fn counted(count: usize, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
+}
+
+/// A time limit on the command line: `90s`, `10m`, `1h30m`, or `none`. A number without a unit may mean seconds or minutes, and is
+/// refused.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct TimeLimit(pub(crate) Option<f64>);
+
+impl TimeLimit {
+    /// Ten years: a limit beyond is a slip, and none is written `none`.
+    const LONGEST_DAYS: f64 = 3650.0;
+}
 
 impl FromStr for TimeLimit {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let complain = || format!("`{text}` is not a duration; write 60s, 10m, 1h30m or none");
         let trimmed = text.trim();
+        let shown = console::quoted(text);
         if trimmed == "none" {
             return Ok(Self(None));
         }
+        if is_bare(trimmed) {
+            return Err(format!("`{shown}` has no unit; write {trimmed}s or {trimmed}m"));
+        }
+        let complain = || format!("`{shown}` is not a duration; write 60s, 10m, 1h30m or none");
         let mut total = 0.0;
         let mut rest = trimmed;
         while !rest.is_empty() {
@@ -77,39 +94,59 @@ impl FromStr for TimeLimit {
                 "m" | "min" => 60.0,
                 "h" => 3600.0,
                 "d" => 86_400.0,
-                // A number without a unit is seconds, but only on its own: `10m30` is a slip, not ten and a half minutes.
-                "" if digits == trimmed.len() => 1.0,
                 _ => return Err(complain()),
             };
             rest = &rest[letters..];
             total += number * scale;
         }
-        if total > 0.0 && total.is_finite() {
-            Ok(Self(Some(total)))
-        } else {
-            Err(format!("`{text}` must be longer than nothing; write none for no limit"))
+        match total {
+            0.0 => Err(format!("`{shown}` must be longer than nothing; write none for no limit")),
+            total if total <= Self::LONGEST_DAYS * 86_400.0 => Ok(Self(Some(total))),
+            _ => {
+                let longest = Self::LONGEST_DAYS;
+                Err(format!("`{shown}` is longer than {longest}d, the longest; write none for no limit"))
+            }
         }
     }
 }
 
-/// A fraction on the command line: `10%`, or `0.1`.
+/// Whether a text is a number that lacks its unit.
+fn is_bare(text: &str) -> bool {
+    text.len() < 20 && text.parse::<f64>().is_ok_and(f64::is_finite)
+}
+
+/// A fraction on the command line: `10%`, or the ratio `1.1x`. A number without a unit may mean either, and is refused.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Fraction(pub(crate) f64);
+
+impl Fraction {
+    const LARGEST: f64 = 10_000.0;
+}
 
 impl FromStr for Fraction {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        const HINT: &str = "write 10% or 1.1x for a tenth more";
         let trimmed = text.trim();
-        let (number, scale) = trimmed.strip_suffix('%').map_or((trimmed, 1.0), |number| (number, 0.01));
-        match number.trim().parse::<f64>() {
-            Ok(value) if value > 0.0 && value.is_finite() => Ok(Self(value * scale)),
-            _ => Err(format!("`{text}` is not a fraction above zero; write 10% or 0.1")),
+        let shown = console::quoted(text);
+        if is_bare(trimmed) {
+            return Err(format!("`{shown}` has no unit; {HINT}"));
+        }
+        let number = |text: &str| text.trim().parse::<f64>().ok();
+        let percent = trimmed.strip_suffix('%').and_then(number).map(|percent| percent / 100.0);
+        let ratio = || trimmed.strip_suffix(['x', '×']).and_then(number).map(|ratio| ratio - 1.0);
+        match percent.or_else(ratio) {
+            Some(value) if value > 0.0 && value <= Self::LARGEST => Ok(Self(value)),
+            Some(value) if value > Self::LARGEST => {
+                Err(format!("`{shown}` is more than {}%, the largest", 100.0 * Self::LARGEST))
+            }
+            _ => Err(format!("`{shown}` is not a fraction above zero; {HINT}")),
         }
     }
 }
 
-/// A memory limit on the command line: a size (`12GiB`) or a share of the available memory (`80%`).
+/// A memory limit on the command line: a size (`12GiB`) or a share of the available memory (`80%`). A number without a unit is refused.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum MemoryLimit {
     /// Bytes.
@@ -119,6 +156,9 @@ pub(crate) enum MemoryLimit {
 }
 
 impl MemoryLimit {
+    /// An exbibyte, the most that records take too.
+    const LARGEST_TEBIBYTES: f64 = 1_048_576.0;
+
     /// The limit in bytes on a machine with `available` bytes free.
     pub(crate) fn resolve(self, available: u64) -> u64 {
         match self {
@@ -132,8 +172,12 @@ impl FromStr for MemoryLimit {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let complain = || format!("`{text}` is not a size; write 12GiB, 800MiB, 16GB or 80%");
         let trimmed = text.trim();
+        let shown = console::quoted(text);
+        if is_bare(trimmed) {
+            return Err(format!("`{shown}` has no unit; write {trimmed}GiB, {trimmed}MiB or {trimmed}%"));
+        }
+        let complain = || format!("`{shown}` is not a size; write 12GiB, 800MiB, 16GB or 80%");
         let positive = |number: &str| -> Result<f64, String> {
             let value: f64 = number.trim().parse().map_err(|_| complain())?;
             if value > 0.0 && value.is_finite() { Ok(value) } else { Err(complain()) }
@@ -142,11 +186,16 @@ impl FromStr for MemoryLimit {
             let percent = positive(number)?;
             return if percent <= 100.0 { Ok(Self::Share(percent / 100.0)) } else { Err(complain()) };
         }
-        let (number, scale) = BYTE_UNITS
-            .iter()
-            .find_map(|(name, scale)| trimmed.strip_suffix(name).map(|number| (number, *scale)))
-            .unwrap_or((trimmed, 1.0));
-        Ok(Self::Bytes((positive(number)? * scale) as u64))
+        let with_unit =
+            BYTE_UNITS.iter().find_map(|(name, scale)| Some((trimmed.strip_suffix(name)?, *scale)));
+        let (number, scale) = with_unit.ok_or_else(complain)?;
+        let bytes = positive(number)? * scale;
+        let largest = Self::LARGEST_TEBIBYTES;
+        match bytes {
+            bytes if bytes < 1.0 => Err(complain()),
+            bytes if bytes <= largest * BYTE_UNITS[0].1 => Ok(Self::Bytes(bytes as u64)),
+            _ => Err(format!("`{shown}` is more than {largest}TiB, the largest")),
+        }
     }
 }
 
@@ -171,13 +220,13 @@ mod tests {
         assert_eq!(read("1h30m"), Ok(Some(5400.0)));
         assert_eq!(read("1.5h"), Ok(Some(5400.0)));
         assert_eq!(read("250ms"), Ok(Some(0.25)));
-        assert_eq!(read("45"), Ok(Some(45.0)));
+        assert_eq!(read("3650d"), Ok(Some(3650.0 * 86_400.0)));
         assert_eq!(read("none"), Ok(None));
     }
 
     #[test]
     fn a_bad_duration_is_named() {
-        for text in ["", "ten", "10x", "-5s", "0s", "10m30", "m", "1..2s"] {
+        for text in ["", "ten", "10x", "-5s", "0s", "10m30", "m", "1..2s", "1e300h", "infinity", "NaN"] {
             let message = text.parse::<TimeLimit>().unwrap_err();
             assert!(message.contains(&format!("`{text}`")), "{message}");
         }
@@ -189,21 +238,56 @@ mod tests {
         assert_eq!(read("12GiB"), Ok(MemoryLimit::Bytes(12 << 30)));
         assert_eq!(read("1.5 MiB"), Ok(MemoryLimit::Bytes(3 << 19)));
         assert_eq!(read("2GB"), Ok(MemoryLimit::Bytes(2_000_000_000)));
-        assert_eq!(read("4096"), Ok(MemoryLimit::Bytes(4096)));
+        assert_eq!(read("4096B"), Ok(MemoryLimit::Bytes(4096)));
         assert_eq!(read("80%"), Ok(MemoryLimit::Share(0.8)));
         assert_eq!(MemoryLimit::Share(0.5).resolve(1000), 500);
-        for text in ["", "GiB", "120%", "0%", "-1GiB", "12Gb"] {
+        for text in ["", "GiB", "120%", "0%", "-1GiB", "12Gb", "infGiB", "NaN%", "0.1B"] {
             assert!(read(text).is_err(), "{text} was accepted");
         }
     }
 
     #[test]
-    fn fractions_are_percent_or_plain() {
-        let read = |text: &str| text.parse::<Fraction>().map(|f| f.0);
-        assert_eq!((read("10%"), read("0.5"), read("150 %")), (Ok(0.1), Ok(0.5), Ok(1.5)));
-        for text in ["", "%", "-1%", "0", "ten"] {
+    fn fractions_are_percent_or_a_ratio() {
+        let read = |text: &str| text.parse::<Fraction>().map(|f| (f.0 * 1e9).round() / 1e9);
+        assert_eq!((read("10%"), read("150 %"), read("1000000%")), (Ok(0.1), Ok(1.5), Ok(1e4)));
+        assert_eq!((read("1.1x"), read("3x"), read("1.05×")), (Ok(0.1), Ok(2.0), Ok(0.05)));
+        for text in ["", "%", "-1%", "0%", "ten", "1x", "0.9x", "x", "inf%", "NaN%"] {
             assert!(read(text).is_err(), "{text} was accepted");
         }
+    }
+
+    #[test]
+    fn a_number_without_its_unit_is_refused_with_what_it_may_mean() {
+        for text in ["10", "0.1", "5", "1e3", "-3", "0"] {
+            for (told, hint) in [
+                (text.parse::<Fraction>().unwrap_err(), "write 10% or 1.1x".to_string()),
+                (text.parse::<TimeLimit>().unwrap_err(), format!("write {text}s or {text}m")),
+                (text.parse::<MemoryLimit>().unwrap_err(), format!("write {text}GiB")),
+            ] {
+                assert!(told.contains(&format!("`{text}` has no unit")) && told.contains(&hint), "{told}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_beyond_all_measure_is_refused_with_the_largest() {
+        let time = "99999999999999999999s".parse::<TimeLimit>().unwrap_err();
+        assert!(time.contains("longer than 3650d"), "{time}");
+        for text in ["9223372036854775808B", "1e300GiB", "99999999999TiB"] {
+            let size = text.parse::<MemoryLimit>().unwrap_err();
+            assert!(size.contains("more than 1048576TiB"), "{size}");
+        }
+        let fraction = "1e300%".parse::<Fraction>().unwrap_err();
+        assert!(fraction.contains("more than 1000000%"), "{fraction}");
+        let long = "9".repeat(100_000).parse::<TimeLimit>().unwrap_err();
+        assert!(long.len() < 300, "{long}");
+    }
+
+    #[test]
+    fn one_is_counted_without_an_s() {
+        assert_eq!((counted(1, "sample"), counted(0, "sample"), counted(7, "sample")), {
+            ("1 sample".to_string(), "0 samples".to_string(), "7 samples".to_string())
+        });
     }
 
     #[test]

@@ -3,11 +3,10 @@
 use clap::Args;
 use relgrad_reports::regress::{Calibration, Trial};
 
-use super::at_least_one;
 use super::compare::Tolerance;
 use super::gate::{How, What, cells, this_program};
 use crate::console;
-use crate::error::{CALIBRATION_EXIT_CODES, Error, Result, code};
+use crate::error::{EXIT_CODES, Error, Result, code};
 use crate::gate::bench::Contender;
 use crate::gate::{Cells, Decision, Session, decide};
 use crate::run::folder;
@@ -28,7 +27,7 @@ the gate finds with probability 95 %, from decisions on resampled rounds whose r
 #[command(after_help = help())]
 pub(crate) struct Arguments {
     /// Gates of this program against itself
-    #[arg(long, value_name = "COUNT", default_value_t = 20, value_parser = at_least_one)]
+    #[arg(long, value_name = "COUNT", default_value_t = 20, value_parser = super::count::<{ super::MAX_ROUNDS }>)]
     aa: usize,
 
     #[command(flatten)]
@@ -46,17 +45,14 @@ pub(crate) struct Arguments {
 }
 
 fn help() -> String {
-    format!("{EXAMPLES}\n{CALIBRATION_EXIT_CODES}")
+    format!("{EXAMPLES}\n{EXIT_CODES}")
 }
 
 /// Runs the trials and prints what they say.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    calibrate(arguments).map_err(Error::of_comparison)
-}
-
-fn calibrate(arguments: &Arguments) -> Result<u8> {
     let how = &arguments.how;
     let run = folder::describe(arguments.what.settings(how));
+    super::warn_of_threads(run.settings.threads);
     let cells = Cells::new(cells(&run.settings)?, false)?;
     let same = Contender { program: this_program()?, inject: None };
     let mut contenders = vec![same.clone(), same.clone()];

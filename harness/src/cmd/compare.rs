@@ -8,7 +8,7 @@ use relgrad_reports::regress::{Comparison, Outcome, Rules, Sides};
 use relgrad_reports::study::Study;
 
 use crate::console;
-use crate::error::{COMPARISON_EXIT_CODES, Error, Result, code};
+use crate::error::{EXIT_CODES, Error, Result, code};
 use crate::units::Fraction;
 
 const EXAMPLES: &str = "\
@@ -46,15 +46,15 @@ pub(crate) struct Arguments {
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct Tolerance {
     /// Slowdown, and loss of speed-up, that is no regression
-    #[arg(long, value_name = "FRACTION", default_value = "10%")]
+    #[arg(long, value_name = "PERCENT", default_value = "10%")]
     max_slowdown: Fraction,
 
     /// The same where the sides are of different machines; that of --max-slowdown when absent
-    #[arg(long, value_name = "FRACTION")]
+    #[arg(long, value_name = "PERCENT")]
     max_slowdown_elsewhere: Option<Fraction>,
 
     /// Growth of peak memory that is no regression
-    #[arg(long, value_name = "FRACTION", default_value = "10%")]
+    #[arg(long, value_name = "PERCENT", default_value = "10%")]
     max_growth: Fraction,
 }
 
@@ -71,7 +71,7 @@ pub(crate) struct Format {
 }
 
 fn help() -> String {
-    format!("{EXAMPLES}\n{COMPARISON_EXIT_CODES}")
+    format!("{EXAMPLES}\n{EXIT_CODES}")
 }
 
 /// Prints the comparison; the code says how it ends.
@@ -79,7 +79,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let (base, new) = (read(&arguments.base)?, read(&arguments.new)?);
     let sides = Sides { base: &base, new: &new, paired: false, absolute: false, first_round: 0 };
     let comparison = Comparison::of(&sides, &arguments.tolerance.rules(1));
-    print(&comparison, arguments.format).map_err(Error::of_comparison)?;
+    print(&comparison, arguments.format)?;
     Ok(exit_code(&comparison))
 }
 
@@ -125,7 +125,7 @@ pub(crate) fn print(comparison: &Comparison, format: Format) -> Result<()> {
 pub(crate) fn exit_code(comparison: &Comparison) -> u8 {
     match comparison.outcome {
         Outcome::Held => 0,
-        Outcome::Regression => code::REGRESSION,
+        Outcome::Regression => code::CHECK_FAILED,
         Outcome::Inconclusive { .. } => code::INCONCLUSIVE,
         Outcome::Nothing => code::NOTHING_MEASURED,
     }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use relgrad_kernels::evaluation::{self, Workload};
-use relgrad_kernels::{Architecture, Dtype, Init, Method};
+use relgrad_kernels::{Architecture, Dtype, Init, Method, cost};
 
 use crate::error::{Error, Result};
 
@@ -14,15 +14,15 @@ pub(crate) struct Arguments {
     method: Method,
 
     /// Data dimension D
-    #[arg(long, value_parser = super::at_least_one)]
+    #[arg(long, value_parser = super::count::<{ crate::plan::dims::MAX_DIM }>)]
     dim: usize,
 
     /// Samples in a batch, N
-    #[arg(long, default_value_t = 100, value_parser = super::at_least_one)]
+    #[arg(long, default_value_t = 100, value_parser = super::count::<{ super::MAX_BATCH }>)]
     batch: usize,
 
     /// Layers of the network, L
-    #[arg(long, default_value_t = 2, value_parser = super::at_least_one)]
+    #[arg(long, default_value_t = 2, value_parser = super::count::<{ super::MAX_LAYERS }>)]
     layers: usize,
 
     /// Number type: f32 or f64
@@ -30,11 +30,11 @@ pub(crate) struct Arguments {
     dtype: Dtype,
 
     /// CPU threads
-    #[arg(long, default_value_t = 1, value_parser = super::at_least_one)]
+    #[arg(long, default_value_t = 1, value_parser = super::count::<{ super::MAX_THREADS }>)]
     threads: usize,
 
     /// Evaluations
-    #[arg(long, value_parser = super::at_least_one)]
+    #[arg(long, value_parser = super::count::<{ u32::MAX as usize }>)]
     count: usize,
 }
 
@@ -42,9 +42,11 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let Arguments { method, dim, batch, layers, dtype, threads, count } = *arguments;
     let architecture = Architecture::new(dim, layers);
+    super::require_memory("this problem", cost(method, &architecture, batch, dtype).expected_bytes)?;
+    super::warn_of_threads(threads);
     let workload = Workload { method, architecture, init: Init::Orthogonal, batch, dtype, threads, seed: 0 };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-    let pool = pool.map_err(|cause| Error::Usage(format!("cannot start {threads} threads: {cause}")))?;
+    let pool = pool.map_err(super::no_threads)?;
     let evaluated = pool.install(|| {
         let mut evaluation = evaluation::prepare(&workload)?;
         (0..count).try_for_each(|_| evaluation.evaluate())

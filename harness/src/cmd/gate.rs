@@ -10,13 +10,14 @@ use relgrad_reports::regress::trials::Plan;
 use relgrad_reports::run::{Run, Settings};
 
 use super::compare::{Format, Tolerance, exit_code, print, read};
-use crate::error::{COMPARISON_EXIT_CODES, Error, Result, code};
+use crate::error::{EXIT_CODES, Error, Result, code};
 use crate::gate::bench::{Contender, Timing};
 use crate::gate::{Cells, Decision, Session, build, decide};
 use crate::machine;
 use crate::plan::{self, dims::Dims};
 use crate::run::folder;
-use crate::units::TimeLimit;
+use crate::units::{TimeLimit, counted};
+use crate::{cmd, console};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -34,6 +35,9 @@ A cell that is not decided after --rounds is measured again, and a regression co
 themselves. The probability of a false alarm is at most 1 % in a cell and 5 % in all. A wrong gradient, a leak and a cell \
 that fails end the gate with code 1 too.
 ";
+
+/// Characters of a reason that is printed.
+const MOST_REASON: usize = 300;
 
 /// Fails when this build is slower than a baseline or another revision, and not when the machine is merely noisy
 #[derive(Debug, Args)]
@@ -90,11 +94,11 @@ pub(crate) struct What {
     methods: Vec<Method>,
 
     /// Samples in a batch, N
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = super::at_least_one)]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = super::count::<{ super::MAX_BATCH }>)]
     batch: usize,
 
     /// Layers of the network, L
-    #[arg(long, value_name = "L", default_value_t = 2, value_parser = super::at_least_one)]
+    #[arg(long, value_name = "L", default_value_t = 2, value_parser = super::count::<{ super::MAX_LAYERS }>)]
     layers: usize,
 
     /// Number type: f32 or f64
@@ -106,7 +110,7 @@ pub(crate) struct What {
     activation: Activation,
 
     /// CPU threads; all that this process may use when absent
-    #[arg(long, value_name = "COUNT", value_parser = super::at_least_one)]
+    #[arg(long, value_name = "COUNT", value_parser = super::count::<{ super::MAX_THREADS }>)]
     threads: Option<usize>,
 }
 
@@ -114,15 +118,15 @@ pub(crate) struct What {
 #[derive(Debug, Args)]
 pub(crate) struct How {
     /// Rounds before the first verdict
-    #[arg(long, value_name = "COUNT", default_value_t = Plan::default().first, value_parser = super::at_least_one)]
+    #[arg(long, value_name = "COUNT", default_value_t = Plan::default().first, value_parser = super::count::<{ super::MAX_ROUNDS }>)]
     rounds: usize,
 
     /// Rounds added while a cell is not decided
-    #[arg(long, value_name = "COUNT", default_value_t = Plan::default().more, value_parser = super::at_least_one)]
+    #[arg(long, value_name = "COUNT", default_value_t = Plan::default().more, value_parser = super::count::<{ super::MAX_ROUNDS }>)]
     more_rounds: usize,
 
     /// Rounds after which what is open stays open
-    #[arg(long, value_name = "COUNT", default_value_t = Plan::default().most, value_parser = super::at_least_one)]
+    #[arg(long, value_name = "COUNT", default_value_t = Plan::default().most, value_parser = super::count::<{ super::MAX_ROUNDS }>)]
     max_rounds: usize,
 
     /// Time to sample one dimension in one round
@@ -144,15 +148,11 @@ pub(crate) struct How {
 }
 
 fn help() -> String {
-    format!("{EXAMPLES}\n{COMPARISON_EXIT_CODES}")
+    format!("{EXAMPLES}\n{EXIT_CODES}")
 }
 
 /// Measures, prints and returns the code of the outcome.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    gate(arguments).map_err(Error::of_comparison)
-}
-
-fn gate(arguments: &Arguments) -> Result<u8> {
     let this = this_program()?;
     let new = Contender { program: this, inject: arguments.how.injection() };
     let plan = arguments.how.plan();
@@ -163,12 +163,15 @@ fn gate(arguments: &Arguments) -> Result<u8> {
     let base = match (&arguments.against, &arguments.against_program) {
         (Some(revision), _) => Some(build::program_of(revision, &arguments.profile, quiet)?),
         (None, Some(program)) => {
-            build::require_worker(program, &program.display().to_string())?;
-            Some(program.clone())
+            // A file of the current folder has no slash, and would be looked for where commands are.
+            let file = program.canonicalize().unwrap_or_else(|_| program.clone());
+            build::require_worker(&file, &program.display().to_string())?;
+            Some(file)
         }
         (None, None) => None,
     };
     let run = folder::describe(arguments.what.settings(&arguments.how));
+    cmd::warn_of_threads(run.settings.threads);
     match base {
         Some(program) => against_program(arguments, Contender { program, inject: None }, new, &run, plan),
         None => save_alone(arguments, new, &run, plan),
@@ -181,6 +184,7 @@ fn against_baseline(arguments: &Arguments, path: &Path, new: Contender, plan: Pl
     let cells = Cells::measured_in(&baseline, true)?;
     cells.require_memory(1)?;
     let settings = Settings { rounds: plan.first, ..baseline.run.settings.clone() };
+    cmd::warn_of_threads(settings.threads);
     let contenders = [new];
     let run = folder::describe(settings);
     let mut session = Session::new(&cells, &contenders, arguments.how.timing(), &run);
@@ -234,13 +238,16 @@ fn save_alone(arguments: &Arguments, new: Contender, run: &Run, plan: Plan) -> R
     let measured = records.iter().filter(|r| r.outcome == Outcome::Measured).count();
     for record in records.iter().filter(|r| r.outcome == Outcome::Failed) {
         let Cell { method, dim, .. } = &record.cell;
-        note!("relgrad: {method} at D = {dim} failed: {}", record.reason.as_deref().unwrap_or("no reason"));
+        let reason = console::cut(record.reason.as_deref().unwrap_or("no reason"), MOST_REASON);
+        note!("relgrad: {method} at D = {dim} failed: {reason}");
     }
     if measured == 0 {
+        note!("relgrad: nothing was measured");
         return Ok(code::NOTHING_MEASURED);
     }
-    say!("{measured} records of {} rounds in {}", plan.first, path.display());
-    Ok(if measured < records.len() { code::REGRESSION } else { 0 })
+    let (records, rounds) = (counted(measured, "record"), counted(plan.first, "round"));
+    say!("{records} of {rounds} in {}", path.display());
+    Ok(if measured < records.len() { code::CHECK_FAILED } else { 0 })
 }
 
 /// The program that is running.

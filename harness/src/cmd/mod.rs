@@ -19,14 +19,18 @@ mod train;
 mod verify;
 mod worker;
 
+use std::io;
+use std::sync::LazyLock;
+
 use clap::{Parser, Subcommand};
 
-use crate::error::{EXIT_CODES, Result};
+use crate::error::{EXIT_CODES, Error, Result};
+use crate::{console, machine, units};
 
 /// Measures what the gradient of a log-determinant-of-the-Jacobian objective costs: the relative gradient beside the
 /// ordinary one and full-Jacobian automatic differentiation, over the data dimension D
 #[derive(Debug, Parser)]
-#[command(version, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(name = "relgrad", version = version(), after_help = EXIT_CODES, max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -68,6 +72,9 @@ impl Cli {
     /// # Errors
     /// What the verb cannot do, with the exit code of [`crate::error::Error::code`].
     pub(crate) fn run(self) -> Result<u8> {
+        if self.verb.computes() {
+            start_threads()?;
+        }
         match self.verb {
             Verb::Sweep(arguments) => sweep::run(&arguments),
             Verb::Report(arguments) => report::run(&arguments),
@@ -91,12 +98,91 @@ impl Cli {
     }
 }
 
+impl Verb {
+    /// Whether the verb computes in this process; others only read, write and start processes.
+    fn computes(&self) -> bool {
+        matches!(
+            self,
+            Self::Verify(_)
+                | Self::Selftest(_)
+                | Self::Train(_)
+                | Self::Experiment(_)
+                | Self::Cell(_)
+                | Self::PeerCase(_)
+                | Self::Worker(_)
+        )
+    }
+}
+
+/// Version and revision, as `--version` tells them.
+pub(crate) fn version() -> &'static str {
+    static VERSION: LazyLock<String> = LazyLock::new(|| {
+        let version = env!("CARGO_PKG_VERSION");
+        match option_env!("RELGRAD_GIT_REVISION") {
+            Some(revision) => format!("{version} (revision {revision})"),
+            None => version.to_string(),
+        }
+    });
+    &VERSION
+}
+
+/// Most samples N of a batch.
+pub(crate) const MAX_BATCH: usize = 1_000_000_000;
+/// Most layers L.
+pub(crate) const MAX_LAYERS: usize = 1_000_000;
+/// Most rounds, trials and repetitions.
+pub(crate) const MAX_ROUNDS: usize = 1_000_000;
+/// Most CPU threads.
+pub(crate) const MAX_THREADS: usize = 65_536;
+
 /// Reads a count that cannot be zero.
 fn at_least_one(text: &str) -> Result<usize, String> {
+    count::<MAX_BATCH>(text)
+}
+
+/// Reads a count from 1 to `MOST`.
+fn count<const MOST: usize>(text: &str) -> Result<usize, String> {
     match text.parse() {
-        Ok(count @ 1..) => Ok(count),
-        _ => Err(format!("`{text}` is not a whole number from 1 on")),
+        Ok(count) if (1..=MOST).contains(&count) => Ok(count),
+        _ => Err(format!("`{}` is not a whole number from 1 to {MOST}", console::quoted(text))),
     }
+}
+
+/// Says so where threads would have to take turns.
+pub(crate) fn warn_of_threads(threads: usize) {
+    let cores = machine::logical_cores();
+    if threads > cores {
+        let cores = units::counted(cores, "core");
+        note!("relgrad: {threads} threads on {cores} take turns: times say little; choose fewer --threads");
+    }
+}
+
+/// Starts the pool of threads that everything parallel outside of the kernels' own teams runs on, as many as this process may use, or as
+/// RAYON_NUM_THREADS says. Rayon would start it on first use, and panic where the system refuses a thread.
+fn start_threads() -> Result<()> {
+    rayon::ThreadPoolBuilder::new().build_global().map_err(no_threads)
+}
+
+/// What a pool of threads that cannot be built comes to.
+pub(crate) fn no_threads(cause: rayon::ThreadPoolBuildError) -> Error {
+    let refused = std::error::Error::source(&cause).and_then(|source| source.downcast_ref::<io::Error>());
+    match refused {
+        Some(refused) => Error::cannot_start("a thread", refused),
+        None => Error::Output(format!("cannot start threads: {cause}")),
+    }
+}
+
+/// Fails where a computation would need more memory than there is.
+///
+/// # Errors
+/// Names `what` and both amounts.
+pub(crate) fn require_memory(what: &str, bytes: f64) -> Result<()> {
+    let available = machine::available_bytes() as f64;
+    if bytes <= 0.8 * available {
+        return Ok(());
+    }
+    let (needed, available) = (units::bytes(bytes), units::bytes(available));
+    Err(Error::Usage(format!("{what} needs {needed} of memory and {available} are available")))
 }
 
 #[cfg(test)]
@@ -108,5 +194,14 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn counts_have_a_range() {
+        assert_eq!((count::<9>("1"), count::<9>("9")), (Ok(1), Ok(9)));
+        for text in ["0", "10", "18446744073709551615", "18446744073709551616", "-1", "1.5", ""] {
+            let told = count::<9>(text).unwrap_err();
+            assert!(told.contains(&format!("`{text}`")) && told.contains("from 1 to 9"), "{told}");
+        }
     }
 }

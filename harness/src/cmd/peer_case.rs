@@ -11,15 +11,15 @@ use crate::peer;
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// Data dimension D
-    #[arg(long, value_parser = super::at_least_one)]
+    #[arg(long, value_parser = super::count::<{ crate::plan::dims::MAX_DIM }>)]
     dim: usize,
 
     /// Samples in a batch, N
-    #[arg(long, default_value_t = 100, value_parser = super::at_least_one)]
+    #[arg(long, default_value_t = 100, value_parser = super::count::<{ super::MAX_BATCH }>)]
     batch: usize,
 
     /// Layers of the network, L
-    #[arg(long, default_value_t = 2, value_parser = super::at_least_one)]
+    #[arg(long, default_value_t = 2, value_parser = super::count::<{ super::MAX_LAYERS }>)]
     layers: usize,
 
     /// Number type: f32 or f64
@@ -39,6 +39,9 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let Arguments { dim, batch, layers, dtype, seed, models } = *arguments;
     let shape = peer::Shape { dim, batch, layers, dtype, seed };
+    if !models {
+        super::require_memory("this case", peer::expected_bytes(&shape))?;
+    }
     let case = peer::case(&shape, !models).map_err(|cause| Error::Usage(cause.to_string()))?;
     let text = serde_json::to_string(&case).map_err(|cause| Error::Output(cause.to_string()))?;
     console::emit(&format!("{text}\n"));

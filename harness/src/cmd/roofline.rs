@@ -38,11 +38,11 @@ pub(crate) struct Arguments {
     math: Vec<Math>,
 
     /// Counts of threads, comma-separated; 1 and all that this process may use when absent
-    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = super::at_least_one)]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = super::count::<{ super::MAX_THREADS }>)]
     threads: Vec<usize>,
 
     /// Samples in a batch, N, of the skinny products
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = super::at_least_one)]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = super::count::<{ super::MAX_BATCH }>)]
     batch: usize,
 
     /// Fewer sizes, fewer and shorter samples
@@ -67,6 +67,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     if !arguments.math.is_empty() && arguments.device == DeviceKind::Cpu {
         return Err(Error::Usage("--math is for a GPU: add --device cuda, or use --dtype".to_string()));
     }
+    super::warn_of_threads(threads.iter().copied().max().unwrap_or(1));
     let of_dtypes: Vec<Math> = arguments.dtype.iter().map(|dtype| Math::of(*dtype)).collect();
     let plan = Plan {
         device: arguments.device,

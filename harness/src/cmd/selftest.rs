@@ -2,8 +2,9 @@
 
 use clap::Args;
 
-use crate::error::{Result, code};
+use crate::error::{EXIT_CODES, Result, code};
 use crate::selftest::{self, Row, Trials};
+use crate::units;
 
 const HELP: &str = "\
 Plants known answers and looks for them: exponents, speed-ups, medians, crossovers and predictions in seeded synthetic records \
@@ -12,15 +13,11 @@ a ratio in kernels that spin for a planted number of operations and are timed as
 memory meters. A share of intervals passes between 93 % and 97 % of 1,000 studies; with fewer studies the range is wider by what \
 chance allows. Where a share is within 1 % of an edge of that range, on either side, its design gets four times the studies, and \
 all of them decide.
-
-Exit codes:
-    0  every planted answer was found
-    1  one was not
-    2  wrong usage";
+";
 
 /// Plants known answers in records, timed kernels and memory, and checks that they are found
 #[derive(Debug, Args)]
-#[command(after_help = HELP)]
+#[command(after_help = help())]
 pub(crate) struct Arguments {
     /// Seeded studies for each share of intervals
     #[arg(long, value_name = "COUNT", default_value_t = 1000, value_parser = clap::value_parser!(u16).range(50..))]
@@ -29,6 +26,10 @@ pub(crate) struct Arguments {
     /// A check of a few seconds, for CI: 300 studies of two designs, small allocations
     #[arg(long, conflicts_with = "studies")]
     quick: bool,
+}
+
+fn help() -> String {
+    format!("{HELP}\n{EXIT_CODES}")
 }
 
 /// Prints a table and returns whether everything in it passed.
@@ -45,6 +46,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         say!("\nEvery planted answer was found.");
         return Ok(0);
     }
-    note!("relgrad: {failed} planted answers were not found");
+    note!("relgrad: {} not found", units::counted(failed, "planted answer"));
     Ok(code::CHECK_FAILED)
 }

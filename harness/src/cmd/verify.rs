@@ -2,12 +2,12 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use relgrad_kernels::evaluation::{self, Evaluation, Workload};
-use relgrad_kernels::{Cpu, Cuda, Dtype, Math};
-use serde_json::Value;
+use relgrad_kernels::{Architecture, Cpu, Cuda, Dtype, Math, Method, cost};
 
 use crate::console;
 use crate::error::{EXIT_CODES, Error, Result, code};
@@ -16,7 +16,7 @@ use crate::plan::dims::Dims;
 use crate::verify::agreement;
 use crate::verify::compare::{Row, compare};
 use crate::verify::compare_convolution;
-use crate::verify::golden::{self, Case, Golden};
+use crate::verify::golden::{self, Case, File, Golden};
 use crate::verify::output::{Outcome, Unsupported};
 use crate::workload::DeviceKind;
 
@@ -60,6 +60,10 @@ fn help() -> String {
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let cases = read_all(&arguments.files)?;
     let target = Target::open(arguments.device)?;
+    let sizes = arguments.sizes.as_ref().map_or(&[][..], |dims| &dims.0);
+    if arguments.device == DeviceKind::Cpu {
+        require_memory(sizes)?;
+    }
     let (mut rows, mut unsupported) = (Vec::new(), Vec::new());
     for (path, case) in &cases {
         match case {
@@ -89,7 +93,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
             }
         }
     }
-    let sizes = arguments.sizes.as_ref().map_or(&[][..], |dims| &dims.0);
     let agreement: Vec<agreement::Row> = if sizes.is_empty() { Vec::new() } else { target.agree(sizes) };
     let outcome = Outcome::new(rows, unsupported).with_agreement(agreement);
     if arguments.json {
@@ -98,7 +101,24 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     } else {
         say_text!("{}", outcome.table());
     }
+    if outcome.is_empty() {
+        note!(
+            "relgrad: nothing was compared: the files list no case with a tolerance that can be evaluated here"
+        );
+        return Ok(code::NOTHING_MEASURED);
+    }
     Ok(if outcome.failed > 0 { code::CHECK_FAILED } else { 0 })
+}
+
+/// Fails where a check of --sizes would not fit into memory.
+fn require_memory(sizes: &[usize]) -> Result<()> {
+    const BATCH: usize = 10;
+    for &dim in sizes {
+        let shape = Architecture::new(dim, 2);
+        let bytes = Method::ALL.map(|method| cost(method, &shape, BATCH, Dtype::F64).expected_bytes);
+        super::require_memory(&format!("a check at D = {dim}"), bytes.into_iter().fold(0.0, f64::max))?;
+    }
+    Ok(())
 }
 
 /// What computes.
@@ -162,19 +182,28 @@ fn read_all(paths: &[PathBuf]) -> Result<Vec<(PathBuf, Case)>> {
         if !seen.insert(fs::canonicalize(&path).unwrap_or_else(|_| path.clone())) {
             continue;
         }
-        let value = parse(&path)?;
-        if let Some(names) = golden::index(&value) {
-            let folder = path.parent().unwrap_or(Path::new(""));
-            waiting.extend(names.iter().rev().map(|name| folder.join(name)));
-            continue;
+        match golden::parse(&contents(&path)?).map_err(|cause| Error::input(&path, cause))? {
+            File::Case(case) => cases.push((path, case)),
+            File::Index(names) => {
+                let folder = path.parent().unwrap_or(Path::new(""));
+                waiting.extend(names.iter().rev().map(|name| folder.join(name)));
+            }
         }
-        let case = golden::read(&value).map_err(|cause| Error::input(&path, cause))?;
-        cases.push((path, case));
     }
     Ok(cases)
 }
 
-fn parse(path: &Path) -> Result<Value> {
-    let text = fs::read_to_string(path).map_err(|cause| Error::input(path, cause))?;
-    serde_json::from_str(&text).map_err(|cause| Error::input(path, format!("not JSON: {cause}")))
+/// A device may have no end, and what is read takes some sixteen times the file's size.
+fn contents(path: &Path) -> Result<Vec<u8>> {
+    const MOST_BYTES: u64 = 64 << 20;
+    let read = || {
+        let file = fs::metadata(path)?;
+        if !file.is_file() {
+            return Ok(Err("it is no regular file"));
+        }
+        let mut text = Vec::new();
+        fs::File::open(path)?.take(MOST_BYTES + 1).read_to_end(&mut text)?;
+        Ok(if text.len() as u64 > MOST_BYTES { Err("it has more than 64 MiB") } else { Ok(text) })
+    };
+    read().map_err(|cause: io::Error| Error::input(path, cause))?.map_err(|why| Error::input(path, why))
 }

@@ -1,10 +1,15 @@
 //! The program of another revision.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
+use crate::console;
 use crate::error::{Error, Result};
+use crate::run::interrupt::Events;
+use crate::run::process::{self, ChildLimits, End};
 
 /// Builds `revision` of the checkout around the current folder by a Cargo `profile` and returns its program.
 ///
@@ -14,12 +19,16 @@ use crate::error::{Error, Result};
 /// # Errors
 /// When this is no checkout, the revision does not exist, or it cannot be built.
 pub(crate) fn program_of(revision: &str, profile: &str, quiet: bool) -> Result<PathBuf> {
-    let root = git(Path::new("."), &["rev-parse", "--show-toplevel"]).map_err(|cause| {
+    let up = git(Path::new("."), &["rev-parse".as_ref(), "--show-cdup".as_ref()]).map_err(|cause| {
         Error::Input(format!("--against needs a git checkout around the current folder: {cause}"))
     })?;
-    let root = PathBuf::from(root);
-    let commit = git(&root, &["rev-parse", "--verify", "--quiet", &format!("{revision}^{{commit}}")])
-        .map_err(|_| Error::Input(format!("`{revision}` is no revision of {}", root.display())))?;
+    let root = Path::new(".").join(up);
+    let root = fs::canonicalize(&root).map_err(|cause| Error::input(&root, cause))?;
+    let named = format!("{revision}^{{commit}}");
+    let verify = ["rev-parse", "--verify", "--quiet", &named].map(OsStr::new);
+    let commit = git(&root, &verify).map_err(|_| {
+        Error::Input(format!("`{}` is no revision of {}", console::quoted(revision), root.display()))
+    })?;
     let folder = root.join("target").join("regress");
     let program = folder.join(format!("relgrad-{}-{profile}", &commit[..12.min(commit.len())]));
     if !program.exists() {
@@ -36,13 +45,14 @@ pub(crate) fn program_of(revision: &str, profile: &str, quiet: bool) -> Result<P
 fn build(root: &Path, commit: &str, profile: &str, program: &Path) -> Result<()> {
     let folder = program.with_file_name("");
     let source = folder.join("source");
-    let path = source.display().to_string();
+    let remove = ["worktree".as_ref(), "remove".as_ref(), "--force".as_ref(), source.as_os_str()];
     // A build that was cut off may have left its worktree.
-    let _ = git(root, &["worktree", "remove", "--force", &path]);
-    git(root, &["worktree", "add", "--detach", "--force", &path, commit])
+    let _ = git(root, &remove);
+    let add = ["worktree", "add", "--detach", "--force"].map(OsStr::new);
+    git(root, &[&add[..], &[source.as_os_str(), commit.as_ref()]].concat())
         .map_err(|cause| Error::Output(format!("cannot check out {commit}: {cause}")))?;
     let built = cargo_build(&source, &folder.join("build"), profile);
-    let _ = git(root, &["worktree", "remove", "--force", &path]);
+    let _ = git(root, &remove);
     let built = built?;
     // Named last, so that a program under its final name is whole.
     let partial = program.with_extension("partial");
@@ -81,28 +91,45 @@ fn cargo_build(source: &Path, target: &Path, profile: &str) -> Result<PathBuf> {
     Ok(target.join(folder).join(format!("relgrad{}", std::env::consts::EXE_SUFFIX)))
 }
 
-/// A program without the verb that the gate drives cannot take part.
+/// Fails where a program cannot take part: it must be a relgrad, and one with the verb that the gate drives.
 ///
 /// # Errors
-/// Says what to do instead.
+/// Says what it is instead, or what to do.
 pub(crate) fn require_worker(program: &Path, name: &str) -> Result<()> {
-    let known = Command::new(program)
-        .args(["worker", "--help"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .map_err(|cause| Error::input(program, cause))?;
-    if known.success() {
-        return Ok(());
+    let no_relgrad = |why: String| Error::Input(format!("{name} is no relgrad that runs here: {why}"));
+    let version = asked(program, &["--version"]).map_err(no_relgrad)?;
+    if !version.starts_with("relgrad") {
+        let said = console::quoted(version.trim_end());
+        return Err(no_relgrad(format!("asked for its --version it says `{said}`")));
     }
-    Err(Error::Input(format!(
-        "{name} is older than the gate and cannot be measured in turn; sweep both and use relgrad compare"
-    )))
+    asked(program, &["worker", "--help"]).map(drop).map_err(|_| {
+        Error::Input(format!(
+            "{name} is older than the gate and cannot be measured in turn; sweep both and use relgrad compare"
+        ))
+    })
+}
+
+/// What a program prints, or why it does not end well and soon.
+fn asked(program: &Path, arguments: &[&str]) -> Result<String, String> {
+    const LIMIT: Duration = Duration::from_secs(10);
+    let mut command = Command::new(program);
+    command.args(arguments);
+    let limits = ChildLimits { kill_after: Some(LIMIT), ..ChildLimits::default() };
+    match process::run(command, limits, &mut Events::without_signals()) {
+        Ok(End::Exited { status, stdout, .. }) if status.success() => Ok(stdout),
+        Ok(End::Exited { status, stderr, .. }) => {
+            let cause = process::cause_of_death(status, &stderr);
+            Err(format!("asked for its {} it {}", arguments.join(" "), console::cut(&cause, 120)))
+        }
+        Ok(End::TimedOut | End::Interrupted) => {
+            Err(format!("asked for its {} it says nothing for {} s", arguments.join(" "), LIMIT.as_secs()))
+        }
+        Err(cause) => Err(cause.to_string()),
+    }
 }
 
 /// Trimmed standard output of a git command that succeeds, or what it complains of.
-fn git(folder: &Path, arguments: &[&str]) -> Result<String, String> {
+fn git(folder: &Path, arguments: &[&OsStr]) -> Result<String, String> {
     let output = Command::new("git").current_dir(folder).args(arguments).stdin(Stdio::null()).output();
     let output = output.map_err(|cause| format!("cannot run git: {cause}"))?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_string();

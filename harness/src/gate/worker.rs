@@ -1,21 +1,26 @@
 //! The driver's end of a [`crate::cell::worker`]: a process that takes samples when asked.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
 use crate::cell::worker::{Answer, Hello, Request, WorkerSpec};
+use crate::console;
 use crate::error::{Error, Result};
 use crate::run::process;
 use crate::units;
 
 /// Bytes kept of a worker's standard error: its end says why it died.
 const KEPT_STDERR: usize = 8 << 10;
+/// Bytes of an answer; ours have some hundreds.
+const LONGEST_ANSWER: u64 = 1 << 16;
+/// Answers that nobody has taken yet; ours come one at a time.
+const MOST_WAITING: usize = 4;
 
 /// A running worker; it ends when this is dropped, and when this process ends.
 pub(crate) struct Worker {
@@ -37,19 +42,22 @@ impl Worker {
         command.arg("worker").arg(text).env("RAYON_NUM_THREADS", spec.cell.threads.to_string());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         process::confine(&mut command, None);
-        let cannot = |cause| Error::Output(format!("cannot start {}: {cause}", program.display()));
+        let cannot = |cause: io::Error| Error::cannot_start(&program.display().to_string(), &cause);
         let mut child = command.spawn().map_err(cannot)?;
-        let stderr = process::collect(child.stderr.take(), KEPT_STDERR, || ());
-        let (sender, lines) = channel();
-        if let Some(stdout) = child.stdout.take() {
-            std::thread::spawn(move || {
-                let whole = BufReader::new(stdout).lines().map_while(|line| line.ok());
+        let (sender, lines) = sync_channel(MOST_WAITING);
+        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        // From here on dropping the worker ends its process, too.
+        let mut worker = Self { child, requests: stdin, lines, stderr: None };
+        worker.stderr = Some(process::collect(stderr, KEPT_STDERR, || ()).map_err(cannot)?);
+        if let Some(stdout) = stdout {
+            let send = move || {
+                let lines = Lines(BufReader::new(stdout));
                 // A receiver that is gone means that nobody waits any more.
-                whole.map(|line| sender.send(line)).take_while(|sent| sent.is_ok()).for_each(drop);
-            });
+                lines.map(|line| sender.send(line)).take_while(|sent| sent.is_ok()).for_each(drop);
+            };
+            std::thread::Builder::new().spawn(send).map_err(cannot)?;
         }
-        let requests = child.stdin.take();
-        Ok(Self { child, requests, lines, stderr: Some(stderr) })
+        Ok(worker)
     }
 
     /// Waits for the first words.
@@ -79,7 +87,8 @@ impl Worker {
 
     fn receive<T: DeserializeOwned>(&mut self, limit: Duration) -> Result<T, String> {
         match self.lines.recv_timeout(limit) {
-            Ok(line) => serde_json::from_str(&line).map_err(|_| format!("not an answer: {line}")),
+            Ok(line) => serde_json::from_str(&line)
+                .map_err(|_| format!("not an answer: `{}`", console::quoted(&line))),
             Err(RecvTimeoutError::Timeout) => {
                 Err(format!("timed out: no result after {}", units::seconds(limit.as_secs_f64())))
             }
@@ -93,6 +102,20 @@ impl Worker {
             Ok(status) => process::cause_of_death(status, &String::from_utf8_lossy(&stderr)),
             Err(cause) => format!("its process was lost: {cause}"),
         }
+    }
+}
+
+/// Lines of at most [`LONGEST_ANSWER`] bytes; a longer one comes in parts, none of which is an answer.
+struct Lines<R>(R);
+
+impl<R: BufRead> Iterator for Lines<R> {
+    type Item = String;
+
+    fn next(&mut self) -> Option<String> {
+        let mut line = Vec::new();
+        let read = self.0.by_ref().take(LONGEST_ANSWER).read_until(b'\n', &mut line);
+        let ended = read.is_err() || line.is_empty();
+        (!ended).then(|| String::from_utf8_lossy(&line).trim_end().to_string())
     }
 }
 

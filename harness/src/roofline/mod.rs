@@ -16,6 +16,7 @@ use relgrad_reports::roofline::Roofline;
 use relgrad_reports::run::Machine;
 use serde::{Deserialize, Serialize};
 
+use crate::cmd;
 use crate::error::{Error, Result};
 use crate::machine::gpu;
 use crate::machine::time::{rfc3339, unix_seconds};
@@ -107,9 +108,11 @@ fn cannot(cause: relgrad_kernels::Error) -> Error {
 }
 
 fn on_cpu(plan: &Plan, roofline: &mut Roofline) -> Result<()> {
+    let bytes = Sizes::of(plan.device, plan.quick).skinny_bytes(plan.batch);
+    cmd::require_memory("a product of this --batch", bytes)?;
     for &threads in &plan.threads {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-        let pool = pool.map_err(|cause| Error::Usage(format!("cannot start {threads} threads: {cause}")))?;
+        let pool = pool.map_err(cmd::no_threads)?;
         let bench = Bench::new(plan, Cpu::new(threads), threads);
         pool.install(|| on_threads(&bench, &plan.maths, roofline)).map_err(cannot)?;
     }

@@ -37,6 +37,14 @@ impl Sizes {
     }
 }
 
+impl Sizes {
+    /// Bytes of the factors and results of the largest skinny product, in f64.
+    pub(super) fn skinny_bytes(&self, batch: usize) -> f64 {
+        let dim = self.skinny.iter().copied().max().unwrap_or(0);
+        2.0 * size_of::<f64>() as f64 * 2.0 * batch as f64 * dim as f64
+    }
+}
+
 /// Every operation in precision `T`.
 pub(super) fn rates<D: Device<T>, T: Scalar>(bench: &Bench<D>) -> Result<Vec<Rate>> {
     let sizes = bench.sizes;

@@ -41,12 +41,14 @@ impl Events {
                 std::process::exit(i32::from(code::INTERRUPTED));
             }
         })
-        .map_err(|cause| Error::Usage(format!("cannot listen for Ctrl-C: {cause}")))?;
+        .map_err(|cause| match cause {
+            ctrlc::Error::System(cause) => Error::cannot_start("a thread that listens for Ctrl-C", &cause),
+            other => Error::Output(format!("cannot listen for Ctrl-C: {other}")),
+        })?;
         Ok(Self { sender, receiver, interrupted: false })
     }
 
-    /// A queue that no signal reaches, for tests.
-    #[cfg(test)]
+    /// A queue that no signal reaches: Ctrl-C ends the program, and its children with it.
     pub(crate) fn without_signals() -> Self {
         let (sender, receiver) = channel();
         Self { sender, receiver, interrupted: false }

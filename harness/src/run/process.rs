@@ -7,9 +7,16 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::interrupt::{Event, Events};
+use crate::console;
+use crate::error::explained;
 
 /// Bytes kept of a child's standard error: its end says why it died.
 const KEPT_STDERR: usize = 8 << 10;
+/// Bytes kept of a child's standard output, some ten times the longest reply: a program that is something else may print for ever.
+const KEPT_STDOUT: usize = 64 << 20;
+
+/// Characters of a child's last words that its record keeps.
+const MOST_WORDS: usize = 500;
 
 /// What a child may use.
 #[derive(Debug, Clone, Copy, Default)]
@@ -42,15 +49,24 @@ pub(crate) fn run(mut command: Command, limits: ChildLimits, events: &mut Events
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     confine(&mut command, limits.address_space_bytes);
     let deadline = limits.kill_after.map(|time| Instant::now() + time);
-    let mut child = command.spawn()?;
+    let refused = |cause: io::Error| io::Error::new(cause.kind(), explained(&cause));
+    let mut child = command.spawn().map_err(refused)?;
 
-    let stderr = collect(child.stderr.take(), KEPT_STDERR, || ());
     let sender = events.sender();
     let closed = move || {
         // A receiver that is gone means that nobody waits any more.
         let _ = sender.send(Event::Closed(serial));
     };
-    let stdout = collect(child.stdout.take(), usize::MAX, closed);
+    let stderr = collect(child.stderr.take(), KEPT_STDERR, || ());
+    let stdout = collect(child.stdout.take(), KEPT_STDOUT, closed);
+    let (stderr, stdout) = match (stderr, stdout) {
+        (Ok(stderr), Ok(stdout)) => (stderr, stdout),
+        (Err(cause), _) | (_, Err(cause)) => {
+            kill(&mut child)?;
+            child.wait()?;
+            return Err(refused(cause));
+        }
+    };
 
     let cut_short = loop {
         match events.wait(deadline) {
@@ -63,7 +79,7 @@ pub(crate) fn run(mut command: Command, limits: ChildLimits, events: &mut Events
     if cut_short.is_some() {
         kill(&mut child)?;
     }
-    let status = child.wait()?;
+    let status = reap(&mut child, deadline)?;
     let text = |reader: JoinHandle<Vec<u8>>| {
         String::from_utf8_lossy(&reader.join().unwrap_or_default()).into_owned()
     };
@@ -87,16 +103,40 @@ pub(crate) fn cause_of_death(status: ExitStatus, stderr: &str) -> String {
     }
 }
 
-/// The line of `stderr` that tells most: a panic's message, otherwise the last line.
+/// The line of `stderr` that tells most: a panic's message (an older program's stands on the line after), otherwise the last line.
 fn last_words(stderr: &str) -> Option<String> {
     let lines: Vec<&str> = stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let told = lines.iter().rfind(|line| line.starts_with("relgrad: internal error"));
     let panic = lines.iter().rposition(|line| line.contains("panicked at"));
-    let message = panic.and_then(|at| lines.get(at + 1)).or(lines.last())?;
-    Some((*message).to_string())
+    let message = told.or(panic.and_then(|at| lines.get(at + 1))).or(lines.last())?;
+    Some(console::cut(message, MOST_WORDS))
 }
 
-/// SIGKILL. A child that has ended in the meantime is no error.
+/// Waits for a child that has closed its output or been killed. One that lives on is killed at the deadline.
+fn reap(child: &mut Child, deadline: Option<Instant>) -> io::Result<ExitStatus> {
+    if let Some(deadline) = deadline {
+        loop {
+            if let Some(status) = child.try_wait()? {
+                return Ok(status);
+            }
+            if Instant::now() >= deadline {
+                kill(child)?;
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+    child.wait()
+}
+
+/// SIGKILL, to its whole group: what it has started holds its pipes open. A child that has ended in the meantime is no error.
 fn kill(child: &mut Child) -> io::Result<()> {
+    // SAFETY: kill touches no memory. The child leads a group of its own ([`confine`]) and has not been waited for, so that its number is
+    // still its own.
+    #[cfg(unix)]
+    unsafe {
+        libc::kill(-(child.id() as libc::pid_t), libc::SIGKILL);
+    }
     match child.kill() {
         Err(error) if error.kind() != io::ErrorKind::InvalidInput => Err(error),
         _ => Ok(()),
@@ -104,23 +144,28 @@ fn kill(child: &mut Child) -> io::Result<()> {
 }
 
 /// Reads a pipe to its end on a thread of its own, keeping the last `keep` bytes, and calls `at_end`.
+///
+/// # Errors
+/// When no thread can be started.
 pub(crate) fn collect(
     pipe: Option<impl Read + Send + 'static>,
     keep: usize,
     at_end: impl FnOnce() + Send + 'static,
-) -> JoinHandle<Vec<u8>> {
-    std::thread::spawn(move || {
+) -> io::Result<JoinHandle<Vec<u8>>> {
+    std::thread::Builder::new().spawn(move || {
         let mut kept = Vec::new();
         let mut chunk = [0; 16 << 10];
         if let Some(mut pipe) = pipe {
             // A pipe that cannot be read any more has ended as well.
             while let Ok(length @ 1..) = pipe.read(&mut chunk) {
                 kept.extend_from_slice(&chunk[..length]);
-                if kept.len() > keep {
+                // At twice the size, so that what is kept moves seldom.
+                if kept.len() / 2 > keep {
                     kept.drain(..kept.len() - keep);
                 }
             }
         }
+        kept.drain(..kept.len().saturating_sub(keep));
         at_end();
         kept
     })
@@ -253,6 +298,15 @@ mod tests {
     }
 
     #[test]
+    fn what_a_child_has_started_ends_with_it() {
+        let limits = ChildLimits { address_space_bytes: None, kill_after: Some(Duration::from_millis(50)) };
+        let start = Instant::now();
+        assert!(matches!(shell("sleep 60 & sleep 60; true", limits), End::TimedOut));
+        assert!(matches!(shell("exec >&- 2>&-; sleep 60", limits), End::Exited { .. }));
+        assert!(start.elapsed() < Duration::from_secs(30));
+    }
+
+    #[test]
     fn an_interrupt_kills_the_child() {
         let mut events = Events::without_signals();
         events.sender().send(Event::Interrupt).expect("the queue is open");
@@ -261,6 +315,13 @@ mod tests {
         let end = run(command, ChildLimits::default(), &mut events).expect("sleep starts");
         assert!(matches!(end, End::Interrupted));
         assert!(events.interrupted());
+    }
+
+    #[test]
+    fn of_endless_output_the_end_is_kept() {
+        let pipe = io::repeat(b'x').take(1 << 20).chain(&b"the end"[..]);
+        let kept = collect(Some(pipe), 10, || ()).and_then(|reader| Ok(reader.join().unwrap())).unwrap();
+        assert_eq!(kept, b"xxxthe end");
     }
 
     #[test]
@@ -280,5 +341,7 @@ mod tests {
     fn a_panic_is_told_by_its_message() {
         let stderr = "\nthread 'main' (1) panicked at src/x.rs:1:1:\nindex out of range\nnote: run with RUST_BACKTRACE=1\n";
         assert_eq!(last_words(stderr).as_deref(), Some("index out of range"));
+        let told = "relgrad: internal error: index out of range (src/x.rs:1:1); please report it";
+        assert_eq!(last_words(&format!("{told}\n   0: a trace\n")).as_deref(), Some(told));
     }
 }

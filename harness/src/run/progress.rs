@@ -3,13 +3,12 @@
 //! Everything goes to standard error; standard output is for results.
 
 use std::io::IsTerminal;
-use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use relgrad_reports::record::{Cell, Outcome, Record};
 
 use crate::cell::sampling;
-use crate::units;
+use crate::{console, units};
 
 /// Where progress goes.
 pub(crate) enum Progress {
@@ -44,7 +43,7 @@ impl Progress {
         let bar = ProgressBar::new(position.cells as u64).with_position(position.recorded as u64);
         let style = ProgressStyle::with_template("{bar:24} {pos}/{len} cells  {wide_msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        bar.enable_steady_tick(Duration::from_millis(500));
+        console::keep_moving(&bar);
         Self::Bar(bar)
     }
 

@@ -1,12 +1,11 @@
 //! What the user sees while a network trains: a bar on a terminal, plain lines elsewhere, nothing when quiet.
 
 use std::io::IsTerminal;
-use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use relgrad_reports::training::Epoch;
 
-use crate::units;
+use crate::{console, units};
 
 /// Where progress goes; always standard error.
 pub(crate) enum Display {
@@ -28,7 +27,7 @@ impl Display {
         let bar = ProgressBar::new(steps);
         let style = ProgressStyle::with_template("{bar:24} step {pos}/{len}  {wide_msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        bar.enable_steady_tick(Duration::from_millis(500));
+        console::keep_moving(&bar);
         Self::Bar { prefix, bar }
     }
 

@@ -1,12 +1,15 @@
 //! The golden-vector file, schema `relgrad-golden-1`.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::path::Path;
 
 use relgrad_kernels::{Activation, Architecture, Base, Dtype};
 use serde_json::Value;
 
 use super::golden_convolution::{self, ConvolutionGolden};
 use super::node::{Node, Read};
+use crate::console;
 
 /// The schema this reader knows.
 const SCHEMA: &str = "relgrad-golden-1";
@@ -136,37 +139,61 @@ impl Tolerances {
     }
 }
 
-/// The files that an `index.json` lists; `None` when the text is no index.
-pub(crate) fn index(value: &Value) -> Option<Vec<String>> {
-    if value.get("schema")?.as_str()? != SCHEMA || value.get("kind").is_some() {
-        return None;
-    }
-    value.get("files")?.as_array()?.iter().map(|name| name.as_str().map(str::to_string)).collect()
+/// What a file can be.
+#[derive(Debug, Clone)]
+pub(crate) enum File {
+    /// Names of files beside it.
+    Index(Vec<String>),
+    /// A case.
+    Case(Case),
 }
 
-/// Reads a case.
+/// Reads a file.
 ///
 /// # Errors
 /// Names the field and what is wrong with it.
-pub(crate) fn read(value: &Value) -> Read<Case> {
-    let root = Node::root(value);
-    let schema = root.field("schema")?;
-    if schema.text()? != SCHEMA {
-        return Err(schema.wrong(format!("`{}` is not {SCHEMA}", schema.text()?)));
+pub(crate) fn parse(text: &[u8]) -> Read<File> {
+    let value: Value = serde_json::from_slice(text).map_err(|cause| format!("not JSON: {cause}"))?;
+    let root = Node::root(&value);
+    match root.child("files").filter(|_| root.child("kind").is_none()) {
+        Some(files) => index(&root, &files).map(File::Index),
+        None => read(&value).map(File::Case),
     }
-    let id = root.field("id")?.text()?.to_string();
+}
+
+/// The names that an `index.json` lists.
+fn index(root: &Node<'_>, files: &Node<'_>) -> Read<Vec<String>> {
+    require_schema(root)?;
+    let plain = |name: &str| Path::new(name).file_name() == Some(OsStr::new(name));
+    let name = |entry: &Node<'_>| match entry.text()? {
+        name if plain(name) => Ok(name.to_string()),
+        _ => Err(entry.not("the name of a file beside the index")),
+    };
+    files.list()?.iter().map(name).collect()
+}
+
+fn require_schema(root: &Node<'_>) -> Read<()> {
+    let schema = root.field("schema")?;
+    if schema.text()? == SCHEMA { Ok(()) } else { Err(schema.not(SCHEMA)) }
+}
+
+fn read(value: &Value) -> Read<Case> {
+    let root = Node::root(value);
+    require_schema(&root)?;
+    let id = console::quoted(root.field("id")?.text()?);
     let kind = root.field("kind")?;
     let config = root.field("config")?;
     match kind.text()? {
         "conv" => return golden_convolution::read(&root, id),
         "dense" => {}
-        other => return Err(kind.wrong(format!("`{other}` is neither dense nor conv"))),
+        _ => return Err(kind.not("dense or conv")),
     }
     let conditional = config.child("conditional").filter(|conditional| !conditional.is_null());
     if let Some(conditional) = &conditional {
         let kind = conditional.field("kind")?.text()?;
         if kind != "location_scale_affine" {
-            return Ok(Case::Unsupported { id, reason: format!("conditional densities of kind {kind}") });
+            let reason = format!("conditional densities of kind {}", console::quoted(kind));
+            return Ok(Case::Unsupported { id, reason });
         }
     }
 
@@ -215,7 +242,7 @@ pub(super) fn architecture(config: &Node<'_>) -> Read<Architecture> {
             alpha: sigma.field("alpha")?.number()?,
             beta: sigma.field("beta")?.number()?,
         },
-        other => return Err(name.wrong(format!("`{other}` is neither s_L nor s_T"))),
+        _ => return Err(name.not("s_L or s_T")),
     };
     let base = config.field("base")?;
     let base = match base.text()? {
@@ -223,7 +250,7 @@ pub(super) fn architecture(config: &Node<'_>) -> Read<Architecture> {
         "sech" => Base::SECH,
         "logistic" => Base::Logistic,
         "laplace" => Base::Laplace,
-        other => return Err(base.wrong(format!("`{other}` is not normal, sech, logistic or laplace"))),
+        _ => return Err(base.not("normal, sech, logistic or laplace")),
     };
     let architecture = Architecture {
         activation,
@@ -291,7 +318,11 @@ pub(super) fn measured_errors(root: &Node<'_>, name: &str) -> Read<Groups> {
     let mut measured = Groups::new();
     let node = root.child("check").and_then(|check| check.child(name)).filter(|errors| !errors.is_null());
     for (group, error) in node.map_or(Ok(Vec::new()), |errors| errors.entries())? {
-        measured.insert(group.to_string(), if error.is_null() { None } else { Some(error.number()?) });
+        let size = if error.is_null() { None } else { Some(error.number()?) };
+        if size.is_some_and(|size| size < 0.0) {
+            return Err(error.wrong("must not be negative"));
+        }
+        measured.insert(group.to_string(), size);
     }
     Ok(measured)
 }
@@ -304,8 +335,9 @@ pub(super) fn groups(node: &Node<'_>, required: &[&str]) -> Read<Groups> {
     let mut groups = Groups::new();
     for (group, entry) in node.entries()? {
         let tolerance = if entry.is_null() { None } else { Some(entry.number()?) };
-        if tolerance.is_some_and(|tolerance| tolerance <= 0.0) {
-            return Err(entry.wrong("must be positive, or null"));
+        // A relative error of 1 is no agreement at all.
+        if tolerance.is_some_and(|tolerance| !(tolerance > 0.0 && tolerance < 1.0)) {
+            return Err(entry.wrong("must be above 0 and below 1, or null"));
         }
         groups.insert(group.to_string(), tolerance);
     }
@@ -334,7 +366,7 @@ pub(super) fn counted<'a>(node: &Node<'a>, count: usize) -> Read<Vec<Node<'a>>> 
     if list.len() == count {
         Ok(list)
     } else {
-        Err(node.wrong(format!("must have {count} entries, one a layer, and has {}", list.len())))
+        Err(node.wrong(format!("must have one entry a layer, {count} in all, and has {}", list.len())))
     }
 }
 
@@ -353,7 +385,9 @@ pub(super) fn array(node: &Node<'_>, shape: &[usize]) -> Read<Array> {
     let found = node.field("shape")?;
     let dims: Vec<usize> = found.list()?.iter().map(Node::count).collect::<Read<_>>()?;
     if dims != shape {
-        return Err(found.wrong(format!("must be {shape:?} and is {dims:?}")));
+        return Err(
+            found.wrong(format!("must be {shape:?} and is {}", console::quoted(&format!("{dims:?}"))))
+        );
     }
     let layout = node.field("layout")?;
     if layout.text()? != "row_major" {

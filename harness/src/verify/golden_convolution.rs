@@ -6,6 +6,7 @@ use super::golden::{
     Array, Case, Direction, Groups, Tolerances, architecture, array, arrays, counted, groups, measured_errors,
 };
 use super::node::{Node, Read};
+use crate::console;
 
 /// A network of convolutions, a batch, and what must come out.
 #[derive(Debug, Clone)]
@@ -127,6 +128,10 @@ fn kernel_of(support: &Node<'_>, grid: [usize; 2]) -> Read<Option<[usize; 2]>> {
         axis.len()
     });
     let kernel = [rows, cols];
+    // A window has as many taps as its sides say; others could say far more than the file has.
+    if rows.checked_mul(cols) != Some(positions.len()) {
+        return Ok(None);
+    }
     let mut window = Convolution { channels: 1, grid, kernel }.tap_positions();
     window.sort_unstable();
     positions.sort_unstable();
@@ -151,7 +156,8 @@ fn kernel(node: &Node<'_>, convolution: &Convolution) -> Read<Array> {
     let shape = node.field("shape")?;
     let found: Vec<usize> = shape.list()?.iter().map(Node::count).collect::<Read<_>>()?;
     if found != expected {
-        return Err(shape.wrong(format!("must be {expected:?} and is {found:?}")));
+        let found = console::quoted(&format!("{found:?}"));
+        return Err(shape.wrong(format!("must be {expected:?} and is {found}")));
     }
     let data = node.field("data")?;
     let numbers: Vec<f64> = data.list()?.iter().map(Node::number).collect::<Read<_>>()?;
@@ -199,6 +205,8 @@ mod tests {
         assert_eq!(kernel_sizes(json!([[0, 5], [0, 0], [0, 1]]), [1, 6]), Ok(Some([1, 3])));
         assert_eq!(kernel_sizes(json!([[0, 0], [0, 1], [0, 2]]), [1, 6]), Ok(None));
         assert_eq!(kernel_sizes(json!([]), [1, 6]), Ok(None));
+        let diagonal: Vec<_> = (0..100_000).map(|tap| json!([tap, tap])).collect();
+        assert_eq!(kernel_sizes(json!(diagonal), [100_000; 2]), Ok(None));
         assert!(kernel_sizes(json!([[0, 6]]), [1, 6]).unwrap_err().contains("0 to 5"));
         assert!(kernel_sizes(json!([[0]]), [1, 6]).unwrap_err().contains("two coordinates"));
     }

@@ -1,8 +1,13 @@
 //! Reading golden files, whole and damaged.
 
+use proptest::prelude::*;
+use relgrad_adversary::{damage, damaged, judge};
+use relgrad_kernels::Cpu;
 use serde_json::json;
 
 use super::*;
+use crate::verify::compare::compare;
+use crate::verify::compare_convolution;
 
 fn array_of(shape: &[usize]) -> Value {
     let count: usize = shape.iter().product();
@@ -65,8 +70,11 @@ fn damage_is_told_with_its_field() {
             complaint(|file| file["schema"] = json!("relgrad-golden-2")),
             "schema: `relgrad-golden-2` is not relgrad-golden-1",
         ),
-        (complaint(|file| file["kind"] = json!("round")), "kind: `round` is neither dense nor conv"),
-        (complaint(|file| file["config"]["D"] = json!(0)), "config.D: must be a whole number from 1 on"),
+        (complaint(|file| file["kind"] = json!("round")), "kind: `round` is not dense or conv"),
+        (
+            complaint(|file| file["config"]["D"] = json!(0)),
+            "config.D: must be a whole number from 1 to 10000000",
+        ),
         (
             complaint(|file| file["config"]["base"] = json!("cauchy")),
             "config.base: `cauchy` is not normal, sech, logistic or laplace",
@@ -78,7 +86,7 @@ fn damage_is_told_with_its_field() {
         (complaint(|file| file["inputs"]["b"] = null), "inputs.b: must not be null: config.bias is true"),
         (
             complaint(|file| file["inputs"]["W"] = json!([])),
-            "inputs.W: must have 1 entries, one a layer, and has 0",
+            "inputs.W: must have one entry a layer, 1 in all, and has 0",
         ),
         (
             complaint(|file| file["inputs"]["X"]["shape"] = json!([3, 2])),
@@ -99,7 +107,7 @@ fn damage_is_told_with_its_field() {
         (complaint(|file| file["outputs"]["relative"] = json!(1)), "outputs.relative: must be an object"),
         (
             complaint(|file| file["tol"]["f32"]["delta"] = json!(0)),
-            "tol.f32.delta: must be positive, or null",
+            "tol.f32.delta: must be above 0 and below 1, or null",
         ),
         (
             complaint(|file| {
@@ -160,8 +168,67 @@ fn the_tolerance_of_autodiff_in_f32_follows_from_what_the_file_has() {
 }
 
 #[test]
-fn an_index_lists_files() {
-    let value = json!({"schema": "relgrad-golden-1", "files": ["a.json", "b.json"]});
-    assert_eq!(index(&value), Some(vec!["a.json".to_string(), "b.json".to_string()]));
-    assert_eq!(index(&file()), None);
+fn an_index_lists_files_beside_it() {
+    let parsed = |files: Value| {
+        let text = json!({"schema": "relgrad-golden-1", "files": files}).to_string();
+        parse(text.as_bytes())
+    };
+    let names = vec!["a.json".to_string(), "b.json".to_string()];
+    assert!(matches!(parsed(json!(names)), Ok(File::Index(found)) if found == names));
+    for name in ["../a.json", "/dev/zero", "", ".", "..", "a/b.json"] {
+        let told = parsed(json!([name])).unwrap_err();
+        assert_eq!(told, format!("files[0]: `{name}` is not the name of a file beside the index"));
+    }
+    assert_eq!(parsed(json!([7])).unwrap_err(), "files[0]: must be a text");
+    assert!(matches!(parse(file().to_string().as_bytes()), Ok(File::Case(Case::Dense(_)))));
+}
+
+#[test]
+fn a_tolerance_that_anything_meets_is_refused() {
+    for tolerance in [json!(1.0), json!(1e300), json!(-1e-3)] {
+        let told = complaint(|file| file["tol"]["f64"]["loglik"] = tolerance.clone());
+        assert_eq!(told, "tol.f64.loglik: must be above 0 and below 1, or null");
+    }
+    let told = complaint(|file| file["check"] = json!({"jax_f64_vs_hp": {"delta": -1.0}}));
+    assert_eq!(told, "check.jax_f64_vs_hp.delta: must not be negative");
+}
+
+/// A case of each kind that can be compared.
+fn whole_files() -> impl Strategy<Value = Vec<u8>> {
+    let conditional = include_str!("../../../kernels/tests/golden/p27_conditional.json");
+    let convolution = include_str!("../../../kernels/tests/golden/p28_conv1d.json");
+    let index = json!({"schema": "relgrad-golden-1", "files": ["a.json"]}).to_string();
+    let texts = [file().to_string(), index, conditional.to_string(), convolution.to_string()];
+    prop_oneof![
+        6 => Just(texts[0].clone()),
+        1 => Just(texts[1].clone()),
+        1 => Just(texts[2].clone()),
+        1 => Just(texts[3].clone()),
+    ]
+    .prop_map(String::into_bytes)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_damaged_file_is_read_or_refused_with_its_field(whole in whole_files(), damage in damage()) {
+        let text = damaged(&whole, &damage);
+        judge(text.len(), || parse(&text));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever the reader lets through, no backend panics or hangs over it.
+    #[test]
+    fn what_is_read_of_a_damaged_file_can_be_compared(whole in whole_files(), damage in damage()) {
+        let Ok(File::Case(case)) = parse(&damaged(&whole, &damage)) else { return Ok(()) };
+        match case {
+            Case::Dense(golden) => drop(compare::<_, f32>(&Cpu::new(1), &golden)),
+            Case::Convolution(golden) => drop(compare_convolution::compare::<f32>(&golden, 1)),
+            Case::Unsupported { .. } => {}
+        }
+    }
 }

@@ -2,6 +2,12 @@
 
 use serde_json::Value;
 
+use crate::console;
+use crate::plan::dims::MAX_DIM;
+
+/// Largest size of anything in a file; products of two or three fit into 64 bits.
+const MOST: usize = MAX_DIM;
+
 /// A value and the path that leads to it.
 #[derive(Debug, Clone)]
 pub(crate) struct Node<'a> {
@@ -56,6 +62,11 @@ impl<'a> Node<'a> {
         self.value.is_null()
     }
 
+    /// A complaint about the text of this field, which it quotes.
+    pub(crate) fn not(&self, what: &str) -> String {
+        self.wrong(format!("`{}` is not {what}", console::quoted(self.value.as_str().unwrap_or_default())))
+    }
+
     /// A text.
     pub(crate) fn text(&self) -> Read<&'a str> {
         self.value.as_str().ok_or_else(|| self.wrong("must be a text"))
@@ -72,18 +83,19 @@ impl<'a> Node<'a> {
         number.ok_or_else(|| self.wrong("must be a finite number"))
     }
 
-    /// A whole number from 1 on.
+    /// A size: a whole number from 1 to [`MOST`].
     pub(crate) fn count(&self) -> Read<usize> {
-        let count =
-            self.value.as_u64().and_then(|count| usize::try_from(count).ok()).filter(|count| *count > 0);
-        count.ok_or_else(|| self.wrong("must be a whole number from 1 on"))
+        let count = self.value.as_u64().and_then(|count| usize::try_from(count).ok());
+        let count = count.filter(|count| (1..=MOST).contains(count));
+        count.ok_or_else(|| self.wrong(format!("must be a whole number from 1 to {MOST}")))
     }
 
     /// The names and values of this object.
     pub(crate) fn entries(&self) -> Read<Vec<(&'a str, Self)>> {
         let object = self.value.as_object().ok_or_else(|| self.wrong("must be an object"))?;
-        let entry =
-            |(name, value): (&'a String, &'a Value)| (name.as_str(), Self { value, path: self.join(name) });
+        let entry = |(name, value): (&'a String, &'a Value)| {
+            (name.as_str(), Self { value, path: self.join(&console::quoted(name)) })
+        };
         Ok(object.iter().map(entry).collect())
     }
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::agreement;
 use super::compare::Row;
+use crate::units::counted;
 
 /// Everything that was compared.
 #[derive(Debug, Clone, Serialize)]
@@ -43,6 +44,11 @@ impl Outcome {
         self.failed += agreement.iter().filter(|row| !row.pass).count();
         self.agreement = agreement;
         self
+    }
+
+    /// Whether not one number was compared with another.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.agreement.is_empty() && self.files.iter().all(|row| row.pass.is_none())
     }
 
     /// The worst case of every quantity, then each failure, then what could not be compared.
@@ -84,7 +90,8 @@ impl Outcome {
         let missing = self.unsupported.len();
         writeln!(
             text,
-            "\n{compared} comparisons: {} passed, {} failed; {idle} without a tolerance; files not supported yet: {missing}",
+            "\n{}: {} passed, {} failed; {idle} without a tolerance; files not supported yet: {missing}",
+            counted(compared, "comparison"),
             compared - failures,
             failures,
         )
