@@ -386,5 +386,7 @@ fn run(devices: &[&str]) -> Run {
             gpus: if devices.contains(&"cuda") { vec!["Example GPU, 80 GiB".into()] } else { vec![] },
         },
         rooflines: vec![roofline()],
+        program: Some("4096 bytes, CRC-32 89abcdef".into()),
+        changes: Vec::new(),
     }
 }

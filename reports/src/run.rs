@@ -31,6 +31,29 @@ pub struct Run {
     /// Its measured ceilings, one entry a device; empty where they were not measured.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rooflines: Vec<Roofline>,
+    /// What tells the program's file from another build of the same version; absent where the system does not show the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<String>,
+    /// What later sessions of the sweep changed, in their order; empty where each went on as it was.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Change>,
+}
+
+/// What one `--resume` changed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// When, RFC 3339 in UTC.
+    pub at: String,
+    /// Its command, program first.
+    pub command: Vec<String>,
+    /// Records that it kept; those of the lines after these are its own, or of a later session.
+    pub records: usize,
+    /// Limits with what they were and what they are, a phrase each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<String>,
+    /// What of the program or the machine was another than at the sweep's start, a phrase each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mixed: Vec<String>,
 }
 
 impl Run {

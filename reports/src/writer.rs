@@ -75,6 +75,42 @@ impl RecordWriter {
     }
 }
 
+impl RecordWriter {
+    /// Takes out the records that `keep` refuses and returns their number. The file is replaced as a whole, and locked throughout.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written; it then keeps every record.
+    pub fn retain(&mut self, keep: impl Fn(&Record) -> bool) -> Result<usize> {
+        let text = contents::of(&self.path)?;
+        let mut kept = Vec::with_capacity(text.len());
+        let mut removed = 0;
+        for line in text.split_inclusive(|&byte| byte == b'\n') {
+            match serde_json::from_slice::<Record>(line) {
+                Ok(record) if !keep(&record) => removed += 1,
+                _ => kept.extend_from_slice(line),
+            }
+        }
+        if removed == 0 {
+            return Ok(0);
+        }
+        let partial = partial(&self.path);
+        let write = || -> Result<File> {
+            remove_leftover(&partial).map_err(Error::io("write", &partial))?;
+            // Locked under its first name: there is no moment at which another process could take the renamed file.
+            let mut file = open_locked(&partial)?;
+            file.write_all(&kept).and_then(|()| file.sync_all()).map_err(Error::io("write", &partial))?;
+            std::fs::rename(&partial, &self.path).map_err(Error::io("write", &self.path))?;
+            Ok(file)
+        };
+        self.file = write().inspect_err(|_| {
+            let _ = std::fs::remove_file(&partial);
+        })?;
+        self.bytes = kept.len() as u64;
+        sync_folder(self.path.parent().unwrap_or(Path::new("")))?;
+        Ok(removed)
+    }
+}
+
 /// Opens (or creates) a file to read and to append to, and locks it until it is closed. A symbolic link is refused: what a
 /// folder that came from elsewhere holds must not lead out of it.
 ///
@@ -112,15 +148,9 @@ pub fn write_run(dir: &Path, run: &Run) -> Result<()> {
 /// # Errors
 /// When writing fails, for instance on a full disk; a file that was there stays as it was.
 pub fn write_atomically(path: &Path, contents: &[u8]) -> Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(".partial");
-    let partial = path.with_file_name(name);
+    let partial = partial(path);
     let write = || {
-        // What a kill left behind, or a link, goes; `create_new` follows none.
-        match std::fs::remove_file(&partial) {
-            Err(cause) if cause.kind() != ErrorKind::NotFound => return Err(cause),
-            _ => {}
-        }
+        remove_leftover(&partial)?;
         let mut file = File::create_new(&partial)?;
         file.write_all(contents)?;
         file.sync_all()?;
@@ -132,6 +162,21 @@ pub fn write_atomically(path: &Path, contents: &[u8]) -> Result<()> {
         return Err(Error::Io { action: "write", path: path.into(), source });
     }
     sync_folder(path.parent().unwrap_or(Path::new("")))
+}
+
+/// The temporary name of a file that replaces `path`.
+fn partial(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(".partial");
+    path.with_file_name(name)
+}
+
+/// What a kill left behind, or a link, goes; whoever makes the file anew follows none.
+fn remove_leftover(partial: &Path) -> std::io::Result<()> {
+    match std::fs::remove_file(partial) {
+        Err(cause) if cause.kind() != ErrorKind::NotFound => Err(cause),
+        _ => Ok(()),
+    }
 }
 
 /// Makes the names of new and renamed files durable; only Unix can open a folder for that.

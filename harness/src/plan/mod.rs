@@ -14,9 +14,6 @@ use relgrad_reports::run::Settings;
 
 use crate::workload::{DeviceKind, Workload};
 
-/// Most cells of a sweep: a month of them, and what memory holds.
-pub(crate) const MAX_CELLS: usize = 1_000_000;
-
 /// A cell with what the cost model says of it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Planned {
@@ -131,22 +128,12 @@ pub(crate) fn known_device(name: &str) -> Result<DeviceKind, String> {
 
 /// Counts the cells before there is memory for them.
 fn check_size(settings: &Settings) -> Result<(), String> {
-    let axis =
-        settings.convolution.as_ref().map_or(settings.dims.len(), |convolution| convolution.grids.len());
-    let lengths = [
-        axis,
-        1 + settings.other_batches.len(),
-        1 + settings.other_layers.len(),
-        settings.methods.len(),
-        settings.devices.len(),
-        settings.rounds,
-    ];
-    let cells = lengths.into_iter().try_fold(1_usize, usize::checked_mul);
-    match cells {
-        Some(1..=MAX_CELLS) => Ok(()),
+    match settings.cell_count() {
+        Some(1..=Settings::MOST_CELLS) => Ok(()),
         Some(0) => Err("the plan has no cell: a list of its settings is empty".to_string()),
         _ => Err(format!(
-            "the plan has more than {MAX_CELLS} cells: ask for fewer rounds, or for fewer values of an axis"
+            "the plan has more than {} cells: ask for fewer rounds, or for fewer values of an axis",
+            Settings::MOST_CELLS
         )),
     }
 }

@@ -17,6 +17,8 @@ pub(crate) fn run(run: &Run) -> Checked {
     run.ended.as_deref().map_or(Ok(()), |ended| moment("ended", ended))?;
     at_most("arguments of the command", run.command.len(), MOST_FACTS)?;
     run.settings.validate()?;
+    at_most("changes", run.changes.len(), MOST_FACTS)?;
+    run.changes.iter().try_for_each(|change| moment("at of a change", &change.at))?;
     machine(&run.machine)?;
     at_most("rooflines", run.rooflines.len(), MOST_FACTS)?;
     run.rooflines.iter().try_for_each(roofline)
