@@ -339,3 +339,27 @@ fn a_write_that_fails_is_told_and_leaves_the_old_file() {
     assert!(message.starts_with("cannot write "), "{message}");
     assert_eq!(Study::read(dir.path()).unwrap(), study);
 }
+
+#[test]
+fn records_are_taken_out_as_a_whole_and_the_lock_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    let study = fixture::study();
+    write_run(dir.path(), &study.run).unwrap();
+    let mut writer = RecordWriter::open(dir.path()).unwrap();
+    study.records.iter().for_each(|record| writer.append(record).unwrap());
+    let gone = |record: &Record| record.cell.method == "ordinary";
+    let expected = study.records.iter().filter(|record| gone(record)).count();
+    assert!(expected > 0);
+    std::fs::write(dir.path().join("records.jsonl.partial"), "of an earlier kill").unwrap();
+    assert_eq!(writer.retain(|record| !gone(record)).unwrap(), expected);
+    assert!(matches!(RecordWriter::open(dir.path()), Err(Error::Busy { .. })));
+    assert_eq!(writer.retain(|record| !gone(record)).unwrap(), 0);
+    let again = study.records.iter().find(|record| gone(record)).unwrap();
+    writer.append(again).unwrap();
+    let mut kept: Vec<Record> = study.records.iter().filter(|record| !gone(record)).cloned().collect();
+    kept.push(again.clone());
+    assert_eq!(Study::read(dir.path()).unwrap().records, kept);
+    assert!(!dir.path().join("records.jsonl.partial").exists());
+    drop(writer);
+    assert!(RecordWriter::open(dir.path()).is_ok());
+}

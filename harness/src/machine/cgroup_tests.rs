@@ -14,7 +14,9 @@ struct Tree(tempfile::TempDir);
 
 impl Tree {
     fn of(files: &[(&str, &str)]) -> Self {
-        let tree = Self(tempfile::tempdir().expect("a scratch folder"));
+        // In memory where that can be: thousands of trees are damaged.
+        let tree = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        let tree = Self(tree.expect("a scratch folder"));
         files.iter().for_each(|(path, text)| tree.write(path, text.as_bytes()));
         tree
     }

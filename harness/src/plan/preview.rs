@@ -40,9 +40,10 @@ pub(crate) fn table(mut schedule: Schedule, spent_seconds: f64, mut tell: impl F
             &verdict,
         ]);
     }
-    let about = units::seconds(wanted_seconds);
-    let skips = cells - recorded - runs;
-    tell(&format!("\n{cells} cells: {recorded} recorded, {runs} to run in about {about}, {skips} to skip"));
+    let about =
+        if runs == 0 { String::new() } else { format!(" in about {}", units::seconds(wanted_seconds)) };
+    let (cells, skips) = (units::counted(cells, "cell"), cells - recorded - runs);
+    tell(&format!("\n{cells}: {recorded} recorded, {runs} to run{about}, {skips} to skip"));
     if recorded == 0 {
         tell("Predictions assume a modest machine; a sweep corrects them with what it measures.");
     }

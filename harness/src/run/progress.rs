@@ -82,11 +82,18 @@ impl Progress {
             Shown::Bar(bar) => {
                 bar.set_position(position.recorded as u64);
                 let left = position.remaining_seconds - elapsed.as_secs_f64().min(expected_seconds);
-                let (left, running) = (whole_seconds(left), whole_seconds(elapsed.as_secs_f64()));
+                let (left, running) = (whole_seconds(left), units::seconds(seconds as f64));
                 bar.set_message(format!("{left} left; {running} in {}", self.name(cell)));
                 Some(Duration::from_secs(seconds + 1))
             }
         }
+    }
+
+    /// Something other than a cell has been running for `elapsed`; answers like [`Self::tick`].
+    pub(crate) fn keep_time(&self, elapsed: Duration) -> Option<Duration> {
+        let Shown::Bar(bar) = &self.shown else { return None };
+        bar.tick();
+        Some(Duration::from_secs(elapsed.as_secs() + 1))
     }
 
     /// A cell has its record.

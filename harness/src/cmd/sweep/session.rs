@@ -43,7 +43,8 @@ impl Session<'_> {
             let wanted = self.run.settings.devices.iter().any(|name| name == device.name());
             if self.roofline && wanted && recorded < cells && self.run.roofline(device.name()).is_none() {
                 progress.say("measuring the machine's ceilings (see relgrad roofline)");
-                self.measure_ceilings(&program, device).map_err(|error| resumable(self.dir, error))?;
+                self.measure_ceilings(&program, device, &progress)
+                    .map_err(|error| resumable(self.dir, error))?;
             }
         }
         let mut driver = Driver {
@@ -67,8 +68,9 @@ impl Session<'_> {
     }
 
     /// Adds the ceilings to `run.json`. A sweep goes on without them where they cannot be had.
-    fn measure_ceilings(&mut self, program: &Path, device: DeviceKind) -> Result<()> {
-        match isolated::measure(program, device, &self.run.settings, &mut self.events)? {
+    fn measure_ceilings(&mut self, program: &Path, device: DeviceKind, progress: &Progress) -> Result<()> {
+        let tick = |elapsed| progress.keep_time(elapsed);
+        match isolated::measure(program, device, &self.run.settings, &mut self.events, tick)? {
             Ceilings::Measured(roofline) => {
                 self.spent_seconds += roofline.wall_seconds;
                 self.run.rooflines.push(*roofline);
@@ -142,7 +144,8 @@ fn draw(dir: &Path, program: &Path) -> Result<()> {
         Ok(output) if output.status.success() => return Ok(()),
         Ok(output) => {
             let stderr = String::from_utf8_lossy(&output.stderr);
-            process::cause_of_death(output.status, &stderr)
+            let told = stderr.lines().last().and_then(|line| line.strip_prefix("relgrad: "));
+            told.map_or_else(|| process::cause_of_death(output.status, &stderr), str::to_string)
         }
         Err(cause) => cause.to_string(),
     };
