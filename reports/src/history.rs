@@ -3,7 +3,7 @@
 mod changes;
 mod series;
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::io::Write;
 use std::path::Path;
 
@@ -178,8 +178,7 @@ fn parse(path: &Path, text: &[u8]) -> Result<Vec<Entry>> {
         remedy: "remove that line, or restore the store",
     };
     let mut entries: Vec<Entry> = Vec::new();
-    // Entries are compared with those of the same start alone.
-    let mut by_start: HashMap<String, Vec<usize>> = HashMap::new();
+    let mut seen = HashSet::new();
     for (index, line) in text.split(|&b| b == b'\n').enumerate() {
         if line.trim_ascii().is_empty() {
             continue;
@@ -188,9 +187,8 @@ fn parse(path: &Path, text: &[u8]) -> Result<Vec<Entry>> {
         let entry: Entry =
             log::parse_json(line).map_err(|cause| invalid(index + 1, format!("it is no run ({cause})")))?;
         validity::entry(&entry).map_err(|reason| invalid(index + 1, reason))?;
-        let alike = by_start.entry(entry.started.clone()).or_default();
-        if !alike.iter().any(|&at| entries[at] == entry) {
-            alike.push(entries.len());
+        // The same run may have been written with its fields in another order.
+        if seen.insert(serde_json::to_string(&entry).unwrap_or_default()) {
             entries.push(entry);
         }
     }

@@ -8,7 +8,7 @@ use relgrad_reports::baseline;
 use relgrad_reports::error::Error;
 use relgrad_reports::fixture;
 use relgrad_reports::history::{self, Entry};
-use relgrad_reports::record::{Gpu, GpuState, Outcome, SCHEMA_VERSION};
+use relgrad_reports::record::{Gpu, GpuState, Outcome, Record, SCHEMA_VERSION};
 use relgrad_reports::study::{Invalid, Study};
 use relgrad_reports::writer::{RecordWriter, write_run};
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use relgrad_reports::record::SCHEMA_VERSION;
 use relgrad_reports::run::{Run, Settings};
-use relgrad_reports::study::Study;
+use relgrad_reports::study::{Invalid, Study};
 use relgrad_reports::writer::{RecordWriter, write_run};
 
 use super::identity;
@@ -108,8 +108,16 @@ pub(crate) fn write(dir: &Path, run: &Run) -> Result<()> {
 /// # Errors
 /// When it is not a sweep's folder, is damaged, or was written by a newer relgrad.
 pub(crate) fn read(dir: &Path) -> Result<Study> {
+    read_with(dir, Invalid::Refuse)
+}
+
+/// The same; lines that are no valid records are refused or left out.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn read_with(dir: &Path, invalid: Invalid) -> Result<Study> {
     require_run(dir)?;
-    Study::read(dir).map_err(|cause| Error::Input(cause.to_string()))
+    Study::read_with(dir, invalid).map_err(|cause| Error::Input(cause.to_string()))
 }
 
 fn require_run(dir: &Path) -> Result<()> {

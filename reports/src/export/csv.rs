@@ -1,5 +1,7 @@
 //! `summary.csv`: one line a method and dimension, units in the column names.
 
+use relgrad_vocabulary::excerpt;
+
 use super::{Exporter, Report};
 use crate::record::Outcome;
 use crate::run::{Convolution, Settings};
@@ -64,7 +66,8 @@ impl Exporter for Csv {
 
     fn render(&self, report: &Report<'_>) -> String {
         let run = &report.study.run;
-        let tail = [run.git_revision.clone().unwrap_or_default(), run.started.clone()];
+        let revision = excerpt(run.git_revision.as_deref().unwrap_or_default(), 200);
+        let tail = [revision, run.started.clone()];
         let mut text = line(&COLUMNS.map(String::from));
         for series in &report.summary.series {
             let mut rows: Vec<(usize, Vec<String>)> = Vec::new();
