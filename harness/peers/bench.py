@@ -161,12 +161,11 @@ def parse() -> argparse.Namespace:
 
 
 def duration(text: str) -> float:
-    """Seconds of 90s, 12m or 1h; a plain number is seconds."""
+    """Seconds of 90s, 12m or 1h; a number without a unit may be either, and is refused."""
     units = {"s": 1.0, "m": 60.0, "h": 3600.0}
-    number, scale = (text[:-1], units[text[-1]]) if text and text[-1] in units else (text, 1.0)
     try:
-        return float(number) * scale
-    except ValueError:
+        return float(text[:-1]) * units[text[-1:]]
+    except (KeyError, ValueError):
         raise argparse.ArgumentTypeError(f"`{text}` is not a duration; write 90s, 12m or 1h") from None
 
 

@@ -32,7 +32,7 @@ pub(crate) mod code {
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes of all verbs:
     0  success; what was checked or compared held
-    1  a check failed: a gradient disagrees, something got slower or larger, or a planted answer was not found
+    1  a check failed: a gradient is wrong, something got worse, or a planted answer was missed
     2  wrong usage, or an input that cannot be read
     3  the system refused: results cannot be written, or no process or thread be started
     4  nothing was measured or compared
@@ -42,7 +42,7 @@ Exit codes of all verbs:
    70  an internal error of relgrad: please report its message
   130  stopped by Ctrl-C; the records, or a checkpoint, are kept
 
-A reader of the output that leaves early, as head does, stops and changes nothing; on a full device the code is 3.";
+Output that nobody reads any more (as with head) stops and changes nothing; a full device is 3.";
 
 /// An early end of the program: one line for the user and an exit code.
 #[derive(Debug, thiserror::Error)]

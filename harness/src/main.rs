@@ -27,7 +27,6 @@ mod verify;
 mod workload;
 
 use std::any::Any;
-use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::panic::{PanicHookInfo, catch_unwind};
 use std::process::ExitCode;
@@ -75,8 +74,8 @@ fn guarded(run: fn() -> Result<u8>) -> u8 {
 /// Prints help, the version, or what is wrong with the command line.
 fn tell_of_usage(told: &clap::Error) -> Result<u8> {
     // Clap quotes arguments as they are.
-    let steers = |argument: &OsStr| argument.to_string_lossy().contains(char::is_control);
-    let printed = if std::env::args_os().any(|argument| steers(&argument)) {
+    let steers = |argument: &String| console::visible(argument) != *argument;
+    let printed = if console::command_line().iter().any(steers) {
         note!("{}", told.render().to_string().trim_end());
         Ok(())
     } else {

@@ -137,6 +137,107 @@ fn wrong_usage_ends_with_code_2_and_names_the_item() {
 }
 
 #[test]
+fn the_version_names_the_program_and_its_revision() {
+    let text = stdout(&run(&["--version"]));
+    assert!(text.starts_with(concat!("relgrad ", env!("CARGO_PKG_VERSION"))), "{text}");
+    assert_eq!(text.contains("(revision "), option_env!("RELGRAD_GIT_REVISION").is_some(), "{text}");
+}
+
+/// A bare 10 may be ten percent or ten times, seconds or minutes, bytes or gibibytes.
+#[test]
+fn a_number_without_its_unit_is_refused_by_every_option_that_has_one() {
+    for (verb, option, hint) in [
+        ("compare", "--max-slowdown", "write 10% or 1.1x"),
+        ("compare", "--max-slowdown-elsewhere", "write 10% or 1.1x"),
+        ("compare", "--max-growth", "write 10% or 1.1x"),
+        ("gate", "--max-slowdown", "write 10% or 1.1x"),
+        ("gate", "--round-time", "write 10s or 10m"),
+        ("gate", "--cell-limit", "write 10s or 10m"),
+        ("calibrate", "--max-growth", "write 10% or 1.1x"),
+        ("sweep", "--budget", "write 10s or 10m"),
+        ("sweep", "--cell-limit", "write 10s or 10m"),
+        ("sweep", "--mem-limit", "write 10GiB"),
+        ("train", "--time-limit", "write 10s or 10m"),
+    ] {
+        let output = run(&[verb, option, "10"]);
+        assert_eq!(output.status.code(), Some(2), "{verb} {option}");
+        let told = stderr(&output);
+        assert!(told.contains("`10` has no unit") && told.contains(hint), "{verb} {option}: {told}");
+    }
+}
+
+#[test]
+fn numbers_beyond_all_measure_are_refused() {
+    let most = u64::MAX.to_string();
+    let long = "99999999999999999999s";
+    let of_cells = ["--threads", "--batch", "--layers", "--dims"];
+    let of_rounds = ["--rounds", "--max-rounds", "--more-rounds"];
+    for verb in ["gate", "calibrate"] {
+        for option in of_cells.iter().chain(&of_rounds) {
+            assert_refused(&[verb, option, &most], &most);
+        }
+        for option in ["--round-time", "--cell-limit"] {
+            assert_refused(&[verb, option, long], "3650d");
+        }
+    }
+    for words in
+        ["calibrate --aa", "roofline --threads", "roofline --batch", "peer-case --dim", "verify --sizes"]
+    {
+        let mut words: Vec<&str> = words.split(' ').collect();
+        words.push(&most);
+        assert_refused(&words, &most);
+    }
+    for words in ["evaluate --count 1 --dim", "evaluate --dim 1 --count", "peer-case --dim 1 --layers"] {
+        let mut words: Vec<&str> = words.split(' ').collect();
+        words.push(&most);
+        assert_refused(&words, &most);
+    }
+}
+
+#[test]
+fn what_does_not_fit_into_memory_is_refused_before_it_is_begun() {
+    for words in [
+        "evaluate --count 1 --dim 1000000",
+        "evaluate --count 1 --dim 10 --batch 1000000000",
+        "peer-case --dim 1000000",
+        "peer-case --dim 2 --layers 2 --batch 1000000000",
+        "verify --sizes 1000000",
+        "roofline --batch 1000000000",
+        "gate --save never.jsonl --dims 10000000",
+    ] {
+        assert_refused(&words.split(' ').collect::<Vec<_>>(), "available");
+    }
+}
+
+fn assert_refused(arguments: &[&str], named: &str) {
+    let output = run(arguments);
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", stderr(&output));
+    assert!(stderr(&output).contains(named), "{arguments:?}: {}", stderr(&output));
+}
+
+#[test]
+fn more_threads_than_cores_are_told_of() {
+    let cores = std::thread::available_parallelism().expect("a count").get();
+    let told = |threads: usize| {
+        let threads = threads.to_string();
+        stderr(&run(&["evaluate", "--dim", "3", "--count", "1", "--threads", &threads]))
+    };
+    assert_eq!(told(cores), "");
+    let warning = told(cores + 1);
+    assert!(warning.contains(&format!("{} threads on {cores} core", cores + 1)), "{warning}");
+}
+
+/// What a terminal would obey is shown, not sent.
+#[test]
+fn control_characters_of_an_argument_are_made_visible() {
+    for arguments in [["sweep", "--dims", "\u{1b}[2J"], ["plot", "x", "--\u{1b}[2J"]] {
+        let output = run(&arguments);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(!stderr(&output).contains('\u{1b}'), "{:?}", stderr(&output));
+    }
+}
+
+#[test]
 fn a_folder_with_a_sweep_is_not_overwritten() {
     let dir = tempfile::tempdir().expect("a scratch folder");
     std::fs::write(dir.path().join("records.jsonl"), "").expect("a file");

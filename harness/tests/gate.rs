@@ -65,7 +65,7 @@ fn the_exit_code_of_compare_says_how_it_ends() {
             1,
             "regression: relative is slower at D = 100, 200, 500, 1,000: a factor, 1.2",
         ),
-        (synthetic(1.0, 1, 2), 3, "inconclusive"),
+        (synthetic(1.0, 1, 2), 5, "inconclusive"),
         (Study { records: Vec::new(), ..synthetic(1.0, 1, 2) }, 4, "nothing was measured"),
     ] {
         let output = compare(dir.path(), &base, &new, &[]);
@@ -102,7 +102,7 @@ fn what_cannot_be_read_or_makes_no_sense_ends_with_code_2() {
         (vec!["gate"], "--baseline"),
         (vec!["gate", "--baseline", broken, "--dims", "10"], "--dims"),
         (vec!["gate", "--against-program", "/nowhere/relgrad"], "/nowhere/relgrad"),
-        (vec!["gate", "--against-program", "/bin/false"], "older than the gate"),
+        (vec!["gate", "--against-program", "/bin/false"], "no relgrad that runs here"),
         (vec!["gate", "--max-slowdown", "much"], "`much`"),
         (vec!["history", "show", "--store", "nowhere.jsonl"], "nowhere.jsonl"),
     ] {
@@ -151,11 +151,67 @@ fn this_build_is_held_against_itself() {
     assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
 }
 
+/// A script of the name, or a file that none can run.
+fn script(dir: &Path, name: &str, text: &str) -> String {
+    use std::os::unix::fs::PermissionsExt;
+
+    let path = dir.join(name);
+    std::fs::write(&path, text).expect("written");
+    let mode = if text.starts_with("#!") { 0o755 } else { 0o644 };
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("permissions");
+    path.to_str().expect("UTF-8").to_string()
+}
+
 #[test]
-fn a_result_that_cannot_be_kept_ends_with_code_5() {
+fn a_program_that_is_no_relgrad_is_told_before_anything_is_measured() {
+    let dir = tempfile::tempdir().expect("a scratch folder");
+    let old = "#!/bin/sh\n[ \"$1\" = --version ] && echo relgrad-harness 0.0.1\n";
+    for (name, text, why) in [
+        ("silent", "#!/bin/sh\n", "it says ``"),
+        ("other", "#!/bin/sh\nprintf '\\033[2Jhello\\n'\n", "it says `\\x1b[2Jhello`"),
+        ("plain.txt", "no program", "ermission denied"),
+        ("old", old, "older than the gate"),
+    ] {
+        let program = script(dir.path(), name, text);
+        let output = run(&["gate", "--against-program", &program]);
+        assert_eq!(output.status.code(), Some(2), "{name}: {}", stderr(&output));
+        let told = stderr(&output);
+        assert!(told.contains(&program) && told.contains(why), "{told}");
+        assert_eq!(told.lines().count(), 1, "nothing was measured: {told}");
+    }
+}
+
+/// Also one that keeps its pipes open by what it has started, and one that never stops to print.
+#[test]
+fn a_program_that_does_not_answer_is_given_up() {
+    let dir = tempfile::tempdir().expect("a scratch folder");
+    for (name, text) in [("hangs", "#!/bin/sh\nsleep 600; true\n"), ("prints", "#!/bin/sh\nyes; true\n")] {
+        let program = script(dir.path(), name, text);
+        let output = run(&["gate", "--against-program", &program]);
+        assert_eq!(output.status.code(), Some(2), "{name}: {}", stderr(&output));
+        assert!(stderr(&output).contains("says nothing for 10 s"), "{}", stderr(&output));
+    }
+}
+
+/// The version of a relgrad, and then words without end in place of answers.
+#[test]
+fn a_worker_that_talks_nonsense_fails_its_cells() {
+    let dir = tempfile::tempdir().expect("a scratch folder");
+    let text = "#!/bin/sh\n[ \"$1\" = worker ] && [ \"$2\" != --help ] && yes 'no answer'\necho relgrad 9\n";
+    let program = script(dir.path(), "flood", text);
+    let output = small_gate()
+        .args(SMALL_CELLS)
+        .args(["--against-program", &program])
+        .output()
+        .expect("relgrad starts");
+    assert_eq!(output.status.code(), Some(4), "{}{}", stdout(&output), stderr(&output));
+}
+
+#[test]
+fn a_result_that_cannot_be_kept_ends_with_code_3() {
     let output =
         small_gate().args(SMALL_CELLS).args(["--save", "/nowhere/new.jsonl"]).output().expect("starts");
-    assert_eq!(output.status.code(), Some(5), "{}", stderr(&output));
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
     assert!(stderr(&output).contains("/nowhere/new.jsonl"), "{}", stderr(&output));
 }
 

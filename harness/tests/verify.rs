@@ -125,3 +125,42 @@ fn a_null_tolerance_is_not_applicable_and_an_unsupported_kind_is_not_a_pass() {
         .find(|row| row["dtype"] == "f32" && row["backend"] == "ordinary" && row["group"] == "ordinary");
     assert!(ordinary.expect("the comparison is reported").get("pass").is_some_and(Value::is_null));
 }
+
+#[test]
+fn where_nothing_is_compared_the_code_is_4() {
+    let dir = tempfile::tempdir().expect("a scratch folder");
+    let index = dir.path().join("index.json");
+    std::fs::write(&index, r#"{"schema": "relgrad-golden-1", "files": []}"#).expect("a scratch file");
+    let lenient = altered(dir.path(), |value| {
+        for dtype in ["f64", "f64_autodiff", "f32"] {
+            let groups = value["tol"][dtype].as_object_mut().expect("groups");
+            groups.values_mut().for_each(|tolerance| *tolerance = Value::Null);
+        }
+    });
+    let unsupported = dir.path().join("mixture.json");
+    let config = json!({"conditional": {"kind": "mixture", "d": 2}});
+    let text =
+        json!({"schema": "relgrad-golden-1", "id": "m", "kind": "dense", "config": config}).to_string();
+    std::fs::write(&unsupported, text).expect("a scratch file");
+    for path in [index, lenient, unsupported] {
+        let output = verify(std::slice::from_ref(&path), false);
+        assert_eq!(output.status.code(), Some(4), "{}: {}", path.display(), stderr(&output));
+        assert!(stderr(&output).contains("nothing was compared"), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn what_is_no_file_or_too_large_is_refused_at_once() {
+    let dir = tempfile::tempdir().expect("a scratch folder");
+    let huge = dir.path().join("huge.json");
+    let file = std::fs::File::create(&huge).expect("a scratch file");
+    file.set_len(1 << 40).expect("a file with a hole");
+    for (path, why) in
+        [(dir.path(), "regular file"), (Path::new("/dev/zero"), "regular file"), (&huge, "64 MiB")]
+    {
+        let output = verify(&[path.to_path_buf()], false);
+        assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+        let told = stderr(&output);
+        assert!(told.contains(why) && told.contains(&path.display().to_string()), "{told}");
+    }
+}

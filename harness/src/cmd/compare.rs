@@ -78,7 +78,7 @@ pub(crate) fn told(study: Study) -> Study {
 /// What is tolerated.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct Tolerance {
-    /// Slowdown, and loss of speed-up, that is no regression
+    /// Slowdown, and loss of speed-up, that is no regression (10%, or 1.1x)
     #[arg(long, value_name = "PERCENT", default_value = "10%")]
     max_slowdown: Fraction,
 
@@ -86,7 +86,7 @@ pub(crate) struct Tolerance {
     #[arg(long, value_name = "PERCENT")]
     max_slowdown_elsewhere: Option<Fraction>,
 
-    /// Growth of peak memory that is no regression
+    /// Growth of peak memory that is no regression (10%, or 1.1x)
     #[arg(long, value_name = "PERCENT", default_value = "10%")]
     max_growth: Fraction,
 }

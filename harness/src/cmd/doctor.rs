@@ -54,7 +54,7 @@ fn graphics(text: &mut String) {
         line(text, &format!("GPU {i}"), &format!("{}, {}", gpu::hardware(facts), facts.uuid));
     }
     let verdict = match ready {
-        Ok(()) => "ready: --device cuda uses GPU 0".to_string(),
+        Ok(()) => "ready: relgrad sweep --device cuda uses GPU 0".to_string(),
         Err(error) => error.to_string(),
     };
     line(text, "verdict", &verdict);

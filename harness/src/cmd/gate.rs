@@ -245,8 +245,7 @@ fn save_alone(arguments: &Arguments, new: Contender, run: &Run, plan: Plan) -> R
         note!("relgrad: nothing was measured");
         return Ok(code::NOTHING_MEASURED);
     }
-    let (records, rounds) = (counted(measured, "record"), counted(plan.first, "round"));
-    say!("{records} of {rounds} in {}", path.display());
+    say!("{} of {} in {}", counted(measured, "record"), counted(plan.first, "round"), path.display());
     Ok(if measured < records.len() { code::CHECK_FAILED } else { 0 })
 }
 

@@ -160,7 +160,10 @@ pub(crate) fn warn_of_threads(threads: usize) {
 /// Starts the pool of threads that everything parallel outside of the kernels' own teams runs on, as many as this process may use, or as
 /// RAYON_NUM_THREADS says. Rayon would start it on first use, and panic where the system refuses a thread.
 fn start_threads() -> Result<()> {
-    rayon::ThreadPoolBuilder::new().build_global().map_err(no_threads)
+    rayon::ThreadPoolBuilder::new().build_global().map_err(no_threads)?;
+    // One more is needed for short: the trace of memory, the signals.
+    let one_more = std::thread::Builder::new().spawn(|| ());
+    one_more.map(drop).map_err(|cause| Error::cannot_start("a thread", &cause))
 }
 
 /// What a pool of threads that cannot be built comes to.
@@ -184,6 +187,9 @@ pub(crate) fn require_memory(what: &str, bytes: f64) -> Result<()> {
     let (needed, available) = (units::bytes(bytes), units::bytes(available));
     Err(Error::Usage(format!("{what} needs {needed} of memory and {available} are available")))
 }
+
+#[cfg(test)]
+mod flags_tests;
 
 #[cfg(test)]
 mod tests {

@@ -41,7 +41,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         failed += usize::from(!row.passed);
         let verdict = if row.passed { "" } else { "  FAILED" };
         say!("{:<78} {:>12} {:>26} {:>18}{verdict}", row.what, row.planted, row.found, row.accepted);
-    });
+    })?;
     if failed == 0 {
         say!("\nEvery planted answer was found.");
         return Ok(0);

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -97,12 +98,12 @@ fn cargo_build(source: &Path, target: &Path, profile: &str) -> Result<PathBuf> {
 /// Says what it is instead, or what to do.
 pub(crate) fn require_worker(program: &Path, name: &str) -> Result<()> {
     let no_relgrad = |why: String| Error::Input(format!("{name} is no relgrad that runs here: {why}"));
-    let version = asked(program, &["--version"]).map_err(no_relgrad)?;
+    let version = asked(program, &["--version"])?.map_err(no_relgrad)?;
     if !version.starts_with("relgrad") {
         let said = console::quoted(version.trim_end());
         return Err(no_relgrad(format!("asked for its --version it says `{said}`")));
     }
-    asked(program, &["worker", "--help"]).map(drop).map_err(|_| {
+    asked(program, &["worker", "--help"])?.map(drop).map_err(|_| {
         Error::Input(format!(
             "{name} is older than the gate and cannot be measured in turn; sweep both and use relgrad compare"
         ))
@@ -110,22 +111,30 @@ pub(crate) fn require_worker(program: &Path, name: &str) -> Result<()> {
 }
 
 /// What a program prints, or why it does not end well and soon.
-fn asked(program: &Path, arguments: &[&str]) -> Result<String, String> {
+///
+/// # Errors
+/// When no process can be started at all.
+fn asked(program: &Path, arguments: &[&str]) -> Result<Result<String, String>> {
     const LIMIT: Duration = Duration::from_secs(10);
     let mut command = Command::new(program);
     command.args(arguments);
     let limits = ChildLimits { kill_after: Some(LIMIT), ..ChildLimits::default() };
-    match process::run(command, limits, &mut Events::without_signals()) {
+    let asked = arguments.join(" ");
+    let answer = match process::run(command, limits, &mut Events::without_signals()) {
         Ok(End::Exited { status, stdout, .. }) if status.success() => Ok(stdout),
         Ok(End::Exited { status, stderr, .. }) => {
             let cause = process::cause_of_death(status, &stderr);
-            Err(format!("asked for its {} it {}", arguments.join(" "), console::cut(&cause, 120)))
+            Err(format!("asked for its {asked} it {}", console::cut(&cause, 120)))
         }
         Ok(End::TimedOut | End::Interrupted) => {
-            Err(format!("asked for its {} it says nothing for {} s", arguments.join(" "), LIMIT.as_secs()))
+            Err(format!("asked for its {asked} it says nothing for {} s", LIMIT.as_secs()))
+        }
+        Err(cause) if cause.kind() == ErrorKind::WouldBlock => {
+            return Err(Error::Output(format!("cannot start {}: {cause}", program.display())));
         }
         Err(cause) => Err(cause.to_string()),
-    }
+    };
+    Ok(answer)
 }
 
 /// Trimmed standard output of a git command that succeeds, or what it complains of.

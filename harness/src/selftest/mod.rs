@@ -8,6 +8,8 @@ use std::ops::Range;
 use rayon::prelude::*;
 use relgrad_reports::selftest::{Covered, DESIGNS, Design, accepted, covered, recoveries, undecided};
 
+use crate::error::Result;
+
 /// One line of the table.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Row {
@@ -39,14 +41,18 @@ impl Trials {
 }
 
 /// Tries everything and tells each row as soon as it is known.
-pub(crate) fn run(trials: &Trials, mut tell: impl FnMut(&Row)) {
+///
+/// # Errors
+/// When there is no memory to try with.
+pub(crate) fn run(trials: &Trials, mut tell: impl FnMut(&Row)) -> Result<()> {
     // Kernels first: they are timed, and the studies keep every core busy.
     spin::rows().iter().for_each(&mut tell);
-    allocations::rows(&trials.allocations_mebibytes).iter().for_each(&mut tell);
+    allocations::rows(&trials.allocations_mebibytes)?.iter().for_each(&mut tell);
     recoveries().iter().map(recovered).for_each(|row| tell(&row));
     for design in &trials.designs {
         shares(design, trials.studies).iter().for_each(&mut tell);
     }
+    Ok(())
 }
 
 fn recovered(recovery: &relgrad_reports::selftest::Recovery) -> Row {
