@@ -1,6 +1,9 @@
 //! From the words of a cell to the types of the kernels.
 
-use relgrad_kernels::{Architecture, Convolution, Cost, Coupling, Cuda, Dtype, Error, Math, Method, Result};
+pub(crate) use relgrad_kernels::DeviceKind;
+use relgrad_kernels::{
+    Activation, Architecture, Convolution, Cost, Coupling, Cuda, Dtype, Error, Math, Method, Result,
+};
 use relgrad_reports::record::{self, Cell};
 
 /// What a cell evaluates.
@@ -18,48 +21,6 @@ pub(crate) struct Workload {
     pub(crate) device: DeviceKind,
 }
 
-/// A device, by the name that the command line and records use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum DeviceKind {
-    /// The host's cores.
-    Cpu,
-    /// The first NVIDIA GPU.
-    Cuda,
-}
-
-impl DeviceKind {
-    /// Every device.
-    pub(crate) const ALL: [Self; 2] = [Self::Cpu, Self::Cuda];
-
-    /// The device of a record; one that this version does not know was never measured here, and reads as the CPU.
-    pub(crate) fn of(name: &str) -> Self {
-        if name == Self::Cuda.name() { Self::Cuda } else { Self::Cpu }
-    }
-
-    /// `cpu` or `cuda`.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Cpu => "cpu",
-            Self::Cuda => "cuda",
-        }
-    }
-}
-
-impl std::fmt::Display for DeviceKind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl std::str::FromStr for DeviceKind {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let known = Self::ALL.into_iter().find(|device| device.name() == text);
-        known.ok_or_else(|| format!("`{text}` is no device; the devices are: cpu, cuda"))
-    }
-}
-
 impl Workload {
     /// Reads the words of a cell.
     ///
@@ -73,16 +34,17 @@ impl Workload {
             }
         };
         let architecture = Architecture {
-            activation: cell.activation.parse()?,
+            activation: cell.activation.parse::<Activation>()?,
             bias: cell.bias,
             coupling,
             ..Architecture::new(cell.dim, cell.layers)
         };
         architecture.validate()?;
-        let dtype = cell.dtype.parse()?;
+        let dtype = cell.dtype.parse::<Dtype>()?;
         let math = cell.math.as_deref().map_or(Ok(Math::of(dtype)), str::parse)?;
-        let device = DeviceKind::of(&cell.device);
-        Ok(Self { method: cell.method.parse()?, architecture, dtype, math, device })
+        let method = cell.method.parse::<Method>()?;
+        let device = cell.device.parse::<DeviceKind>()?;
+        Ok(Self { method, architecture, dtype, math, device })
     }
 
     /// Its cost on batches of `batch` samples.

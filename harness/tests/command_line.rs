@@ -240,7 +240,7 @@ fn control_characters_of_an_argument_are_made_visible() {
 #[test]
 fn a_folder_with_a_sweep_is_not_overwritten() {
     let dir = tempfile::tempdir().expect("a scratch folder");
-    std::fs::write(dir.path().join("records.jsonl"), "").expect("a file");
+    std::fs::write(dir.path().join("records.jsonl"), "{}\n").expect("a file");
     let output = run(&["sweep", "--dims", "2", "--out", dir.path().to_str().expect("a plain path")]);
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("--resume"), "{}", stderr(&output));

@@ -294,9 +294,11 @@ impl<'a, D: Device<T>, T: Scalar> Probe<'a, D, T> {
             Kind::Relative | Kind::Transposed => random.clone(),
         };
         let c = self.apply(gradient.weights[k].view(), true, &a)?;
-        let bias = |arrays: &[Matrix<D, T>]| match arrays.get(k) {
-            Some(b) => Ok(wide_matrix(self.device, b)?.column(0).into_owned()),
-            None => Ok(DVector::zeros(dim)),
+        let bias = |arrays: &[Matrix<D, T>]| -> Result<DVector<f64>> {
+            match arrays.get(k) {
+                Some(b) => Ok(wide_matrix(self.device, b)?.column(0).into_owned()),
+                None => Ok(DVector::zeros(dim)),
+            }
         };
         let gamma = a.dot(&bias(&gradient.biases)?);
         let b = bias(&self.parameters.arrays().biases)?;

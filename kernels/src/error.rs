@@ -75,6 +75,19 @@ pub enum Error {
     },
 }
 
+impl From<relgrad_vocabulary::Unknown> for Error {
+    fn from(unknown: relgrad_vocabulary::Unknown) -> Self {
+        let relgrad_vocabulary::Unknown { kind, name, expected } = unknown;
+        Self::Unknown { kind, name, expected }
+    }
+}
+
+impl From<relgrad_vocabulary::OutOfRange> for Error {
+    fn from(parameter: relgrad_vocabulary::OutOfRange) -> Self {
+        Self::invalid(parameter.name, parameter.value, parameter.requirement)
+    }
+}
+
 impl Error {
     pub(crate) fn invalid(name: &'static str, value: f64, requirement: &'static str) -> Self {
         Self::InvalidParameter { name, value, requirement }

@@ -26,9 +26,6 @@ pub mod gaussian;
 pub mod init;
 pub mod inversion;
 pub mod likelihood;
-pub mod math;
-pub mod method;
-mod names;
 pub mod network;
 pub mod optimizer;
 pub mod parameters;
@@ -40,10 +37,9 @@ pub use cost::{Cost, cost, cost_on};
 pub use device::{Cpu, Cuda};
 pub use error::{Error, Result};
 pub use init::Init;
-pub use math::Math;
-pub use method::Method;
-pub use network::{Activation, Architecture, Base, Convolution, Coupling};
-pub use scalar::{Dtype, Scalar};
+pub use network::{Architecture, Convolution, Coupling};
+pub use relgrad_vocabulary::{Activation, Base, DeviceKind, Dtype, Math, Method, math, method};
+pub use scalar::Scalar;
 
 /// The example of the README compiles and runs.
 #[cfg(doctest)]

@@ -2,47 +2,9 @@
 //!
 //! Equations are those of MATH.md, cited as `[Mn]`.
 
+pub use relgrad_vocabulary::{Activation, Base};
+
 use crate::error::{Error, Result};
-
-/// An invertible, strictly increasing elementwise nonlinearity σ.
-///
-/// Parameters are kept in f64 and rounded once to the working precision.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Activation {
-    /// s_L(x) = αx + (1−α) log(1+eˣ), 0 < α ≤ 1 \[M3\], (P.34).
-    SmoothLeaky {
-        /// Slope at −∞.
-        alpha: f64,
-    },
-    /// s_T(x) = tanh(αx) + βx, α, β > 0 \[M4\], (P.35).
-    TanhLinear {
-        /// Scale inside the hyperbolic tangent.
-        alpha: f64,
-        /// Slope of the linear part.
-        beta: f64,
-    },
-}
-
-/// The density p_i of each latent component \[M5\].
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Base {
-    /// Standard normal.
-    Normal,
-    /// Hyperbolic secant p(s) = (c/π) sech(cs); c = π/2 has unit variance.
-    Sech {
-        /// Inverse scale c > 0.
-        c: f64,
-    },
-    /// Logistic, variance π²/3.
-    Logistic,
-    /// Laplace, variance 2.
-    Laplace,
-}
-
-impl Base {
-    /// The unit-variance hyperbolic secant ½ sech(πs/2).
-    pub const SECH: Self = Self::Sech { c: std::f64::consts::FRAC_PI_2 };
-}
 
 /// What couples the D components inside one layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -209,32 +171,14 @@ impl Architecture {
     /// # Errors
     /// [`Error::InvalidParameter`] names the parameter and what it must be.
     pub fn validate(&self) -> Result<()> {
-        let positive = |name: &'static str, value: f64| {
-            if value > 0.0 && value.is_finite() {
-                Ok(())
-            } else {
-                Err(Error::invalid(name, value, "must be positive and finite"))
-            }
-        };
         if self.dim == 0 {
             return Err(Error::invalid("dim", 0.0, "must be at least 1"));
         }
         if self.layers == 0 {
             return Err(Error::invalid("layers", 0.0, "must be at least 1"));
         }
-        match self.activation {
-            Activation::SmoothLeaky { alpha } if alpha > 0.0 && alpha <= 1.0 => {}
-            Activation::SmoothLeaky { alpha } => {
-                return Err(Error::invalid("alpha", alpha, "must be in (0, 1] for s_L"));
-            }
-            Activation::TanhLinear { alpha, beta } => {
-                positive("alpha", alpha)?;
-                positive("beta", beta)?;
-            }
-        }
-        if let Base::Sech { c } = self.base {
-            positive("c", c)?;
-        }
+        self.activation.validate()?;
+        self.base.validate()?;
         match self.coupling {
             Coupling::Dense => Ok(()),
             Coupling::Convolution(convolution) => convolution.validate(self.dim),

@@ -31,6 +31,13 @@ pub(crate) struct Axis {
     pub(crate) unit_label: &'static str,
 }
 
+/// Shortest and longest values that an axis reaches: their quotient is a number still.
+const REACH: (f64, f64) = (1e-150, 1e150);
+/// Most ticks of a linear axis; round steps give a few.
+pub(crate) const MOST_TICKS: usize = 100;
+/// Least distance of two decades that each have a tick, in points.
+const DECADE: f64 = 4.0;
+
 /// How much of an axis its labels take.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Room {
@@ -52,6 +59,8 @@ impl Axis {
 
     /// A logarithmic axis from `low` to `high`.
     pub(crate) fn log_between(low: f64, high: f64, unit: Unit, room: Room) -> Self {
+        let low = low.clamp(REACH.0, REACH.1);
+        let high = if high > low { high.min(10.0 * REACH.1) } else { 10.0 * low };
         let per_decade = room.length / (high / low).log10();
         // A label takes its room; on a short range 2 and 5 are labelled too (they are log₁₀2 apart at the closest).
         let stride = (room.label / per_decade).ceil().max(1.0) as i32;
@@ -65,7 +74,8 @@ impl Axis {
                     2 | 5 => between,
                     _ => false,
                 };
-                let shown = labelled || digit == 1 || (stride == 1 && per_decade > 18.0);
+                let shown =
+                    labelled || (digit == 1 && per_decade >= DECADE) || (stride == 1 && per_decade > 18.0);
                 if shown && (low..=high).contains(&value) {
                     ticks.push(Tick { value, label: labelled.then(|| label(value, unit)) });
                 }
@@ -76,13 +86,14 @@ impl Axis {
 
     /// A linear axis from 0 to just over `high`, with bare numbers in the unit that `unit_label` names.
     pub(crate) fn linear(high: f64, unit: Unit, room: Room) -> Self {
-        let high = if high.is_finite() && high > 0.0 { high * 1.06 } else { 1.0 };
+        let high = if (REACH.0..=REACH.1).contains(&high) { high * 1.06 } else { 1.0 };
         let (divisor, unit_label) = prefix(high, unit);
         let fewest = (room.length / room.label).max(2.0);
         let step = nice_step(high / divisor / fewest);
         let ticks = (0..)
             .map(|i| f64::from(i) * step)
             .take_while(|v| *v <= high / divisor * (1.0 + 1e-9))
+            .take(MOST_TICKS)
             .map(|v| Tick { value: v * divisor, label: Some(trimmed(v)) })
             .collect();
         Axis { low: 0.0, high, logarithmic: false, ticks, unit_label }
@@ -107,10 +118,17 @@ impl Axis {
 
     /// A linear axis of bare numbers from `low` to `high`.
     pub(crate) fn spanning(low: f64, high: f64, room: Room) -> Self {
-        let step = nice_step((high - low) / (room.length / room.label).max(2.0));
-        let ticks = ((low / step).ceil() as i64..=(high / step).floor() as i64)
-            .map(|i| Tick { value: i as f64 * step, label: Some(signed(i as f64 * step)) })
-            .collect();
+        Self::stepped(low, high, (room.length / room.label).max(2.0), signed)
+    }
+
+    /// A linear axis from `low` to `high` with about `most` ticks at round values.
+    pub(crate) fn stepped(low: f64, high: f64, most: f64, label: impl Fn(f64) -> String) -> Self {
+        let is_range = high > low && (high - low).is_finite();
+        let (low, high) = if is_range { (low, high) } else { (0.0, 1.0) };
+        let step = nice_step((high - low) / most.max(1.0));
+        let tick = |i: i64| Tick { value: i as f64 * step, label: Some(label(i as f64 * step)) };
+        let places = (low / step).ceil() as i64..=(high / step).floor() as i64;
+        let ticks = places.take(MOST_TICKS).map(tick).collect();
         Axis { low, high, logarithmic: false, ticks, unit_label: "" }
     }
 
@@ -205,7 +223,10 @@ fn signed(value: f64) -> String {
 }
 
 /// The smallest of 1, 2, 2.5, 5 times a power of ten that is at least `step`.
-pub(crate) fn nice_step(step: f64) -> f64 {
+fn nice_step(step: f64) -> f64 {
+    if !step.is_normal() {
+        return 1.0;
+    }
     let power = 10f64.powf(step.log10().floor());
     let nice = [1.0, 2.0, 2.5, 5.0].into_iter().find(|m| m * power >= step * (1.0 - 1e-9));
     nice.unwrap_or(10.0) * power
@@ -247,6 +268,29 @@ mod tests {
     fn a_long_logarithmic_axis_thins_its_labels() {
         let axis = Axis::log([1e-9, 1e3].into_iter(), 1.0, Unit::Seconds, Room { label: 25.0, ..ROOM });
         assert_eq!(labels(&axis), ["10 ns", "1 µs", "100 µs", "10 ms", "1 s", "100 s"]);
+    }
+
+    /// 5e-324 seconds once made four gibibytes of ticks.
+    #[test]
+    fn an_axis_has_dozens_of_ticks_whatever_its_range() {
+        let values = [0.0, 5e-324, 1e-320, 1e-12, 1.0, 1e9, 1.7e308, f64::INFINITY, f64::NAN, -1.0, -1.7e308];
+        for low in values {
+            for high in values {
+                let axes = [
+                    Axis::log([low, high].into_iter(), 1.3, Unit::Seconds, ROOM),
+                    Axis::log_between(low, high, Unit::Bytes, ROOM),
+                    Axis::linear(high, Unit::Seconds, ROOM),
+                    Axis::linear_between(low, high, ROOM),
+                    Axis::around([low, high].into_iter(), ROOM),
+                    Axis::spanning(low, high, ROOM),
+                    Axis::stepped(low, high, 10.0, number),
+                ];
+                for (kind, axis) in axes.iter().enumerate() {
+                    assert!(axis.ticks.len() <= MOST_TICKS, "{kind}: {low:e} {high:e}: {}", axis.ticks.len());
+                    assert!(axis.high > axis.low, "{kind}: {low:e} {high:e}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use relgrad_reports::method::RELATIVE;
 use relgrad_reports::record::Outcome;
 use relgrad_reports::study::Study;
 use relgrad_reports::summary::{Estimate, Series, Summary};
+use relgrad_vocabulary::excerpt;
 
 use crate::Figure;
 use crate::axis::{self, Unit, grouped, number};
@@ -162,6 +163,6 @@ fn memory(study: &Study, summary: &Summary) -> String {
 fn conditions(study: &Study, device: &str) -> String {
     let machine = &study.run.machine;
     let name = if device == data::CPU { Some(&machine.cpu) } else { machine.gpus.first() };
-    let name = name.filter(|n| !n.is_empty()).cloned();
+    let name = name.filter(|n| !n.is_empty()).map(|name| excerpt(name, 200));
     name.into_iter().chain(data::conditions(study, device)).collect::<Vec<_>>().join(", ")
 }

@@ -1,7 +1,5 @@
 //! What can go wrong between records and a picture.
 
-use std::path::PathBuf;
-
 use crate::Figure;
 
 /// Why a figure could not be drawn; each message is one line that says what to do.
@@ -66,14 +64,15 @@ pub enum Error {
     /// The drawing backend failed.
     #[error("cannot render the figure: {0}")]
     Render(String),
-    /// A picture could not be written.
-    #[error("cannot write {}: {reason}", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        reason: String,
+    /// Memory is short.
+    #[error("cannot draw the figure: {} MiB of memory cannot be had; draw it where there is more", bytes >> 20)]
+    Memory {
+        /// Bytes that were asked for.
+        bytes: usize,
     },
+    /// A picture could not be written.
+    #[error(transparent)]
+    Write(#[from] relgrad_reports::error::Error),
 }
 
 /// A [`std::result::Result`] with this crate's [`enum@Error`].

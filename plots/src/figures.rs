@@ -168,7 +168,7 @@ fn of_series(
 fn flop_ratios(study: &Study, device: &str, baseline: &str) -> Vec<(f64, f64)> {
     let relative = data::models(study, device, RELATIVE);
     let ratio = |(dim, model): &(f64, Model)| {
-        let own = relative.iter().find(|(d, _)| d == dim)?.1.flops;
+        let own = relative[relative.binary_search_by(|(d, _)| d.total_cmp(dim)).ok()?].1.flops;
         (own > 0.0).then_some((*dim, model.flops / own))
     };
     data::models(study, device, baseline).iter().filter_map(ratio).collect()

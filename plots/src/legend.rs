@@ -1,5 +1,7 @@
 //! What stands below a panel: the legend in columns, then one note for each series that ended early.
 
+use relgrad_vocabulary::excerpt;
+
 use crate::font::{self, Weight};
 use crate::scene::{Marker, Scene, Stroke, Text};
 use crate::style::{BAND, GREY, LINE_SPACING, Look, MARGIN, MODEL, PREDICTED, SMALL};
@@ -12,6 +14,8 @@ const GAP: f64 = 4.0;
 const COLUMN_GAP: f64 = 10.0;
 /// Where the sign of a note ends and its text begins, in points.
 const NOTE_INDENT: f64 = 9.0;
+/// Longest line that is laid out, in characters.
+const LONGEST: usize = 300;
 /// Longest note, in lines.
 const NOTE_LINES: usize = 3;
 
@@ -123,9 +127,11 @@ fn draw_note(scene: &mut Scene, note: &Note, top: f64) -> f64 {
 
 /// Cuts `text` at spaces into lines of at most `width`, and shortens the last of `most` lines with an ellipsis.
 pub(crate) fn wrapped(text: &str, width: f64, size: f64, most: usize) -> Vec<String> {
+    // Laying out takes a time in proportion to the square of the length.
+    let text = excerpt(text, LONGEST * most);
     let fits = |line: &str| font::width(line, size, Weight::Regular) <= width;
     let mut lines: Vec<String> = vec![String::new()];
-    for word in text.split([' ', '\n', '\t']).filter(|w| !w.is_empty()) {
+    for word in text.split(' ').filter(|w| !w.is_empty()) {
         let full = lines.len() == most;
         let line = lines.last_mut().expect("there is always a line");
         let longer = if line.is_empty() { word.to_string() } else { format!("{line} {word}") };
@@ -140,6 +146,7 @@ pub(crate) fn wrapped(text: &str, width: f64, size: f64, most: usize) -> Vec<Str
 
 /// `text`, cut with an ellipsis where it is wider than `width`.
 pub(crate) fn shortened(text: &str, width: f64, size: f64) -> String {
+    let text = &excerpt(text, LONGEST);
     let fits = |line: &str| font::width(line, size, Weight::Regular) <= width;
     if fits(text) {
         return text.to_string();

@@ -36,6 +36,7 @@ use std::str::FromStr;
 use relgrad_reports::experiment::Figure as ExperimentFigure;
 use relgrad_reports::study::Study;
 use relgrad_reports::summary::Summary;
+use relgrad_reports::writer::write_atomically;
 
 pub use error::{Error, Result};
 pub use trend::{MOST_TRENDS, Trend, draw_trend};
@@ -183,22 +184,29 @@ impl Drawing {
         &self.svg
     }
 
-    /// Writes the SVG to `path`.
+    /// Writes the SVG to `path`: whole, or not at all.
     ///
     /// # Errors
     /// [`Error::Write`] when the file cannot be written.
     pub fn write_svg(&self, path: &Path) -> Result<()> {
-        let failed = |error: std::io::Error| Error::Write { path: path.into(), reason: error.to_string() };
-        std::fs::write(path, &self.svg).map_err(failed)
+        Ok(write_atomically(path, self.svg.as_bytes())?)
     }
 
-    /// Writes the figure as a PNG, 2000 pixels wide (600 or 300 an inch in print), to `path`, which must end in `.png`.
+    /// Writes the figure as a PNG, 2000 pixels wide (600 or 300 an inch in print), to `path`: whole, or not at all.
     ///
     /// # Errors
-    /// [`Error::Write`] when the file cannot be written, [`Error::Render`] when the backend fails.
+    /// [`Error::Write`] when the file cannot be written, [`Error::Render`] when the backend fails, [`Error::Memory`] when its pixels
+    /// find no room.
     pub fn write_png(&self, path: &Path) -> Result<()> {
-        render::png(&self.scene, path)
+        Ok(write_atomically(path, &render::png(&self.scene)?)?)
     }
+}
+
+/// Fails where there is too little memory to draw a figure's shapes: what the libraries below allocate, a few MiB, would end the
+/// program.
+fn require_memory() -> Result<()> {
+    const BYTES: usize = 12 << 20;
+    Vec::<u8>::new().try_reserve_exact(BYTES).map_err(|_| Error::Memory { bytes: BYTES })
 }
 
 /// Draws `figure` from a study and the summary of that same study.
@@ -209,6 +217,7 @@ pub fn draw(figure: Figure, study: &Study, summary: &Summary) -> Result<Drawing>
     let shown = figure.shown(study, summary);
     let summary = &shown;
     figure.check(study, summary)?;
+    require_memory()?;
     let scene = match figure {
         Figure::Fig1Left | Figure::Fig3 => figures::time(study, summary, figure.device()),
         Figure::Speedup => figures::speedup(study, summary),

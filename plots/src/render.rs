@@ -1,12 +1,14 @@
 //! A scene as SVG and as PNG, both through plotters' backends.
 
-use std::path::Path;
+use std::io::Write;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use plotters::backend::{BitMapBackend, DrawingBackend, SVGBackend};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color, FontDesc, FontFamily, FontStyle, FontTransform, RGBColor, TextStyle};
+
+use relgrad_vocabulary::visible;
 
 use crate::error::{Error, Result};
 use crate::font::{self, FAMILY, Weight};
@@ -17,6 +19,10 @@ use crate::style::PAPER;
 const SVG_UNITS: f64 = 20.0;
 /// Pixels across a PNG: 600 a inch at a column's width, 300 at a page's.
 const PNG_WIDTH: u32 = 2000;
+/// Farthest place that is drawn, in a backend's units; the largest page has ten thousand.
+const FARTHEST: f64 = 30_000.0;
+/// Most rows of a PNG: five pages below one another.
+const MOST_ROWS: u32 = 16_000;
 /// The PNG is drawn this many times larger, then averaged: plotters does not smooth the edges of thick lines.
 const OVERSAMPLE: u32 = 2;
 
@@ -53,12 +59,15 @@ pub(crate) fn svg(scene: &Scene, title: &str) -> Result<String> {
     Ok(head + &body[after_head..])
 }
 
-/// Writes the scene as a PNG file of [`PNG_WIDTH`] pixels across.
-pub(crate) fn png(scene: &Scene, path: &Path) -> Result<()> {
+/// The scene as a PNG of [`PNG_WIDTH`] pixels across.
+///
+/// # Errors
+/// [`Error::Memory`] where its pixels find no room; [`Error::Render`].
+pub(crate) fn png(scene: &Scene) -> Result<Vec<u8>> {
     let scale = f64::from(PNG_WIDTH) / scene.width;
-    let (width, height) = (PNG_WIDTH, (scene.height * scale).ceil() as u32);
-    let large = (width * OVERSAMPLE, height * OVERSAMPLE);
-    let mut pixels = vec![0xff; large.0 as usize * large.1 as usize * 3];
+    let height = ((scene.height * scale).ceil() as u32).clamp(1, MOST_ROWS);
+    let large = (PNG_WIDTH * OVERSAMPLE, height * OVERSAMPLE);
+    let mut pixels = canvas(large.0 as usize * large.1 as usize * 3)?;
     let mut backend = BitMapBackend::with_buffer(&mut pixels, large);
     // Pictures lie below everything else, as in the SVG.
     let (images, others): (Vec<_>, Vec<_>) =
@@ -68,12 +77,28 @@ pub(crate) fn png(scene: &Scene, path: &Path) -> Result<()> {
     }
     backend.present().map_err(render_error)?;
     drop(backend);
-    let small = averaged(&pixels, large);
-    let mut file = BitMapBackend::new(path, (width, height));
-    file.blit_bitmap((0, 0), (width, height), &small).map_err(render_error)?;
-    let failed =
-        |error: &dyn std::fmt::Display| Error::Write { path: path.to_path_buf(), reason: error.to_string() };
-    file.present().map_err(|error| failed(&error))
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, PNG_WIDTH, height);
+    encoder.set_color(png::ColorType::Rgb);
+    // Row by row, so that neither the small picture nor its filtered rows are held.
+    let mut writer = encoder.write_header().map_err(render_error)?;
+    let mut stream = writer.stream_writer().map_err(render_error)?;
+    for rows in pixels.chunks(OVERSAMPLE as usize * large.0 as usize * 3) {
+        stream.write_all(&averaged(rows, large.0 as usize)).map_err(render_error)?;
+    }
+    stream.finish().map_err(render_error)?;
+    drop(writer);
+    Ok(bytes)
+}
+
+/// White pixels of an image, and as much memory beside them as drawing takes.
+fn canvas(bytes: usize) -> Result<Vec<u8>> {
+    let memory = |_| Error::Memory { bytes };
+    let mut pixels = Vec::new();
+    pixels.try_reserve_exact(bytes).map_err(memory)?;
+    crate::require_memory()?;
+    pixels.resize(bytes, 0xff);
+    Ok(pixels)
 }
 
 /// A picture as an element with its pixels inside, as PNG.
@@ -230,18 +255,16 @@ fn bitmap_text(backend: &mut BitMapBackend<'_>, text: &Text, scale: f64) -> Resu
     outcome
 }
 
-/// The means of all blocks of [`OVERSAMPLE`] by [`OVERSAMPLE`] pixels, three bytes each.
-fn averaged(pixels: &[u8], (width, height): (u32, u32)) -> Vec<u8> {
-    let (factor, row) = (OVERSAMPLE as usize, width as usize * 3);
-    let mut small = Vec::with_capacity(pixels.len() / (factor * factor));
-    for y in 0..height as usize / factor {
-        for x in 0..width as usize / factor {
-            for channel in 0..3 {
-                let first = y * factor * row + x * factor * 3 + channel;
-                let block = (0..factor).flat_map(|v| (0..factor).map(move |u| v * row + u * 3));
-                let sum: usize = block.map(|at| usize::from(pixels[first + at])).sum();
-                small.push((sum / (factor * factor)) as u8);
-            }
+/// The means of all blocks of [`OVERSAMPLE`] by [`OVERSAMPLE`] pixels, three bytes each, of as many rows, `width` pixels wide.
+fn averaged(rows: &[u8], width: usize) -> Vec<u8> {
+    let (factor, row) = (OVERSAMPLE as usize, width * 3);
+    let mut small = Vec::with_capacity(row / factor);
+    for x in 0..width / factor {
+        for channel in 0..3 {
+            let first = x * factor * 3 + channel;
+            let block = (0..factor).flat_map(|v| (0..factor).map(move |u| v * row + u * 3));
+            let sum: usize = block.map(|at| usize::from(rows[first + at])).sum();
+            small.push((sum / (factor * factor)) as u8);
         }
     }
     small
@@ -252,11 +275,13 @@ fn pixels(scene: &Scene, scale: f64) -> (u32, u32) {
 }
 
 fn scaled((x, y): Place, scale: f64) -> (i32, i32) {
-    ((x * scale).round() as i32, (y * scale).round() as i32)
+    // Backends walk over every row of a shape, on the page or not.
+    let whole = |v: f64| (v * scale).round().clamp(-FARTHEST, FARTHEST) as i32;
+    (whole(x), whole(y))
 }
 
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    visible(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 fn render_error(error: impl std::fmt::Display) -> Error {

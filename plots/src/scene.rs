@@ -2,8 +2,15 @@
 
 use plotters::style::RGBColor;
 
+use relgrad_vocabulary::excerpt;
+
 use crate::font::{self, Weight};
 use crate::style::{INK, PAPER};
+
+/// A line longer than any page, in points, is not cut into dashes.
+const LONGEST_DASHED: f64 = 10_000.0;
+/// Longest text, in characters: a page's width holds half of it.
+const LONGEST_TEXT: usize = 300;
 
 /// A place on the page, in points.
 pub(crate) type Place = (f64, f64);
@@ -105,7 +112,9 @@ impl Scene {
         if points.len() < 2 {
             return;
         }
-        if dash.is_empty() {
+        let is_long =
+            |pair: &[Place]| !((pair[1].0 - pair[0].0).hypot(pair[1].1 - pair[0].1) < LONGEST_DASHED);
+        if dash.is_empty() || points.windows(2).any(is_long) {
             self.shapes.push(Shape::Line { points: points.to_vec(), color, width });
             return;
         }
@@ -165,7 +174,7 @@ impl Text {
     /// Regular text in the ink colour, left-aligned.
     pub(crate) fn new(content: impl Into<String>, at: Place, size: f64) -> Self {
         Text {
-            content: content.into(),
+            content: excerpt(&content.into(), LONGEST_TEXT),
             at,
             size,
             align: Align::Left,

@@ -61,8 +61,8 @@ fn scene(trend: &Trend<'_>) -> Scene {
     draw_changes(&mut scene, &panel, trend);
     for (series, look) in trend.series.iter().zip(looks()) {
         let places = panel.places(percents(series));
-        scene.line(&places, look.stroke(look.dash));
-        for place in places {
+        panel.line(&mut scene, &places, look.stroke(look.dash));
+        for place in places.into_iter().filter(|place| panel.rect.holds(*place)) {
             scene.marker(look.marker, place, look.color, false);
         }
     }
@@ -119,26 +119,14 @@ fn lay_out(trend: &Trend<'_>) -> Panel {
     let ((first, last), (low, high)) = (bounds(&|v| v.0), bounds(&|v| v.1));
     let (low, high) = (low.min(0.0), high.max(0.0));
     let margin = 0.08 * (high - low).max(5.0);
-    let y = linear(low - margin, high + margin, PANEL_HEIGHT / 24.0, signed);
+    let y = Axis::stepped(low - margin, high + margin, PANEL_HEIGHT / 24.0, signed);
     let left = MARGIN + Panel::left_room(&y);
     let right = PAGE_WIDTH - MARGIN - SMALL;
-    let x = linear(first - 0.5, last + 0.5, (right - left) / 40.0, number);
+    let x = Axis::stepped(first - 0.5, last + 0.5, (right - left) / 40.0, number);
     let whole = |tick: &Tick| tick.value.fract() == 0.0;
     let x = Axis { ticks: x.ticks.into_iter().filter(whole).collect(), ..x };
     let top = MARGIN + SMALL + REVISION_ROOM;
     Panel { rect: Rect { left, top, right, bottom: top + PANEL_HEIGHT }, x, y }
-}
-
-/// A linear axis from `low` to `high` with about `most` labelled ticks at round values.
-fn linear(low: f64, high: f64, most: f64, label: impl Fn(f64) -> String) -> Axis {
-    let step = crate::axis::nice_step((high - low) / most);
-    let first = (low / step).ceil() as i64;
-    let last = (high / step).floor() as i64;
-    let tick = |i: i64| {
-        let value = i as f64 * step;
-        Tick { value, label: Some(label(value)) }
-    };
-    Axis { low, high, logarithmic: false, ticks: (first..=last).map(tick).collect(), unit_label: "" }
 }
 
 fn signed(value: f64) -> String {

@@ -5,51 +5,48 @@
 
 use std::path::Path;
 
-use crate::error::{Error, Result};
-use crate::log;
-use crate::record::Record;
-use crate::run::Run;
+use crate::contents;
+use crate::error::Result;
+use crate::log::{self, Invalid, Rules};
 use crate::study::Study;
-use crate::writer::write_atomically;
+use crate::validity;
+use crate::writer::{to_readable_json, write_atomically};
 
 /// Reads a baseline file, or the folder of a sweep.
 ///
 /// # Errors
-/// When it cannot be read or parsed, or when a newer relgrad wrote it.
+/// When it cannot be read or parsed, when it says what cannot be, or when a newer relgrad wrote it.
 pub fn read(path: &Path) -> Result<Study> {
+    read_with(path, Invalid::Refuse)
+}
+
+/// The same; lines that are no valid records are refused or left out.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_with(path: &Path, invalid: Invalid) -> Result<Study> {
     if path.is_dir() {
-        return Study::read(path);
+        return Study::read_with(path, invalid);
     }
-    let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
-    let mut lines = bytes.split(|&b| b == b'\n');
-    let head = lines.next().unwrap_or_default();
-    log::check_schema(path, head)?;
-    let run: Run = serde_json::from_slice(head).map_err(|source| Error::Run { path: path.into(), source })?;
-    let mut records = Vec::new();
-    for (index, line) in lines.enumerate().filter(|(_, line)| !line.is_empty()) {
-        log::check_schema(path, line)?;
-        let parsed = serde_json::from_slice::<Record>(line);
-        records.push(parsed.map_err(|source| Error::Record {
-            path: path.into(),
-            line: index + 2,
-            source,
-        })?);
-    }
-    Ok(Study { run, records, warnings: Vec::new() })
+    let bytes = contents::of(path)?;
+    let end = bytes.iter().position(|&b| b == b'\n').map_or(bytes.len(), |end| end + 1);
+    let (head, lines) = bytes.split_at(end);
+    let run = log::parse_run(path, head)?;
+    let rules = Rules { settings: Some(&run.settings), invalid, may_be_torn: false, first_line: 2 };
+    let log = log::parse(path, lines, &rules)?;
+    let warnings = log.told(path).into_iter().collect();
+    Ok(Study { run, records: log.records, warnings })
 }
 
 /// Writes a baseline file: whole, or not at all.
 ///
 /// # Errors
-/// When a value is not finite, or when writing fails; a file that was there stays as it was.
+/// When it could not be read back, or when writing fails; a file that was there stays as it was.
 pub fn write(path: &Path, study: &Study) -> Result<()> {
-    let unreadable = |source| Error::Unreadable { path: path.into(), source };
-    let mut text = serde_json::to_string(&study.run).map_err(unreadable)?;
+    let mut text = to_readable_json(path, &study.run, validity::run, serde_json::to_string)?;
     text.push('\n');
     for record in &study.records {
-        let line = serde_json::to_string(record).map_err(unreadable)?;
-        serde_json::from_str::<Record>(&line).map_err(unreadable)?;
-        text += &line;
+        text += &to_readable_json(path, record, validity::record, serde_json::to_string)?;
         text.push('\n');
     }
     write_atomically(path, text.as_bytes())

@@ -31,30 +31,56 @@ pub enum Error {
         found: u32,
     },
     /// A line is not a record. A last line that was cut off is repaired instead.
-    #[error("{}, line {line} is not a record ({source}): remove that line, or restore the file", path.display())]
+    #[error("{}, line {line} is not a record ({reason}): remove that line, or restore the file", path.display())]
     Record {
         /// The file.
         path: PathBuf,
         /// Number of the line, from 1.
         line: usize,
         /// Where parsing stopped.
-        source: serde_json::Error,
+        reason: String,
+    },
+    /// A line says what cannot be: a number out of range, a name that is not known, a cell that is there before.
+    #[error("{}, line {line} is invalid: {reason}; {remedy}", path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// Number of the line, from 1.
+        line: usize,
+        /// What is wrong.
+        reason: String,
+        /// What to do.
+        remedy: &'static str,
     },
     /// `run.json` does not describe a run.
-    #[error("{} does not describe a run ({source}): restore the file, or start a new sweep", path.display())]
+    #[error("{} does not describe a run ({reason}): restore the file, or start a new sweep", path.display())]
     Run {
         /// The file.
         path: PathBuf,
-        /// Where parsing stopped.
-        source: serde_json::Error,
+        /// Where parsing stopped, or what is wrong.
+        reason: String,
     },
     /// A record or a run that a reader would not accept, so it is not written.
-    #[error("refusing to write {}: a value is not finite, so it could not be read back ({source})", path.display())]
+    #[error("refusing to write {}: it could not be read back ({reason})", path.display())]
     Unreadable {
         /// The file it was meant for.
         path: PathBuf,
         /// What a reader would say.
-        source: serde_json::Error,
+        reason: String,
+    },
+    /// A device, a pipe or a folder stands where a file is read.
+    #[error("{} is not a regular file: name the file itself", path.display())]
+    NotAFile {
+        /// What was named.
+        path: PathBuf,
+    },
+    /// The file is larger than any that is read.
+    #[error("{} is larger than the {} bytes that are read: name the right file", path.display(), most)]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Bytes that are read.
+        most: u64,
     },
     /// Another process holds the folder.
     #[error("{} is being written by another relgrad: wait for it, or choose another folder", path.display())]

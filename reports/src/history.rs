@@ -3,8 +3,8 @@
 mod changes;
 mod series;
 
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::collections::HashSet;
+use std::io::Write;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -12,15 +12,17 @@ use serde::{Deserialize, Serialize};
 pub use changes::{ChangePoint, change_points};
 pub use series::{Metric, Series, series};
 
+use crate::contents;
 use crate::error::{Error, Result};
 use crate::log;
 use crate::method::{GEMM, is_calibration};
 use crate::record::SCHEMA_VERSION;
 use crate::regress::over_kernel;
-use crate::run::Convolution;
+use crate::run::{CellName, Convolution};
 use crate::study::Study;
 use crate::summary::{Estimate, Summary};
-use crate::writer::open_locked;
+use crate::validity;
+use crate::writer::{open_locked, to_readable_json};
 
 /// One run: a line of the store.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -56,6 +58,15 @@ pub struct EntryCell {
     pub convolution: Option<String>,
     /// Number type; on a GPU the arithmetic of products (`tf32`).
     pub dtype: String,
+    /// Threads; absent in lines of before it was kept, as the two below.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threads: Option<usize>,
+    /// Whether the layers have biases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bias: Option<bool>,
+    /// Nonlinearity, as the command line spells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activation: Option<String>,
     /// Median seconds of one gradient.
     pub seconds: Estimate,
     /// Time over that of the matrix product of the same shape, where it was measured in turn.
@@ -87,6 +98,9 @@ impl Entry {
                 layers: series.layers,
                 convolution: settings.convolution.as_ref().map(Convolution::describe_layers),
                 dtype: settings.arithmetic(&series.device).to_string(),
+                threads: Some(settings.threads),
+                bias: Some(settings.bias),
+                activation: Some(settings.activation.clone()),
                 seconds: point.seconds,
                 over_gemm: over_kernel(study, series, point.dim, GEMM),
                 speedup_over_ordinary: point.speedup_over_ordinary.map(|e| e.value),
@@ -102,27 +116,35 @@ impl Entry {
             cells,
         }
     }
+}
 
-    /// Whether two lines are about the same run.
-    fn is_same_run(&self, other: &Self) -> bool {
-        (&self.started, &self.git_revision, &self.machine)
-            == (&other.started, &other.git_revision, &other.machine)
+impl EntryCell {
+    /// The cell in words, with every setting that changes its time. Stores of before some settings were kept lack them.
+    pub(crate) fn name(&self) -> String {
+        CellName {
+            method: &self.method,
+            device: &self.device,
+            arithmetic: &self.dtype,
+            threads: self.threads,
+            bias: self.bias,
+            activation: self.activation.as_deref(),
+            convolution: self.convolution.as_deref(),
+        }
+        .at(self.batch, self.layers, self.dim)
     }
 }
 
-/// Appends a run to the store, which is made if there is none. `false` when the run is there already.
+/// Appends a run to the store, which is made if there is none. `false` when the same line is there already.
 ///
 /// # Errors
 /// When the store cannot be read or written, holds a line that is no run, or is being written by another process.
 pub fn add(path: &Path, entry: &Entry) -> Result<bool> {
     let mut file = open_locked(path)?;
-    let text = contents(&mut file, path)?;
-    if parse(path, &text)?.iter().any(|there| there.is_same_run(entry)) {
+    let text = contents::of_file(&mut file, path)?;
+    let mut line = to_readable_json(path, entry, validity::entry, serde_json::to_string)?;
+    if parse(path, &text)?.contains(entry) {
         return Ok(false);
     }
-    let unreadable = |source| Error::Unreadable { path: path.into(), source };
-    let mut line = serde_json::to_string(entry).map_err(unreadable)?;
-    serde_json::from_str::<Entry>(&line).map_err(unreadable)?;
     line.push('\n');
     if !text.is_empty() && !text.ends_with(b"\n") {
         line.insert(0, '\n');
@@ -136,42 +158,39 @@ pub fn add(path: &Path, entry: &Entry) -> Result<bool> {
     Ok(true)
 }
 
-/// The runs of a store, oldest first, each once: merging two branches of a store may repeat lines and change their order.
+/// The runs of a store, oldest first, each once: merging two branches of a store may repeat lines and change their order. Two runs
+/// are the same when all that was measured is: two may begin in one second.
 ///
 /// # Errors
 /// When the store cannot be read, holds a line that is no run, or was written by a newer relgrad.
 pub fn read(path: &Path) -> Result<Vec<Entry>> {
-    let mut file = File::open(path).map_err(Error::io("read", path))?;
-    let text = contents(&mut file, path)?;
-    let mut entries: Vec<Entry> = Vec::new();
-    for entry in parse(path, &text)? {
-        if !entries.iter().any(|there| there.is_same_run(&entry)) {
-            entries.push(entry);
-        }
-    }
+    let mut entries = parse(path, &contents::of(path)?)?;
     entries.sort_by(|a, b| a.started.cmp(&b.started));
     Ok(entries)
 }
 
-fn contents(file: &mut File, path: &Path) -> Result<Vec<u8>> {
-    let mut text = Vec::new();
-    file.seek(SeekFrom::Start(0))
-        .and_then(|_| file.read_to_end(&mut text))
-        .map_err(Error::io("read", path))?;
-    Ok(text)
-}
-
+/// The entries of a store in its order, each once.
 fn parse(path: &Path, text: &[u8]) -> Result<Vec<Entry>> {
-    let lines = text.split(|&b| b == b'\n').enumerate();
-    let mut entries = Vec::new();
-    for (index, line) in lines.filter(|(_, line)| !line.trim_ascii().is_empty()) {
+    let invalid = |line, reason| Error::Invalid {
+        path: path.into(),
+        line,
+        reason,
+        remedy: "remove that line, or restore the store",
+    };
+    let mut entries: Vec<Entry> = Vec::new();
+    let mut seen = HashSet::new();
+    for (index, line) in text.split(|&b| b == b'\n').enumerate() {
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
         log::check_schema(path, line)?;
-        let parsed = serde_json::from_slice(line);
-        entries.push(parsed.map_err(|source| Error::Record {
-            path: path.into(),
-            line: index + 1,
-            source,
-        })?);
+        let entry: Entry =
+            log::parse_json(line).map_err(|cause| invalid(index + 1, format!("it is no run ({cause})")))?;
+        validity::entry(&entry).map_err(|reason| invalid(index + 1, reason))?;
+        // The same run may have been written with its fields in another order.
+        if seen.insert(serde_json::to_string(&entry).unwrap_or_default()) {
+            entries.push(entry);
+        }
     }
     Ok(entries)
 }

@@ -9,6 +9,7 @@
 static COUNTING: relgrad_adversary::Counting = relgrad_adversary::Counting;
 
 pub mod baseline;
+mod contents;
 pub mod error;
 pub mod experiment;
 pub mod export;
@@ -30,4 +31,5 @@ mod summarize;
 pub mod summary;
 pub mod training;
 mod units;
+mod validity;
 pub mod writer;

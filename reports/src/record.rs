@@ -35,7 +35,7 @@ pub struct Cell {
     pub activation: String,
     /// Seed of the network and of the data.
     pub seed: u64,
-    /// Index of the independent process that measured this cell, from 0.
+    /// Index of the independent process that measured this cell, from 0; what people read counts rounds from 1.
     pub round: usize,
     /// What the layers convolve; absent for dense layers.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -31,6 +31,29 @@ pub struct Run {
     /// Its measured ceilings, one entry a device; empty where they were not measured.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rooflines: Vec<Roofline>,
+    /// What tells the program's file from another build of the same version; absent where the system does not show the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<String>,
+    /// What later sessions of the sweep changed, in their order; empty where each went on as it was.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Change>,
+}
+
+/// What one `--resume` changed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// When, RFC 3339 in UTC.
+    pub at: String,
+    /// Its command, program first.
+    pub command: Vec<String>,
+    /// Records that it kept; those of the lines after these are its own, or of a later session.
+    pub records: usize,
+    /// Limits with what they were and what they are, a phrase each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<String>,
+    /// What of the program or the machine was another than at the sweep's start, a phrase each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mixed: Vec<String>,
 }
 
 impl Run {
@@ -132,11 +155,59 @@ impl Convolution {
     }
 }
 
+/// What other programs and stores call a cell: `relative/cpu/f32/threads=2/smooth:0.3/N=100/L=2/D=1000`. It has every setting that
+/// changes the time, so that equal names may be compared.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CellName<'a> {
+    pub(crate) method: &'a str,
+    pub(crate) device: &'a str,
+    pub(crate) arithmetic: &'a str,
+    pub(crate) threads: Option<usize>,
+    pub(crate) bias: Option<bool>,
+    pub(crate) activation: Option<&'a str>,
+    pub(crate) convolution: Option<&'a str>,
+}
+
+impl CellName<'_> {
+    /// The name at one place of the axes.
+    pub(crate) fn at(&self, batch: usize, layers: usize, dim: usize) -> String {
+        format!("{self}/N={batch}/L={layers}/D={dim}")
+    }
+}
+
+impl std::fmt::Display for CellName<'_> {
+    /// The name without N, L and D.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { method, device, arithmetic, .. } = self;
+        write!(f, "{method}/{device}/{arithmetic}")?;
+        self.threads.map_or(Ok(()), |threads| write!(f, "/threads={threads}"))?;
+        if self.bias == Some(true) {
+            f.write_str("/bias")?;
+        }
+        self.activation.map_or(Ok(()), |activation| write!(f, "/{activation}"))?;
+        self.convolution.map_or(Ok(()), |words| write!(f, "/{words}"))
+    }
+}
+
 impl Settings {
     /// The arithmetic of matrix products on a device: on a GPU it says more than the type of the numbers, since both f32
     /// and tf32 multiply f32 numbers.
     pub fn arithmetic(&self, device: &str) -> &str {
         self.math.as_ref().filter(|_| device != "cpu").unwrap_or(&self.dtype)
+    }
+
+    /// A name made from that of a method's cells on a device.
+    pub(crate) fn name(&self, method: &str, device: &str, words: impl Fn(&CellName<'_>) -> String) -> String {
+        let convolution = self.convolution.as_ref().map(Convolution::describe_layers);
+        words(&CellName {
+            method,
+            device,
+            arithmetic: self.arithmetic(device),
+            threads: Some(self.threads),
+            bias: Some(self.bias),
+            activation: Some(&self.activation),
+            convolution: convolution.as_deref(),
+        })
     }
 
     /// Every batch size N, that of the figures first.

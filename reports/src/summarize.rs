@@ -6,6 +6,8 @@ mod warnings;
 
 use std::collections::BTreeMap;
 
+use relgrad_vocabulary::excerpt;
+
 use crate::fit::Observation;
 use crate::method::{AUTODIFF, ORDINARY};
 use crate::record::{Cell, Outcome, Record, SCHEMA_VERSION};
@@ -184,11 +186,14 @@ fn ceiling(roofline: &Roofline, rounds: &Rounds<'_>, point: &Point) -> Option<Ce
     roofline.ceiling(&point.model, arithmetic, cell.threads, &point.seconds)
 }
 
+/// Longest reason that is shown, in characters.
+pub(crate) const LONGEST_REASON: usize = 200;
+
 /// Why a cell has no measurement. A failure says more than a skip, so it is the one reported.
 fn stop(dim: usize, rounds: &Rounds<'_>) -> Option<Stop> {
     let told = rounds.records.iter().find(|r| r.outcome != Outcome::Skipped).or(rounds.records.first())?;
     let reason = match &told.reason {
-        Some(reason) => reason.clone(),
+        Some(reason) => excerpt(reason, LONGEST_REASON),
         None if check_failed(told) => "the gradient failed its check".into(),
         None if told.outcome == Outcome::Measured => "no usable sample".into(),
         None => "no reason recorded".into(),

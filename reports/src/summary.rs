@@ -52,7 +52,7 @@ pub struct Stop {
     pub dim: usize,
     /// Skipped or failed.
     pub outcome: Outcome,
-    /// Why, as the record says.
+    /// Why, as the record says; its first 200 characters, control characters visible.
     pub reason: String,
     /// Predicted seconds of one evaluation, when the driver had a prediction.
     pub predicted_seconds: Option<f64>,

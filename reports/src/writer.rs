@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::contents;
 use crate::error::{Error, Result};
-use crate::log;
+use crate::log::{self, Invalid, Rules};
 use crate::record::Record;
 use crate::run::Run;
+use crate::validity;
 
 /// Appends records to `records.jsonl`. Holds the file's lock, so that one process at a time writes a folder.
 #[derive(Debug)]
@@ -18,42 +20,50 @@ pub struct RecordWriter {
     file: File,
     path: PathBuf,
     bytes: u64,
-    repaired: bool,
+    told: Option<&'static str>,
 }
 
 impl RecordWriter {
-    /// Opens (or creates) `records.jsonl` in `dir` for appending. A last line that was cut off is removed first, so that
-    /// the next record starts on a line of its own.
+    /// Opens (or creates) `records.jsonl` in `dir` for appending. A last line that was cut off is removed first, and one that
+    /// lacks only its newline gets it, so that the next record starts on a line of its own ([`Self::told`]).
     ///
     /// # Errors
     /// When the file cannot be opened, when it holds lines that are no records, when a newer relgrad wrote it, or when
     /// another process is writing it ([`Error::Busy`]).
     pub fn open(dir: &Path) -> Result<Self> {
         let path = dir.join(log::RECORDS);
-        let file = open_locked(&path)?;
+        let mut file = open_locked(&path)?;
         sync_folder(dir)?;
-        let text = std::fs::read(&path).map_err(Error::io("read", &path))?;
-        let log = log::parse(&path, &text)?;
-        let repaired = log.is_torn(&text);
-        let bytes = log.whole_bytes as u64;
-        if repaired {
+        let text = contents::of_file(&mut file, &path)?;
+        let rules = Rules { settings: None, invalid: Invalid::Refuse, may_be_torn: true, first_line: 1 };
+        let log = log::parse(&path, &text, &rules)?;
+        let mut bytes = log.whole_bytes as u64;
+        let mut told = None;
+        if log.is_torn(&text) {
             file.set_len(bytes).and_then(|()| file.sync_data()).map_err(Error::io("repair", &path))?;
+            told = Some(
+                "the last line of records.jsonl was cut off in the middle of a write and is removed; its cell is measured again",
+            );
+        } else if log.unended {
+            file.write_all(b"\n").and_then(|()| file.sync_data()).map_err(Error::io("repair", &path))?;
+            bytes += 1;
+            told = Some("the last record of records.jsonl lacked the end of its line, which is added");
         }
-        Ok(Self { file, path, bytes, repaired })
+        Ok(Self { file, path, bytes, told })
     }
 
-    /// Whether opening removed a line that was cut off.
-    pub fn repaired(&self) -> bool {
-        self.repaired
+    /// What opening had to repair, in a phrase; `None` where the file was whole.
+    pub fn told(&self) -> Option<&'static str> {
+        self.told
     }
 
     /// Appends one record as one line, in one write, and waits until it is on the disk.
     ///
     /// # Errors
-    /// When the record could not be read back (a value that is not finite), or when writing fails, for instance on a full
-    /// disk; the file then keeps its previous records and no part of this one.
+    /// When the record could not be read back (a value that is not finite or out of range), or when writing fails, for instance
+    /// on a full disk; the file then keeps its previous records and no part of this one.
     pub fn append(&mut self, record: &Record) -> Result<()> {
-        let mut line = to_readable_json::<Record>(&self.path, record, serde_json::to_string)?;
+        let mut line = to_readable_json(&self.path, record, validity::record, serde_json::to_string)?;
         line.push('\n');
         if let Err(source) = self.file.write_all(line.as_bytes()).and_then(|()| self.file.sync_data()) {
             // Best effort: what remains is a torn tail, which readers leave out and the next writer removes.
@@ -65,17 +75,54 @@ impl RecordWriter {
     }
 }
 
+impl RecordWriter {
+    /// Takes out the records that `keep` refuses and returns their number. The file is replaced as a whole, and locked throughout.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written; it then keeps every record.
+    pub fn retain(&mut self, keep: impl Fn(&Record) -> bool) -> Result<usize> {
+        let text = contents::of(&self.path)?;
+        let mut kept = Vec::with_capacity(text.len());
+        let mut removed = 0;
+        for line in text.split_inclusive(|&byte| byte == b'\n') {
+            match serde_json::from_slice::<Record>(line) {
+                Ok(record) if !keep(&record) => removed += 1,
+                _ => kept.extend_from_slice(line),
+            }
+        }
+        if removed == 0 {
+            return Ok(0);
+        }
+        let partial = partial(&self.path);
+        let write = || -> Result<File> {
+            remove_leftover(&partial).map_err(Error::io("write", &partial))?;
+            // Locked under its first name: there is no moment at which another process could take the renamed file.
+            let mut file = open_locked(&partial)?;
+            file.write_all(&kept).and_then(|()| file.sync_all()).map_err(Error::io("write", &partial))?;
+            std::fs::rename(&partial, &self.path).map_err(Error::io("write", &self.path))?;
+            Ok(file)
+        };
+        self.file = write().inspect_err(|_| {
+            let _ = std::fs::remove_file(&partial);
+        })?;
+        self.bytes = kept.len() as u64;
+        sync_folder(self.path.parent().unwrap_or(Path::new("")))?;
+        Ok(removed)
+    }
+}
+
 /// Opens (or creates) a file to read and to append to, and locks it until it is closed. A symbolic link is refused: what a
 /// folder that came from elsewhere holds must not lead out of it.
 ///
 /// # Errors
-/// When the file cannot be opened, or when another process holds its lock ([`Error::Busy`]).
+/// When the file cannot be opened or is no regular file, or when another process holds its lock ([`Error::Busy`]).
 pub fn open_locked(path: &Path) -> Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).append(true).create(true);
     #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NOFOLLOW);
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NOFOLLOW | libc::O_NONBLOCK);
     let file = options.open(path).map_err(Error::io("open", path))?;
+    contents::require_regular(&file, path)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Error::Busy { path: path.into() }),
@@ -87,10 +134,10 @@ pub fn open_locked(path: &Path) -> Result<File> {
 /// Writes `run.json` in `dir`: whole, or not at all.
 ///
 /// # Errors
-/// When a value of `run` is not finite, or when writing fails; a `run.json` that was there stays as it was.
+/// When `run` could not be read back (a value is not finite or out of range), or when writing fails; a `run.json` that was there stays as it was.
 pub fn write_run(dir: &Path, run: &Run) -> Result<()> {
     let path = dir.join(log::RUN);
-    let mut text = to_readable_json::<Run>(&path, run, serde_json::to_string_pretty)?;
+    let mut text = to_readable_json(&path, run, validity::run, serde_json::to_string_pretty)?;
     text.push('\n');
     write_atomically(&path, text.as_bytes())
 }
@@ -101,15 +148,9 @@ pub fn write_run(dir: &Path, run: &Run) -> Result<()> {
 /// # Errors
 /// When writing fails, for instance on a full disk; a file that was there stays as it was.
 pub fn write_atomically(path: &Path, contents: &[u8]) -> Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(".partial");
-    let partial = path.with_file_name(name);
+    let partial = partial(path);
     let write = || {
-        // What a kill left behind, or a link, goes; `create_new` follows none.
-        match std::fs::remove_file(&partial) {
-            Err(cause) if cause.kind() != ErrorKind::NotFound => return Err(cause),
-            _ => {}
-        }
+        remove_leftover(&partial)?;
         let mut file = File::create_new(&partial)?;
         file.write_all(contents)?;
         file.sync_all()?;
@@ -123,6 +164,21 @@ pub fn write_atomically(path: &Path, contents: &[u8]) -> Result<()> {
     sync_folder(path.parent().unwrap_or(Path::new("")))
 }
 
+/// The temporary name of a file that replaces `path`.
+fn partial(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(".partial");
+    path.with_file_name(name)
+}
+
+/// What a kill left behind, or a link, goes; whoever makes the file anew follows none.
+fn remove_leftover(partial: &Path) -> std::io::Result<()> {
+    match std::fs::remove_file(partial) {
+        Err(cause) if cause.kind() != ErrorKind::NotFound => Err(cause),
+        _ => Ok(()),
+    }
+}
+
 /// Makes the names of new and renamed files durable; only Unix can open a folder for that.
 fn sync_folder(dir: &Path) -> Result<()> {
     let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
@@ -132,14 +188,15 @@ fn sync_folder(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// JSON of `value`, after making sure that it reads back: JSON has no NaN and no infinity.
-fn to_readable_json<T: Serialize + DeserializeOwned>(
+/// JSON of `value`, after making sure that it reads back: JSON has no NaN and no infinity, and readers check every number.
+pub(crate) fn to_readable_json<T: Serialize + DeserializeOwned>(
     path: &Path,
     value: &T,
+    check: fn(&T) -> std::result::Result<(), String>,
     to_string: fn(&T) -> serde_json::Result<String>,
 ) -> Result<String> {
-    let unreadable = |source| Error::Unreadable { path: path.into(), source };
-    let text = to_string(value).map_err(unreadable)?;
-    serde_json::from_str::<T>(&text).map_err(unreadable)?;
+    let unreadable = |reason| Error::Unreadable { path: path.into(), reason };
+    let text = to_string(value).map_err(|cause| unreadable(cause.to_string()))?;
+    check(&log::parse_json(text.as_bytes()).map_err(unreadable)?).map_err(unreadable)?;
     Ok(text)
 }

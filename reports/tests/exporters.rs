@@ -68,7 +68,7 @@ fn bencher_metric_format() {
             assert!(metric.upper_value.is_none_or(|high| high >= metric.value));
         }
     }
-    let latency = &benchmarks["relative/cpu/f32/N=100/L=2/D=1000"]["latency"];
+    let latency = &benchmarks["relative/cpu/f32/threads=2/smooth:0.3/N=100/L=2/D=1000"]["latency"];
     assert!((1e7..1e8).contains(&latency.value), "nanoseconds: {}", latency.value);
 }
 
@@ -190,7 +190,9 @@ fn extra_p() {
     for line in &lines {
         assert!(line.params["D"] >= 10.0);
         assert_eq!(line.value.len(), 3, "one value a process");
-        assert!(["relative", "ordinary", "autodiff"].contains(&line.callpath.as_str()));
+        let (method, settings) = line.callpath.split_once('/').unwrap();
+        assert!(["relative", "ordinary", "autodiff"].contains(&method));
+        assert_eq!(settings, "cpu/f32/threads=2/smooth:0.3");
         assert!(["time", "memory"].contains(&line.metric.as_str()));
     }
 }

@@ -4,10 +4,12 @@ use std::fs;
 use std::path::Path;
 
 use proptest::prelude::*;
+use relgrad_reports::baseline;
 use relgrad_reports::error::Error;
 use relgrad_reports::fixture;
-use relgrad_reports::record::{Gpu, GpuState, Outcome, SCHEMA_VERSION};
-use relgrad_reports::study::Study;
+use relgrad_reports::history::{self, Entry};
+use relgrad_reports::record::{Gpu, GpuState, Outcome, Record, SCHEMA_VERSION};
+use relgrad_reports::study::{Invalid, Study};
 use relgrad_reports::writer::{RecordWriter, write_run};
 
 /// Writes the fixture; returns it.
@@ -71,7 +73,10 @@ fn what_only_a_gpu_tells_is_absent_elsewhere_and_read_back() {
 
     let state =
         GpuState { sm_mhz: Some(1980.0), throttled_by: vec!["sw_power_cap".into()], ..GpuState::default() };
+    study.run.settings.math = Some("tf32".into());
+    write_run(dir.path(), &study.run).unwrap();
     let record = &mut study.records[0];
+    record.cell.device = "cuda".into();
     record.cell.math = Some("tf32".into());
     record.gpu = Some(Gpu {
         event_seconds: record.seconds.clone(),
@@ -87,15 +92,100 @@ fn what_only_a_gpu_tells_is_absent_elsewhere_and_read_back() {
 }
 
 #[test]
-fn the_last_record_of_a_cell_wins() {
+fn a_cell_with_two_records_is_an_error_or_its_second_one_is_left_out() {
     let dir = tempfile::tempdir().unwrap();
     let study = write(dir.path());
     let mut again = study.records[0].clone();
     again.seconds = vec![42.0];
     RecordWriter::open(dir.path()).unwrap().append(&again).unwrap();
-    let read = Study::read(dir.path()).unwrap();
-    assert_eq!(read.records.len(), study.records.len());
-    assert_eq!(read.records[0].seconds, [42.0]);
+    let told = Study::read(dir.path()).unwrap_err().to_string();
+    let line = study.records.len() + 1;
+    assert!(told.contains(&format!("line {line} ")) && told.contains("relative on cpu at dim 10"), "{told}");
+    let read = Study::read_with(dir.path(), Invalid::Skip).unwrap();
+    assert_eq!(read.records, study.records);
+    assert!(read.warnings[0].contains(&format!("line {line}")), "{:?}", read.warnings);
+}
+
+/// Records that were made with other settings would be pooled with those of the run.
+#[test]
+fn lines_that_cannot_be_are_refused_by_line_or_left_out_and_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let study = write(dir.path());
+    let path = dir.path().join("records.jsonl");
+    let text = fs::read_to_string(&path).unwrap();
+    for (from, to) in [
+        ("\"dtype\":\"f32\"", "\"dtype\":\"f64\""),
+        ("\"seconds\":[", "\"seconds\":[-1.0,"),
+        ("\"device\":\"cpu\"", "\"device\":\"tpu\""),
+        ("\"method\":\"relative\"", "\"method\":7"),
+    ] {
+        let mut lines: Vec<String> = text.lines().map(String::from).collect();
+        lines[3] = lines[3].replacen(from, to, 1);
+        fs::write(&path, lines.join("\n") + "\n").unwrap();
+        let told = Study::read(dir.path()).unwrap_err().to_string();
+        assert!(told.contains("records.jsonl, line 4 is"), "{told}");
+        let read = Study::read_with(dir.path(), Invalid::Skip).unwrap();
+        assert_eq!(read.records.len(), study.records.len() - 1);
+        assert!(read.warnings.len() == 1 && read.warnings[0].contains("line 4"), "{:?}", read.warnings);
+    }
+}
+
+/// A record that a write left without its newline is whole: it stays, and the next one starts on a line of its own.
+#[test]
+fn a_last_record_without_its_newline_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let study = write(dir.path());
+    let path = dir.path().join("records.jsonl");
+    let text = fs::read_to_string(&path).unwrap();
+    let (last, others) = study.records.split_last().unwrap();
+    fs::write(&path, text.trim_end().rsplit_once('\n').unwrap().0).unwrap();
+    assert_eq!(Study::read(dir.path()).unwrap().records, others);
+    let mut writer = RecordWriter::open(dir.path()).unwrap();
+    assert!(writer.told().unwrap().contains("lacked"));
+    writer.append(last).unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), text);
+}
+
+/// A pipe or a device may never end; a folder is none of the files.
+#[cfg(unix)]
+#[test]
+fn what_is_no_regular_file_is_not_read() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path());
+    for file in ["records.jsonl", "run.json"] {
+        let path = dir.path().join(file);
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+        let told = Study::read(dir.path()).unwrap_err().to_string();
+        assert!(told.contains(file) && told.contains("not a regular file"), "{told}");
+    }
+    for device in ["/dev/zero", "/dev/full"] {
+        let told = baseline::read(Path::new(device)).unwrap_err().to_string();
+        assert!(told.contains("not a regular file"), "{told}");
+        let entry = Entry::of(&fixture::study());
+        assert!(matches!(history::add(Path::new(device), &entry), Err(Error::NotAFile { .. })));
+        assert!(matches!(history::read(Path::new(device)), Err(Error::NotAFile { .. })));
+    }
+}
+
+/// What the archive holds is older than the checks.
+#[test]
+fn every_folder_of_the_archive_reads() {
+    let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join("archive");
+    let mut folders = vec![archive];
+    let mut read = 0;
+    while let Some(folder) = folders.pop() {
+        if folder.join("records.jsonl").is_file() {
+            let study = Study::read(&folder).unwrap_or_else(|cause| panic!("{cause}"));
+            assert!(!study.records.is_empty() && study.warnings.is_empty());
+            read += 1;
+        }
+        let entries = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+        folders.extend(entries.filter(|path| path.is_dir()));
+    }
+    assert!(read >= 8, "{read} folders");
+    let baseline = Path::new(env!("CARGO_MANIFEST_DIR")).join("baselines/ci.jsonl");
+    assert!(baseline::read(&baseline).is_ok());
 }
 
 proptest! {
@@ -112,15 +202,17 @@ proptest! {
         let cut = (share * text.len() as f64) as usize;
         fs::write(&path, &text[..cut]).unwrap();
         write_run(dir.path(), &study.run).unwrap();
-        let whole = text[..cut].matches('\n').count();
-        let is_torn = !text[..cut].is_empty() && !text[..cut].ends_with('\n');
+        // A record that lacks only its newline is whole.
+        let lacks_newline = text[cut..].starts_with('\n');
+        let whole = text[..cut].matches('\n').count() + usize::from(lacks_newline);
+        let is_torn = !text[..cut].is_empty() && !text[..cut].ends_with('\n') && !lacks_newline;
 
         let read = Study::read(dir.path()).unwrap();
         prop_assert_eq!(&read.records[..], &study.records[..whole]);
         prop_assert_eq!(read.warnings.len(), usize::from(is_torn));
 
         let mut writer = RecordWriter::open(dir.path()).unwrap();
-        prop_assert_eq!(writer.repaired(), is_torn);
+        prop_assert_eq!(writer.told().is_some(), is_torn || lacks_newline);
         writer.append(&study.records[10]).unwrap();
         let read = Study::read(dir.path()).unwrap();
         prop_assert_eq!(read.records.len(), whole + 1);
@@ -141,7 +233,7 @@ fn an_unparsable_last_line_is_dropped() {
     let read = Study::read(dir.path()).unwrap();
     assert_eq!(read.records, study.records);
     assert_eq!(read.warnings.len(), 1);
-    assert!(RecordWriter::open(dir.path()).unwrap().repaired());
+    assert!(RecordWriter::open(dir.path()).unwrap().told().unwrap().contains("removed"));
     assert!(Study::read(dir.path()).unwrap().warnings.is_empty());
 }
 
@@ -200,6 +292,7 @@ fn a_wrong_gradient_may_have_an_infinite_error() {
     let mut record = study.records[0].clone();
     record.outcome = Outcome::Failed;
     record.check.as_mut().unwrap().max_rel_err = f64::INFINITY;
+    fs::write(dir.path().join("records.jsonl"), "").unwrap();
     RecordWriter::open(dir.path()).unwrap().append(&record).unwrap();
     let read = Study::read(dir.path()).unwrap();
     assert!(read.records[0].check.as_ref().unwrap().max_rel_err.is_nan());
@@ -236,14 +329,37 @@ fn errors_name_the_path_and_the_reason() {
     assert!(message.starts_with("cannot write "), "{message}");
 }
 
-/// Linux's `/dev/full` stands in for a full disk: the temporary file of `run.json` is made a link to it.
-#[cfg(target_os = "linux")]
+/// A folder stands in for a full disk: the temporary file of `run.json` cannot be made where it is.
 #[test]
-fn a_full_disk_is_told_and_leaves_the_old_file() {
+fn a_write_that_fails_is_told_and_leaves_the_old_file() {
     let dir = tempfile::tempdir().unwrap();
     let study = write(dir.path());
-    std::os::unix::fs::symlink("/dev/full", dir.path().join("run.json.partial")).unwrap();
+    fs::create_dir(dir.path().join("run.json.partial")).unwrap();
     let message = write_run(dir.path(), &study.run).unwrap_err().to_string();
-    assert!(message.starts_with("cannot write ") && message.contains("No space left on device"), "{message}");
+    assert!(message.starts_with("cannot write "), "{message}");
     assert_eq!(Study::read(dir.path()).unwrap(), study);
+}
+
+#[test]
+fn records_are_taken_out_as_a_whole_and_the_lock_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    let study = fixture::study();
+    write_run(dir.path(), &study.run).unwrap();
+    let mut writer = RecordWriter::open(dir.path()).unwrap();
+    study.records.iter().for_each(|record| writer.append(record).unwrap());
+    let gone = |record: &Record| record.cell.method == "ordinary";
+    let expected = study.records.iter().filter(|record| gone(record)).count();
+    assert!(expected > 0);
+    std::fs::write(dir.path().join("records.jsonl.partial"), "of an earlier kill").unwrap();
+    assert_eq!(writer.retain(|record| !gone(record)).unwrap(), expected);
+    assert!(matches!(RecordWriter::open(dir.path()), Err(Error::Busy { .. })));
+    assert_eq!(writer.retain(|record| !gone(record)).unwrap(), 0);
+    let again = study.records.iter().find(|record| gone(record)).unwrap();
+    writer.append(again).unwrap();
+    let mut kept: Vec<Record> = study.records.iter().filter(|record| !gone(record)).cloned().collect();
+    kept.push(again.clone());
+    assert_eq!(Study::read(dir.path()).unwrap().records, kept);
+    assert!(!dir.path().join("records.jsonl.partial").exists());
+    drop(writer);
+    assert!(RecordWriter::open(dir.path()).is_ok());
 }

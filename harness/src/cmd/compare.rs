@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use relgrad_reports::baseline;
 use relgrad_reports::regress::{Comparison, Outcome, Rules, Sides};
-use relgrad_reports::study::Study;
+use relgrad_reports::study::{Invalid, Study};
 
 use crate::console;
 use crate::error::{EXIT_CODES, Error, Result, code};
@@ -39,7 +39,40 @@ pub(crate) struct Arguments {
     tolerance: Tolerance,
 
     #[command(flatten)]
+    reading: Reading,
+
+    #[command(flatten)]
     format: Format,
+}
+
+/// How files of records are read.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Reading {
+    /// Leave out lines that are no valid records, and say which; otherwise they are an error
+    #[arg(long)]
+    skip_invalid: bool,
+}
+
+impl Reading {
+    /// What becomes of an invalid line.
+    pub(crate) fn invalid(self) -> Invalid {
+        if self.skip_invalid { Invalid::Skip } else { Invalid::Refuse }
+    }
+
+    /// Reads the folder of a sweep or a baseline file, and says what was left out.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(crate) fn read(self, path: &Path) -> Result<Study> {
+        let study = baseline::read_with(path, self.invalid());
+        study.map(told).map_err(|cause| Error::Input(cause.to_string()))
+    }
+}
+
+/// A study whose warnings of its reading were printed.
+pub(crate) fn told(study: Study) -> Study {
+    study.warnings.iter().for_each(|warning| note!("relgrad: {warning}"));
+    study
 }
 
 /// What is tolerated.
@@ -76,7 +109,8 @@ fn help() -> String {
 
 /// Prints the comparison; the code says how it ends.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let (base, new) = (read(&arguments.base)?, read(&arguments.new)?);
+    let reading = arguments.reading;
+    let (base, new) = (reading.read(&arguments.base)?, reading.read(&arguments.new)?);
     let sides = Sides { base: &base, new: &new, paired: false, absolute: false, first_round: 0 };
     let comparison = Comparison::of(&sides, &arguments.tolerance.rules(1));
     print(&comparison, arguments.format)?;

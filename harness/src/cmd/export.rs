@@ -7,7 +7,7 @@ use clap::builder::PossibleValuesParser;
 use relgrad_reports::export::{Report, formats, write};
 use relgrad_reports::summary::Summary;
 
-use super::compare::read;
+use super::compare::Reading;
 use crate::console;
 use crate::error::{EXIT_CODES, Error, Result};
 
@@ -27,6 +27,9 @@ pub(crate) struct Arguments {
     /// Folder of a sweep, finished or not, or a baseline file
     dir: PathBuf,
 
+    #[command(flatten)]
+    reading: Reading,
+
     /// Which format
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(formats().map(|(name, _)| name)))]
     format: String,
@@ -42,7 +45,7 @@ fn help() -> String {
 
 /// Writes or prints.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let study = read(&arguments.dir)?;
+    let study = arguments.reading.read(&arguments.dir)?;
     let summary = Summary::of(&study);
     let report = Report { study: &study, summary: &summary, figures: &[] };
     let found = formats().into_iter().find(|(name, _)| *name == arguments.format);

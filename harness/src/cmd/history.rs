@@ -6,9 +6,10 @@ use clap::{Args, Subcommand};
 use relgrad_kernels::Method;
 use relgrad_plots::{Trend, draw_trend};
 use relgrad_reports::history::{self, Entry, Metric, Series, series};
+use relgrad_vocabulary::{excerpt, visible};
 
-use super::compare::read;
-use super::plot::write_one;
+use super::compare::Reading;
+use super::plot::{failed, write_one};
 use crate::error::{EXIT_CODES, Error, Result};
 use crate::plan::dims::Dims;
 use crate::units;
@@ -41,6 +42,8 @@ enum Verb {
         /// The store; made if there is none
         #[arg(long, value_name = "FILE.jsonl")]
         store: PathBuf,
+        #[command(flatten)]
+        reading: Reading,
     },
     /// Lists every series with its changes of level, and draws the trend
     Show(Show),
@@ -85,17 +88,21 @@ fn metric(text: &str) -> Result<Metric, String> {
 /// Adds or shows.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     match &arguments.verb {
-        Verb::Add { dir, store } => add(dir, store),
+        Verb::Add { dir, store, reading } => add(dir, store, *reading),
         Verb::Show(show) => show.run(),
     }
 }
 
-fn add(dir: &Path, store: &Path) -> Result<u8> {
-    let entry = Entry::of(&read(dir)?);
+fn add(dir: &Path, store: &Path, reading: Reading) -> Result<u8> {
+    let entry = Entry::of(&reading.read(dir)?);
     if entry.cells.is_empty() {
         return Err(Error::Input(format!("{} has no measurement to keep", dir.display())));
     }
-    let added = history::add(store, &entry).map_err(|cause| Error::Output(cause.to_string()))?;
+    let added = history::add(store, &entry).map_err(|cause| match cause {
+        // Nothing was written to what cannot be read.
+        relgrad_reports::error::Error::Io { .. } => Error::Output(cause.to_string()),
+        _ => Error::Input(cause.to_string()),
+    })?;
     let store = store.display();
     if added {
         say!("{} cells of the run of {} added to {store}", entry.cells.len(), entry.started);
@@ -120,7 +127,7 @@ impl Show {
             let heading = heading(&all);
             let quantity = self.metric.name().replace('-', " ");
             let trend = Trend { quantity: &quantity, heading: &heading, runs: &runs, series: &all };
-            let drawing = draw_trend(&trend).map_err(|cause| Error::Input(cause.to_string()))?;
+            let drawing = draw_trend(&trend).map_err(failed)?;
             write_one(path, &drawing)?;
             say!("{}", path.display());
         }
@@ -133,7 +140,7 @@ impl Show {
         for series in all {
             if series.machine != machine {
                 machine = &series.machine;
-                text += &format!("{machine}\n");
+                text += &format!("{}\n", excerpt(machine, 200));
             }
             let (first, last) = (series.values.first(), series.values.last());
             let value = |v: Option<&(usize, f64)>| v.map_or(String::new(), |(_, v)| self.value(*v));
@@ -141,7 +148,8 @@ impl Show {
                 1 => "1 run".to_string(),
                 n => format!("{n} runs"),
             };
-            text += &format!("  {}: {runs}, {} → {}\n", series.name, value(first), value(last));
+            text +=
+                &format!("  {}: {runs}, {} → {}\n", excerpt(&series.name, 300), value(first), value(last));
             for change in &series.changes {
                 let at = &entries[change.index];
                 text += &format!(
@@ -170,7 +178,7 @@ fn revision(entry: &Entry) -> String {
     match &entry.git_revision {
         Some(revision) => {
             let dirty = if revision.ends_with("-dirty") { "+" } else { "" };
-            format!("{}{dirty}", revision.chars().take(9).collect::<String>())
+            format!("{}{dirty}", visible(&revision.chars().take(9).collect::<String>()))
         }
         None => entry.started.clone(),
     }

@@ -7,6 +7,7 @@ use clap::builder::PossibleValuesParser;
 use relgrad_plots::{Drawing, Figure, draw};
 use relgrad_reports::summary::Summary;
 
+use crate::cmd::compare::{Reading, told};
 use crate::cmd::report::write_figure;
 use crate::error::{EXIT_CODES, Error, Result};
 use crate::run::folder;
@@ -24,6 +25,9 @@ pub(crate) struct Arguments {
     /// Folder of a sweep, finished or not
     dir: PathBuf,
 
+    #[command(flatten)]
+    reading: Reading,
+
     /// Which figure; every one that the records allow when absent
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(Figure::ALL.map(Figure::name)))]
     figure: Option<String>,
@@ -39,7 +43,7 @@ fn help() -> String {
 
 /// Draws and prints the paths.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let study = folder::read(&arguments.dir)?;
+    let study = told(folder::read_with(&arguments.dir, arguments.reading.invalid())?);
     let summary = Summary::of(&study);
     let figures: Vec<Figure> = match &arguments.figure {
         Some(name) => {
@@ -51,7 +55,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         return Err(Error::Input(format!("{} has no measurement to draw yet", arguments.dir.display())));
     }
     for figure in figures {
-        let drawing = draw(figure, &study, &summary).map_err(|cause| Error::Input(cause.to_string()))?;
+        let drawing = draw(figure, &study, &summary).map_err(failed)?;
         match &arguments.out {
             Some(path) => {
                 write_one(path, &drawing)?;
@@ -74,5 +78,14 @@ pub(crate) fn write_one(path: &Path, drawing: &Drawing) -> Result<()> {
         Some("png") => drawing.write_png(path),
         _ => return Err(Error::Usage(format!("--out {} must end in .svg or .png", path.display()))),
     };
-    written.map_err(|cause| Error::Output(cause.to_string()))
+    written.map_err(failed)
+}
+
+/// An error of drawing: what the records lack is one of the input, anything else of the output.
+pub(crate) fn failed(cause: relgrad_plots::Error) -> Error {
+    use relgrad_plots::Error::{Memory, Render, Write};
+    match cause {
+        Memory { .. } | Render(_) | Write(_) => Error::Output(cause.to_string()),
+        _ => Error::Input(cause.to_string()),
+    }
 }

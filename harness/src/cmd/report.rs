@@ -9,6 +9,8 @@ use relgrad_reports::export::{self, Report, write_all};
 use relgrad_reports::study::Study;
 use relgrad_reports::summary::Summary;
 
+use super::compare::{Reading, told};
+use super::plot::failed;
 use crate::error::{EXIT_CODES, Error, Result};
 use crate::run::folder;
 
@@ -23,6 +25,9 @@ Examples:
 pub(crate) struct Arguments {
     /// Folder of a sweep, finished or not
     dir: PathBuf,
+
+    #[command(flatten)]
+    reading: Reading,
 }
 
 fn help() -> String {
@@ -31,33 +36,48 @@ fn help() -> String {
 
 /// Writes the report and prints where it is.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let study = folder::read(&arguments.dir)?;
+    let study = told(folder::read_with(&arguments.dir, arguments.reading.invalid())?);
     for path in write(&arguments.dir, &study)? {
         say!("{}", path.display());
     }
     Ok(0)
 }
 
-/// Writes every file of the report, figures first, and returns their paths.
+/// Writes every file of the report and returns their paths: text and numbers before any figure, and again with the figures.
 ///
 /// # Errors
-/// When a file cannot be written.
+/// When a file cannot be written or a figure cannot be drawn; the files before it and the other figures are there then.
 pub(crate) fn write(dir: &Path, study: &Study) -> Result<Vec<PathBuf>> {
     let summary = Summary::of(study);
-    let mut figures = Vec::new();
-    let mut paths = Vec::new();
+    let text = |figures: &[export::Figure]| {
+        let report = Report { study, summary: &summary, figures };
+        write_all(dir, &report).map_err(|cause| Error::Output(cause.to_string()))
+    };
+    let mut paths = text(&[])?;
+    let (mut figures, mut errors) = (Vec::new(), Vec::new());
     for figure in Figure::ALL.into_iter().filter(|figure| figure.available(study, &summary)) {
-        let drawing = draw(figure, study, &summary).map_err(|cause| Error::Output(cause.to_string()))?;
-        paths.extend(write_figure(dir, figure, &drawing)?);
-        figures.push(export::Figure {
-            name: figure.name().to_string(),
-            caption: figure.caption(study, &summary),
-            svg: drawing.svg().to_string(),
-        });
+        match draw(figure, study, &summary).map_err(failed) {
+            Ok(drawing) => {
+                match write_figure(dir, figure, &drawing) {
+                    Ok(written) => paths.extend(written),
+                    Err(cause) => errors.push(cause),
+                }
+                let (name, caption) = (figure.name().to_string(), figure.caption(study, &summary));
+                figures.push(export::Figure { name, caption, svg: drawing.svg().to_string() });
+            }
+            Err(cause) => errors.push(cause),
+        }
     }
-    let report = Report { study, summary: &summary, figures: &figures };
-    let written = write_all(dir, &report).map_err(|cause| Error::Output(cause.to_string()))?;
-    Ok(written.into_iter().chain(paths).collect())
+    text(&figures)?;
+    match errors.first() {
+        None => Ok(paths),
+        Some(cause) => Err(Error::Output(format!(
+            "{} figures are missing or lack a file ({cause}); records, text and numbers are in {}: \
+             relgrad report draws again",
+            errors.len(),
+            dir.display()
+        ))),
+    }
 }
 
 /// Writes a figure as `figures/NAME.svg` and `figures/NAME.png`.
@@ -68,7 +88,6 @@ pub(crate) fn write_figure(dir: &Path, figure: Figure, drawing: &Drawing) -> Res
     let folder = dir.join("figures");
     fs::create_dir_all(&folder).map_err(|cause| Error::output(&folder, cause))?;
     let paths = ["svg", "png"].map(|extension| folder.join(format!("{figure}.{extension}")));
-    let written = drawing.write_svg(&paths[0]).and_then(|()| drawing.write_png(&paths[1]));
-    written.map_err(|cause| Error::Output(cause.to_string()))?;
+    drawing.write_svg(&paths[0]).and_then(|()| drawing.write_png(&paths[1])).map_err(failed)?;
     Ok(paths)
 }

@@ -1,31 +1,32 @@
 //! `relgrad sweep`: measures every cell of a plan and writes the report.
 
+mod session;
+mod settings;
+
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use relgrad_kernels::{Activation, Dtype, Math, Method};
-use relgrad_reports::record::Outcome;
-use relgrad_reports::run::{Convolution, Run, Settings};
-use relgrad_reports::writer::RecordWriter;
+use relgrad_reports::record::Record;
+use relgrad_reports::run::{Change, Settings};
+use relgrad_reports::study::Study;
 
-use crate::cmd::{at_least_one, report};
-use crate::error::{EXIT_CODES, Error, Result, code};
-use crate::machine;
+use self::session::Session;
+use crate::cmd::{at_least_one, warn_of_threads};
+use crate::error::{EXIT_CODES, Error, Result};
 use crate::machine::gpu;
 use crate::machine::time::{rfc3339, unix_seconds};
-use crate::outputs;
-use crate::plan::dims::{Dims, MAX_DIM};
+use crate::plan::Plan;
+use crate::plan::dims::Dims;
 use crate::plan::grids::{Grids, Kernel};
+use crate::plan::limits::Limits;
 use crate::plan::preview;
-use crate::plan::schedule::{Limits, Schedule};
-use crate::plan::{self};
-use crate::roofline::isolated::{self, Ceilings};
-use crate::run::folder;
+use crate::plan::schedule::Schedule;
 use crate::run::interrupt::Events;
-use crate::run::progress::{Position, Progress};
-use crate::run::{Driver, Ending};
-use crate::units::{MemoryLimit, TimeLimit};
+use crate::run::{folder, identity};
+use crate::units::{self, MemoryLimit, TimeLimit};
 use crate::workload::DeviceKind;
+use crate::{console, outputs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -39,11 +40,12 @@ Examples:
   relgrad sweep --coupling conv --channels 8       convolution layers on grids of 10 to 5,000 points
   relgrad sweep --coupling conv --grids 8x8,16x16,32x32 --kernel 3x3 --methods ordinary,autodiff
   relgrad sweep --resume results/2026-11-24T00-15-00Z
+  relgrad sweep --resume results/2026-11-24T00-15-00Z --budget 1h
 
 A dimension range such as 10:20000 takes both ends and 1, 2, 3 and 5 times every power of ten between them. Each round \
 measures every cell once, in an order shuffled from the seed and in a process of its own. A cell whose prediction exceeds \
 a limit is recorded as skipped, with the prediction. A skipped or failed cell counts as done: --resume runs only the \
-cells without a record, within what is left of the budget.
+cells without a record, within what is left of the budget, and those that a limit held back which is raised then.
 ";
 
 /// Measures time and memory of one gradient over the data dimension D, and writes a report with figures
@@ -120,28 +122,32 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = at_least_one)]
     min_samples: usize,
 
-    /// Time for the whole sweep (90s, 10m, 1h30m, none)
-    #[arg(long, value_name = "TIME", default_value = "10m")]
-    budget: TimeLimit,
+    /// Time for the whole sweep (90s, 10m, 1h30m, none) [default: 10m]
+    #[arg(long, value_name = "TIME")]
+    budget: Option<TimeLimit>,
 
-    /// Time for the evaluations of one cell; building and checking its problem come on top
-    #[arg(long, value_name = "TIME", default_value = "60s")]
-    cell_limit: TimeLimit,
+    /// Time for the evaluations of one cell; building and checking its problem come on top [default: 60s]
+    #[arg(long, value_name = "TIME")]
+    cell_limit: Option<TimeLimit>,
 
-    /// Memory for one cell, a size or a share of what is available, or of a GPU's memory (12GiB, 80%)
-    #[arg(long, value_name = "SIZE", default_value = "80%")]
-    mem_limit: MemoryLimit,
+    /// Memory for one cell, a size or a share of what is available, or of a GPU's memory (12GiB, 80%) [default: 80%]
+    #[arg(long, value_name = "SIZE")]
+    mem_limit: Option<MemoryLimit>,
 
     /// Folder for the results, new or empty; results/ and the UTC time when absent
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 
-    /// Continue the sweep in DIR, with the settings it was started with
+    /// Continue the sweep in DIR, with the settings it was started with; --budget, --cell-limit and --mem-limit may change
     #[arg(long, value_name = "DIR", conflicts_with_all = [
         "dims", "methods", "batch", "layers", "dtype", "bias", "activation", "threads", "seed", "device", "math",
-        "rounds", "min_samples", "budget", "cell_limit", "mem_limit", "out", "coupling", "grids", "channels", "kernel",
+        "rounds", "min_samples", "out", "coupling", "grids", "channels", "kernel",
     ])]
     resume: Option<PathBuf>,
+
+    /// With --resume: go on although the program or the machine is another than at the start; the report will say so
+    #[arg(long, requires = "resume")]
+    allow_mixed: bool,
 
     /// Print the plan and its predicted cost, and run nothing
     #[arg(long)]
@@ -181,43 +187,70 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
 }
 
 fn start(arguments: &Arguments) -> Result<u8> {
-    let settings = settings(arguments)?;
+    let settings = settings::settings(arguments)?;
     require_devices(&settings)?;
     let schedule = schedule(&settings)?;
     if arguments.list {
-        say_text!("{}", preview::table(&schedule, 0.0));
+        preview::table(schedule, 0.0, |line| say!("{line}"));
         return Ok(0);
     }
+    warn_of_threads(settings.threads);
     let dir = arguments.out.clone().map_or_else(|| outputs::fresh("results"), Ok)?;
     let events = Events::install()?;
-    let run = folder::create(&dir, settings)?;
+    let (run, writer) = folder::create(&dir, settings)?;
     let (roofline, quiet) = (!arguments.no_roofline, arguments.quiet);
-    Session { dir: &dir, run, schedule, events, spent_seconds: 0.0, roofline, quiet }.finish()
+    Session { dir: &dir, run, writer, schedule, events, spent_seconds: 0.0, roofline, quiet }.finish()
 }
 
 fn resume(dir: &Path, arguments: &Arguments) -> Result<u8> {
-    let study = folder::read(dir)?;
-    require_devices(&study.run.settings)?;
-    let mut schedule = schedule(&study.run.settings)?;
-    study.records.iter().for_each(|record| schedule.observe(record));
-    let on_cells: f64 = study.records.iter().map(|record| record.wall_seconds).sum();
-    let on_ceilings: f64 = study.run.rooflines.iter().map(|roofline| roofline.wall_seconds).sum();
+    let (Study { mut run, records, .. }, writer) = if arguments.list {
+        (folder::read(dir)?, None)
+    } else {
+        let (study, writer) = folder::resume(dir)?;
+        (study, Some(writer))
+    };
+    let before = run.settings.clone();
+    let (raised, limits) = settings::change_limits(arguments, &mut run.settings)?;
+    require_devices(&run.settings)?;
+    let mut schedule = schedule(&run.settings)?;
+    let again = |record: &Record| raised.iter().any(|limit| limit.held_back(record));
+    records.iter().filter(|record| !again(record)).for_each(|record| schedule.observe(record));
+    let on_cells: f64 = records.iter().map(|record| record.wall_seconds).sum();
+    let on_ceilings: f64 = run.rooflines.iter().map(|roofline| roofline.wall_seconds).sum();
     let spent_seconds = on_cells + on_ceilings;
-    if arguments.list {
-        say_text!("{}", preview::table(&schedule, spent_seconds));
+    let Some(mut writer) = writer else {
+        preview::table(schedule, spent_seconds, |line| say!("{line}"));
         return Ok(0);
+    };
+
+    // Where no cell is left to measure nothing can mix.
+    let (cells, recorded) = schedule.progress();
+    let mixed =
+        if recorded < cells { identity::differences(&run, &folder::describe(before)) } else { Vec::new() };
+    if !mixed.is_empty() && !arguments.allow_mixed {
+        return Err(Error::Usage(format!(
+            "{} began with another program or on another machine ({}): go on there, or add --allow-mixed and its report will say so",
+            dir.display(),
+            mixed.join("; ")
+        )));
     }
+    warn_of_threads(run.settings.threads);
     let events = Events::install()?;
-    let cpu = machine::facts().cpu;
-    if cpu != study.run.machine.cpu {
+    let removed = writer.retain(|record| !again(record)).map_err(|cause| Error::Output(cause.to_string()))?;
+    if removed > 0 {
         note!(
-            "relgrad: this sweep began on another machine ({}); its records will mix both",
-            study.run.machine.cpu
+            "relgrad: {} held back by a limit that is higher now: tried again",
+            units::counted(removed, "cell")
         );
     }
-    let run = Run { ended: None, ..study.run };
+    if !mixed.is_empty() || !limits.is_empty() {
+        let (at, command) = (rfc3339(unix_seconds()), console::command_line());
+        run.changes.push(Change { at, command, records: records.len() - removed, limits, mixed });
+        folder::write(dir, &run)?;
+    }
+    run.ended = None;
     let (roofline, quiet) = (!arguments.no_roofline, arguments.quiet);
-    Session { dir, run, schedule, events, spent_seconds, roofline, quiet }.finish()
+    Session { dir, run, writer, schedule, events, spent_seconds, roofline, quiet }.finish()
 }
 
 /// Fails before anything is written when a device that will be measured is not there.
@@ -228,117 +261,6 @@ fn require_devices(settings: &Settings) -> Result<()> {
     Ok(())
 }
 
-/// The number type, and the arithmetic of a GPU's products if one will be measured.
-fn arithmetic(arguments: &Arguments) -> Result<(Dtype, Option<Math>)> {
-    let on_gpu = arguments.device.contains(&DeviceKind::Cuda);
-    let Some(math) = arguments.math else {
-        let dtype = arguments.dtype.unwrap_or(Dtype::F32);
-        return Ok((dtype, on_gpu.then_some(Math::of(dtype))));
-    };
-    if !on_gpu {
-        return Err(Error::Usage("--math is for a GPU: add --device cuda, or use --dtype".to_string()));
-    }
-    match arguments.dtype {
-        Some(dtype) if dtype != math.dtype() => {
-            Err(Error::Usage(format!("--math {math} multiplies {} numbers, not {dtype}", math.dtype())))
-        }
-        _ => Ok((math.dtype(), Some(math))),
-    }
-}
-
-/// The settings with defaults filled in for this machine.
-fn settings(arguments: &Arguments) -> Result<Settings> {
-    let (dtype, math) = arithmetic(arguments)?;
-    let mut devices: Vec<String> = Vec::new();
-    for device in arguments.device.iter().map(ToString::to_string) {
-        if !devices.contains(&device) {
-            devices.push(device);
-        }
-    }
-    // Without a GPU the sweep ends before the limit could matter.
-    let device_memory = math.and_then(|_| gpu::memory_bytes().ok());
-    let mut methods: Vec<String> = Vec::new();
-    for method in arguments.methods.iter().map(ToString::to_string) {
-        if !methods.contains(&method) {
-            methods.push(method);
-        }
-    }
-    let (batch, other_batches) = first_and_others(&arguments.batch);
-    let (layers, other_layers) = first_and_others(&arguments.layers);
-    let convolution = convolution(arguments)?;
-    if convolution.is_some() && math.is_some() {
-        return Err(Error::Usage("--coupling conv is for --device cpu".to_string()));
-    }
-    let dims = match &convolution {
-        None => match &arguments.dims {
-            Some(dims) => dims.0.clone(),
-            None => DEFAULT_DIMS.parse::<Dims>().map_err(Error::Usage)?.0,
-        },
-        Some(c) => c.grids.iter().map(|[rows, cols]| c.channels * rows * cols).collect(),
-    };
-    Ok(Settings {
-        dims,
-        methods,
-        devices,
-        batch,
-        other_batches,
-        layers,
-        other_layers,
-        dtype: dtype.to_string(),
-        bias: arguments.bias,
-        activation: arguments.activation.to_string(),
-        threads: arguments.threads.unwrap_or_else(machine::logical_cores),
-        seed: arguments.seed,
-        rounds: arguments.rounds,
-        min_samples: arguments.min_samples,
-        budget_seconds: arguments.budget.0,
-        cell_limit_seconds: arguments.cell_limit.0,
-        memory_limit_bytes: arguments.mem_limit.resolve(machine::available_bytes()),
-        convolution,
-        device_memory_limit_bytes: device_memory.map(|bytes| arguments.mem_limit.resolve(bytes)),
-        math: math.map(|math| math.to_string()),
-    })
-}
-
-/// The first of a list, which clap keeps from being empty, and the others, ascending and without repeats.
-fn first_and_others(list: &[usize]) -> (usize, Vec<usize>) {
-    let first = list.first().copied().unwrap_or(1);
-    let mut others: Vec<usize> = list.iter().copied().filter(|value| *value != first).collect();
-    others.sort_unstable();
-    others.dedup();
-    (first, others)
-}
-
-/// The grids, channels and kernels of `--coupling conv`.
-fn convolution(arguments: &Arguments) -> Result<Option<Convolution>> {
-    let Arguments { coupling, grids, channels, kernel, .. } = arguments;
-    if coupling == "dense" {
-        return match (grids, channels, kernel) {
-            (None, None, None) => Ok(None),
-            _ => Err(Error::Usage("--grids, --channels and --kernel are for --coupling conv".to_string())),
-        };
-    }
-    if arguments.dims.is_some() {
-        return Err(Error::Usage("--coupling conv takes --grids in place of --dims".to_string()));
-    }
-    let grids = match grids {
-        Some(grids) => grids.0.clone(),
-        None => DEFAULT_GRIDS.parse::<Grids>().map_err(Error::Usage)?.0,
-    };
-    let channels = channels.unwrap_or(DEFAULT_CHANNELS);
-    let largest = grids.iter().map(|[rows, cols]| rows.saturating_mul(*cols).saturating_mul(channels)).max();
-    if largest.is_some_and(|dim| dim > MAX_DIM) {
-        return Err(Error::Usage(format!("channels times points of a grid may be {MAX_DIM} at most")));
-    }
-    Ok(Some(Convolution { channels, kernel: kernel.and_then(|kernel| kernel.0), grids }))
-}
-
-/// Four a decade over the range of the paper.
-const DEFAULT_DIMS: &str = "10:20000";
-/// D = 40 to 20,000 with the default number of channels.
-const DEFAULT_GRIDS: &str = "10:5000";
-const DEFAULT_CHANNELS: usize = 4;
-
 /// The same plan whenever the settings are the same.
 fn schedule(settings: &Settings) -> Result<Schedule> {
     let limits = Limits {
@@ -348,97 +270,5 @@ fn schedule(settings: &Settings) -> Result<Schedule> {
         device_memory_bytes: settings.device_memory_limit_bytes.map(|bytes| bytes as f64),
         min_samples: settings.min_samples,
     };
-    let plan = plan::plan(settings).map_err(|cause| Error::Usage(cause.to_string()))?;
-    Ok(Schedule::new(plan, limits))
-}
-
-/// What is left to do once the folder stands and the records so far are known.
-struct Session<'a> {
-    dir: &'a Path,
-    run: Run,
-    schedule: Schedule,
-    events: Events,
-    spent_seconds: f64,
-    /// Whether the ceilings are to be measured where `run` has none.
-    roofline: bool,
-    quiet: bool,
-}
-
-impl Session<'_> {
-    /// Runs the missing cells, writes the report and says how it went.
-    fn finish(mut self) -> Result<u8> {
-        let writer = RecordWriter::open(self.dir).map_err(|cause| Error::Output(cause.to_string()))?;
-        let (cells, recorded) = self.schedule.progress();
-        let remaining_seconds = self.schedule.remaining_seconds(self.spent_seconds);
-        let progress = Progress::new(self.quiet, Position { cells, recorded, remaining_seconds });
-        let program = std::env::current_exe().map_err(|cause| {
-            Error::Output(format!("cannot find this program to start it for a cell: {cause}"))
-        })?;
-        for device in DeviceKind::ALL {
-            let wanted = self.run.settings.devices.iter().any(|name| name == device.name());
-            if self.roofline && wanted && recorded < cells && self.run.roofline(device.name()).is_none() {
-                progress.say("measuring the machine's ceilings (see relgrad roofline)");
-                self.measure_ceilings(&program, device)?;
-            }
-        }
-        let mut driver = Driver {
-            schedule: self.schedule,
-            writer,
-            progress,
-            events: self.events,
-            program,
-            min_samples: self.run.settings.min_samples,
-            memory_limit_bytes: self.run.settings.memory_limit_bytes,
-            spent_seconds: self.spent_seconds,
-        };
-        let ending = driver.run()?;
-        if ending == Ending::Complete {
-            self.run.ended = Some(rfc3339(unix_seconds()));
-            folder::write(self.dir, &self.run)?;
-        }
-        report_on(self.dir, ending)
-    }
-
-    /// Adds the ceilings to `run.json`. A sweep goes on without them where they cannot be had.
-    fn measure_ceilings(&mut self, program: &Path, device: DeviceKind) -> Result<()> {
-        match isolated::measure(program, device, &self.run.settings, &mut self.events)? {
-            Ceilings::Measured(roofline) => {
-                self.spent_seconds += roofline.wall_seconds;
-                self.run.rooflines.push(*roofline);
-                folder::write(self.dir, &self.run)
-            }
-            Ceilings::Failed(reason) => {
-                note!("relgrad: the report will have no fractions of ceilings: {reason}");
-                Ok(())
-            }
-            // The driver sees the same signal before its first cell.
-            Ceilings::Interrupted => Ok(()),
-        }
-    }
-}
-
-/// Writes the report of what is there and returns the exit code.
-fn report_on(dir: &Path, ending: Ending) -> Result<u8> {
-    let study = folder::read(dir)?;
-    report::write(dir, &study)?;
-    let count = |outcome| study.records.iter().filter(|record| record.outcome == outcome).count();
-    let (measured, skipped, failed) =
-        (count(Outcome::Measured), count(Outcome::Skipped), count(Outcome::Failed));
-    say!("{measured} cells measured, {skipped} skipped, {failed} failed");
-    say!("report: {}", dir.join("report.html").display());
-
-    if ending == Ending::Interrupted {
-        note!("relgrad: interrupted; continue with: relgrad sweep --resume {}", dir.display());
-        return Ok(code::INTERRUPTED);
-    }
-    let check_failed = |check: &relgrad_reports::record::Check| !matches!(check.max_rel_err.partial_cmp(&check.tolerance), Some(order) if order.is_le());
-    if study.records.iter().filter_map(|record| record.check.as_ref()).any(check_failed) {
-        note!("relgrad: a gradient failed its check; the report says which");
-        return Ok(code::CHECK_FAILED);
-    }
-    if measured == 0 {
-        note!("relgrad: nothing was measured; the records say why");
-        return Ok(code::NOTHING_MEASURED);
-    }
-    Ok(0)
+    Ok(Schedule::new(Plan::of(settings).map_err(Error::Usage)?, limits))
 }

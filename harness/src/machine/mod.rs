@@ -1,5 +1,6 @@
 //! The machine that measures: facts for `run.json`, each left out where the system does not tell it.
 
+mod cgroup;
 mod cpu;
 pub(crate) mod gpu;
 pub(crate) mod time;
@@ -32,9 +33,10 @@ pub(crate) fn facts() -> Machine {
     }
 }
 
-/// Logical cores that this process may use (affinity and container quota included).
+/// Logical cores that this process may use: affinity, and quotas and sets of its control groups, included.
 pub(crate) fn logical_cores() -> usize {
-    std::thread::available_parallelism().map_or(1, |cores| cores.get())
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    cgroup::cores().map_or(cores, |allowed| cores.min(allowed))
 }
 
 /// Bytes of memory available to this process now.
@@ -42,7 +44,7 @@ pub(crate) fn available_bytes() -> u64 {
     Memory::read().available
 }
 
-/// Memory of the machine, or of the container where that is less.
+/// Memory of the machine, or of the container or job where that is less.
 struct Memory {
     total: u64,
     available: u64,
@@ -53,9 +55,9 @@ impl Memory {
         let Ok(mut system) = System::new() else { return Self { total: 0, available: 0 } };
         system.refresh_memory();
         let (mut total, mut available) = (system.total_memory(), system.available_memory());
-        if let Some(limits) = system.cgroup_limits().filter(|limits| limits.total_memory > 0) {
-            total = total.min(limits.total_memory);
-            available = available.min(limits.free_memory);
+        if let Some(allowed) = cgroup::memory() {
+            total = total.min(allowed.limit);
+            available = available.min(allowed.available);
         }
         Self { total, available }
     }

@@ -51,8 +51,9 @@ impl Forecast {
 struct Track {
     /// Operations a second, by D.
     rate: BTreeMap<usize, f64>,
-    /// Seconds outside the evaluations, by D.
+    /// Seconds outside the evaluations, by D, and the least of them.
     overhead: BTreeMap<usize, f64>,
+    least_overhead: f64,
     /// Largest ratio of measured to expected peak memory.
     memory_excess: f64,
     /// Smallest D at which a cell was killed for its time.
@@ -62,27 +63,66 @@ struct Track {
 /// Everything learnt so far.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Calibration {
-    tracks: BTreeMap<(String, String), Track>,
+    tracks: BTreeMap<Key, Track>,
+    devices: BTreeMap<String, OfDevice>,
 }
+
+/// What all methods say of a device, kept up to date so that a forecast needs no look at all of them.
+#[derive(Debug, Clone)]
+struct OfDevice {
+    /// The best rate of any cell.
+    best_rate: f64,
+    /// The method that was measured at the largest D, and that D.
+    widest: (Key, usize),
+}
+
+/// The device, and the method with what else the time along D depends on.
+type Key = (String, String);
 
 impl Calibration {
     /// Learns from a record; `expected_bytes` is what the cost model said of its memory.
     pub(crate) fn observe(&mut self, record: &Record, expected_bytes: f64) {
-        let track = self.tracks.entry(key(&record.cell)).or_default();
         if record.outcome != Outcome::Measured || record.seconds.is_empty() {
             return;
         }
+        let key = key(&record.cell);
+        let track = self.tracks.entry(key.clone()).or_default();
         let dim = record.cell.dim;
         let mut sorted = record.seconds.clone();
         sorted.sort_by(f64::total_cmp);
         let median = sorted[sorted.len() / 2].max(1e-9);
-        track.rate.insert(dim, record.model.flops / median);
+        let rate = record.model.flops / median;
+        let earlier = track.rate.insert(dim, rate);
         let sampled: f64 = record.seconds.iter().sum::<f64>() * record.evaluations_per_sample as f64;
         // Of short evaluations the record keeps the first warm-ups alone.
         let warmup = record.warmup_seconds.first().map_or(0.0, |first| first.max(WARMUP_SECONDS));
         track.overhead.insert(dim, (record.wall_seconds - sampled - warmup).max(1e-3));
+        track.least_overhead = track.overhead.values().copied().fold(f64::INFINITY, f64::min);
         if let Some(peak) = record.peak_bytes.filter(|peak| *peak >= SMALLEST_TELLING_PEAK) {
             track.memory_excess = track.memory_excess.max(peak as f64 / expected_bytes);
+        }
+        self.observe_device(key, dim, rate, earlier);
+    }
+
+    /// Keeps the best and the widest of a device; `earlier` is the rate that `rate` replaced.
+    fn observe_device(&mut self, key: Key, dim: usize, rate: f64, earlier: Option<f64>) {
+        let device = key.0.clone();
+        let known = self
+            .devices
+            .entry(device.clone())
+            .or_insert(OfDevice { best_rate: rate, widest: (key.clone(), dim) });
+        if dim >= known.widest.1 {
+            known.widest = (key, dim);
+        }
+        let was_best = earlier.is_some_and(|earlier| earlier >= known.best_rate);
+        known.best_rate = known.best_rate.max(rate);
+        if was_best {
+            let rates = self
+                .tracks
+                .iter()
+                .filter(|((on, _), _)| *on == device)
+                .flat_map(|(_, track)| track.rate.values());
+            known.best_rate = rates.copied().fold(rate, f64::max);
         }
     }
 
@@ -118,19 +158,11 @@ impl Calibration {
         self.tracks.get(&key(&planned.cell))
     }
 
-    /// What is known of all methods on a device.
-    fn tracks_on<'a>(&'a self, device: &'a str) -> impl Iterator<Item = &'a Track> {
-        self.tracks.iter().filter(move |((known, _), _)| known == device).map(|(_, track)| track)
-    }
-
     /// Operations a second of a cell.
     fn rate(&self, track: &Track, cell: &Cell) -> f64 {
         let dim = cell.dim;
         let built_in = if is_gpu(cell) { BUILT_IN_GPU_FLOPS_PER_SECOND } else { BUILT_IN_FLOPS_PER_SECOND };
-        let best = self
-            .tracks_on(&cell.device)
-            .flat_map(|track| track.rate.values().copied())
-            .fold(built_in, f64::max);
+        let best = self.devices.get(&cell.device).map_or(built_in, |device| device.best_rate.max(built_in));
         let Some((&reached, &last)) = track.rate.last_key_value() else { return best };
         if dim <= reached {
             return interpolate(&track.rate, dim);
@@ -144,23 +176,23 @@ impl Calibration {
     fn overhead(&self, track: &Track, planned: &Planned) -> f64 {
         let dim = planned.cell.dim;
         let Cell { layers, batch, convolution, .. } = &planned.cell;
-        let row = |dim: usize| convolution.map_or(dim, |convolution| convolution.channels + batch);
-        let weights = |dim: usize| (layers * row(dim)) as f64 * dim as f64;
-        let by_method = track.overhead.last_key_value().map(|_| &track.overhead);
+        let row = |dim: usize| {
+            convolution.map_or(dim as f64, |convolution| convolution.channels as f64 + *batch as f64)
+        };
+        let weights = |dim: usize| *layers as f64 * row(dim) * dim as f64;
         let start_seconds =
             if is_gpu(&planned.cell) { BUILT_IN_GPU_START_SECONDS } else { BUILT_IN_START_SECONDS };
-        let widest = || {
-            let known = self.tracks_on(&planned.cell.device).filter(|track| !track.overhead.is_empty());
-            known.map(|track| &track.overhead).max_by_key(|overhead| overhead.keys().next_back().copied())
-        };
-        let Some(known) = by_method.or_else(widest) else {
+        let widest = || self.tracks.get(&self.devices.get(&planned.cell.device)?.widest.0);
+        let known = if track.overhead.is_empty() { widest() } else { Some(track) };
+        let Some((track, (&reached, &last))) =
+            known.and_then(|track| Some((track, track.overhead.last_key_value()?)))
+        else {
             return start_seconds + BUILT_IN_SECONDS_PER_WEIGHT * weights(dim);
         };
-        let (&reached, &last) = known.last_key_value().expect("only tracks with a measurement get here");
         if dim <= reached {
-            return interpolate(known, dim);
+            return interpolate(&track.overhead, dim);
         }
-        let start = known.values().copied().fold(last, f64::min).min(start_seconds);
+        let start = track.least_overhead.min(start_seconds);
         let measured = start + (last - start) * weights(dim) / weights(reached);
         let built_in = start_seconds + BUILT_IN_SECONDS_PER_WEIGHT * weights(dim);
         // Where starting the process took most of the time, what was measured says nothing about the weights.
@@ -169,8 +201,7 @@ impl Calibration {
     }
 }
 
-/// The device, and the method with what else the time along D depends on.
-fn key(cell: &Cell) -> (String, String) {
+fn key(cell: &Cell) -> Key {
     (cell.device.clone(), format!("{} N={} L={}", cell.method, cell.batch, cell.layers))
 }
 

@@ -1,8 +1,10 @@
 //! From the axes of a sweep to its cells: what they are, what they cost, in which order they run.
 
+mod agenda;
 pub(crate) mod dims;
 pub(crate) mod forecast;
 pub(crate) mod grids;
+pub(crate) mod limits;
 pub(crate) mod order;
 pub(crate) mod preview;
 pub(crate) mod schedule;
@@ -23,50 +25,143 @@ pub(crate) struct Planned {
     pub(crate) expected_bytes: f64,
 }
 
-/// The cells of a sweep with their costs, in the order of [`cells`].
+/// The cells of a sweep: every point once a round, each round shuffled from the seed.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    /// The points, as cells of the first round.
+    points: Vec<Planned>,
+    /// Places of the points by their cells, for finding one.
+    by_cell: Vec<u32>,
+    /// Places of the points as the rounds visit them, round after round.
+    order: Vec<u32>,
+}
+
+impl Plan {
+    /// The cells of these settings.
+    ///
+    /// # Errors
+    /// Names the setting that no network or method fits, or that makes too many cells.
+    pub(crate) fn of(settings: &Settings) -> Result<Self, String> {
+        Self::new(plan(settings)?, settings.rounds, settings.seed)
+    }
+
+    /// `points`, which are cells of the first round, in `rounds` rounds.
+    ///
+    /// # Errors
+    /// When a point stands twice.
+    pub(crate) fn new(points: Vec<Planned>, rounds: usize, seed: u64) -> Result<Self, String> {
+        let places = 0..u32::try_from(points.len()).map_err(|_| "too many points".to_string())?;
+        let cell = |place: u32| &points[place as usize].cell;
+        let mut by_cell: Vec<u32> = places.clone().collect();
+        by_cell.sort_unstable_by(|&a, &b| cell(a).cmp(cell(b)));
+        if let Some([twice, _]) = by_cell.array_windows().find(|[a, b]| cell(*a) == cell(*b)) {
+            let Cell { method, dim, batch, layers, .. } = cell(*twice);
+            return Err(format!("{method} at D = {dim}, N = {batch}, L = {layers} stands twice in the plan"));
+        }
+        let order = |round| {
+            let mut order: Vec<u32> = places.clone().collect();
+            order::shuffle(&mut order, seed, round);
+            order
+        };
+        Ok(Self { order: (0..rounds).flat_map(order).collect(), by_cell, points })
+    }
+
+    /// Number of cells.
+    pub(crate) fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Number of rounds.
+    pub(crate) fn rounds(&self) -> usize {
+        self.order.len().checked_div(self.points.len()).unwrap_or(0)
+    }
+
+    /// The points.
+    pub(crate) fn points(&self) -> &[Planned] {
+        &self.points
+    }
+
+    /// The places of the points in the order of a round.
+    pub(crate) fn round(&self, round: usize) -> &[u32] {
+        let points = self.points.len();
+        &self.order[round * points..(round + 1) * points]
+    }
+
+    /// The point of a cell, whatever its round.
+    pub(crate) fn place_of(&self, cell: &Cell) -> Option<usize> {
+        let wanted = Cell { round: 0, ..cell.clone() };
+        let found = self.by_cell.binary_search_by(|&place| self.points[place as usize].cell.cmp(&wanted));
+        found.ok().map(|at| self.by_cell[at] as usize)
+    }
+
+    /// A point in a round.
+    pub(crate) fn planned(&self, place: usize, round: usize) -> Planned {
+        let mut planned = self.points[place].clone();
+        planned.cell.round = round;
+        planned
+    }
+}
+
+/// The points of a sweep with their costs, as cells of the first round.
 ///
 /// # Errors
-/// Names the setting that no network or method fits.
-pub(crate) fn plan(settings: &Settings) -> relgrad_kernels::Result<Vec<Planned>> {
-    let plan = |cell: Cell| {
+/// Names the setting that no network or method fits, or that makes too many cells.
+pub(crate) fn plan(settings: &Settings) -> Result<Vec<Planned>, String> {
+    check_size(settings)?;
+    settings.devices.iter().try_for_each(|device| known_device(device).map(|_| ()))?;
+    let plan = |cell: Cell| -> relgrad_kernels::Result<Planned> {
         let cost = Workload::of(&cell)?.cost(cell.batch)?;
         let model =
             Model { flops: cost.flops, min_bytes: cost.min_bytes, min_traffic_bytes: cost.min_traffic_bytes };
         Ok(Planned { cell, model, expected_bytes: cost.expected_bytes })
     };
-    cells(settings).into_iter().map(plan).collect()
+    cells(settings).map(|cell| plan(cell).map_err(|cause| cause.to_string())).collect()
 }
 
-/// The cells of a sweep: every point once a round, each round shuffled from the seed.
-pub(crate) fn cells(settings: &Settings) -> Vec<Cell> {
-    let mut cells = Vec::new();
-    for round in 0..settings.rounds {
-        let mut this_round = Vec::new();
-        for device in &settings.devices {
-            for method in &settings.methods {
-                for (dim, convolution, batch, layers) in points(settings) {
-                    this_round.push(Cell {
-                        method: method.clone(),
-                        device: device.clone(),
-                        dim,
-                        batch,
-                        layers,
-                        dtype: settings.dtype.clone(),
-                        math: math(settings, device),
-                        threads: settings.threads,
-                        bias: settings.bias,
-                        activation: settings.activation.clone(),
-                        seed: settings.seed,
-                        round,
-                        convolution,
-                    });
-                }
-            }
-        }
-        order::shuffle(&mut this_round, settings.seed, round);
-        cells.extend(this_round);
+/// The device of this name.
+///
+/// # Errors
+/// Names those that there are.
+pub(crate) fn known_device(name: &str) -> Result<DeviceKind, String> {
+    name.parse::<DeviceKind>().map_err(|cause| cause.to_string())
+}
+
+/// Counts the cells before there is memory for them.
+fn check_size(settings: &Settings) -> Result<(), String> {
+    match settings.cell_count() {
+        Some(1..=Settings::MOST_CELLS) => Ok(()),
+        Some(0) => Err("the plan has no cell: a list of its settings is empty".to_string()),
+        _ => Err(format!(
+            "the plan has more than {} cells: ask for fewer rounds, or for fewer values of an axis",
+            Settings::MOST_CELLS
+        )),
     }
-    cells
+}
+
+/// The cells of the first round, in the order of the settings.
+fn cells(settings: &Settings) -> impl Iterator<Item = Cell> {
+    let points = points(settings);
+    let pairs = settings
+        .devices
+        .iter()
+        .flat_map(|device| settings.methods.iter().map(move |method| (device, method)));
+    pairs.flat_map(move |(device, method)| {
+        points.clone().into_iter().map(move |(dim, convolution, batch, layers)| Cell {
+            method: method.clone(),
+            device: device.clone(),
+            dim,
+            batch,
+            layers,
+            dtype: settings.dtype.clone(),
+            math: math(settings, device),
+            threads: settings.threads,
+            bias: settings.bias,
+            activation: settings.activation.clone(),
+            seed: settings.seed,
+            round: 0,
+            convolution,
+        })
+    })
 }
 
 /// Every D with every N and every L.
@@ -87,7 +182,9 @@ fn axis(settings: &Settings) -> Vec<(usize, Option<Convolution>)> {
     };
     let channels = convolution.channels;
     let of = |&grid: &[usize; 2]| Convolution { channels, grid, kernel: convolution.kernel.unwrap_or(grid) };
-    convolution.grids.iter().map(of).map(|c| (c.channels * c.grid[0] * c.grid[1], Some(c))).collect()
+    let dim =
+        |c: &Convolution| c.grid.iter().fold(c.channels, |product, &points| product.saturating_mul(points));
+    convolution.grids.iter().map(of).map(|c| (dim(&c), Some(c))).collect()
 }
 
 /// The arithmetic of a device's products, where it is not that of the numbers: a CPU knows no other.
@@ -174,6 +271,16 @@ pub(crate) mod testing {
 mod tests {
     use super::*;
 
+    /// Every cell, in order.
+    fn cells(settings: &Settings) -> Vec<Cell> {
+        let plan = Plan::of(settings).expect("good settings");
+        let round = |round| plan.round(round).iter().map(move |&place| (place, round));
+        (0..plan.rounds())
+            .flat_map(round)
+            .map(|(place, round)| plan.planned(place as usize, round).cell)
+            .collect()
+    }
+
     fn settings() -> Settings {
         Settings {
             dims: vec![10, 20, 50],
@@ -216,10 +323,10 @@ mod tests {
         assert!(ordinary < 1.2 * relative && relative < 1.2 * ordinary, "{ordinary:e} {relative:e}");
 
         let transposed = Settings { methods: vec!["transposed".to_string()], ..settings.clone() };
-        assert!(super::plan(&transposed).unwrap_err().to_string().contains("transposed"));
+        assert!(super::plan(&transposed).unwrap_err().contains("transposed"));
         let mut small = settings;
         small.convolution.as_mut().expect("a convolution").kernel = Some([1, 3]);
-        assert!(super::plan(&small).unwrap_err().to_string().contains("ordinary gradient"));
+        assert!(super::plan(&small).unwrap_err().contains("ordinary gradient"));
     }
 
     #[test]
@@ -275,5 +382,48 @@ mod tests {
     #[test]
     fn the_same_settings_give_the_same_order() {
         assert_eq!(cells(&settings()), cells(&settings()));
+    }
+
+    #[test]
+    fn a_plan_that_is_too_large_is_refused_before_it_takes_memory() {
+        for settings in [
+            Settings { rounds: 1_000_000_000_000, ..settings() },
+            Settings { rounds: usize::MAX, dims: vec![10; 3], ..settings() },
+            Settings { dims: (1..300_000).collect(), ..settings() },
+        ] {
+            let told = Plan::of(&settings).map(|plan| plan.len()).unwrap_err();
+            assert!(told.contains("more than 1000000 cells"), "{told}");
+        }
+        for settings in [
+            Settings { devices: Vec::new(), ..settings() },
+            Settings { dims: Vec::new(), ..settings() },
+            Settings { rounds: 0, ..settings() },
+        ] {
+            assert!(Plan::of(&settings).map(|plan| plan.len()).unwrap_err().contains("no cell"));
+        }
+        let twice = Plan::of(&Settings { dims: vec![10, 10], ..settings() }).map(|plan| plan.len());
+        assert!(twice.unwrap_err().contains("D = 10, N = 100, L = 2 stands twice"));
+    }
+
+    #[test]
+    fn costs_of_absurd_sizes_are_numbers() {
+        let most = usize::MAX;
+        for settings in [
+            Settings { batch: 1 << 63, layers: most, threads: most, seed: u64::MAX, ..settings() },
+            Settings {
+                batch: most,
+                methods: vec!["autodiff".to_string(), "autodiff-streamed".to_string()],
+                ..settings()
+            },
+        ] {
+            for planned in plan(&settings).expect("sizes are not the plan's to refuse") {
+                assert!(planned.model.flops > 1e20 && planned.expected_bytes > 1e18, "{planned:?}");
+                let forecast = forecast::Calibration::default().forecast(&planned);
+                assert!(
+                    forecast.evaluation_seconds > 1e10 && forecast.overhead_seconds.is_finite(),
+                    "{forecast:?}"
+                );
+            }
+        }
     }
 }

@@ -1,39 +1,34 @@
 //! `--list`: what a sweep would do and cost, as far as that can be known beforehand.
 
-use std::fmt::Write;
-
 use super::schedule::{Schedule, Step};
 use crate::units;
 
-/// The cells still without a record, in the order in which they would run if every prediction came true.
-pub(crate) fn table(schedule: &Schedule, spent_seconds: f64) -> String {
-    let mut schedule = schedule.clone();
+/// Tells, line by line, the cells still without a record, in the order in which they would run if every prediction came true.
+pub(crate) fn table(mut schedule: Schedule, spent_seconds: f64, mut tell: impl FnMut(&str)) {
     let (cells, recorded) = schedule.progress();
-    let mut text = String::new();
     let mut line = |fields: [&str; 8]| {
         let [method, dim, batch, layers, round, seconds, bytes, verdict] = fields;
-        let _ = writeln!(
-            text,
+        tell(&format!(
             "{method:<18} {dim:>8} {batch:>6} {layers:>3} {round:>5}  {seconds:>14}  {bytes:>10}  {verdict}"
-        );
+        ));
     };
     line(["method", "D", "N", "L", "round", "one evaluation", "memory", "plan"]);
-    let (mut elapsed, mut runs) = (spent_seconds, 0);
+    let (mut wanted_seconds, mut runs) = (0.0, 0);
     loop {
-        let (cell, prediction, verdict) = match schedule.next(elapsed) {
+        let (cell, prediction, verdict) = match schedule.next(spent_seconds + wanted_seconds) {
             Step::Done => break,
             Step::Skip { planned, prediction, reason } => {
                 (planned.cell, prediction, format!("skip: {reason}"))
             }
             Step::Run(assignment) => {
                 let seconds = assignment.expected_seconds;
-                elapsed += seconds;
+                wanted_seconds += seconds;
                 runs += 1;
                 let verdict = format!("run, about {}", units::seconds(seconds));
                 (assignment.planned.cell, assignment.forecast.prediction(), verdict)
             }
         };
-        schedule.mark(cell.clone());
+        schedule.mark(&cell);
         line([
             &cell.method,
             &cell.dim.to_string(),
@@ -45,14 +40,11 @@ pub(crate) fn table(schedule: &Schedule, spent_seconds: f64) -> String {
             &verdict,
         ]);
     }
-    let _ = writeln!(
-        text,
-        "\n{cells} cells: {recorded} recorded, {runs} to run in about {}, {} to skip",
-        units::seconds((elapsed - spent_seconds).round()),
-        cells - recorded - runs,
-    );
+    let about =
+        if runs == 0 { String::new() } else { format!(" in about {}", units::seconds(wanted_seconds)) };
+    let (cells, skips) = (units::counted(cells, "cell"), cells - recorded - runs);
+    tell(&format!("\n{cells}: {recorded} recorded, {runs} to run{about}, {skips} to skip"));
     if recorded == 0 {
-        text.push_str("Predictions assume a modest machine; a sweep corrects them with what it measures.\n");
+        tell("Predictions assume a modest machine; a sweep corrects them with what it measures.");
     }
-    text
 }

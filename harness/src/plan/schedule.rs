@@ -10,20 +10,15 @@
 //! to the others, and a method that needs more is cut at its largest dimensions, never because another was greedy. What
 //! remains when every cell has its minimum buys further samples where the median has not settled.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::VecDeque;
 
 use relgrad_reports::record::{Cell, Outcome, Prediction, Record};
 
-use super::Planned;
+use super::agenda::{Agenda, Candidate, Obstacle};
 use super::forecast::{Calibration, Forecast};
-use crate::units;
-use crate::workload::DeviceKind;
+use super::limits::{self, Limits, RESERVED_SHARE, TIMED_OUT};
+use super::{Plan, Planned};
 
-/// A cell predicted to end within this many seconds runs at its shuffled place even if its prediction is a guess.
-const CHEAP_SECONDS: f64 = 2.0;
-/// An uncertain prediction must exceed a limit by this factor before it rules a cell out: trying is how one finds out,
-/// and the time limit bounds the attempt.
-const DOUBT: f64 = 4.0;
 /// Sampling goes on at least this long, so that the median is not one lucky moment of the machine.
 const MIN_SAMPLING_SECONDS: f64 = 0.25;
 /// A median that has not settled after this long will not; the interval is reported as it is.
@@ -33,34 +28,6 @@ const MAX_SAMPLING_SECONDS: f64 = 10.0;
 const KILL_FACTOR: f64 = 1.5;
 const KILL_OVERHEAD_FACTOR: f64 = 3.0;
 const KILL_OVERHEAD_SECONDS: f64 = 30.0;
-/// Part of the budget kept for the last cell's overrun and the report.
-const RESERVED_SHARE: f64 = 0.02;
-
-/// How the reason of a cell begins that was killed because its time was up.
-pub(crate) const TIMED_OUT: &str = "timed out";
-
-/// The limits of a sweep; `None` is no limit.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Limits {
-    /// Seconds for the whole sweep.
-    pub(crate) budget_seconds: Option<f64>,
-    /// Seconds for the evaluations of one cell, warm-up included; building and checking the problem come on top.
-    pub(crate) cell_seconds: Option<f64>,
-    /// Bytes of host memory for one cell.
-    pub(crate) memory_bytes: f64,
-    /// Bytes of device memory for one cell on a GPU; the host's limit where there is none.
-    pub(crate) device_memory_bytes: Option<f64>,
-    /// Samples that a measured cell should have at least.
-    pub(crate) min_samples: usize,
-}
-
-impl Limits {
-    /// Bytes that this cell may take of the memory that its problem lives in.
-    fn memory_of(&self, cell: &Cell) -> f64 {
-        let device = self.device_memory_bytes.filter(|_| cell.device == DeviceKind::Cuda.name());
-        device.unwrap_or(self.memory_bytes)
-    }
-}
 
 /// One cell to run, with the time it may take.
 #[derive(Debug, Clone, PartialEq)]
@@ -102,239 +69,231 @@ pub(crate) enum Step {
 /// The cells of a sweep, those that have a record, and what was learnt from them.
 #[derive(Debug, Clone)]
 pub(crate) struct Schedule {
-    plan: Vec<Planned>,
-    recorded: HashSet<Cell>,
+    plan: Plan,
+    /// Whether a cell has its record: round after round, and in each the points as the plan has them.
+    done: Vec<bool>,
+    recorded: usize,
+    /// Rounds in which a point has no record yet, by point.
+    pending: Vec<usize>,
+    /// Points that have no record yet, by round.
+    open: Vec<usize>,
     calibration: Calibration,
     limits: Limits,
+    /// What follows from the calibration; made when it is asked for, and dropped when something new is learnt.
+    outlook: Option<Outlook>,
+    agenda: Option<Agenda>,
 }
 
-/// A cell that could run in this round.
-struct Candidate<'a> {
-    planned: &'a Planned,
-    forecast: Forecast,
-    /// Seconds to set aside for it.
-    need: f64,
+/// What is expected of every point.
+#[derive(Debug, Clone)]
+struct Outlook {
+    candidates: Vec<Candidate>,
+    /// Seconds and number of the cells without a record that no limit but the budget stands against.
+    wanted_seconds: f64,
+    wanted_cells: usize,
 }
 
 impl Schedule {
     /// A schedule of `plan`, whose order within a round is kept where possible.
-    pub(crate) fn new(plan: Vec<Planned>, limits: Limits) -> Self {
-        Self { plan, recorded: HashSet::new(), calibration: Calibration::default(), limits }
+    pub(crate) fn new(plan: Plan, limits: Limits) -> Self {
+        let done = vec![false; plan.len()];
+        let pending = vec![plan.rounds(); plan.points().len()];
+        let open = vec![plan.points().len(); plan.rounds()];
+        let calibration = Calibration::default();
+        Self { plan, done, recorded: 0, pending, open, calibration, limits, outlook: None, agenda: None }
     }
 
     /// Marks the record's cell as done and learns from it.
     pub(crate) fn observe(&mut self, record: &Record) {
-        let Some(planned) = self.plan.iter().find(|planned| planned.cell == record.cell) else { return };
-        self.calibration.observe(record, planned.expected_bytes);
-        let timed_out = record.reason.as_deref().is_some_and(|reason| reason.starts_with(TIMED_OUT));
-        if record.outcome == Outcome::Failed && timed_out {
-            self.calibration.observe_timeout(&record.cell);
+        let Some(place) = self.plan.place_of(&record.cell) else { return };
+        if record.outcome != Outcome::Skipped {
+            self.calibration.observe(record, self.plan.points()[place].expected_bytes);
+            let timed_out = record.reason.as_deref().is_some_and(|reason| reason.starts_with(TIMED_OUT));
+            if record.outcome == Outcome::Failed && timed_out {
+                self.calibration.observe_timeout(&record.cell);
+            }
+            (self.outlook, self.agenda) = (None, None);
         }
-        self.mark(record.cell.clone());
+        self.mark(&record.cell);
     }
 
     /// Marks a cell as done without learning from it.
-    pub(crate) fn mark(&mut self, cell: Cell) {
-        self.recorded.insert(cell);
-    }
-
-    /// Number of cells, and of those that have a record.
-    pub(crate) fn progress(&self) -> (usize, usize) {
-        (self.plan.len(), self.plan.iter().filter(|planned| self.recorded.contains(&planned.cell)).count())
-    }
-
-    /// Seconds that the cells without a record will take, as far as the budget lets them.
-    pub(crate) fn remaining_seconds(&self, elapsed_seconds: f64) -> f64 {
-        let wanted: f64 = self.runnable().map(|candidate| candidate.need).sum();
-        self.left(elapsed_seconds).map_or(wanted, |left| wanted.min(left))
-    }
-
-    /// Decides the next step, `elapsed_seconds` into the budget.
-    pub(crate) fn next(&self, elapsed_seconds: f64) -> Step {
-        let Some(round) = self.pending().map(|planned| planned.cell.round).min() else { return Step::Done };
-        let pending: Vec<Candidate> =
-            self.pending_of_round(round).map(|planned| self.candidate(planned)).collect();
-
-        if let Some((candidate, reason)) =
-            pending.iter().find_map(|candidate| Some((candidate, self.ruled_out(candidate, &pending)?)))
-        {
-            return skip(candidate, reason);
+    pub(crate) fn mark(&mut self, cell: &Cell) {
+        let Some(place) = self.plan.place_of(cell) else { return };
+        let at = cell.round.saturating_mul(self.plan.points().len()).saturating_add(place);
+        match self.done.get_mut(at) {
+            Some(done) if !*done => *done = true,
+            _ => return,
         }
-
-        let left = self.left(elapsed_seconds);
-        let within_limit = |candidate: &&Candidate| self.over_cell_limit(&candidate.forecast).is_none();
-        let feasible: Vec<&Candidate> = pending.iter().filter(within_limit).collect();
-        let admitted = match left {
-            None => feasible,
-            Some(left) => fair_share(&feasible, left),
-        };
-        let ready = |candidate: &&&Candidate| candidate.forecast.trusted || candidate.need <= CHEAP_SECONDS;
-        let cheapest = || admitted.iter().min_by(|a, b| a.need.total_cmp(&b.need));
-        match admitted.iter().find(ready).or_else(cheapest) {
-            Some(chosen) => Step::Run(Box::new(self.assign(chosen, &admitted, left))),
-            None => {
-                let candidate = &pending[0];
-                let reason = format!(
-                    "predicted {} for this cell exceeds the {} left of the budget of {}",
-                    units::seconds(candidate.need),
-                    units::seconds(left.unwrap_or(0.0)),
-                    units::seconds(self.limits.budget_seconds.unwrap_or(0.0)),
-                );
-                skip(candidate, reason)
+        self.recorded += 1;
+        self.pending[place] -= 1;
+        self.open[cell.round] -= 1;
+        if let Some(outlook) = &mut self.outlook {
+            let candidate = &outlook.candidates[place];
+            if candidate.obstacle == Obstacle::None {
+                outlook.wanted_seconds -= candidate.need;
+                outlook.wanted_cells -= 1;
             }
         }
     }
 
-    fn pending(&self) -> impl Iterator<Item = &Planned> {
-        self.plan.iter().filter(|planned| !self.recorded.contains(&planned.cell))
+    /// Number of cells, and of those that have a record.
+    pub(crate) fn progress(&self) -> (usize, usize) {
+        (self.plan.len(), self.recorded)
     }
 
-    fn pending_of_round(&self, round: usize) -> impl Iterator<Item = &Planned> {
-        self.pending().filter(move |planned| planned.cell.round == round)
+    /// Seconds that the cells without a record will take, as far as the budget lets them.
+    pub(crate) fn remaining_seconds(&mut self, elapsed_seconds: f64) -> f64 {
+        let wanted = self.outlook().wanted_seconds.max(0.0);
+        self.limits.left(elapsed_seconds).map_or(wanted, |left| wanted.min(left))
     }
 
-    /// Cells without a record that no limit but the budget stands against.
-    fn runnable(&self) -> impl Iterator<Item = Candidate<'_>> {
-        self.pending().map(|planned| self.candidate(planned)).filter(|candidate| {
-            candidate.forecast.peak_bytes <= self.limits.memory_of(&candidate.planned.cell)
-                && self.over_cell_limit(&candidate.forecast).is_none()
+    /// Decides the next step, `elapsed_seconds` into the budget. It stays the next until its cell is done.
+    pub(crate) fn next(&mut self, elapsed_seconds: f64) -> Step {
+        let left = self.limits.left(elapsed_seconds);
+        let Some(mut agenda) = self.agenda(left) else { return Step::Done };
+        let round = agenda.round;
+        let step = if let Some(place) = self.first_pending(round, &mut agenda.skips, |_| ()) {
+            self.skip(place, round, left)
+        } else {
+            let mut needed_seconds = agenda.needed_seconds;
+            let run = self.first_pending(round, &mut agenda.runs, |need| needed_seconds -= need);
+            agenda.needed_seconds = needed_seconds;
+            match run {
+                Some(place) => Step::Run(Box::new(self.assign(place, round, needed_seconds, left))),
+                None => match self.first_pending(round, &mut agenda.rest, |_| ()) {
+                    Some(place) => self.skip(place, round, left),
+                    None => Step::Done,
+                },
+            }
+        };
+        self.agenda = Some(agenda);
+        step
+    }
+
+    /// The agenda of the first round with a cell without a record; `None` when there is none.
+    fn agenda(&mut self, left: Option<f64>) -> Option<Agenda> {
+        let known = self.agenda.take();
+        let from = known.as_ref().map_or(0, |agenda| agenda.round);
+        let round = (from..self.open.len()).find(|&round| self.open[round] > 0)?;
+        if let Some(agenda) = known.filter(|agenda| agenda.round == round) {
+            return Some(agenda);
+        }
+        self.outlook();
+        let candidates = &self.outlook.as_ref()?.candidates;
+        let pending =
+            self.plan.round(round).iter().copied().filter(|&place| !self.is_done(round, place)).collect();
+        Some(Agenda::new(round, pending, self.plan.points(), candidates, left))
+    }
+
+    fn is_done(&self, round: usize, place: u32) -> bool {
+        self.done[round * self.plan.points().len() + place as usize]
+    }
+
+    /// The first entry whose cell has no record; those before it are taken out, and their need told to `passed`.
+    fn first_pending(
+        &self,
+        round: usize,
+        queue: &mut VecDeque<u32>,
+        mut passed: impl FnMut(f64),
+    ) -> Option<usize> {
+        while let Some(&place) = queue.front() {
+            if !self.is_done(round, place) {
+                return Some(place as usize);
+            }
+            queue.pop_front();
+            passed(self.outlook.as_ref()?.candidates[place as usize].need);
+        }
+        None
+    }
+
+    fn outlook(&mut self) -> &Outlook {
+        let Self { plan, pending, calibration, limits, outlook, .. } = self;
+        outlook.get_or_insert_with(|| {
+            let candidates: Vec<Candidate> =
+                plan.points().iter().map(|planned| candidate(planned, calibration, limits)).collect();
+            let (mut wanted_seconds, mut wanted_cells) = (0.0, 0);
+            for (candidate, &rounds) in candidates.iter().zip(&*pending) {
+                if candidate.obstacle == Obstacle::None {
+                    wanted_seconds += candidate.need * rounds as f64;
+                    wanted_cells += rounds;
+                }
+            }
+            Outlook { candidates, wanted_seconds, wanted_cells }
         })
     }
 
-    fn candidate<'a>(&self, planned: &'a Planned) -> Candidate<'a> {
-        let forecast = self.calibration.forecast(planned);
-        let wanted =
-            forecast.evaluation_seconds * (1.0 + self.limits.min_samples as f64) + MIN_SAMPLING_SECONDS;
-        let most = self.limits.cell_seconds.unwrap_or(f64::INFINITY).max(2.0 * forecast.evaluation_seconds);
-        let need = forecast.overhead_seconds + wanted.min(most);
-        Candidate { planned, forecast, need }
+    /// Leaves a cell out, for a limit that it exceeds by itself, or else for the budget.
+    fn skip(&mut self, place: usize, round: usize, left: Option<f64>) -> Step {
+        let Candidate { forecast, need, .. } = self.outlook().candidates[place];
+        let planned = self.plan.planned(place, round);
+        let reason = ruled_out(&planned, &forecast, &self.calibration, &self.limits)
+            .or_else(|| self.limits.over_cell(&forecast))
+            .unwrap_or_else(|| self.limits.over_budget(need, left));
+        Step::Skip { planned: Box::new(planned), prediction: forecast.prediction(), reason }
     }
 
-    fn left(&self, elapsed_seconds: f64) -> Option<f64> {
-        let budget = self.limits.budget_seconds?;
-        Some((budget * (1.0 - RESERVED_SHARE) - elapsed_seconds).max(0.0))
-    }
-
-    /// Why this cell will never run, whatever is left of the budget.
-    fn ruled_out(&self, candidate: &Candidate, round: &[Candidate]) -> Option<String> {
-        let planned = candidate.planned;
-        let memory_bytes = self.limits.memory_of(&planned.cell);
-        if candidate.forecast.peak_bytes > memory_bytes {
-            return Some(format!(
-                "predicted {} exceeds the memory limit of {}",
-                units::bytes(candidate.forecast.peak_bytes),
-                units::bytes(memory_bytes),
-            ));
-        }
-        if let Some(dim) = self.calibration.timed_out_at(planned).filter(|dim| *dim <= planned.cell.dim) {
-            return Some(format!("{} ran out of time at D = {dim}", planned.cell.method));
-        }
-        let reason = self.over_cell_limit(&candidate.forecast)?;
-        // A guess is not held against a cell while a smaller one of its method can still improve the guess.
-        let will_improve = !candidate.forecast.trusted
-            && round.iter().any(|other| {
-                let (a, b) = (&other.planned.cell, &planned.cell);
-                let same_line = (a.batch, a.layers) == (b.batch, b.layers);
-                a.method == b.method && a.device == b.device && same_line && a.dim < b.dim
-            });
-        (!will_improve).then_some(reason)
-    }
-
-    /// Why even one sample takes longer than the cell limit, if it does.
-    fn over_cell_limit(&self, forecast: &Forecast) -> Option<String> {
-        let limit = self.limits.cell_seconds?;
-        let doubt = if forecast.trusted { 1.0 } else { DOUBT };
-        let least = 2.0 * forecast.evaluation_seconds;
-        if least <= doubt * limit {
-            return None;
-        }
-        let (seconds, what) = if forecast.evaluation_seconds > limit {
-            (forecast.evaluation_seconds, "one evaluation")
-        } else {
-            (least, "a warm-up and one sample")
-        };
-        let (seconds, limit) = (units::seconds(seconds), units::seconds(limit));
-        Some(format!("predicted {seconds} for {what} exceeds the cell limit of {limit}"))
-    }
-
-    /// Gives the chosen cell its times.
-    fn assign(&self, chosen: &Candidate, admitted: &[&Candidate], left: Option<f64>) -> Assignment {
+    /// Gives the chosen cell its times; `needed_seconds` is what the cells of its round need that the budget admits.
+    fn assign(&mut self, place: usize, round: usize, needed_seconds: f64, left: Option<f64>) -> Assignment {
         let limit = self.limits.cell_seconds.unwrap_or(f64::INFINITY);
         let left = left.unwrap_or(f64::INFINITY);
         let budget = self.limits.budget_seconds.unwrap_or(f64::INFINITY);
+        let cell_seconds = self.limits.cell_seconds;
+        let outlook = self.outlook();
+        let Candidate { forecast, need, .. } = outlook.candidates[place];
 
         // What the round can spare for this cell when the others get what they need.
-        let needed: f64 = admitted.iter().map(|candidate| candidate.need).sum();
-        let deadline = (left - needed + chosen.need).max(chosen.need);
-        let overhead = KILL_OVERHEAD_FACTOR * chosen.forecast.overhead_seconds + KILL_OVERHEAD_SECONDS;
+        let deadline = (left - needed_seconds + need).max(need);
+        let overhead = KILL_OVERHEAD_FACTOR * forecast.overhead_seconds + KILL_OVERHEAD_SECONDS;
         let grace = (RESERVED_SHARE * budget).max(1.0);
         let kill = (KILL_FACTOR * limit + overhead).min(left + grace);
 
-        let (needed, cells) = self.runnable().fold((0.0, 0.0), |(s, n), c| (s + c.need, n + 1.0));
-        let spare =
-            if left.is_finite() { (left - needed) / f64::max(cells, 1.0) } else { MAX_SAMPLING_SECONDS };
+        let spare = if left.is_finite() {
+            (left - outlook.wanted_seconds) / outlook.wanted_cells.max(1) as f64
+        } else {
+            MAX_SAMPLING_SECONDS
+        };
         Assignment {
-            planned: chosen.planned.clone(),
-            forecast: chosen.forecast,
-            expected_seconds: chosen.need,
+            planned: self.plan.planned(place, round),
+            forecast,
+            expected_seconds: need,
             sampling_seconds: spare.clamp(MIN_SAMPLING_SECONDS, MAX_SAMPLING_SECONDS),
-            cell_seconds: self.limits.cell_seconds,
+            cell_seconds,
             deadline_seconds: Some(deadline).filter(|seconds| seconds.is_finite()),
             kill_seconds: Some(kill).filter(|seconds| seconds.is_finite()),
         }
     }
 }
 
-fn skip(candidate: &Candidate, reason: String) -> Step {
-    let prediction = candidate.forecast.prediction();
-    Step::Skip { planned: Box::new(candidate.planned.clone()), prediction, reason }
+/// What is expected of a point.
+fn candidate(planned: &Planned, calibration: &Calibration, limits: &Limits) -> Candidate {
+    let forecast = calibration.forecast(planned);
+    let wanted = forecast.evaluation_seconds * (1.0 + limits.min_samples as f64) + MIN_SAMPLING_SECONDS;
+    let most = limits.cell_seconds.unwrap_or(f64::INFINITY).max(2.0 * forecast.evaluation_seconds);
+    let need = forecast.overhead_seconds + wanted.min(most);
+    let obstacle = if ruled_out(planned, &forecast, calibration, limits).is_some() {
+        Obstacle::Certain
+    } else if limits.over_cell(&forecast).is_some() {
+        // A guess is not held against a cell while a smaller one of its method can still improve the guess.
+        if forecast.trusted { Obstacle::Certain } else { Obstacle::Guess }
+    } else {
+        Obstacle::None
+    };
+    Candidate { forecast, need, obstacle }
 }
 
-/// The candidates that fit into `left` seconds when the methods share it max–min fairly, in the order given.
-///
-/// Methods are served from the least demanding on, each with an equal share of what is then left; a method's cells are
-/// admitted by ascending D until its share is spent. What the shares leave over goes to the cheapest cells not yet in.
-fn fair_share<'a, 'b>(candidates: &[&'b Candidate<'a>], left: f64) -> Vec<&'b Candidate<'a>> {
-    let mut by_method: BTreeMap<(&str, &str), Vec<usize>> = BTreeMap::new();
-    for (index, candidate) in candidates.iter().enumerate() {
-        let cell = &candidate.planned.cell;
-        by_method.entry((&cell.device, &cell.method)).or_default().push(index);
-    }
-    let mut methods: Vec<(f64, Vec<usize>)> = by_method
-        .into_values()
-        .map(|mut cells| {
-            cells.sort_by_key(|&index| {
-                let cell = &candidates[index].planned.cell;
-                (cell.dim, cell.batch, cell.layers)
-            });
-            (cells.iter().map(|&index| candidates[index].need).sum(), cells)
-        })
-        .collect();
-    methods.sort_by(|a, b| a.0.total_cmp(&b.0));
-
-    let mut admitted = vec![false; candidates.len()];
-    let mut left = left;
-    let waiting = methods.len();
-    for (served, (_, cells)) in methods.iter().enumerate() {
-        let mut share = left / (waiting - served) as f64;
-        for &index in cells {
-            if candidates[index].need > share {
-                break;
-            }
-            share -= candidates[index].need;
-            left -= candidates[index].need;
-            admitted[index] = true;
-        }
-    }
-    let mut rest: Vec<usize> = (0..candidates.len()).filter(|&index| !admitted[index]).collect();
-    rest.sort_by(|&a, &b| candidates[a].need.total_cmp(&candidates[b].need));
-    for index in rest {
-        if candidates[index].need <= left {
-            left -= candidates[index].need;
-            admitted[index] = true;
-        }
-    }
-    (0..candidates.len()).filter(|&index| admitted[index]).map(|index| candidates[index]).collect()
+/// Why a cell will never run, whatever its time.
+fn ruled_out(
+    planned: &Planned,
+    forecast: &Forecast,
+    calibration: &Calibration,
+    limits: &Limits,
+) -> Option<String> {
+    let timed_out = || {
+        let dim = calibration.timed_out_at(planned).filter(|dim| *dim <= planned.cell.dim)?;
+        Some(limits::out_of_time(&planned.cell.method, dim))
+    };
+    limits.over_memory(planned, forecast).or_else(timed_out)
 }
 
 #[cfg(test)]

@@ -30,17 +30,14 @@ impl Simulation {
     }
 }
 
-fn plan(dims: &[usize], rounds: usize) -> Vec<Planned> {
-    let mut plan = Vec::new();
-    for round in 0..rounds {
-        let mut points: Vec<Planned> = METHODS
-            .iter()
-            .flat_map(|method| dims.iter().map(move |&dim| planned(method, dim, round)))
-            .collect();
-        super::super::order::shuffle(&mut points, 11, round);
-        plan.extend(points);
-    }
-    plan
+fn plan(dims: &[usize], rounds: usize) -> Plan {
+    let points = METHODS.iter().flat_map(|method| dims.iter().map(move |&dim| planned(method, dim, 0)));
+    Plan::new(points.collect(), rounds, 11).expect("no point stands twice")
+}
+
+/// The cells of a round, in its order.
+fn round(plan: &Plan, round: usize) -> impl Iterator<Item = Planned> {
+    plan.round(round).iter().map(move |&place| plan.planned(place as usize, round))
 }
 
 fn limits(budget: Option<f64>, cell: Option<f64>) -> Limits {
@@ -54,7 +51,7 @@ fn limits(budget: Option<f64>, cell: Option<f64>) -> Limits {
 }
 
 /// Runs the schedule to its end, with every cell behaving as [`seconds_of`] says, including deadlines and kills.
-fn simulate(plan: Vec<Planned>, limits: Limits) -> Simulation {
+fn simulate(plan: Plan, limits: Limits) -> Simulation {
     let mut schedule = Schedule::new(plan, limits);
     let mut result = Simulation { elapsed: 0.0, ran: Vec::new(), skipped: Vec::new() };
     loop {
@@ -62,7 +59,7 @@ fn simulate(plan: Vec<Planned>, limits: Limits) -> Simulation {
             Step::Done => return result,
             Step::Skip { planned, reason, .. } => {
                 let cell = planned.cell.clone();
-                schedule.mark(cell.clone());
+                schedule.mark(&cell);
                 result.skipped.push((cell.method, cell.dim, cell.round, reason));
             }
             Step::Run(assignment) => {
@@ -142,10 +139,8 @@ fn expensive_guesses_wait_for_calibration_and_later_rounds_are_shuffled() {
             assert!(4 * reached >= *dim, "{method} jumped from {reached} to {dim}");
         }
     }
-    let shuffled: Vec<_> = plan
-        .iter()
-        .filter(|planned| planned.cell.round == 1)
-        .map(|planned| (planned.cell.method.clone(), planned.cell.dim, 1))
+    let shuffled: Vec<_> = round(&plan, 1)
+        .map(|planned| (planned.cell.method, planned.cell.dim, 1))
         .filter(|point| result.ran.contains(point))
         .collect();
     let second: Vec<_> = result.ran.iter().filter(|(_, _, round)| *round == 1).cloned().collect();
@@ -183,7 +178,7 @@ fn after_a_timeout_larger_cells_of_the_method_are_not_tried() {
                 schedule.observe(&measured(&assignment.planned, 1e-3, 0.1));
             }
             Step::Skip { planned, reason, .. } => {
-                schedule.mark(planned.cell.clone());
+                schedule.mark(&planned.cell);
                 reasons.push((planned.cell.dim, reason));
             }
         }
@@ -193,7 +188,7 @@ fn after_a_timeout_larger_cells_of_the_method_are_not_tried() {
 
 #[test]
 fn an_exhausted_budget_skips_everything_left() {
-    let schedule = Schedule::new(plan(&[10], 1), limits(Some(10.0), None));
+    let mut schedule = Schedule::new(plan(&[10], 1), limits(Some(10.0), None));
     match schedule.next(10.0) {
         Step::Skip { reason, .. } => {
             assert!(reason.contains("exceeds the 0 µs left") || reason.contains("0 s left"), "{reason}")
@@ -206,9 +201,9 @@ fn an_exhausted_budget_skips_everything_left() {
 fn cells_with_a_record_are_never_scheduled_again() {
     let plan = plan(&[10, 20], 2);
     let mut schedule = Schedule::new(plan.clone(), limits(None, None));
-    for planned in &plan {
+    for planned in [0, 1].into_iter().flat_map(|number| round(&plan, number)) {
         assert!(matches!(schedule.next(0.0), Step::Run(_)));
-        schedule.observe(&measured(planned, 1e-5, 0.05));
+        schedule.observe(&measured(&planned, 1e-5, 0.05));
     }
     assert_eq!(schedule.next(0.0), Step::Done);
     assert_eq!(schedule.progress(), (12, 12));
@@ -217,7 +212,8 @@ fn cells_with_a_record_are_never_scheduled_again() {
 #[test]
 fn one_cell_cannot_spend_what_others_need() {
     // Two cells of 20 s need 120 s each; of 250 s, the first may use no more than the second leaves.
-    let plan = vec![planned("relative", 10, 0), planned("ordinary", 10, 0)];
+    let points = vec![planned("relative", 10, 0), planned("ordinary", 10, 0)];
+    let plan = Plan::new(points, 1, 0).expect("two points");
     let mut schedule = Schedule::new(plan, limits(Some(250.0), None));
     for method in ["relative", "ordinary"] {
         let known = planned(method, 10, 0);
@@ -227,4 +223,40 @@ fn one_cell_cannot_spend_what_others_need() {
     let deadline = assignment.deadline_seconds.expect("a budget gives a deadline");
     assert!((100.0..=150.0).contains(&deadline), "{deadline}");
     assert!(assignment.kill_seconds.expect("a budget gives a kill time") <= 255.0);
+}
+
+/// A schedule that looks at every cell for every step takes minutes for this.
+#[test]
+fn a_plan_of_the_most_cells_is_gone_through_in_a_moment() {
+    let dims: Vec<usize> = (1..=30_000).collect();
+    for (dims, rounds, cells) in [(dims.as_slice(), 2, 180_000), (&DIMS, 5_000, 210_000)] {
+        let mut schedule = Schedule::new(plan(dims, rounds), limits(Some(1e4), Some(60.0)));
+        let (mut elapsed, mut runs, mut skips) = (0.0, 0, 0);
+        loop {
+            let cell = match schedule.next(elapsed) {
+                Step::Done => break,
+                Step::Skip { planned, .. } => {
+                    skips += 1;
+                    planned.cell
+                }
+                Step::Run(assignment) => {
+                    elapsed += assignment.expected_seconds;
+                    runs += 1;
+                    assignment.planned.cell
+                }
+            };
+            schedule.mark(&cell);
+        }
+        assert_eq!((runs + skips, schedule.progress()), (cells, (cells, cells)));
+        assert!(runs > 100 && elapsed <= 1e4, "{runs} in {elapsed} s");
+    }
+}
+
+#[test]
+fn a_record_of_another_plan_changes_nothing() {
+    let mut schedule = Schedule::new(plan(&[10, 20], 2), limits(None, None));
+    schedule.observe(&measured(&planned("relative", 10, 2), 1.0, 2.0));
+    schedule.observe(&measured(&planned("relative", 30, 0), 1.0, 2.0));
+    schedule.observe(&measured(&planned("relative", 10, usize::MAX), 1.0, 2.0));
+    assert_eq!(schedule.progress(), (12, 0));
 }

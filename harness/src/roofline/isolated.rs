@@ -27,7 +27,7 @@ pub(crate) enum Ceilings {
     Interrupted,
 }
 
-/// Measures the ceilings that the cells of `settings` on one device need.
+/// Measures the ceilings that the cells of `settings` on one device need, calling `tick` as [`process::run_watched`] does.
 ///
 /// # Errors
 /// When no process can be started.
@@ -36,6 +36,7 @@ pub(crate) fn measure(
     device: DeviceKind,
     settings: &Settings,
     events: &mut Events,
+    tick: impl FnMut(Duration) -> Option<Duration>,
 ) -> Result<Ceilings> {
     let mut threads = vec![1, settings.threads];
     threads.dedup();
@@ -53,7 +54,7 @@ pub(crate) fn measure(
         address_space_bytes: address_space(device, settings.memory_limit_bytes, settings.threads),
         kill_after: Some(Duration::from_secs_f64(KILL_SECONDS)),
     };
-    let end = process::run(command, limits, events)
+    let end = process::run_watched(command, limits, events, tick)
         .map_err(|cause| Error::Output(format!("cannot run the process of the ceilings: {cause}")))?;
     Ok(match end {
         End::Interrupted => Ceilings::Interrupted,

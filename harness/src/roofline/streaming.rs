@@ -18,7 +18,7 @@ const ROWS: usize = 1 << 16;
 pub(super) fn reading(bench: &Bench<Cpu>) -> Result<Bandwidth> {
     let Bench { device, effort, threads, .. } = bench;
     let source = resident(device)?;
-    let timing = time(effort, || {
+    let timing = time(effort, || -> Result<()> {
         // The kernels have no operation that only reads at full speed.
         black_box(sum(*threads, black_box(source.view().slice())));
         Ok(())
@@ -40,7 +40,7 @@ pub(super) fn copying<D: Device<f32>>(bench: &Bench<D>) -> Result<Bandwidth> {
 
 /// A region in which each of the device's threads is called, does nothing, and is waited for.
 pub(super) fn region(bench: &Bench<Cpu>) -> Result<Region> {
-    let timing = time(&bench.effort, || {
+    let timing = time(&bench.effort, || -> Result<()> {
         bench.device.empty_region();
         Ok(())
     })?;

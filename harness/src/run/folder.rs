@@ -5,29 +5,76 @@ use std::path::Path;
 
 use relgrad_reports::record::SCHEMA_VERSION;
 use relgrad_reports::run::{Run, Settings};
-use relgrad_reports::study::Study;
-use relgrad_reports::writer::write_run;
+use relgrad_reports::study::{Invalid, Study};
+use relgrad_reports::writer::{RecordWriter, write_run};
 
-use crate::console;
+use super::identity;
 use crate::error::{Error, Result};
-use crate::machine;
 use crate::machine::time::{rfc3339, unix_seconds};
+use crate::{console, machine, outputs};
 
-/// Makes the folder of a new sweep and writes its `run.json`, before any cell runs.
+const RUN: &str = "run.json";
+const RECORDS: &str = "records.jsonl";
+/// What a kill in the middle of writing `run.json` leaves.
+const PARTIAL_RUN: &str = "run.json.partial";
+
+/// Makes the folder of a new sweep, holds it for this process, and writes its `run.json`, before any cell runs.
 ///
 /// # Errors
-/// When the folder holds a sweep already, or cannot be written.
-pub(crate) fn create(dir: &Path, settings: Settings) -> Result<Run> {
-    if dir.join("records.jsonl").exists() || dir.join("run.json").exists() {
+/// When the folder holds anything, or another process has it, or it cannot be written.
+pub(crate) fn create(dir: &Path, settings: Settings) -> Result<(Run, RecordWriter)> {
+    fs::create_dir_all(dir).map_err(|cause| Error::output(dir, cause))?;
+    // Looked at twice: a folder that is somebody's must not get our lock, and one that was free may not be any more.
+    require_free(dir)?;
+    let writer = open(dir)?;
+    require_free(dir)?;
+    let leftover = dir.join(PARTIAL_RUN);
+    if leftover.exists() {
+        fs::remove_file(&leftover).map_err(|cause| Error::output(&leftover, cause))?;
+    }
+    outputs::require_empty(dir, RECORDS)?;
+    let run = describe(settings);
+    write(dir, &run)?;
+    Ok((run, writer))
+}
+
+/// Fails unless the folder is empty, or has only what a sweep leaves that was killed before its first record.
+fn require_free(dir: &Path) -> Result<()> {
+    let size = |name: &str| fs::symlink_metadata(dir.join(name)).map_or(0, |file| file.len());
+    if dir.join(RUN).exists() || size(RECORDS) > 0 {
         let dir = dir.display();
         return Err(Error::Usage(format!(
             "{dir} holds a sweep already; continue it with --resume {dir}, or choose another --out"
         )));
     }
-    fs::create_dir_all(dir).map_err(|cause| Error::output(dir, cause))?;
-    let run = describe(settings);
-    write(dir, &run)?;
-    Ok(run)
+    let entries = fs::read_dir(dir).map_err(|cause| Error::output(dir, cause))?;
+    let mut names = entries.map_while(|entry| Some(entry.ok()?.file_name()));
+    match names.find(|name| *name != *RECORDS && *name != *PARTIAL_RUN) {
+        // It says which.
+        Some(_) => outputs::require_empty(dir, RECORDS),
+        None => Ok(()),
+    }
+}
+
+/// Holds the folder of a sweep for this process and reads it. What had to be repaired is told.
+///
+/// # Errors
+/// As [`read`], and when another process has the folder.
+pub(crate) fn resume(dir: &Path) -> Result<(Study, RecordWriter)> {
+    require_run(dir)?;
+    let writer = open(dir)?;
+    if let Some(told) = writer.told() {
+        note!("relgrad: {told}");
+    }
+    Ok((read(dir)?, writer))
+}
+
+fn open(dir: &Path) -> Result<RecordWriter> {
+    use relgrad_reports::error::Error as Cause;
+    RecordWriter::open(dir).map_err(|cause| match cause {
+        Cause::Io { .. } => Error::Output(cause.to_string()),
+        _ => Error::Input(cause.to_string()),
+    })
 }
 
 /// This program, on this machine, starting now.
@@ -43,6 +90,8 @@ pub(crate) fn describe(settings: Settings) -> Run {
         settings,
         machine: machine::facts(),
         rooflines: Vec::new(),
+        program: identity::fingerprint(),
+        changes: Vec::new(),
     }
 }
 
@@ -59,9 +108,22 @@ pub(crate) fn write(dir: &Path, run: &Run) -> Result<()> {
 /// # Errors
 /// When it is not a sweep's folder, is damaged, or was written by a newer relgrad.
 pub(crate) fn read(dir: &Path) -> Result<Study> {
-    if dir.is_dir() && !dir.join("run.json").exists() {
+    read_with(dir, Invalid::Refuse)
+}
+
+/// The same; lines that are no valid records are refused or left out.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn read_with(dir: &Path, invalid: Invalid) -> Result<Study> {
+    require_run(dir)?;
+    Study::read_with(dir, invalid).map_err(|cause| Error::Input(cause.to_string()))
+}
+
+fn require_run(dir: &Path) -> Result<()> {
+    if dir.is_dir() && !dir.join(RUN).exists() {
         let dir = dir.display();
-        return Err(Error::Input(format!("{dir} is not the folder of a sweep: it has no run.json")));
+        return Err(Error::Input(format!("{dir} is not the folder of a sweep: it has no {RUN}")));
     }
-    Study::read(dir).map_err(|cause| Error::Input(cause.to_string()))
+    Ok(())
 }

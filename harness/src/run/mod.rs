@@ -1,6 +1,7 @@
 //! The driver: takes cells from the schedule, runs each in a process of its own, and keeps a record of each at once.
 
 pub(crate) mod folder;
+pub(crate) mod identity;
 pub(crate) mod interrupt;
 pub(crate) mod process;
 pub(crate) mod progress;
@@ -20,7 +21,8 @@ use crate::cell::{Measurement, Reply, Spec};
 use crate::error::{Error, Result};
 use crate::machine::time::unix_seconds;
 use crate::plan::Planned;
-use crate::plan::schedule::{Assignment, Schedule, Step, TIMED_OUT};
+use crate::plan::limits::TIMED_OUT;
+use crate::plan::schedule::{Assignment, Schedule, Step};
 use crate::units;
 use crate::workload::DeviceKind;
 
@@ -84,13 +86,14 @@ impl Driver {
                     self.keep(record, elapsed)?;
                 }
                 Step::Run(assignment) => {
-                    self.progress.begin(&assignment.planned.cell, self.position(elapsed));
-                    let Some(record) = self.measure(&assignment)? else { break Ending::Interrupted };
+                    let position = self.position(elapsed);
+                    let Some(record) = self.measure(&assignment, position)? else {
+                        break Ending::Interrupted;
+                    };
                     self.keep(record, self.spent_seconds + start.elapsed().as_secs_f64())?;
                 }
             }
         };
-        self.progress.finish();
         Ok(ending)
     }
 
@@ -98,20 +101,21 @@ impl Driver {
     fn keep(&mut self, record: Record, elapsed_seconds: f64) -> Result<()> {
         self.writer.append(&record).map_err(|cause| Error::Output(cause.to_string()))?;
         self.schedule.observe(&record);
-        self.progress.end(&record, self.position(elapsed_seconds));
+        let position = self.position(elapsed_seconds);
+        self.progress.end(&record, position);
         Ok(())
     }
 
-    fn position(&self, elapsed_seconds: f64) -> Position {
+    fn position(&mut self, elapsed_seconds: f64) -> Position {
         let (cells, recorded) = self.schedule.progress();
         Position { cells, recorded, remaining_seconds: self.schedule.remaining_seconds(elapsed_seconds) }
     }
 
     /// Runs one cell; no record when a signal cut it off.
-    fn measure(&mut self, assignment: &Assignment) -> Result<Option<Record>> {
+    fn measure(&mut self, assignment: &Assignment, position: Position) -> Result<Option<Record>> {
         let started_unix_seconds = unix_seconds();
         let start = Instant::now();
-        let outcome = self.run_child(assignment)?;
+        let outcome = self.run_child(assignment, position)?;
         let record = Record {
             wall_seconds: start.elapsed().as_secs_f64(),
             started_unix_seconds,
@@ -136,18 +140,19 @@ impl Driver {
         })
     }
 
-    fn run_child(&mut self, assignment: &Assignment) -> Result<Outcomes> {
+    fn run_child(&mut self, assignment: &Assignment, position: Position) -> Result<Outcomes> {
         let cell = &assignment.planned.cell;
         let command = child_command(&self.program, cell, self.rules(assignment))?;
+        let device = cell.device.parse::<DeviceKind>();
+        let device = device.map_err(|cause| Error::Usage(cause.to_string()))?;
         let limits = ChildLimits {
-            address_space_bytes: address_space(
-                DeviceKind::of(&cell.device),
-                self.memory_limit_bytes,
-                cell.threads,
-            ),
-            kill_after: assignment.kill_seconds.map(Duration::from_secs_f64),
+            address_space_bytes: address_space(device, self.memory_limit_bytes, cell.threads),
+            // Seconds that are no duration are those of a limit that is none.
+            kill_after: assignment.kill_seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
         };
-        let end = process::run(command, limits, &mut self.events);
+        let Self { progress, events, .. } = self;
+        let tick = |elapsed| progress.tick(cell, assignment.expected_seconds, position, elapsed);
+        let end = process::run_watched(command, limits, events, tick);
         let end = end.map_err(|cause| Error::Output(format!("cannot run the process of a cell: {cause}")))?;
         Ok(match end {
             End::Interrupted => Outcomes::Interrupted,
@@ -178,7 +183,8 @@ impl Driver {
 /// The address space of a process on `threads` threads whose problem may take `memory_limit_bytes`. None on a GPU: CUDA
 /// reserves addresses for all memory of the machine and its GPUs at its start, resident or not.
 pub(crate) fn address_space(device: DeviceKind, memory_limit_bytes: u64, threads: usize) -> Option<u64> {
-    let reserved = BASE_ADDRESS_SPACE + ADDRESS_SPACE_PER_THREAD * (threads as u64 + 1);
+    let stacks = ADDRESS_SPACE_PER_THREAD.saturating_mul((threads as u64).saturating_add(1));
+    let reserved = BASE_ADDRESS_SPACE.saturating_add(stacks);
     (device == DeviceKind::Cpu).then(|| memory_limit_bytes.saturating_add(reserved))
 }
 
@@ -197,6 +203,7 @@ fn child_command(program: &PathBuf, cell: &Cell, rules: Rules) -> Result<Command
     let spec = serde_json::to_string(&Spec { cell: cell.clone(), rules });
     let spec = spec.map_err(|cause| Error::Usage(format!("a cell cannot be described: {cause}")))?;
     let mut command = Command::new(program);
+    identity::name(&mut command);
     command.arg("cell").arg(spec).env("RAYON_NUM_THREADS", cell.threads.to_string());
     keep_arithmetic(&mut command, cell.math.as_deref());
     Ok(command)
@@ -220,5 +227,17 @@ fn blank(planned: &Planned, prediction: Prediction) -> Record {
         gpu: None,
         wall_seconds: 0.0,
         started_unix_seconds: unix_seconds(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_space_of_absurd_numbers_is_the_largest() {
+        assert_eq!(address_space(DeviceKind::Cpu, u64::MAX, usize::MAX), Some(u64::MAX));
+        assert_eq!(address_space(DeviceKind::Cpu, 1 << 30, 1), Some((1 << 30) + (448 << 20)));
+        assert_eq!(address_space(DeviceKind::Cuda, 1 << 30, 1), None);
     }
 }

@@ -42,13 +42,29 @@ pub(crate) enum End {
 ///
 /// # Errors
 /// When the process cannot be started or waited for.
-pub(crate) fn run(mut command: Command, limits: ChildLimits, events: &mut Events) -> io::Result<End> {
+pub(crate) fn run(command: Command, limits: ChildLimits, events: &mut Events) -> io::Result<End> {
+    run_watched(command, limits, events, |_| None)
+}
+
+/// The same, calling `tick` with the time since the start: at once, and whenever the time has come that it answered with.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn run_watched(
+    mut command: Command,
+    limits: ChildLimits,
+    events: &mut Events,
+    mut tick: impl FnMut(Duration) -> Option<Duration>,
+) -> io::Result<End> {
     static SERIAL: AtomicUsize = AtomicUsize::new(0);
     let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
 
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     confine(&mut command, limits.address_space_bytes);
-    let deadline = limits.kill_after.map(|time| Instant::now() + time);
+    let start = Instant::now();
+    // A time that no clock reaches is no limit.
+    let at = |time: Option<Duration>| start.checked_add(time?);
+    let deadline = at(limits.kill_after);
     let refused = |cause: io::Error| io::Error::new(cause.kind(), explained(&cause));
     let mut child = command.spawn().map_err(refused)?;
 
@@ -68,11 +84,15 @@ pub(crate) fn run(mut command: Command, limits: ChildLimits, events: &mut Events
         }
     };
 
+    let mut next_tick = at(tick(Duration::ZERO));
     let cut_short = loop {
-        match events.wait(deadline) {
+        match events.wait([deadline, next_tick].into_iter().flatten().min()) {
             Event::Closed(closed) if closed == serial => break None,
             Event::Closed(_) => {}
-            Event::TimedOut => break Some(End::TimedOut),
+            Event::TimedOut if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
+                break Some(End::TimedOut);
+            }
+            Event::TimedOut => next_tick = at(tick(start.elapsed())),
             Event::Interrupt => break Some(End::Interrupted),
         }
     };
@@ -169,6 +189,15 @@ pub(crate) fn collect(
         at_end();
         kept
     })
+}
+
+/// Has a write beyond the limit of a file's size fail as one on a full disk does, where a signal would end the program.
+pub(crate) fn survive_file_size_limit() {
+    #[cfg(unix)]
+    // SAFETY: nothing runs when the signal comes.
+    unsafe {
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN)
+    };
 }
 
 /// Puts a child under a limit of its address space, out of reach of the terminal's signals, and ends it with this process.
@@ -304,6 +333,27 @@ mod tests {
         assert!(matches!(shell("sleep 60 & sleep 60; true", limits), End::TimedOut));
         assert!(matches!(shell("exec >&- 2>&-; sleep 60", limits), End::Exited { .. }));
         assert!(start.elapsed() < Duration::from_secs(30));
+    }
+
+    #[test]
+    fn a_child_is_watched_until_it_ends_or_its_time_is_up() {
+        let mut command = Command::new("sleep");
+        command.arg("60");
+        let limits = ChildLimits { kill_after: Some(Duration::from_millis(100)), ..ChildLimits::default() };
+        let mut ticks = Vec::new();
+        let tick = |elapsed: Duration| {
+            ticks.push(elapsed);
+            Some(elapsed + Duration::from_millis(10))
+        };
+        let end = run_watched(command, limits, &mut Events::without_signals(), tick).expect("sleep starts");
+        assert!(matches!(end, End::TimedOut));
+        assert!(ticks.len() > 1 && ticks[0].is_zero() && ticks.is_sorted(), "{ticks:?}");
+    }
+
+    #[test]
+    fn a_time_that_no_clock_reaches_is_no_limit() {
+        let limits = ChildLimits { kill_after: Some(Duration::MAX), ..ChildLimits::default() };
+        assert!(matches!(shell("exit 0", limits), End::Exited { .. }));
     }
 
     #[test]

@@ -122,7 +122,9 @@ impl Recipe {
     /// Names the setting that is not known, out of range, or at odds with another. Command lines and files are held to the
     /// same.
     pub(crate) fn of(settings: &TrainingSettings, dim: usize) -> Result<Self> {
-        let usage = |cause: relgrad_kernels::Error| Error::Usage(cause.to_string());
+        fn usage(cause: impl std::fmt::Display) -> Error {
+            Error::Usage(cause.to_string())
+        }
         let architecture = Architecture {
             activation: settings.activation.parse::<Activation>().map_err(usage)?,
             last_nonlinear: settings.last_nonlinear,

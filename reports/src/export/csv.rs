@@ -1,15 +1,17 @@
 //! `summary.csv`: one line a method and dimension, units in the column names.
 
+use relgrad_vocabulary::excerpt;
+
 use super::{Exporter, Report};
 use crate::record::Outcome;
-use crate::run::Settings;
+use crate::run::{Convolution, Settings};
 use crate::summary::{Estimate, Point, Series, Stop};
 
 /// Writes `summary.csv` (RFC 4180 quoting, `\n` line ends). A value that does not exist is an empty field.
 #[derive(Debug, Clone, Copy)]
 pub struct Csv;
 
-const COLUMNS: [&str; 40] = [
+const COLUMNS: [&str; 45] = [
     "device",
     "method",
     "dim",
@@ -50,6 +52,11 @@ const COLUMNS: [&str; 40] = [
     "exponent_points",
     "git_revision",
     "started",
+    "arithmetic",
+    "threads",
+    "bias",
+    "activation",
+    "convolution",
 ];
 
 impl Exporter for Csv {
@@ -59,7 +66,8 @@ impl Exporter for Csv {
 
     fn render(&self, report: &Report<'_>) -> String {
         let run = &report.study.run;
-        let tail = [run.git_revision.clone().unwrap_or_default(), run.started.clone()];
+        let revision = excerpt(run.git_revision.as_deref().unwrap_or_default(), 200);
+        let tail = [revision, run.started.clone()];
         let mut text = line(&COLUMNS.map(String::from));
         for series in &report.summary.series {
             let mut rows: Vec<(usize, Vec<String>)> = Vec::new();
@@ -68,7 +76,8 @@ impl Exporter for Csv {
             rows.sort_by_key(|(dim, _)| *dim);
             for (dim, middle) in rows {
                 let head = of_cell(series, dim, &run.settings);
-                text += &line(&[head.as_slice(), &middle, &of_fit(series), &tail].concat());
+                let settings = of_settings(&run.settings, &series.device);
+                text += &line(&[head.as_slice(), &middle, &of_fit(series), &tail, &settings].concat());
             }
         }
         text
@@ -83,6 +92,17 @@ fn of_cell(series: &Series, dim: usize, settings: &Settings) -> Vec<String> {
         series.batch.to_string(),
         series.layers.to_string(),
         settings.dtype.clone(),
+    ]
+}
+
+/// The settings that change a time beside those of [`of_cell`].
+fn of_settings(settings: &Settings, device: &str) -> [String; 5] {
+    [
+        settings.arithmetic(device).to_string(),
+        settings.threads.to_string(),
+        settings.bias.to_string(),
+        settings.activation.clone(),
+        settings.convolution.as_ref().map_or(String::new(), Convolution::describe_layers),
     ]
 }
 
@@ -139,12 +159,12 @@ fn line(fields: &[String]) -> String {
     fields.iter().map(|f| quoted(f)).collect::<Vec<_>>().join(",") + "\n"
 }
 
+/// A field as RFC 4180 quotes it. Text that a spreadsheet would take for a formula gets an apostrophe in front; numbers stay numbers.
 fn quoted(field: &str) -> String {
-    if field.contains([',', '"', '\n', '\r']) {
-        format!("\"{}\"", field.replace('"', "\"\""))
-    } else {
-        field.into()
-    }
+    let starts_a_formula =
+        field.starts_with(['=', '+', '-', '@', '\t', '\r']) && field.parse::<f64>().is_err();
+    let field = if starts_a_formula { format!("'{field}") } else { field.into() };
+    if field.contains([',', '"', '\n', '\r']) { format!("\"{}\"", field.replace('"', "\"\"")) } else { field }
 }
 
 #[cfg(test)]
@@ -156,5 +176,13 @@ mod tests {
         assert_eq!(quoted("plain"), "plain");
         assert_eq!(quoted("a,b"), "\"a,b\"");
         assert_eq!(quoted("say \"no\"\n"), "\"say \"\"no\"\"\n\"");
+    }
+
+    #[test]
+    fn text_is_no_formula_and_numbers_stay_numbers() {
+        assert_eq!(quoted("=1+1"), "'=1+1");
+        assert_eq!(quoted("@SUM(1,2)"), "\"'@SUM(1,2)\"");
+        assert_eq!(quoted("-1.5e-3"), "-1.5e-3");
+        assert_eq!(quoted("-f"), "'-f");
     }
 }

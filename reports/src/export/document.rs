@@ -3,6 +3,8 @@
 mod growth;
 mod overview;
 
+use relgrad_vocabulary::excerpt;
+
 use super::{Figure, Report, ceilings};
 use crate::method::{AUTODIFF, ORDINARY};
 use crate::record::Outcome;
@@ -86,7 +88,36 @@ impl<'a> Document<'a> {
         blocks.push(Block::Heading("Run"));
         blocks.push(Block::Facts(facts(&study.run)));
         blocks.push(Block::Code(command(&study.run.command)));
+        blocks.iter_mut().for_each(Block::cut);
         Self { title: "relgrad: the cost of one gradient".into(), blocks }
+    }
+}
+
+impl Block<'_> {
+    /// Shortens what may come from a file and makes its control characters visible: laying out tables takes a time in proportion to
+    /// their widest cell.
+    fn cut(&mut self) {
+        const TITLE: usize = 200;
+        const CELL: usize = 300;
+        const TEXT: usize = 1500;
+        const ITEMS: usize = 100;
+        let shorten = |text: &mut String, most: usize| *text = excerpt(text, most);
+        let table = |table: &mut Table| {
+            table.rows.iter_mut().flatten().for_each(|cell| shorten(cell, CELL));
+        };
+        match self {
+            Self::Heading(_) | Self::Paragraph(_) | Self::Figures(_) => {}
+            Self::Subheading(text) => shorten(text, TITLE),
+            Self::Code(text) => shorten(text, TEXT),
+            Self::Facts(facts) => facts.iter_mut().for_each(|(_, value)| shorten(value, TEXT)),
+            Self::Table(rows) => table(rows),
+            Self::Overview(overview) => {
+                overview.setting.iter_mut().for_each(|part| shorten(part, TEXT));
+                overview.warnings.truncate(ITEMS);
+                overview.warnings.iter_mut().for_each(|warning| shorten(warning, TEXT));
+                table(&mut overview.methods);
+            }
+        }
     }
 }
 

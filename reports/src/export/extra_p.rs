@@ -1,7 +1,7 @@
 //! Extra-P's JSON Lines: one measurement a line, for its performance models.
 //!
 //! Schema: <https://github.com/extra-p/extrap/blob/master/docs/file-formats.md#json-lines-format>. The parameters are D, N
-//! and L, the call path the method, the values the medians of the processes.
+//! and L, the call path the method with its settings, the values the medians of the processes.
 
 use std::collections::BTreeMap;
 
@@ -15,9 +15,9 @@ use crate::stats::median;
 pub struct ExtraP;
 
 #[derive(Serialize)]
-struct Line<'a> {
+struct Line {
     params: BTreeMap<&'static str, f64>,
-    callpath: &'a str,
+    callpath: String,
     metric: &'static str,
     value: Vec<f64>,
 }
@@ -31,13 +31,15 @@ impl Exporter for ExtraP {
         let mut text = String::new();
         for (series, point) in report.points() {
             let records = report.records(series, point);
+            let settings = &report.study.run.settings;
+            let callpath = settings.name(&series.method, &series.device, |name| name.to_string());
             let seconds = records.iter().filter_map(|r| median(&r.seconds)).collect();
             let bytes = records.iter().filter_map(|r| r.peak_bytes).map(|b| b as f64).collect();
             for (metric, value) in [("time", seconds), ("memory", bytes)] {
                 let value: Vec<f64> = value;
                 let places = [("D", point.dim), ("N", series.batch), ("L", series.layers)];
                 let params = places.map(|(axis, place)| (axis, place as f64)).into();
-                let line = Line { params, callpath: &series.method, metric, value };
+                let line = Line { params, callpath: callpath.clone(), metric, value };
                 if !line.value.is_empty() {
                     // Serialising these types fails only for maps whose keys are not strings, and theirs are.
                     text += &serde_json::to_string(&line).unwrap_or_default();

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{Exporter, Report, name_of, pretty_json};
+use crate::run::Settings;
 
 /// Writes `hyperfine.json`.
 #[derive(Debug, Clone, Copy)]
@@ -49,7 +50,16 @@ impl Exporter for Hyperfine {
                 records.iter().flat_map(|r| r.seconds.iter().map(|_| r.peak_bytes)).collect();
             let numbers = [("dim", point.dim), ("batch", series.batch), ("layers", series.layers)];
             let parameters = numbers.map(|(name, number)| (name, number.to_string())).into_iter();
-            let parameters = parameters.chain([("method", series.method.clone())]);
+            let Settings { threads, bias, activation, .. } = &report.study.run.settings;
+            let settings = [
+                ("method", series.method.clone()),
+                ("device", series.device.clone()),
+                ("arithmetic", report.study.run.settings.arithmetic(&series.device).to_string()),
+                ("threads", threads.to_string()),
+                ("bias", bias.to_string()),
+                ("activation", activation.clone()),
+            ];
+            let parameters = parameters.chain(settings);
             let mean = times.iter().sum::<f64>() / times.len() as f64;
             results.push(Benchmark {
                 command: name_of(report, series, point.dim),

@@ -28,7 +28,7 @@ fn render(block: &Block<'_>) -> String {
         Block::Heading(title) => format!("## {}\n", escape(title)),
         Block::Subheading(title) => format!("### {}\n", escape(title)),
         Block::Paragraph(text) => format!("{}\n", escape(text)),
-        Block::Code(text) => format!("```sh\n{}\n```\n", text.replace('\n', " ")),
+        Block::Code(text) => format!("```sh\n{}\n```\n", text),
         Block::Facts(facts) => {
             facts.iter().map(|(name, value)| format!("- {}: {}\n", escape(name), escape(value))).collect()
         }
@@ -90,6 +90,7 @@ pub(crate) fn escape(text: &str) -> String {
     for c in text.chars() {
         match c {
             '\n' | '\r' => escaped.push(' '),
+            c if c.is_control() => escaped.push('\u{fffd}'),
             '\\' | '`' | '*' | '_' | '<' | '>' | '|' | '~' => escaped.extend(['\\', c]),
             _ => escaped.push(c),
         }

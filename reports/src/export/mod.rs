@@ -107,12 +107,13 @@ impl Point {
     }
 }
 
-/// What other programs call a cell: `relative/cpu/f32/N=100/L=2/D=1000`.
+/// What other programs call a cell, with every setting that changes its time.
 fn name_of(report: &Report<'_>, series: &Series, dim: usize) -> String {
-    let settings = &report.study.run.settings;
-    let layer = settings.convolution.as_ref().map_or(String::new(), |c| format!("/{}", c.describe_layers()));
-    let Series { method, device, batch, layers, .. } = series;
-    format!("{method}/{device}/{}{layer}/N={batch}/L={layers}/D={dim}", settings.arithmetic(device))
+    report
+        .study
+        .run
+        .settings
+        .name(&series.method, &series.device, |name| name.at(series.batch, series.layers, dim))
 }
 
 /// Indented JSON that ends with a newline.

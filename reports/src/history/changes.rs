@@ -19,6 +19,8 @@ const FEWEST: usize = 3;
 const PERMUTATIONS: usize = 999;
 /// Largest probability at which a split counts.
 const SIGNIFICANCE: f64 = 0.01;
+/// Permutations as clear as a split from which on it does not count, whatever the others are.
+const TOO_MANY: usize = 10;
 /// Smallest change of level that counts, on the logarithmic scale.
 const SMALLEST: f64 = 0.02;
 
@@ -59,7 +61,11 @@ fn segment(logs: &[f64], offset: usize, bounds: &mut Vec<(usize, f64)>) {
             }
             best_split(&shuffled).is_some_and(|(_, c)| c >= clear)
         })
+        .take(TOO_MANY)
         .count();
+    if as_clear == TOO_MANY {
+        return;
+    }
     let probability = (as_clear + 1) as f64 / (PERMUTATIONS + 1) as f64;
     if probability <= SIGNIFICANCE {
         bounds.push((offset + split, probability));

@@ -1,5 +1,7 @@
 //! One cell's number over the runs.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
 use std::fmt;
 use std::str::FromStr;
 
@@ -75,7 +77,7 @@ impl FromStr for Metric {
 pub struct Series {
     /// Fingerprint of the machine.
     pub machine: String,
-    /// The cell in words: method, device, type, N, L, D.
+    /// The cell in words: method, device, type and every other setting that changes its time, N, L, D.
     pub name: String,
     /// The method.
     pub method: String,
@@ -91,22 +93,24 @@ pub struct Series {
 /// the machine is no change of the code.
 pub fn series(entries: &[Entry], metric: Metric) -> Vec<Series> {
     let mut all: Vec<Series> = Vec::new();
+    let mut places: HashMap<(String, String), usize> = HashMap::new();
     for (run, entry) in entries.iter().enumerate() {
         for cell in &entry.cells {
             let Some(value) = metric.of(cell).filter(|v| v.is_finite() && *v > 0.0) else { continue };
-            let EntryCell { method, device, dim, batch, layers, dtype, .. } = cell;
-            let layer = cell.convolution.as_ref().map_or(String::new(), |words| format!("/{words}"));
-            let name = format!("{method}/{device}/{dtype}{layer}/N={batch}/L={layers}/D={dim}");
-            match all.iter_mut().find(|s| s.machine == entry.machine && s.name == name) {
-                Some(series) => series.values.push((run, value)),
-                None => all.push(Series {
-                    machine: entry.machine.clone(),
-                    name,
-                    method: method.clone(),
-                    dim: *dim,
-                    values: vec![(run, value)],
-                    changes: Vec::new(),
-                }),
+            let name = cell.name();
+            match places.entry((entry.machine.clone(), name.clone())) {
+                Slot::Occupied(place) => all[*place.get()].values.push((run, value)),
+                Slot::Vacant(place) => {
+                    place.insert(all.len());
+                    all.push(Series {
+                        machine: entry.machine.clone(),
+                        name,
+                        method: cell.method.clone(),
+                        dim: cell.dim,
+                        values: vec![(run, value)],
+                        changes: Vec::new(),
+                    });
+                }
             }
         }
     }

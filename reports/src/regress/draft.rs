@@ -10,7 +10,7 @@ use super::shift::{Observed, exponent_change, shift};
 use super::{Change, Rules, Verdict, judge, rounds_to_decide};
 use crate::method::{AUTODIFF, COPY, GEMM, ORDINARY, is_calibration};
 use crate::record::Cell;
-use crate::study::Study;
+use crate::run::{Convolution, Settings};
 
 /// Everything that two studies share, by method and point.
 pub(super) struct Drafts<'a> {
@@ -101,6 +101,8 @@ struct Draft {
     fault: Option<Fault>,
     changes: Vec<Measured>,
     memory: Option<(f64, f64)>,
+    /// Whether the sides may be compared in it at all.
+    judged: bool,
 }
 
 /// A change with the values behind it.
@@ -163,6 +165,7 @@ impl<'a> Builder<'a> {
                         fault,
                         changes,
                         memory,
+                        judged: self.same_threads(),
                     });
                 }
             }
@@ -186,7 +189,14 @@ impl<'a> Builder<'a> {
                 ..m
             }));
         }
+        let judged = self.same_threads();
+        changes.iter_mut().for_each(|change| change.judged &= judged);
         changes
+    }
+
+    /// The other settings that change a time tell points apart.
+    fn same_threads(&self) -> bool {
+        self.sides.base.run.settings.threads == self.sides.new.run.settings.threads
     }
 
     fn time(&self, point: &Cell, method: &str, judged: bool) -> Option<Measured> {
@@ -288,9 +298,34 @@ impl<'a> Builder<'a> {
         if missing + added > 0 {
             notes.push(format!("{missing} cells of the base are not in the new side, and {added} are new."));
         }
-        let threads = |study: &Study| study.run.settings.threads;
-        if threads(self.sides.base) != threads(self.sides.new) {
-            notes.push("The sides used different numbers of threads.".into());
+        notes.extend(self.settings_apart());
+        notes
+    }
+
+    /// What changes a time and is not the same on both sides.
+    fn settings_apart(&self) -> Vec<String> {
+        let [base, new] = [self.sides.base, self.sides.new].map(|study| &study.run.settings);
+        let mut notes = Vec::new();
+        if base.threads != new.threads {
+            notes.push(format!(
+                "The sides used {} and {} threads: what was measured is shown and not judged.",
+                base.threads, new.threads
+            ));
+        }
+        let words = |settings: &Settings| {
+            let device = settings.devices.first().map_or("", String::as_str);
+            let layers =
+                settings.convolution.as_ref().map_or("dense".to_string(), Convolution::describe_layers);
+            let bias = if settings.bias { "with bias" } else { "without bias" };
+            [settings.arithmetic(device).to_string(), settings.activation.clone(), bias.into(), layers]
+        };
+        let kinds = ["arithmetic", "activation", "bias", "layers"];
+        for ((kind, base), new) in kinds.into_iter().zip(words(base)).zip(words(new)) {
+            if base != new {
+                notes.push(format!(
+                    "The sides differ in {kind} ({base}; {new}): their cells are not compared."
+                ));
+            }
         }
         notes
     }
@@ -306,7 +341,8 @@ impl Draft {
 
     fn cell(&self, rules: &Rules, limits: &Limits) -> CellComparison {
         let mut quantities: Vec<_> = self.changes.iter().map(|m| m.quantity(limits)).collect();
-        quantities.extend(self.memory.map(|(base, new)| memory(base, new, rules)));
+        let memory = self.memory.map(|(base, new)| memory(base, new, rules));
+        quantities.extend(memory.map(|quantity| Quantity { judged: self.judged, ..quantity }));
         CellComparison {
             method: self.method.clone(),
             point: self.point.clone(),

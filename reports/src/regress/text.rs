@@ -2,10 +2,13 @@
 
 use std::fmt::Write;
 
+use relgrad_vocabulary::excerpt;
+
 use super::compare::alike;
 use super::{CellComparison, Comparison, Fault, Kind, Outcome, Quantity, SeriesComparison, Shift, Verdict};
 use crate::export::escape;
 use crate::record::Cell;
+use crate::summarize::LONGEST_REASON;
 use crate::summary::Estimate;
 use crate::units::{self, NONE, grouped, significant};
 
@@ -26,6 +29,9 @@ impl Comparison {
             }
             Outcome::Inconclusive { more_rounds: None } => {
                 "inconclusive: the rounds tell too little to say how many more would decide".into()
+            }
+            Outcome::Nothing if !self.cells.is_empty() => {
+                "nothing was judged: what both sides have is shown only".into()
             }
             Outcome::Nothing => "nothing was measured on both sides".into(),
         }
@@ -103,7 +109,8 @@ impl Comparison {
     pub fn markdown(&self) -> String {
         let mut text = format!("### relgrad: {}\n\n", escape(&self.sentence()));
         let revisions = [("base", &self.base_revision), ("new", &self.new_revision)];
-        let named = revisions.map(|(side, r)| format!("{side} `{}`", r.as_deref().unwrap_or("unknown")));
+        let named = |r: &Option<String>| excerpt(r.as_deref().unwrap_or("unknown"), 60).replace('`', "'");
+        let named = revisions.map(|(side, revision)| format!("{side} `{}`", named(revision)));
         let how = if self.paired { "measured in turn in one run" } else { "measured in separate runs" };
         let _ = writeln!(
             text,
@@ -234,9 +241,11 @@ fn name(fault: &Fault) -> &'static str {
 
 fn said(fault: &Fault) -> String {
     match fault {
-        Fault::WrongGradient { reason } if reason.starts_with("wrong gradient") => reason.clone(),
-        Fault::WrongGradient { reason } => format!("wrong gradient ({reason})"),
-        Fault::Failed { reason } => format!("failed ({reason})"),
+        Fault::WrongGradient { reason } if reason.starts_with("wrong gradient") => {
+            excerpt(reason, LONGEST_REASON)
+        }
+        Fault::WrongGradient { reason } => format!("wrong gradient ({})", excerpt(reason, LONGEST_REASON)),
+        Fault::Failed { reason } => format!("failed ({})", excerpt(reason, LONGEST_REASON)),
         Fault::Leak { bytes_per_evaluation } => {
             format!("memory leak of {} an evaluation", units::bytes(*bytes_per_evaluation))
         }

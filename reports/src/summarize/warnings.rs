@@ -80,12 +80,24 @@ fn of_run(study: &Study) -> Vec<String> {
             ));
         }
     }
+    let (threads, cores) = (run.settings.threads, run.machine.logical_cores);
+    if threads > cores && cores > 0 {
+        warnings.push(format!(
+            "{threads} threads ran on {cores} logical cores: they wait for one another, and times are longer for it."
+        ));
+    }
     if run.git_revision.as_ref().is_some_and(|r| r.ends_with("-dirty")) {
         warnings.push("The source had uncommitted changes, so its revision does not identify it.".into());
     }
+    for change in run.changes.iter().filter(|change| !change.mixed.is_empty()) {
+        warnings.push(format!(
+            "After {} records the sweep went on with another program or on another machine ({}): cells differ by that too.",
+            change.records,
+            change.mixed.join("; ")
+        ));
+    }
     let settings = &run.settings;
-    let points = settings.dims.len() * settings.batches().count() * settings.layer_counts().count();
-    let planned = points * settings.methods.len() * settings.devices.len() * settings.rounds;
+    let planned = settings.cell_count().unwrap_or(usize::MAX);
     let missing = planned.saturating_sub(study.records.len());
     if missing > 0 {
         warnings.push(format!(

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::error::{Error, Result};
+use crate::Unknown;
 
 /// A way to a gradient (or a gradient step), by the name that the command line, records and figures use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -65,12 +65,12 @@ impl fmt::Display for Method {
 }
 
 impl FromStr for Method {
-    type Err = Error;
+    type Err = Unknown;
 
-    fn from_str(text: &str) -> Result<Self> {
+    fn from_str(text: &str) -> Result<Self, Unknown> {
         Self::ALL
             .into_iter()
             .find(|method| method.name() == text)
-            .ok_or_else(|| Error::unknown("method", text, Self::ALL.map(Self::name).join(", ")))
+            .ok_or_else(|| Unknown::new("method", text, Self::ALL.map(Self::name).join(", ")))
     }
 }

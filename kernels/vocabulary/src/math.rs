@@ -3,8 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::error::Error;
-use crate::scalar::Dtype;
+use crate::Dtype;
+use crate::Unknown;
 
 /// How a device multiplies: never chosen silently, always a name in the record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -54,12 +54,12 @@ impl fmt::Display for Math {
 }
 
 impl FromStr for Math {
-    type Err = Error;
+    type Err = Unknown;
 
-    fn from_str(text: &str) -> Result<Self, Error> {
+    fn from_str(text: &str) -> Result<Self, Unknown> {
         Self::ALL
             .into_iter()
             .find(|math| math.name() == text)
-            .ok_or_else(|| Error::unknown("arithmetic", text, "f32, tf32, f64"))
+            .ok_or_else(|| Unknown::new("arithmetic", text, "f32, tf32, f64"))
     }
 }

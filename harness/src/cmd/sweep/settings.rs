@@ -1,0 +1,177 @@
+//! The settings of a sweep, from its command line.
+
+use relgrad_kernels::{Dtype, Math};
+use relgrad_reports::run::{Convolution, Settings};
+
+use super::Arguments;
+use crate::error::{Error, Result};
+use crate::machine::{self, gpu};
+use crate::plan::dims::{Dims, MAX_DIM};
+use crate::plan::grids::Grids;
+use crate::plan::limits::Limit;
+use crate::units::{self, MemoryLimit, TimeLimit};
+use crate::workload::DeviceKind;
+
+/// Four a decade over the range of the paper.
+const DEFAULT_DIMS: &str = "10:20000";
+/// D = 40 to 20,000 with the default number of channels.
+const DEFAULT_GRIDS: &str = "10:5000";
+const DEFAULT_CHANNELS: usize = 4;
+const DEFAULT_BUDGET: TimeLimit = TimeLimit(Some(600.0));
+const DEFAULT_CELL_LIMIT: TimeLimit = TimeLimit(Some(60.0));
+const DEFAULT_MEMORY: MemoryLimit = MemoryLimit::Share(0.8);
+
+/// The settings with defaults filled in for this machine.
+pub(super) fn settings(arguments: &Arguments) -> Result<Settings> {
+    let (dtype, math) = arithmetic(arguments)?;
+    let mut devices: Vec<String> = Vec::new();
+    for device in arguments.device.iter().map(ToString::to_string) {
+        if !devices.contains(&device) {
+            devices.push(device);
+        }
+    }
+    // Without a GPU the sweep ends before the limit could matter.
+    let device_memory = math.and_then(|_| gpu::memory_bytes().ok());
+    let mut methods: Vec<String> = Vec::new();
+    for method in arguments.methods.iter().map(ToString::to_string) {
+        if !methods.contains(&method) {
+            methods.push(method);
+        }
+    }
+    let (batch, other_batches) = first_and_others(&arguments.batch);
+    let (layers, other_layers) = first_and_others(&arguments.layers);
+    let convolution = convolution(arguments)?;
+    if convolution.is_some() && math.is_some() {
+        return Err(Error::Usage("--coupling conv is for --device cpu".to_string()));
+    }
+    let dims = match &convolution {
+        None => match &arguments.dims {
+            Some(dims) => dims.0.clone(),
+            None => DEFAULT_DIMS.parse::<Dims>().map_err(Error::Usage)?.0,
+        },
+        Some(c) => c
+            .grids
+            .iter()
+            .map(|[rows, cols]| c.channels.saturating_mul(*rows).saturating_mul(*cols))
+            .collect(),
+    };
+    let mem_limit = arguments.mem_limit.unwrap_or(DEFAULT_MEMORY);
+    let settings = Settings {
+        dims,
+        methods,
+        devices,
+        batch,
+        other_batches,
+        layers,
+        other_layers,
+        dtype: dtype.to_string(),
+        bias: arguments.bias,
+        activation: arguments.activation.to_string(),
+        threads: arguments.threads.unwrap_or_else(machine::logical_cores),
+        seed: arguments.seed,
+        rounds: arguments.rounds,
+        min_samples: arguments.min_samples,
+        budget_seconds: arguments.budget.unwrap_or(DEFAULT_BUDGET).0,
+        cell_limit_seconds: arguments.cell_limit.unwrap_or(DEFAULT_CELL_LIMIT).0,
+        memory_limit_bytes: mem_limit.resolve(machine::available_bytes()),
+        convolution,
+        device_memory_limit_bytes: device_memory.map(|bytes| mem_limit.resolve(bytes)),
+        math: math.map(|math| math.to_string()),
+    };
+    settings.validate().map_err(Error::Usage)?;
+    Ok(settings)
+}
+
+/// The number type, and the arithmetic of a GPU's products if one will be measured.
+fn arithmetic(arguments: &Arguments) -> Result<(Dtype, Option<Math>)> {
+    let on_gpu = arguments.device.contains(&DeviceKind::Cuda);
+    let Some(math) = arguments.math else {
+        let dtype = arguments.dtype.unwrap_or(Dtype::F32);
+        return Ok((dtype, on_gpu.then_some(Math::of(dtype))));
+    };
+    if !on_gpu {
+        return Err(Error::Usage("--math is for a GPU: add --device cuda, or use --dtype".to_string()));
+    }
+    match arguments.dtype {
+        Some(dtype) if dtype != math.dtype() => {
+            Err(Error::Usage(format!("--math {math} multiplies {} numbers, not {dtype}", math.dtype())))
+        }
+        _ => Ok((math.dtype(), Some(math))),
+    }
+}
+
+/// The first of a list, which clap keeps from being empty, and the others, ascending and without repeats.
+fn first_and_others(list: &[usize]) -> (usize, Vec<usize>) {
+    let first = list.first().copied().unwrap_or(1);
+    let mut others: Vec<usize> = list.iter().copied().filter(|value| *value != first).collect();
+    others.sort_unstable();
+    others.dedup();
+    (first, others)
+}
+
+/// The grids, channels and kernels of `--coupling conv`.
+fn convolution(arguments: &Arguments) -> Result<Option<Convolution>> {
+    let Arguments { coupling, grids, channels, kernel, .. } = arguments;
+    if coupling == "dense" {
+        return match (grids, channels, kernel) {
+            (None, None, None) => Ok(None),
+            _ => Err(Error::Usage("--grids, --channels and --kernel are for --coupling conv".to_string())),
+        };
+    }
+    if arguments.dims.is_some() {
+        return Err(Error::Usage("--coupling conv takes --grids in place of --dims".to_string()));
+    }
+    let grids = match grids {
+        Some(grids) => grids.0.clone(),
+        None => DEFAULT_GRIDS.parse::<Grids>().map_err(Error::Usage)?.0,
+    };
+    let channels = channels.unwrap_or(DEFAULT_CHANNELS);
+    let largest = grids.iter().map(|[rows, cols]| rows.saturating_mul(*cols).saturating_mul(channels)).max();
+    if largest.is_some_and(|dim| dim > MAX_DIM) {
+        return Err(Error::Usage(format!("channels times points of a grid may be {MAX_DIM} at most")));
+    }
+    Ok(Some(Convolution { channels, kernel: kernel.and_then(|kernel| kernel.0), grids }))
+}
+
+/// Takes the limits on the command line of `--resume` over into the settings of a sweep. Returns which of them are higher than
+/// before, and what changed, a phrase each.
+///
+/// # Errors
+/// When the settings are out of range with them.
+pub(super) fn change_limits(
+    arguments: &Arguments,
+    settings: &mut Settings,
+) -> Result<(Vec<Limit>, Vec<String>)> {
+    let (mut raised, mut changed) = (Vec::new(), Vec::new());
+    let mut note = |limit, name: &str, old: f64, new: f64, show: fn(f64) -> String| {
+        if new > old {
+            raised.push(limit);
+        }
+        if new != old {
+            changed.push(format!("{name}: {}, now {}", show(old), show(new)));
+        }
+    };
+    let times = [
+        (Limit::Budget, "budget", arguments.budget, &mut settings.budget_seconds),
+        (Limit::Cell, "cell limit", arguments.cell_limit, &mut settings.cell_limit_seconds),
+    ];
+    for (limit, name, asked, known) in times {
+        if let Some(TimeLimit(asked)) = asked {
+            let seconds = |limit: Option<f64>| limit.unwrap_or(f64::INFINITY);
+            note(limit, name, seconds(*known), seconds(asked), units::seconds);
+            *known = asked;
+        }
+    }
+    if let Some(asked) = arguments.mem_limit {
+        let bytes = asked.resolve(machine::available_bytes());
+        note(Limit::Memory, "memory limit", settings.memory_limit_bytes as f64, bytes as f64, units::bytes);
+        settings.memory_limit_bytes = bytes;
+        if let Some(known) = &mut settings.device_memory_limit_bytes {
+            let bytes = asked.resolve(gpu::memory_bytes().map_err(gpu::told)?);
+            note(Limit::Memory, "memory limit of the GPU", *known as f64, bytes as f64, units::bytes);
+            *known = bytes;
+        }
+    }
+    settings.validate().map_err(Error::Usage)?;
+    Ok((raised, changed))
+}

@@ -1,0 +1,48 @@
+//! Whole files into memory: regular ones, of a size that can be meant.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+/// Bytes of the largest file that is read; the records of 100,000 cells take a tenth.
+const MOST_BYTES: u64 = 1 << 30;
+
+/// The bytes of a file.
+///
+/// # Errors
+/// When it cannot be read, when it is a device, a pipe or a folder, which may never end, or when it is too large.
+pub(crate) fn of(path: &Path) -> Result<Vec<u8>> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    // Opening a pipe would wait for its other end.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
+    let mut file = options.open(path).map_err(Error::io("read", path))?;
+    of_file(&mut file, path)
+}
+
+/// The bytes of an open file, from its start.
+///
+/// # Errors
+/// As [`of`].
+pub(crate) fn of_file(file: &mut File, path: &Path) -> Result<Vec<u8>> {
+    require_regular(file, path)?;
+    let mut bytes = Vec::new();
+    file.seek(SeekFrom::Start(0)).map_err(Error::io("read", path))?;
+    file.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(Error::io("read", path))?;
+    if bytes.len() as u64 > MOST_BYTES {
+        return Err(Error::TooLarge { path: path.into(), most: MOST_BYTES });
+    }
+    Ok(bytes)
+}
+
+/// Rejects devices and pipes.
+///
+/// # Errors
+/// [`Error::NotAFile`].
+pub(crate) fn require_regular(file: &File, path: &Path) -> Result<()> {
+    let metadata = file.metadata().map_err(Error::io("read", path))?;
+    if metadata.is_file() { Ok(()) } else { Err(Error::NotAFile { path: path.into() }) }
+}
