@@ -107,7 +107,8 @@ fn invalid_lines_are_left_out_when_asked_for_and_told() {
     let report = fs::read_to_string(dir.path().join("report.md")).unwrap();
     assert!(report.contains("left out as invalid (line 3"), "{report}");
     let output = run(&["compare", folder, folder, "--skip-invalid"]);
-    assert!(stdout(&output).contains("held"), "{}", stdout(&output));
+    assert!(stderr(&output).contains("line 3"), "{}", stderr(&output));
+    assert!(stdout(&output).contains("relative"), "{}", stdout(&output));
 }
 
 /// A device never ends, and a pipe waits for its other end.
