@@ -3,6 +3,10 @@
 //! Times follow the cost model at a constant rate plus a constant overhead, with a factor per process and a smaller one
 //! per sample. Not a measurement of anything.
 
+mod extreme;
+
+pub use extreme::extreme;
+
 use crate::method::{AUTODIFF, ORDINARY, RELATIVE};
 use crate::random::Random;
 use crate::record::{Cell, Check, MemoryPoint, Model, Outcome, Prediction, Record, SCHEMA_VERSION};
@@ -387,59 +391,4 @@ fn run(devices: &[&str]) -> Run {
         },
         rooflines: vec![roofline()],
     }
-}
-
-/// Studies at the edge of what readers accept, for tests of what draws and writes: times, bytes and amounts of every size,
-/// long and steering words, cells that failed or were skipped, each by the seed.
-pub fn extreme(seed: u64) -> Study {
-    let mut random = Random::new(seed);
-    let mut study = match random.below(3) {
-        0 => study(),
-        1 => study_with_gpu(),
-        _ => study_with_batches(),
-    };
-    let words = ["", "=1+1", "\u{1b}[2J\r\n<script>|`*`\u{202e}\u{0}", "\"'&]]>", "wrong gradient: x"];
-    let word = |random: &mut Random| match random.below(8) {
-        0 => "x y".repeat(20_000),
-        1 => "\u{6f22}".repeat(20_000),
-        n => words[n % words.len()].to_string(),
-    };
-    study.run.machine.cpu = word(&mut random);
-    study.run.machine.os = word(&mut random);
-    study.run.git_revision = Some(word(&mut random));
-    study.run.command = vec![word(&mut random); 2];
-    study.run.machine.gpus = vec![word(&mut random)];
-    let seconds = [1e-12, 3e-9, 1e-3, 1.0, 7e4, 1e9];
-    let amounts = [5e-324, 1e-30, 1.0, 1e9, 1e18, 1e40];
-    let kept = random.below(study.records.len()) + 1;
-    study.records.truncate(kept);
-    for record in &mut study.records {
-        match random.below(4) {
-            0 => record.seconds.iter_mut().for_each(|s| *s = seconds[random.below(6)]),
-            1 => {
-                let of_process = seconds[random.below(6)];
-                record.seconds.iter_mut().for_each(|s| *s = of_process);
-            }
-            2 => record.seconds.truncate(1),
-            _ => {}
-        }
-        if random.below(3) == 0 {
-            record.model.flops = amounts[random.below(6)];
-            record.model.min_bytes = amounts[random.below(6)];
-            record.model.min_traffic_bytes = amounts[random.below(6)];
-            record.peak_bytes = [None, Some(0), Some(1), Some(1 << 60)][random.below(4)];
-            let sizes = [-1e18, 0.0, 1.0, 1e18];
-            record.memory_trace.iter_mut().for_each(|point| point.bytes = sizes[random.below(4)]);
-        }
-        if let (0, Some(prediction)) = (random.below(4), &mut record.prediction) {
-            prediction.seconds = [f64::NAN, 0.0, 1e40, 5e-324][random.below(4)];
-            prediction.peak_bytes = amounts[random.below(6)];
-        }
-        if random.below(6) == 0 {
-            record.outcome = [Outcome::Skipped, Outcome::Failed][random.below(2)];
-            record.reason = Some(word(&mut random));
-            record.seconds.clear();
-        }
-    }
-    study
 }
