@@ -59,7 +59,7 @@ impl Axis {
 
     /// A logarithmic axis from `low` to `high`.
     pub(crate) fn log_between(low: f64, high: f64, unit: Unit, room: Room) -> Self {
-        let low = low.clamp(REACH.0, REACH.1);
+        let low = if low.is_nan() { 1.0 } else { low.clamp(REACH.0, REACH.1) };
         let high = if high > low { high.min(10.0 * REACH.1) } else { 10.0 * low };
         let per_decade = room.length / (high / low).log10();
         // A label takes its room; on a short range 2 and 5 are labelled too (they are log₁₀2 apart at the closest).

@@ -47,7 +47,7 @@ pub enum Error {
     NoRoofline,
     /// One batch size makes no map.
     #[error(
-        "speed-ups exist at one batch size only: run `relgrad sweep` with several, as in --batch 10,100,1000"
+        "speed-ups exist at one batch size only, or at more than a map can show: run `relgrad sweep` with several, as in --batch 10,100,1000"
     )]
     OneBatchSize,
     /// An experiment has no values to show.

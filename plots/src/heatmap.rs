@@ -18,6 +18,9 @@ use crate::style::{FAINT, GREY, INK, MARGIN, NORMAL, PAGE_WIDTH, PAPER, SMALL};
 const ROW: f64 = 17.0;
 /// Widest column, in points.
 const WIDEST_COLUMN: f64 = 64.0;
+/// Most batch sizes and dimensions of a map: beyond them a cell could not be told from its neighbours.
+const MOST_ROWS: usize = 60;
+const MOST_COLUMNS: usize = 200;
 /// White between two cells, in points.
 const GAP: f64 = 0.8;
 /// Colour where relative is faster, and where the baseline is.
@@ -33,11 +36,13 @@ struct Value {
     speedup: f64,
 }
 
-/// Whether a sweep varied the batch size and has speed-ups at two of them.
+/// Whether a sweep varied the batch size, has speed-ups at two of them, and not more places than a map can show.
 pub(crate) fn available(study: &Study, summary: &Summary) -> bool {
     BASELINES.into_iter().any(|baseline| {
-        let batches: BTreeSet<usize> = values(study, summary, baseline).iter().map(|v| v.batch).collect();
-        batches.len() > 1
+        let values = values(study, summary, baseline);
+        let batches: BTreeSet<usize> = values.iter().map(|v| v.batch).collect();
+        let dims: BTreeSet<usize> = values.iter().map(|v| v.dim).collect();
+        (2..=MOST_ROWS).contains(&batches.len()) && dims.len() <= MOST_COLUMNS
     })
 }
 

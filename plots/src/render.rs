@@ -21,8 +21,8 @@ const SVG_UNITS: f64 = 20.0;
 const PNG_WIDTH: u32 = 2000;
 /// Farthest place that is drawn, in a backend's units; the largest page has ten thousand.
 const FARTHEST: f64 = 30_000.0;
-/// Most rows of a PNG: five pages below one another.
-const MOST_ROWS: u32 = 16_000;
+/// Most rows of a PNG; the tallest figure, a heat map, has fewer.
+const MOST_ROWS: u32 = 10_000;
 /// The PNG is drawn this many times larger, then averaged: plotters does not smooth the edges of thick lines.
 const OVERSAMPLE: u32 = 2;
 

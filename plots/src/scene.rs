@@ -112,9 +112,9 @@ impl Scene {
         if points.len() < 2 {
             return;
         }
-        let is_long =
-            |pair: &[Place]| !((pair[1].0 - pair[0].0).hypot(pair[1].1 - pair[0].1) < LONGEST_DASHED);
-        if dash.is_empty() || points.windows(2).any(is_long) {
+        let length = |pair: &[Place]| (pair[1].0 - pair[0].0).hypot(pair[1].1 - pair[0].1);
+        let is_short = points.windows(2).all(|pair| length(pair) < LONGEST_DASHED);
+        if dash.is_empty() || !is_short {
             self.shapes.push(Shape::Line { points: points.to_vec(), color, width });
             return;
         }

@@ -3,6 +3,10 @@
 //! Times follow the cost model at a constant rate plus a constant overhead, with a factor per process and a smaller one
 //! per sample. Not a measurement of anything.
 
+mod extreme;
+
+pub use extreme::extreme;
+
 use crate::method::{AUTODIFF, ORDINARY, RELATIVE};
 use crate::random::Random;
 use crate::record::{Cell, Check, MemoryPoint, Model, Outcome, Prediction, Record, SCHEMA_VERSION};

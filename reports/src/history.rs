@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::log;
 use crate::method::{GEMM, is_calibration};
 use crate::record::SCHEMA_VERSION;
-use crate::regress::over_kernel;
+use crate::regress::OverKernels;
 use crate::run::{CellName, Convolution};
 use crate::study::Study;
 use crate::summary::{Estimate, Summary};
@@ -88,6 +88,7 @@ impl Entry {
     pub fn of(study: &Study) -> Self {
         let settings = &study.run.settings;
         let summary = Summary::of(study);
+        let kernels = OverKernels::of(study);
         let mut cells = Vec::new();
         for series in summary.series.iter().filter(|s| !is_calibration(&s.method)) {
             cells.extend(series.points.iter().map(|point| EntryCell {
@@ -102,7 +103,7 @@ impl Entry {
                 bias: Some(settings.bias),
                 activation: Some(settings.activation.clone()),
                 seconds: point.seconds,
-                over_gemm: over_kernel(study, series, point.dim, GEMM),
+                over_gemm: kernels.as_ref().and_then(|k| k.ratio(series, point.dim, GEMM)),
                 speedup_over_ordinary: point.speedup_over_ordinary.map(|e| e.value),
                 speedup_over_autodiff: point.speedup_over_autodiff.map(|e| e.value),
                 peak_bytes: point.peak_bytes,

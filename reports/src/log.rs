@@ -105,7 +105,8 @@ impl Log {
 }
 
 /// What to do about an invalid record.
-const SKIP: &str = "restore the file, or leave such lines out with --skip-invalid";
+const SKIP: &str =
+    "restore the file; report, compare, plot and export go on without such lines with --skip-invalid";
 
 /// Parses all lines. In a file that grows, a last line that does not parse was cut off in the middle of a write: it is left to
 /// the caller ([`Log::whole_bytes`] ends before it). A last line that lacks only its newline counts ([`Log::unended`]).

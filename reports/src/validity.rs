@@ -25,7 +25,7 @@ const SECONDS: RangeInclusive<f64> = 1e-12..=1e9;
 /// Seconds that may be none at all.
 const DURATION: RangeInclusive<f64> = 0.0..=1e9;
 /// Bytes: to an exbibyte.
-const BYTES: RangeInclusive<f64> = 0.0..=1.152_921_504_606_846_976e18;
+const BYTES: RangeInclusive<f64> = 0.0..=(1_u64 << 60) as f64;
 /// Operations, or operations or bytes a second, or bytes that a model or a plan expects.
 const AMOUNT: RangeInclusive<f64> = 0.0..=1e40;
 /// Data dimensions D; one weight matrix of the largest takes 400 terabytes.

@@ -101,3 +101,78 @@ fn another_machine_is_a_series_of_its_own() {
     assert_eq!(found.len(), 6);
     assert!(found.iter().all(|s| s.changes.is_empty() && s.values.len() == 6));
 }
+
+/// Six runs of one setting and six of another are two series, and no change.
+#[test]
+fn other_settings_are_series_of_their_own_with_a_name_of_their_own() {
+    type Change = fn(&mut relgrad_reports::run::Settings);
+    let changes: [Change; 5] = [
+        |s| s.threads = 7,
+        |s| s.bias = true,
+        |s| s.activation = "tanh:1:0.1".into(),
+        |s| s.dtype = "f64".into(),
+        |s| s.layers = 3,
+    ];
+    for change in changes {
+        let mut entries = Vec::new();
+        for day in 1..=12 {
+            let mut study = run(day, if day > 6 { 2e-8 } else { 1e-8 });
+            if day > 6 {
+                change(&mut study.run.settings);
+                let layers = study.run.settings.layers;
+                study.records.iter_mut().for_each(|r| r.cell.layers = layers);
+            }
+            entries.push(Entry::of(&study));
+        }
+        let found = series(&entries, Metric::Time);
+        assert_eq!(found.len(), 6, "{:?}", found[0].name);
+        assert!(found.iter().all(|s| s.changes.is_empty() && s.values.len() == 6));
+    }
+}
+
+/// Two runs may begin in one second; only a line that says the same is the same run.
+#[test]
+fn two_runs_of_one_second_are_two() {
+    let dir = tempfile::tempdir().expect("a scratch folder");
+    let store = dir.path().join("history.jsonl");
+    let entries = [1.0, 1.1].map(|factor| Entry::of(&run(1, factor * 1e-8)));
+    assert!(entries.iter().all(|entry| add(&store, entry).expect("added")));
+    assert!(!add(&store, &entries[0]).expect("there already"));
+    assert_eq!(read(&store).expect("the store").len(), 2);
+}
+
+/// Lines of before threads, bias and activation were kept.
+#[test]
+fn an_old_line_reads_and_is_a_series_of_its_own() {
+    let dir = tempfile::tempdir().expect("a scratch folder");
+    let store = dir.path().join("history.jsonl");
+    add(&store, &Entry::of(&run(1, 1e-8))).expect("added");
+    let text = std::fs::read_to_string(&store).expect("the store");
+    let old = text
+        .replace(r#""threads":2,"bias":false,"activation":"smooth:0.3","#, "")
+        .replace("2026-01-01", "2025-01-01");
+    assert!(!old.contains("threads"), "{old}");
+    std::fs::write(&store, old + &text).expect("written");
+    let found = series(&read(&store).expect("the store"), Metric::Time);
+    assert_eq!(found.len(), 6);
+    assert_eq!(found[0].name, "relative/cpu/f32/N=100/L=2/D=100");
+    assert_eq!(found[3].name, "relative/cpu/f32/threads=2/smooth:0.3/N=100/L=2/D=100");
+}
+
+#[test]
+fn a_line_with_an_impossible_number_is_named() {
+    let dir = tempfile::tempdir().expect("a scratch folder");
+    let store = dir.path().join("history.jsonl");
+    add(&store, &Entry::of(&run(1, 1e-8))).expect("added");
+    let text = std::fs::read_to_string(&store).expect("the store");
+    for (from, to) in [
+        ("\"dim\":100", "\"dim\":0"),
+        ("\"value\":", "\"value\":-"),
+        ("\"cpu\"", "\"tpu\""),
+        ("2026-", "yesterday"),
+    ] {
+        std::fs::write(&store, text.clone() + &text.replace(from, to)).expect("written");
+        let told = read(&store).expect_err("invalid").to_string();
+        assert!(told.contains("history.jsonl, line 2 is invalid"), "{told}");
+    }
+}

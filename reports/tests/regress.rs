@@ -304,3 +304,25 @@ fn what_decides_is_public_and_consistent() {
     assert_eq!(judge(&change, &limits), Verdict::Inconclusive);
     assert!(rounds_to_decide(&change, &limits).is_some());
 }
+
+/// One thread against 32 is no regression of the code; neither are other activations.
+#[test]
+fn sides_of_other_settings_are_shown_and_not_judged() {
+    let one = base(1);
+    let mut many = planted(2, |_, t| 20.0 * t);
+    many.run.settings.threads = 32;
+    many.records.iter_mut().for_each(|r| r.cell.threads = 32);
+    let comparison = compare(&one, &many);
+    assert_eq!(comparison.outcome, Outcome::Nothing);
+    assert!(!comparison.cells.is_empty() && comparison.judged().next().is_none());
+    let text = comparison.table();
+    assert!(text.contains("(worse)") && text.contains("2 and 32 threads"), "{text}");
+
+    let mut other = base(3);
+    other.run.settings.activation = "tanh:1:0.1".into();
+    other.records.iter_mut().for_each(|r| r.cell.activation = "tanh:1:0.1".into());
+    let comparison = compare(&one, &other);
+    assert!(comparison.cells.is_empty() && comparison.outcome == Outcome::Nothing);
+    let told = "differ in activation (smooth:0.3; tanh:1:0.1)";
+    assert!(comparison.notes.iter().any(|note| note.contains(told)), "{:?}", comparison.notes);
+}

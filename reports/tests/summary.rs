@@ -299,3 +299,11 @@ fn the_asymptotic_range_is_the_top_decade_or_three_points() {
     assert_eq!(asymptotic_range(&[10, 1000]), None);
     assert_eq!(asymptotic_range(&[7, 7, 7]), None);
 }
+
+#[test]
+fn more_threads_than_cores_are_told() {
+    let mut study = fixture::study();
+    assert!(!Summary::of(&study).warnings.iter().any(|w| w.contains("logical cores")));
+    study.run.settings.threads = 32;
+    assert!(warning(&Summary::of(&study), "32 threads ran on 2 logical cores").contains("longer"));
+}

@@ -20,6 +20,6 @@ pub use change::Change;
 pub use compare::{CellComparison, Comparison, Kind, Outcome, Quantity, SeriesComparison, Sides};
 pub use fault::Fault;
 pub use judge::{Limits, Rules, Verdict, judge, rounds_to_decide};
+pub(crate) use rounds::OverKernels;
 pub use rounds::log_ratio;
-pub(crate) use rounds::over_kernel;
 pub use shift::{Observed, Shift, exponent_change, shift};

@@ -78,14 +78,23 @@ pub fn log_ratio(numerator: &[f64], denominator: &[f64], interleaved: bool) -> O
     ratio.is_finite().then_some(ratio)
 }
 
-/// Median over the rounds of a series' time over that of a calibration kernel at the same point; `None` where they were not
-/// measured in turn.
-pub(crate) fn over_kernel(study: &Study, series: &Series, dim: usize, kernel: &str) -> Option<f64> {
-    let points = Points::new(study, 0, false);
-    let Series { method, device, batch, layers, .. } = series;
-    let is_there = |p: &&Cell| (&p.device, p.dim, p.batch, p.layers) == (device, dim, *batch, *layers);
-    let at = points.points.keys().find(is_there)?;
-    Some(median(&points.log_ratios(at, method, kernel))?.exp())
+/// Times over those of calibration kernels at the same point, where both were measured in turn.
+pub(crate) struct OverKernels<'a>(Points<'a>);
+
+impl<'a> OverKernels<'a> {
+    /// Groups the records of a study; `None` without a calibration kernel.
+    pub(crate) fn of(study: &'a Study) -> Option<Self> {
+        let points = Points::new(study, 0, false);
+        points.interleaved.then_some(Self(points))
+    }
+
+    /// Median over the rounds of a series' time over that of a kernel; `None` where they were not measured in turn.
+    pub(crate) fn ratio(&self, series: &Series, dim: usize, kernel: &str) -> Option<f64> {
+        let Series { method, device, batch, layers, .. } = series;
+        let is_there = |p: &&Cell| (&p.device, p.dim, p.batch, p.layers) == (device, dim, *batch, *layers);
+        let at = self.0.points.keys().find(is_there)?;
+        Some(median(&self.0.log_ratios(at, method, kernel))?.exp())
+    }
 }
 
 /// Whether a record holds a time that counts.

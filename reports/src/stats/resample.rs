@@ -117,7 +117,7 @@ impl<'a> Resampler<'a> {
                 let Process { deviation, log_median, farthest, drawn, .. } =
                     &self.processes[random.below(count)];
                 let noise = if noise > 0.0 { noise * random.normal() } else { 0.0 };
-                let moved = (drawn.resampled(random) - log_median).clamp(-farthest, *farthest);
+                let moved = (drawn.resampled(random) - log_median).max(-farthest).min(*farthest);
                 let moved = if random.uniform() < 0.5 { -moved } else { moved };
                 between * deviation + within * moved + noise
             })
@@ -162,7 +162,7 @@ impl Drawn<'_> {
         let mut draws: Vec<f64> = (0..WITHIN_DRAWS).map(|_| self.resampled(random) - log_median).collect();
         draws.sort_unstable_by(f64::total_cmp);
         let farthest = FARTHEST * (draws[WITHIN_DRAWS * 3 / 4] - draws[WITHIN_DRAWS / 4]) / QUARTILES;
-        let squares = draws.iter().map(|moved| moved.clamp(-farthest, farthest).powi(2));
+        let squares = draws.iter().map(|moved| moved.max(-farthest).min(farthest).powi(2));
         (farthest, squares.sum::<f64>() / WITHIN_DRAWS as f64)
     }
 

@@ -1,0 +1,156 @@
+//! Records that cannot be, and what the verbs that read them do.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use common::{relgrad, run, stderr, stdout};
+use relgrad_reports::fixture;
+use relgrad_reports::writer::{RecordWriter, write_run};
+
+/// A sweep that reads, of 24 records.
+fn sweep(dir: &Path) {
+    let study = fixture::study();
+    write_run(dir, &study.run).unwrap();
+    let mut writer = RecordWriter::open(dir).unwrap();
+    study.records.iter().take(24).for_each(|record| writer.append(record).unwrap());
+}
+
+/// Replaces words in one line of a file.
+fn edit(path: &Path, line: usize, from: &str, to: &str) {
+    let text = fs::read_to_string(path).unwrap();
+    let mut lines: Vec<String> = text.lines().map(String::from).collect();
+    assert!(lines[line - 1].contains(from));
+    lines[line - 1] = lines[line - 1].replacen(from, to, 1);
+    fs::write(path, lines.join("\n") + "\n").unwrap();
+}
+
+/// Times of 1e-320 and 1.7e308 seconds panicked in the statistics, 5e-324 asked for four gibibytes while drawing, a budget that is no
+/// duration panicked, and 10¹² rounds took all memory.
+#[test]
+fn what_cannot_be_is_refused_in_one_line_that_names_file_and_value() {
+    let cases = [
+        (
+            "records.jsonl",
+            "\"seconds\":[",
+            "\"seconds\":[5e-324,",
+            "line 1 is invalid: seconds of sample 1 is 5e-324",
+        ),
+        (
+            "records.jsonl",
+            "\"seconds\":[",
+            "\"seconds\":[1.7e308,",
+            "line 1 is invalid: seconds of sample 1 is 1.7e308",
+        ),
+        (
+            "records.jsonl",
+            "\"device\":\"cpu\"",
+            "\"device\":\"tpu\"",
+            "line 1 is invalid: unknown device `tpu`",
+        ),
+        (
+            "run.json",
+            "\"cell_limit_seconds\": 60.0",
+            "\"cell_limit_seconds\": 1e300",
+            "cell_limit_seconds is 1e300",
+        ),
+        ("run.json", "\"rounds\": 3", "\"rounds\": 1000000000000", "rounds is 1000000000000"),
+    ];
+    for (file, from, to, told) in cases {
+        let dir = tempfile::tempdir().unwrap();
+        sweep(dir.path());
+        let path = dir.path().join(file);
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.replacen(from, to, 1)).unwrap();
+        let folder = dir.path().to_str().unwrap();
+        for verb in [
+            &["report", folder][..],
+            &["plot", folder],
+            &["sweep", "--resume", folder],
+            &["compare", folder, folder],
+        ] {
+            let output = run(verb);
+            let words = stderr(&output);
+            assert_eq!(output.status.code(), Some(2), "{verb:?}: {words}");
+            assert!(
+                words.contains(file) && words.contains(told) && words.lines().count() == 1,
+                "{verb:?}: {words}"
+            );
+        }
+    }
+}
+
+#[test]
+fn invalid_lines_are_left_out_when_asked_for_and_told() {
+    let dir = tempfile::tempdir().unwrap();
+    sweep(dir.path());
+    edit(&dir.path().join("records.jsonl"), 3, "\"dtype\":\"f32\"", "\"dtype\":\"f64\"");
+    let folder = dir.path().to_str().unwrap();
+    let store = dir.path().join("store.jsonl");
+    let verbs = [
+        &["report", folder][..],
+        &["plot", folder, "--figure", "fig3"],
+        &["export", folder, "--format", "csv"],
+        &["history", "add", folder, "--store", store.to_str().unwrap()],
+    ];
+    for verb in verbs {
+        assert_eq!(run(verb).status.code(), Some(2), "{verb:?}");
+        let output = relgrad().args(verb).arg("--skip-invalid").output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{verb:?}: {}", stderr(&output));
+        assert!(
+            stderr(&output).contains("1 line of records.jsonl left out as invalid (line 3"),
+            "{}",
+            stderr(&output)
+        );
+    }
+    let report = fs::read_to_string(dir.path().join("report.md")).unwrap();
+    assert!(report.contains("left out as invalid (line 3"), "{report}");
+    let output = run(&["compare", folder, folder, "--skip-invalid"]);
+    assert!(stderr(&output).contains("line 3"), "{}", stderr(&output));
+    assert!(stdout(&output).contains("relative"), "{}", stdout(&output));
+}
+
+/// A device never ends, and a pipe waits for its other end.
+#[cfg(target_os = "linux")]
+#[test]
+fn devices_and_pipes_are_not_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for path in ["/dev/zero", "/dev/full", pipe.to_str().unwrap()] {
+        for verb in [
+            &["history", "show", "--store", path][..],
+            &["compare", path, path],
+            &["export", path, "--format", "csv"],
+        ] {
+            let output = run(verb);
+            assert_eq!(output.status.code(), Some(2), "{verb:?}: {}", stderr(&output));
+            assert!(stderr(&output).contains("not a regular file"), "{}", stderr(&output));
+        }
+    }
+}
+
+/// Where memory is short, text and numbers are there, and a figure that finds no room is an error.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_report_in_little_memory_has_its_text_and_does_not_abort() {
+    let dir = tempfile::tempdir().unwrap();
+    for kibibytes in [60_000, 75_000, 90_000, 120_000, 200_000] {
+        sweep(dir.path());
+        let script = format!("ulimit -v {kibibytes}; exec \"$0\" report \"$1\"");
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_relgrad")]).arg(dir.path());
+        let output = command.output().unwrap();
+        // 127: so little memory that the program is not even loaded.
+        let code = output.status.code();
+        assert!(matches!(code, Some(0 | 3 | 127)), "{kibibytes}: {code:?} {}", stderr(&output));
+        fs::remove_file(dir.path().join("records.jsonl")).unwrap();
+        if code == Some(127) {
+            continue;
+        }
+        for file in ["report.md", "report.html", "summary.json", "summary.csv"] {
+            fs::remove_file(dir.path().join(file)).unwrap();
+        }
+    }
+}
