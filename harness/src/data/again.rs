@@ -156,10 +156,9 @@ mod tests {
             vec![samples(&[1.0, 2.0]), samples(&[3.0, 4.0])],
             vec![],
         ];
-        let digest = |parts: &[Samples]| digest(parts);
-        assert_eq!(digest(&[whole.clone()]), digest(&[whole.clone()]));
+        assert_eq!(digest([&whole]), digest([&whole.clone()]));
         for other in others {
-            assert_ne!(digest(&other), digest(&[whole.clone()]), "{other:?}");
+            assert_ne!(digest(&other), digest([&whole]), "{other:?}");
         }
     }
 

@@ -207,3 +207,7 @@ impl Entry {
         )))
     }
 }
+
+#[cfg(test)]
+#[path = "catalogue_tests.rs"]
+mod tests;

@@ -116,7 +116,9 @@ fn parse(text: &str) -> Result<Header, String> {
 }
 
 /// From the bytes of one number to an f64, and how many they are.
-fn converter(kind: &str) -> Result<(fn(&[u8]) -> f64, usize), String> {
+type Converter = (fn(&[u8]) -> f64, usize);
+
+fn converter(kind: &str) -> Result<Converter, String> {
     macro_rules! of {
         ($number:ty) => {
             (
