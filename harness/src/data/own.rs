@@ -136,6 +136,17 @@ fn suspicions(samples: &Samples, names: &[String]) -> Vec<String> {
     if names.is_empty() && samples.dim > 1 && counts(&mut samples.values[..samples.dim].iter().copied()) {
         told.push("the first row counts the columns, and is taken for a sample: if it is a header, say --header yes".to_string());
     }
+    let pairs = || samples.values.chunks_exact(2);
+    let halves =
+        pairs().all(|pair| pair[0].fract() == 0.0 && pair[1].fract() == 0.0 && pair[1].is_sign_positive());
+    if samples.dim.is_multiple_of(2)
+        && halves
+        && pairs().any(|pair| pair[0].to_bits() == (-0.0_f64).to_bits())
+    {
+        told.push(
+            "numbers like -0,5 may have become two columns each: write them with decimal points".to_string(),
+        );
+    }
     for j in 0..samples.dim {
         if counts(&mut samples.iter().map(|row| row[j])) {
             told.push(format!(

@@ -66,6 +66,9 @@ fn what_was_read_is_told() {
             .ends_with("20 training, 3 validation and 4 test samples of 3 columns")
     );
     assert!(told("a.csv", format!("0,1,2\n{text}").as_bytes()).contains("the first row counts the columns"));
+    let commas: String =
+        (0..24).map(|i| format!("{}0,{:03}\n", if i % 2 == 0 { "-" } else { "" }, i * 37 % 1000)).collect();
+    assert!(told("a.csv", commas.as_bytes()).contains("2 columns, no header\nnumbers like -0,5"));
     let indexed: String = text.lines().enumerate().map(|(i, line)| format!("{i},{line}\n")).collect();
     assert!(told("a.csv", format!(",a,b,c\n{indexed}").as_bytes()).contains("column 1 counts the rows"));
 }

@@ -138,7 +138,7 @@ impl Growing {
         fields: Fields<'_>,
         row: &impl Fn(Fields<'_>, &mut Vec<f64>) -> Result<bool, String>,
     ) -> Result<(), String> {
-        let width = fields.clone().count();
+        let width = if self.header == Header::Loose { 0 } else { fields.clone().count() };
         let first = *self.first.get_or_insert((line, width));
         if first.0 == line && self.is_header(fields.clone()) {
             self.names = fields.map(|name| name.replace("\"\"", "\"")).collect();
