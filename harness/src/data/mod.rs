@@ -33,6 +33,9 @@ use text::Header;
 /// Name of the environment variable that says where the data lie when `--data` does not.
 pub(crate) const DATA_VARIABLE: &str = "RELGRAD_DATA";
 
+/// A column whose values have so many digits in common, relative to the largest, counts as constant: f64 has sixteen.
+pub(crate) const CONSTANT: f64 = 1e-12;
+
 /// Samples of one dimension, one after another.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Samples {
@@ -113,10 +116,22 @@ impl DataSet {
     }
 
     /// Subtracts a number from every column of every part, in f64: what is far from 0 loses its digits in f32. A density keeps its
-    /// value where data are moved.
+    /// value where data are moved. Rounding around the number in a column that is constant but for it becomes 0: moved, nothing
+    /// would tell it from data.
     pub(crate) fn shift(&mut self, by: Vec<f64>) {
+        let mut rounding: Vec<f64> = by.iter().map(|by| CONSTANT * by.abs()).collect();
+        for sample in self.parts.train.iter() {
+            for ((x, by), rounding) in sample.iter().zip(&by).zip(&mut rounding) {
+                if (x - by).abs() > *rounding {
+                    *rounding = 0.0;
+                }
+            }
+        }
         for part in [&mut self.parts.train, &mut self.parts.validation, &mut self.parts.test] {
-            part.values.iter_mut().zip(by.iter().cycle()).for_each(|(x, by)| *x -= by);
+            for (x, (by, rounding)) in part.values.iter_mut().zip(by.iter().zip(&rounding).cycle()) {
+                let moved = *x - by;
+                *x = if moved.abs() <= *rounding { 0.0 } else { moved };
+            }
         }
         self.shift = Some(by);
     }

@@ -160,4 +160,4 @@ fn suspicions(samples: &Samples, names: &[String]) -> Vec<String> {
 
 #[cfg(test)]
 #[path = "own_tests.rs"]
-mod tests;
+pub(super) mod tests;

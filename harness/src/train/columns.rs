@@ -4,10 +4,8 @@
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, MatRef};
 
-use crate::data::Samples;
+use crate::data::{CONSTANT, Samples};
 
-/// A column whose values have so many digits in common, relative to the largest, counts as constant: f64 has sixteen.
-const CONSTANT: f64 = 1e-12;
 /// Most columns for which dependence is looked for without being asked: D³/3 operations.
 pub(super) const MOST_EXAMINED: usize = 1024;
 
@@ -40,6 +38,11 @@ impl Columns {
         }
         let deviation = square.into_iter().map(f64::sqrt).collect();
         Self { mean, deviation, smallest, largest }
+    }
+
+    /// Halfway between the smallest and the largest value.
+    pub(super) fn middle(&self, j: usize) -> f64 {
+        self.smallest[j] + 0.5 * (self.largest[j] - self.smallest[j])
     }
 
     /// The largest value without its sign.

@@ -67,19 +67,26 @@ fn require_range(set: &DataSet, dtype: Dtype) -> Result<()> {
     Ok(())
 }
 
-/// Subtracts the means that are far from 0.
+/// Subtracts the means that are far from 0, and what constant columns are.
 fn shift(set: &mut DataSet, columns: &Columns) -> Option<String> {
-    let is_far = |j: usize| columns.mean[j].abs() > FAR * columns.deviation[j];
-    let far: Vec<usize> = (0..set.parts.dim()).filter(|&j| is_far(j)).collect();
-    if far.is_empty() {
-        return None;
+    let is_constant = |j: usize| columns.is_constant(j, f64::EPSILON);
+    let is_far = |j: &usize| !is_constant(*j) && columns.mean[*j].abs() > FAR * columns.deviation[*j];
+    let dim = set.parts.dim();
+    let by = |j| match j {
+        j if is_constant(j) => columns.middle(j),
+        j if is_far(&j) => columns.mean[j],
+        _ => 0.0,
+    };
+    let by: Vec<f64> = (0..dim).map(by).collect();
+    if by.iter().any(|by| *by != 0.0) {
+        set.shift(by);
     }
-    set.shift((0..set.parts.dim()).map(|j| if is_far(j) { columns.mean[j] } else { 0.0 }).collect());
-    Some(format!(
-        "{} lie{} far from 0: the mean is subtracted in f64 first (`shift` in training.json)",
-        list(set, &far),
-        if far.len() == 1 { "s" } else { "" }
-    ))
+    let far: Vec<usize> = (0..dim).filter(is_far).collect();
+    (!far.is_empty()).then(|| {
+        let lie = if far.len() == 1 { "lies" } else { "lie" };
+        let far = list(set, &far);
+        format!("{far} {lie} far from 0: the mean is subtracted in f64 first (`shift` in training.json)")
+    })
 }
 
 /// What is to be told, or refused, of columns without a density.
