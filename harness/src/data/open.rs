@@ -54,9 +54,10 @@ pub(super) fn require_ratio(packed: u64, unpacked: u64) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "its {} unpack to more than {}, {MOST_UNPACKED} times as much: if it is as it should be, unpack it first",
+        "its {} become more than {}, the limit ({MOST_UNPACKED} times as much, or {}): if it is as it should be, unpack it first",
         units::bytes(packed as f64),
-        units::bytes(most_unpacked(packed) as f64)
+        units::bytes(most_unpacked(packed) as f64),
+        units::bytes(ALWAYS_UNPACKED as f64)
     ))
 }
 

@@ -122,7 +122,10 @@ fn columns(dim: usize) -> String {
 fn header_told(names: &[String]) -> String {
     match names {
         [] => ", no header".to_string(),
-        names => format!(", header {}", shown(&names.join(", "))),
+        names => {
+            let named = |name: &String| if name.is_empty() { "(no name)".to_string() } else { name.clone() };
+            format!(", header {}", shown(&names.iter().map(named).collect::<Vec<_>>().join(", ")))
+        }
     }
 }
 
