@@ -151,6 +151,23 @@ fn a_number_beyond_f32_is_an_error_of_the_data() {
 }
 
 #[test]
+fn a_spread_that_no_scale_undoes_is_refused_before_anything_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    for (scale, dtype) in [(1e200, "f64"), (1e-170, "f64"), (1e-170, "f32"), (1e-40, "f32")] {
+        fs::write(folder.path().join("d.csv"), rows(60, |i, _, _| scale * ((i * 5.0) % 7.0))).unwrap();
+        for start in ["standardise", "whiten-layers"] {
+            let mut command = relgrad();
+            command.args(["train", "d.csv", "--init", start, "--dtype", dtype, "--out", "out"]);
+            let output = command.current_dir(&folder).output().unwrap();
+            assert_eq!(output.status.code(), Some(2), "{scale} {start}");
+            let told = stderr(&output);
+            assert!(told.contains("column 3 varies too little or too much"), "{scale} {start}: {told}");
+            assert!(!folder.path().join("out").exists());
+        }
+    }
+}
+
+#[test]
 fn what_a_file_holds_is_told_unless_quiet() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("d.csv"), format!("a,b,c\n{}", rows(24, |i, x, _| x + i % 5.0))).unwrap();

@@ -32,6 +32,13 @@ pub(crate) fn prepare(set: &mut DataSet, start: Start, dtype: Dtype) -> Result<V
         columns = Columns::of(&set.parts.train);
     }
     let constant = columns.constant(f64::EPSILON);
+    if let Some(words) = unscalable(set, &columns, &constant, dtype) {
+        if start.is_from_data() {
+            return Err(Error::Input(format!("{}: {words}", set.name)));
+        }
+        told.push(words);
+        return Ok(told);
+    }
     let dependent = if start.whitens() || set.parts.dim() <= columns::MOST_EXAMINED {
         columns::dependent(&set.parts.train, &columns, eps)
     } else {
@@ -86,6 +93,21 @@ fn shift(set: &mut DataSet, columns: &Columns) -> Option<String> {
         let lie = if far.len() == 1 { "lies" } else { "lie" };
         let far = list(set, &far);
         format!("{far} {lie} far from 0: the mean is subtracted in f64 first (`shift` in training.json)")
+    })
+}
+
+/// Columns whose deviation, or what it takes to make it 1, is beyond the numbers of training.
+fn unscalable(set: &DataSet, columns: &Columns, constant: &[usize], dtype: Dtype) -> Option<String> {
+    let is_beyond = |j: &usize| {
+        let scale = 1.0 / columns.deviation[*j];
+        let scale = if dtype == Dtype::F32 { f64::from(scale as f32) } else { scale };
+        !constant.contains(j) && !(scale.is_finite() && scale > 0.0)
+    };
+    let beyond: Vec<usize> = (0..set.parts.dim()).filter(is_beyond).collect();
+    (!beyond.is_empty()).then(|| {
+        let varies = if beyond.len() == 1 { "varies" } else { "vary" };
+        let or = if dtype == Dtype::F32 { ", or take --dtype f64" } else { "" };
+        format!("{} {varies} too little or too much for {dtype}: rescale the data{or}", list(set, &beyond))
     })
 }
 
