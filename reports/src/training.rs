@@ -138,6 +138,18 @@ pub struct DataFacts {
     /// Entropy of the distribution in nats where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entropy_nats: Option<f64>,
+    /// Absolute path of a file of the user's; bytes that are not UTF-8, control characters and `%` as `%XX`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Whether that file's first line is a header: `auto`, `yes` or `no`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<String>,
+    /// Digest of the numbers, where they come from files; trainings of before have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// What was subtracted from every sample before the network saw it; absent where nothing was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shift: Option<Vec<f64>>,
 }
 
 /// Why a training ended.

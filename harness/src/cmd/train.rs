@@ -1,5 +1,6 @@
 //! `relgrad train`: a network learns a data set.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -9,6 +10,7 @@ use relgrad_kernels::{Activation, Base, Dtype, Method, Scalar};
 use relgrad_reports::training::{Epoch, Outcome, Stop, TRAINING_SCHEMA, Training, TrainingSettings};
 
 use crate::console;
+use crate::data::text::Header;
 use crate::data::{self, DataSet, Request};
 use crate::error::{EXIT_CODES, Error, Result, code};
 use crate::experiment::figures;
@@ -17,6 +19,7 @@ use crate::machine::time::{rfc3339, unix_seconds};
 use crate::outputs;
 use crate::run::interrupt::Events;
 use crate::train::learner::Tracking;
+use crate::train::prepare::prepare;
 use crate::train::recipe::{EpochSchedule, Optimizer, Recipe};
 use crate::train::start::Start;
 use crate::train::store::Store;
@@ -38,9 +41,20 @@ Data sets:
       with their published preprocessing; --data DIR (or RELGRAD_DATA) holds a folder for each
   toy:NAME
       mixture, moons, sine, 8gaussians, smile, 2spirals, checkerboard, rings, trimodal; seeded
-  FILE.npy, FILE.npz, FILE.csv
+  FILE.csv, FILE.tsv, FILE.txt (plain or .gz), FILE.npy, FILE.npz
       one sample a row, nothing rescaled; an npz may bring train, validation and test, anything else is split
-      in its order: the last tenth is the test part, the last tenth of the rest the validation part
+      in its order: the last tenth is the test part, the last tenth of the rest the validation part.
+      In text the first line is a header when none of its fields is a number (--header says otherwise), lines
+      that are blank or begin with # are left out, and .txt is separated by what its first line has of comma,
+      semicolon, tab, blanks. A packed file may become 100 times its size (or 16 MiB)
+
+Starts from the data (--init):
+  standardise, standardise-layers
+      a column, or a layer's input, that is constant (twelve digits in common) is only centred
+  whiten, whiten-layers
+      columns that are constant or follow from others are refused by name, fewer samples than columns too
+  Where a file's column lies farther from 0 than 256 deviations, its mean is subtracted in f64 before all else;
+  training.json has it as `shift`. A model is of the data minus that, with the same likelihood
 ";
 
 /// Trains a network by maximum likelihood with any gradient backend, and keeps the best model
@@ -49,11 +63,15 @@ Data sets:
 pub(crate) struct Arguments {
     /// What to learn: a data set, toy:NAME, or a file
     #[arg(required_unless_present = "resume")]
-    dataset: Option<String>,
+    dataset: Option<OsString>,
 
     /// Folder of the data sets
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+
+    /// Whether the first line of a file of text names the columns; auto: where none of its fields is a number
+    #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = PossibleValuesParser::new(Header::NAMES))]
+    header: String,
 
     /// Training samples of a toy set
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(2..))]
@@ -146,7 +164,7 @@ pub(crate) struct Arguments {
 
     /// Continue the training in DIR with the settings it was started with
     #[arg(long, value_name = "DIR", conflicts_with_all = [
-        "dataset", "toy_samples", "method", "bias_mode", "optimizer", "learning_rate", "schedule", "no_guard", "batch",
+        "dataset", "header", "toy_samples", "method", "bias_mode", "optimizer", "learning_rate", "schedule", "no_guard", "batch",
         "epochs", "patience", "layers", "activation", "last_nonlinear", "no_bias", "base", "init", "dtype", "seed",
         "threads", "checkpoint_every", "out",
     ])]
@@ -168,6 +186,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         Some(dir) => resume(dir, folder.as_deref())?,
         None => start(arguments, folder.as_deref())?,
     };
+    if !arguments.quiet {
+        set.told.iter().for_each(|words| note!("{words}"));
+    }
     let recipe = Recipe::of(&training.settings, set.parts.dim())?;
     let mut events = Events::install()?;
     let job = Job {
@@ -191,9 +212,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
 
 fn start(arguments: &Arguments, folder: Option<&Path>) -> Result<(Store, Training, DataSet)> {
     let settings = settings(arguments);
-    let set = load(&settings, folder)?;
+    let mut set = load(arguments, &settings, folder)?;
     // Before anything is written: the settings must make sense for these data, and there must be memory.
-    memory::require(&Recipe::of(&settings, set.parts.dim())?, &set.parts)?;
+    let recipe = Recipe::of(&settings, set.parts.dim())?;
+    memory::require(&recipe, &set.parts)?;
+    prepare(&mut set, recipe.start, recipe.dtype)?.iter().for_each(|words| note!("relgrad: {words}"));
     let dir = arguments.out.clone().map_or_else(|| outputs::fresh("trainings"), Ok)?;
     let training = Training {
         schema: TRAINING_SCHEMA,
@@ -212,26 +235,22 @@ fn start(arguments: &Arguments, folder: Option<&Path>) -> Result<(Store, Trainin
 
 fn resume(dir: &Path, folder: Option<&Path>) -> Result<(Store, Training, DataSet)> {
     let (store, training) = Store::open(dir)?;
-    let set = load(&training.settings, folder)?;
-    let found = set.facts();
-    if found != training.data {
-        return Err(Error::Input(format!(
-            "{} was trained on {:?}, and `{}` now has {found:?}: restore the data",
-            dir.display(),
-            training.data,
-            training.settings.data
-        )));
-    }
+    let set = data::load_again(&training, folder)?;
     Ok((store, training, set))
 }
 
-fn load(settings: &TrainingSettings, folder: Option<&Path>) -> Result<DataSet> {
-    data::load(&Request {
-        name: &settings.data,
-        folder,
-        seed: settings.seed,
-        toy_samples: settings.toy_samples,
-    })
+fn load(arguments: &Arguments, settings: &TrainingSettings, folder: Option<&Path>) -> Result<DataSet> {
+    let header: Header = arguments.header.parse()?;
+    match &arguments.dataset {
+        Some(file) if data::is_file_name(file) => data::load_file(Path::new(file), header),
+        _ if header != Header::Auto => Err(Error::Usage("--header is for files of text".to_string())),
+        _ => data::load(&Request {
+            name: &settings.data,
+            folder,
+            seed: settings.seed,
+            toy_samples: settings.toy_samples,
+        }),
+    }
 }
 
 /// As many as are asked for, or as there are cores.
@@ -244,7 +263,7 @@ fn threads(arguments: &Arguments) -> usize {
 /// The settings with defaults filled in for this machine.
 fn settings(arguments: &Arguments) -> TrainingSettings {
     TrainingSettings {
-        data: arguments.dataset.clone().unwrap_or_default(),
+        data: arguments.dataset.as_deref().unwrap_or_default().to_string_lossy().into_owned(),
         toy_samples: arguments.toy_samples as usize,
         method: arguments.method.clone(),
         bias_mode: arguments.bias_mode.clone(),

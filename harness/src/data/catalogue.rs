@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use relgrad_reports::training::Provenance;
 
+use super::open::shown;
+use super::own::ENDINGS;
 use super::{DATA_VARIABLE, DataSet, digits, patches, tabular};
 use crate::error::{Error, Result};
 
@@ -152,8 +154,14 @@ pub(crate) static ENTRIES: [Entry; 9] = [
 pub(crate) fn find(name: &str) -> Result<&'static Entry> {
     ENTRIES.iter().find(|entry| entry.name == name).ok_or_else(|| {
         let names: Vec<&str> = ENTRIES.iter().map(|entry| entry.name).collect();
+        let there = if Path::new(name).exists() {
+            "; there is a file of that name, but its ending is none of these"
+        } else {
+            ""
+        };
         Error::Usage(format!(
-            "unknown data set `{name}`: the sets are {}, toy:NAME, or a file that ends in .npy, .npz or .csv",
+            "unknown data set `{}`: the sets are {}, toy:NAME, or a file whose name ends in {ENDINGS}{there}",
+            shown(name),
             names.join(", ")
         ))
     })
@@ -199,3 +207,7 @@ impl Entry {
         )))
     }
 }
+
+#[cfg(test)]
+#[path = "catalogue_tests.rs"]
+mod tests;

@@ -3,10 +3,9 @@
 use std::path::Path;
 
 use super::catalogue::Entry;
-use super::files::{self, Row};
 use super::numpy::RandomState;
 use super::preprocess::logit;
-use super::{DataSet, Parts, Samples};
+use super::{DataSet, Parts, Samples, files, text};
 use crate::error::{Error, Result};
 
 /// MNIST as MAF prepares it: 50 000 / 10 000 / 10 000 in file order; (k + u)/256 with u from one `RandomState(42)` over
@@ -32,13 +31,8 @@ pub(crate) fn mnist(entry: &Entry, folder: &Path) -> Result<DataSet> {
     let (train, validation) = pixels.split_at((count - VALIDATION) * dim);
     let (train, validation) = (part(train), part(validation));
     let parts = Parts { train, validation, test: part(&test_pixels) };
-    Ok(DataSet {
-        name: entry.name.to_string(),
-        parts,
-        provenance: entry.provenance,
-        picture: Some(picture),
-        entropy_nats: None,
-    })
+    let set = DataSet::new(entry.name.to_string(), parts, entry.provenance);
+    Ok(DataSet { picture: Some(picture), ..set })
 }
 
 /// The 8×8 digits: (k + u)/17, k = 0..16, then the logit; the last 500 rows of the training file are the validation part.
@@ -47,14 +41,12 @@ pub(crate) fn optdigits(entry: &Entry, folder: &Path) -> Result<DataSet> {
     let mut noise = RandomState::new(42);
     let mut read = |index| {
         let path = entry.file(folder, index)?;
-        let mut samples = files::text(&path, b',', |fields| match files::numbers(fields)? {
-            // 64 pixels and the class.
-            Row::Numbers(mut row) if row.len() == entry.dim + 1 => {
-                row.truncate(entry.dim);
-                Ok(Row::Numbers(row))
-            }
-            _ => Err(format!("{} fields, not {}", fields.len(), entry.dim + 1)),
-        })?;
+        // 64 pixels and the class.
+        let pixels = |fields: text::Fields<'_>, out: &mut Vec<f64>| match fields.clone().count() {
+            count if count == entry.dim + 1 => text::numbers(fields.take(entry.dim), out),
+            count => Err(format!("{count} fields, not {}", entry.dim + 1)),
+        };
+        let mut samples = text::read(&path, text::Delimiter::Is(b','), text::Header::No, pixels)?.samples;
         samples.values.iter_mut().for_each(|x| *x = logit((*x + noise.uniform()) / 17.0));
         Ok((path, samples))
     };
@@ -65,11 +57,6 @@ pub(crate) fn optdigits(entry: &Entry, folder: &Path) -> Result<DataSet> {
     }
     let validation =
         Samples { dim: entry.dim, values: train.values.split_off((count - VALIDATION) * entry.dim) };
-    Ok(DataSet {
-        name: entry.name.to_string(),
-        parts: Parts { train, validation, test },
-        provenance: entry.provenance,
-        picture: Some((8, 8)),
-        entropy_nats: None,
-    })
+    let set = DataSet::new(entry.name.to_string(), Parts { train, validation, test }, entry.provenance);
+    Ok(DataSet { picture: Some((8, 8)), ..set })
 }

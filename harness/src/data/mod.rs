@@ -3,26 +3,38 @@
 //! Loaders give f64 in the coordinates that log-likelihoods are quoted in; what a set is, where its files come from and
 //! what to compare with is in [`catalogue`].
 
+mod again;
 pub(crate) mod catalogue;
 mod curves;
 mod digits;
 mod files;
 mod npy;
 mod numpy;
+mod open;
 mod own;
 mod patches;
 mod preprocess;
 mod tabular;
+pub(crate) mod text;
 pub(crate) mod toy;
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use relgrad_reports::training::{DataFacts, Provenance};
 
 use crate::error::{Error, Result};
 
+pub(crate) use again::{load_again, require_same};
+pub(crate) use open::shown;
+pub(crate) use own::is_file_name;
+use text::Header;
+
 /// Name of the environment variable that says where the data lie when `--data` does not.
 pub(crate) const DATA_VARIABLE: &str = "RELGRAD_DATA";
+
+/// A column whose values have so many digits in common, relative to the largest, counts as constant: f64 has sixteen.
+pub(crate) const CONSTANT: f64 = 1e-12;
 
 /// Samples of one dimension, one after another.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,12 +48,12 @@ pub(crate) struct Samples {
 impl Samples {
     /// Number of samples N.
     pub(crate) fn count(&self) -> usize {
-        self.values.len() / self.dim
+        self.values.len().checked_div(self.dim).unwrap_or(0)
     }
 
     /// Every sample.
     pub(crate) fn iter(&self) -> std::slice::ChunksExact<'_, f64> {
-        self.values.chunks_exact(self.dim)
+        self.values.chunks_exact(self.dim.max(1))
     }
 
     /// The first `count` samples, or all there are.
@@ -83,9 +95,47 @@ pub(crate) struct DataSet {
     pub(crate) picture: Option<(usize, usize)>,
     /// The entropy of the distribution in nats, where it is known: minus the best expected log-likelihood.
     pub(crate) entropy_nats: Option<f64>,
+    /// Names of the columns, where a file has them.
+    pub(crate) names: Vec<String>,
+    /// What is to be told of a file, such as how many samples and columns it has.
+    pub(crate) told: Vec<String>,
+    /// Absolute path of a file of the user's, and how its first line was read, as [`DataFacts`] keeps them.
+    file: Option<(String, Header)>,
+    /// Digest of what was read from files.
+    digest: Option<String>,
+    /// What [`Self::shift`] subtracted.
+    shift: Option<Vec<f64>>,
 }
 
 impl DataSet {
+    /// A set without pictures, known entropy and names.
+    fn new(name: String, parts: Parts, provenance: Provenance) -> Self {
+        let (names, told) = (Vec::new(), Vec::new());
+        let (picture, entropy_nats, file, digest, shift) = (None, None, None, None, None);
+        Self { name, parts, provenance, picture, entropy_nats, names, told, file, digest, shift }
+    }
+
+    /// Subtracts a number from every column of every part, in f64: what is far from 0 loses its digits in f32. A density keeps its
+    /// value where data are moved. Rounding around the number in a column that is constant but for it becomes 0: moved, nothing
+    /// would tell it from data.
+    pub(crate) fn shift(&mut self, by: Vec<f64>) {
+        let mut rounding: Vec<f64> = by.iter().map(|by| CONSTANT * by.abs()).collect();
+        for sample in self.parts.train.iter() {
+            for ((x, by), rounding) in sample.iter().zip(&by).zip(&mut rounding) {
+                if (x - by).abs() > *rounding {
+                    *rounding = 0.0;
+                }
+            }
+        }
+        for part in [&mut self.parts.train, &mut self.parts.validation, &mut self.parts.test] {
+            for (x, (by, rounding)) in part.values.iter_mut().zip(by.iter().zip(&rounding).cycle()) {
+                let moved = *x - by;
+                *x = if moved.abs() <= *rounding { 0.0 } else { moved };
+            }
+        }
+        self.shift = Some(by);
+    }
+
     /// What a training must find again when it is resumed.
     pub(crate) fn facts(&self) -> DataFacts {
         let [training, validation, test] = self.parts.each().map(|(_, part)| part.count());
@@ -96,6 +146,10 @@ impl DataSet {
             test,
             provenance: self.provenance,
             entropy_nats: self.entropy_nats,
+            file: self.file.as_ref().map(|(path, _)| path.clone()),
+            header: self.file.as_ref().map(|(_, header)| header.name().to_string()),
+            digest: self.digest.clone(),
+            shift: self.shift.clone(),
         }
     }
 
@@ -109,7 +163,7 @@ impl DataSet {
 /// What to load.
 #[derive(Debug, Clone)]
 pub(crate) struct Request<'a> {
-    /// A name of [`catalogue`], `toy:NAME`, or the path of a file that ends in .npy, .npz, .csv or .csv.gz.
+    /// A name of [`catalogue`], `toy:NAME`, or the path of a file whose name says so ([`is_file_name`]).
     pub(crate) name: &'a str,
     /// Folder of the downloaded sets.
     pub(crate) folder: Option<&'a Path>,
@@ -126,14 +180,27 @@ pub(crate) struct Request<'a> {
 pub(crate) fn load(request: &Request<'_>) -> Result<DataSet> {
     let Request { name, folder, seed, toy_samples } = *request;
     if let Some(toy) = name.strip_prefix("toy:") {
-        return Ok(toy::data_set(toy.parse()?, toy_samples, seed));
+        return toy::data_set(toy.parse()?, toy_samples, seed);
     }
-    if own::is_file_name(name) {
-        return own::load(Path::new(name));
+    if is_file_name(OsStr::new(name)) {
+        return load_file(Path::new(name), Header::Auto);
     }
     let entry = catalogue::find(name)?;
-    let set = (entry.load)(entry, &entry.folder(folder)?)?;
+    let mut set = (entry.load)(entry, &entry.folder(folder)?)?;
     require_usable(&set)?;
+    set.digest = Some(again::digest(set.parts.each().map(|(_, part)| part)));
+    Ok(set)
+}
+
+/// Loads a file of the user's.
+///
+/// # Errors
+/// When it cannot be read or has no usable samples.
+pub(crate) fn load_file(path: &Path, header: Header) -> Result<DataSet> {
+    let mut set = own::load(path, header)?;
+    require_usable(&set)?;
+    set.digest = Some(again::digest(set.parts.each().map(|(_, part)| part)));
+    set.file = Some((again::encoded(path), header));
     Ok(set)
 }
 

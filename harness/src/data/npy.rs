@@ -1,94 +1,130 @@
 //! NumPy's npy format: a header in the notation of a Python dictionary, then the numbers (NumPy, "NEP 1").
 
-use std::io::{self, Read};
+use std::io::Read;
 
 use super::Samples;
+use super::open::{self, shown};
 
 /// What a header says.
 #[derive(Debug, PartialEq)]
 struct Header {
     /// Byte order, kind and width, such as `<f8`.
     kind: String,
+    /// Whether the numbers of a column stand together, not those of a row.
+    by_column: bool,
     shape: Vec<usize>,
+    /// Bytes up to the numbers.
+    length: usize,
 }
 
-/// A matrix, one sample a row, whatever the type of its numbers.
+/// A matrix, one sample a row, whatever the type and order of its numbers; `bytes` is the length of the whole stream, which must
+/// be what the header announces.
 ///
 /// # Errors
 /// In a sentence, what is wrong with the stream or cannot be read.
-pub(crate) fn read(mut reader: impl Read) -> Result<Samples, String> {
+pub(crate) fn read(mut reader: impl Read, bytes: u64) -> Result<Samples, String> {
     let header = header(&mut reader)?;
     let [rows, columns] = header.shape[..] else {
-        return Err(format!("its array has shape {:?}; samples are the rows of a matrix", header.shape));
+        return Err(format!(
+            "its array has {} dimensions; samples are the rows of a matrix",
+            header.shape.len()
+        ));
     };
     if rows == 0 || columns == 0 {
         return Err("its array is empty".to_string());
     }
-    let convert = converter(&header.kind)?;
-    let width: usize = header.kind[2..].parse().map_err(|_| unknown(&header.kind))?;
-    let expected =
-        rows.checked_mul(columns).and_then(|n| n.checked_mul(width)).ok_or("its shape is impossible")?;
-    let mut bytes = Vec::new();
-    reader.take(expected as u64).read_to_end(&mut bytes).map_err(said)?;
-    if bytes.len() != expected {
-        return Err(format!("it ends after {} of {expected} bytes of numbers", bytes.len()));
+    let (convert, width) = converter(&header.kind)?;
+    let count = rows.checked_mul(columns).ok_or("its shape is impossible")?;
+    let expected = count.checked_mul(width).ok_or("its shape is impossible")?;
+    let found = bytes.saturating_sub(header.length as u64);
+    if found != expected as u64 {
+        return Err(format!(
+            "it has {found} bytes of numbers, and its header announces {expected}; fetch the file again"
+        ));
     }
-    Ok(Samples { dim: columns, values: bytes.chunks_exact(width).map(convert).collect() })
+    open::require_memory(count as u64)?;
+    let mut values = Vec::new();
+    values.try_reserve_exact(count).map_err(|cause| cause.to_string())?;
+    values.resize(count, 0.0);
+    let place = |i: usize| if header.by_column { i % rows * columns + i / rows } else { i };
+    let mut block = [0; BLOCK];
+    let mut i = 0;
+    while i < count {
+        let part = &mut block[..width * (BLOCK / width).min(count - i)];
+        reader.read_exact(part).map_err(|cause| open::reason(&cause))?;
+        for number in part.chunks_exact(width) {
+            values[place(i)] = convert(number);
+            i += 1;
+        }
+    }
+    // To the end of the stream, where containers compare their checksums.
+    match reader.read(&mut block[..1]) {
+        Ok(0) => Ok(Samples { dim: columns, values }),
+        Ok(_) => Err("it goes on after its numbers; fetch the file again".to_string()),
+        Err(cause) => Err(open::reason(&cause)),
+    }
 }
 
-fn said(cause: io::Error) -> String {
-    cause.to_string()
-}
-
-fn unknown(kind: &str) -> String {
-    format!("its numbers are `{kind}`; save them as float64 or float32, little-endian")
-}
+/// Bytes converted at a time, a multiple of every width.
+const BLOCK: usize = 1 << 15;
 
 fn header(reader: &mut impl Read) -> Result<Header, String> {
+    let mut read = |bytes: &mut [u8]| reader.read_exact(bytes).map_err(|cause| open::reason(&cause));
     let mut start = [0; 8];
-    reader.read_exact(&mut start).map_err(said)?;
+    read(&mut start)?;
     if !start.starts_with(b"\x93NUMPY") {
         return Err("it is no array of NumPy's".to_string());
     }
-    let length = if start[6] == 1 {
-        let mut length = [0; 2];
-        reader.read_exact(&mut length).map_err(said)?;
-        usize::from(u16::from_le_bytes(length))
-    } else {
-        let mut length = [0; 4];
-        reader.read_exact(&mut length).map_err(said)?;
-        u32::from_le_bytes(length) as usize
+    let (length, before) = match start[6] {
+        1 => {
+            let mut length = [0; 2];
+            read(&mut length)?;
+            (usize::from(u16::from_le_bytes(length)), 10)
+        }
+        2 | 3 => {
+            let mut length = [0; 4];
+            read(&mut length)?;
+            (u32::from_le_bytes(length) as usize, 12)
+        }
+        version => return Err(format!("its version is {version}; 1 to 3 are read")),
     };
     const LONGEST: usize = 1 << 16;
     if length > LONGEST {
         return Err("its header is too long".to_string());
     }
     let mut text = vec![0; length];
-    reader.read_exact(&mut text).map_err(said)?;
-    parse(&String::from_utf8_lossy(&text))
+    read(&mut text)?;
+    Ok(Header { length: before + length, ..parse(&String::from_utf8_lossy(&text))? })
 }
 
 /// `{'descr': '<f8', 'fortran_order': False, 'shape': (3, 2), }`
 fn parse(text: &str) -> Result<Header, String> {
     let after = |key: &str| text.split_once(key).map(|(_, rest)| rest.trim_start_matches([':', ' ']));
-    let broken = || format!("its header is `{}`", text.trim());
+    let broken = || format!("its header is `{}`", shown(text));
     let kind =
         after("'descr'").and_then(|rest| rest.strip_prefix('\'')?.split('\'').next()).ok_or_else(broken)?;
-    if !after("'fortran_order'").ok_or_else(broken)?.starts_with("False") {
-        return Err("its array is in Fortran order; save numpy.ascontiguousarray of it".to_string());
+    let order = after("'fortran_order'").ok_or_else(broken)?;
+    let by_column = order.starts_with("True");
+    if !by_column && !order.starts_with("False") {
+        return Err(broken());
     }
     let shape =
         after("'shape'").and_then(|rest| rest.strip_prefix('(')?.split(')').next()).ok_or_else(broken)?;
     let sizes = shape.split(',').map(str::trim).filter(|size| !size.is_empty());
     let shape = sizes.map(|size| size.parse().map_err(|_| broken())).collect::<Result<_, _>>()?;
-    Ok(Header { kind: kind.to_string(), shape })
+    Ok(Header { kind: kind.to_string(), by_column, shape, length: 0 })
 }
 
-/// From the bytes of one number to an f64.
-fn converter(kind: &str) -> Result<fn(&[u8]) -> f64, String> {
+/// From the bytes of one number to an f64, and how many they are.
+type Converter = (fn(&[u8]) -> f64, usize);
+
+fn converter(kind: &str) -> Result<Converter, String> {
     macro_rules! of {
         ($number:ty) => {
-            |bytes| <$number>::from_le_bytes(bytes.try_into().unwrap_or_default()) as f64
+            (
+                |bytes| <$number>::from_le_bytes(bytes.try_into().unwrap_or_default()) as f64,
+                size_of::<$number>(),
+            )
         };
     }
     Ok(match kind {
@@ -102,7 +138,10 @@ fn converter(kind: &str) -> Result<fn(&[u8]) -> f64, String> {
         "<i4" => of!(i32),
         "<u8" => of!(u64),
         "<i8" => of!(i64),
-        _ => return Err(unknown(kind)),
+        _ => {
+            let kind = shown(kind);
+            return Err(format!("its numbers are `{kind}`; save them as float64 or float32, little-endian"));
+        }
     })
 }
 
@@ -113,6 +152,10 @@ mod tests {
     fn stream(header: &str, numbers: &[u8]) -> Vec<u8> {
         let length = (header.len() as u16).to_le_bytes();
         [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes(), numbers].concat()
+    }
+
+    fn all(bytes: &[u8]) -> Result<Samples, String> {
+        read(bytes, bytes.len() as u64)
     }
 
     fn dictionary(kind: &str, shape: &str) -> String {
@@ -129,30 +172,37 @@ mod tests {
             ("<i4", [1, 2, 3, 4].iter().flat_map(|x: &i32| x.to_le_bytes()).collect()),
         ];
         for (kind, numbers) in kinds {
-            assert_eq!(
-                read(&stream(&dictionary(kind, "(2, 2)"), &numbers)[..]),
-                Ok(expected.clone()),
-                "{kind}"
-            );
+            assert_eq!(all(&stream(&dictionary(kind, "(2, 2)"), &numbers)), Ok(expected.clone()), "{kind}");
         }
+        let by_column = dictionary("|u1", "(2, 2)").replace("False", "True");
+        assert_eq!(all(&stream(&by_column, &[1, 3, 2, 4])), Ok(expected));
     }
 
     #[test]
     fn what_cannot_be_read_is_said() {
         let cases = [
-            (stream(&dictionary("<f8", "(2, 2)"), &[0; 31]), "ends after 31 of 32 bytes"),
+            (
+                stream(&dictionary("<f8", "(2, 2)"), &[0; 31]),
+                "31 bytes of numbers, and its header announces 32",
+            ),
             (stream(&dictionary("<f8", "(4,)"), &[0; 32]), "rows of a matrix"),
             (stream(&dictionary("<f8", "(0, 2)"), &[]), "empty"),
             (stream(&dictionary(">f8", "(2, 2)"), &[0; 32]), "`>f8`"),
             (stream(&dictionary("|O", "(2, 2)"), &[0; 32]), "`|O`"),
             (stream(&dictionary("<f8", "(x, 2)"), &[0; 32]), "header"),
-            (stream("{'descr': '<f8', 'fortran_order': True, 'shape': (2, 2), }", &[0; 32]), "Fortran"),
-            (b"PK".to_vec(), "fill whole buffer"),
+            (stream(&dictionary("<f8", "(2, 2)"), &[0; 33]), "33 bytes of numbers"),
+            (stream(&dictionary("<f8", "(1000000000000000, 2)"), &[0; 32]), "announces 16000000000000000"),
+            (stream(&dictionary("<f8", "(4294967296, 4294967296)"), &[0; 32]), "impossible"),
+            (stream(&dictionary("\u{1b}[2J", "(2, 2)"), &[0; 32]), "`\\x1b[2J`"),
+            (stream(&"x".repeat(60_000), &[0; 32]), "xxx…`"),
+            (b"\x93NUMPY\x01\x00\xff\xff".to_vec(), "ends too early"),
+            (b"\x93NUMPY\x02\x00\xff\xff\xff\xff".to_vec(), "too long"),
+            (b"PK".to_vec(), "ends too early"),
             (vec![0; 64], "no array"),
         ];
         for (bytes, part) in cases {
-            let error = read(&bytes[..]).unwrap_err();
-            assert!(error.contains(part), "{error} for {part}");
+            let error = all(&bytes).unwrap_err();
+            assert!(error.contains(part) && error.len() < 200, "{error} for {part}");
         }
     }
 }

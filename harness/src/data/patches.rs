@@ -31,11 +31,6 @@ pub(crate) fn load(entry: &Entry, folder: &Path) -> Result<DataSet> {
     let (Some(train), Some(validation), Some(test)) = (parts.next(), parts.next(), parts.next()) else {
         return Err(Error::input(&path, "it has no arrays named train, val and test"));
     };
-    Ok(DataSet {
-        name: entry.name.to_string(),
-        parts: Parts { train, validation, test },
-        provenance: entry.provenance,
-        picture: None,
-        entropy_nats: None,
-    })
+    let parts = Parts { train, validation, test };
+    Ok(DataSet::new(entry.name.to_string(), parts, entry.provenance))
 }

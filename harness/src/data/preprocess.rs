@@ -32,9 +32,15 @@ pub(crate) struct Scale {
 
 impl Scale {
     /// Of all samples of `parts` together; `lost` degrees of freedom (NumPy's `ddof`).
-    pub(crate) fn of(parts: &[&Samples], lost: f64) -> Self {
-        let dim = parts[0].dim;
+    ///
+    /// # Errors
+    /// Too few samples, and columns that do not vary, by which nothing can be divided.
+    pub(crate) fn of(parts: &[&Samples], lost: f64) -> Result<Self, String> {
+        let dim = parts.first().map_or(0, |part| part.dim);
         let count: f64 = parts.iter().map(|part| part.count() as f64).sum();
+        if count <= lost.max(1.0) {
+            return Err(format!("{count} samples are too few to standardise"));
+        }
         let sums = |term: &dyn Fn(usize, f64) -> f64| {
             let mut sums = vec![0.0; dim];
             for sample in parts.iter().flat_map(|part| part.iter()) {
@@ -46,8 +52,15 @@ impl Scale {
         };
         let mean: Vec<f64> = sums(&|_, x| x).into_iter().map(|sum| sum / count).collect();
         let squares = sums(&|j, x| (x - mean[j]).powi(2));
-        let deviation = squares.into_iter().map(|sum| (sum / (count - lost)).sqrt()).collect();
-        Self { mean, deviation }
+        let deviation: Vec<f64> = squares.into_iter().map(|sum| (sum / (count - lost)).sqrt()).collect();
+        if let Some(j) = deviation.iter().position(|deviation| !(*deviation > 0.0 && deviation.is_finite())) {
+            return Err(format!(
+                "column {} cannot be standardised: its deviation is {}",
+                j + 1,
+                deviation[j]
+            ));
+        }
+        Ok(Self { mean, deviation })
     }
 
     /// (x − mean) / deviation, rounded to f32 as the published arrays are.
@@ -87,10 +100,13 @@ mod tests {
     #[test]
     fn scales_are_numpys() {
         let samples = Samples { dim: 2, values: vec![1.0, 10.0, 2.0, 20.0, 3.0, 60.0] };
-        let population = Scale::of(&[&samples], 0.0);
+        let population = Scale::of(&[&samples], 0.0).unwrap();
         assert_eq!(population.mean, [2.0, 30.0]);
         assert!((population.deviation[0] - (2.0_f64 / 3.0).sqrt()).abs() < 1e-15);
-        assert_eq!(Scale::of(&[&samples], 1.0).deviation[0], 1.0);
+        assert_eq!(Scale::of(&[&samples], 1.0).unwrap().deviation[0], 1.0);
+        let constant = Samples { dim: 2, values: vec![1.0, 5.0, 2.0, 5.0, 3.0, 5.0] };
+        assert!(Scale::of(&[&constant], 0.0).unwrap_err().contains("column 2"));
+        assert!(Scale::of(&[&samples.first(1)], 1.0).unwrap_err().contains("too few"));
         let mut standard = samples;
         population.standardise(&mut standard);
         assert_eq!(standard.values[0], f64::from(-(1.5_f64.sqrt()) as f32));

@@ -8,8 +8,8 @@ use relgrad_kernels::init;
 use relgrad_reports::training::Provenance;
 
 use super::curves::Strewn;
-use super::{DataSet, Parts, Samples};
-use crate::error::Error;
+use super::{DataSet, Parts, Samples, open};
+use crate::error::{Error, Result};
 
 /// A density on the plane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -226,17 +226,27 @@ const SINE_HALF_WIDTH: f64 = 2.0;
 const SINE_NOISE: f64 = 0.25;
 
 /// A toy set: training, validation and test parts with seeds of their own.
-pub(crate) fn data_set(toy: Toy, samples: usize, seed: u64) -> DataSet {
-    let held_out = samples.max(1000);
-    let part = |count, offset| toy.sample(count, seed.wrapping_mul(3).wrapping_add(offset));
-    DataSet {
-        name: format!("toy:{toy}"),
-        parts: Parts { train: part(samples, 0), validation: part(held_out, 1), test: part(held_out, 2) },
-        provenance: Provenance::Synthetic,
-        picture: None,
-        entropy_nats: Some(toy.entropy_nats()),
+///
+/// # Errors
+/// No samples, more than [`MOST_SAMPLES`], or more than there is memory for.
+pub(crate) fn data_set(toy: Toy, samples: usize, seed: u64) -> Result<DataSet> {
+    if !(1..=MOST_SAMPLES).contains(&samples) {
+        return Err(Error::Usage(format!(
+            "a toy set has 1 to {MOST_SAMPLES} training samples (--toy-samples), not {samples}"
+        )));
     }
+    let held_out = samples.max(1000);
+    // Three parts of two numbers, and while one is drawn the five random numbers of each sample.
+    open::require_memory((11 * held_out) as u64)
+        .map_err(|cause| Error::Input(format!("toy:{toy} with {samples} samples: {cause}")))?;
+    let part = |count, offset| toy.sample(count, seed.wrapping_mul(3).wrapping_add(offset));
+    let parts = Parts { train: part(samples, 0), validation: part(held_out, 1), test: part(held_out, 2) };
+    let set = DataSet::new(format!("toy:{toy}"), parts, Provenance::Synthetic);
+    Ok(DataSet { entropy_nats: Some(toy.entropy_nats()), ..set })
 }
+
+/// Most training samples of a toy set; the paper has a thousand.
+const MOST_SAMPLES: usize = 100_000_000;
 
 impl fmt::Display for Toy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -247,9 +257,10 @@ impl fmt::Display for Toy {
 impl FromStr for Toy {
     type Err = Error;
 
-    fn from_str(text: &str) -> Result<Self, Error> {
+    fn from_str(text: &str) -> Result<Self> {
         Self::ALL.into_iter().find(|toy| toy.name() == text).ok_or_else(|| {
             let names = Self::ALL.map(Self::name).join(", ");
+            let text = open::shown(text);
             Error::Usage(format!("unknown toy density `{text}`: the densities are {names}"))
         })
     }
@@ -258,6 +269,14 @@ impl FromStr for Toy {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_size_without_sense_or_memory_is_refused_before_memory_is_taken() {
+        for samples in [0, MOST_SAMPLES + 1, u32::MAX as usize, usize::MAX] {
+            let error = data_set(Toy::Moons, samples, 0).unwrap_err().to_string();
+            assert!(error.contains("--toy-samples"), "{error}");
+        }
+    }
 
     /// Closed forms: ½ log(2πe σ²) + log 4 for the sine, log 32 for the board; a mixture of well-separated Gaussians has
     /// log 8 + log(2πe σ²). Tolerance: five standard errors of 20 000 samples.

@@ -6,7 +6,7 @@ use relgrad_kernels::{Dtype, Scalar};
 use relgrad_reports::training::{Epoch, Outcome, Stop, TRAINING_SCHEMA, Training, TrainingSettings};
 
 use super::{Context, figures};
-use crate::data::DataSet;
+use crate::data::{self, DataSet};
 use crate::error::{Error, Result};
 use crate::machine;
 use crate::machine::time::{rfc3339, unix_seconds};
@@ -46,12 +46,13 @@ impl Context<'_> {
             let training = header(settings.clone(), set);
             (Store::create(&dir, &training)?, training)
         };
-        if (&training.settings, &training.data) != (&settings, &set.facts()) {
+        if training.settings != settings {
             return Err(Error::Usage(format!(
-                "{} was trained with other settings or data: choose another --out, or remove it",
+                "{} was trained with other settings: choose another --out, or remove it",
                 dir.display()
             )));
         }
+        data::require_same(&set.name, &training.data, &set.facts())?;
         if let Some(outcome) = &training.outcome
             && matches!(outcome.stop, Stop::Complete | Stop::Patience)
         {

@@ -37,7 +37,7 @@ fn header(settings: &TrainingSettings, set: &DataSet) -> Training {
 
 /// Trains in a folder.
 fn train<T: Scalar>(dir: &Path, settings: &TrainingSettings) {
-    let set = toy::data_set(toy::Toy::Moons, settings.toy_samples, settings.seed);
+    let set = toy::data_set(toy::Toy::Moons, settings.toy_samples, settings.seed).unwrap();
     let store = Store::create(dir, &header(settings, &set)).unwrap();
     let recipe = Recipe::of(settings, 2).unwrap();
     let job = Job {
@@ -263,7 +263,7 @@ fn what_a_kill_left_behind_goes_and_nothing_else() {
 #[test]
 fn a_folder_is_taken_where_only_a_killed_start_was() {
     let folder = tempfile::tempdir().unwrap();
-    let set = toy::data_set(toy::Toy::Moons, 200, 0);
+    let set = toy::data_set(toy::Toy::Moons, 200, 0).unwrap();
     let create = |dir: &Path| Store::create(dir, &header(&settings(), &set)).map(|_| ());
     let dir = folder.path().join("failed");
     fs::create_dir(&dir).unwrap();

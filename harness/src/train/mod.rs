@@ -4,11 +4,13 @@
 //! data, [`evaluate`]s, stops early, and leaves checkpoints and a log in a [`store`].
 
 mod checkpoint;
+mod columns;
 pub(crate) mod evaluate;
 pub(crate) mod learner;
 mod log;
 pub(crate) mod memory;
 pub(crate) mod order;
+pub(crate) mod prepare;
 mod progress;
 pub(crate) mod recipe;
 pub(crate) mod sealed;

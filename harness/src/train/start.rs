@@ -8,6 +8,7 @@ use relgrad_kernels::gaussian::Gaussian;
 use relgrad_kernels::parameters::Parameters;
 use relgrad_kernels::{Architecture, Cpu, Init, Scalar, init};
 
+use super::columns::{self, Columns};
 use crate::data::Samples;
 use crate::error::{Error, Result};
 
@@ -43,10 +44,15 @@ impl Start {
         !matches!(self, Self::Drawn(_))
     }
 
+    /// Whether it makes data white, which they must vary in every direction for.
+    pub(crate) fn whitens(self) -> bool {
+        matches!(self, Self::Whiten | Self::WhitenLayers)
+    }
+
     /// The network.
     ///
     /// # Errors
-    /// Not enough memory, or data whose covariance has no Cholesky factor.
+    /// Not enough memory; data, or what a layer receives of them, that cannot be whitened or scaled.
     pub(crate) fn network<T: Scalar>(
         self,
         device: &Cpu,
@@ -54,12 +60,11 @@ impl Start {
         seed: u64,
         training: &Samples,
     ) -> Result<Parameters<Cpu, T>> {
-        let kernel =
-            |cause: relgrad_kernels::Error| Error::Input(format!("cannot start the network: {cause}"));
+        let kernel = |cause: relgrad_kernels::Error| not_started(&cause.to_string());
         let init = if let Self::Drawn(init) = self { init } else { Init::Orthogonal };
         let mut parameters = init::network(device, architecture, init, seed).map_err(kernel)?;
         if self.is_from_data() {
-            self.normalise(device, &mut parameters, training).map_err(kernel)?;
+            self.normalise(device, &mut parameters, training)?;
         }
         Ok(parameters)
     }
@@ -70,51 +75,84 @@ impl Start {
         device: &Cpu,
         parameters: &mut Parameters<Cpu, T>,
         training: &Samples,
-    ) -> relgrad_kernels::Result<()> {
-        let map = |samples: &Samples| match self {
-            Self::Whiten | Self::WhitenLayers => {
-                Gaussian::fit(samples.dim, &samples.values).map(|fit| fit.whitening())
-            }
-            _ => Ok(standardising(samples)),
+    ) -> Result<()> {
+        let kernel = |cause: relgrad_kernels::Error| not_started(&cause.to_string());
+        let mut received = None;
+        let layers = match self {
+            Self::Drawn(_) => 0,
+            Self::Standardise | Self::Whiten => 1,
+            Self::StandardiseLayers | Self::WhitenLayers => parameters.architecture().layers,
         };
-        let (weight, bias) = map(training)?;
-        compose_layer(device, parameters, 0, &weight, &bias)?;
-        if matches!(self, Self::Standardise | Self::Whiten) {
-            return Ok(());
-        }
-        let mut received = evenly_spaced(training, SAMPLES);
-        for k in 1..parameters.architecture().layers {
-            received = layer_output(device, parameters, k - 1, &received)?;
-            let (weight, bias) = map(&received)?;
-            compose_layer(device, parameters, k, &weight, &bias)?;
+        for k in 0..layers {
+            if k > 0 {
+                let few = || evenly_spaced(training, SAMPLES);
+                let before = received.unwrap_or_else(few);
+                received = Some(layer_output(device, parameters, k - 1, &before).map_err(kernel)?);
+            }
+            let samples = received.as_ref().unwrap_or(training);
+            // The data are in f64; what comes out of a layer is as exact as the layer.
+            let eps = if k == 0 { f64::EPSILON } else { T::EPS };
+            let map = if self.whitens() { whitening::<T>(samples) } else { standardising::<T>(samples, eps) };
+            let (weight, bias) = map.map_err(|cause| not_started(&format!("layer {}: {cause}", k + 1)))?;
+            compose_layer(device, parameters, k, &weight, &bias).map_err(kernel)?;
         }
         Ok(())
     }
 }
 
-/// x ↦ (x − mean)/deviation as (W, b); a constant column is only centred.
-fn standardising(samples: &Samples) -> (Vec<f64>, Vec<f64>) {
-    let (dim, count) = (samples.dim, samples.count() as f64);
-    let (mut mean, mut square) = (vec![0.0; dim], vec![0.0; dim]);
-    for sample in samples.iter() {
-        mean.iter_mut().zip(sample).for_each(|(mean, x)| *mean += x / count);
-    }
-    for sample in samples.iter() {
-        for (square, (x, mean)) in square.iter_mut().zip(sample.iter().zip(&mean)) {
-            *square += (x - mean).powi(2) / count;
-        }
-    }
+fn not_started(cause: &str) -> Error {
+    Error::Input(format!("cannot start the network: {cause}"))
+}
+
+/// An affine map (W, b), W column-major.
+type Affine = (Vec<f64>, Vec<f64>);
+
+/// x ↦ (x − mean)/deviation; a constant column is only centred.
+fn standardising<T: Scalar>(samples: &Samples, eps: f64) -> Result<Affine, String> {
+    let dim = samples.dim;
+    let columns = Columns::of(samples);
     let (mut weight, mut bias) = (vec![0.0; dim * dim], vec![0.0; dim]);
     for i in 0..dim {
-        let scale = if square[i] > 0.0 { 1.0 / square[i].sqrt() } else { 1.0 };
+        let scale = if columns.is_constant(i, eps) { 1.0 } else { 1.0 / columns.deviation[i] };
         weight[i * (dim + 1)] = scale;
-        bias[i] = -scale * mean[i];
+        bias[i] = -scale * columns.mean[i];
     }
-    (weight, bias)
+    require_range::<T>((weight, bias))
+}
+
+/// The map that makes samples white.
+fn whitening<T: Scalar>(samples: &Samples) -> Result<Affine, String> {
+    let (dim, count) = (samples.dim, samples.count());
+    let whitened = "whitening needs columns that vary, each in its own way";
+    if count <= dim {
+        return Err(format!("{count} samples of {dim} columns; {whitened}"));
+    }
+    let columns = Columns::of(samples);
+    if let Some(&j) = columns.constant(T::EPS).first() {
+        return Err(format!("column {} of what it receives is constant; {whitened}", j + 1));
+    }
+    if let Some(one) = columns::dependent(samples, &columns, T::EPS).first() {
+        return Err(format!("column {} of what it receives follows from others; {whitened}", one.column + 1));
+    }
+    let fit = Gaussian::fit(dim, &samples.values).map_err(|cause| format!("{cause}; {whitened}"))?;
+    require_range::<T>(fit.whitening())
+}
+
+/// Refuses what is not finite, or beyond the precision of training.
+fn require_range<T: Scalar>(map: Affine) -> Result<Affine, String> {
+    let fits = |x: &f64| T::of(*x).widen().is_finite();
+    let scales = (0..map.1.len()).map(|i| map.0[i * (map.1.len() + 1)]);
+    if map.0.iter().chain(&map.1).all(fits) && scales.into_iter().all(|scale| T::of(scale).widen() != 0.0) {
+        return Ok(map);
+    }
+    Err(format!(
+        "the data are too large or too small to be scaled in {}: rescale them, or take --dtype f64",
+        T::DTYPE
+    ))
 }
 
 /// At most `most` of the samples, from all over the set.
-fn evenly_spaced(samples: &Samples, most: usize) -> Samples {
+pub(super) fn evenly_spaced(samples: &Samples, most: usize) -> Samples {
     let step = samples.count().div_ceil(most).max(1);
     let values = samples.iter().step_by(step).flatten().copied().collect();
     Samples { dim: samples.dim, values }

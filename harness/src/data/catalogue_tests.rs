@@ -1,0 +1,74 @@
+use relgrad_adversary::judge;
+
+use super::super::files::tests::{gzip, idx, npy, npz_of};
+use super::super::own::tests::rewrite;
+use super::super::require_usable;
+use super::*;
+
+/// `count` rows of `width` fields, all the same or not.
+fn text(count: usize, width: usize, separator: &str, varies: bool) -> Vec<u8> {
+    let field = |i: usize, j: usize| match j {
+        // A label, or a date and a time of day.
+        0 => "1.0".to_string(),
+        1 if separator == ";" || width == 9 => format!("0{}:00:00", i % 10),
+        _ => format!("{}.5", if varies { i * i * j % 31 } else { j }),
+    };
+    let row = |i| (0..width).map(|j| field(i, j)).collect::<Vec<_>>().join(separator) + "\n";
+    (0..count).map(row).collect::<String>().into_bytes()
+}
+
+/// Contents that a file of this name could have, none as published.
+fn contents(name: &str) -> Vec<Vec<u8>> {
+    let array = |rows: usize, columns: usize| npy("|u1", rows, columns, &vec![7; rows * columns]);
+    if name.ends_with(".npz") {
+        let sizes = [(1, 1), (1, 64), (2, 64), (20, 63)];
+        let whole = |(rows, columns)| {
+            npz_of(&["train", "val", "test"].map(|part| (part, array(rows, columns))), true)
+        };
+        return sizes.map(whole).to_vec();
+    }
+    if name.ends_with(".npy") {
+        return vec![array(1, 1), array(1, 43), array(2, 43), array(30, 43), array(30, 2)];
+    }
+    if name.contains("idx3") {
+        return vec![gzip(&idx(0, &[])), gzip(&idx(2, &[1; 12])), gzip(&idx(3, &[1; 12])), gzip(b"")];
+    }
+    let separator = match name {
+        "ethylene_CO.txt" => " ",
+        "household_power_consumption.txt" => ";",
+        _ => ",",
+    };
+    let mut all = vec![Vec::new(), b"a,b\n".to_vec(), b"\x00\xff\n".to_vec()];
+    for width in [1, 2, 9, 19, 22, 23, 29, 65] {
+        for count in [1, 2, 30, 600] {
+            all.extend([true, false].map(|varies| text(count, width, separator, varies)));
+        }
+    }
+    if name.ends_with(".gz") { all.iter().map(|content| gzip(content)).collect() } else { all }
+}
+
+/// Whatever the files of a published set hold, its loader reads them or says why not.
+#[test]
+fn files_unlike_the_published_ones_are_read_or_refused() {
+    for entry in &ENTRIES {
+        let folder = tempfile::tempdir().unwrap();
+        let all: Vec<Vec<Vec<u8>>> = entry.files.iter().map(|(name, _)| contents(name)).collect();
+        let (firsts, seconds) = (&all[0], all.get(1));
+        let (mut read, mut refused) = (0, 0);
+        for first in firsts {
+            rewrite(&folder.path().join(entry.files[0].0), first);
+            for second in seconds.unwrap_or(&vec![Vec::new()]) {
+                if let Some((name, _)) = entry.files.get(1) {
+                    rewrite(&folder.path().join(name), second);
+                }
+                // Unpacked, no content has more than a mebibyte.
+                judge(1 << 20, || {
+                    let set = (entry.load)(entry, folder.path()).and_then(|set| require_usable(&set));
+                    *if set.is_ok() { &mut read } else { &mut refused } += 1;
+                    set.map_err(|error| error.to_string())
+                });
+            }
+        }
+        assert!(refused > 1, "{}: {read} read, {refused} refused", entry.name);
+    }
+}

@@ -1,0 +1,162 @@
+//! Opening a file of data: a regular one, unpacked where its name says so, within limits that are checked before memory is taken.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, ErrorKind, Read};
+use std::path::Path;
+
+use flate2::bufread::MultiGzDecoder;
+
+use crate::error::{Error, Result};
+use crate::{console, machine, units};
+
+/// A packed file may become this many times its size. Tables of measurements shrink to a fifth, pictures to a tenth; what
+/// shrinks more is almost only zeros, or made to fill the memory.
+const MOST_UNPACKED: u64 = 100;
+/// Bytes that any packed file may become.
+const ALWAYS_UNPACKED: u64 = 16 << 20;
+/// Characters of a file that a message quotes.
+const QUOTED: usize = 60;
+
+/// An open file and its size in bytes.
+///
+/// # Errors
+/// What is not there or no regular file: opening a pipe would wait, and a device has no end.
+pub(super) fn regular(path: &Path) -> Result<(File, u64)> {
+    let facts = std::fs::metadata(path).map_err(|cause| Error::input(path, cause))?;
+    if !facts.is_file() {
+        let what = if facts.is_dir() { "it is a folder" } else { "it is a pipe or a device" };
+        return Err(Error::input(path, format!("{what}, not a regular file")));
+    }
+    let file = File::open(path).map_err(|cause| Error::input(path, cause))?;
+    Ok((file, facts.len()))
+}
+
+/// A file's bytes, unpacked when its name ends in .gz.
+pub(super) fn open(path: &Path) -> Result<Box<dyn BufRead>> {
+    let (file, bytes) = regular(path)?;
+    let file = BufReader::new(file);
+    let packed = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz"));
+    if !packed {
+        return Ok(Box::new(file));
+    }
+    let most = most_unpacked(bytes);
+    Ok(Box::new(BufReader::new(Limited { inner: MultiGzDecoder::new(file), packed: bytes, left: most })))
+}
+
+/// Bytes that a packed file of `packed` bytes may become.
+fn most_unpacked(packed: u64) -> u64 {
+    packed.saturating_mul(MOST_UNPACKED).max(ALWAYS_UNPACKED)
+}
+
+/// Refuses to unpack `unpacked` bytes from a file of `packed`.
+pub(super) fn require_ratio(packed: u64, unpacked: u64) -> Result<(), String> {
+    if unpacked <= most_unpacked(packed) {
+        return Ok(());
+    }
+    Err(format!(
+        "its {} become more than {}, the limit ({MOST_UNPACKED} times as much, or {}): if it is as it should be, unpack it first",
+        units::bytes(packed as f64),
+        units::bytes(most_unpacked(packed) as f64),
+        units::bytes(ALWAYS_UNPACKED as f64)
+    ))
+}
+
+/// Ends with an error where more is unpacked than [`require_ratio`] allows.
+struct Limited<R> {
+    inner: R,
+    packed: u64,
+    left: u64,
+}
+
+impl<R: Read> Read for Limited<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        match self.left.checked_sub(read as u64) {
+            Some(left) => self.left = left,
+            None => require_ratio(self.packed, u64::MAX).map_err(io::Error::other)?,
+        }
+        Ok(read)
+    }
+}
+
+/// Refuses more numbers, of eight bytes, than there is memory for.
+pub(super) fn require_memory(numbers: u64) -> Result<(), String> {
+    // Asking the machine takes longer than reading a small file.
+    const ALWAYS: u64 = 1 << 20;
+    let needed = numbers.saturating_mul(8);
+    if needed <= ALWAYS {
+        return Ok(());
+    }
+    match machine::available_bytes() {
+        // The machine does not say.
+        0 => Ok(()),
+        free if needed <= free => Ok(()),
+        free => {
+            let bytes = |bytes: u64| units::bytes(bytes as f64);
+            Err(format!("its numbers take {} of memory, and {} are free", bytes(needed), bytes(free)))
+        }
+    }
+}
+
+/// Why reading failed; a container that is damaged is to be fetched again.
+pub(super) fn reason(cause: &io::Error) -> String {
+    let words = cause.to_string();
+    let told = match cause.kind() {
+        ErrorKind::UnexpectedEof => "it ends too early".to_string(),
+        ErrorKind::InvalidData | ErrorKind::InvalidInput if words.contains("checksum") => {
+            "its checksum does not match".to_string()
+        }
+        ErrorKind::InvalidData | ErrorKind::InvalidInput => shown(&words),
+        _ => return words,
+    };
+    format!("{told}; fetch the file again")
+}
+
+/// Text from a file as a message quotes it: its beginning, control characters made visible, on one line.
+pub(crate) fn shown(text: &str) -> String {
+    let mut rest = text.trim().chars();
+    let start: String = rest.by_ref().take(QUOTED - 1).collect();
+    let visible = console::visible(&start).replace('\n', "\\n").replace('\t', "\\t");
+    match rest.next() {
+        Some(_) => visible + "…",
+        None => visible,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotes_are_short_and_of_one_line() {
+        assert_eq!(shown(" 12,5 "), "12,5");
+        assert_eq!(shown("a\nb\u{1b}[2J\tc"), "a\\nb\\x1b[2J\\tc");
+        assert_eq!(shown(&"x".repeat(61)), "x".repeat(59) + "…");
+        assert_eq!(shown(&"x".repeat(59)), "x".repeat(59));
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn only_regular_files_are_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("zero.csv");
+        std::os::unix::fs::symlink("/dev/zero", &link).unwrap();
+        for (path, what) in [(link.as_path(), "device"), (folder.path(), "a folder")] {
+            let error = regular(path).unwrap_err().to_string();
+            assert!(error.contains(what) && error.contains("not a regular file"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_a_packed_file_becomes_is_limited() {
+        assert_eq!(require_ratio(1 << 10, 16 << 20), Ok(()));
+        assert_eq!(require_ratio(1 << 30, 99 << 30), Ok(()));
+        for (packed, unpacked) in [(97 << 10, 1400 << 20), (1 << 30, 101 << 30), (0, 17 << 20)] {
+            let error = require_ratio(packed, unpacked).unwrap_err();
+            assert!(error.contains("unpack it first"), "{error}");
+        }
+        assert_eq!(require_memory(1 << 10), Ok(()));
+        let error = require_memory(1 << 50).unwrap_err();
+        assert!(error.contains("8 PiB") || error.contains("of memory"), "{error}");
+    }
+}

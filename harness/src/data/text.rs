@@ -1,0 +1,391 @@
+//! Tables as text: comma-separated values and their relatives, read line by line, so that no more is held than the numbers.
+
+use std::io::{BufRead, ErrorKind};
+use std::path::Path;
+use std::str::FromStr;
+
+use super::Samples;
+use super::open::{self, shown};
+use crate::error::{Error, Result};
+
+/// What stands between two fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Delimiter {
+    /// This character.
+    Is(u8),
+    /// Blanks and tabs, any number of them.
+    Blanks,
+    /// What the first line has of comma, semicolon, tab, else blanks.
+    Guessed,
+}
+
+/// Whether the first line names the columns.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Header {
+    /// It does when none of its fields is a number or stands for a missing one.
+    #[default]
+    Auto,
+    Yes,
+    No,
+    /// As [`Self::Auto`], and it may have other fields than the lines below: some published files do.
+    Loose,
+}
+
+impl Header {
+    /// Names on the command line.
+    pub(crate) const NAMES: [&str; 3] = ["auto", "yes", "no"];
+
+    /// Its name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Auto | Self::Loose => "auto",
+            Self::Yes => "yes",
+            Self::No => "no",
+        }
+    }
+}
+
+impl FromStr for Header {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "yes" => Ok(Self::Yes),
+            "no" => Ok(Self::No),
+            _ => Err(Error::Usage(format!("unknown header `{}`: it is auto, yes or no", shown(text)))),
+        }
+    }
+}
+
+/// What a file of text holds.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Table {
+    pub(crate) samples: Samples,
+    /// Names of the columns, where there is a header.
+    pub(crate) names: Vec<String>,
+    /// Lines that begin with `#`, which are left out.
+    pub(crate) comments: usize,
+}
+
+/// Reads every line but blank ones and comments; `row` appends the numbers of a line's fields and says whether to keep them.
+///
+/// # Errors
+/// Names the line: of another width, with a field that is no finite number, with a quote that is not closed.
+pub(crate) fn read(
+    path: &Path,
+    delimiter: Delimiter,
+    header: Header,
+    row: impl Fn(Fields<'_>, &mut Vec<f64>) -> Result<bool, String>,
+) -> Result<Table> {
+    let mut records = Records::new(open::open(path)?, delimiter);
+    let mut table = Growing { header, ..Growing::default() };
+    let refused = |cause: String| Error::input(path, cause);
+    while records.advance().map_err(refused)? {
+        let text = String::from_utf8_lossy(&records.text);
+        let fields = Fields { rest: Some(&text), delimiter: records.delimiter };
+        table.add(records.line, fields, &row).map_err(refused)?;
+    }
+    if table.values.is_empty() {
+        return Err(Error::input(
+            path,
+            if records.lines == 0 { "it is empty" } else { "it has no row of numbers" },
+        ));
+    }
+    let samples = Samples { dim: table.dim, values: table.values };
+    Ok(Table { samples, names: table.names, comments: records.comments })
+}
+
+/// Every field as a number.
+pub(crate) fn numbers<'a>(fields: impl Iterator<Item = &'a str>, out: &mut Vec<f64>) -> Result<bool, String> {
+    for (i, field) in fields.enumerate() {
+        out.push(number(field).map_err(|cause| format!("{cause} (field {})", i + 1))?);
+    }
+    Ok(true)
+}
+
+fn number(field: &str) -> Result<f64, String> {
+    let told = shown(field);
+    match field.parse::<f64>() {
+        Ok(x) if x.is_finite() => Ok(x),
+        Ok(_) if field.contains(|c: char| c.is_ascii_digit()) => Err(format!("`{told}` is beyond f64")),
+        Ok(_) => Err(format!("`{told}` is not a finite number; remove or replace it")),
+        Err(_) if field.is_empty() => Err("a field is empty".to_string()),
+        Err(_) if field.contains(';') => {
+            Err(format!("`{told}` is not a number; commas separate fields, and numbers have decimal points"))
+        }
+        Err(_) => Err(format!("`{told}` is not a number")),
+    }
+}
+
+/// A table as far as it was read.
+#[derive(Default)]
+struct Growing {
+    header: Header,
+    names: Vec<String>,
+    values: Vec<f64>,
+    /// Numbers that there is memory for.
+    room: usize,
+    dim: usize,
+    /// Line and width of the first line with fields, header or not.
+    first: Option<(u64, usize)>,
+}
+
+impl Growing {
+    fn add(
+        &mut self,
+        line: u64,
+        fields: Fields<'_>,
+        row: &impl Fn(Fields<'_>, &mut Vec<f64>) -> Result<bool, String>,
+    ) -> Result<(), String> {
+        let width = if self.header == Header::Loose { 0 } else { fields.clone().count() };
+        let first = *self.first.get_or_insert((line, width));
+        if first.0 == line && self.is_header(fields.clone()) {
+            self.names = fields.map(|name| name.replace("\"\"", "\"")).collect();
+            return Ok(());
+        }
+        if width != first.1 && self.header != Header::Loose {
+            return Err(self.of_another_width(line, width, first));
+        }
+        let before = self.values.len();
+        let kept = row(fields.clone(), &mut self.values)
+            .map_err(|cause| format!("line {line}: {cause}{}", self.header_hint(line, fields)))?;
+        if !kept {
+            self.values.truncate(before);
+            return Ok(());
+        }
+        let found = self.values.len() - before;
+        if before > 0 && found != self.dim {
+            return Err(format!("line {line} has {found} numbers, those before it {}", self.dim));
+        }
+        self.dim = found;
+        // Whenever the memory taken is about to double.
+        if self.values.capacity() > self.room {
+            self.room = self.values.capacity();
+            open::require_memory(self.room as u64).map_err(|cause| format!("line {line}: {cause}"))?;
+        }
+        Ok(())
+    }
+
+    fn is_header(&self, mut fields: Fields<'_>) -> bool {
+        match self.header {
+            Header::Yes => true,
+            Header::No => false,
+            Header::Auto | Header::Loose => {
+                fields.clone().all(|field| field.parse::<f64>().is_err()) && fields.any(is_name)
+            }
+        }
+    }
+
+    fn of_another_width(&self, line: u64, width: usize, (first, expected): (u64, usize)) -> String {
+        let fields = |count: usize| format!("{count} field{}", if count == 1 { "" } else { "s" });
+        let hint = match width {
+            _ if width == 2 * expected => "; numbers have decimal points, not commas",
+            _ => "",
+        };
+        let before = if self.names.is_empty() { format!("line {first}") } else { "the header".to_string() };
+        format!("{before} has {}, line {line} has {width}{hint}", fields(expected))
+    }
+
+    /// What may be meant by a line without any number.
+    fn header_hint(&self, line: u64, mut fields: Fields<'_>) -> &'static str {
+        if fields.any(|field| field.parse::<f64>().is_ok()) {
+            ""
+        } else if self.first.is_some_and(|(first, _)| first == line) {
+            "; if this line names the columns, say --header yes"
+        } else if self.values.is_empty() {
+            "; only the first line may be a header"
+        } else {
+            ""
+        }
+    }
+}
+
+/// Whether a field that is no number can name a column: it neither stands for a missing value nor begins as a number does.
+fn is_name(field: &str) -> bool {
+    const MISSING: [&str; 9] = ["", "na", "n/a", "null", "none", "nil", "missing", "?", "-"];
+    let number = field.trim_start_matches(['+', '-', '.']).starts_with(|c: char| c.is_ascii_digit());
+    !number && !MISSING.contains(&field.to_ascii_lowercase().as_str())
+}
+
+/// The fields of a line, without blanks around them and without their quotes.
+#[derive(Debug, Clone)]
+pub(crate) struct Fields<'a> {
+    rest: Option<&'a str>,
+    delimiter: Delimiter,
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        let mut rest = self.rest.take()?;
+        if self.delimiter == Delimiter::Blanks {
+            rest = rest.trim_start();
+            if rest.is_empty() {
+                return None;
+            }
+        }
+        let mut quotes = Quotes::Before;
+        let end = rest.bytes().position(|byte| quotes.pass(byte, self.delimiter));
+        let (field, after) = rest.split_at(end.unwrap_or(rest.len()));
+        // The delimiter is one byte.
+        self.rest = end.map(|_| &after[1..]);
+        let field = field.trim();
+        let inner = field.strip_prefix('"').and_then(|field| field.strip_suffix('"'));
+        Some(inner.map_or(field, str::trim))
+    }
+}
+
+/// Where in a field a byte stands.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Quotes {
+    Before,
+    Within,
+    /// After a quote that closes, or is the first of two that stand for one.
+    Closed,
+    Without,
+}
+
+impl Quotes {
+    /// Goes on by a byte; whether it ends the field.
+    fn pass(&mut self, byte: u8, delimiter: Delimiter) -> bool {
+        let ends = match delimiter {
+            Delimiter::Is(delimiter) => byte == delimiter,
+            Delimiter::Blanks | Delimiter::Guessed => matches!(byte, b' ' | b'\t'),
+        };
+        *self = match (*self, byte) {
+            (Self::Within, b'"') => Self::Closed,
+            (Self::Within, _) => Self::Within,
+            _ if ends => Self::Before,
+            (Self::Before | Self::Closed, b'"') => Self::Within,
+            (Self::Before, b' ' | b'\t') => Self::Before,
+            _ => Self::Without,
+        };
+        ends && *self == Self::Before
+    }
+}
+
+/// The lines of a file that hold fields; a quoted line break does not end one.
+struct Records<R> {
+    reader: R,
+    delimiter: Delimiter,
+    text: Vec<u8>,
+    /// The line that `text` begins in, the first is 1.
+    line: u64,
+    /// Lines read.
+    lines: u64,
+    comments: usize,
+    /// Whether the last line ended in \r: a \n that follows belongs to it.
+    after_return: bool,
+}
+
+/// Bytes of a line at most: a hundred thousand columns have less.
+const LONGEST_LINE: usize = 16 << 20;
+
+impl<R: BufRead> Records<R> {
+    fn new(reader: R, delimiter: Delimiter) -> Self {
+        Self { reader, delimiter, text: Vec::new(), line: 0, lines: 0, comments: 0, after_return: false }
+    }
+
+    /// Goes to the next line with fields; false at the end.
+    fn advance(&mut self) -> Result<bool, String> {
+        loop {
+            self.text.clear();
+            self.line = self.lines + 1;
+            if !self.append_line()? {
+                return Ok(false);
+            }
+            if self.line == 1 {
+                require_text(&self.text)?;
+                if self.text.starts_with(b"\xef\xbb\xbf") {
+                    self.text.drain(..3);
+                }
+            }
+            let is_blank = |byte: &u8| byte.is_ascii_whitespace() && self.delimiter != Delimiter::Is(*byte);
+            match self.text.iter().find(|byte| !is_blank(byte)) {
+                None => {}
+                Some(b'#') => self.comments += 1,
+                Some(_) => break,
+            }
+        }
+        if self.delimiter == Delimiter::Guessed {
+            let found = [b',', b';', b'\t'].into_iter().find(|byte| self.text.contains(byte));
+            self.delimiter = found.map_or(Delimiter::Blanks, Delimiter::Is);
+        }
+        self.close_quotes()?;
+        Ok(true)
+    }
+
+    /// Appends lines until no quote is open.
+    fn close_quotes(&mut self) -> Result<(), String> {
+        let (mut quotes, mut seen) = (Quotes::Before, 0);
+        loop {
+            for &byte in &self.text[seen..] {
+                quotes.pass(byte, self.delimiter);
+            }
+            if quotes != Quotes::Within {
+                return Ok(());
+            }
+            seen = self.text.len();
+            self.text.push(b'\n');
+            let more = self.append_line();
+            if self.text.len() > LONGEST_LINE || !more? {
+                let start = String::from_utf8_lossy(&self.text[..seen.min(1000)]);
+                return Err(format!("line {}: a quote is not closed: `{}`", self.line, shown(&start)));
+            }
+        }
+    }
+
+    /// Appends the next line without its end; false where there is none.
+    fn append_line(&mut self) -> Result<bool, String> {
+        let mut found = false;
+        loop {
+            let bytes = match self.reader.fill_buf() {
+                Ok(bytes) => bytes,
+                Err(cause) if cause.kind() == ErrorKind::Interrupted => continue,
+                Err(cause) => return Err(open::reason(&cause)),
+            };
+            let Some(first) = bytes.first() else {
+                self.lines += u64::from(found);
+                return Ok(found);
+            };
+            if std::mem::take(&mut self.after_return) && *first == b'\n' {
+                self.reader.consume(1);
+                continue;
+            }
+            found = true;
+            let end = bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
+            self.text.extend_from_slice(&bytes[..end.unwrap_or(bytes.len())]);
+            self.after_return = end.is_some_and(|end| bytes[end] == b'\r');
+            let used = end.map_or(bytes.len(), |end| end + 1);
+            self.reader.consume(used);
+            if self.text.len() > LONGEST_LINE {
+                return Err(format!("line {} has more than {} MiB", self.line, LONGEST_LINE >> 20));
+            }
+            if end.is_some() {
+                self.lines += 1;
+                return Ok(true);
+            }
+        }
+    }
+}
+
+/// Refuses, by the first line, what is no text or text of another encoding.
+fn require_text(line: &[u8]) -> Result<(), String> {
+    let zeros = line.iter().filter(|byte| **byte == 0).count();
+    if line.starts_with(b"\xff\xfe") || line.starts_with(b"\xfe\xff") || 3 * zeros > line.len() {
+        return Err("it is UTF-16: save it as UTF-8".to_string());
+    }
+    if line.starts_with(b"\x1f\x8b") {
+        return Err("it is packed by gzip: let its name end in .gz".to_string());
+    }
+    if line.starts_with(b"PK\x03\x04") {
+        return Err("it is a zip archive or a spreadsheet: save the table as text".to_string());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "text_tests.rs"]
+mod tests;

@@ -1,0 +1,186 @@
+//! Before a training begins: whether the precision of training holds the data, and whether a network can be normalised by them.
+
+use relgrad_kernels::Dtype;
+use relgrad_reports::training::Provenance;
+
+use super::columns::{self, Columns, Dependent};
+use super::start::Start;
+use crate::data::DataSet;
+use crate::error::{Error, Result};
+
+/// A column whose mean is so many deviations from 0 loses as many digits when it is centred by a bias in f32; it is centred in f64 before.
+const FAR: f64 = 256.0;
+/// Steps between neighbouring numbers that the deviation of a column should have.
+const FINE: f64 = 64.0;
+/// Columns that a sentence names.
+const NAMED: usize = 8;
+
+/// Moves columns of a file that are far from 0, where the network is to be normalised by them; returns what is to be told of the others.
+///
+/// # Errors
+/// A number beyond the precision of training, with its sample and column; data that cannot be whitened, with the columns to blame.
+pub(crate) fn prepare(set: &mut DataSet, start: Start, dtype: Dtype) -> Result<Vec<String>> {
+    require_range(set, dtype)?;
+    if set.provenance != Provenance::Own {
+        return Ok(Vec::new());
+    }
+    let eps = spacing(dtype);
+    let mut columns = Columns::of(&set.parts.train);
+    let mut told = Vec::new();
+    if start.is_from_data() {
+        told.extend(shift(set, &columns));
+        columns = Columns::of(&set.parts.train);
+    }
+    let constant = columns.constant(f64::EPSILON);
+    if let Some(words) = unscalable(set, &columns, &constant, dtype) {
+        if start.is_from_data() {
+            return Err(Error::Input(format!("{}: {words}", set.name)));
+        }
+        told.push(words);
+        return Ok(told);
+    }
+    let dependent = if start.whitens() || set.parts.dim() <= columns::MOST_EXAMINED {
+        columns::dependent(&set.parts.train, &columns, eps)
+    } else {
+        Vec::new()
+    };
+    told.extend(degenerate(set, start, &constant, &dependent)?);
+    told.extend(coarse(set, &columns, &constant, dtype));
+    Ok(told)
+}
+
+fn spacing(dtype: Dtype) -> f64 {
+    match dtype {
+        Dtype::F32 => f64::from(f32::EPSILON),
+        Dtype::F64 => f64::EPSILON,
+    }
+}
+
+fn require_range(set: &DataSet, dtype: Dtype) -> Result<()> {
+    if dtype == Dtype::F64 {
+        return Ok(());
+    }
+    for (part, samples) in set.parts.each() {
+        if let Some(at) = samples.values.iter().position(|x| (*x as f32).is_infinite()) {
+            return Err(Error::Input(format!(
+                "{}: sample {} of the {part} part, column {}, is {:e}, beyond f32 (3.4e38): take --dtype f64, or rescale the data",
+                set.name,
+                at / samples.dim + 1,
+                name(set, at % samples.dim),
+                samples.values[at]
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Subtracts the means that are far from 0, and what constant columns are.
+fn shift(set: &mut DataSet, columns: &Columns) -> Option<String> {
+    let is_constant = |j: usize| columns.is_constant(j, f64::EPSILON);
+    let is_far = |j: &usize| !is_constant(*j) && columns.mean[*j].abs() > FAR * columns.deviation[*j];
+    let dim = set.parts.dim();
+    let by = |j| match j {
+        j if is_constant(j) => columns.middle(j),
+        j if is_far(&j) => columns.mean[j],
+        _ => 0.0,
+    };
+    let by: Vec<f64> = (0..dim).map(by).collect();
+    if by.iter().any(|by| *by != 0.0) {
+        set.shift(by);
+    }
+    let far: Vec<usize> = (0..dim).filter(is_far).collect();
+    (!far.is_empty()).then(|| {
+        let lie = if far.len() == 1 { "lies" } else { "lie" };
+        let far = list(set, &far);
+        format!("{far} {lie} far from 0: the mean is subtracted in f64 first (`shift` in training.json)")
+    })
+}
+
+/// Columns whose deviation, or what it takes to make it 1, is beyond the numbers of training.
+fn unscalable(set: &DataSet, columns: &Columns, constant: &[usize], dtype: Dtype) -> Option<String> {
+    let is_beyond = |j: &usize| {
+        let scale = 1.0 / columns.deviation[*j];
+        let scale = if dtype == Dtype::F32 { f64::from(scale as f32) } else { scale };
+        !constant.contains(j) && !(scale.is_finite() && scale > 0.0)
+    };
+    let beyond: Vec<usize> = (0..set.parts.dim()).filter(is_beyond).collect();
+    (!beyond.is_empty()).then(|| {
+        let varies = if beyond.len() == 1 { "varies" } else { "vary" };
+        let or = if dtype == Dtype::F32 { ", or take --dtype f64" } else { "" };
+        format!("{} {varies} too little or too much for {dtype}: rescale the data{or}", list(set, &beyond))
+    })
+}
+
+/// What is to be told, or refused, of columns without a density.
+fn degenerate(
+    set: &DataSet,
+    start: Start,
+    constant: &[usize],
+    dependent: &[Dependent],
+) -> Result<Vec<String>> {
+    let (dim, count) = (set.parts.dim(), set.parts.train.count());
+    let mut told = Vec::new();
+    if count <= dim {
+        told.push(format!(
+            "{count} training samples of {dim} columns: fewer than it takes to vary in every direction"
+        ));
+    } else {
+        if !constant.is_empty() {
+            let (be, do_not) = if constant.len() == 1 { ("is", "it is") } else { ("are", "they are") };
+            let centred = if start.is_from_data() && !start.whitens() {
+                format!("; {do_not} only centred")
+            } else {
+                String::new()
+            };
+            told.push(format!("{} {be} constant in the training part{centred}", list(set, constant)));
+        }
+        let follows = |one: &Dependent| {
+            format!("{} follows from {} in the training part", list(set, &[one.column]), list(set, &one.on))
+        };
+        told.extend(dependent.iter().take(NAMED).map(follows));
+    }
+    if told.is_empty() {
+        return Ok(told);
+    }
+    if start.whitens() {
+        return Err(Error::Input(format!(
+            "{}: {}: such data cannot be whitened; leave columns out, or choose --init standardise",
+            set.name,
+            told.join("; ")
+        )));
+    }
+    told.push("data like these have no density: the likelihood grows without bound as training goes on; leave columns out".to_string());
+    Ok(told)
+}
+
+/// Columns of which f32 does not tell many values apart.
+fn coarse(set: &DataSet, columns: &Columns, constant: &[usize], dtype: Dtype) -> Option<String> {
+    // The spacing of the numbers next to 0.
+    const TINY: f64 = 1.4e-45;
+    let steps = |j: usize| columns.deviation[j] / (columns.magnitude(j) * spacing(dtype)).max(TINY);
+    let is_coarse = |j: &usize| !constant.contains(j) && steps(*j) < FINE;
+    let coarse: Vec<usize> = (0..set.parts.dim()).filter(is_coarse).collect();
+    (dtype == Dtype::F32 && !coarse.is_empty()).then(|| {
+        format!(
+            "f32 hardly tells the values of {} apart: take --dtype f64, subtract an offset, or choose --init standardise",
+            list(set, &coarse)
+        )
+    })
+}
+
+/// `column 3`, or `columns 1 (a), 3`.
+fn list(set: &DataSet, columns: &[usize]) -> String {
+    let mut names: Vec<String> = columns.iter().take(NAMED).map(|&j| name(set, j)).collect();
+    if columns.len() > NAMED {
+        names.push(format!("{} more", columns.len() - NAMED));
+    }
+    format!("column{} {}", if columns.len() == 1 { "" } else { "s" }, names.join(", "))
+}
+
+/// The number of a column, the first is 1, and its name where it has one.
+fn name(set: &DataSet, j: usize) -> String {
+    match set.names.get(j) {
+        Some(name) if !name.is_empty() => format!("{} ({})", j + 1, crate::data::shown(name)),
+        _ => format!("{}", j + 1),
+    }
+}
