@@ -101,7 +101,8 @@ fn unscalable(set: &DataSet, columns: &Columns, constant: &[usize], dtype: Dtype
     let is_beyond = |j: &usize| {
         let scale = 1.0 / columns.deviation[*j];
         let scale = if dtype == Dtype::F32 { f64::from(scale as f32) } else { scale };
-        !constant.contains(j) && !(scale.is_finite() && scale > 0.0)
+        let is_scale = scale.is_finite() && scale > 0.0;
+        !(is_scale || constant.contains(j))
     };
     let beyond: Vec<usize> = (0..set.parts.dim()).filter(is_beyond).collect();
     (!beyond.is_empty()).then(|| {
