@@ -3,7 +3,7 @@
 //!
 //! Control characters are made visible (`\x1b`), since names and reasons come from files and must not steer a terminal.
 
-use std::fmt::{Arguments, Write as _};
+use std::fmt::Arguments;
 use std::io::{self, ErrorKind, Write};
 use std::sync::Mutex;
 
@@ -73,20 +73,9 @@ pub(crate) fn command_line() -> Vec<String> {
 /// Text with its control characters, other than ends of lines and tabs, and the marks that turn the direction of writing made
 /// visible.
 pub(crate) fn visible(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\n' | '\t' => shown.push(c),
-            c if c.is_control() && c.is_ascii() => {
-                let _ = write!(shown, "\\x{:02x}", u32::from(c));
-            }
-            c if c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') => {
-                let _ = write!(shown, "\\u{{{:x}}}", u32::from(c));
-            }
-            c => shown.push(c),
-        }
-    }
-    shown
+    let within_tabs =
+        |line: &str| line.split('\t').map(relgrad_vocabulary::visible).collect::<Vec<_>>().join("\t");
+    text.split('\n').map(within_tabs).collect::<Vec<_>>().join("\n")
 }
 
 /// Lets a bar move by itself. Indicatif panics where the system refuses the thread for that; the bar then moves with what it shows.
@@ -101,9 +90,7 @@ const MOST_QUOTED: usize = 60;
 
 /// What a message quotes of a file or an answer: one line of at most 60 characters, control characters made visible.
 pub(crate) fn quoted(text: &str) -> String {
-    // One more than is shown, so that the cut shows too.
-    let begin: String = text.chars().take(MOST_QUOTED + 1).collect();
-    cut(&visible(&begin).replace('\n', "\\n").replace('\t', "\\t"), MOST_QUOTED)
+    cut(&relgrad_vocabulary::excerpt(text.trim(), MOST_QUOTED), MOST_QUOTED)
 }
 
 /// At most `most` characters of a text, of which the last is `…` where some are left out.
@@ -121,7 +108,7 @@ mod tests {
     #[test]
     fn control_characters_are_visible_and_text_is_left_alone() {
         assert_eq!(visible("D = 10, 4 µs ± 1 %\n\t− é 漢"), "D = 10, 4 µs ± 1 %\n\t− é 漢");
-        assert_eq!(visible("\u{1b}[2J\r\u{7}\0\u{7f}"), "\\x1b[2J\\x0d\\x07\\x00\\x7f");
+        assert_eq!(visible("\u{1b}[2J\r\u{7}\0\u{7f}"), "\\x1b[2J\\r\\x07\\x00\\x7f");
         assert_eq!(visible("\u{9b}31m\u{202e}x"), "\\u{9b}31m\\u{202e}x");
     }
 

@@ -41,6 +41,7 @@ use crate::error::{Error, Result, code};
 static COUNTING: relgrad_adversary::Counting = relgrad_adversary::Counting;
 
 fn main() -> ExitCode {
+    run::process::survive_file_size_limit();
     std::panic::set_hook(Box::new(tell_of_panic));
     ExitCode::from(guarded(start))
 }

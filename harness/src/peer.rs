@@ -15,7 +15,7 @@ use relgrad_kernels::{Architecture, Cpu, Dtype, Init, Method, Result, Scalar, co
 use relgrad_reports::record::{Model, SCHEMA_VERSION};
 use serde::Serialize;
 
-use crate::{cmd, machine};
+use crate::machine;
 
 /// Step size of the case's gradient step: large enough that a wrong direction shows.
 const STEP: f64 = 0.01;
@@ -96,7 +96,7 @@ pub(crate) fn expected_bytes(shape: &Shape) -> f64 {
     let of = |method| cost(method, &architecture, shape.batch, shape.dtype).expected_bytes;
     let weights = shape.layers as f64 * (shape.dim as f64).powi(2);
     let numbers = (1 + Method::ALL.len()) as f64 * weights + shape.dim as f64 * shape.batch as f64;
-    Method::ALL.map(of).into_iter().fold(0.0, f64::max) + cmd::engine_bytes() + NUMBER_AND_ITS_TEXT * numbers
+    Method::ALL.map(of).into_iter().fold(0.0, f64::max) + NUMBER_AND_ITS_TEXT * numbers
 }
 
 fn model(method: Method, architecture: &Architecture, shape: &Shape) -> Model {

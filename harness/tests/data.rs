@@ -251,12 +251,18 @@ fn a_training_of_before_goes_on() {
     let at = folder.path();
     fs::write(at.join("d.csv"), rows(60, |i, x, _| x + i % 5.0)).unwrap();
     assert!(started(at, "d.csv").status.success());
-    let path = at.join("m/training.json");
-    let mut training: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
-    for field in ["digest", "file", "header", "shift"] {
-        training["data"].as_object_mut().unwrap().remove(field);
+    for (name, own) in [("training.json", "identity"), ("last.json", "of"), ("best.json", "of")] {
+        let path = at.join("m").join(name);
+        let mut json: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        json["schema"] = 1.into();
+        for field in [own, "checksum"] {
+            json.as_object_mut().unwrap().remove(field);
+        }
+        for field in ["digest", "file", "header", "shift"] {
+            json.get_mut("data").and_then(Value::as_object_mut).and_then(|data| data.remove(field));
+        }
+        fs::write(&path, json.to_string()).unwrap();
     }
-    fs::write(&path, training.to_string()).unwrap();
     assert!(resumed(at, "m").status.success());
     fs::create_dir(at.join("elsewhere")).unwrap();
     let output = resumed(&at.join("elsewhere"), "../m");

@@ -240,6 +240,7 @@ pub fn draw(figure: Figure, study: &Study, summary: &Summary) -> Result<Drawing>
 /// # Errors
 /// [`Error::Empty`] when there is nothing to draw.
 pub fn draw_experiment(figure: &ExperimentFigure, title: &str) -> Result<Drawing> {
+    require_memory()?;
     let scene = experiment::scene(figure)?;
     let svg = render::svg(&scene, title)?;
     Ok(Drawing { scene, svg })

@@ -4,12 +4,12 @@ use clap::Args;
 use relgrad_reports::regress::{Calibration, Trial};
 
 use super::compare::Tolerance;
-use super::gate::{How, What, cells, this_program};
+use super::gate::{How, What, cells};
 use crate::console;
 use crate::error::{EXIT_CODES, Error, Result, code};
 use crate::gate::bench::Contender;
 use crate::gate::{Cells, Decision, Session, decide};
-use crate::run::folder;
+use crate::run::{folder, identity};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -54,7 +54,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let run = folder::describe(arguments.what.settings(how));
     super::warn_of_threads(run.settings.threads);
     let cells = Cells::new(cells(&run.settings)?, false)?;
-    let same = Contender { program: this_program()?, inject: None };
+    let same = Contender { program: identity::program()?, inject: None };
     let mut contenders = vec![same.clone(), same.clone()];
     if let Some(fault) = how.injection() {
         contenders.push(Contender { inject: Some(fault), ..same });

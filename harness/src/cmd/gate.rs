@@ -15,7 +15,7 @@ use crate::gate::bench::{Contender, Timing};
 use crate::gate::{Cells, Decision, Session, build, decide};
 use crate::machine;
 use crate::plan::{self, dims::Dims};
-use crate::run::folder;
+use crate::run::{folder, identity};
 use crate::units::{TimeLimit, counted};
 use crate::{cmd, console};
 
@@ -153,7 +153,7 @@ fn help() -> String {
 
 /// Measures, prints and returns the code of the outcome.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let this = this_program()?;
+    let this = identity::program()?;
     let new = Contender { program: this, inject: arguments.how.injection() };
     let plan = arguments.how.plan();
     if let Some(path) = &arguments.baseline {
@@ -247,15 +247,6 @@ fn save_alone(arguments: &Arguments, new: Contender, run: &Run, plan: Plan) -> R
     }
     say!("{} of {} in {}", counted(measured, "record"), counted(plan.first, "round"), path.display());
     Ok(if measured < records.len() { code::CHECK_FAILED } else { 0 })
-}
-
-/// The program that is running.
-///
-/// # Errors
-/// When the system does not tell.
-pub(crate) fn this_program() -> Result<PathBuf> {
-    let cannot = |cause| Error::Output(format!("cannot find this program to start it again: {cause}"));
-    std::env::current_exe().map_err(cannot)
 }
 
 /// The cells of one round of the settings.

@@ -175,25 +175,13 @@ pub(crate) fn no_threads(cause: rayon::ThreadPoolBuildError) -> Error {
     }
 }
 
-/// Bytes that faer's products keep beside a problem: 64 MiB a thread, taken as they are needed and without asking whether they are there.
-pub(crate) fn engine_bytes() -> f64 {
-    64.0 * f64::from(1 << 20) * (1 + machine::logical_cores()) as f64
-}
-
-/// Fails where a computation would need more memory than there is, or more address space than this process may have.
+/// Fails where a computation would need more memory than there is.
 ///
 /// # Errors
 /// Names `what` and both amounts.
 pub(crate) fn require_memory(what: &str, bytes: f64) -> Result<()> {
-    let available = machine::available_bytes() as f64;
-    let needed = units::bytes(bytes);
-    if bytes > 0.8 * available {
-        let available = units::bytes(available);
-        return Err(Error::Usage(format!("{what} needs {needed} of memory and {available} are available")));
-    }
-    let refused =
-        |_| Error::Usage(format!("{what} needs {needed} of memory, which the system does not give"));
-    Vec::<u8>::new().try_reserve_exact(bytes as usize).map_err(refused)
+    let reserved = machine::memory::BYTES_A_THREAD * (1 + machine::logical_cores()) as f64;
+    machine::memory::require(what, bytes, reserved, "choose a smaller one")
 }
 
 #[cfg(test)]

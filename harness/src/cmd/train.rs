@@ -24,8 +24,8 @@ use crate::train::recipe::{EpochSchedule, Optimizer, Recipe};
 use crate::train::start::Start;
 use crate::train::store::Store;
 use crate::train::trainer::{self, Job};
-use crate::train::{counted, memory, recipe};
-use crate::units::{self, TimeLimit};
+use crate::train::{memory, recipe};
+use crate::units::{self, TimeLimit, counted};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use relgrad_reports::training::Provenance;
 
-use super::open::shown;
 use super::own::ENDINGS;
 use super::{DATA_VARIABLE, DataSet, digits, patches, tabular};
+use crate::console::quoted;
 use crate::error::{Error, Result};
 
 /// A set that can be loaded by name.
@@ -161,7 +161,7 @@ pub(crate) fn find(name: &str) -> Result<&'static Entry> {
         };
         Error::Usage(format!(
             "unknown data set `{}`: the sets are {}, toy:NAME, or a file whose name ends in {ENDINGS}{there}",
-            shown(name),
+            quoted(name),
             names.join(", ")
         ))
     })

@@ -3,8 +3,9 @@
 use std::io::{BufReader, Read, Seek};
 use std::path::Path;
 
-use super::open::{self, shown};
+use super::open;
 use super::{Samples, npy};
+use crate::console::quoted;
 use crate::error::{Error, Result};
 
 /// The pictures of an idx file: bytes, each picture's rows one after another, and the pictures' rows and columns.
@@ -48,10 +49,10 @@ pub(crate) fn npz(path: &Path, parts: &[&[&str]]) -> Result<Vec<Samples>> {
             .map(|name| format!("{name}.npy"))
             .find(|name| archive.index_for_name(name).is_some())
             .ok_or_else(|| format!("it has no array named {}", names.join(" or ")))?;
-        let entry = archive.by_name(&name).map_err(|cause| shown(&cause.to_string()))?;
+        let entry = archive.by_name(&name).map_err(|cause| quoted(&cause.to_string()))?;
         open::require_ratio(bytes, entry.size())?;
         let size = entry.size();
-        npy::read(entry, size).map_err(|cause| format!("{}: {cause}", shown(&name)))
+        npy::read(entry, size).map_err(|cause| format!("{}: {cause}", quoted(&name)))
     };
     parts.iter().map(|names| part(names).map_err(|cause: String| Error::input(path, cause))).collect()
 }
@@ -66,7 +67,7 @@ pub(crate) fn npz_names(path: &Path) -> Result<Vec<String>> {
 fn open_npz(path: &Path) -> Result<(zip::ZipArchive<impl Read + Seek>, u64)> {
     let (file, bytes) = open::regular(path)?;
     let archive = zip::ZipArchive::new(BufReader::new(file)).map_err(|cause| {
-        Error::input(path, format!("{}; fetch the file again", shown(&cause.to_string())))
+        Error::input(path, format!("{}; fetch the file again", quoted(&cause.to_string())))
     })?;
     Ok((archive, bytes))
 }

@@ -26,7 +26,6 @@ use relgrad_reports::training::{DataFacts, Provenance};
 use crate::error::{Error, Result};
 
 pub(crate) use again::{load_again, require_same};
-pub(crate) use open::shown;
 pub(crate) use own::is_file_name;
 use text::Header;
 

@@ -1,9 +1,10 @@
 //! NumPy's npy format: a header in the notation of a Python dictionary, then the numbers (NumPy, "NEP 1").
 
+use crate::console::quoted;
 use std::io::Read;
 
 use super::Samples;
-use super::open::{self, shown};
+use super::open;
 
 /// What a header says.
 #[derive(Debug, PartialEq)]
@@ -100,7 +101,7 @@ fn header(reader: &mut impl Read) -> Result<Header, String> {
 /// `{'descr': '<f8', 'fortran_order': False, 'shape': (3, 2), }`
 fn parse(text: &str) -> Result<Header, String> {
     let after = |key: &str| text.split_once(key).map(|(_, rest)| rest.trim_start_matches([':', ' ']));
-    let broken = || format!("its header is `{}`", shown(text));
+    let broken = || format!("its header is `{}`", quoted(text));
     let kind =
         after("'descr'").and_then(|rest| rest.strip_prefix('\'')?.split('\'').next()).ok_or_else(broken)?;
     let order = after("'fortran_order'").ok_or_else(broken)?;
@@ -139,7 +140,7 @@ fn converter(kind: &str) -> Result<Converter, String> {
         "<u8" => of!(u64),
         "<i8" => of!(i64),
         _ => {
-            let kind = shown(kind);
+            let kind = quoted(kind);
             return Err(format!("its numbers are `{kind}`; save them as float64 or float32, little-endian"));
         }
     })

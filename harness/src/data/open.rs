@@ -6,16 +6,15 @@ use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
 
+use crate::console::quoted;
 use crate::error::{Error, Result};
-use crate::{console, machine, units};
+use crate::{machine, units};
 
 /// A packed file may become this many times its size. Tables of measurements shrink to a fifth, pictures to a tenth; what
 /// shrinks more is almost only zeros, or made to fill the memory.
 const MOST_UNPACKED: u64 = 100;
 /// Bytes that any packed file may become.
 const ALWAYS_UNPACKED: u64 = 16 << 20;
-/// Characters of a file that a message quotes.
-const QUOTED: usize = 60;
 
 /// An open file and its size in bytes.
 ///
@@ -106,34 +105,15 @@ pub(super) fn reason(cause: &io::Error) -> String {
         ErrorKind::InvalidData | ErrorKind::InvalidInput if words.contains("checksum") => {
             "its checksum does not match".to_string()
         }
-        ErrorKind::InvalidData | ErrorKind::InvalidInput => shown(&words),
+        ErrorKind::InvalidData | ErrorKind::InvalidInput => quoted(&words),
         _ => return words,
     };
     format!("{told}; fetch the file again")
 }
 
-/// Text from a file as a message quotes it: its beginning, control characters made visible, on one line.
-pub(crate) fn shown(text: &str) -> String {
-    let mut rest = text.trim().chars();
-    let start: String = rest.by_ref().take(QUOTED - 1).collect();
-    let visible = console::visible(&start).replace('\n', "\\n").replace('\t', "\\t");
-    match rest.next() {
-        Some(_) => visible + "…",
-        None => visible,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn quotes_are_short_and_of_one_line() {
-        assert_eq!(shown(" 12,5 "), "12,5");
-        assert_eq!(shown("a\nb\u{1b}[2J\tc"), "a\\nb\\x1b[2J\\tc");
-        assert_eq!(shown(&"x".repeat(61)), "x".repeat(59) + "…");
-        assert_eq!(shown(&"x".repeat(59)), "x".repeat(59));
-    }
 
     #[test]
     #[cfg(unix)]

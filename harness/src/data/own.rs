@@ -5,9 +5,9 @@ use std::path::Path;
 
 use relgrad_reports::training::Provenance;
 
-use super::open::shown;
 use super::text::{self, Delimiter, Header, Table};
 use super::{DataSet, Parts, Samples, files, preprocess};
+use crate::console::quoted;
 use crate::error::{Error, Result};
 
 /// Names of the three arrays of an npz file that brings its own split.
@@ -124,7 +124,7 @@ fn header_told(names: &[String]) -> String {
         [] => ", no header".to_string(),
         names => {
             let named = |name: &String| if name.is_empty() { "(no name)".to_string() } else { name.clone() };
-            format!(", header {}", shown(&names.iter().map(named).collect::<Vec<_>>().join(", ")))
+            format!(", header {}", quoted(&names.iter().map(named).collect::<Vec<_>>().join(", ")))
         }
     }
 }

@@ -6,10 +6,10 @@ use relgrad_kernels::init;
 
 use super::catalogue::Entry;
 use super::numpy::RandomState;
-use super::open::shown;
 use super::preprocess::{Scale, select_columns, split_in_order};
 use super::text::{self, Delimiter, Fields, Header};
 use super::{DataSet, Parts, Samples, files};
+use crate::console::quoted;
 use crate::error::{Error, Result};
 
 /// A column goes when the smallest value in it occurs more often than this (HEPMASS).
@@ -70,7 +70,7 @@ fn power_row(fields: Fields<'_>, out: &mut Vec<f64>) -> Result<bool, String> {
     }
     let mut parts = time.split(':').map(str::parse::<u8>);
     let (Some(Ok(hour @ 0..24)), Some(Ok(minute @ 0..60))) = (parts.next(), parts.next()) else {
-        return Err(format!("`{}` is not a time of day", shown(time)));
+        return Err(format!("`{}` is not a time of day", quoted(time)));
     };
     text::numbers(measurements.iter().copied(), out)?;
     out.push(f64::from(60 * u16::from(hour) + u16::from(minute)));

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::str::FromStr;
 
 use super::Samples;
-use super::open::{self, shown};
+use super::open;
+use crate::console::quoted;
 use crate::error::{Error, Result};
 
 /// What stands between two fields.
@@ -53,7 +54,7 @@ impl FromStr for Header {
             "auto" => Ok(Self::Auto),
             "yes" => Ok(Self::Yes),
             "no" => Ok(Self::No),
-            _ => Err(Error::Usage(format!("unknown header `{}`: it is auto, yes or no", shown(text)))),
+            _ => Err(Error::Usage(format!("unknown header `{}`: it is auto, yes or no", quoted(text)))),
         }
     }
 }
@@ -105,7 +106,7 @@ pub(crate) fn numbers<'a>(fields: impl Iterator<Item = &'a str>, out: &mut Vec<f
 }
 
 fn number(field: &str) -> Result<f64, String> {
-    let told = shown(field);
+    let told = quoted(field);
     match field.parse::<f64>() {
         Ok(x) if x.is_finite() => Ok(x),
         Ok(_) if field.contains(|c: char| c.is_ascii_digit()) => Err(format!("`{told}` is beyond f64")),
@@ -332,7 +333,7 @@ impl<R: BufRead> Records<R> {
             let more = self.append_line();
             if self.text.len() > LONGEST_LINE || !more? {
                 let start = String::from_utf8_lossy(&self.text[..seen.min(1000)]);
-                return Err(format!("line {}: a quote is not closed: `{}`", self.line, shown(&start)));
+                return Err(format!("line {}: a quote is not closed: `{}`", self.line, quoted(&start)));
             }
         }
     }

@@ -9,6 +9,7 @@ use relgrad_reports::training::Provenance;
 
 use super::curves::Strewn;
 use super::{DataSet, Parts, Samples, open};
+use crate::console::quoted;
 use crate::error::{Error, Result};
 
 /// A density on the plane.
@@ -260,7 +261,7 @@ impl FromStr for Toy {
     fn from_str(text: &str) -> Result<Self> {
         Self::ALL.into_iter().find(|toy| toy.name() == text).ok_or_else(|| {
             let names = Self::ALL.map(Self::name).join(", ");
-            let text = open::shown(text);
+            let text = quoted(text);
             Error::Usage(format!("unknown toy density `{text}`: the densities are {names}"))
         })
     }

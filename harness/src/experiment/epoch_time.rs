@@ -10,10 +10,9 @@ use serde_json::json;
 use super::{Context, Findings};
 use crate::data::DataSet;
 use crate::error::{Error, Result};
-use crate::train::counted;
 use crate::train::learner::{Learner, Tracking};
 use crate::train::recipe::Recipe;
-use crate::units;
+use crate::units::{self, counted};
 
 /// Batch sizes timed; the paper's is 10.
 const BATCHES: [usize; 2] = [10, 100];

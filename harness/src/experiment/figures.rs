@@ -9,10 +9,6 @@ use relgrad_reports::training::{Epoch, Training};
 
 use crate::console;
 use crate::error::{Error, Result};
-use crate::train::memory;
-
-/// Bytes that drawing takes at most, the pixels of a large PNG above all.
-const DRAWING_BYTES: f64 = 96.0 * 1024.0 * 1024.0;
 
 /// Writes NAME.svg and NAME.png. A link of such a name is replaced, not followed.
 ///
@@ -23,10 +19,6 @@ pub(crate) fn write(dir: &Path, name: &str, figure: &Figure, title: &str) -> Res
     let paths = ["svg", "png"].map(|extension| dir.join(format!("{name}.{extension}")));
     for link in paths.iter().filter(|path| path.is_symlink()) {
         fs::remove_file(link).map_err(|cause| Error::output(link, cause))?;
-    }
-    // The drawing libraries would end the program where an allocation fails.
-    if !memory::is_given(DRAWING_BYTES) {
-        return Err(Error::output(&paths[0], "there is no memory to draw it; everything else is written"));
     }
     let drawing = draw_experiment(figure, title).map_err(|cause| Error::Output(cause.to_string()))?;
     let written = drawing.write_svg(&paths[0]).and_then(|()| drawing.write_png(&paths[1]));

@@ -9,7 +9,7 @@ use super::{Context, Findings};
 use crate::data::DataSet;
 use crate::data::catalogue::{ENTRIES, Entry};
 use crate::error::{Error, Result};
-use crate::train::counted;
+use crate::units::counted;
 
 /// The Gaussian of maximum likelihood on the training part, evaluated on the held-out parts: validation, test.
 pub(crate) fn fit(set: &DataSet) -> Result<(Nats, Nats)> {

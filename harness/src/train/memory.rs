@@ -3,12 +3,12 @@
 use relgrad_kernels::Dtype;
 use relgrad_kernels::cost::cost;
 
-use super::counted;
 use super::evaluate::CHUNK;
 use super::recipe::{Optimizer, Recipe};
 use crate::data::Parts;
-use crate::error::{Error, Result};
-use crate::{machine, units};
+use crate::error::Result;
+use crate::machine::memory;
+use crate::units::counted;
 
 /// Refuses a training for which there is not enough memory.
 ///
@@ -21,39 +21,14 @@ pub(crate) fn require(recipe: &Recipe, data: &Parts) -> Result<()> {
         counted(recipe.architecture.layers, "layer"),
         recipe.batch.min(data.train.count())
     );
-    let reserved = if dim > LARGEST_SMALL { (recipe.threads + 2) as f64 * THREAD_BYTES } else { 0.0 };
+    let reserved =
+        if dim > LARGEST_SMALL { (recipe.threads + 2) as f64 * memory::BYTES_A_THREAD } else { 0.0 };
     let advice = "choose fewer --layers, a smaller --batch or fewer samples";
-    require_bytes(needed(recipe, data), reserved, &what, advice)
+    memory::require(&what, needed(recipe, data), reserved, advice)
 }
 
 /// Up to this dimension no product is large enough for a library's packing.
 const LARGEST_SMALL: usize = 100;
-
-/// What packing and a heap of its own reserve for each thread: addresses, of which little is touched.
-const THREAD_BYTES: f64 = 64.0 * 1024.0 * 1024.0;
-
-/// Refuses what needs more bytes than are available, or with what is reserved more than the system gives (`ulimit -v`).
-fn require_bytes(bytes: f64, reserved: f64, what: &str, advice: &str) -> Result<()> {
-    let available = machine::available_bytes() as f64;
-    let refuse = |there_is: &str| {
-        let needed = units::bytes(bytes);
-        Err(Error::Usage(format!("{what} needs about {needed} of memory, and {there_is}: {advice}")))
-    };
-    // A system that does not tell leaves it to the trial.
-    if available > 0.0 && bytes > available {
-        return refuse(&format!("{} is available", units::bytes(available)));
-    }
-    if is_given(bytes + reserved) {
-        Ok(())
-    } else {
-        refuse("the system does not give this process so much (ulimit -v)")
-    }
-}
-
-/// Whether the system gives this process so many bytes more. They are not touched, cost nothing, and go back at once.
-pub(crate) fn is_given(bytes: f64) -> bool {
-    Vec::<u8>::new().try_reserve_exact(bytes as usize).is_ok()
-}
 
 /// Bytes of everything that a training keeps at a time.
 fn needed(recipe: &Recipe, data: &Parts) -> f64 {
@@ -92,7 +67,6 @@ mod tests {
         let told = require(&recipe(10_000_000), &parts).unwrap_err();
         assert_eq!(told.code(), 2);
         let told = told.to_string();
-        assert!(is_given(1.0) && !is_given(f64::MAX));
         assert!(told.contains("2 layers of 10000000 units") && told.contains("needs about"), "{told}");
     }
 }

@@ -18,11 +18,6 @@ pub(crate) mod start;
 pub(crate) mod store;
 pub(crate) mod trainer;
 
-/// A number of things: `1 sample`, `2 samples`.
-pub(crate) fn counted(count: usize, one: &str) -> String {
-    format!("{count} {one}{}", if count == 1 { "" } else { "s" })
-}
-
 #[cfg(test)]
 mod folder_tests;
 

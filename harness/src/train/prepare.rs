@@ -5,6 +5,7 @@ use relgrad_reports::training::Provenance;
 
 use super::columns::{self, Columns, Dependent};
 use super::start::Start;
+use crate::console::quoted;
 use crate::data::DataSet;
 use crate::error::{Error, Result};
 
@@ -181,7 +182,7 @@ fn list(set: &DataSet, columns: &[usize]) -> String {
 /// The number of a column, the first is 1, and its name where it has one.
 fn name(set: &DataSet, j: usize) -> String {
     match set.names.get(j) {
-        Some(name) if !name.is_empty() => format!("{} ({})", j + 1, crate::data::shown(name)),
+        Some(name) if !name.is_empty() => format!("{} ({})", j + 1, quoted(name)),
         _ => format!("{}", j + 1),
     }
 }
