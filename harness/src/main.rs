@@ -65,7 +65,7 @@ fn guarded(work: fn() -> Result<u8>) -> u8 {
     match catch_unwind(work) {
         Ok(Ok(code)) => code,
         Ok(Err(error)) => {
-            note!("relgrad: {error}");
+            note!("relgrad: {}", relgrad_vocabulary::visible(&error.to_string()));
             error.code()
         }
         Err(_) => code::INTERNAL,

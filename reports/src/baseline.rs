@@ -34,7 +34,7 @@ pub fn read_with(path: &Path, invalid: Invalid) -> Result<Study> {
     let run = log::parse_run(path, head)?;
     let rules = Rules { settings: Some(&run.settings), invalid, may_be_torn: false, first_line: 2 };
     let log = log::parse(path, lines, &rules)?;
-    let warnings = log.told(path).into_iter().collect();
+    let warnings = log.told(path).into_iter().chain(run.mixtures()).collect();
     Ok(Study { run, records: log.records, warnings })
 }
 

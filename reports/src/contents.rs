@@ -35,6 +35,10 @@ pub(crate) fn of_file(file: &mut File, path: &Path) -> Result<Vec<u8>> {
     if bytes.len() as u64 > MOST_BYTES {
         return Err(Error::TooLarge { path: path.into(), most: MOST_BYTES });
     }
+    if bytes.starts_with(b"\xef\xbb\xbf") {
+        let source = std::io::Error::other("it begins with a byte-order mark: save it as UTF-8 without one");
+        return Err(Error::Io { action: "read", path: path.into(), source });
+    }
     Ok(bytes)
 }
 

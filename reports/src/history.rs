@@ -18,7 +18,7 @@ use crate::log;
 use crate::method::{GEMM, is_calibration};
 use crate::record::SCHEMA_VERSION;
 use crate::regress::OverKernels;
-use crate::run::{CellName, Convolution};
+use crate::run::CellName;
 use crate::study::Study;
 use crate::summary::{Estimate, Summary};
 use crate::validity;
@@ -97,7 +97,7 @@ impl Entry {
                 dim: point.dim,
                 batch: series.batch,
                 layers: series.layers,
-                convolution: settings.convolution.as_ref().map(Convolution::describe_layers),
+                convolution: settings.convolution.as_ref().map(|c| c.describe_layers_at(point.dim)),
                 dtype: settings.arithmetic(&series.device).to_string(),
                 threads: Some(settings.threads),
                 bias: Some(settings.bias),
@@ -143,14 +143,17 @@ pub fn add(path: &Path, entry: &Entry) -> Result<bool> {
     let mut file = open_locked(path)?;
     let text = contents::of_file(&mut file, path)?;
     let mut line = to_readable_json(path, entry, validity::entry, serde_json::to_string)?;
-    if parse(path, &text)?.contains(entry) {
+    let (entries, whole) = parse(path, &text)?;
+    if entries.contains(entry) {
         return Ok(false);
     }
     line.push('\n');
-    if !text.is_empty() && !text.ends_with(b"\n") {
+    let length = whole as u64;
+    // What a kill cut off.
+    file.set_len(length).map_err(Error::io("repair", path))?;
+    if !text[..whole].is_empty() && !text[..whole].ends_with(b"\n") {
         line.insert(0, '\n');
     }
-    let length = text.len() as u64;
     if let Err(source) = file.write_all(line.as_bytes()).and_then(|()| file.sync_data()) {
         // Best effort: a part of a line would be in the way of every reader.
         let _ = file.set_len(length);
@@ -165,13 +168,14 @@ pub fn add(path: &Path, entry: &Entry) -> Result<bool> {
 /// # Errors
 /// When the store cannot be read, holds a line that is no run, or was written by a newer relgrad.
 pub fn read(path: &Path) -> Result<Vec<Entry>> {
-    let mut entries = parse(path, &contents::of(path)?)?;
+    let (mut entries, _) = parse(path, &contents::of(path)?)?;
     entries.sort_by(|a, b| a.started.cmp(&b.started));
     Ok(entries)
 }
 
-/// The entries of a store in its order, each once.
-fn parse(path: &Path, text: &[u8]) -> Result<Vec<Entry>> {
+/// The entries of a store in its order, each once, and the bytes up to the end of the last one. A last line without its newline that
+/// does not parse was cut off in the middle of a write.
+fn parse(path: &Path, text: &[u8]) -> Result<(Vec<Entry>, usize)> {
     let invalid = |line, reason| Error::Invalid {
         path: path.into(),
         line,
@@ -180,18 +184,23 @@ fn parse(path: &Path, text: &[u8]) -> Result<Vec<Entry>> {
     };
     let mut entries: Vec<Entry> = Vec::new();
     let mut seen = HashSet::new();
-    for (index, line) in text.split(|&b| b == b'\n').enumerate() {
+    let mut end = 0;
+    for (index, line) in text.split_inclusive(|&b| b == b'\n').enumerate() {
+        end += line.len();
         if line.trim_ascii().is_empty() {
             continue;
         }
         log::check_schema(path, line)?;
-        let entry: Entry =
-            log::parse_json(line).map_err(|cause| invalid(index + 1, format!("it is no run ({cause})")))?;
+        let entry: Entry = match log::parse_json(line) {
+            Ok(entry) => entry,
+            Err(_) if !line.ends_with(b"\n") => return Ok((entries, end - line.len())),
+            Err(cause) => return Err(invalid(index + 1, format!("it is no run ({cause})"))),
+        };
         validity::entry(&entry).map_err(|reason| invalid(index + 1, reason))?;
         // The same run may have been written with its fields in another order.
         if seen.insert(serde_json::to_string(&entry).unwrap_or_default()) {
             entries.push(entry);
         }
     }
-    Ok(entries)
+    Ok((entries, end))
 }

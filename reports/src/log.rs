@@ -91,8 +91,13 @@ impl Log {
 
     /// A cell has one record; a second one would count as a process more.
     fn reject_repeated(&mut self, path: &Path, invalid: Invalid) -> Result<()> {
-        let mut seen: HashSet<&Cell> = HashSet::with_capacity(self.records.len());
-        let repeated: Vec<bool> = self.records.iter().map(|record| !seen.insert(&record.cell)).collect();
+        // All else is the same for all records of a run; arithmetic may be left out where it is that of the numbers.
+        let key = |cell: &Cell| {
+            let Cell { method, device, dim, batch, layers, round, convolution, .. } = cell;
+            (method.clone(), device.clone(), *dim, *batch, *layers, *round, *convolution)
+        };
+        let mut seen = HashSet::with_capacity(self.records.len());
+        let repeated: Vec<bool> = self.records.iter().map(|record| !seen.insert(key(&record.cell))).collect();
         for (index, _) in repeated.iter().enumerate().filter(|(_, repeated)| **repeated) {
             let Cell { method, device, dim, round, .. } = &self.records[index].cell;
             let reason = format!("{method} on {device} at dim {dim}, round {round}, has a record before");
@@ -104,11 +109,19 @@ impl Log {
     }
 }
 
+/// Whether a last line that is no record was cut off in a write: its last byte is missing, or a power cut left zeros. Else the file was
+/// changed, and removing the line would lose what was measured.
+fn is_cut_off(line: &[u8]) -> bool {
+    /// No record is longer.
+    const LONGEST: usize = 16 << 20;
+    (!line.ends_with(b"\n") && line.len() < LONGEST) || line.contains(&0)
+}
+
 /// What to do about an invalid record.
 const SKIP: &str =
     "restore the file; report, compare, plot and export go on without such lines with --skip-invalid";
 
-/// Parses all lines. In a file that grows, a last line that does not parse was cut off in the middle of a write: it is left to
+/// Parses all lines. In a file that grows, a last line without its newline that does not parse was cut off in the middle of a write: it is left to
 /// the caller ([`Log::whole_bytes`] ends before it). A last line that lacks only its newline counts ([`Log::unended`]).
 ///
 /// # Errors
@@ -133,7 +146,7 @@ pub(crate) fn parse(path: &Path, bytes: &[u8], rules: &Rules<'_>) -> Result<Log>
                 }
                 Err(reason) => log.reject(path, number, reason, rules.invalid)?,
             },
-            Err(_) if is_last && rules.may_be_torn => break,
+            Err(_) if is_last && rules.may_be_torn && is_cut_off(line) => break,
             Err(reason) if rules.invalid == Invalid::Refuse => {
                 return Err(Error::Record { path: path.into(), line: number, reason });
             }

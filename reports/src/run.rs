@@ -57,6 +57,17 @@ pub struct Change {
 }
 
 impl Run {
+    /// Where the sweep went on with another program or on another machine, one sentence each.
+    pub fn mixtures(&self) -> impl Iterator<Item = String> {
+        self.changes.iter().filter(|change| !change.mixed.is_empty()).map(|change| {
+            format!(
+                "After {} records the sweep went on with another program or on another machine ({}): cells differ by that too.",
+                change.records,
+                change.mixed.join("; ")
+            )
+        })
+    }
+
     /// The ceilings of `device`, where they were measured.
     pub fn roofline(&self, device: &str) -> Option<&Roofline> {
         self.rooflines.iter().find(|roofline| roofline.device == device)
@@ -134,6 +145,15 @@ impl Convolution {
         format!("conv-c{}{kernel}", self.channels)
     }
 
+    /// The layers of one place of the axis: `conv-c2`, and with the rows and columns of a 2-D grid `conv-c2-8x8`.
+    pub(crate) fn describe_layers_at(&self, dim: usize) -> String {
+        let of_dim = |grid: &&[usize; 2]| self.channels * grid[0] * grid[1] == dim;
+        match self.grids.iter().find(of_dim) {
+            Some([rows, cols]) if *rows > 1 => format!("{}-{rows}x{cols}", self.describe_layers()),
+            _ => self.describe_layers(),
+        }
+    }
+
     /// What the layers are, in a phrase.
     pub fn describe(&self) -> String {
         let size = |[rows, cols]: [usize; 2]| match rows {
@@ -196,9 +216,16 @@ impl Settings {
         self.math.as_ref().filter(|_| device != "cpu").unwrap_or(&self.dtype)
     }
 
-    /// A name made from that of a method's cells on a device.
-    pub(crate) fn name(&self, method: &str, device: &str, words: impl Fn(&CellName<'_>) -> String) -> String {
-        let convolution = self.convolution.as_ref().map(Convolution::describe_layers);
+    /// A name made from that of a method's cells on a device, at one D or of all.
+    pub(crate) fn name(
+        &self,
+        (method, device): (&str, &str),
+        dim: Option<usize>,
+        words: impl Fn(&CellName<'_>) -> String,
+    ) -> String {
+        let layers =
+            |c: &Convolution| dim.map_or_else(|| c.describe_layers(), |dim| c.describe_layers_at(dim));
+        let convolution = self.convolution.as_ref().map(layers);
         words(&CellName {
             method,
             device,

@@ -46,7 +46,7 @@ impl Study {
         };
         let rules = Rules { settings: Some(&run.settings), invalid, may_be_torn: true, first_line: 1 };
         let log = log::parse(&path, &bytes, &rules)?;
-        let mut warnings: Vec<String> = log.told(&path).into_iter().collect();
+        let mut warnings: Vec<String> = log.told(&path).into_iter().chain(run.mixtures()).collect();
         if log.is_torn(&bytes) {
             warnings.push(format!(
                 "The last line of {} was cut off in the middle of a write and is left out; \

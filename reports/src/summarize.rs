@@ -88,12 +88,12 @@ impl<'a> Rounds<'a> {
 }
 
 /// Whether a record holds a time that counts.
-fn is_valid(record: &Record) -> bool {
+pub(crate) fn is_valid(record: &Record) -> bool {
     record.outcome == Outcome::Measured && !check_failed(record)
 }
 
 /// Whether the gradient was compared and found wrong; an error that is not a number is wrong too.
-fn check_failed(record: &Record) -> bool {
+pub(crate) fn check_failed(record: &Record) -> bool {
     record.check.as_ref().is_some_and(|c| c.max_rel_err.is_nan() || c.max_rel_err > c.tolerance)
 }
 

@@ -121,6 +121,10 @@ pub fn open_locked(path: &Path) -> Result<File> {
     options.read(true).append(true).create(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    if path.is_symlink() {
+        let source = std::io::Error::other("it is a symbolic link: name the file itself");
+        return Err(Error::Io { action: "write", path: path.into(), source });
+    }
     let file = options.open(path).map_err(Error::io("open", path))?;
     contents::require_regular(&file, path)?;
     match file.try_lock() {
@@ -142,16 +146,21 @@ pub fn write_run(dir: &Path, run: &Run) -> Result<()> {
     write_atomically(&path, text.as_bytes())
 }
 
-/// Writes a file under a temporary name in the same folder, syncs it, and renames it into place: whole, or not at all. A
-/// symbolic link of that name is replaced, not followed.
+/// Writes a file under a temporary name in the same folder, syncs it, and renames it into place: whole, or not at all, also where
+/// several processes write it. A symbolic link of that name is replaced, not followed; a device or a pipe (`/dev/null`, `>(gzip)`)
+/// is written to.
 ///
 /// # Errors
 /// When writing fails, for instance on a full disk; a file that was there stays as it was.
 pub fn write_atomically(path: &Path, contents: &[u8]) -> Result<()> {
+    if std::fs::metadata(path).is_ok_and(|target| !target.is_file() && !target.is_dir()) {
+        let written = OpenOptions::new().write(true).open(path).and_then(|mut file| file.write_all(contents));
+        return written.map_err(Error::io("write", path));
+    }
     let partial = partial(path);
-    let write = || {
-        remove_leftover(&partial)?;
-        let mut file = File::create_new(&partial)?;
+    let mut file = open_alone(&partial).map_err(Error::io("write", path))?;
+    let mut write = || {
+        file.set_len(0)?;
         file.write_all(contents)?;
         file.sync_all()?;
         std::fs::rename(&partial, path)
@@ -162,6 +171,42 @@ pub fn write_atomically(path: &Path, contents: &[u8]) -> Result<()> {
         return Err(Error::Io { action: "write", path: path.into(), source });
     }
     sync_folder(path.parent().unwrap_or(Path::new("")))
+}
+
+/// Opens a temporary file that nobody else writes until it is closed. What a kill left behind is used again; a link is removed.
+fn open_alone(partial: &Path) -> std::io::Result<File> {
+    loop {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NOFOLLOW | libc::O_NONBLOCK);
+        if partial.is_symlink() {
+            remove_leftover(partial)?;
+        }
+        let file = options.open(partial)?;
+        // Some network file systems have no locks.
+        let _ = file.lock();
+        // Whoever had the lock before may have given the file its final name.
+        if is_still(&file, partial)? {
+            return Ok(file);
+        }
+    }
+}
+
+#[cfg(unix)]
+fn is_still(file: &File, path: &Path) -> std::io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let identity = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+    match std::fs::symlink_metadata(path) {
+        Ok(there) => Ok(identity(there) == identity(file.metadata()?)),
+        Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(false),
+        Err(cause) => Err(cause),
+    }
+}
+
+#[cfg(not(unix))]
+fn is_still(_file: &File, _path: &Path) -> std::io::Result<bool> {
+    Ok(true)
 }
 
 /// The temporary name of a file that replaces `path`.

@@ -201,3 +201,21 @@ fn extra_p() {
 fn csv_has_a_header_and_a_row_a_cell() {
     assert_eq!(render("csv").lines().count(), 1 + 3 * 8);
 }
+
+/// Of a cell whose gradient failed its check in one round the times of that round are nobody's.
+#[test]
+fn times_of_wrong_gradients_are_not_exported() {
+    let mut study = fixture::study();
+    for record in study.records.iter_mut().filter(|r| r.cell.round == 1) {
+        if let Some(check) = &mut record.check {
+            check.max_rel_err = 0.5;
+            record.seconds.iter_mut().for_each(|seconds| *seconds = 137_953.0);
+        }
+    }
+    let summary = Summary::of(&study);
+    let report = Report { study: &study, summary: &summary, figures: &[] };
+    for (name, exporter) in formats() {
+        let text = exporter.render(&report);
+        assert!(!text.contains("137953"), "{name}");
+    }
+}

@@ -10,7 +10,7 @@ use relgrad_reports::fixture;
 use relgrad_reports::history::{self, Entry};
 use relgrad_reports::record::{Gpu, GpuState, Outcome, Record, SCHEMA_VERSION};
 use relgrad_reports::study::{Invalid, Study};
-use relgrad_reports::writer::{RecordWriter, write_run};
+use relgrad_reports::writer::{RecordWriter, write_atomically, write_run};
 
 /// Writes the fixture; returns it.
 fn write(dir: &Path) -> Study {
@@ -362,4 +362,81 @@ fn records_are_taken_out_as_a_whole_and_the_lock_holds() {
     assert!(!dir.path().join("records.jsonl.partial").exists());
     drop(writer);
     assert!(RecordWriter::open(dir.path()).is_ok());
+}
+
+/// Somebody edited or converted it: nothing of it may be removed.
+#[test]
+fn a_last_line_that_was_changed_is_refused_and_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path());
+    let path = dir.path().join("records.jsonl");
+    let text = fs::read_to_string(&path).unwrap();
+    let (others, last) = text.trim_end().rsplit_once('\n').unwrap();
+    let edited = format!("{others}\n{}\n", last.replace("\"outcome\":\"", "\"outcome\":\"X"));
+    for changed in [edited, text.replace('\n', " ") + "\n"] {
+        fs::write(&path, &changed).unwrap();
+        let told = Study::read(dir.path()).unwrap_err().to_string();
+        assert!(told.contains("is not a record"), "{told}");
+        assert!(RecordWriter::open(dir.path()).is_err());
+        assert_eq!(fs::read_to_string(&path).unwrap(), changed);
+    }
+}
+
+/// The arithmetic may be left out where it is that of the numbers: the cell is the same.
+#[test]
+fn a_cell_that_is_spelt_in_another_way_is_the_same_cell() {
+    let dir = tempfile::tempdir().unwrap();
+    let study = write(dir.path());
+    let mut again = study.records[0].clone();
+    again.cell.math = Some(again.cell.dtype.clone());
+    RecordWriter::open(dir.path()).unwrap().append(&again).unwrap();
+    let told = Study::read(dir.path()).unwrap_err().to_string();
+    assert!(told.contains("has a record before"), "{told}");
+}
+
+#[test]
+fn several_writers_of_one_file_leave_a_whole_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("report.md");
+    let texts: Vec<String> = (0..4).map(|n| n.to_string().repeat(100_000)).collect();
+    std::thread::scope(|scope| {
+        for text in &texts {
+            let path = &path;
+            scope.spawn(move || (0..20).for_each(|_| write_atomically(path, text.as_bytes()).unwrap()));
+        }
+    });
+    assert!(texts.contains(&fs::read_to_string(&path).unwrap()));
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+/// `--out >(gzip > x)` and `--out /dev/null` are written to, not replaced.
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_written_to() {
+    use std::os::unix::fs::FileTypeExt;
+
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let reader = std::thread::spawn({
+        let path = path.clone();
+        move || fs::read_to_string(path).unwrap()
+    });
+    write_atomically(&path, b"text").unwrap();
+    assert_eq!(reader.join().unwrap(), "text");
+    assert!(fs::symlink_metadata(&path).unwrap().file_type().is_fifo());
+}
+
+#[test]
+fn a_byte_order_mark_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path());
+    for name in ["run.json", "records.jsonl"] {
+        let path = dir.path().join(name);
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, [b"\xef\xbb\xbf".as_slice(), &bytes].concat()).unwrap();
+        let told = Study::read(dir.path()).unwrap_err().to_string();
+        assert!(told.contains(name) && told.contains("byte-order mark"), "{told}");
+        fs::write(&path, bytes).unwrap();
+    }
 }

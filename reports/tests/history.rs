@@ -2,6 +2,7 @@
 
 use relgrad_reports::fixture::{PowerLaw, power_law};
 use relgrad_reports::history::{Entry, Metric, add, read, series};
+use relgrad_reports::run::Convolution;
 use relgrad_reports::study::Study;
 
 fn run(day: u32, scale: f64) -> Study {
@@ -175,4 +176,33 @@ fn a_line_with_an_impossible_number_is_named() {
         let told = read(&store).expect_err("invalid").to_string();
         assert!(told.contains("history.jsonl, line 2 is invalid"), "{told}");
     }
+}
+
+/// A kill in the middle of an append costs that run, not the store.
+#[test]
+fn a_line_that_was_cut_off_is_left_out_and_removed_by_the_next_run() {
+    let dir = tempfile::tempdir().expect("a scratch folder");
+    let store = dir.path().join("history.jsonl");
+    add(&store, &Entry::of(&run(1, 1e-8))).expect("added");
+    let whole = std::fs::read_to_string(&store).expect("the store");
+    std::fs::write(&store, format!("{whole}{}", &whole[..whole.len() / 2])).expect("written");
+    assert_eq!(read(&store).expect("the store").len(), 1);
+    assert!(add(&store, &Entry::of(&run(2, 1e-8))).expect("added"));
+    assert_eq!(read(&store).expect("the store").len(), 2);
+    assert!(std::fs::read_to_string(&store).expect("the store").starts_with(&whole));
+}
+
+#[test]
+fn grids_of_other_shapes_are_series_of_their_own() {
+    let entry = |grids: Vec<[usize; 2]>, day| {
+        let mut study = run(day, 1e-8);
+        study.run.settings.convolution = Some(Convolution { channels: 1, kernel: None, grids });
+        Entry::of(&study)
+    };
+    let entries =
+        [entry(vec![[1, 100], [1, 200], [1, 500]], 1), entry(vec![[10, 10], [10, 20], [20, 25]], 2)];
+    let names: Vec<String> = series(&entries, Metric::Time).into_iter().map(|series| series.name).collect();
+    assert_eq!(names.len(), 6);
+    assert!(names.iter().any(|name| name.contains("/conv-c1/")), "{names:?}");
+    assert!(names.iter().any(|name| name.contains("/conv-c1-20x25/")), "{names:?}");
 }

@@ -8,6 +8,7 @@ use relgrad_reports::export::{Report, formats, write};
 use relgrad_reports::summary::Summary;
 
 use super::compare::Reading;
+use super::report::code_of;
 use crate::console;
 use crate::error::{EXIT_CODES, Error, Result};
 
@@ -56,5 +57,5 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         Some(path) => write(path, &text).map_err(|cause| Error::Output(cause.to_string()))?,
         None => console::emit(&text),
     }
-    Ok(0)
+    Ok(code_of(&study))
 }

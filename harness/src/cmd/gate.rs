@@ -157,6 +157,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let new = Contender { program: this, inject: arguments.how.injection() };
     let plan = arguments.how.plan();
     if let Some(path) = &arguments.baseline {
+        let same = |a: &Path, b: &Path| {
+            a == b || a.canonicalize().is_ok_and(|a| b.canonicalize().is_ok_and(|b| a == b))
+        };
+        if arguments.save.as_ref().is_some_and(|save| same(save, path)) {
+            return Err(Error::Usage(
+                "--save would replace the --baseline that is judged by: choose another file".to_string(),
+            ));
+        }
         return against_baseline(arguments, path, new, plan);
     }
     let quiet = arguments.how.quiet;
@@ -192,7 +200,9 @@ fn against_baseline(arguments: &Arguments, path: &Path, new: Contender, plan: Pl
     session.save = arguments.save.as_deref();
     let decision =
         Decision { rules: arguments.tolerance.rules(plan.looks()), plan, absolute: arguments.absolute };
-    finish(&decide(&mut session, Some(&baseline), &decision)?, arguments.format)
+    let comparisons = decide(&mut session, Some(&baseline), &decision)?;
+    session.keep()?;
+    finish(&comparisons, arguments.format)
 }
 
 /// Measures both programs in turn and judges the paired ratios.
@@ -211,7 +221,9 @@ fn against_program(
     session.save = arguments.save.as_deref();
     session.studies[0].run.git_revision = arguments.against.clone();
     let decision = Decision { rules: arguments.tolerance.rules(plan.looks()), plan, absolute: false };
-    finish(&decide(&mut session, None, &decision)?, arguments.format)
+    let comparisons = decide(&mut session, None, &decision)?;
+    session.keep()?;
+    finish(&comparisons, arguments.format)
 }
 
 /// Prints the one comparison of a gate.
@@ -234,6 +246,7 @@ fn save_alone(arguments: &Arguments, new: Contender, run: &Run, plan: Plan) -> R
     session.quiet = arguments.how.quiet;
     session.save = Some(path);
     session.measure(0, plan.first, |_| true)?;
+    session.keep()?;
     let records = &session.studies[0].records;
     let measured = records.iter().filter(|r| r.outcome == Outcome::Measured).count();
     for record in records.iter().filter(|r| r.outcome == Outcome::Failed) {
@@ -267,8 +280,12 @@ pub(crate) fn cells(settings: &Settings) -> Result<Vec<Cell>> {
 impl What {
     /// Settings as a sweep of these cells would have them.
     pub(crate) fn settings(&self, how: &How) -> Settings {
-        let mut methods: Vec<String> = self.methods.iter().map(ToString::to_string).collect();
-        methods.dedup();
+        let mut methods: Vec<String> = Vec::new();
+        for method in self.methods.iter().map(ToString::to_string) {
+            if !methods.contains(&method) {
+                methods.push(method);
+            }
+        }
         Settings {
             dims: self.dims.0.clone(),
             methods,

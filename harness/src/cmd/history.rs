@@ -94,7 +94,20 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
 }
 
 fn add(dir: &Path, store: &Path, reading: Reading) -> Result<u8> {
-    let entry = Entry::of(&reading.read(dir)?);
+    let study = reading.read(dir)?;
+    if dir.is_dir() && study.run.ended.is_none() {
+        return Err(Error::Input(format!(
+            "the sweep in {} is not complete and would count twice: finish it with relgrad sweep --resume",
+            dir.display()
+        )));
+    }
+    if study.run.mixtures().next().is_some() {
+        return Err(Error::Input(format!(
+            "{} was measured by two programs or machines: it is no run of one series",
+            dir.display()
+        )));
+    }
+    let entry = Entry::of(&study);
     if entry.cells.is_empty() {
         return Err(Error::Input(format!("{} has no measurement to keep", dir.display())));
     }

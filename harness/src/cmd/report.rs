@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use relgrad_plots::{Drawing, Figure, draw};
 use relgrad_reports::export::{self, Report, write_all};
+use relgrad_reports::record::Outcome;
 use relgrad_reports::study::Study;
 use relgrad_reports::summary::Summary;
 
 use super::compare::{Reading, told};
 use super::plot::failed;
-use crate::error::{EXIT_CODES, Error, Result};
+use crate::error::{EXIT_CODES, Error, Result, code};
 use crate::run::folder;
 
 const EXAMPLES: &str = "\
@@ -40,7 +41,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     for path in write(&arguments.dir, &study)? {
         say!("{}", path.display());
     }
-    Ok(0)
+    Ok(code_of(&study))
+}
+
+/// The exit code of a verb that tells of a study: that there was nothing to tell is no success.
+pub(crate) fn code_of(study: &Study) -> u8 {
+    if study.records.iter().any(|record| record.outcome == Outcome::Measured) {
+        return 0;
+    }
+    note!("relgrad: nothing was measured; the records say why");
+    code::NOTHING_MEASURED
 }
 
 /// Writes every file of the report and returns their paths: text and numbers before any figure, and again with the figures.

@@ -187,6 +187,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
 }
 
 fn start(arguments: &Arguments) -> Result<u8> {
+    if arguments.allow_mixed {
+        return Err(Error::Usage("--allow-mixed is for --resume".to_string()));
+    }
     let settings = settings::settings(arguments)?;
     require_devices(&settings)?;
     let schedule = schedule(&settings)?;

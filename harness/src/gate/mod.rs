@@ -6,7 +6,7 @@ pub(crate) mod bench;
 pub(crate) mod build;
 mod worker;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use relgrad_reports::baseline;
 use relgrad_reports::method::{CALIBRATIONS, is_calibration};
@@ -136,12 +136,37 @@ impl<'a> Session<'a> {
                     self.studies[contender].records.push(record);
                 }
             }
-            if let (Some(path), Some(study)) = (self.save, self.studies.last()) {
-                baseline::write(path, study).map_err(|cause| Error::Output(cause.to_string()))?;
-            }
+            // Beside the file, which keeps what it had until all rounds are there.
+            self.save.map_or(Ok(()), |path| self.write(&rounds_of(path)))?;
         }
         Ok(())
     }
+
+    /// Writes all rounds of the last contender to its file, unless nothing was measured.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn keep(&self) -> Result<()> {
+        let Some(path) = self.save else { return Ok(()) };
+        if self.studies.last().is_some_and(|s| s.records.iter().any(|r| r.outcome == Ended::Measured)) {
+            self.write(path)?;
+        }
+        // Best effort: the same rounds are in the file now, or there are none.
+        let _ = std::fs::remove_file(rounds_of(path));
+        Ok(())
+    }
+
+    fn write(&self, path: &Path) -> Result<()> {
+        let Some(study) = self.studies.last() else { return Ok(()) };
+        baseline::write(path, study).map_err(|cause| Error::Output(cause.to_string()))
+    }
+}
+
+/// Where the rounds of a file are until all are there: they are kept when a gate is stopped.
+fn rounds_of(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(".rounds");
+    path.with_file_name(name)
 }
 
 /// Measures and compares until everything is decided or the rounds are used up; one comparison a new side.

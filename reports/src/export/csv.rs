@@ -4,7 +4,7 @@ use relgrad_vocabulary::excerpt;
 
 use super::{Exporter, Report};
 use crate::record::Outcome;
-use crate::run::{Convolution, Settings};
+use crate::run::Settings;
 use crate::summary::{Estimate, Point, Series, Stop};
 
 /// Writes `summary.csv` (RFC 4180 quoting, `\n` line ends). A value that does not exist is an empty field.
@@ -76,7 +76,7 @@ impl Exporter for Csv {
             rows.sort_by_key(|(dim, _)| *dim);
             for (dim, middle) in rows {
                 let head = of_cell(series, dim, &run.settings);
-                let settings = of_settings(&run.settings, &series.device);
+                let settings = of_settings(&run.settings, &series.device, dim);
                 text += &line(&[head.as_slice(), &middle, &of_fit(series), &tail, &settings].concat());
             }
         }
@@ -96,13 +96,13 @@ fn of_cell(series: &Series, dim: usize, settings: &Settings) -> Vec<String> {
 }
 
 /// The settings that change a time beside those of [`of_cell`].
-fn of_settings(settings: &Settings, device: &str) -> [String; 5] {
+fn of_settings(settings: &Settings, device: &str, dim: usize) -> [String; 5] {
     [
         settings.arithmetic(device).to_string(),
         settings.threads.to_string(),
         settings.bias.to_string(),
         settings.activation.clone(),
-        settings.convolution.as_ref().map_or(String::new(), Convolution::describe_layers),
+        settings.convolution.as_ref().map_or(String::new(), |c| c.describe_layers_at(dim)),
     ]
 }
 

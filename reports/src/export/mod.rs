@@ -32,8 +32,9 @@ pub(crate) use markdown::escape;
 
 use crate::error::Result;
 use crate::method::{AUTODIFF, ORDINARY, is_calibration};
-use crate::record::{Outcome, Record};
+use crate::record::Record;
 use crate::study::Study;
+use crate::summarize::is_valid;
 use crate::summary::{Estimate, Point, Series, Summary};
 use crate::writer::write_atomically;
 
@@ -92,8 +93,7 @@ impl<'a> Report<'a> {
     fn records(&self, series: &Series, point: &Point) -> Vec<&'a Record> {
         let is_of = |r: &&Record| {
             let cell = (&r.cell.method, &r.cell.device, r.cell.batch, r.cell.layers, r.cell.dim);
-            r.outcome == Outcome::Measured
-                && cell == (&series.method, &series.device, series.batch, series.layers, point.dim)
+            is_valid(r) && cell == (&series.method, &series.device, series.batch, series.layers, point.dim)
         };
         self.study.records.iter().filter(is_of).collect()
     }
@@ -113,7 +113,7 @@ fn name_of(report: &Report<'_>, series: &Series, dim: usize) -> String {
         .study
         .run
         .settings
-        .name(&series.method, &series.device, |name| name.at(series.batch, series.layers, dim))
+        .name((&series.method, &series.device), Some(dim), |name| name.at(series.batch, series.layers, dim))
 }
 
 /// Indented JSON that ends with a newline.

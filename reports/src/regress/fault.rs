@@ -6,6 +6,7 @@ use super::rounds::{self, Rounds};
 use super::{Kind, Quantity, Rules, Verdict};
 use crate::record::{Outcome as Ended, Record};
 use crate::stats::median;
+use crate::summarize::check_failed;
 use crate::summary::Estimate;
 
 /// Bytes of peak memory that come and go with the allocator.
@@ -36,7 +37,7 @@ pub enum Fault {
 
 pub(super) fn fault(base: &Rounds<'_>, new: &Rounds<'_>, interleaved: bool) -> Option<Fault> {
     let reason = |record: &Record| record.reason.clone().unwrap_or_else(|| "no reason recorded".into());
-    if let Some(record) = new.values().find(|r| rounds::wrong_gradient(r) || says_wrong_gradient(r)) {
+    if let Some(record) = new.values().find(|r| check_failed(r) || says_wrong_gradient(r)) {
         return Some(Fault::WrongGradient { reason: reason(record) });
     }
     if !new.values().any(|r| rounds::is_valid(r)) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::method::is_calibration;
-use crate::record::{Cell, Outcome, Record};
+use crate::record::{Cell, Record};
 use crate::stats::median;
 use crate::study::Study;
 use crate::summary::Series;
@@ -99,12 +99,7 @@ impl<'a> OverKernels<'a> {
 
 /// Whether a record holds a time that counts.
 pub(super) fn is_valid(record: &Record) -> bool {
-    record.outcome == Outcome::Measured && !wrong_gradient(record) && !record.seconds.is_empty()
-}
-
-/// Whether the gradient was compared and found wrong; an error that is not a number is wrong too.
-pub(super) fn wrong_gradient(record: &Record) -> bool {
-    record.check.as_ref().is_some_and(|c| c.max_rel_err.is_nan() || c.max_rel_err > c.tolerance)
+    crate::summarize::is_valid(record) && !record.seconds.is_empty()
 }
 
 /// Where on the axes a cell lies, whatever measured it there.

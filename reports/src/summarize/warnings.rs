@@ -89,13 +89,6 @@ fn of_run(study: &Study) -> Vec<String> {
     if run.git_revision.as_ref().is_some_and(|r| r.ends_with("-dirty")) {
         warnings.push("The source had uncommitted changes, so its revision does not identify it.".into());
     }
-    for change in run.changes.iter().filter(|change| !change.mixed.is_empty()) {
-        warnings.push(format!(
-            "After {} records the sweep went on with another program or on another machine ({}): cells differ by that too.",
-            change.records,
-            change.mixed.join("; ")
-        ));
-    }
     let settings = &run.settings;
     let planned = settings.cell_count().unwrap_or(usize::MAX);
     let missing = planned.saturating_sub(study.records.len());

@@ -63,7 +63,9 @@ fn layers(cell: Option<&Convolution>, settings: Option<&run::Convolution>) -> Ch
     let alike = match (cell, settings) {
         (None, None) => true,
         (Some(cell), Some(settings)) => {
-            cell.channels == settings.channels && cell.kernel == settings.kernel.unwrap_or(cell.grid)
+            cell.channels == settings.channels
+                && cell.kernel == settings.kernel.unwrap_or(cell.grid)
+                && settings.grids.contains(&cell.grid)
         }
         _ => false,
     };
