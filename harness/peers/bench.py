@@ -8,6 +8,7 @@ first round takes every cell from the smallest dimension up; later rounds repeat
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import math
 import os
@@ -15,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -413,9 +415,12 @@ def report(folder: Path) -> int:
     """Prints the table of what `folder` holds and writes it there."""
     try:
         facts = json.loads((folder / "run.json").read_text())
-        path = folder / "samples.jsonl"
-        samples = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    except (OSError, ValueError) as cause:
+        path, packed = folder / "samples.jsonl", folder / "samples.jsonl.gz"
+        text = path.read_text() if path.exists() else ""
+        if packed.exists() and not path.exists():
+            text = gzip.decompress(packed.read_bytes()).decode()
+        samples = [json.loads(line) for line in text.splitlines()]
+    except (OSError, ValueError, EOFError, zlib.error) as cause:
         say(f"cannot read {folder}: {cause}")
         return 2
     lines = targets.judge(samples, facts, targets.read_reasons(HERE / "reasons.toml"))

@@ -3,9 +3,12 @@
 mod common;
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 
 use common::{relgrad, run, stderr, stdout};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use relgrad_reports::fixture;
 use relgrad_reports::writer::{RecordWriter, write_run};
 
@@ -109,6 +112,42 @@ fn invalid_lines_are_left_out_when_asked_for_and_told() {
     let output = run(&["compare", folder, folder, "--skip-invalid"]);
     assert!(stderr(&output).contains("line 3"), "{}", stderr(&output));
     assert!(stdout(&output).contains("relative"), "{}", stdout(&output));
+}
+
+#[test]
+fn every_verb_reads_packed_records_and_no_sweep_goes_on_in_them() {
+    let (plain, packed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    sweep(plain.path());
+    sweep(packed.path());
+    let records = packed.path().join("records.jsonl");
+    let mut packer = GzEncoder::new(Vec::new(), Compression::fast());
+    packer.write_all(&fs::read(&records).unwrap()).unwrap();
+    fs::remove_file(&records).unwrap();
+    fs::write(packed.path().join("records.jsonl.gz"), packer.finish().unwrap()).unwrap();
+    let folder = packed.path().to_str().unwrap();
+    let store = packed.path().join("store.jsonl");
+    for verb in [
+        &["report", folder][..],
+        &["plot", folder, "--figure", "fig3"],
+        &["export", folder, "--format", "csv"],
+        &["history", "add", folder, "--store", store.to_str().unwrap()],
+    ] {
+        let output = run(verb);
+        assert_eq!(output.status.code(), Some(0), "{verb:?}: {}", stderr(&output));
+    }
+    assert!(run(&["report", plain.path().to_str().unwrap()]).status.success());
+    for file in ["summary.json", "report.md", "figures/fig3.svg", "figures/fig3.png"] {
+        let [one, other] = [&plain, &packed].map(|dir| fs::read(dir.path().join(file)).unwrap());
+        assert!(one == other, "{file} differs");
+    }
+    let output = run(&["compare", plain.path().to_str().unwrap(), folder]);
+    assert!(stdout(&output).contains("relative"), "{}", stderr(&output));
+
+    let output = run(&["sweep", "--resume", folder]);
+    let words = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{words}");
+    assert!(words.contains("records.jsonl.gz is packed") && words.lines().count() == 1, "{words}");
+    assert!(!records.exists(), "an empty file would hide the packed records");
 }
 
 /// A device never ends, and a pipe waits for its other end.

@@ -1,12 +1,16 @@
 //! A baseline: one file that holds a run and its records, to be committed and gated against.
 //!
 //! JSON lines, like `records.jsonl`: the first line is the run, each further line a record, so that nothing measured is
-//! summarised away. [`read`] also takes the folder of a sweep.
+//! summarised away. [`read`] also takes the folder of a sweep. A name that ends in `.gz` means a file packed by gzip.
 
+use std::io::Write;
 use std::path::Path;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
 use crate::contents;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::log::{self, Invalid, Rules};
 use crate::study::Study;
 use crate::validity;
@@ -15,7 +19,7 @@ use crate::writer::{to_readable_json, write_atomically};
 /// Reads a baseline file, or the folder of a sweep.
 ///
 /// # Errors
-/// When it cannot be read or parsed, when it says what cannot be, or when a newer relgrad wrote it.
+/// When it cannot be read, unpacked or parsed, when it says what cannot be, or when a newer relgrad wrote it.
 pub fn read(path: &Path) -> Result<Study> {
     read_with(path, Invalid::Refuse)
 }
@@ -28,7 +32,7 @@ pub fn read_with(path: &Path, invalid: Invalid) -> Result<Study> {
     if path.is_dir() {
         return Study::read_with(path, invalid);
     }
-    let bytes = contents::of(path)?;
+    let bytes = contents::unpacked(path)?;
     let end = bytes.iter().position(|&b| b == b'\n').map_or(bytes.len(), |end| end + 1);
     let (head, lines) = bytes.split_at(end);
     let run = log::parse_run(path, head)?;
@@ -49,5 +53,10 @@ pub fn write(path: &Path, study: &Study) -> Result<()> {
         text += &to_readable_json(path, record, validity::record, serde_json::to_string)?;
         text.push('\n');
     }
-    write_atomically(path, text.as_bytes())
+    if !contents::is_packed(path) {
+        return write_atomically(path, text.as_bytes());
+    }
+    let mut packer = GzEncoder::new(Vec::new(), Compression::best());
+    let packed = packer.write_all(text.as_bytes()).and_then(|()| packer.finish());
+    write_atomically(path, &packed.map_err(Error::io("write", path))?)
 }

@@ -82,6 +82,23 @@ pub enum Error {
         /// Bytes that are read.
         most: u64,
     },
+    /// A packed file is damaged, or becomes too large.
+    #[error("cannot unpack {}: {reason}", path.display())]
+    Packed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// The records of the folder are packed; nothing can be appended to them.
+    #[error(
+        "{} is packed, and a sweep cannot go on in it: unpack it first (gunzip), or choose another folder",
+        path.display()
+    )]
+    NotAppendable {
+        /// The packed records.
+        path: PathBuf,
+    },
     /// Another process holds the folder.
     #[error("{} is being written by another relgrad: wait for it, or choose another folder", path.display())]
     Busy {

@@ -14,6 +14,8 @@ use crate::validity;
 
 /// File of the records in a sweep's folder.
 pub(crate) const RECORDS: &str = "records.jsonl";
+/// The same file packed by gzip, read where the plain one is not there.
+pub(crate) const PACKED_RECORDS: &str = "records.jsonl.gz";
 /// File of the run's facts in a sweep's folder.
 pub(crate) const RUN: &str = "run.json";
 

@@ -28,10 +28,15 @@ impl RecordWriter {
     /// lacks only its newline gets it, so that the next record starts on a line of its own ([`Self::told`]).
     ///
     /// # Errors
-    /// When the file cannot be opened, when it holds lines that are no records, when a newer relgrad wrote it, or when
-    /// another process is writing it ([`Error::Busy`]).
+    /// When the file cannot be opened, when it holds lines that are no records, when a newer relgrad wrote it, when another
+    /// process is writing it ([`Error::Busy`]), or when the folder's records are packed ([`Error::NotAppendable`]).
     pub fn open(dir: &Path) -> Result<Self> {
         let path = dir.join(log::RECORDS);
+        let packed = dir.join(log::PACKED_RECORDS);
+        // Plain records begun here would hide the packed ones from every reader.
+        if packed.exists() && !path.exists() {
+            return Err(Error::NotAppendable { path: packed });
+        }
         let mut file = open_locked(&path)?;
         sync_folder(dir)?;
         let text = contents::of_file(&mut file, &path)?;

@@ -1,8 +1,11 @@
 //! Damaged files: every reader refuses them with a reason, and whatever it accepts can be summed up and written out.
 
 use std::fs;
+use std::io::Write;
 use std::sync::LazyLock;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use proptest::prelude::*;
 use relgrad_adversary::{Counting, damage, damaged, judge};
 use relgrad_reports::export::{Report, exporters, formats};
@@ -89,6 +92,34 @@ fn damaged_sweep(which: usize, file: &str, harm: &[relgrad_adversary::Damage]) -
     (dir, others as usize)
 }
 
+/// `bytes` as gzip packs them.
+fn packed(bytes: &[u8]) -> Vec<u8> {
+    let mut packer = GzEncoder::new(Vec::new(), Compression::fast());
+    packer.write_all(bytes).unwrap();
+    packer.finish().unwrap()
+}
+
+/// A folder whose records are `bytes`, packed.
+fn packed_sweep(which: usize, bytes: &[u8]) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fs::hard_link(SWEEPS[which].path().join("run.json"), dir.path().join("run.json")).unwrap();
+    fs::write(dir.path().join("records.jsonl.gz"), bytes).unwrap();
+    dir
+}
+
+/// A mebibyte of each of four bytes, packed into a thousandth.
+static FILLERS: LazyLock<[Vec<u8>; 4]> =
+    LazyLock::new(|| [b' ', b'\n', b'0', 0].map(|byte| packed(&vec![byte; 1 << 20])));
+
+/// Records, plain and packed.
+static PACKED: LazyLock<[(Vec<u8>, Vec<u8>); 3]> = LazyLock::new(|| {
+    [0, 1, 2].map(|which: usize| {
+        let plain = fs::read(SWEEPS[which].path().join("records.jsonl")).unwrap();
+        let packed = packed(&plain);
+        (plain, packed)
+    })
+});
+
 /// The words of a refusal, which must name the file.
 fn named<T>(read: relgrad_reports::error::Result<T>, file: &str) -> Result<T, String> {
     read.map_err(|cause| {
@@ -106,6 +137,36 @@ proptest! {
         let (dir, size) = damaged_sweep(which, "records.jsonl", &harm);
         judge(size, || named(Study::read(dir.path()), "records.jsonl"));
         judge(size, || named(Study::read_with(dir.path(), Invalid::Skip), "records.jsonl"));
+    }
+
+    #[test]
+    fn damaged_packed_records_are_read_or_refused(which in 0..3_usize, inside in any::<bool>(), harm in damage()) {
+        let (plain, whole) = &PACKED[which];
+        let bytes = if inside { packed(&damaged(plain, &harm)) } else { damaged(whole, &harm) };
+        let dir = packed_sweep(which, &bytes);
+        let size = 2 * plain.len();
+        judge(size, || named(Study::read(dir.path()), "records.jsonl.gz"));
+        judge(size, || named(Study::read_with(dir.path(), Invalid::Skip), "records.jsonl.gz"));
+    }
+
+    #[test]
+    fn a_packed_file_that_would_fill_the_memory_is_refused(
+        which in 0..3_usize,
+        starts_well in any::<bool>(),
+        fillers in proptest::collection::vec(0..4_usize, 2..5),
+    ) {
+        let mut bytes = if starts_well { PACKED[which].1.clone() } else { Vec::new() };
+        let limit = (100 * (bytes.len() + fillers.len() * FILLERS[0].len())).max(1 << 20);
+        // Enough to pass the limit, whatever it is: members cost a thousandth of what they become.
+        let enough = limit / (9 << 17) + fillers.len();
+        fillers.iter().cycle().take(enough).for_each(|&filler| bytes.extend(&FILLERS[filler]));
+        let dir = packed_sweep(which, &bytes);
+        judge(limit, || {
+            let read = named(Study::read_with(dir.path(), Invalid::Skip), "records.jsonl.gz");
+            let told = read.expect_err("what it becomes is over the limit");
+            assert!(told.contains("unpack it first"), "{told}");
+            Err::<(), _>(told)
+        });
     }
 
     #[test]

@@ -47,7 +47,7 @@ fn one_batch_size_is_a_number_and_several_are_read_back() {
     let mut study = write(dir.path());
     let text = fs::read_to_string(dir.path().join("run.json")).unwrap();
     assert!(text.contains("\"batch\": 100") && !text.contains("other_"), "{text}");
-    let archived = Path::new(env!("CARGO_MANIFEST_DIR")).join("archive/2026-11-24-xeon-2-cores");
+    let archived = Path::new(env!("CARGO_MANIFEST_DIR")).join("archive/2026-11-24-zen3-2-cores");
     let settings = Study::read(&archived).unwrap().run.settings;
     assert_eq!((settings.batches().collect(), settings.layer_counts().collect()), (vec![100], vec![2]));
 
@@ -66,7 +66,7 @@ fn what_only_a_gpu_tells_is_absent_elsewhere_and_read_back() {
         let text = fs::read_to_string(dir.path().join(file)).unwrap();
         assert!(!text.contains("\"math\"") && !text.contains("\"gpu\"") && !text.contains("device_memory"));
     }
-    let archived = Path::new(env!("CARGO_MANIFEST_DIR")).join("archive/2026-11-24-xeon-2-cores");
+    let archived = Path::new(env!("CARGO_MANIFEST_DIR")).join("archive/2026-11-24-zen3-2-cores");
     let old = Study::read(&archived).unwrap();
     assert!(old.records.len() > 30 && old.run.settings.math.is_none());
     assert!(old.records.iter().all(|r| r.gpu.is_none() && r.cell.math.is_none()));
@@ -175,7 +175,7 @@ fn every_folder_of_the_archive_reads() {
     let mut folders = vec![archive];
     let mut read = 0;
     while let Some(folder) = folders.pop() {
-        if folder.join("records.jsonl").is_file() {
+        if folder.join("records.jsonl.gz").is_file() {
             let study = Study::read(&folder).unwrap_or_else(|cause| panic!("{cause}"));
             assert!(!study.records.is_empty() && study.warnings.is_empty());
             read += 1;
@@ -183,7 +183,7 @@ fn every_folder_of_the_archive_reads() {
         let entries = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
         folders.extend(entries.filter(|path| path.is_dir()));
     }
-    assert!(read >= 8, "{read} folders");
+    assert!(read >= 7, "{read} folders");
     let baseline = Path::new(env!("CARGO_MANIFEST_DIR")).join("baselines/ci.jsonl");
     assert!(baseline::read(&baseline).is_ok());
 }
