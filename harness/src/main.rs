@@ -18,11 +18,11 @@ mod machine;
 mod outputs;
 mod peer;
 mod plan;
+mod quantity;
 mod roofline;
 mod run;
 mod selftest;
 mod train;
-mod units;
 mod verify;
 mod workload;
 

@@ -3,11 +3,11 @@
 use relgrad_reports::method::RELATIVE;
 use relgrad_reports::record::Outcome;
 use relgrad_reports::study::Study;
-use relgrad_reports::summary::{Estimate, Series, Summary};
+use relgrad_reports::summary::{Series, Summary};
+use relgrad_reports::units::{self, grouped, number};
 use relgrad_vocabulary::excerpt;
 
 use crate::Figure;
-use crate::axis::{self, Unit, grouped, number};
 use crate::data::{self, BASELINES};
 use crate::guides::Laws;
 use crate::trace;
@@ -41,7 +41,7 @@ fn residuals(study: &Study, summary: &Summary) -> String {
     let device = data::main_device(summary);
     let range = |s: &Series| {
         let fit = s.fit.as_ref()?;
-        Some(format!("{} {} to {}", s.method, grouped(fit.from as i64), grouped(fit.to as i64)))
+        Some(format!("{} {} to {}", s.method, grouped(fit.from), grouped(fit.to)))
     };
     let ranges: Vec<String> =
         summary.series.iter().filter(|s| s.device == device).filter_map(range).collect();
@@ -64,7 +64,7 @@ fn roofline(study: &Study, summary: &Summary) -> String {
 
 fn heat_map(study: &Study, summary: &Summary) -> String {
     let conditions = conditions(study, data::main_device(summary));
-    let batch = format!("N = {}, ", grouped(study.run.settings.batch as i64));
+    let batch = format!("N = {}, ", grouped(study.run.settings.batch));
     format!(
         "Time of the baseline over time of relative, over the data dimension D and the batch size N ({}). Blue: relative is faster; \
          orange: the baseline is. Grey: one of the two has no measurement.",
@@ -99,9 +99,8 @@ fn time(study: &Study, summary: &Summary, device: &str) -> String {
 
 fn fit(series: &Series) -> Option<String> {
     let fit = series.fit.as_ref()?;
-    let Estimate { value, low, high } = fit.exponent;
-    let (from, to) = (grouped(fit.from as i64), grouped(fit.to as i64));
-    Some(format!("{} {value:.2} [{low:.2}, {high:.2}] for D from {from} to {to}", series.method))
+    let (from, to) = (grouped(fit.from), grouped(fit.to));
+    Some(format!("{} {} for D from {from} to {to}", series.method, units::exponent(&fit.exponent)))
 }
 
 fn memory_over_time(study: &Study) -> String {
@@ -114,11 +113,11 @@ fn memory_over_time(study: &Study) -> String {
         "Resident memory over time from the allocation of the problem to the end of its first gradient, relative beside autodiff, \
          at D = {} ({}). The panels share the memory axis; each has its own time axis. Dashed: the lower bound of the memory model. \
          At its peak autodiff holds {} times the memory of relative ({} and {}).",
-        grouped(cell.dim as i64),
+        grouped(cell.dim),
         conditions(study, &cell.device),
         number(autodiff / relative),
-        axis::label(autodiff, Unit::Bytes),
-        axis::label(relative, Unit::Bytes),
+        units::bytes(autodiff),
+        units::bytes(relative),
     )
 }
 
@@ -127,8 +126,8 @@ fn speedup(study: &Study, summary: &Summary) -> String {
     let last = |baseline: &str| {
         let points = data::measured(data::relative(summary, device)?, |p| data::speedup(p, baseline));
         let (dim, estimate) = *points.last()?;
-        let times = axis::label(estimate.value, Unit::Ratio);
-        Some(format!("{times} over {baseline} at D = {}", grouped(dim as i64)))
+        let times = units::ratio(estimate.value);
+        Some(format!("{times} over {baseline} at D = {}", grouped(dim as usize)))
     };
     let ends: Vec<String> = BASELINES.into_iter().filter_map(last).collect();
     let ends = if ends.is_empty() {
@@ -154,7 +153,7 @@ fn memory(study: &Study, summary: &Summary) -> String {
     };
     format!(
         "Peak {memory} against the data dimension D ({}). Dashed: the lower bound of the memory \
-         model.{predicted} 1 MB is 10⁶ bytes.",
+         model.{predicted}",
         conditions(study, device)
     )
 }

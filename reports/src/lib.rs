@@ -30,6 +30,6 @@ pub mod study;
 mod summarize;
 pub mod summary;
 pub mod training;
-mod units;
+pub mod units;
 mod validity;
 pub mod writer;

@@ -9,7 +9,7 @@ use relgrad_reports::study::{Invalid, Study};
 
 use crate::console;
 use crate::error::{EXIT_CODES, Error, Result, code};
-use crate::units::Fraction;
+use crate::quantity::Fraction;
 
 const EXAMPLES: &str = "\
 Examples:

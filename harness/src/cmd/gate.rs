@@ -8,6 +8,7 @@ use relgrad_reports::record::{Cell, Outcome};
 use relgrad_reports::regress::Comparison;
 use relgrad_reports::regress::trials::Plan;
 use relgrad_reports::run::{Run, Settings};
+use relgrad_reports::units::{self, counted};
 
 use super::compare::{Format, Tolerance, exit_code, print, read};
 use crate::error::{EXIT_CODES, Error, Result, code};
@@ -15,8 +16,8 @@ use crate::gate::bench::{Contender, Timing};
 use crate::gate::{Cells, Decision, Session, build, decide};
 use crate::machine;
 use crate::plan::{self, dims::Dims};
+use crate::quantity::TimeLimit;
 use crate::run::{folder, identity};
-use crate::units::{TimeLimit, counted};
 use crate::{cmd, console};
 
 const EXAMPLES: &str = "\
@@ -239,7 +240,7 @@ fn save_alone(arguments: &Arguments, new: Contender, run: &Run, plan: Plan) -> R
     for record in records.iter().filter(|r| r.outcome == Outcome::Failed) {
         let Cell { method, dim, .. } = &record.cell;
         let reason = console::cut(record.reason.as_deref().unwrap_or("no reason"), MOST_REASON);
-        note!("relgrad: {method} at D = {dim} failed: {reason}");
+        note!("relgrad: {method} at D = {} failed: {reason}", units::grouped(*dim));
     }
     if measured == 0 {
         note!("relgrad: nothing was measured");

@@ -6,13 +6,13 @@ use clap::{Args, Subcommand};
 use relgrad_kernels::Method;
 use relgrad_plots::{Trend, draw_trend};
 use relgrad_reports::history::{self, Entry, Metric, Series, series};
+use relgrad_reports::units;
 use relgrad_vocabulary::{excerpt, visible};
 
 use super::compare::Reading;
 use super::plot::{failed, write_one};
 use crate::error::{EXIT_CODES, Error, Result};
 use crate::plan::dims::Dims;
-use crate::units;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -23,9 +23,10 @@ use std::io;
 use std::sync::LazyLock;
 
 use clap::{Parser, Subcommand};
+use relgrad_reports::units;
 
 use crate::error::{EXIT_CODES, Error, Result};
-use crate::{console, machine, units};
+use crate::{console, machine};
 
 /// Measures what the gradient of a log-determinant-of-the-Jacobian objective costs: the relative gradient beside the
 /// ordinary one and full-Jacobian automatic differentiation, over the data dimension D

@@ -1,10 +1,10 @@
 //! `relgrad selftest`: do the statistics and the meters find answers that were planted?
 
 use clap::Args;
+use relgrad_reports::units;
 
 use crate::error::{EXIT_CODES, Result, code};
 use crate::selftest::{self, Row, Trials};
-use crate::units;
 
 const HELP: &str = "\
 Plants known answers and looks for them: exponents, speed-ups, medians, crossovers and predictions in seeded synthetic records \

@@ -10,6 +10,7 @@ use relgrad_kernels::{Activation, Dtype, Math, Method};
 use relgrad_reports::record::Record;
 use relgrad_reports::run::{Change, Settings};
 use relgrad_reports::study::Study;
+use relgrad_reports::units;
 
 use self::session::Session;
 use crate::cmd::{at_least_one, warn_of_threads};
@@ -22,9 +23,9 @@ use crate::plan::grids::{Grids, Kernel};
 use crate::plan::limits::Limits;
 use crate::plan::preview;
 use crate::plan::schedule::Schedule;
+use crate::quantity::{MemoryLimit, TimeLimit};
 use crate::run::interrupt::Events;
 use crate::run::{folder, identity};
-use crate::units::{self, MemoryLimit, TimeLimit};
 use crate::workload::DeviceKind;
 use crate::{console, outputs};
 

@@ -8,6 +8,7 @@ use clap::builder::PossibleValuesParser;
 use relgrad_kernels::backend::BiasMode;
 use relgrad_kernels::{Activation, Base, Dtype, Method, Scalar};
 use relgrad_reports::training::{Epoch, Outcome, Stop, TRAINING_SCHEMA, Training, TrainingSettings};
+use relgrad_reports::units::{self, counted};
 
 use crate::console;
 use crate::data::text::Header;
@@ -17,6 +18,7 @@ use crate::experiment::figures;
 use crate::machine;
 use crate::machine::time::{rfc3339, unix_seconds};
 use crate::outputs;
+use crate::quantity::TimeLimit;
 use crate::run::interrupt::Events;
 use crate::train::learner::Tracking;
 use crate::train::prepare::prepare;
@@ -25,7 +27,6 @@ use crate::train::start::Start;
 use crate::train::store::Store;
 use crate::train::trainer::{self, Job};
 use crate::train::{memory, recipe};
-use crate::units::{self, TimeLimit, counted};
 
 const EXAMPLES: &str = "\
 Examples:

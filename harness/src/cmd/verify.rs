@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use relgrad_kernels::evaluation::{self, Evaluation, Workload};
 use relgrad_kernels::{Architecture, Cpu, Cuda, Dtype, Math, Method, cost};
+use relgrad_reports::units;
 
 use crate::console;
 use crate::error::{EXIT_CODES, Error, Result, code};
@@ -117,7 +118,7 @@ fn require_memory(sizes: &[usize]) -> Result<()> {
         let shape = Architecture::new(dim, 2);
         let bytes = Method::ALL.map(|method| cost(method, &shape, BATCH, Dtype::F64).expected_bytes);
         let bytes = bytes.into_iter().fold(0.0, f64::max);
-        super::require_memory(&format!("a check at D = {dim}"), bytes)?;
+        super::require_memory(&format!("a check at D = {}", units::grouped(dim)), bytes)?;
     }
     Ok(())
 }

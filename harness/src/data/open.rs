@@ -5,10 +5,11 @@ use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
+use relgrad_reports::units;
 
 use crate::console::quoted;
 use crate::error::{Error, Result};
-use crate::{machine, units};
+use crate::machine;
 
 /// A packed file may become this many times its size. Tables of measurements shrink to a fifth, pictures to a tenth; what
 /// shrinks more is almost only zeros, or made to fill the memory.

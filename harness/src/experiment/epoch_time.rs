@@ -5,6 +5,7 @@ use std::time::Instant;
 use relgrad_kernels::device::{Device, Matrix};
 use relgrad_kernels::{Cpu, Method};
 use relgrad_reports::experiment::{Dot, DotPanel, Figure, Table};
+use relgrad_reports::units::{self, counted};
 use serde_json::json;
 
 use super::{Context, Findings};
@@ -12,7 +13,6 @@ use crate::data::DataSet;
 use crate::error::{Error, Result};
 use crate::train::learner::{Learner, Tracking};
 use crate::train::recipe::Recipe;
-use crate::units::{self, counted};
 
 /// Batch sizes timed; the paper's is 10.
 const BATCHES: [usize; 2] = [10, 100];
@@ -133,7 +133,7 @@ fn notes(context: &Context<'_>, set: &DataSet) -> Vec<String> {
             "{}: D = {}, {}, L = 2, f32, {}. A step is gathering a batch, its gradient and the update; evaluation is left \
              out.",
             set.name,
-            set.parts.dim(),
+            units::grouped(set.parts.dim()),
             counted(set.parts.train.count(), "training sample"),
             counted(context.threads, "thread")
         ),

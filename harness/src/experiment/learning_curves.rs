@@ -2,6 +2,7 @@
 
 use relgrad_reports::experiment::{Curve, Figure, Level, LinePanel, Table};
 use relgrad_reports::training::TrainingSettings;
+use relgrad_reports::units;
 use serde_json::json;
 
 use super::models::Model;
@@ -9,7 +10,6 @@ use super::{Context, Effort, Findings, figures, gaussian};
 use crate::data::catalogue::PAPER;
 use crate::error::Result;
 use crate::train::learner::Tracking;
-use crate::units;
 
 /// Optimisers of the figure, with the names that its curves have.
 const OPTIMIZERS: [(&str, &str); 2] = [("adam", "Adam"), ("sgd", "SGD")];

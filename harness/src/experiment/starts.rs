@@ -4,6 +4,7 @@ use relgrad_kernels::parameters::Parameters;
 use relgrad_kernels::{Cpu, Method};
 use relgrad_reports::experiment::{Curve, Figure, LinePanel, Table};
 use relgrad_reports::training::{Epoch, Stop};
+use relgrad_reports::units;
 use serde_json::json;
 
 use super::{Context, Findings};
@@ -12,7 +13,6 @@ use crate::error::{Error, Result};
 use crate::train::learner::Tracking;
 use crate::train::recipe::Recipe;
 use crate::train::trainer::{self, Job};
-use crate::units;
 
 const POINTS: usize = 1000;
 const STARTS: u64 = 10;

@@ -1,10 +1,10 @@
 //! The limits of a sweep, and the words in which a record says which of them kept its cell from a measurement.
 
 use relgrad_reports::record::{Cell, Outcome, Record};
+use relgrad_reports::units;
 
 use super::Planned;
 use super::forecast::Forecast;
-use crate::units;
 use crate::workload::DeviceKind;
 
 /// An uncertain prediction must exceed a limit by this factor before it rules a cell out: trying is how one finds out,
@@ -114,7 +114,7 @@ impl Limits {
 
 /// Why a cell is not tried whose method was killed for its time at a smaller dimension.
 pub(super) fn out_of_time(method: &str, dim: usize) -> String {
-    format!("{method} {OUT_OF_TIME} {dim}")
+    format!("{method} {OUT_OF_TIME} {}", units::grouped(dim))
 }
 
 #[cfg(test)]

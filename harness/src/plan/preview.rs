@@ -1,7 +1,8 @@
 //! `--list`: what a sweep would do and cost, as far as that can be known beforehand.
 
+use relgrad_reports::units;
+
 use super::schedule::{Schedule, Step};
-use crate::units;
 
 /// Tells, line by line, the cells still without a record, in the order in which they would run if every prediction came true.
 pub(crate) fn table(mut schedule: Schedule, spent_seconds: f64, mut tell: impl FnMut(&str)) {
@@ -31,8 +32,8 @@ pub(crate) fn table(mut schedule: Schedule, spent_seconds: f64, mut tell: impl F
         schedule.mark(&cell);
         line([
             &cell.method,
-            &cell.dim.to_string(),
-            &cell.batch.to_string(),
+            &units::grouped(cell.dim),
+            &units::grouped(cell.batch),
             &cell.layers.to_string(),
             &(cell.round + 1).to_string(),
             &units::seconds(prediction.seconds),

@@ -11,7 +11,7 @@ use crate::record::Outcome;
 use crate::roofline::{Bound, Ceiling};
 use crate::run::{Machine, Run, Settings};
 use crate::summary::{Point, Series, Stop, Summary};
-use crate::units::{self, NONE, grouped, significant};
+use crate::units::{self, NONE, grouped, number};
 
 /// Dimensions that the paper and its readers quote; the summary shows the speed-ups at those that were measured, and at
 /// the largest of all.
@@ -141,7 +141,7 @@ fn facts(run: &Run) -> Vec<(&'static str, String)> {
     let s = &run.settings;
     let bias = if s.bias { "with bias" } else { "no bias" };
     let layers = s.convolution.as_ref().map(|c| format!(", {}", c.describe())).unwrap_or_default();
-    let threads = if s.threads == 1 { "1 thread".into() } else { format!("{} threads", s.threads) };
+    let threads = units::counted(s.threads, "thread");
     let ended = run.ended.as_deref().unwrap_or("not ended");
     let mut facts = vec![
         (
@@ -194,7 +194,7 @@ fn gpu_arithmetic(math: &str) -> String {
 fn machine(machine: &Machine) -> String {
     let mut parts = vec![machine.cpu.clone()];
     parts.extend(machine.physical_cores.map(|n| format!("{n} physical")));
-    parts.push(format!("{} logical cores", machine.logical_cores));
+    parts.push(units::counted(machine.logical_cores, "logical core"));
     parts.push(machine.simd.clone());
     parts.extend(machine.caches.iter().cloned());
     parts.push(format!(
@@ -327,11 +327,11 @@ fn measurements(series: &Series) -> Table {
         vec![
             grouped(p.dim),
             units::seconds_estimate(&p.seconds),
-            significant(p.gflops),
+            number(p.gflops),
             or_none(p.ceiling.as_ref().map(of_ceiling)),
             or_none(peak.map(units::bytes)),
             units::bytes(p.model.min_bytes),
-            or_none(peak.map(|b| significant(b / p.model.min_bytes))),
+            or_none(peak.map(|b| number(b / p.model.min_bytes))),
             or_none(p.speedup_over_ordinary.as_ref().map(units::ratio_estimate)),
             or_none(p.speedup_over_autodiff.as_ref().map(units::ratio_estimate)),
             format!("{} / {}", grouped(p.samples), p.rounds),

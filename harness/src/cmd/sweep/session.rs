@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use relgrad_reports::record::{Check, Outcome};
 use relgrad_reports::run::Run;
+use relgrad_reports::units;
 use relgrad_reports::writer::RecordWriter;
 
 use crate::error::{Error, Result, code};
@@ -14,7 +15,6 @@ use crate::roofline::isolated::{self, Ceilings};
 use crate::run::interrupt::Events;
 use crate::run::progress::{Position, Progress};
 use crate::run::{Driver, Ending, folder, identity, process};
-use crate::units;
 use crate::workload::DeviceKind;
 
 /// A sweep that goes on in a folder that this process holds.

@@ -4,7 +4,7 @@ use super::{Block, Table, label, or_none};
 use crate::fit::{Choice, Crossover, Law, TwoTerm};
 use crate::run::Settings;
 use crate::summary::{Axis, Overtaking, Scaling, Series, Summary};
-use crate::units::{self, grouped, significant};
+use crate::units::{self, grouped};
 
 const RULES: &str = "p of time ∝ Dᵖ, by weighted least squares on logarithms over the asymptotic range: the dimensions from a tenth of the \
     largest measured one up, or the three largest when that holds fewer. Below it call overheads flatten the curve. The law is the one of \
@@ -73,7 +73,7 @@ fn law(choice: &Choice) -> String {
 fn terms(terms: &TwoTerm) -> String {
     let [a, b, c] = [terms.quadratic, terms.cubic, terms.constant]
         .map(|v| if v > 0.0 { units::seconds(v) } else { "0".into() });
-    format!("{a} · D² + {b} · D³ + {c} (± {} %)", significant(100.0 * terms.relative_residual))
+    format!("{a} · D² + {b} · D³ + {c} (± {})", units::percent(terms.relative_residual))
 }
 
 fn scaling(scaling: &[Scaling], settings: &Settings) -> Vec<Block<'static>> {
