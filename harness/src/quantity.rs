@@ -21,8 +21,8 @@ const BYTE_UNITS: [(&str, f64); 10] = [
     ("B", 1.0),
 ];
 
-/// A time limit on the command line: `90s`, `10m`, `1h30m`, or `none`. A number without a unit may mean seconds or minutes, and is
-/// refused.
+/// A time limit on the command line: `90s`, `10m`, `1h30m`, or `none`. A number without a unit may mean seconds or
+/// minutes, and is refused.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct TimeLimit(pub(crate) Option<f64>);
 
@@ -109,7 +109,8 @@ impl FromStr for Fraction {
     }
 }
 
-/// A memory limit on the command line: a size (`12GiB`) or a share of the available memory (`80%`). A number without a unit is refused.
+/// A memory limit on the command line: a size (`12GiB`) or a share of the available memory (`80%`). A number without a
+/// unit is refused.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum MemoryLimit {
     /// Bytes.

@@ -50,7 +50,8 @@ pub(crate) struct Room {
 }
 
 impl Axis {
-    /// A logarithmic axis around positive `values`: at least one decade, with a margin of the factor `margin` at both ends.
+    /// A logarithmic axis around positive `values`: at least one decade, with a margin of the factor `margin` at both
+    /// ends.
     pub(crate) fn log(values: impl Iterator<Item = f64>, margin: f64, unit: Unit, room: Room) -> Self {
         let values = values.filter(|v| v.is_finite() && *v > 0.0);
         let (low, high) = values.fold((f64::INFINITY, 0.0_f64), |(low, high), v| (low.min(v), high.max(v)));
@@ -151,8 +152,8 @@ fn decades(low: f64, high: f64, unit: Unit, room: Room) -> Vec<Tick> {
     ticks
 }
 
-/// Ticks at powers of two, from `low` to `high`: round numbers of binary units. 1, 2, 5 or some tens of octaves are between two
-/// labels, so that each unit itself has one.
+/// Ticks at powers of two, from `low` to `high`: round numbers of binary units. 1, 2, 5 or some tens of octaves are
+/// between two labels, so that each unit itself has one.
 fn octaves(low: f64, high: f64, room: Room) -> Vec<Tick> {
     let per_octave = room.length / (high / low).log2();
     let apart = (room.label / per_octave).ceil().max(1.0) as i32;

@@ -57,8 +57,8 @@ fn plain() -> (Study, Summary) {
     (study, summary)
 }
 
-/// Precondition: the studies reach every figure. Then text lies inside the page, apart from other text, and is at least 7 pt; every
-/// shape has finite places inside the page (up to a marker's radius).
+/// Precondition: the studies reach every figure. Then text lies inside the page, apart from other text, and is at least
+/// 7 pt; every shape has finite places inside the page (up to a marker's radius).
 #[test]
 fn nothing_is_clipped_overlapping_or_too_small() {
     let drawings = drawings();
@@ -172,7 +172,8 @@ fn a_heat_map_shows_every_batch_size_and_other_figures_the_first() {
     let only = draw(Figure::HeatMap, &one, &Summary::of(&one)).unwrap_err().to_string();
     assert_eq!(
         only,
-        "speed-ups exist at one batch size only, or at more than a map can show: run `relgrad sweep` with several, as in --batch 10,100,1000"
+        "speed-ups exist at one batch size only, or at more than a map can show: run `relgrad sweep` with several, as \
+         in --batch 10,100,1000"
     );
 }
 
@@ -236,7 +237,8 @@ fn what_is_missing_is_said_in_one_line() {
         (
             Figure::Fig4,
             &relative,
-            "no dimension has a memory trace of both relative and autodiff: run `relgrad sweep` with both methods at the same D",
+            "no dimension has a memory trace of both relative and autodiff: run `relgrad sweep` with both methods at \
+             the same D",
         ),
     ];
     for (figure, keep, message) in cases {
@@ -245,7 +247,8 @@ fn what_is_missing_is_said_in_one_line() {
     let unknown = "fig2".parse::<Figure>().unwrap_err().to_string();
     assert_eq!(
         unknown,
-        "unknown figure `fig2`: choose one of fig3, fig1-left, speedup, memory, local-exponent, residuals, fig4, roofline, heat-map"
+        "unknown figure `fig2`: choose one of fig3, fig1-left, speedup, memory, local-exponent, residuals, fig4, \
+         roofline, heat-map"
     );
 }
 

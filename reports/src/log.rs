@@ -108,8 +108,9 @@ impl Log {
 const SKIP: &str =
     "restore the file; report, compare, plot and export go on without such lines with --skip-invalid";
 
-/// Parses all lines. In a file that grows, a last line that does not parse was cut off in the middle of a write: it is left to
-/// the caller ([`Log::whole_bytes`] ends before it). A last line that lacks only its newline counts ([`Log::unended`]).
+/// Parses all lines. In a file that grows, a last line that does not parse was cut off in the middle of a write: it is
+/// left to the caller ([`Log::whole_bytes`] ends before it). A last line that lacks only its newline counts
+/// ([`Log::unended`]).
 ///
 /// # Errors
 /// Any other line that does not parse, that says what cannot be, or that repeats a cell, unless such lines are skipped.

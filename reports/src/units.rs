@@ -1,8 +1,8 @@
 //! Numbers as people read them: the one format of the console, the tables and the figures.
 //!
-//! A number has three significant digits and no zeros after them; whole thousands are set apart by commas. Times have the
-//! unit that keeps them short (`1.23 ms`, `412 s`, `16.7 min`), bytes a binary one (`1.52 GiB`). Rates alone are decimal
-//! (`40 GB/s`), as data sheets state them. Programs read the exports in JSON and CSV, which are not rounded.
+//! A number has three significant digits and no zeros after them; whole thousands are set apart by commas. Times have
+//! the unit that keeps them short (`1.23 ms`, `412 s`, `16.7 min`), bytes a binary one (`1.52 GiB`). Rates alone are
+//! decimal (`40 GB/s`), as data sheets state them. Programs read the exports in JSON and CSV, which are not rounded.
 
 use crate::summary::Estimate;
 

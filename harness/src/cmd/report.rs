@@ -43,7 +43,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     Ok(0)
 }
 
-/// Writes every file of the report and returns their paths: text and numbers before any figure, and again with the figures.
+/// Writes every file of the report and returns their paths: text and numbers before any figure, and again with the
+/// figures.
 ///
 /// # Errors
 /// When a file cannot be written or a figure cannot be drawn; the files before it and the other figures are there then.

@@ -138,8 +138,8 @@ pub(crate) struct Arguments {
     #[arg(long, default_value = "normal")]
     base: Base,
 
-    /// First network: drawn from the seed, or with a first layer that standardises or whitens the training data, or with every
-    /// layer normalising what it receives of them
+    /// First network: drawn from the seed, or with a first layer that standardises or whitens the training data, or
+    /// with every layer normalising what it receives of them
     #[arg(long, default_value = "orthogonal", value_parser = PossibleValuesParser::new(Start::NAMES))]
     init: String,
 
@@ -165,9 +165,9 @@ pub(crate) struct Arguments {
 
     /// Continue the training in DIR with the settings it was started with
     #[arg(long, value_name = "DIR", conflicts_with_all = [
-        "dataset", "header", "toy_samples", "method", "bias_mode", "optimizer", "learning_rate", "schedule", "no_guard", "batch",
-        "epochs", "patience", "layers", "activation", "last_nonlinear", "no_bias", "base", "init", "dtype", "seed",
-        "threads", "checkpoint_every", "out",
+        "dataset", "header", "toy_samples", "method", "bias_mode", "optimizer", "learning_rate", "schedule", "no_guard",
+        "batch", "epochs", "patience", "layers", "activation", "last_nonlinear", "no_bias", "base", "init", "dtype",
+        "seed", "threads", "checkpoint_every", "out",
     ])]
     resume: Option<PathBuf>,
 
@@ -331,15 +331,16 @@ fn print_outcome(training: &Training, outcome: &Outcome) {
     }
 }
 
-/// What to do about steps that the guard \[M19\] shortened often: it keeps every layer invertible and the fall small, but steps as large as it
-/// lets through still lose likelihood. `None` where they were few.
+/// What to do about steps that the guard \[M19\] shortened often: it keeps every layer invertible and the fall small,
+/// but steps as large as it lets through still lose likelihood. `None` where they were few.
 fn guard_hint(epochs: &[Epoch], learning_rate: f64) -> Option<String> {
     const FEW: f64 = 0.05;
     let shares: Vec<f64> = epochs.iter().filter_map(|epoch| epoch.guarded_share).collect();
     let share = shares.iter().sum::<f64>() / shares.len().max(1) as f64;
     (share > FEW).then(|| {
         format!(
-            "the guard shortened {:.0} % of the steps, a sign that they are too large: try a smaller --learning-rate than {learning_rate}",
+            "the guard shortened {:.0} % of the steps, a sign that they are too large: try a smaller --learning-rate \
+             than {learning_rate}",
             100.0 * share
         )
     })

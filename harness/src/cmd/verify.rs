@@ -27,9 +27,9 @@ Examples:
   relgrad verify golden/index.json --json
   relgrad verify --device cuda --sizes 1,31,33,127,1000 golden/p*.json
 
-Errors are norm-wise per array, max|a - b| / max|b|, worst over the layers, and must stay within the tolerance that the \
-file carries. Where it carries none, nothing is expected and nothing is counted. --sizes needs no files: gradients are \
-compared with a plain-loop reference up to D = 128, and with derivatives by forward mode above.
+Errors are norm-wise per array, max|a - b| / max|b|, worst over the layers, and must stay within the tolerance that \
+the file carries. Where it carries none, nothing is expected and nothing is counted. --sizes needs no files: gradients \
+are compared with a plain-loop reference up to D = 128, and with derivatives by forward mode above.
 ";
 
 /// Compares likelihoods, gradients and inverses with golden vectors, for every backend in f64 and f32

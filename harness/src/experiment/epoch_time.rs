@@ -130,15 +130,15 @@ fn dot(t: &Timing, timings: &[Timing]) -> Dot {
 fn notes(context: &Context<'_>, set: &DataSet) -> Vec<String> {
     vec![
         format!(
-            "{}: D = {}, {}, L = 2, f32, {}. A step is gathering a batch, its gradient and the update; evaluation is left \
-             out.",
+            "{}: D = {}, {}, L = 2, f32, {}. A step is gathering a batch, its gradient and the update; evaluation is \
+             left out.",
             set.name,
             units::grouped(set.parts.dim()),
             counted(set.parts.train.count(), "training sample"),
             counted(context.threads, "thread")
         ),
-        "The paper (a GPU) says that at N = 10 relative is 4.5 times faster than ordinary and about 50 times faster than \
-         autodiff."
+        "The paper (a GPU) says that at N = 10 relative is 4.5 times faster than ordinary and about 50 times faster \
+         than autodiff."
             .to_string(),
         "*Scaled*: only a part of the epoch was timed, after a warm-up, and its time is multiplied up.".to_string(),
     ]

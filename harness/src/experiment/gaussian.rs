@@ -51,7 +51,8 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
             expected.replace('-', "−"),
             verdict.0.to_string(),
         ]));
-        numbers.push(json!({ "set": entry.name, "validation": validation, "test": test, "expected": entry.gaussian_check }));
+        numbers.push(json!({ "set": entry.name, "validation": validation, "test": test,
+            "expected": entry.gaussian_check }));
         dots.extend(entry.gaussian_check.map(|(value, margin)| Dot {
             name: entry.name.to_string(),
             value: Some((test.mean - value) / margin),

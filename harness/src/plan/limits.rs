@@ -47,8 +47,8 @@ pub(crate) enum Limit {
 }
 
 impl Limit {
-    /// Whether this limit kept the record's cell from a measurement, so that a higher one may allow it. A cell that was killed
-    /// for its time, and those not tried for that, had too little of both times.
+    /// Whether this limit kept the record's cell from a measurement, so that a higher one may allow it. A cell that was
+    /// killed for its time, and those not tried for that, had too little of both times.
     pub(crate) fn held_back(self, record: &Record) -> bool {
         let reason = record.reason.as_deref().unwrap_or_default();
         let of_time = || matches!(self, Self::Budget | Self::Cell);

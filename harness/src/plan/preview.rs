@@ -4,7 +4,8 @@ use relgrad_reports::units;
 
 use super::schedule::{Schedule, Step};
 
-/// Tells, line by line, the cells still without a record, in the order in which they would run if every prediction came true.
+/// Tells, line by line, the cells still without a record, in the order in which they would run if every prediction came
+/// true.
 pub(crate) fn table(mut schedule: Schedule, spent_seconds: f64, mut tell: impl FnMut(&str)) {
     let (cells, recorded) = schedule.progress();
     let mut line = |fields: [&str; 8]| {

@@ -62,8 +62,8 @@ impl Progress {
         }
     }
 
-    /// A cell that should take `expected_seconds` in all has been running for `elapsed`: at its start, and whenever the time has
-    /// come that this answered with. `position` is that of its start.
+    /// A cell that should take `expected_seconds` in all has been running for `elapsed`: at its start, and whenever the
+    /// time has come that this answered with. `position` is that of its start.
     pub(crate) fn tick(
         &self,
         cell: &Cell,

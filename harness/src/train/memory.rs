@@ -1,4 +1,5 @@
-//! Whether there is memory for a training, asked before it is taken: an allocation that fails later would end the program.
+//! Whether there is memory for a training, asked before it is taken: an allocation that fails later would end the
+//! program.
 
 use relgrad_kernels::Dtype;
 use relgrad_kernels::cost::cost;

@@ -162,7 +162,8 @@ impl Calibration {
                 let Counted { trials, regressions, inconclusive } = cell.planted;
                 let _ = writeln!(
                     text,
-                    "planted fault, {} at D = {}: found in {regressions} of {trials} trials, {inconclusive} inconclusive",
+                    "planted fault, {} at D = {}: found in {regressions} of {trials} trials, {inconclusive} \
+                     inconclusive",
                     cell.method,
                     grouped(cell.point.dim)
                 );

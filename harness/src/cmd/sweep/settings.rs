@@ -134,8 +134,8 @@ fn convolution(arguments: &Arguments) -> Result<Option<Convolution>> {
     Ok(Some(Convolution { channels, kernel: kernel.and_then(|kernel| kernel.0), grids }))
 }
 
-/// Takes the limits on the command line of `--resume` over into the settings of a sweep. Returns which of them are higher than
-/// before, and what changed, a phrase each.
+/// Takes the limits on the command line of `--resume` over into the settings of a sweep. Returns which of them are
+/// higher than before, and what changed, a phrase each.
 ///
 /// # Errors
 /// When the settings are out of range with them.
