@@ -6,8 +6,9 @@ use std::path::Path;
 use std::process::Command;
 
 fn main() {
-    // The revision is `-dirty` when any source differs from it, so a change of any source must run this again. A commit is seen by
-    // the log of HEAD: every `git status`, that of a shell's prompt too, may write the index, and would have all built anew.
+    // The revision is `-dirty` when any source differs from it, so a change of any source must run this again. A commit
+    // is seen by the log of HEAD: every `git status`, that of a shell's prompt too, may write the index, and would have
+    // all built anew.
     let log = "../.git/logs/HEAD";
     for watched in [
         "../.git/HEAD",

@@ -1,5 +1,5 @@
-//! What the program prints. A reader that has gone, as `head` has, is no reason to stop: a measurement is worth more than its
-//! progress. A device that is full is an error, told once at the end ([`failure`]).
+//! What the program prints. A reader that has gone, as `head` has, is no reason to stop: a measurement is worth more
+//! than its progress. A device that is full is an error, told once at the end ([`failure`]).
 //!
 //! Control characters are made visible (`\x1b`), since names and reasons come from files and must not steer a terminal.
 
@@ -70,15 +70,16 @@ pub(crate) fn command_line() -> Vec<String> {
     std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect()
 }
 
-/// Text with its control characters, other than ends of lines and tabs, and the marks that turn the direction of writing made
-/// visible.
+/// Text with its control characters, other than ends of lines and tabs, and the marks that turn the direction of
+/// writing made visible.
 pub(crate) fn visible(text: &str) -> String {
     let within_tabs =
         |line: &str| line.split('\t').map(relgrad_vocabulary::visible).collect::<Vec<_>>().join("\t");
     text.split('\n').map(within_tabs).collect::<Vec<_>>().join("\n")
 }
 
-/// Lets a bar move by itself. Indicatif panics where the system refuses the thread for that; the bar then moves with what it shows.
+/// Lets a bar move by itself. Indicatif panics where the system refuses the thread for that; the bar then moves with
+/// what it shows.
 pub(crate) fn keep_moving(bar: &indicatif::ProgressBar) {
     if std::thread::Builder::new().spawn(|| ()).is_ok() {
         bar.enable_steady_tick(std::time::Duration::from_millis(500));

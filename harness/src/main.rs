@@ -1,9 +1,9 @@
 //! `relgrad`: what the gradient of a log-determinant-of-the-Jacobian objective costs.
 //!
 //! A sweep goes through folders that name its stages: [`plan`] (axes to cells, their order and predicted cost), [`run`]
-//! (one process per cell, a record of each at once), [`cell`] (what that process does), and then the report. [`cmd`] has
-//! one file per verb. [`gate`] measures builds in turn and compares them. Learning has three folders of its own: [`data`],
-//! [`train`], and the [`experiment`]s made of them. Everything is printed through [`console`].
+//! (one process per cell, a record of each at once), [`cell`] (what that process does), and then the report. [`cmd`]
+//! has one file per verb. [`gate`] measures builds in turn and compares them. Learning has three folders of its own:
+//! [`data`], [`train`], and the [`experiment`]s made of them. Everything is printed through [`console`].
 
 #[macro_use]
 mod console;
@@ -18,11 +18,11 @@ mod machine;
 mod outputs;
 mod peer;
 mod plan;
+mod quantity;
 mod roofline;
 mod run;
 mod selftest;
 mod train;
-mod units;
 mod verify;
 mod workload;
 

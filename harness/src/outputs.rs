@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::machine::time::{file_stamp, unix_seconds};
 
-/// Makes the folder `parent/<UTC time>`; where a run that began in the same second has that name, the next free one (`…Z-2`).
+/// Makes the folder `parent/<UTC time>`; where a run that began in the same second has that name, the next free one
+/// (`…Z-2`).
 ///
 /// # Errors
 /// When it cannot be made.
@@ -27,7 +28,8 @@ pub(crate) fn fresh(parent: &str) -> Result<PathBuf> {
     }
 }
 
-/// Makes the folder `dir`, which may exist already but must be empty, apart from the file `lock` that holds it for this process.
+/// Makes the folder `dir`, which may exist already but must be empty, apart from the file `lock` that holds it for this
+/// process.
 ///
 /// # Errors
 /// When it cannot be made, or when something else is in it.

@@ -1,8 +1,8 @@
 //! What another implementation needs to show that it computes the same: a network, a batch, and the results of every
 //! method on them.
 //!
-//! The weights are Gaussian, not orthogonal as in timed cells: for orthogonal ones the ordinary and the relative gradient
-//! are the same matrix, and an implementation that took one for the other would pass.
+//! The weights are Gaussian, not orthogonal as in timed cells: for orthogonal ones the ordinary and the relative
+//! gradient are the same matrix, and an implementation that took one for the other would pass.
 
 use std::collections::BTreeMap;
 

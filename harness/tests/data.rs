@@ -106,8 +106,8 @@ fn samples_that_are_all_the_same_or_too_few_are_told_of() {
     assert!(stderr(&wide).contains("12 training samples of 21 columns"), "{}", stderr(&wide));
 }
 
-/// The same data near 0 and far from it: a start from the data sees no difference but rounding (two decimals are printed), in f32 as in
-/// f64, and without one f32 warns.
+/// The same data near 0 and far from it: a start from the data sees no difference but rounding (two decimals are
+/// printed), in f32 as in f64, and without one f32 warns.
 #[test]
 fn an_offset_beyond_f32_costs_no_likelihood() {
     let folder = tempfile::tempdir().unwrap();

@@ -29,8 +29,8 @@ fn edit(path: &Path, line: usize, from: &str, to: &str) {
     fs::write(path, lines.join("\n") + "\n").unwrap();
 }
 
-/// Times of 1e-320 and 1.7e308 seconds panicked in the statistics, 5e-324 asked for four gibibytes while drawing, a budget that is no
-/// duration panicked, and 10¹² rounds took all memory.
+/// Times of 1e-320 and 1.7e308 seconds panicked in the statistics, 5e-324 asked for four gibibytes while drawing, a
+/// budget that is no duration panicked, and 10¹² rounds took all memory.
 #[test]
 fn what_cannot_be_is_refused_in_one_line_that_names_file_and_value() {
     let cases = [

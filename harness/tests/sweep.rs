@@ -278,8 +278,8 @@ fn is_running(process: &str) -> bool {
 #[test]
 fn a_full_disk_ends_the_sweep_with_the_earlier_records_whole() {
     let dir = tempfile::tempdir().expect("a scratch folder");
-    // The limit on the size of a file stands for the disk: room for run.json and some records, not for all. The program ignores its
-    // signal, so that a write over the limit fails as one on a full disk does.
+    // The limit on the size of a file stands for the disk: room for run.json and some records, not for all. The program
+    // ignores its signal, so that a write over the limit fails as one on a full disk does.
     let script = format!("ulimit -f 64; exec {}", shell_words(&tiny_sweep(dir.path(), 8)));
     let output = Command::new("sh").args(["-c", &script]).output().expect("sh starts");
     assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));

@@ -1,7 +1,7 @@
 //! Is a gradient right? An independent computation that a backend must agree with before it is timed.
 //!
-//! Small networks are compared, array by array, with the nalgebra [`crate::reference`]. Large ones, where a reference of
-//! O(D³) in plain loops would take longer than the measurement, are probed: along one direction per layer the
+//! Small networks are compared, array by array, with the nalgebra [`crate::reference`]. Large ones, where a reference
+//! of O(D³) in plain loops would take longer than the measurement, are probed: along one direction per layer the
 //! derivative of the log-likelihood is computed by forward mode through the network in O(ND²), with the
 //! log-determinant's share in closed form, and must equal the inner product with the gradient.
 
@@ -54,8 +54,8 @@ const REFERENCE_DIM: usize = 128;
 /// The one place for the tolerance of a check: rounding of sums over thousands of terms, and the inverse of an
 /// orthogonal weight, stay below; a wrong factor, sign or missing term is of the order of 1.
 ///
-/// TF32 rounds the factors of a product to 11 bits, 5·10⁻⁴ each: sums over many terms stay near that, and so does a chain
-/// of four products; the bound leaves a factor of ten.
+/// TF32 rounds the factors of a product to 11 bits, 5·10⁻⁴ each: sums over many terms stay near that, and so does a
+/// chain of four products; the bound leaves a factor of ten.
 pub const fn tolerance(math: Math) -> f64 {
     match math {
         Math::F32 => 1e-3,
@@ -136,11 +136,11 @@ pub(crate) fn worst(errors: impl IntoIterator<Item = f64>) -> f64 {
     errors.into_iter().fold(0.0, |worst, e| if e > worst || e.is_nan() { e } else { worst })
 }
 
-/// Error that rounding explains in a mean over `samples` terms in which terms as large as `terms` cancel: each is rounded, and
-/// so is every partial sum.
+/// Error that rounding explains in a mean over `samples` terms in which terms as large as `terms` cancel: each is
+/// rounded, and so is every partial sum.
 ///
-/// A tolerance relative to what is left would refuse right gradients where little is left: near a maximum of the likelihood,
-/// and the more so the more samples there are, since their means are exact to 1/√N.
+/// A tolerance relative to what is left would refuse right gradients where little is left: near a maximum of the
+/// likelihood, and the more so the more samples there are, since their means are exact to 1/√N.
 pub(crate) fn rounding<T: Scalar>(samples: usize, terms: f64) -> f64 {
     const ROUNDINGS: f64 = 4.0;
     ROUNDINGS * T::EPS * (samples as f64).sqrt() * terms
@@ -151,8 +151,8 @@ pub fn relative_error(a: impl IntoIterator<Item = f64>, b: impl IntoIterator<Ite
     error_beyond(0.0, a, b)
 }
 
-/// max|a − b| / (max|b| + `slack`): with a slack of r / tolerance, errors of r and of the tolerance times b add up to what
-/// passes.
+/// max|a − b| / (max|b| + `slack`): with a slack of r / tolerance, errors of r and of the tolerance times b add up to
+/// what passes.
 pub(crate) fn error_beyond(
     slack: f64,
     a: impl IntoIterator<Item = f64>,

@@ -292,7 +292,8 @@ impl<D: Device<T>, T: Scalar> Condition<D, T> {
         Ok(())
     }
 
-    /// ψ(ρ)/τ of the samples from `start` on, whose outputs are `s`, to `out`; the derivative in log τ is kept beside it.
+    /// ψ(ρ)/τ of the samples from `start` on, whose outputs are `s`, to `out`; the derivative in log τ is kept beside
+    /// it.
     pub(crate) fn write_score(
         &mut self,
         device: &D,

@@ -46,8 +46,8 @@ pub trait Evaluation {
     /// Those of [`GradientBackend::gradient`]. A result that is merely wrong is no error: see [`Check::passed`].
     fn check(&mut self) -> Result<Check>;
 
-    /// Lets the device record the work of [`Self::evaluate`], which from then on asks for all of it in one call. `false`
-    /// where the device cannot, and nothing has changed. To be called after the first evaluation.
+    /// Lets the device record the work of [`Self::evaluate`], which from then on asks for all of it in one call.
+    /// `false` where the device cannot, and nothing has changed. To be called after the first evaluation.
     ///
     /// # Errors
     /// Those of [`GradientBackend::gradient`].
@@ -192,7 +192,8 @@ struct InPlace<D: Device<T>, T: Scalar> {
 /// Small enough that thousands of timed steps leave a network of the same scale and condition.
 const TIMED_STEP: f64 = 1e-6;
 
-/// Large enough that the direction stands out of the rounding of the weights, small enough to leave the network's scale.
+/// Large enough that the direction stands out of the rounding of the weights, small enough to leave the network's
+/// scale.
 const CHECKED_STEP: f64 = 0.01;
 
 fn in_place<D: Device<T> + 'static, T: Scalar>(

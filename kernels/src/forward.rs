@@ -26,8 +26,8 @@ pub(crate) fn forward<D: Device<T>, T: Scalar>(
 /// Work memory of a pass with plain values: L+3 blocks of D×N, \[M16\].
 ///
 /// `trail` holds Y_1 … Y_L and one spare block. On the way back δ_k goes to the block behind Y_k (Y_{k+1} is spent by
-/// then), so that \[Y_k | δ_k\] is one contiguous D×2N matrix. `pair` receives \[U | V\] = W_kᵀ\[Y_k | δ_k\]; on the way
-/// forward its first block holds Z_k.
+/// then), so that \[Y_k | δ_k\] is one contiguous D×2N matrix. `pair` receives \[U | V\] = W_kᵀ\[Y_k | δ_k\]; on the
+/// way forward its first block holds Z_k.
 pub struct ValuesWorkspace<D: Device<T>, T: Scalar> {
     pub(crate) batch: usize,
     pub(crate) trail: Matrix<D, T>,

@@ -1,8 +1,9 @@
 //! The gradient of a log-determinant-of-the-Jacobian objective, three ways, over one network definition.
 //!
-//! A deep density model z = g(x) of L fully connected D×D layers (or circular convolutions) is trained on log p(x) = Σ log p_i(g_i(x)) + log|det
-//! J_g(x)|. This crate evaluates that log-likelihood and its gradient. Equations are those of `kernels/MATH.md`, cited as `[Mn]`;
-//! `(P.n)` are the paper's (Gresele, Fissore, Javaloy, Schölkopf, Hyvärinen, NeurIPS 2020).
+//! A deep density model z = g(x) of L fully connected D×D layers (or circular convolutions) is trained on log p(x) = Σ
+//! log p_i(g_i(x)) + log|det J_g(x)|. This crate evaluates that log-likelihood and its gradient. Equations are those of
+//! `kernels/MATH.md`, cited as `[Mn]`; `(P.n)` are the paper's (Gresele, Fissore, Javaloy, Schölkopf, Hyvärinen,
+//! NeurIPS 2020).
 //!
 //! * [`network`]: what a network is. [`parameters`]: its numbers on a device. [`init`]: seeded numbers.
 //! * [`device`]: some twenty in-place operations, and the implementations for the CPU and for CUDA.

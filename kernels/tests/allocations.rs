@@ -65,7 +65,8 @@ fn fewest_bytes(workload: &Workload) -> usize {
     (0..WINDOWS).map(window).min().unwrap()
 }
 
-/// Grids of either dimension, of even and prime length (whose transforms take scratch of another kind), and 1×1 kernels.
+/// Grids of either dimension, of even and prime length (whose transforms take scratch of another kind), and 1×1
+/// kernels.
 fn convolutions(threads: usize) -> Vec<Workload> {
     let of = |method, channels, grid, kernel, batch, dtype| {
         let architecture = Architecture {

@@ -220,7 +220,9 @@ fn architectures() -> impl Strategy<Value = Architecture> {
 }
 
 proptest! {
-    #![proptest_config(Config { cases: 48, rng_seed: RngSeed::Fixed(2020), failure_persistence: None, ..Config::default() })]
+    #![proptest_config(Config {
+        cases: 48, rng_seed: RngSeed::Fixed(2020), failure_persistence: None, ..Config::default()
+    })]
 
     /// d/dt ℓ(θ + t G) = ‖G‖² for the derivative G, over the network and A, a, B, c together; more samples than one
     /// chunk of autodiff's Jacobians.
@@ -254,7 +256,9 @@ proptest! {
 
     /// m = 0, τ = 1 is the density without a condition, for the likelihood and for every backend.
     #[test]
-    fn a_density_that_ignores_its_condition_is_the_base(architecture in architectures(), batch in 1..6_usize, seed: u32) {
+    fn a_density_that_ignores_its_condition_is_the_base(
+        architecture in architectures(), batch in 1..6_usize, seed: u32,
+    ) {
         use relgrad_kernels::backend::GradientBackend;
         let mut net = draw(architecture, 2, batch, seed.into());
         net.density = LocationScale::zeros(&net.device, architecture.dim, 2, "test").unwrap();

@@ -1,4 +1,5 @@
-//! Draws every figure of every awkward study into a folder, to be looked at: `cargo run -p relgrad-plots --example gallery DIR`.
+//! Draws every figure of every awkward study into a folder, to be looked at: `cargo run -p relgrad-plots --example
+//! gallery DIR`.
 
 #![allow(clippy::print_stdout, reason = "an example tells what it drew")]
 

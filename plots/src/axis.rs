@@ -1,5 +1,7 @@
 //! Axes: ranges, ticks and their labels.
 
+use relgrad_reports::units;
+
 /// What the numbers of an axis are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unit {
@@ -7,7 +9,7 @@ pub(crate) enum Unit {
     Count,
     /// Seconds.
     Seconds,
-    /// Bytes, with decimal prefixes (1 MB = 10⁶ bytes).
+    /// Bytes, in binary units (1 MiB = 2²⁰ bytes).
     Bytes,
     /// A quotient of two times.
     Ratio,
@@ -48,7 +50,8 @@ pub(crate) struct Room {
 }
 
 impl Axis {
-    /// A logarithmic axis around positive `values`: at least one decade, with a margin of the factor `margin` at both ends.
+    /// A logarithmic axis around positive `values`: at least one decade, with a margin of the factor `margin` at both
+    /// ends.
     pub(crate) fn log(values: impl Iterator<Item = f64>, margin: f64, unit: Unit, room: Room) -> Self {
         let values = values.filter(|v| v.is_finite() && *v > 0.0);
         let (low, high) = values.fold((f64::INFINITY, 0.0_f64), |(low, high), v| (low.min(v), high.max(v)));
@@ -61,26 +64,8 @@ impl Axis {
     pub(crate) fn log_between(low: f64, high: f64, unit: Unit, room: Room) -> Self {
         let low = if low.is_nan() { 1.0 } else { low.clamp(REACH.0, REACH.1) };
         let high = if high > low { high.min(10.0 * REACH.1) } else { 10.0 * low };
-        let per_decade = room.length / (high / low).log10();
-        // A label takes its room; on a short range 2 and 5 are labelled too (they are log₁₀2 apart at the closest).
-        let stride = (room.label / per_decade).ceil().max(1.0) as i32;
-        let between = per_decade * 2.0_f64.log10() >= room.label;
-        let mut ticks = Vec::new();
-        for decade in low.log10().floor() as i32..=high.log10().ceil() as i32 {
-            for digit in 1..=9 {
-                let value = f64::from(digit) * 10f64.powi(decade);
-                let labelled = match digit {
-                    1 => decade.rem_euclid(stride) == 0,
-                    2 | 5 => between,
-                    _ => false,
-                };
-                let shown =
-                    labelled || (digit == 1 && per_decade >= DECADE) || (stride == 1 && per_decade > 18.0);
-                if shown && (low..=high).contains(&value) {
-                    ticks.push(Tick { value, label: labelled.then(|| label(value, unit)) });
-                }
-            }
-        }
+        let ticks =
+            if unit == Unit::Bytes { octaves(low, high, room) } else { decades(low, high, unit, room) };
         Axis { low, high, logarithmic: true, ticks, unit_label: "" }
     }
 
@@ -94,7 +79,7 @@ impl Axis {
             .map(|i| f64::from(i) * step)
             .take_while(|v| *v <= high / divisor * (1.0 + 1e-9))
             .take(MOST_TICKS)
-            .map(|v| Tick { value: v * divisor, label: Some(trimmed(v)) })
+            .map(|v| Tick { value: v * divisor, label: Some(units::plain(v)) })
             .collect();
         Axis { low: 0.0, high, logarithmic: false, ticks, unit_label }
     }
@@ -118,7 +103,7 @@ impl Axis {
 
     /// A linear axis of bare numbers from `low` to `high`.
     pub(crate) fn spanning(low: f64, high: f64, room: Room) -> Self {
-        Self::stepped(low, high, (room.length / room.label).max(2.0), signed)
+        Self::stepped(low, high, (room.length / room.label).max(2.0), units::plain)
     }
 
     /// A linear axis from `low` to `high` with about `most` ticks at round values.
@@ -142,84 +127,66 @@ impl Axis {
     }
 }
 
-/// A value as a tick label or in a sentence, with its unit: `10 ms`, `1 000`, `5.2 GB`, `12×`.
-pub(crate) fn label(value: f64, unit: Unit) -> String {
+/// Ticks at powers of ten and their multiples, from `low` to `high`.
+fn decades(low: f64, high: f64, unit: Unit, room: Room) -> Vec<Tick> {
+    let per_decade = room.length / (high / low).log10();
+    // A label takes its room; on a short range 2 and 5 are labelled too (they are log₁₀2 apart at the closest).
+    let stride = (room.label / per_decade).ceil().max(1.0) as i32;
+    let between = per_decade * 2.0_f64.log10() >= room.label;
+    let mut ticks = Vec::new();
+    for decade in low.log10().floor() as i32..=high.log10().ceil() as i32 {
+        for digit in 1..=9 {
+            let value = f64::from(digit) * 10f64.powi(decade);
+            let labelled = match digit {
+                1 => decade.rem_euclid(stride) == 0,
+                2 | 5 => between,
+                _ => false,
+            };
+            let shown =
+                labelled || (digit == 1 && per_decade >= DECADE) || (stride == 1 && per_decade > 18.0);
+            if shown && (low..=high).contains(&value) {
+                ticks.push(Tick { value, label: labelled.then(|| label(value, unit)) });
+            }
+        }
+    }
+    ticks
+}
+
+/// Ticks at powers of two, from `low` to `high`: round numbers of binary units. 1, 2, 5 or some tens of octaves are
+/// between two labels, so that each unit itself has one.
+fn octaves(low: f64, high: f64, room: Room) -> Vec<Tick> {
+    let per_octave = room.length / (high / low).log2();
+    let apart = (room.label / per_octave).ceil().max(1.0) as i32;
+    let stride = [1, 2, 5].into_iter().find(|stride| *stride >= apart).unwrap_or((apart + 9) / 10 * 10);
+    let ticks = low.log2().floor() as i32..=high.log2().ceil() as i32;
+    let ticks = ticks.filter_map(|octave| {
+        let value = 2f64.powi(octave);
+        let labelled = octave.rem_euclid(stride) == 0;
+        let shown = (labelled || per_octave >= DECADE) && (low..=high).contains(&value);
+        shown.then(|| Tick { value, label: labelled.then(|| label(value, Unit::Bytes)) })
+    });
+    ticks.collect()
+}
+
+/// A place on an axis: as the same number reads in a table, except that from ten minutes on a time stays in seconds, of
+/// which a decade is a round number.
+fn label(value: f64, unit: Unit) -> String {
     match unit {
-        Unit::Count => number(value),
-        Unit::Ratio => format!("{}×", number(value)),
-        Unit::Seconds | Unit::Bytes => {
-            let (divisor, name) = prefix(value, unit);
-            format!("{} {name}", number(value / divisor))
-        }
+        Unit::Count => units::number(value),
+        Unit::Ratio => units::ratio(value),
+        Unit::Seconds if units::unit_of_seconds(value).0 > 1.0 => format!("{} s", units::number(value)),
+        Unit::Seconds => units::seconds(value),
+        Unit::Bytes => units::bytes(value),
     }
 }
 
-/// The decimal prefix that keeps `value` at 1 or above, and the unit's name with it.
+/// The unit that keeps `value` at 1 or above: what of it one holds, and its name.
 fn prefix(value: f64, unit: Unit) -> (f64, &'static str) {
-    let table: &[(f64, &str)] = match unit {
-        Unit::Seconds => &[(1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")],
-        Unit::Bytes => &[(1e15, "PB"), (1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B")],
-        Unit::Count | Unit::Ratio => &[(1.0, "")],
-    };
-    // Ticks are products such as 10 · 10⁻⁴: allow for their rounding.
-    let fits = |divisor: &f64| value * (1.0 + 1e-9) >= *divisor;
-    *table.iter().find(|(divisor, _)| fits(divisor)).unwrap_or(&table[table.len() - 1])
-}
-
-/// A number with at most three significant digits below 1 000, thin spaces between groups of three up to 99 999, and a
-/// power of ten outside 0.001 … 99 999.
-pub(crate) fn number(value: f64) -> String {
-    if value == 0.0 {
-        return "0".into();
+    match unit {
+        Unit::Seconds => units::unit_of_seconds(value),
+        Unit::Bytes => units::unit_of_bytes(value),
+        Unit::Count | Unit::Ratio => (1.0, ""),
     }
-    let exponent = (value.abs() * (1.0 + 1e-9)).log10().floor() as i32;
-    if !(-3..=4).contains(&exponent) {
-        let mantissa = trimmed(significant(value / 10f64.powi(exponent), 0));
-        let power = format!("10{}", superscript(exponent));
-        return if mantissa == "1" { power } else { format!("{mantissa}×{power}") };
-    }
-    if exponent >= 3 {
-        return grouped(value.round() as i64);
-    }
-    trimmed(significant(value, exponent))
-}
-
-/// An integer with thin spaces between groups of three digits: 20 000.
-pub(crate) fn grouped(value: i64) -> String {
-    let digits = value.unsigned_abs().to_string();
-    let mut text = String::from(if value < 0 { "−" } else { "" });
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push('\u{2009}');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-fn superscript(exponent: i32) -> String {
-    const DIGITS: [char; 10] = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
-    let digits = exponent.unsigned_abs().to_string();
-    let sign = if exponent < 0 { "⁻" } else { "" };
-    let digits: String = digits.bytes().map(|b| DIGITS[usize::from(b - b'0')]).collect();
-    format!("{sign}{digits}")
-}
-
-/// Rounds to three significant digits, `exponent` being that of the first.
-fn significant(value: f64, exponent: i32) -> f64 {
-    let unit = 10f64.powi(exponent - 2);
-    (value / unit).round() * unit
-}
-
-/// A number of moderate size without trailing zeros.
-fn trimmed(value: f64) -> String {
-    let text = format!("{value:.6}");
-    text.trim_end_matches('0').trim_end_matches('.').to_string()
-}
-
-/// The same with a typographer's minus.
-fn signed(value: f64) -> String {
-    if value < 0.0 { format!("−{}", trimmed(-value)) } else { trimmed(value) }
 }
 
 /// The smallest of 1, 2, 2.5, 5 times a power of ten that is at least `step`.
@@ -248,14 +215,15 @@ mod tests {
             (1e-6, Unit::Seconds, "1 µs"),
             (1e-2, Unit::Seconds, "10 ms"),
             (1e-4, Unit::Seconds, "100 µs"),
-            (1e3, Unit::Seconds, "1\u{2009}000 s"),
+            (1e3, Unit::Seconds, "1,000 s"),
             (1e6, Unit::Seconds, "10⁶ s"),
-            (1e-10, Unit::Seconds, "0.1 ns"),
-            (2e-14, Unit::Seconds, "2×10⁻⁵ ns"),
-            (1e7, Unit::Bytes, "10 MB"),
-            (5.2345e9, Unit::Bytes, "5.23 GB"),
-            (2e4, Unit::Count, "20\u{2009}000"),
-            (3e5, Unit::Ratio, "3×10⁵×"),
+            (1e-10, Unit::Seconds, "100 ps"),
+            (2e-14, Unit::Seconds, "20 fs"),
+            (10.0 * 1024.0 * 1024.0, Unit::Bytes, "10 MiB"),
+            (5.2345e9, Unit::Bytes, "4.88 GiB"),
+            (2e4, Unit::Count, "20,000"),
+            (3e5, Unit::Ratio, "300,000×"),
+            (3e6, Unit::Ratio, "3×10⁶×"),
             (0.1, Unit::Ratio, "0.1×"),
             (57.86, Unit::Ratio, "57.9×"),
         ];
@@ -283,7 +251,7 @@ mod tests {
                     Axis::linear_between(low, high, ROOM),
                     Axis::around([low, high].into_iter(), ROOM),
                     Axis::spanning(low, high, ROOM),
-                    Axis::stepped(low, high, 10.0, number),
+                    Axis::stepped(low, high, 10.0, units::number),
                 ];
                 for (kind, axis) in axes.iter().enumerate() {
                     assert!(axis.ticks.len() <= MOST_TICKS, "{kind}: {low:e} {high:e}: {}", axis.ticks.len());
@@ -327,7 +295,17 @@ mod tests {
         assert_eq!((labels(&axis), axis.unit_label), (vec!["0", "0.5", "1"], "s"));
         let axis = Axis::linear_between(-1.0, 3.0, Room { length: 100.0, label: 20.0 });
         assert_eq!(labels(&axis), ["−1", "0", "1", "2", "3"]);
-        let axis = Axis::linear(2.4e9, Unit::Bytes, Room { length: 160.0, label: 25.0 });
-        assert_eq!((labels(&axis), axis.unit_label), (vec!["0", "0.5", "1", "1.5", "2", "2.5"], "GB"));
+        let axis = Axis::linear(2.4 * 1024f64.powi(3), Unit::Bytes, Room { length: 160.0, label: 25.0 });
+        assert_eq!((labels(&axis), axis.unit_label), (vec!["0", "0.5", "1", "1.5", "2", "2.5"], "GiB"));
+    }
+
+    #[test]
+    fn bytes_are_marked_at_powers_of_two() {
+        let long = Axis::log_between(2e6, 5e10, Unit::Bytes, ROOM);
+        assert_eq!(labels(&long), ["4 MiB", "16 MiB", "64 MiB", "256 MiB", "1 GiB", "4 GiB", "16 GiB"]);
+        let short = Axis::log_between(3e6, 4e7, Unit::Bytes, ROOM);
+        assert_eq!(labels(&short), ["4 MiB", "8 MiB", "16 MiB", "32 MiB"]);
+        let longest = Axis::log_between(1.0, 1e18, Unit::Bytes, Room { label: 40.0, ..ROOM });
+        assert_eq!(labels(&longest), ["1 B", "1 MiB", "1 TiB"]);
     }
 }

@@ -3,11 +3,11 @@
 use relgrad_reports::method::RELATIVE;
 use relgrad_reports::record::Outcome;
 use relgrad_reports::study::Study;
-use relgrad_reports::summary::{Estimate, Series, Summary};
+use relgrad_reports::summary::{Series, Summary};
+use relgrad_reports::units::{self, grouped, number};
 use relgrad_vocabulary::excerpt;
 
 use crate::Figure;
-use crate::axis::{self, Unit, grouped, number};
 use crate::data::{self, BASELINES};
 use crate::guides::Laws;
 use crate::trace;
@@ -29,8 +29,9 @@ pub(crate) fn caption(figure: Figure, study: &Study, summary: &Summary) -> Strin
 fn local_exponents(study: &Study, summary: &Summary) -> String {
     let laws = Laws::of(&study.run.settings);
     format!(
-        "Exponent of time between neighbouring dimensions, ln(t₂/t₁) / ln(D₂/D₁), at their geometric mean ({}). Bands are 95 % confidence \
-         intervals, cut off where they leave the panel. A power law is a level line; a rise towards {} or {} shows the leading term take over.",
+        "Exponent of time between neighbouring dimensions, ln(t₂/t₁) / ln(D₂/D₁), at their geometric mean ({}). Bands \
+         are 95 % confidence intervals, cut off where they leave the panel. A power law is a level line; a rise \
+         towards {} or {} shows the leading term take over.",
         conditions(study, data::main_device(summary)),
         laws.low(),
         laws.high()
@@ -41,13 +42,14 @@ fn residuals(study: &Study, summary: &Summary) -> String {
     let device = data::main_device(summary);
     let range = |s: &Series| {
         let fit = s.fit.as_ref()?;
-        Some(format!("{} {} to {}", s.method, grouped(fit.from as i64), grouped(fit.to as i64)))
+        Some(format!("{} {} to {}", s.method, grouped(fit.from), grouped(fit.to)))
     };
     let ranges: Vec<String> =
         summary.series.iter().filter(|s| s.device == device).filter_map(range).collect();
     format!(
-        "Measured median over the time of the fitted power law within the range of the fit ({}), with the 95 % confidence interval of the \
-         median. Fitted over D: {}. A bow means that one power law does not describe the range.",
+        "Measured median over the time of the fitted power law within the range of the fit ({}), with the 95 % \
+         confidence interval of the median. Fitted over D: {}. A bow means that one power law does not describe the \
+         range.",
         conditions(study, device),
         ranges.join(", ")
     )
@@ -55,19 +57,20 @@ fn residuals(study: &Study, summary: &Summary) -> String {
 
 fn roofline(study: &Study, summary: &Summary) -> String {
     format!(
-        "Operations of the cost model over the measured time, and the least bytes that must move over the same time, against the data \
-         dimension D ({}). Dashed: the fastest that this machine did before the sweep with the same number type and threads. A method \
-         near neither line is held up by something else; data that stay in caches can pass the bandwidth of memory.",
+        "Operations of the cost model over the measured time, and the least bytes that must move over the same time, \
+         against the data dimension D ({}). Dashed: the fastest that this machine did before the sweep with the same \
+         number type and threads. A method near neither line is held up by something else; data that stay in caches \
+         can pass the bandwidth of memory.",
         conditions(study, data::main_device(summary))
     )
 }
 
 fn heat_map(study: &Study, summary: &Summary) -> String {
     let conditions = conditions(study, data::main_device(summary));
-    let batch = format!("N = {}, ", grouped(study.run.settings.batch as i64));
+    let batch = format!("N = {}, ", grouped(study.run.settings.batch));
     format!(
-        "Time of the baseline over time of relative, over the data dimension D and the batch size N ({}). Blue: relative is faster; \
-         orange: the baseline is. Grey: one of the two has no measurement.",
+        "Time of the baseline over time of relative, over the data dimension D and the batch size N ({}). Blue: \
+         relative is faster; orange: the baseline is. Grey: one of the two has no measurement.",
         conditions.replace(&batch, "")
     )
 }
@@ -83,8 +86,8 @@ fn time(study: &Study, summary: &Summary, device: &str) -> String {
     ];
     if series().any(|s| !s.stops.is_empty()) {
         sentences.push(
-            "A dotted line to a hollow marker leads to the time expected of the first dimension that was not run; a bar at it is the 95 % \
-             prediction interval of the fitted power law, an extrapolation."
+            "A dotted line to a hollow marker leads to the time expected of the first dimension that was not run; a \
+             bar at it is the 95 % prediction interval of the fitted power law, an extrapolation."
                 .into(),
         );
     }
@@ -99,9 +102,8 @@ fn time(study: &Study, summary: &Summary, device: &str) -> String {
 
 fn fit(series: &Series) -> Option<String> {
     let fit = series.fit.as_ref()?;
-    let Estimate { value, low, high } = fit.exponent;
-    let (from, to) = (grouped(fit.from as i64), grouped(fit.to as i64));
-    Some(format!("{} {value:.2} [{low:.2}, {high:.2}] for D from {from} to {to}", series.method))
+    let (from, to) = (grouped(fit.from), grouped(fit.to));
+    Some(format!("{} {} for D from {from} to {to}", series.method, units::exponent(&fit.exponent)))
 }
 
 fn memory_over_time(study: &Study) -> String {
@@ -111,14 +113,14 @@ fn memory_over_time(study: &Study) -> String {
     let cell = &pair.relative.cell;
     let (relative, autodiff) = (trace::peak(pair.relative), trace::peak(pair.autodiff));
     format!(
-        "Resident memory over time from the allocation of the problem to the end of its first gradient, relative beside autodiff, \
-         at D = {} ({}). The panels share the memory axis; each has its own time axis. Dashed: the lower bound of the memory model. \
-         At its peak autodiff holds {} times the memory of relative ({} and {}).",
-        grouped(cell.dim as i64),
+        "Resident memory over time from the allocation of the problem to the end of its first gradient, relative \
+         beside autodiff, at D = {} ({}). The panels share the memory axis; each has its own time axis. Dashed: the \
+         lower bound of the memory model. At its peak autodiff holds {} times the memory of relative ({} and {}).",
+        grouped(cell.dim),
         conditions(study, &cell.device),
         number(autodiff / relative),
-        axis::label(autodiff, Unit::Bytes),
-        axis::label(relative, Unit::Bytes),
+        units::bytes(autodiff),
+        units::bytes(relative),
     )
 }
 
@@ -127,8 +129,8 @@ fn speedup(study: &Study, summary: &Summary) -> String {
     let last = |baseline: &str| {
         let points = data::measured(data::relative(summary, device)?, |p| data::speedup(p, baseline));
         let (dim, estimate) = *points.last()?;
-        let times = axis::label(estimate.value, Unit::Ratio);
-        Some(format!("{times} over {baseline} at D = {}", grouped(dim as i64)))
+        let times = units::ratio(estimate.value);
+        Some(format!("{times} over {baseline} at D = {}", grouped(dim as usize)))
     };
     let ends: Vec<String> = BASELINES.into_iter().filter_map(last).collect();
     let ends = if ends.is_empty() {
@@ -137,8 +139,8 @@ fn speedup(study: &Study, summary: &Summary) -> String {
         format!(" At the largest dimension that both ran, {RELATIVE} is faster by {}.", ends.join(" and "))
     };
     format!(
-        "Time of the baseline over time of relative against the data dimension D ({}). Bands are 95 % confidence intervals; dashed: the \
-         same quotient of the models' floating-point operations.{ends}",
+        "Time of the baseline over time of relative against the data dimension D ({}). Bands are 95 % confidence \
+         intervals; dashed: the same quotient of the models' floating-point operations.{ends}",
         conditions(study, device)
     )
 }
@@ -154,7 +156,7 @@ fn memory(study: &Study, summary: &Summary) -> String {
     };
     format!(
         "Peak {memory} against the data dimension D ({}). Dashed: the lower bound of the memory \
-         model.{predicted} 1 MB is 10⁶ bytes.",
+         model.{predicted}",
         conditions(study, device)
     )
 }

@@ -6,8 +6,8 @@ use relgrad_reports::method::{AUTODIFF, ORDINARY, RELATIVE};
 use relgrad_reports::record::{Model, Outcome, Record};
 use relgrad_reports::study::Study;
 use relgrad_reports::summary::{Estimate, Point, Series, Stop, Summary};
+use relgrad_reports::units::{counted, grouped};
 
-use crate::axis::grouped;
 use crate::chart::{Curve, StopMark};
 use crate::style::look;
 
@@ -112,7 +112,7 @@ pub(crate) fn conditions(study: &Study, device: &str) -> Vec<String> {
     let place = if device == CPU { format!("CPU, {}", threads(settings.threads)) } else { "GPU".to_string() };
     let mut conditions = vec![
         place,
-        format!("N = {}", grouped(settings.batch as i64)),
+        format!("N = {}", grouped(settings.batch)),
         format!("L = {}", settings.layers),
         settings.arithmetic(device).to_string(),
     ];
@@ -150,7 +150,7 @@ fn first_stop(series: &Series) -> Option<&Stop> {
 
 /// What a note below the panel says of a stop.
 pub(crate) fn note(method: &str, stop: &Stop) -> String {
-    let dim = grouped(stop.dim as i64);
+    let dim = grouped(stop.dim);
     let reason = stop.reason.trim().trim_end_matches('.');
     let happened = match stop.outcome {
         Outcome::Failed => format!("failed at D\u{a0}=\u{a0}{dim}"),
@@ -167,5 +167,5 @@ pub(crate) fn sound(estimate: Estimate) -> Estimate {
 }
 
 fn threads(threads: usize) -> String {
-    if threads == 1 { "1 thread".into() } else { format!("{threads} threads") }
+    counted(threads, "thread")
 }

@@ -31,7 +31,8 @@ pub enum Error {
     NoMemoryTrace,
     /// Traces exist, but no dimension has one of each method.
     #[error(
-        "no dimension has a memory trace of both relative and autodiff: run `relgrad sweep` with both methods at the same D"
+        "no dimension has a memory trace of both relative and autodiff: run `relgrad sweep` with both methods at the \
+         same D"
     )]
     NoCommonTrace,
     /// No method was measured at two dimensions.
@@ -47,7 +48,8 @@ pub enum Error {
     NoRoofline,
     /// One batch size makes no map.
     #[error(
-        "speed-ups exist at one batch size only, or at more than a map can show: run `relgrad sweep` with several, as in --batch 10,100,1000"
+        "speed-ups exist at one batch size only, or at more than a map can show: run `relgrad sweep` with several, as \
+         in --batch 10,100,1000"
     )]
     OneBatchSize,
     /// An experiment has no values to show.
@@ -55,7 +57,8 @@ pub enum Error {
     Empty,
     /// A history has too little or too much for a trend.
     #[error(
-        "a trend shows 1 to {most} series, one of them over at least two runs: choose fewer with --method and --dim, or add runs"
+        "a trend shows 1 to {most} series, one of them over at least two runs: choose fewer with --method and --dim, \
+         or add runs"
     )]
     NoTrend {
         /// Most series that can be told apart.

@@ -5,8 +5,9 @@ use relgrad_reports::method::RELATIVE;
 use relgrad_reports::record::Model;
 use relgrad_reports::study::Study;
 use relgrad_reports::summary::{Estimate, Residual, Series, Summary};
+use relgrad_reports::units;
 
-use crate::axis::{Unit, number};
+use crate::axis::Unit;
 use crate::chart::{self, Chart, Curve, Reference};
 use crate::data::{self, BASELINES};
 use crate::guides::Laws;
@@ -126,7 +127,7 @@ pub(crate) fn roofline(study: &Study, summary: &Summary) -> Scene {
     };
     let level = |ceiling: Option<f64>, what: &str| {
         let shown = ceiling.filter(|c| c.is_finite() && *c > 0.0);
-        shown.map(|c| (c / 1e9, format!("{what}: {}", number(c / 1e9)))).into_iter().collect()
+        shown.map(|c| (c / 1e9, format!("{what}: {}", units::number(c / 1e9)))).into_iter().collect()
     };
     let flops = ceilings.and_then(|r| r.peak_flops_per_second(settings.arithmetic(device), settings.threads));
     let bytes = ceilings.and_then(|r| r.peak_bytes_per_second(settings.threads));

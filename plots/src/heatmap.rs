@@ -6,8 +6,8 @@ use plotters::style::RGBColor;
 use relgrad_reports::method::RELATIVE;
 use relgrad_reports::study::Study;
 use relgrad_reports::summary::{Series, Summary};
+use relgrad_reports::units::{grouped, number, ratio};
 
-use crate::axis::{Unit, grouped, label, number};
 use crate::chart;
 use crate::data::{self, BASELINES};
 use crate::font::{self, Weight};
@@ -84,7 +84,7 @@ fn draw_panel(scene: &mut Scene, values: &[Value], title: &str, top: f64) -> f64
     let dims: Vec<usize> = values.iter().map(|v| v.dim).collect::<BTreeSet<_>>().into_iter().collect();
     let batches: Vec<usize> =
         values.iter().map(|v| v.batch).collect::<BTreeSet<_>>().into_iter().rev().collect();
-    let row_label = |batch: usize| format!("N = {}", grouped(batch as i64));
+    let row_label = |batch: usize| format!("N = {}", grouped(batch));
     let widest =
         batches.iter().map(|b| font::width(&row_label(*b), SMALL, Weight::Regular)).fold(0.0, f64::max);
     let left = MARGIN + widest + 5.0;
@@ -111,12 +111,11 @@ fn draw_panel(scene: &mut Scene, values: &[Value], title: &str, top: f64) -> f64
 
 /// As many labels as have room.
 fn draw_dims(scene: &mut Scene, dims: &[usize], (left, column): (f64, f64), baseline: f64) {
-    let widest =
-        dims.iter().map(|d| font::width(&grouped(*d as i64), SMALL, Weight::Regular)).fold(0.0, f64::max);
+    let widest = dims.iter().map(|d| font::width(&grouped(*d), SMALL, Weight::Regular)).fold(0.0, f64::max);
     let stride = ((widest + 3.0) / column).ceil().max(1.0) as usize;
     for (i, dim) in dims.iter().enumerate().step_by(stride) {
         let at = (left + (i as f64 + 0.5) * column, baseline);
-        scene.text(Text::new(grouped(*dim as i64), at, SMALL).align(Align::Center));
+        scene.text(Text::new(grouped(*dim), at, SMALL).align(Align::Center));
     }
 }
 
@@ -136,7 +135,7 @@ fn draw_cell(scene: &mut Scene, cell: Rect, speedup: Option<f64>) {
     };
     scene.area(corners, color, 1.0);
     let ink = if share > 0.55 { PAPER } else { INK };
-    let texts = speedup.map_or(vec!["–".to_string()], |s| vec![label(s, Unit::Ratio), short(s)]);
+    let texts = speedup.map_or(vec!["–".to_string()], |s| vec![ratio(s), short(s)]);
     let fits = |text: &String| font::width(text, SMALL, Weight::Regular) <= cell.width() - 1.0;
     if let Some(text) = texts.into_iter().find(fits) {
         let baseline = (cell.top + cell.bottom) / 2.0 + font::CAPITAL_HEIGHT / 2.0 * SMALL;

@@ -1,10 +1,12 @@
 //! Figures from what relgrad measured.
 //!
-//! [`draw`] turns a [`Study`] and its [`Summary`] into one of the [`Figure`]s, and a [`Drawing`] is that figure as SVG and
-//! as PNG. Both come from one list of shapes, so they show the same. The crate measures and computes nothing: estimates, fits and
-//! models are those of `relgrad-reports`. It needs no system font; the one it measures and draws text with is embedded.
+//! [`draw`] turns a [`Study`] and its [`Summary`] into one of the [`Figure`]s, and a [`Drawing`] is that figure as SVG
+//! and as PNG. Both come from one list of shapes, so they show the same. The crate measures and computes nothing:
+//! estimates, fits and models are those of `relgrad-reports`. It needs no system font; the one it measures and draws
+//! text with is embedded.
 //!
-//! Single-panel figures are 85 mm wide, a journal's column; Figure 4, the roofline and the heat map are 170 mm wide. No text is below 7 pt at that size.
+//! Single-panel figures are 85 mm wide, a journal's column; Figure 4, the roofline and the heat map are 170 mm wide. No
+//! text is below 7 pt at that size.
 
 mod axis;
 mod caption;
@@ -93,7 +95,8 @@ impl Figure {
         }
     }
 
-    /// What the figure shows, in a few sentences: conditions, the meaning of bands and dashes, and the numbers read off most.
+    /// What the figure shows, in a few sentences: conditions, the meaning of bands and dashes, and the numbers read off
+    /// most.
     pub fn caption(self, study: &Study, summary: &Summary) -> String {
         caption::caption(self, study, &self.shown(study, summary))
     }
@@ -178,8 +181,8 @@ pub struct Drawing {
 impl Drawing {
     /// The figure as a self-contained SVG document of its physical size (`width="85.00mm"` or `170.00mm`).
     ///
-    /// The same records give the same bytes. Text stays text; its family is DejaVu Sans with fallbacks of like widths. On a screen,
-    /// scale it with CSS (`svg { width: 100%; height: auto }`).
+    /// The same records give the same bytes. Text stays text; its family is DejaVu Sans with fallbacks of like widths.
+    /// On a screen, scale it with CSS (`svg { width: 100%; height: auto }`).
     pub fn svg(&self) -> &str {
         &self.svg
     }
@@ -195,15 +198,15 @@ impl Drawing {
     /// Writes the figure as a PNG, 2000 pixels wide (600 or 300 an inch in print), to `path`: whole, or not at all.
     ///
     /// # Errors
-    /// [`Error::Write`] when the file cannot be written, [`Error::Render`] when the backend fails, [`Error::Memory`] when its pixels
-    /// find no room.
+    /// [`Error::Write`] when the file cannot be written, [`Error::Render`] when the backend fails, [`Error::Memory`]
+    /// when its pixels find no room.
     pub fn write_png(&self, path: &Path) -> Result<()> {
         Ok(write_atomically(path, &render::png(&self.scene)?)?)
     }
 }
 
-/// Fails where there is too little memory to draw a figure's shapes: what the libraries below allocate, a few MiB, would end the
-/// program.
+/// Fails where there is too little memory to draw a figure's shapes: what the libraries below allocate, a few MiB,
+/// would end the program.
 fn require_memory() -> Result<()> {
     const BYTES: usize = 12 << 20;
     Vec::<u8>::new().try_reserve_exact(BYTES).map_err(|_| Error::Memory { bytes: BYTES })

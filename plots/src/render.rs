@@ -48,8 +48,8 @@ pub(crate) fn svg(scene: &Scene, title: &str) -> Result<String> {
     let after_head = body.find('\n').map_or(0, |end| end + 1);
     // Round joins keep the corners of traces from growing spikes.
     let head = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{:.2}mm\" height=\"{:.2}mm\" viewBox=\"0 0 {} {}\" role=\"img\" \
-         stroke-linejoin=\"round\">\n<title>{}</title>\n",
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{:.2}mm\" height=\"{:.2}mm\" viewBox=\"0 0 {} {}\" \
+         role=\"img\" stroke-linejoin=\"round\">\n<title>{}</title>\n",
         scene.width / 72.0 * 25.4,
         scene.height / 72.0 * 25.4,
         size.0,
@@ -183,8 +183,8 @@ fn draw_bitmap(backend: &mut BitMapBackend<'_>, shape: &Shape, scale: f64) -> Re
     }
 }
 
-/// Draws each pixel of a picture as a rectangle. The backend may leave out a rectangle's last row and column, so each reaches
-/// into its neighbours, which are drawn over it.
+/// Draws each pixel of a picture as a rectangle. The backend may leave out a rectangle's last row and column, so each
+/// reaches into its neighbours, which are drawn over it.
 fn bitmap_image(
     backend: &mut BitMapBackend<'_>,
     rect: &Rect,
@@ -255,7 +255,8 @@ fn bitmap_text(backend: &mut BitMapBackend<'_>, text: &Text, scale: f64) -> Resu
     outcome
 }
 
-/// The means of all blocks of [`OVERSAMPLE`] by [`OVERSAMPLE`] pixels, three bytes each, of as many rows, `width` pixels wide.
+/// The means of all blocks of [`OVERSAMPLE`] by [`OVERSAMPLE`] pixels, three bytes each, of as many rows, `width`
+/// pixels wide.
 fn averaged(rows: &[u8], width: usize) -> Vec<u8> {
     let (factor, row) = (OVERSAMPLE as usize, width * 3);
     let mut small = Vec::with_capacity(row / factor);

@@ -1,7 +1,7 @@
 //! What every figure shares: colours, line widths, sizes, and the look of each method.
 //!
-//! Colours are those of Okabe and Ito (<https://jfly.uni-koeln.de/color/>), which people with any common colour blindness tell
-//! apart; each method also has its own marker and dashes, so that a figure survives a grey printer.
+//! Colours are those of Okabe and Ito (<https://jfly.uni-koeln.de/color/>), which people with any common colour
+//! blindness tell apart; each method also has its own marker and dashes, so that a figure survives a grey printer.
 
 use plotters::style::RGBColor;
 use relgrad_reports::method::{AUTODIFF, ORDINARY, RELATIVE};
@@ -55,8 +55,8 @@ impl Look {
 
 /// The look of `method` in a figure of `methods`.
 ///
-/// The methods of this program have fixed looks. Any other name takes one of the spare looks by its place among the other
-/// unknown names in alphabetical order, so the same records always give the same picture.
+/// The methods of this program have fixed looks. Any other name takes one of the spare looks by its place among the
+/// other unknown names in alphabetical order, so the same records always give the same picture.
 pub(crate) fn look(method: &str, methods: &[&str]) -> Look {
     if let Some(look) = fixed(method) {
         return look;

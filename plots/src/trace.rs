@@ -3,8 +3,9 @@
 use relgrad_reports::method::{AUTODIFF, RELATIVE};
 use relgrad_reports::record::{Cell, Outcome, Record};
 use relgrad_reports::study::Study;
+use relgrad_reports::units::{self, grouped};
 
-use crate::axis::{self, Axis, Room, Unit, grouped};
+use crate::axis::{Axis, Room, Unit};
 use crate::chart;
 use crate::clear::Clear;
 use crate::data;
@@ -67,7 +68,7 @@ pub(crate) fn draw(study: &Study, pair: Pair<'_>) -> Scene {
     let width = (right - left - BETWEEN) / 2.0;
     let cell = &pair.relative.cell;
     let conditions = data::conditions(study, &cell.device);
-    let parts = [vec![format!("D = {}", grouped(cell.dim as i64))], conditions].concat();
+    let parts = [vec![format!("D = {}", grouped(cell.dim))], conditions].concat();
     let heading = chart::heading(&parts, PAGE_WIDTH);
     scene.text(Text::new(heading, (left, MARGIN + 0.76 * SMALL), SMALL).color(GREY));
     for (i, record) in [pair.relative, pair.autodiff].into_iter().enumerate() {
@@ -97,11 +98,8 @@ fn draw_panel(scene: &mut Scene, panel: &Panel, record: &Record, y_title: &str) 
     let baseline = top - 5.0;
     let name = Text::new(&record.cell.method, (left, baseline), NORMAL).bold().color(look.color);
     scene.text(name);
-    let [peak, end, bound] = [
-        axis::label(peak(record), Unit::Bytes),
-        axis::label(duration(record), Unit::Seconds),
-        axis::label(record.model.min_bytes, Unit::Bytes),
-    ];
+    let [peak, end, bound] =
+        [units::bytes(peak(record)), units::seconds(duration(record)), units::bytes(record.model.min_bytes)];
     let figures = if labelled {
         format!("peak {peak} · ends after {end}")
     } else {
@@ -119,7 +117,7 @@ fn draw_bound(scene: &mut Scene, panel: &Panel, record: &Record, trace: &[Place]
     let mut clear = Clear::new(panel.rect);
     clear.take_line(trace, 1.6);
     clear.take_line(&[(left, y), (right, y)], 0.8);
-    let text = format!("lower bound of the model: {}", axis::label(bound, Unit::Bytes));
+    let text = format!("lower bound of the model: {}", units::bytes(bound));
     let xs = [(right - 4.0, Align::Right), ((left + right) / 2.0, Align::Center), (left + 4.0, Align::Left)];
     // Nearest to the line first, then farther from it, on either side.
     let candidates = (0..6).flat_map(|step| {

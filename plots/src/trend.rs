@@ -1,8 +1,9 @@
 //! The trend of a history: how much each series changed since its first run, with the points where its level changed.
 
 use relgrad_reports::history::Series;
+use relgrad_reports::units;
 
-use crate::axis::{Axis, Tick, number};
+use crate::axis::{Axis, Tick};
 use crate::error::{Error, Result};
 use crate::legend::{self, Key, Sign};
 use crate::panel::{Panel, Titles};
@@ -122,7 +123,7 @@ fn lay_out(trend: &Trend<'_>) -> Panel {
     let y = Axis::stepped(low - margin, high + margin, PANEL_HEIGHT / 24.0, signed);
     let left = MARGIN + Panel::left_room(&y);
     let right = PAGE_WIDTH - MARGIN - SMALL;
-    let x = Axis::stepped(first - 0.5, last + 0.5, (right - left) / 40.0, number);
+    let x = Axis::stepped(first - 0.5, last + 0.5, (right - left) / 40.0, units::number);
     let whole = |tick: &Tick| tick.value.fract() == 0.0;
     let x = Axis { ticks: x.ticks.into_iter().filter(whole).collect(), ..x };
     let top = MARGIN + SMALL + REVISION_ROOM;
@@ -130,7 +131,7 @@ fn lay_out(trend: &Trend<'_>) -> Panel {
 }
 
 fn signed(value: f64) -> String {
-    let size = number(value.abs());
+    let size = units::number(value.abs());
     match value {
         v if v > 0.0 => format!("+{size}"),
         v if v < 0.0 => format!("−{size}"),

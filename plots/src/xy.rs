@@ -30,7 +30,8 @@ pub(crate) struct Plot<'a> {
 pub(crate) enum Scale {
     /// Logarithmic, of plain numbers.
     Logarithmic,
-    /// Linear, and at least from `low` to `high`, and holds every value; intervals beyond `farthest` of either leave the panel.
+    /// Linear, and at least from `low` to `high`, and holds every value; intervals beyond `farthest` of either leave
+    /// the panel.
     Linear { low: f64, high: f64, farthest: f64 },
 }
 

@@ -162,8 +162,8 @@ pub fn add(path: &Path, entry: &Entry) -> Result<bool> {
     Ok(true)
 }
 
-/// The runs of a store, oldest first, each once: merging two branches of a store may repeat lines and change their order. Two runs
-/// are the same when all that was measured is: two may begin in one second.
+/// The runs of a store, oldest first, each once: merging two branches of a store may repeat lines and change their
+/// order. Two runs are the same when all that was measured is: two may begin in one second.
 ///
 /// # Errors
 /// When the store cannot be read, holds a line that is no run, or was written by a newer relgrad.

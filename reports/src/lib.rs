@@ -1,7 +1,8 @@
 //! What relgrad measured and what follows from it.
 //!
-//! This crate owns the record format ([`record`], [`run`]), reading it back, the statistics, the complexity fits and the
-//! text of a report. It draws nothing (that is `relgrad-plots`) and measures nothing (that is the `relgrad` program).
+//! This crate owns the record format ([`record`], [`run`]), reading it back, the statistics, the complexity fits and
+//! the text of a report. It draws nothing (that is `relgrad-plots`) and measures nothing (that is the `relgrad`
+//! program).
 
 /// Tests of readers count the memory that they take.
 #[cfg(test)]
@@ -30,6 +31,6 @@ pub mod study;
 mod summarize;
 pub mod summary;
 pub mod training;
-mod units;
+pub mod units;
 mod validity;
 pub mod writer;

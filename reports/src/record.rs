@@ -2,7 +2,8 @@
 //!
 //! A *cell* is one point of the sweep (method, device, dimension, …) in one round, measured in a process of its own.
 //! Whatever happens to it, it leaves exactly one record: measured, skipped (with the prediction that ruled it out), or
-//! failed (with the reason). Fields are only ever added within a schema version; readers ignore the ones they don't know.
+//! failed (with the reason). Fields are only ever added within a schema version; readers ignore the ones they don't
+//! know.
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -117,7 +118,8 @@ pub struct Gpu {
     pub first_call_seconds: f64,
     /// Whether an evaluation was one launch of a recorded graph, because that was faster than call by call.
     pub graph: bool,
-    /// Bytes by which the driver's free memory fell while the problem was built and evaluated once: a check on `peak_bytes`.
+    /// Bytes by which the driver's free memory fell while the problem was built and evaluated once: a check on
+    /// `peak_bytes`.
     pub driver_bytes: u64,
     /// The GPU just before the first sample, where NVML tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -158,11 +160,12 @@ pub struct Record {
     /// Raw samples in the order taken: seconds of one gradient evaluation each.
     #[serde(default)]
     pub seconds: Vec<f64>,
-    /// How many evaluations one entry of `seconds` averages (more than 1 where one is shorter than the clock can resolve).
+    /// How many evaluations one entry of `seconds` averages (more than 1 where one is shorter than the clock can
+    /// resolve).
     #[serde(default = "one")]
     pub evaluations_per_sample: u64,
-    /// Seconds of the first evaluations before sampling began (the very first touches fresh memory), fifty at most; never
-    /// part of a statistic.
+    /// Seconds of the first evaluations before sampling began (the very first touches fresh memory), fifty at most;
+    /// never part of a statistic.
     #[serde(default)]
     pub warmup_seconds: Vec<f64>,
     /// High-water resident bytes of the process minus those just before the problem was allocated; on a GPU, the most

@@ -1,9 +1,10 @@
-//! The ceilings of a machine, as measured: how fast it multiplies, how fast it moves memory, what a parallel region costs.
+//! The ceilings of a machine, as measured: how fast it multiplies, how fast it moves memory, what a parallel region
+//! costs.
 //!
-//! The roofline model (Williams, Waterman and Patterson, CACM 52(4), 2009) bounds a computation of F operations that must
-//! move B bytes: its time is at least max(F / rate, B / bandwidth). `relgrad sweep` measures rate and bandwidth on the
-//! machine, through the same operations as the gradients use, and keeps them in `run.json`, so that a report can say
-//! which fraction of its ceiling a cell reaches.
+//! The roofline model (Williams, Waterman and Patterson, CACM 52(4), 2009) bounds a computation of F operations that
+//! must move B bytes: its time is at least max(F / rate, B / bandwidth). `relgrad sweep` measures rate and bandwidth on
+//! the machine, through the same operations as the gradients use, and keeps them in `run.json`, so that a report can
+//! say which fraction of its ceiling a cell reaches.
 
 use serde::{Deserialize, Serialize};
 
@@ -174,7 +175,8 @@ pub struct Ceiling {
 }
 
 impl Rate {
-    /// `flops` over the fastest of `seconds`, in FLOP/s: what the machine does when nothing disturbs it. The median where there are no samples.
+    /// `flops` over the fastest of `seconds`, in FLOP/s: what the machine does when nothing disturbs it. The median
+    /// where there are no samples.
     pub fn best_flops_per_second(&self) -> f64 {
         fastest(&self.seconds).map_or(self.flops_per_second, |seconds| self.flops / seconds)
     }
@@ -192,10 +194,11 @@ fn fastest(seconds: &[f64]) -> Option<f64> {
 }
 
 impl Roofline {
-    /// The rate that bounds arithmetic in `dtype` on `threads` threads: the fastest sample of a square product over the sizes measured.
+    /// The rate that bounds arithmetic in `dtype` on `threads` threads: the fastest sample of a square product over the
+    /// sizes measured.
     ///
-    /// The fastest, not the median: whatever disturbs the machine while its ceilings are measured only lowers a rate, and a ceiling that
-    /// was lowered is none.
+    /// The fastest, not the median: whatever disturbs the machine while its ceilings are measured only lowers a rate,
+    /// and a ceiling that was lowered is none.
     /// Deliberately not the rate of the skinny products that a method happens to use: those are part of what is judged.
     pub fn peak_flops_per_second(&self, dtype: &str, threads: usize) -> Option<f64> {
         self.rates

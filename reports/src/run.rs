@@ -31,7 +31,8 @@ pub struct Run {
     /// Its measured ceilings, one entry a device; empty where they were not measured.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rooflines: Vec<Roofline>,
-    /// What tells the program's file from another build of the same version; absent where the system does not show the file.
+    /// What tells the program's file from another build of the same version; absent where the system does not show the
+    /// file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<String>,
     /// What later sessions of the sweep changed, in their order; empty where each went on as it was.
@@ -175,8 +176,8 @@ impl Convolution {
     }
 }
 
-/// What other programs and stores call a cell: `relative/cpu/f32/threads=2/smooth:0.3/N=100/L=2/D=1000`. It has every setting that
-/// changes the time, so that equal names may be compared.
+/// What other programs and stores call a cell: `relative/cpu/f32/threads=2/smooth:0.3/N=100/L=2/D=1000`. It has every
+/// setting that changes the time, so that equal names may be compared.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CellName<'a> {
     pub(crate) method: &'a str,
@@ -210,8 +211,8 @@ impl std::fmt::Display for CellName<'_> {
 }
 
 impl Settings {
-    /// The arithmetic of matrix products on a device: on a GPU it says more than the type of the numbers, since both f32
-    /// and tf32 multiply f32 numbers.
+    /// The arithmetic of matrix products on a device: on a GPU it says more than the type of the numbers, since both
+    /// f32 and tf32 multiply f32 numbers.
     pub fn arithmetic(&self, device: &str) -> &str {
         self.math.as_ref().filter(|_| device != "cpu").unwrap_or(&self.dtype)
     }
@@ -247,8 +248,8 @@ impl Settings {
         [self.layers].into_iter().chain(self.other_layers.iter().copied())
     }
 
-    /// What tells a series at this N and L apart from the others of the run: `, N = 10` where the run has several batch sizes, or another
-    /// than this, and the same for L. Empty where there is nothing to tell.
+    /// What tells a series at this N and L apart from the others of the run: `, N = 10` where the run has several batch
+    /// sizes, or another than this, and the same for L. Empty where there is nothing to tell.
     pub(crate) fn apart(&self, batch: usize, layers: usize) -> String {
         let mut text = String::new();
         if self.batches().any(|other| other != batch) {
@@ -296,7 +297,8 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// What absolute times depend on, in one line: two machines with the same fingerprint may be compared by their seconds.
+    /// What absolute times depend on, in one line: two machines with the same fingerprint may be compared by their
+    /// seconds.
     pub fn fingerprint(&self) -> String {
         format!(
             "{}, {} logical cores, {}, {}",

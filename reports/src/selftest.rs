@@ -1,8 +1,10 @@
-//! Known answers planted in synthetic records: do the statistics find them, and do their intervals cover what they claim?
+//! Known answers planted in synthetic records: do the statistics find them, and do their intervals cover what they
+//! claim?
 //!
-//! A study of coverage has [`DIMS`] with two methods: `relative` takes 10⁻⁸·D^2.5 s, `ordinary` D^3 with a factor that makes them
-//! equal at D = 300. Log-normal noise is on three levels, a factor shared by the cells of a round, one of a process and one of
-//! a sample; a [`Design`] says how much of each, and how many processes there are. Nothing is measured here.
+//! A study of coverage has [`DIMS`] with two methods: `relative` takes 10⁻⁸·D^2.5 s, `ordinary` D^3 with a factor that
+//! makes them equal at D = 300. Log-normal noise is on three levels, a factor shared by the cells of a round, one of a
+//! process and one of a sample; a [`Design`] says how much of each, and how many processes there are. Nothing is
+//! measured here.
 
 mod recovery;
 
@@ -117,15 +119,16 @@ pub fn covered(design: &Design, seed: u64) -> Covered {
     }
 }
 
-/// The share that is accepted for `studies`: that for 1,000, wider for fewer by twice the standard deviation of the share they
-/// would find of a true 95 % interval.
+/// The share that is accepted for `studies`: that for 1,000, wider for fewer by twice the standard deviation of the
+/// share they would find of a true 95 % interval.
 pub fn accepted(studies: usize) -> (f64, f64) {
     let deviation = |n: f64| (0.95 * 0.05 / n).sqrt();
     let wider = 2.0 * (deviation(studies.max(1) as f64) - deviation(STUDIES)).max(0.0);
     (ACCEPTED.0 - wider, (ACCEPTED.1 + wider).min(1.0))
 }
 
-/// Whether a share of `studies` is so near to an edge of what is accepted, on either side, that more studies must decide.
+/// Whether a share of `studies` is so near to an edge of what is accepted, on either side, that more studies must
+/// decide.
 pub fn undecided(share: f64, studies: usize) -> bool {
     let (low, high) = accepted(studies);
     [low, high].into_iter().any(|edge| (share - edge).abs() <= NEAR)

@@ -34,7 +34,8 @@ pub struct Point {
     pub model: Model,
     /// Achieved rate, model flops over median seconds, in 10⁹ a second.
     pub gflops: f64,
-    /// The least time on this machine and the fraction of it that is reached; absent where the ceilings were not measured.
+    /// The least time on this machine and the fraction of it that is reached; absent where the ceilings were not
+    /// measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ceiling: Option<Ceiling>,
     /// Time of `ordinary` at the same dimension over this one's.
@@ -169,7 +170,8 @@ pub struct Series {
 pub struct Summary {
     /// [`crate::record::SCHEMA_VERSION`].
     pub schema: u32,
-    /// One entry per device, number of layers, batch size and method: those of the run's settings first, in their order.
+    /// One entry per device, number of layers, batch size and method: those of the run's settings first, in their
+    /// order.
     pub series: Vec<Series>,
     /// Exponents along the batch size and the number of layers, where a sweep varied them.
     pub scaling: Vec<Scaling>,

@@ -218,8 +218,8 @@ pub struct Epoch {
     pub epoch: usize,
     /// Steps done.
     pub step: u64,
-    /// Mean log-likelihood over the epoch's batches, each before its step, in nats; absent where log-determinants are not
-    /// carried from step to step (Adam, and backends that store a gradient) and at epoch 0.
+    /// Mean log-likelihood over the epoch's batches, each before its step, in nats; absent where log-determinants are
+    /// not carried from step to step (Adam, and backends that store a gradient) and at epoch 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub training_nats: Option<f64>,
     /// Mean validation log-likelihood in nats, determinants by LU in f64.

@@ -1,128 +1,160 @@
-//! Numbers as people read them: three significant digits and a unit of fitting size.
+//! Numbers as people read them: the one format of the console, the tables and the figures.
+//!
+//! A number has three significant digits and no zeros after them; whole thousands are set apart by commas. Times have
+//! the unit that keeps them short (`1.23 ms`, `412 s`, `16.7 min`), bytes a binary one (`1.52 GiB`). Rates alone are
+//! decimal (`40 GB/s`), as data sheets state them. Programs read the exports in JSON and CSV, which are not rounded.
 
 use crate::summary::Estimate;
 
 /// What stands where there is no value.
-pub(crate) const NONE: &str = "–";
+pub const NONE: &str = "–";
 
-/// Seconds in ns, µs, ms, s, min or h.
-pub(crate) fn seconds(value: f64) -> String {
+/// Units of time, the largest first: seconds that they hold, and seconds from which they are used.
+const TIMES: [(f64, f64, &str); 9] = [
+    (86_400.0, 172_800.0, "days"),
+    (3600.0, 7200.0, "h"),
+    (60.0, 600.0, "min"),
+    (1.0, FULL, "s"),
+    (1e-3, FULL * 1e-3, "ms"),
+    (1e-6, FULL * 1e-6, "µs"),
+    (1e-9, FULL * 1e-9, "ns"),
+    // Coefficients of D³ are that small.
+    (1e-12, FULL * 1e-12, "ps"),
+    (1e-15, 0.0, "fs"),
+];
+
+/// What rounds to one unit does not read as a thousand of the next smaller one.
+const FULL: f64 = 0.9995;
+
+/// Seconds in fs to days: `1.23 ms`. Without an end: `unlimited`.
+pub fn seconds(value: f64) -> String {
+    if !value.is_finite() {
+        return "unlimited".to_string();
+    }
     let (scale, unit) = unit_of_seconds(value);
-    format!("{} {unit}", significant(value / scale))
+    format!("{} {unit}", number(value / scale))
 }
 
-/// A duration with its interval, all in the unit that fits the value: `1.23 ms [1.20, 1.26]`.
-pub(crate) fn seconds_estimate(estimate: &Estimate) -> String {
+/// The unit of a time: seconds that it holds, and its name.
+pub fn unit_of_seconds(value: f64) -> (f64, &'static str) {
+    let fitting = TIMES.iter().find(|(_, from, _)| value >= *from && value > 0.0);
+    fitting.map_or((1.0, "s"), |&(scale, _, unit)| (scale, unit))
+}
+
+/// Bytes in B to EiB: `1.52 GiB`.
+pub fn bytes(value: f64) -> String {
+    let (scale, unit) = unit_of_bytes(value);
+    format!("{} {unit}", number(value / scale))
+}
+
+/// The unit of a size: bytes that it holds, and its name.
+pub fn unit_of_bytes(value: f64) -> (f64, &'static str) {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let (mut scale, mut unit) = (1.0, 0);
+    while value / scale >= 999.5 && unit + 1 < units.len() {
+        scale *= 1024.0;
+        unit += 1;
+    }
+    (scale, units[unit])
+}
+
+/// A duration with its interval, all in the unit that fits the value: `1.23 ms [1.2, 1.26]`.
+pub fn seconds_estimate(estimate: &Estimate) -> String {
     let (scale, unit) = unit_of_seconds(estimate.value);
     let [value, low, high] = aligned(estimate, scale);
     format!("{value} {unit} [{low}, {high}]")
 }
 
-/// A ratio with its interval: `12.3 [12.1, 12.6]`.
-pub(crate) fn ratio_estimate(estimate: &Estimate) -> String {
-    let [value, low, high] = aligned(estimate, 1.0);
+/// A quotient: `12.3×`.
+pub fn ratio(value: f64) -> String {
+    format!("{}×", number(value))
+}
+
+/// A quotient with its interval: `12.3× [12.1, 12.6]`.
+pub fn ratio_estimate(estimate: &Estimate) -> String {
+    let [value, low, high] = ratio_parts(estimate);
     format!("{value}× [{low}, {high}]")
 }
 
-/// The value and the ends of a ratio.
-pub(crate) fn ratio_parts(estimate: &Estimate) -> [String; 3] {
+/// The value and the ends of a quotient.
+pub fn ratio_parts(estimate: &Estimate) -> [String; 3] {
     aligned(estimate, 1.0)
 }
 
 /// A place on an axis with its interval: `412 [380, 455]`.
-pub(crate) fn place(estimate: &Estimate) -> String {
-    let [value, low, high] = [estimate.value, estimate.low, estimate.high]
-        .map(|v| if v >= 100.0 { grouped(v.round() as usize) } else { significant(v) });
+pub fn place(estimate: &Estimate) -> String {
+    let [value, low, high] = [estimate.value, estimate.low, estimate.high].map(number);
     format!("{value} [{low}, {high}]")
 }
 
 /// An exponent with its interval, to two decimals.
-pub(crate) fn exponent(estimate: &Estimate) -> String {
+pub fn exponent(estimate: &Estimate) -> String {
     format!("{:.2} [{:.2}, {:.2}]", estimate.value, estimate.low, estimate.high)
 }
 
-/// A fraction as a percentage with its interval: `87.3 % [85.0, 88.1]`.
-pub(crate) fn percent_estimate(estimate: &Estimate) -> String {
+/// A fraction as a percentage: `0.529 %`.
+pub fn percent(fraction: f64) -> String {
+    format!("{} %", number(100.0 * fraction))
+}
+
+/// A fraction as a percentage with its interval: `87.3 % [85, 88.1]`.
+pub fn percent_estimate(estimate: &Estimate) -> String {
     let [value, low, high] = aligned(estimate, 0.01);
     format!("{value} % [{low}, {high}]")
 }
 
 /// Operations a second in GFLOP/s.
-pub(crate) fn gflops(flops_per_second: f64) -> String {
-    format!("{} GFLOP/s", significant(flops_per_second / 1e9))
+pub fn gflops(flops_per_second: f64) -> String {
+    format!("{} GFLOP/s", number(flops_per_second / 1e9))
 }
 
 /// Bytes a second in GB/s.
-pub(crate) fn gigabytes_per_second(bytes_per_second: f64) -> String {
-    format!("{} GB/s", significant(bytes_per_second / 1e9))
+pub fn gigabytes_per_second(bytes_per_second: f64) -> String {
+    format!("{} GB/s", number(bytes_per_second / 1e9))
 }
 
-/// Bytes in B, KiB, MiB, GiB or TiB.
-pub(crate) fn bytes(value: f64) -> String {
-    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let mut scaled = value;
-    let mut unit = 0;
-    while scaled >= 1000.0 && unit + 1 < units.len() {
-        scaled /= 1024.0;
-        unit += 1;
-    }
-    format!("{} {}", significant(scaled), units[unit])
+/// `1 sample`, `2,000 samples`.
+pub fn counted(count: usize, thing: &str) -> String {
+    format!("{} {thing}{}", grouped(count), if count == 1 { "" } else { "s" })
 }
 
-/// An integer with a comma between thousands.
-pub(crate) fn grouped(value: usize) -> String {
-    let digits = value.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+/// A count, whole, with a comma between thousands.
+pub fn grouped(value: usize) -> String {
+    with_commas(&value.to_string())
 }
 
-/// Three significant digits, no exponent notation between 0.001 and 10⁶.
-pub(crate) fn significant(value: f64) -> String {
+/// Three significant digits, or all of a whole number; a power of ten outside 0.001 to 10⁶.
+pub fn number(value: f64) -> String {
     match decimals(value) {
-        Some(decimals) => format!("{value:.decimals$}"),
-        None => format!("{value:.2e}"),
+        Some(decimals) => fixed(value, decimals),
+        None => power_of_ten(value),
     }
+}
+
+/// As many decimals as a number needs, six at most: a tick of an axis in one unit.
+pub fn plain(value: f64) -> String {
+    fixed(value, 6)
 }
 
 /// An error or tolerance: always in exponent notation.
-pub(crate) fn scientific(value: f64) -> String {
+pub fn scientific(value: f64) -> String {
     if value.is_finite() { format!("{value:.1e}") } else { value.to_string() }
 }
 
-fn unit_of_seconds(value: f64) -> (f64, &'static str) {
-    match value {
-        // Coefficients of D³ are that small.
-        v if v > 0.0 && v < 1e-12 => (1e-15, "fs"),
-        v if v > 0.0 && v < 1e-9 => (1e-12, "ps"),
-        v if v < 1e-6 => (1e-9, "ns"),
-        v if v < 1e-3 => (1e-6, "µs"),
-        v if v < 1.0 => (1e-3, "ms"),
-        v if v < 600.0 => (1.0, "s"),
-        v if v < 7200.0 => (60.0, "min"),
-        _ => (3600.0, "h"),
-    }
-}
-
-/// Value and ends over `scale`, all with the decimals that give the value three significant digits.
+/// Value and ends over `scale`, all to the decimals that give the value three significant digits.
 fn aligned(estimate: &Estimate, scale: f64) -> [String; 3] {
     let decimals = decimals(estimate.value / scale);
     [estimate.value, estimate.low, estimate.high].map(|v| match decimals {
-        Some(decimals) => format!("{:.decimals$}", v / scale),
-        None => significant(v / scale),
+        Some(decimals) => fixed(v / scale, decimals),
+        None => number(v / scale),
     })
 }
 
+/// Decimals of three significant digits; none where a power of ten is shorter.
 fn decimals(value: f64) -> Option<usize> {
-    let size = value.abs();
-    match size {
+    match value.abs() {
         0.0 => Some(0),
-        s if !(0.001..1e6).contains(&s) => None,
+        s if !(0.000_999_5..999_999.5).contains(&s) => None,
         s if s >= 99.95 => Some(0),
         s if s >= 9.995 => Some(1),
         s if s >= 0.9995 => Some(2),
@@ -132,6 +164,45 @@ fn decimals(value: f64) -> Option<usize> {
     }
 }
 
+/// So many decimals, without zeros at their end, with commas and a minus.
+fn fixed(value: f64, decimals: usize) -> String {
+    let text = format!("{:.decimals$}", value.abs());
+    let (whole, rest) = text.split_once('.').unwrap_or((&text, ""));
+    let rest = rest.trim_end_matches('0');
+    let sign = if value < 0.0 && text.contains(|c| ('1'..='9').contains(&c)) { "−" } else { "" };
+    let point = if rest.is_empty() { "" } else { "." };
+    format!("{sign}{}{point}{rest}", with_commas(whole))
+}
+
+/// `3.2×10⁷`, `10⁻⁵`.
+fn power_of_ten(value: f64) -> String {
+    let text = format!("{:.2e}", value.abs());
+    let Some((mantissa, exponent)) = text.split_once('e') else { return value.to_string() };
+    let sign = if value < 0.0 { "−" } else { "" };
+    let power: String = exponent.chars().map(superscript).collect();
+    match mantissa.trim_end_matches('0').trim_end_matches('.') {
+        "1" => format!("{sign}10{power}"),
+        mantissa => format!("{sign}{mantissa}×10{power}"),
+    }
+}
+
+fn superscript(c: char) -> char {
+    const DIGITS: [char; 10] = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
+    c.to_digit(10).map_or('⁻', |digit| DIGITS[digit as usize])
+}
+
+fn with_commas(digits: &str) -> String {
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        let left = digits.len().saturating_sub(i);
+        if i > 0 && left.is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,38 +210,70 @@ mod tests {
     #[test]
     fn units_change_where_they_should() {
         for (value, text) in [
-            (3.2e-9, "3.20 ns"),
+            (0.0, "0 s"),
+            (6.15e-15, "6.15 fs"),
+            (3.2e-9, "3.2 ns"),
             (8.249e-6, "8.25 µs"),
-            (0.9996e-3, "1000 µs"),
-            (1e-3, "1.00 ms"),
+            (0.999e-3, "999 µs"),
+            (0.9996e-3, "1 ms"),
+            (1e-3, "1 ms"),
             (0.0123, "12.3 ms"),
-            (5.0, "5.00 s"),
+            (5.0, "5 s"),
             (599.0, "599 s"),
-            (1200.0, "20.0 min"),
-            (36_000.0, "10.0 h"),
+            (600.0, "10 min"),
+            (1000.0, "16.7 min"),
             (7100.0, "118 min"),
+            (36_000.0, "10 h"),
+            (1e6, "11.6 days"),
+            (f64::INFINITY, "unlimited"),
         ] {
             assert_eq!(seconds(value), text);
         }
         for (value, text) in [
             (0.0, "0 B"),
             (999.0, "999 B"),
-            (1024.0, "1.00 KiB"),
+            (1024.0, "1 KiB"),
             (1023.0 * 1024.0, "0.999 MiB"),
-            (3.5 * 1024.0 * 1024.0, "3.50 MiB"),
+            (3.5 * 1024.0 * 1024.0, "3.5 MiB"),
             (166e9, "155 GiB"),
+            (2f64.powi(60), "1 EiB"),
         ] {
             assert_eq!(bytes(value), text);
         }
-        assert_eq!(grouped(20_000), "20,000");
-        assert_eq!(grouped(320), "320");
-        assert_eq!(scientific(f64::NAN), "NaN");
+    }
+
+    #[test]
+    fn a_number_has_three_digits_or_all_whole_ones() {
+        for (value, text) in [
+            (0.0, "0"),
+            (-0.0, "0"),
+            (0.1, "0.1"),
+            (57.86, "57.9"),
+            (99.96, "100"),
+            (1234.4, "1,234"),
+            (-20_000.0, "−20,000"),
+            (999_999.4, "999,999"),
+            (3e6, "3×10⁶"),
+            (1e7, "10⁷"),
+            (-2.34e-5, "−2.34×10⁻⁵"),
+            (f64::NAN, "NaN"),
+        ] {
+            assert_eq!(number(value), text);
+        }
+        assert_eq!((plain(-0.25), plain(1375.0), plain(-1e-9)), ("−0.25".into(), "1,375".into(), "0".into()));
+        assert_eq!((grouped(320), grouped(20_000), grouped(1_000_000)), {
+            ("320".to_string(), "20,000".to_string(), "1,000,000".to_string())
+        });
+        assert_eq!((counted(1, "sample"), counted(0, "sample"), counted(7000, "sample")), {
+            ("1 sample".to_string(), "0 samples".to_string(), "7,000 samples".to_string())
+        });
+        assert_eq!((scientific(f64::NAN), scientific(1.23e-7)), ("NaN".into(), "1.2e-7".into()));
     }
 
     #[test]
     fn an_interval_shares_unit_and_decimals_with_its_value() {
         let estimate = Estimate { value: 1.004e-3, low: 0.96e-3, high: 1.0512e-3 };
-        assert_eq!(seconds_estimate(&estimate), "1.00 ms [0.96, 1.05]");
-        assert_eq!(ratio_estimate(&Estimate { value: 57.9, low: 56.0, high: 60.04 }), "57.9× [56.0, 60.0]");
+        assert_eq!(seconds_estimate(&estimate), "1 ms [0.96, 1.05]");
+        assert_eq!(ratio_estimate(&Estimate { value: 57.9, low: 56.0, high: 60.04 }), "57.9× [56, 60]");
     }
 }

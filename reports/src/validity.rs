@@ -1,6 +1,8 @@
-//! What a number or a name of a file may be: the one place where records, runs and stores are checked, whatever reads them.
+//! What a number or a name of a file may be: the one place where records, runs and stores are checked, whatever reads
+//! them.
 //!
-//! A check answers with a phrase: which value it is and what it must be. The reader puts the file and the line in front.
+//! A check answers with a phrase: which value it is and what it must be. The reader puts the file and the line in
+//! front.
 
 mod entry;
 mod record;

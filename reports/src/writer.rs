@@ -24,8 +24,8 @@ pub struct RecordWriter {
 }
 
 impl RecordWriter {
-    /// Opens (or creates) `records.jsonl` in `dir` for appending. A last line that was cut off is removed first, and one that
-    /// lacks only its newline gets it, so that the next record starts on a line of its own ([`Self::told`]).
+    /// Opens (or creates) `records.jsonl` in `dir` for appending. A last line that was cut off is removed first, and
+    /// one that lacks only its newline gets it, so that the next record starts on a line of its own ([`Self::told`]).
     ///
     /// # Errors
     /// When the file cannot be opened, when it holds lines that are no records, when a newer relgrad wrote it, when another
@@ -47,7 +47,8 @@ impl RecordWriter {
         if log.is_torn(&text) {
             file.set_len(bytes).and_then(|()| file.sync_data()).map_err(Error::io("repair", &path))?;
             told = Some(
-                "the last line of records.jsonl was cut off in the middle of a write and is removed; its cell is measured again",
+                "the last line of records.jsonl was cut off in the middle of a write and is removed; its cell is \
+                 measured again",
             );
         } else if log.unended {
             file.write_all(b"\n").and_then(|()| file.sync_data()).map_err(Error::io("repair", &path))?;
@@ -65,8 +66,8 @@ impl RecordWriter {
     /// Appends one record as one line, in one write, and waits until it is on the disk.
     ///
     /// # Errors
-    /// When the record could not be read back (a value that is not finite or out of range), or when writing fails, for instance
-    /// on a full disk; the file then keeps its previous records and no part of this one.
+    /// When the record could not be read back (a value that is not finite or out of range), or when writing fails, for
+    /// instance on a full disk; the file then keeps its previous records and no part of this one.
     pub fn append(&mut self, record: &Record) -> Result<()> {
         let mut line = to_readable_json(&self.path, record, validity::record, serde_json::to_string)?;
         line.push('\n');
@@ -81,7 +82,8 @@ impl RecordWriter {
 }
 
 impl RecordWriter {
-    /// Takes out the records that `keep` refuses and returns their number. The file is replaced as a whole, and locked throughout.
+    /// Takes out the records that `keep` refuses and returns their number. The file is replaced as a whole, and locked
+    /// throughout.
     ///
     /// # Errors
     /// When the file cannot be read or written; it then keeps every record.
@@ -116,8 +118,8 @@ impl RecordWriter {
     }
 }
 
-/// Opens (or creates) a file to read and to append to, and locks it until it is closed. A symbolic link is refused: what a
-/// folder that came from elsewhere holds must not lead out of it.
+/// Opens (or creates) a file to read and to append to, and locks it until it is closed. A symbolic link is refused:
+/// what a folder that came from elsewhere holds must not lead out of it.
 ///
 /// # Errors
 /// When the file cannot be opened or is no regular file, or when another process holds its lock ([`Error::Busy`]).
@@ -135,7 +137,8 @@ pub fn open_locked(path: &Path) -> Result<File> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Error::Busy { path: path.into() }),
-        // Some network file systems have no locks; what is written is still right as long as one process at a time does it.
+        // Some network file systems have no locks; what is written is still right as long as one process at a time does
+        // it.
         Err(TryLockError::Error(_)) => Ok(file),
     }
 }
@@ -143,7 +146,8 @@ pub fn open_locked(path: &Path) -> Result<File> {
 /// Writes `run.json` in `dir`: whole, or not at all.
 ///
 /// # Errors
-/// When `run` could not be read back (a value is not finite or out of range), or when writing fails; a `run.json` that was there stays as it was.
+/// When `run` could not be read back (a value is not finite or out of range), or when writing fails; a `run.json` that
+/// was there stays as it was.
 pub fn write_run(dir: &Path, run: &Run) -> Result<()> {
     let path = dir.join(log::RUN);
     let mut text = to_readable_json(&path, run, validity::run, serde_json::to_string_pretty)?;
@@ -238,7 +242,8 @@ fn sync_folder(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// JSON of `value`, after making sure that it reads back: JSON has no NaN and no infinity, and readers check every number.
+/// JSON of `value`, after making sure that it reads back: JSON has no NaN and no infinity, and readers check every
+/// number.
 pub(crate) fn to_readable_json<T: Serialize + DeserializeOwned>(
     path: &Path,
     value: &T,

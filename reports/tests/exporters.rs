@@ -1,5 +1,5 @@
-//! Files for other programs, read back through types transcribed from the programs' published schemas. Unknown fields are
-//! refused, so that a misspelt one is found.
+//! Files for other programs, read back through types transcribed from the programs' published schemas. Unknown fields
+//! are refused, so that a misspelt one is found.
 
 use std::collections::BTreeMap;
 

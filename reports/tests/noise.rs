@@ -1,8 +1,8 @@
-//! The decision of a gate on a simulated machine: virtual, shared, and now and then slower by half or a factor of two for
-//! seconds or minutes because of its neighbours.
+//! The decision of a gate on a simulated machine: virtual, shared, and now and then slower by half or a factor of two
+//! for seconds or minutes because of its neighbours.
 //!
-//! The simulation takes samples as `relgrad gate` does: in every round new processes, asked in turn A B … B A; it looks at
-//! the rounds when the gate does, and measures what is open again.
+//! The simulation takes samples as `relgrad gate` does: in every round new processes, asked in turn A B … B A; it looks
+//! at the rounds when the gate does, and measures what is open again.
 
 use relgrad_reports::fixture::{PowerLaw, power_law};
 use relgrad_reports::record::{Cell, Record};
@@ -184,7 +184,8 @@ fn worse(comparison: &Comparison, dim: usize) -> bool {
         .any(|c| c.quantities.iter().any(|q| q.judged && q.verdict == Verdict::Worse))
 }
 
-/// 300 gates of equal sides in turn: at most 1 % of the cells and 5 % of the gates are false alarms, and nearly all are held.
+/// 300 gates of equal sides in turn: at most 1 % of the cells and 5 % of the gates are false alarms, and nearly all are
+/// held.
 #[test]
 fn equal_sides_in_turn_are_held() {
     let (mut alarms, mut held) = (0, 0);

@@ -204,7 +204,8 @@ fn another_machine_is_judged_by_ratios_alone() {
     let comparison = compare(&calibrated(base(1), 1.0), &slower);
     assert_eq!(comparison.outcome, Outcome::Regression);
 
-    // Ratios of two machines differ for reasons of their own, so there is a tolerance of its own; exponents are not judged.
+    // Ratios of two machines differ for reasons of their own, so there is a tolerance of its own; exponents are not
+    // judged.
     let rules = Rules { max_slowdown_elsewhere: 0.5, ..Rules::default() };
     let base_side = calibrated(base(1), 1.0);
     let sides = Sides { base: &base_side, new: &slower, paired: false, absolute: false, first_round: 0 };

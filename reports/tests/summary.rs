@@ -178,8 +178,8 @@ fn batch_sizes_are_series_of_their_own_with_exponents_and_crossovers_along_n() {
     let (largest, others) = along_n.split_last().expect("both methods have all batch sizes");
     assert_eq!((largest.dim, largest.range), (Some(3200), (10, 1000)));
     assert_eq!((largest.over.as_str(), &largest.crossover), ("ordinary", &Crossover::BelowRange));
-    // Where `ordinary` is the slower one of small batches and the faster one of large ones, N* lies between the batch sizes
-    // whose speed-ups say so.
+    // Where `ordinary` is the slower one of small batches and the faster one of large ones, N* lies between the batch
+    // sizes whose speed-ups say so.
     let speedup = |batch: usize, dim: usize| {
         let at_batch = summary.series.iter().find(|s| s.method == "relative" && s.batch == batch)?;
         let point = at_batch.points.iter().find(|p| p.dim == dim)?;

@@ -1,8 +1,8 @@
 //! Kernels whose speed says how fast the machine is at this moment: what a cell's time is divided by.
 //!
 //! A matrix product of the cell's shape, and a copy of one weight. They are the yardstick, so they use nothing of
-//! `relgrad-kernels` that does work: a faster product kernel of ours must show as a faster gradient. The product is faer's, whose
-//! version is pinned in Cargo.lock; a baseline is measured anew when that changes.
+//! `relgrad-kernels` that does work: a faster product kernel of ours must show as a faster gradient. The product is
+//! faer's, whose version is pinned in Cargo.lock; a baseline is measured anew when that changes.
 
 use std::hint::black_box;
 

@@ -69,7 +69,8 @@ impl From<Wrong> for Reply {
     }
 }
 
-/// Builds a cell's problem on the CPU, with a planted fault in tests of the gate, evaluates it once and checks its gradient.
+/// Builds a cell's problem on the CPU, with a planted fault in tests of the gate, evaluates it once and checks its
+/// gradient.
 ///
 /// # Errors
 /// Those of the kernels, and words of the cell that are not known.
@@ -115,7 +116,8 @@ pub(crate) struct Built {
     pub(crate) memory_trace: Vec<MemoryPoint>,
 }
 
-/// Allocates the problem and evaluates it once, under the eyes of the memory trace. Nothing here is timed for a statistic.
+/// Allocates the problem and evaluates it once, under the eyes of the memory trace. Nothing here is timed for a
+/// statistic.
 fn build(workload: &Evaluated, fault: Option<&inject::Fault>, now: impl Fn() -> f64) -> Result<Built, Error> {
     rehearse(workload)?;
     memory::reset_high_water();
@@ -133,8 +135,8 @@ fn build(workload: &Evaluated, fault: Option<&inject::Fault>, now: impl Fn() -> 
     Ok(Built { evaluation, first_seconds, peak_bytes, memory_trace })
 }
 
-/// Evaluates a tiny problem of the same kind: the pages of the program and the threads' stacks that an evaluation touches
-/// are then resident, and belong to the process instead of the problem.
+/// Evaluates a tiny problem of the same kind: the pages of the program and the threads' stacks that an evaluation
+/// touches are then resident, and belong to the process instead of the problem.
 fn rehearse(workload: &Evaluated) -> Result<(), Error> {
     rayon::broadcast(|_| ());
     evaluation::prepare(&tiny(workload))?.evaluate()

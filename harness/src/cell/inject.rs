@@ -1,4 +1,5 @@
-//! Faults planted on purpose, to prove that the gate finds and names them. Only a build with the feature `inject` has them.
+//! Faults planted on purpose, to prove that the gate finds and names them. Only a build with the feature `inject` has
+//! them.
 
 use relgrad_kernels::Error;
 use relgrad_kernels::evaluation::{Evaluation, Workload};
@@ -72,7 +73,8 @@ mod planted {
         pub(crate) fn parse(text: &str) -> Result<Self, String> {
             let complain = || {
                 format!(
-                    "cannot inject `{text}`: write METHOD:factor=1.1, :constant=20us, :slope=0.1, :wrong-gradient or :leak"
+                    "cannot inject `{text}`: write METHOD:factor=1.1, :constant=20us, :slope=0.1, :wrong-gradient or \
+                     :leak"
                 )
             };
             let (method, fault) = text.split_once(':').ok_or_else(complain)?;

@@ -1,8 +1,8 @@
 //! One measurement in a process of its own: what the driver asks, and what the child answers.
 //!
 //! The child gets a [`Spec`] as JSON on its command line and prints one [`Reply`] as a JSON line. Whatever else happens
-//! to it (a signal, a panic, a missing reply) the driver turns into a failed record. A [`worker`] is a child that stays and
-//! takes a sample whenever it is asked, so that several can be measured in turn.
+//! to it (a signal, a panic, a missing reply) the driver turns into a failed record. A [`worker`] is a child that stays
+//! and takes a sample whenever it is asked, so that several can be measured in turn.
 
 mod calibration;
 pub(crate) mod child;

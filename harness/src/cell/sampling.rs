@@ -164,8 +164,8 @@ mod tests {
 
     #[test]
     fn short_evaluations_warm_up_as_long_as_others() {
-        // Until 70 ms have passed another thread of the process has no core of its own: seen at D = 10, where an evaluation
-        // took 100 µs before it took 3.
+        // Until 70 ms have passed another thread of the process has no core of its own: seen at D = 10, where an
+        // evaluation took 100 µs before it took 3.
         let slow = 700;
         let samples = simulate(|run| if run < slow { 1e-4 } else { 4e-6 }, &RULES);
         assert_eq!(samples.warmup_seconds.len(), MAX_WARMUPS);

@@ -17,9 +17,10 @@ Examples:
   relgrad calibrate --aa 100 --dims 30,100,300 --round-time 200ms
   just calibrate                          with a slowdown of 10 % planted, by a build that can
 
-Gates this program against itself (A/A), by the same rules as relgrad gate --against: every regression is a false alarm. \
-Prints how often that happened, the bound below which its probability lies with 95 % confidence, and the smallest slowdown that \
-the gate finds with probability 95 %, from decisions on resampled rounds whose ratios that slowdown is added to.
+Gates this program against itself (A/A), by the same rules as relgrad gate --against: every regression is a false \
+alarm. Prints how often that happened, the bound below which its probability lies with 95 % confidence, and the \
+smallest slowdown that the gate finds with probability 95 %, from decisions on resampled rounds whose ratios that \
+slowdown is added to.
 ";
 
 /// Measures the gate itself: false alarms on equal sides, and the smallest slowdown that it finds

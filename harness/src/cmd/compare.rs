@@ -9,20 +9,21 @@ use relgrad_reports::study::{Invalid, Study};
 
 use crate::console;
 use crate::error::{EXIT_CODES, Error, Result, code};
-use crate::units::Fraction;
+use crate::quantity::Fraction;
 
 const EXAMPLES: &str = "\
 Examples:
   relgrad compare results/before results/after
   relgrad compare reports/baselines/ci.jsonl new.jsonl --markdown
 
-A side is the folder of a sweep or a file that relgrad gate saved. Every cell that both sides have is compared: its time, \
-its time over the calibration kernels where both sides have them, its speed-ups, its peak memory; and the exponent of every \
-method. Absolute times are judged only between equal machines, and nothing between sides of other --threads. Quantities in parentheses are shown and not judged.
+A side is the folder of a sweep or a file that relgrad gate saved. Every cell that both sides have is compared: its \
+time, its time over the calibration kernels where both sides have them, its speed-ups, its peak memory; and the \
+exponent of every method. Absolute times are judged only between equal machines, and nothing between sides of other \
+--threads. Quantities in parentheses are shown and not judged.
 
-A quantity is worse when it got worse beyond doubt by more than half the tolerated slowdown and that is not ruled out, the same \
-when the tolerated slowdown is ruled out, and otherwise inconclusive. The unit is a process: intervals are Student's t over the medians of the \
-rounds.
+A quantity is worse when it got worse beyond doubt by more than half the tolerated slowdown and that is not ruled out, \
+the same when the tolerated slowdown is ruled out, and otherwise inconclusive. The unit is a process: intervals are \
+Student's t over the medians of the rounds.
 ";
 
 /// Compares two measurements cell by cell: ratio, interval, verdict, and what moved

@@ -4,10 +4,10 @@ use std::fmt::Write;
 
 use clap::Args;
 use relgrad_kernels::device::cuda::{self, Found, Library};
+use relgrad_reports::units;
 
 use crate::error::{EXIT_CODES, Result};
 use crate::machine::{self, gpu};
-use crate::units;
 
 /// Lists the devices that relgrad can use here, the libraries it finds, and what is missing
 #[derive(Debug, Args)]

@@ -23,7 +23,11 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = help())]
 pub(crate) struct Arguments {
-    #[arg(value_parser = PossibleValuesParser::new(Name::ALL.map(Name::name)), hide_possible_values = true, help = names_help())]
+    #[arg(
+        value_parser = PossibleValuesParser::new(Name::ALL.map(Name::name)),
+        hide_possible_values = true,
+        help = names_help()
+    )]
     name: String,
 
     /// Folder for the results; trained models are kept in its models/ and used again

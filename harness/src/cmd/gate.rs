@@ -8,6 +8,7 @@ use relgrad_reports::record::{Cell, Outcome};
 use relgrad_reports::regress::Comparison;
 use relgrad_reports::regress::trials::Plan;
 use relgrad_reports::run::{Run, Settings};
+use relgrad_reports::units::{self, counted};
 
 use super::compare::{Format, Tolerance, exit_code, print, read};
 use crate::error::{EXIT_CODES, Error, Result, code};
@@ -15,8 +16,8 @@ use crate::gate::bench::{Contender, Timing};
 use crate::gate::{Cells, Decision, Session, build, decide};
 use crate::machine;
 use crate::plan::{self, dims::Dims};
+use crate::quantity::TimeLimit;
 use crate::run::{folder, identity};
-use crate::units::{TimeLimit, counted};
 use crate::{cmd, console};
 
 const EXAMPLES: &str = "\
@@ -26,14 +27,15 @@ Examples:
   relgrad gate --against main                                      this build against that of main
   relgrad gate --against-program old/relgrad --dims 100,1000 --methods relative
 
-Every round starts a new process per cell and takes samples in turn, A B … B A, so that all see the same machine. Against a \
-baseline the cells of the baseline are measured, and judged by their speed-ups and by their time over two kernels measured in \
-turn with them: a matrix product of the same shape and a memory copy. Absolute times are judged only with --absolute, and \
-only on the machine of the baseline. Against a revision or a program the paired ratios of the times are judged.
+Every round starts a new process per cell and takes samples in turn, A B … B A, so that all see the same machine. \
+Against a baseline the cells of the baseline are measured, and judged by their speed-ups and by their time over two \
+kernels measured in turn with them: a matrix product of the same shape and a memory copy. Absolute times are judged \
+only with --absolute, and only on the machine of the baseline. Against a revision or a program the paired ratios of \
+the times are judged.
 
-A cell that is not decided after --rounds is measured again, and a regression counts only when the added rounds show it by \
-themselves. The probability of a false alarm is at most 1 % in a cell and 5 % in all. A wrong gradient, a leak and a cell \
-that fails end the gate with code 1 too.
+A cell that is not decided after --rounds is measured again, and a regression counts only when the added rounds show \
+it by themselves. The probability of a false alarm is at most 1 % in a cell and 5 % in all. A wrong gradient, a leak \
+and a cell that fails end the gate with code 1 too.
 ";
 
 /// Characters of a reason that is printed.
@@ -118,15 +120,18 @@ pub(crate) struct What {
 #[derive(Debug, Args)]
 pub(crate) struct How {
     /// Rounds before the first verdict
-    #[arg(long, value_name = "COUNT", default_value_t = Plan::default().first, value_parser = super::count::<{ super::MAX_ROUNDS }>)]
+    #[arg(long, value_name = "COUNT", default_value_t = Plan::default().first,
+        value_parser = super::count::<{ super::MAX_ROUNDS }>)]
     rounds: usize,
 
     /// Rounds added while a cell is not decided
-    #[arg(long, value_name = "COUNT", default_value_t = Plan::default().more, value_parser = super::count::<{ super::MAX_ROUNDS }>)]
+    #[arg(long, value_name = "COUNT", default_value_t = Plan::default().more,
+        value_parser = super::count::<{ super::MAX_ROUNDS }>)]
     more_rounds: usize,
 
     /// Rounds after which what is open stays open
-    #[arg(long, value_name = "COUNT", default_value_t = Plan::default().most, value_parser = super::count::<{ super::MAX_ROUNDS }>)]
+    #[arg(long, value_name = "COUNT", default_value_t = Plan::default().most,
+        value_parser = super::count::<{ super::MAX_ROUNDS }>)]
     max_rounds: usize,
 
     /// Time to sample one dimension in one round
@@ -236,7 +241,8 @@ fn finish(comparisons: &[Comparison], format: Format) -> Result<u8> {
 /// Measures a baseline and compares with nothing.
 fn save_alone(arguments: &Arguments, new: Contender, run: &Run, plan: Plan) -> Result<u8> {
     let Some(path) = &arguments.save else {
-        let complaint = "name something to gate against (--baseline, --against or --against-program), or --save a baseline";
+        let complaint = "name something to gate against (--baseline, --against or --against-program), or --save a \
+                         baseline";
         return Err(Error::Usage(complaint.to_string()));
     };
     let cells = Cells::new(cells(&run.settings)?, true)?;
@@ -252,7 +258,7 @@ fn save_alone(arguments: &Arguments, new: Contender, run: &Run, plan: Plan) -> R
     for record in records.iter().filter(|r| r.outcome == Outcome::Failed) {
         let Cell { method, dim, .. } = &record.cell;
         let reason = console::cut(record.reason.as_deref().unwrap_or("no reason"), MOST_REASON);
-        note!("relgrad: {method} at D = {dim} failed: {reason}");
+        note!("relgrad: {method} at D = {} failed: {reason}", units::grouped(*dim));
     }
     if measured == 0 {
         note!("relgrad: nothing was measured");

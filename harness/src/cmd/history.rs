@@ -6,13 +6,13 @@ use clap::{Args, Subcommand};
 use relgrad_kernels::Method;
 use relgrad_plots::{Trend, draw_trend};
 use relgrad_reports::history::{self, Entry, Metric, Series, series};
+use relgrad_reports::units;
 use relgrad_vocabulary::{excerpt, visible};
 
 use super::compare::Reading;
 use super::plot::{failed, write_one};
 use crate::error::{EXIT_CODES, Error, Result};
 use crate::plan::dims::Dims;
-use crate::units;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -20,9 +20,10 @@ Examples:
   relgrad history show --store history.jsonl
   relgrad history show --store history.jsonl --metric time-over-gemm --method relative --dim 1000 --out trend.svg
 
-The store is one line a run and only ever appended to, so branches merge by keeping both sides' lines (in .gitattributes: \
-history.jsonl merge=union); a run that is there already is not added again. A change point is where the level of a series \
-changes by more than 2 % more clearly than in 99 % of its permutations; it takes three runs on either side.
+The store is one line a run and only ever appended to, so branches merge by keeping both sides' lines (in \
+.gitattributes: history.jsonl merge=union); a run that is there already is not added again. A change point is where \
+the level of a series changes by more than 2 % more clearly than in 99 % of its permutations; it takes three runs on \
+either side.
 ";
 
 /// Keeps runs in a store, and shows where a number changed and with which commit

@@ -23,9 +23,10 @@ use std::io;
 use std::sync::LazyLock;
 
 use clap::{Parser, Subcommand};
+use relgrad_reports::units;
 
 use crate::error::{EXIT_CODES, Error, Result};
-use crate::{console, machine, units};
+use crate::{console, machine};
 
 /// Measures what the gradient of a log-determinant-of-the-Jacobian objective costs: the relative gradient beside the
 /// ordinary one and full-Jacobian automatic differentiation, over the data dimension D
@@ -157,8 +158,9 @@ pub(crate) fn warn_of_threads(threads: usize) {
     }
 }
 
-/// Starts the pool of threads that everything parallel outside of the kernels' own teams runs on, as many as this process may use, or as
-/// RAYON_NUM_THREADS says. Rayon would start it on first use, and panic where the system refuses a thread.
+/// Starts the pool of threads that everything parallel outside of the kernels' own teams runs on, as many as this
+/// process may use, or as RAYON_NUM_THREADS says. Rayon would start it on first use, and panic where the system refuses
+/// a thread.
 fn start_threads() -> Result<()> {
     rayon::ThreadPoolBuilder::new().build_global().map_err(no_threads)?;
     // One more is needed for short: the trace of memory, the signals.

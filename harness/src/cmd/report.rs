@@ -53,7 +53,8 @@ pub(crate) fn code_of(study: &Study) -> u8 {
     code::NOTHING_MEASURED
 }
 
-/// Writes every file of the report and returns their paths: text and numbers before any figure, and again with the figures.
+/// Writes every file of the report and returns their paths: text and numbers before any figure, and again with the
+/// figures.
 ///
 /// # Errors
 /// When a file cannot be written or a figure cannot be drawn; the files before it and the other figures are there then.

@@ -17,8 +17,8 @@ Examples:
   relgrad roofline --json > ceilings.json    the same with every raw sample
   relgrad roofline --device cuda --math f32,tf32   those of the first NVIDIA GPU
 
-Products and inverses run through the operations that the gradients use, streams in arrays of 256 MiB. A parallel region \
-is empty: every thread is called and waited for. Measure on a quiet machine.
+Products and inverses run through the operations that the gradients use, streams in arrays of 256 MiB. A parallel \
+region is empty: every thread is called and waited for. Measure on a quiet machine.
 ";
 
 /// Measures this machine's ceilings: rates of products and inverses, memory bandwidth, cost of a parallel region

@@ -1,18 +1,18 @@
 //! `relgrad selftest`: do the statistics and the meters find answers that were planted?
 
 use clap::Args;
+use relgrad_reports::units;
 
 use crate::error::{EXIT_CODES, Result, code};
 use crate::selftest::{self, Row, Trials};
-use crate::units;
 
 const HELP: &str = "\
-Plants known answers and looks for them: exponents, speed-ups, medians, crossovers and predictions in seeded synthetic records \
-(how often do 95 % intervals hold the truth?), a crossover, a breakpoint, laws and a censored cell in quiet ones, an exponent and \
-a ratio in kernels that spin for a planted number of operations and are timed as cells are, and allocations of known size in the \
-memory meters. A share of intervals passes between 93 % and 97 % of 1,000 studies; with fewer studies the range is wider by what \
-chance allows. Where a share is within 1 % of an edge of that range, on either side, its design gets four times the studies, and \
-all of them decide.
+Plants known answers and looks for them: exponents, speed-ups, medians, crossovers and predictions in seeded synthetic \
+records (how often do 95 % intervals hold the truth?), a crossover, a breakpoint, laws and a censored cell in quiet \
+ones, an exponent and a ratio in kernels that spin for a planted number of operations and are timed as cells are, and \
+allocations of known size in the memory meters. A share of intervals passes between 93 % and 97 % of 1,000 studies; \
+with fewer studies the range is wider by what chance allows. Where a share is within 1 % of an edge of that range, on \
+either side, its design gets four times the studies, and all of them decide.
 ";
 
 /// Plants known answers in records, timed kernels and memory, and checks that they are found

@@ -10,6 +10,7 @@ use relgrad_kernels::{Activation, Dtype, Math, Method};
 use relgrad_reports::record::Record;
 use relgrad_reports::run::{Change, Settings};
 use relgrad_reports::study::Study;
+use relgrad_reports::units;
 
 use self::session::Session;
 use crate::cmd::{at_least_one, warn_of_threads};
@@ -22,9 +23,9 @@ use crate::plan::grids::{Grids, Kernel};
 use crate::plan::limits::Limits;
 use crate::plan::preview;
 use crate::plan::schedule::Schedule;
+use crate::quantity::{MemoryLimit, TimeLimit};
 use crate::run::interrupt::Events;
 use crate::run::{folder, identity};
-use crate::units::{self, MemoryLimit, TimeLimit};
 use crate::workload::DeviceKind;
 use crate::{console, outputs};
 
@@ -43,9 +44,10 @@ Examples:
   relgrad sweep --resume results/2026-11-24T00-15-00Z --budget 1h
 
 A dimension range such as 10:20000 takes both ends and 1, 2, 3 and 5 times every power of ten between them. Each round \
-measures every cell once, in an order shuffled from the seed and in a process of its own. A cell whose prediction exceeds \
-a limit is recorded as skipped, with the prediction. A skipped or failed cell counts as done: --resume runs only the \
-cells without a record, within what is left of the budget, and those that a limit held back which is raised then.
+measures every cell once, in an order shuffled from the seed and in a process of its own. A cell whose prediction \
+exceeds a limit is recorded as skipped, with the prediction. A skipped or failed cell counts as done: --resume runs \
+only the cells without a record, within what is left of the budget, and those that a limit held back which is raised \
+then.
 ";
 
 /// Measures time and memory of one gradient over the data dimension D, and writes a report with figures
@@ -138,7 +140,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 
-    /// Continue the sweep in DIR, with the settings it was started with; --budget, --cell-limit and --mem-limit may change
+    /// Continue the sweep in DIR, with the settings it was started with; --budget, --cell-limit and --mem-limit may
+    /// change
     #[arg(long, value_name = "DIR", conflicts_with_all = [
         "dims", "methods", "batch", "layers", "dtype", "bias", "activation", "threads", "seed", "device", "math",
         "rounds", "min_samples", "out", "coupling", "grids", "channels", "kernel",
@@ -232,7 +235,8 @@ fn resume(dir: &Path, arguments: &Arguments) -> Result<u8> {
         if recorded < cells { identity::differences(&run, &folder::describe(before)) } else { Vec::new() };
     if !mixed.is_empty() && !arguments.allow_mixed {
         return Err(Error::Usage(format!(
-            "{} began with another program or on another machine ({}): go on there, or add --allow-mixed and its report will say so",
+            "{} began with another program or on another machine ({}): go on there, or add --allow-mixed and its \
+             report will say so",
             dir.display(),
             mixed.join("; ")
         )));

@@ -8,6 +8,7 @@ use clap::builder::PossibleValuesParser;
 use relgrad_kernels::backend::BiasMode;
 use relgrad_kernels::{Activation, Base, Dtype, Method, Scalar};
 use relgrad_reports::training::{Epoch, Outcome, Stop, TRAINING_SCHEMA, Training, TrainingSettings};
+use relgrad_reports::units::{self, counted};
 
 use crate::console;
 use crate::data::text::Header;
@@ -17,6 +18,7 @@ use crate::experiment::figures;
 use crate::machine;
 use crate::machine::time::{rfc3339, unix_seconds};
 use crate::outputs;
+use crate::quantity::TimeLimit;
 use crate::run::interrupt::Events;
 use crate::train::learner::Tracking;
 use crate::train::prepare::prepare;
@@ -25,7 +27,6 @@ use crate::train::start::Start;
 use crate::train::store::Store;
 use crate::train::trainer::{self, Job};
 use crate::train::{memory, recipe};
-use crate::units::{self, TimeLimit, counted};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -137,8 +138,8 @@ pub(crate) struct Arguments {
     #[arg(long, default_value = "normal")]
     base: Base,
 
-    /// First network: drawn from the seed, or with a first layer that standardises or whitens the training data, or with every
-    /// layer normalising what it receives of them
+    /// First network: drawn from the seed, or with a first layer that standardises or whitens the training data, or
+    /// with every layer normalising what it receives of them
     #[arg(long, default_value = "orthogonal", value_parser = PossibleValuesParser::new(Start::NAMES))]
     init: String,
 
@@ -164,9 +165,9 @@ pub(crate) struct Arguments {
 
     /// Continue the training in DIR with the settings it was started with
     #[arg(long, value_name = "DIR", conflicts_with_all = [
-        "dataset", "header", "toy_samples", "method", "bias_mode", "optimizer", "learning_rate", "schedule", "no_guard", "batch",
-        "epochs", "patience", "layers", "activation", "last_nonlinear", "no_bias", "base", "init", "dtype", "seed",
-        "threads", "checkpoint_every", "out",
+        "dataset", "header", "toy_samples", "method", "bias_mode", "optimizer", "learning_rate", "schedule", "no_guard",
+        "batch", "epochs", "patience", "layers", "activation", "last_nonlinear", "no_bias", "base", "init", "dtype",
+        "seed", "threads", "checkpoint_every", "out",
     ])]
     resume: Option<PathBuf>,
 
@@ -330,15 +331,16 @@ fn print_outcome(training: &Training, outcome: &Outcome) {
     }
 }
 
-/// What to do about steps that the guard \[M19\] shortened often: it keeps every layer invertible and the fall small, but steps as large as it
-/// lets through still lose likelihood. `None` where they were few.
+/// What to do about steps that the guard \[M19\] shortened often: it keeps every layer invertible and the fall small,
+/// but steps as large as it lets through still lose likelihood. `None` where they were few.
 fn guard_hint(epochs: &[Epoch], learning_rate: f64) -> Option<String> {
     const FEW: f64 = 0.05;
     let shares: Vec<f64> = epochs.iter().filter_map(|epoch| epoch.guarded_share).collect();
     let share = shares.iter().sum::<f64>() / shares.len().max(1) as f64;
     (share > FEW).then(|| {
         format!(
-            "the guard shortened {:.0} % of the steps, a sign that they are too large: try a smaller --learning-rate than {learning_rate}",
+            "the guard shortened {:.0} % of the steps, a sign that they are too large: try a smaller --learning-rate \
+             than {learning_rate}",
             100.0 * share
         )
     })

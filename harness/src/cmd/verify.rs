@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use relgrad_kernels::evaluation::{self, Evaluation, Workload};
 use relgrad_kernels::{Architecture, Cpu, Cuda, Dtype, Math, Method, cost};
+use relgrad_reports::units;
 
 use crate::console;
 use crate::error::{EXIT_CODES, Error, Result, code};
@@ -26,9 +27,9 @@ Examples:
   relgrad verify golden/index.json --json
   relgrad verify --device cuda --sizes 1,31,33,127,1000 golden/p*.json
 
-Errors are norm-wise per array, max|a - b| / max|b|, worst over the layers, and must stay within the tolerance that the \
-file carries. Where it carries none, nothing is expected and nothing is counted. --sizes needs no files: gradients are \
-compared with a plain-loop reference up to D = 128, and with derivatives by forward mode above.
+Errors are norm-wise per array, max|a - b| / max|b|, worst over the layers, and must stay within the tolerance that \
+the file carries. Where it carries none, nothing is expected and nothing is counted. --sizes needs no files: gradients \
+are compared with a plain-loop reference up to D = 128, and with derivatives by forward mode above.
 ";
 
 /// Compares likelihoods, gradients and inverses with golden vectors, for every backend in f64 and f32
@@ -117,7 +118,7 @@ fn require_memory(sizes: &[usize]) -> Result<()> {
         let shape = Architecture::new(dim, 2);
         let bytes = Method::ALL.map(|method| cost(method, &shape, BATCH, Dtype::F64).expected_bytes);
         let bytes = bytes.into_iter().fold(0.0, f64::max);
-        super::require_memory(&format!("a check at D = {dim}"), bytes)?;
+        super::require_memory(&format!("a check at D = {}", units::grouped(dim)), bytes)?;
     }
     Ok(())
 }

@@ -25,8 +25,8 @@ pub(crate) struct Entry {
     /// The set of Table 1 that it is, or stands for.
     pub(crate) stands_for: Option<&'static str>,
     pub(crate) provenance: Provenance,
-    /// The Gaussian's test log-likelihood in nats that a correct loader gives: the value and how far off it may be, with
-    /// the reason of the margin in the data's own notes.
+    /// The Gaussian's test log-likelihood in nats that a correct loader gives: the value and how far off it may be,
+    /// with the reason of the margin in the data's own notes.
     pub(crate) gaussian_check: Option<(f64, f64)>,
     pub(crate) load: fn(&Entry, &Path) -> Result<DataSet>,
 }

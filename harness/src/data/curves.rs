@@ -1,12 +1,13 @@
-//! Densities of points strewn along curves with noise, by quadrature: the entropies of toy densities without a closed form.
+//! Densities of points strewn along curves with noise, by quadrature: the entropies of toy densities without a closed
+//! form.
 
 /// Points c(t) + noise with t uniform on [0, 1) along curves, and the noise in each coordinate normal with the standard
 /// deviation `noise` plus, independently, uniform on [0, `smear`):
 ///
 /// p(x) = Σ_j w_j (1/M) Σ_m Π_i Σ_k v_k N(x_i; c_j,i(t_m) + smear s_k, noise²),
 ///
-/// by the midpoint rule in t, whose steps along a curve of length ℓ are ℓ/[`NODES`] and must stay below the noise, and a
-/// Gauss–Legendre rule (v_k, s_k) in the smear.
+/// by the midpoint rule in t, whose steps along a curve of length ℓ are ℓ/[`NODES`] and must stay below the noise, and
+/// a Gauss–Legendre rule (v_k, s_k) in the smear.
 pub(super) struct Strewn {
     /// w_j/M and c_j(t_m).
     nodes: Vec<(f64, [f64; 2])>,

@@ -35,7 +35,8 @@ pub(crate) fn mnist(entry: &Entry, folder: &Path) -> Result<DataSet> {
     Ok(DataSet { picture: Some(picture), ..set })
 }
 
-/// The 8×8 digits: (k + u)/17, k = 0..16, then the logit; the last 500 rows of the training file are the validation part.
+/// The 8×8 digits: (k + u)/17, k = 0..16, then the logit; the last 500 rows of the training file are the validation
+/// part.
 pub(crate) fn optdigits(entry: &Entry, folder: &Path) -> Result<DataSet> {
     const VALIDATION: usize = 500;
     let mut noise = RandomState::new(42);

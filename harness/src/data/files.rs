@@ -24,7 +24,8 @@ pub(crate) fn idx_pictures(path: &Path) -> Result<(Vec<u8>, (usize, usize))> {
     let expected = count.saturating_mul(rows).saturating_mul(columns);
     open::require_memory(expected as u64).map_err(|cause| Error::input(path, cause))?;
     let mut pixels = Vec::new();
-    // One more than expected, so that what is too long is noticed, and the end is met, where gzip compares its checksum.
+    // One more than expected, so that what is too long is noticed, and the end is met, where gzip compares its
+    // checksum.
     reader.take(expected as u64 + 1).read_to_end(&mut pixels).map_err(failed)?;
     if pixels.len() != expected {
         return Err(damaged(format!(

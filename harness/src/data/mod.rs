@@ -114,9 +114,9 @@ impl DataSet {
         Self { name, parts, provenance, picture, entropy_nats, names, told, file, digest, shift }
     }
 
-    /// Subtracts a number from every column of every part, in f64: what is far from 0 loses its digits in f32. A density keeps its
-    /// value where data are moved. Rounding around the number in a column that is constant but for it becomes 0: moved, nothing
-    /// would tell it from data.
+    /// Subtracts a number from every column of every part, in f64: what is far from 0 loses its digits in f32. A
+    /// density keeps its value where data are moved. Rounding around the number in a column that is constant but for it
+    /// becomes 0: moved, nothing would tell it from data.
     pub(crate) fn shift(&mut self, by: Vec<f64>) {
         let mut rounding: Vec<f64> = by.iter().map(|by| CONSTANT * by.abs()).collect();
         for sample in self.parts.train.iter() {

@@ -18,8 +18,8 @@ struct Header {
     length: usize,
 }
 
-/// A matrix, one sample a row, whatever the type and order of its numbers; `bytes` is the length of the whole stream, which must
-/// be what the header announces.
+/// A matrix, one sample a row, whatever the type and order of its numbers; `bytes` is the length of the whole stream,
+/// which must be what the header announces.
 ///
 /// # Errors
 /// In a sentence, what is wrong with the stream or cannot be read.

@@ -1,17 +1,19 @@
-//! Opening a file of data: a regular one, unpacked where its name says so, within limits that are checked before memory is taken.
+//! Opening a file of data: a regular one, unpacked where its name says so, within limits that are checked before memory
+//! is taken.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
+use relgrad_reports::units;
 
 use crate::console::quoted;
 use crate::error::{Error, Result};
-use crate::{machine, units};
+use crate::machine;
 
-/// A packed file may become this many times its size. Tables of measurements shrink to a fifth, pictures to a tenth; what
-/// shrinks more is almost only zeros, or made to fill the memory.
+/// A packed file may become this many times its size. Tables of measurements shrink to a fifth, pictures to a tenth;
+/// what shrinks more is almost only zeros, or made to fill the memory.
 const MOST_UNPACKED: u64 = 100;
 /// Bytes that any packed file may become.
 const ALWAYS_UNPACKED: u64 = 16 << 20;
@@ -53,7 +55,8 @@ pub(super) fn require_ratio(packed: u64, unpacked: u64) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "its {} become more than {}, the limit ({MOST_UNPACKED} times as much, or {}): if it is as it should be, unpack it first",
+        "its {} become more than {}, the limit ({MOST_UNPACKED} times as much, or {}): if it is as it should be, \
+         unpack it first",
         units::bytes(packed as f64),
         units::bytes(most_unpacked(packed) as f64),
         units::bytes(ALWAYS_UNPACKED as f64)

@@ -137,7 +137,11 @@ fn suspicions(samples: &Samples, names: &[String]) -> Vec<String> {
         (first == 0.0 || first == 1.0) && values.zip(1..).all(|(x, i)| x == first + f64::from(i))
     };
     if names.is_empty() && samples.dim > 1 && counts(&mut samples.values[..samples.dim].iter().copied()) {
-        told.push("the first row counts the columns, and is taken for a sample: if it is a header, say --header yes".to_string());
+        told.push(
+            "the first row counts the columns, and is taken for a sample: if it is a header, say --header \
+                   yes"
+            .to_string(),
+        );
     }
     let pairs = || samples.values.chunks_exact(2);
     let halves =

@@ -1,4 +1,5 @@
-//! Tables as text: comma-separated values and their relatives, read line by line, so that no more is held than the numbers.
+//! Tables as text: comma-separated values and their relatives, read line by line, so that no more is held than the
+//! numbers.
 
 use std::io::{BufRead, ErrorKind};
 use std::path::Path;
@@ -69,7 +70,8 @@ pub(crate) struct Table {
     pub(crate) comments: usize,
 }
 
-/// Reads every line but blank ones and comments; `row` appends the numbers of a line's fields and says whether to keep them.
+/// Reads every line but blank ones and comments; `row` appends the numbers of a line's fields and says whether to keep
+/// them.
 ///
 /// # Errors
 /// Names the line: of another width, with a field that is no finite number, with a quote that is not closed.
@@ -202,7 +204,8 @@ impl Growing {
     }
 }
 
-/// Whether a field that is no number can name a column: it neither stands for a missing value nor begins as a number does.
+/// Whether a field that is no number can name a column: it neither stands for a missing value nor begins as a number
+/// does.
 fn is_name(field: &str) -> bool {
     const MISSING: [&str; 9] = ["", "na", "n/a", "null", "none", "nil", "missing", "?", "-"];
     let number = field.trim_start_matches(['+', '-', '.']).starts_with(|c: char| c.is_ascii_digit());

@@ -279,8 +279,8 @@ mod tests {
         }
     }
 
-    /// Closed forms: ½ log(2πe σ²) + log 4 for the sine, log 32 for the board; a mixture of well-separated Gaussians has
-    /// log 8 + log(2πe σ²). Tolerance: five standard errors of 20 000 samples.
+    /// Closed forms: ½ log(2πe σ²) + log 4 for the sine, log 32 for the board; a mixture of well-separated Gaussians
+    /// has log 8 + log(2πe σ²). Tolerance: five standard errors of 20 000 samples.
     #[test]
     fn known_entropies_come_out() {
         let e = std::f64::consts::E;
@@ -294,8 +294,9 @@ mod tests {
         }
     }
 
-    /// Points of a thin curve of length ℓ: log ℓ, the noise σ across it, and σ/ℓ ∫ −Φ log Φ = 0.9032 σ/ℓ for either end; a mean of
-    /// entropies for circles far apart. Curvature is left out. Tolerance: five standard errors of 20 000 samples, 0.025.
+    /// Points of a thin curve of length ℓ: log ℓ, the noise σ across it, and σ/ℓ ∫ −Φ log Φ = 0.9032 σ/ℓ for either
+    /// end; a mean of entropies for circles far apart. Curvature is left out. Tolerance: five standard errors of 20 000
+    /// samples, 0.025.
     #[test]
     fn entropies_of_curves_are_those_of_their_lengths() {
         let across = |noise: f64| 0.5 * (TAU * std::f64::consts::E * noise * noise).ln();

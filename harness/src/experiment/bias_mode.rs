@@ -39,7 +39,10 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
     let cell = |x: f64| format!("{x:.4}").replace('-', "−");
     let row = |end: &End| vec![end.mode.to_string(), cell(end.weight), cell(end.bias), cell(end.nats)];
     let columns = ["bias mode", "w", "b", "log-likelihood (nats)"].map(str::to_string).to_vec();
-    let number = |end: &End| json!({ "mode": end.mode.name(), "weight": end.weight, "bias": end.bias, "nats": end.nats });
+    let number = |end: &End| {
+        json!({ "mode": end.mode.name(), "weight": end.weight,
+        "bias": end.bias, "nats": end.nats })
+    };
     Ok(Findings {
         numbers: json!({ "steps": steps, "step_size": STEP, "maximum_nats": MAXIMUM,
             "ends": ends.iter().map(number).collect::<Vec<_>>() }),

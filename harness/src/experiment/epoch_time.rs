@@ -5,6 +5,7 @@ use std::time::Instant;
 use relgrad_kernels::device::{Device, Matrix};
 use relgrad_kernels::{Cpu, Method};
 use relgrad_reports::experiment::{Dot, DotPanel, Figure, Table};
+use relgrad_reports::units::{self, counted};
 use serde_json::json;
 
 use super::{Context, Findings};
@@ -12,7 +13,6 @@ use crate::data::DataSet;
 use crate::error::{Error, Result};
 use crate::train::learner::{Learner, Tracking};
 use crate::train::recipe::Recipe;
-use crate::units::{self, counted};
 
 /// Batch sizes timed; the paper's is 10.
 const BATCHES: [usize; 2] = [10, 100];
@@ -130,15 +130,15 @@ fn dot(t: &Timing, timings: &[Timing]) -> Dot {
 fn notes(context: &Context<'_>, set: &DataSet) -> Vec<String> {
     vec![
         format!(
-            "{}: D = {}, {}, L = 2, f32, {}. A step is gathering a batch, its gradient and the update; evaluation is left \
-             out.",
+            "{}: D = {}, {}, L = 2, f32, {}. A step is gathering a batch, its gradient and the update; evaluation is \
+             left out.",
             set.name,
-            set.parts.dim(),
+            units::grouped(set.parts.dim()),
             counted(set.parts.train.count(), "training sample"),
             counted(context.threads, "thread")
         ),
-        "The paper (a GPU) says that at N = 10 relative is 4.5 times faster than ordinary and about 50 times faster than \
-         autodiff."
+        "The paper (a GPU) says that at N = 10 relative is 4.5 times faster than ordinary and about 50 times faster \
+         than autodiff."
             .to_string(),
         "*Scaled*: only a part of the epoch was timed, after a warm-up, and its time is multiplied up.".to_string(),
     ]

@@ -3,13 +3,13 @@
 use relgrad_kernels::gaussian::Gaussian;
 use relgrad_reports::experiment::{Dot, DotPanel, Figure, Level, Table};
 use relgrad_reports::training::Nats;
+use relgrad_reports::units::counted;
 use serde_json::json;
 
 use super::{Context, Findings};
 use crate::data::DataSet;
 use crate::data::catalogue::{ENTRIES, Entry};
 use crate::error::{Error, Result};
-use crate::units::counted;
 
 /// The Gaussian of maximum likelihood on the training part, evaluated on the held-out parts: validation, test.
 pub(crate) fn fit(set: &DataSet) -> Result<(Nats, Nats)> {
@@ -51,7 +51,8 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
             expected.replace('-', "−"),
             verdict.0.to_string(),
         ]));
-        numbers.push(json!({ "set": entry.name, "validation": validation, "test": test, "expected": entry.gaussian_check }));
+        numbers.push(json!({ "set": entry.name, "validation": validation, "test": test,
+            "expected": entry.gaussian_check }));
         dots.extend(entry.gaussian_check.map(|(value, margin)| Dot {
             name: entry.name.to_string(),
             value: Some((test.mean - value) / margin),

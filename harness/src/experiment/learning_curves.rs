@@ -2,6 +2,7 @@
 
 use relgrad_reports::experiment::{Curve, Figure, Level, LinePanel, Table};
 use relgrad_reports::training::TrainingSettings;
+use relgrad_reports::units;
 use serde_json::json;
 
 use super::models::Model;
@@ -9,16 +10,15 @@ use super::{Context, Effort, Findings, figures, gaussian};
 use crate::data::catalogue::PAPER;
 use crate::error::Result;
 use crate::train::learner::Tracking;
-use crate::units;
 
 /// Optimisers of the figure, with the names that its curves have.
 const OPTIMIZERS: [(&str, &str); 2] = [("adam", "Adam"), ("sgd", "SGD")];
 
 /// How the network for images is trained; experiments that ask for the same settings share the model.
 ///
-/// SGD's steps are too large for MNIST where the guard must shorten them: from 5·10⁻³, shortened for 45 epochs, it fell from −1334 nats
-/// in epoch 29 to −1418 in epoch 53, and rose when the schedule had made them small. From 5·10⁻⁴ that comes earlier; without the guard the
-/// same steps fall to −1473.
+/// SGD's steps are too large for MNIST where the guard must shorten them: from 5·10⁻³, shortened for 45 epochs, it fell
+/// from −1334 nats in epoch 29 to −1418 in epoch 53, and rose when the schedule had made them small. From 5·10⁻⁴ that
+/// comes earlier; without the guard the same steps fall to −1473.
 pub(crate) fn image_settings(context: &Context<'_>, optimizer: &str) -> TrainingSettings {
     let mut settings = context.settings(&context.images);
     settings.optimizer = optimizer.to_string();
@@ -83,7 +83,10 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
         ]);
     }
     let columns = ["", "validation (nats)", "test (nats)", "best epoch", "training time"];
-    let number = |(_, model): &(&str, Model)| json!({ "settings": model.settings, "outcome": model.outcome, "epochs": model.epochs });
+    let number = |(_, model): &(&str, Model)| {
+        json!({ "settings": model.settings,
+        "outcome": model.outcome, "epochs": model.epochs })
+    };
     Ok(Findings {
         numbers: json!({ "models": models.iter().map(number).collect::<Vec<_>>(),
             "gaussian": { "validation": gaussian_validation, "test": gaussian_test } }),
@@ -113,8 +116,8 @@ fn range(curves: &[Curve], levels: &[Level]) -> Option<(f64, f64)> {
 fn notes(context: &Context<'_>) -> Vec<String> {
     let settings = image_settings(context, "adam");
     let mut notes = vec![format!(
-        "Relative gradient, L = {}, {}, biases, batches of {}, {}, {} epochs; step sizes {} (Adam) and {} (SGD, shortened by \
-         the guard), falling to 0; the first layer starts by standardising the pixels.",
+        "Relative gradient, L = {}, {}, biases, batches of {}, {}, {} epochs; step sizes {} (Adam) and {} (SGD, \
+         shortened by the guard), falling to 0; the first layer starts by standardising the pixels.",
         settings.layers,
         settings.activation,
         settings.batch,
@@ -125,7 +128,8 @@ fn notes(context: &Context<'_>) -> Vec<String> {
     )];
     if context.images == "mnist" {
         notes.push(
-            "The full-covariance Gaussian (−1366.9 nats on the test part) is better than the paper's model (−1375.2 ± 1.4)."
+            "The full-covariance Gaussian (−1366.9 nats on the test part) is better than the paper's model (−1375.2 ± \
+             1.4)."
                 .to_string(),
         );
     }

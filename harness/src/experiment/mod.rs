@@ -1,7 +1,7 @@
 //! The paper's training experiments: each makes a table, the data of a figure, and notes on how it compares.
 //!
-//! An experiment is one file with `run(&mut Context) -> Result<Findings>`; what all share is here and in [`figures`] and
-//! [`models`].
+//! An experiment is one file with `run(&mut Context) -> Result<Findings>`; what all share is here and in [`figures`]
+//! and [`models`].
 
 mod bias_mode;
 mod epoch_time;
@@ -333,7 +333,11 @@ mod tests {
 
         #[test]
         fn a_damaged_result_is_one_or_is_not(damage in damage()) {
-            let text = br#"{"schema":1,"name":"fig2","title":"t","command":["relgrad"],"numbers":{"a":[1.5]},"notes":[]}"#;
+            let text = concat!(
+                r#"{"schema":1,"name":"fig2","title":"t","command":["relgrad"],"#,
+                r#""numbers":{"a":[1.5]},"notes":[]}"#
+            )
+            .as_bytes();
             assert!(is_result_of(Name::Fig2, text) && !is_result_of(Name::Fig5, text));
             let bytes = damaged(text, &damage);
             judge(bytes.len(), || Ok::<_, String>(is_result_of(Name::Fig2, &bytes)));

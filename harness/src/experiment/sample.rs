@@ -43,7 +43,8 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
     let columns = ["", "value"].map(str::to_string).to_vec();
     let row = |name: &str, value: String| vec![name.to_string(), value];
     Ok(Findings {
-        numbers: json!({ "model": name, "outcome": model.outcome, "drawn": DRAWN, "round_trip_error": round_trip, "drawn_outside_the_data": far }),
+        numbers: json!({ "model": name, "outcome": model.outcome, "drawn": DRAWN,
+            "round_trip_error": round_trip, "drawn_outside_the_data": far }),
         table: Table {
             columns,
             rows: vec![
@@ -54,13 +55,13 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
             ],
         },
         notes: vec![
-            "First line: test images, after dequantisation. The others: s drawn from the base density, x = g⁻¹(s) layer by \
-             layer with one LU each, then the inverse of the logit."
+            "First line: test images, after dequantisation. The others: s drawn from the base density, x = g⁻¹(s) \
+             layer by layer with one LU each, then the inverse of the logit."
                 .to_string(),
             format!(
-                "A model may put mass where no data are at little cost: with {far} of {DRAWN} samples out there, it would gain \
-                 about {:.2} nats by having none, where a test image has {} nats. Maximum likelihood hardly sees such \
-                 samples.",
+                "A model may put mass where no data are at little cost: with {far} of {DRAWN} samples out there, it \
+                 would gain about {:.2} nats by having none, where a test image has {} nats. Maximum likelihood hardly \
+                 sees such samples.",
                 -(1.0 - (far as f64 / DRAWN as f64).min(0.99)).ln(),
                 model.outcome.test
             ),

@@ -4,6 +4,7 @@ use relgrad_kernels::parameters::Parameters;
 use relgrad_kernels::{Cpu, Method};
 use relgrad_reports::experiment::{Curve, Figure, LinePanel, Table};
 use relgrad_reports::training::{Epoch, Stop};
+use relgrad_reports::units;
 use serde_json::json;
 
 use super::{Context, Findings};
@@ -12,7 +13,6 @@ use crate::error::{Error, Result};
 use crate::train::learner::Tracking;
 use crate::train::recipe::Recipe;
 use crate::train::trainer::{self, Job};
-use crate::units;
 
 const POINTS: usize = 1000;
 const STARTS: u64 = 10;
@@ -50,8 +50,8 @@ struct Runs {
 }
 
 impl Runs {
-    /// Mean log-likelihood of each start over the last tenth of its epochs, so that curves which jump are not judged by where they
-    /// happen to be at the end; −∞ where it diverged.
+    /// Mean log-likelihood of each start over the last tenth of its epochs, so that curves which jump are not judged by
+    /// where they happen to be at the end; −∞ where it diverged.
     fn ends(&self) -> Vec<f64> {
         let end = |epochs: &Vec<Epoch>| {
             let last = &epochs[epochs.len() - epochs.len().div_ceil(10)..];
@@ -270,37 +270,42 @@ fn panel(x_title: &str, curves: Vec<Curve>) -> LinePanel {
 }
 
 fn notes(solved: &[Solved]) -> Vec<String> {
-    let ahead = |solved: &&Solved| matches!(solved.best.as_slice(), [relative, ordinary] if relative.score() > ordinary.score());
+    let ahead = |solved: &&Solved| match solved.best.as_slice() {
+        [relative, ordinary] => relative.score() > ordinary.score(),
+        _ => false,
+    };
     let won = solved.iter().filter(ahead).count();
     vec![
         format!(
-            "{POINTS} points, D = 2, L = 2, full batches, plain steps, f64; {STARTS} networks, the same for both gradients, with \
-             orthogonal weights and with independent normal ones. Mixed is x ↦ Ax with A = [[1, 0.9], [0.9, 1]], of condition \
-             number 19; the figure shows those."
+            "{POINTS} points, D = 2, L = 2, full batches, plain steps, f64; {STARTS} networks, the same for both \
+             gradients, with orthogonal weights and with independent normal ones. Mixed is x ↦ Ax with A = [[1, 0.9], \
+             [0.9, 1]], of condition number 19; the figure shows those."
         ),
         format!(
-            "The mean of the starts ends higher with the relative gradient in {won} of {} rows. A weight that is nearly \
-             singular grows by a factor 1 + μ a relative step at most, so that it takes (1/μ) log(1/σ) steps from the \
-             smallest singular value σ to one of order 1; the ordinary gradient has W^{{-T}} itself, whose 1/σ pushes it away \
-             in a few steps. Of the independent normal starts some have such weights (`smallest_singular_value` in the \
-             numbers), of the orthogonal ones none; which of them end badly is also a matter of the jumps below.",
+            "The mean of the starts ends higher with the relative gradient in {won} of {} rows. A weight that is \
+             nearly singular grows by a factor 1 + μ a relative step at most, so that it takes (1/μ) log(1/σ) steps \
+             from the smallest singular value σ to one of order 1; the ordinary gradient has W^{{-T}} itself, whose \
+             1/σ pushes it away in a few steps. Of the independent normal starts some have such weights \
+             (`smallest_singular_value` in the numbers), of the orthogonal ones none; which of them end badly is also \
+             a matter of the jumps below.",
             solved.len()
         ),
         format!(
-            "Each gradient is shown with the step size that is highest on average, over starts and the last tenth of the epochs, \
-             among {STEP_SIZES:?}; the paper does not say how it chose its own, nor is its data set known here."
+            "Each gradient is shown with the step size that is highest on average, over starts and the last tenth of \
+             the epochs, among {STEP_SIZES:?}; the paper does not say how it chose its own, nor is its data set known \
+             here."
         ),
         "Curves that jump up are constant steps that overshoot. The guard of the relative step keeps every weight \
          invertible; it does not keep the likelihood from falling."
             .to_string(),
-        "Seconds are those of the steps alone; at D = 2 they say little about the cost of a gradient (the sweep measures \
-         that), much about the number of steps."
+        "Seconds are those of the steps alone; at D = 2 they say little about the cost of a gradient (the sweep \
+         measures that), much about the number of steps."
             .to_string(),
     ]
 }
 
-/// From the best value to the median of the starts' values after a hundredth of the epochs: what lies above is the first
-/// moments of a bad start.
+/// From the best value to the median of the starts' values after a hundredth of the epochs: what lies above is the
+/// first moments of a bad start.
 fn shown(curves: &[Curve]) -> Option<(f64, f64)> {
     let mut early: Vec<f64> =
         curves.iter().filter_map(|curve| curve.points.get(curve.points.len() / 50)).map(|p| p.1).collect();

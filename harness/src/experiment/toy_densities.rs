@@ -31,8 +31,9 @@ pub(crate) const FIGURE_5: Plan = Plan {
 /// Optimiser of each column.
 const OPTIMIZERS: [&str; 2] = ["sgd", "adam"];
 
-/// The first step size to try. A layer of two units has entries near 1 throughout, so that Adam's published 10⁻³ moves little in a
-/// short training; a long one with the larger steps leaves, after some ten thousand of them, what it had learned.
+/// The first step size to try. A layer of two units has entries near 1 throughout, so that Adam's published 10⁻³ moves
+/// little in a short training; a long one with the larger steps leaves, after some ten thousand of them, what it had
+/// learned.
 fn first_step_size(optimizer: &str, effort: Effort) -> f64 {
     if optimizer == "sgd" { effort.pick(0.005, 0.005, 0.002) } else { effort.pick(0.01, 0.01, 0.003) }
 }
@@ -40,8 +41,8 @@ fn first_step_size(optimizer: &str, effort: Effort) -> f64 {
 /// Of the step size: no less is tried.
 const LEAST_SHARE: f64 = 0.125;
 
-/// Nats that a training may end below its best epoch, some standard errors of the validation part; further, steps have thrown it
-/// out and it did not come back.
+/// Nats that a training may end below its best epoch, some standard errors of the validation part; further, steps have
+/// thrown it out and it did not come back.
 const LOST_NATS: f64 = 0.1;
 
 /// Cells a side of a density's picture.
@@ -77,8 +78,9 @@ pub(crate) fn run(context: &mut Context<'_>, plan: &Plan) -> Result<Findings> {
         cells.push(entropy.map_or("unknown".to_string(), |h| format!("{:.3}", -h).replace('-', "−")));
         table.push(cells);
         for fit in &fits {
-            numbers.push(json!({ "density": toy.name(), "optimizer": fit.optimizer, "step_size": fit.step_size, "outcome": fit.outcome,
-                "minus_entropy_nats": entropy.map(|h| -h) }));
+            numbers
+                .push(json!({ "density": toy.name(), "optimizer": fit.optimizer, "step_size": fit.step_size,
+                "outcome": fit.outcome, "minus_entropy_nats": entropy.map(|h| -h) }));
         }
         rows.push(DensityRow {
             name: toy.name().to_string(),
@@ -123,13 +125,13 @@ fn notes(effort: Effort, settings: &TrainingSettings) -> Vec<String> {
     vec![
         format!(
             "Relative gradient, {layers} layers, s_L with α = 0.3, biases, batches of 100, {epochs} epochs, f64; step \
-             sizes {rates}, falling to 0 over the training, and halved where a training left the numbers or lost what it \
-             had learned (`step_size` in the numbers; ours, the paper's table of rates is not part of this project)."
+             sizes {rates}, falling to 0 over the training, and halved where a training left the numbers or lost what \
+             it had learned (`step_size` in the numbers; ours, the paper's table of rates is not part of this project)."
         ),
         "The darker, the denser; the scale is that of the root of the density, each panel on its own. Left: samples."
             .to_string(),
-        "No model of continuous invertible layers can leave a region empty: thin bridges between the parts of a density \
-         are the model's, as in the paper's figures."
+        "No model of continuous invertible layers can leave a region empty: thin bridges between the parts of a \
+         density are the model's, as in the paper's figures."
             .to_string(),
     ]
 }
@@ -161,7 +163,8 @@ fn fit(
     Ok(Fit { optimizer, step_size, outcome, panel })
 }
 
-/// What `train` finds with the step size `first`, or with half of it as often as it diverges; the step size that it took.
+/// What `train` finds with the step size `first`, or with half of it as often as it diverges; the step size that it
+/// took.
 ///
 /// A hundred layers that fit for long enough get steep, and a step that was right at the start then leaves the numbers.
 ///
@@ -180,8 +183,8 @@ fn with_halved_steps<R>(first: f64, mut train: impl FnMut(f64) -> Result<R>) -> 
 /// Whether the training kept what it had learned.
 ///
 /// # Errors
-/// [`Error::Diverged`] where the validation likelihood ended more than [`LOST_NATS`] below its best: the numbers are all
-/// finite then, but steps that the guard shortens by what an outlier asks for never lead back.
+/// [`Error::Diverged`] where the validation likelihood ended more than [`LOST_NATS`] below its best: the numbers are
+/// all finite then, but steps that the guard shortens by what an outlier asks for never lead back.
 fn require_kept(epochs: &[Epoch]) -> Result<()> {
     let best = epochs.iter().map(|epoch| epoch.validation_nats).fold(f64::NEG_INFINITY, f64::max);
     match epochs.last() {

@@ -1,8 +1,8 @@
 //! One round at one point: the processes of all contenders side by side, sampled in turn A B … B A.
 //!
-//! A shared machine changes its speed by tens of percent within seconds. Taken in turn, some milliseconds each, all contenders
-//! see the same machine, and the order A B … B A cancels what changes steadily during a turn. The processes are new in
-//! every round, so that the luck of one memory placement does not decide.
+//! A shared machine changes its speed by tens of percent within seconds. Taken in turn, some milliseconds each, all
+//! contenders see the same machine, and the order A B … B A cancels what changes steadily during a turn. The processes
+//! are new in every round, so that the luck of one memory placement does not decide.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -62,7 +62,8 @@ struct Taken {
 
 /// Measures `cells` (all at one point, all of one round; calibration kernels are cells too) by every contender.
 ///
-/// Returns the records with the index of their contender. A process that fails leaves a failed record; the others go on.
+/// Returns the records with the index of their contender. A process that fails leaves a failed record; the others go
+/// on.
 ///
 /// # Errors
 /// When a process cannot be started.
@@ -101,8 +102,8 @@ pub(crate) fn round(
     lanes.into_iter().map(finish).collect()
 }
 
-/// The contenders in the order of a round, which begins with another one every time: who is asked first finds other caches
-/// than who comes after, and over the rounds that must favour nobody.
+/// The contenders in the order of a round, which begins with another one every time: who is asked first finds other
+/// caches than who comes after, and over the rounds that must favour nobody.
 fn in_turn(contenders: usize, round: usize) -> impl Iterator<Item = usize> {
     (0..contenders).map(move |place| (place + round) % contenders)
 }

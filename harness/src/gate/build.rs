@@ -14,8 +14,8 @@ use crate::run::process::{self, ChildLimits, End};
 
 /// Builds `revision` of the checkout around the current folder by a Cargo `profile` and returns its program.
 ///
-/// The source goes to a worktree of its own under `target/regress`, so that the checkout stays as it is; a program that was
-/// built before is used again.
+/// The source goes to a worktree of its own under `target/regress`, so that the checkout stays as it is; a program that
+/// was built before is used again.
 ///
 /// # Errors
 /// When this is no checkout, the revision does not exist, or it cannot be built.

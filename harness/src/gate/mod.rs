@@ -15,12 +15,12 @@ use relgrad_reports::regress::trials::Plan;
 use relgrad_reports::regress::{Comparison, Rules, Sides};
 use relgrad_reports::run::Run;
 use relgrad_reports::study::Study;
+use relgrad_reports::units;
 
 use self::bench::{Contender, Timing};
 use crate::error::{Error, Result};
 use crate::machine;
 use crate::plan::order;
-use crate::units;
 use crate::workload::{DeviceKind, Workload};
 
 /// The cells to measure, all rounds of them alike.
@@ -84,9 +84,11 @@ impl Cells {
                 bytes += contenders as f64 * cost.expected_bytes;
             }
             if bytes > 0.8 * available {
-                let (needed, available, dim) = (units::bytes(bytes), units::bytes(available), cells[0].dim);
+                let dim = units::grouped(cells[0].dim);
+                let (needed, available) = (units::bytes(bytes), units::bytes(available));
                 return Err(Error::Usage(format!(
-                    "D = {dim} needs {needed} for all its processes and {available} are available; choose smaller --dims or fewer --methods"
+                    "D = {dim} needs {needed} for all its processes and {available} are available; choose smaller \
+                     --dims or fewer --methods"
                 )));
             }
         }
@@ -129,7 +131,7 @@ impl<'a> Session<'a> {
             order::shuffle(&mut points, self.cells.seed, round);
             for cells in points {
                 if !self.quiet {
-                    note!("round {} of {to}, D = {}", round + 1, cells[0].dim);
+                    note!("round {} of {to}, D = {}", round + 1, units::grouped(cells[0].dim));
                 }
                 let cells: Vec<Cell> = cells.iter().map(|cell| Cell { round, ..cell.clone() }).collect();
                 for (contender, record) in bench::round(&cells, self.contenders, self.timing)? {
@@ -213,7 +215,7 @@ fn dims(points: &[Cell]) -> String {
     let mut dims: Vec<usize> = points.iter().map(|point| point.dim).collect();
     dims.sort_unstable();
     dims.dedup();
-    let dims: Vec<String> = dims.iter().map(ToString::to_string).collect();
+    let dims: Vec<String> = dims.into_iter().map(units::grouped).collect();
     format!("D = {}", dims.join(", "))
 }
 

@@ -7,13 +7,13 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use relgrad_reports::units;
 use serde::de::DeserializeOwned;
 
 use crate::cell::worker::{Answer, Hello, Request, WorkerSpec};
 use crate::console;
 use crate::error::{Error, Result};
 use crate::run::process;
-use crate::units;
 
 /// Bytes kept of a worker's standard error: its end says why it died.
 const KEPT_STDERR: usize = 8 << 10;

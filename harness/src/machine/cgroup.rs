@@ -1,7 +1,8 @@
 //! What the control groups of Linux leave to this process: those of a container, a Slurm job or a systemd unit.
 //!
-//! A limit of any group from the process's own up to the root that is visible here holds, so the smallest counts. Versions 1 and 2
-//! of the interface are read alike, since a machine may have both. What cannot be read, or is not a number, is no limit.
+//! A limit of any group from the process's own up to the root that is visible here holds, so the smallest counts.
+//! Versions 1 and 2 of the interface are read alike, since a machine may have both. What cannot be read, or is not a
+//! number, is no limit.
 
 use std::fs::File;
 use std::io::Read;

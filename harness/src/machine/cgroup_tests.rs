@@ -97,7 +97,8 @@ fn version_1_counts_its_cache_and_limits_that_are_not_visible() {
     assert_eq!(memory(&files), None);
     files.push((
         "sys/fs/cgroup/memory/memory.stat",
-        "cache 5\ninactive_file 1\nhierarchical_memory_limit 2147483648\ntotal_inactive_file 536870912\ntotal_active_file 0\n",
+        "cache 5\ninactive_file 1\nhierarchical_memory_limit 2147483648\ntotal_inactive_file \
+         536870912\ntotal_active_file 0\n",
     ));
     assert_eq!(memory(&files), Some(Memory { limit: 2 * GIB, available: 3 * GIB / 2 }));
 }

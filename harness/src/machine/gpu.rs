@@ -8,8 +8,7 @@ use nvml_wrapper::enum_wrappers::device::{Clock, TemperatureSensor};
 use relgrad_kernels::device::cuda::{self, Facts, Library};
 use relgrad_kernels::{Cuda, Error, Math, Result};
 use relgrad_reports::record::GpuState;
-
-use crate::units;
+use relgrad_reports::units;
 
 /// The first GPU.
 ///

@@ -1,13 +1,16 @@
-//! Memory for what comes next, asked for before it is taken: an allocation that fails inside a library ends the program.
+//! Memory for what comes next, asked for before it is taken: an allocation that fails inside a library ends the
+//! program.
+
+use relgrad_reports::units;
 
 use crate::error::{Error, Result};
-use crate::units;
 
-/// Bytes of addresses that packing operands and a heap of its own reserve for each thread that multiplies; few are touched.
+/// Bytes of addresses that packing operands and a heap of its own reserve for each thread that multiplies; few are
+/// touched.
 pub(crate) const BYTES_A_THREAD: f64 = 64.0 * 1024.0 * 1024.0;
 
-/// Fails where `what` needs more bytes than are available, or together with those that are only reserved more than the system gives
-/// this process (`ulimit -v`).
+/// Fails where `what` needs more bytes than are available, or together with those that are only reserved more than the
+/// system gives this process (`ulimit -v`).
 ///
 /// # Errors
 /// [`Error::Usage`] with what it needs, what there is, and `advice`.

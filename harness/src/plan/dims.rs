@@ -4,8 +4,8 @@ use std::str::FromStr;
 
 /// Mantissas of the grid that ranges are filled from: four round numbers a decade, nearly even on a log axis.
 ///
-/// Round numbers rather than exact powers of 10^¼, so that sweeps over different ranges share their dimensions and their
-/// ratios can be compared directly.
+/// Round numbers rather than exact powers of 10^¼, so that sweeps over different ranges share their dimensions and
+/// their ratios can be compared directly.
 const MANTISSAS: [usize; 4] = [1, 2, 3, 5];
 
 /// Largest dimension accepted; one weight matrix of this size would take 400 terabytes.

@@ -1,9 +1,10 @@
 //! What a cell will cost: the cost model, calibrated with the cells already measured.
 //!
-//! The model counts floating-point operations exactly, so what is unknown is the rate at which a method performs them. It
-//! rises with D (overheads shrink, caches fill) and then levels off. A rate is interpolated between the measured
-//! dimensions of the method at the same N and L. Above the largest of them it moves towards the best rate seen on this machine, over one
-//! decade of D: a method measured only at D = 10 must not be judged at D = 10,000 by the overheads of D = 10.
+//! The model counts floating-point operations exactly, so what is unknown is the rate at which a method performs them.
+//! It rises with D (overheads shrink, caches fill) and then levels off. A rate is interpolated between the measured
+//! dimensions of the method at the same N and L. Above the largest of them it moves towards the best rate seen on this
+//! machine, over one decade of D: a method measured only at D = 10 must not be judged at D = 10,000 by the overheads of
+//! D = 10.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +14,8 @@ use super::Planned;
 use crate::cell::sampling::WARMUP_SECONDS;
 use crate::workload::DeviceKind;
 
-/// Operations a second before anything was measured: what one modest core sustains in a matrix product, and a modest GPU.
+/// Operations a second before anything was measured: what one modest core sustains in a matrix product, and a modest
+/// GPU.
 const BUILT_IN_FLOPS_PER_SECOND: f64 = 2e10;
 const BUILT_IN_GPU_FLOPS_PER_SECOND: f64 = 2e12;
 /// Seconds to start a process, before anything was measured; on a GPU libraries are loaded and kernels compiled.
@@ -31,7 +33,8 @@ const SMALLEST_TELLING_PEAK: u64 = 32 << 20;
 pub(crate) struct Forecast {
     /// Seconds of one gradient evaluation.
     pub(crate) evaluation_seconds: f64,
-    /// Seconds of the rest: process start, building the problem, the check, and what warm-up takes beyond one evaluation.
+    /// Seconds of the rest: process start, building the problem, the check, and what warm-up takes beyond one
+    /// evaluation.
     pub(crate) overhead_seconds: f64,
     /// Peak resident bytes.
     pub(crate) peak_bytes: f64,
@@ -261,7 +264,8 @@ mod tests {
 
     #[test]
     fn overheads_at_small_dimensions_do_not_condemn_large_ones() {
-        // At D = 10 the method does 1 Mflop/s because of overheads; another method shows that the machine can do 100 Gflop/s.
+        // At D = 10 the method does 1 Mflop/s because of overheads; another method shows that the machine can do 100
+        // Gflop/s.
         let (small, fast) = (planned("relative", 10, 0), planned("ordinary", 1000, 0));
         let mut calibration = Calibration::default();
         calibration.observe(&measured(&small, small.model.flops / 1e6, 0.1), small.expected_bytes);

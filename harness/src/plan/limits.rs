@@ -1,10 +1,10 @@
 //! The limits of a sweep, and the words in which a record says which of them kept its cell from a measurement.
 
 use relgrad_reports::record::{Cell, Outcome, Record};
+use relgrad_reports::units;
 
 use super::Planned;
 use super::forecast::Forecast;
-use crate::units;
 use crate::workload::DeviceKind;
 
 /// An uncertain prediction must exceed a limit by this factor before it rules a cell out: trying is how one finds out,
@@ -47,8 +47,8 @@ pub(crate) enum Limit {
 }
 
 impl Limit {
-    /// Whether this limit kept the record's cell from a measurement, so that a higher one may allow it. A cell that was killed
-    /// for its time, and those not tried for that, had too little of both times.
+    /// Whether this limit kept the record's cell from a measurement, so that a higher one may allow it. A cell that was
+    /// killed for its time, and those not tried for that, had too little of both times.
     pub(crate) fn held_back(self, record: &Record) -> bool {
         let reason = record.reason.as_deref().unwrap_or_default();
         let of_time = || matches!(self, Self::Budget | Self::Cell);
@@ -114,7 +114,7 @@ impl Limits {
 
 /// Why a cell is not tried whose method was killed for its time at a smaller dimension.
 pub(super) fn out_of_time(method: &str, dim: usize) -> String {
-    format!("{method} {OUT_OF_TIME} {dim}")
+    format!("{method} {OUT_OF_TIME} {}", units::grouped(dim))
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ pub(crate) mod schedule;
 
 use relgrad_reports::record::{Cell, Convolution, Model};
 use relgrad_reports::run::Settings;
+use relgrad_reports::units::grouped;
 
 use crate::workload::{DeviceKind, Workload};
 
@@ -56,6 +57,7 @@ impl Plan {
         by_cell.sort_unstable_by(|&a, &b| cell(a).cmp(cell(b)));
         if let Some([twice, _]) = by_cell.array_windows().find(|[a, b]| cell(*a) == cell(*b)) {
             let Cell { method, dim, batch, layers, .. } = cell(*twice);
+            let (dim, batch) = (grouped(*dim), grouped(*batch));
             return Err(format!("{method} at D = {dim}, N = {batch}, L = {layers} stands twice in the plan"));
         }
         let order = |round| {

@@ -1,9 +1,11 @@
 //! `--list`: what a sweep would do and cost, as far as that can be known beforehand.
 
-use super::schedule::{Schedule, Step};
-use crate::units;
+use relgrad_reports::units;
 
-/// Tells, line by line, the cells still without a record, in the order in which they would run if every prediction came true.
+use super::schedule::{Schedule, Step};
+
+/// Tells, line by line, the cells still without a record, in the order in which they would run if every prediction came
+/// true.
 pub(crate) fn table(mut schedule: Schedule, spent_seconds: f64, mut tell: impl FnMut(&str)) {
     let (cells, recorded) = schedule.progress();
     let mut line = |fields: [&str; 8]| {
@@ -31,8 +33,8 @@ pub(crate) fn table(mut schedule: Schedule, spent_seconds: f64, mut tell: impl F
         schedule.mark(&cell);
         line([
             &cell.method,
-            &cell.dim.to_string(),
-            &cell.batch.to_string(),
+            &units::grouped(cell.dim),
+            &units::grouped(cell.batch),
             &cell.layers.to_string(),
             &(cell.round + 1).to_string(),
             &units::seconds(prediction.seconds),

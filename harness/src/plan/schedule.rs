@@ -5,10 +5,10 @@
 //! method have calibrated the prediction. So the first round runs its cheap cells shuffled and climbs through the rest,
 //! and later rounds, by then calibrated, are shuffled throughout.
 //!
-//! The budget is shared so that every feasible point gets its first round before any gets its second. Within a round the
-//! time left is divided between the methods max–min fairly: a method that needs less than an equal share leaves the rest
-//! to the others, and a method that needs more is cut at its largest dimensions, never because another was greedy. What
-//! remains when every cell has its minimum buys further samples where the median has not settled.
+//! The budget is shared so that every feasible point gets its first round before any gets its second. Within a round
+//! the time left is divided between the methods max–min fairly: a method that needs less than an equal share leaves the
+//! rest to the others, and a method that needs more is cut at its largest dimensions, never because another was greedy.
+//! What remains when every cell has its minimum buys further samples where the median has not settled.
 
 use std::collections::VecDeque;
 
@@ -24,7 +24,8 @@ const MIN_SAMPLING_SECONDS: f64 = 0.25;
 /// A median that has not settled after this long will not; the interval is reported as it is.
 const MAX_SAMPLING_SECONDS: f64 = 10.0;
 /// Evaluations may take this many times the cell limit, and the rest this many times its prediction and a little more,
-/// before the process is killed: the child stops by itself at its limit, unless one evaluation is far slower than predicted.
+/// before the process is killed: the child stops by itself at its limit, unless one evaluation is far slower than
+/// predicted.
 const KILL_FACTOR: f64 = 1.5;
 const KILL_OVERHEAD_FACTOR: f64 = 3.0;
 const KILL_OVERHEAD_SECONDS: f64 = 30.0;
@@ -42,7 +43,8 @@ pub(crate) struct Assignment {
     pub(crate) sampling_seconds: f64,
     /// Seconds of evaluations after which sampling ends, once there is a sample.
     pub(crate) cell_seconds: Option<f64>,
-    /// Seconds from the start of the process at which sampling ends, once there is a sample, to leave the others theirs.
+    /// Seconds from the start of the process at which sampling ends, once there is a sample, to leave the others
+    /// theirs.
     pub(crate) deadline_seconds: Option<f64>,
     /// Seconds from its start after which the process is killed.
     pub(crate) kill_seconds: Option<f64>,

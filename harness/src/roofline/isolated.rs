@@ -27,7 +27,8 @@ pub(crate) enum Ceilings {
     Interrupted,
 }
 
-/// Measures the ceilings that the cells of `settings` on one device need, calling `tick` as [`process::run_watched`] does.
+/// Measures the ceilings that the cells of `settings` on one device need, calling `tick` as [`process::run_watched`]
+/// does.
 ///
 /// # Errors
 /// When no process can be started.

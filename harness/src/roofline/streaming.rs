@@ -57,8 +57,8 @@ fn bandwidth(threads: usize, stream: Stream, arrays: f64, timing: Timing) -> Ban
     Bandwidth { stream, threads, array_bytes, bytes, seconds, evaluations_per_sample, bytes_per_second }
 }
 
-/// An array whose every page was written once: a fresh page would be zeroed by the system in the timed region, or, never
-/// written, be one shared page of zeros that stays in the cache.
+/// An array whose every page was written once: a fresh page would be zeroed by the system in the timed region, or,
+/// never written, be one shared page of zeros that stays in the cache.
 fn resident<D: Device<f32>>(device: &D) -> Result<Matrix<D, f32>> {
     let mut array = Matrix::zeros(device, ROWS, COLUMNS, "array to stream")?;
     device.fill(1.0, array.view_mut())?;

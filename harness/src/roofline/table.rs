@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use relgrad_reports::roofline::{Bandwidth, Rate, Region};
 use relgrad_reports::run::Machine;
+use relgrad_reports::units;
 
 use super::Output;
-use crate::units;
 
 /// A number of the table: its line, its column, its value in the unit of its section.
 struct Entry {
@@ -32,16 +32,16 @@ pub(crate) fn table(output: &Output) -> String {
 }
 
 fn describe(machine: &Machine) -> String {
-    let cores = machine.logical_cores;
-    let cores = if cores == 1 { "1 logical core".to_string() } else { format!("{cores} logical cores") };
+    let cores = units::counted(machine.logical_cores, "logical core");
     format!("{}, {cores}, {}, {}", machine.cpu, machine.simd, machine.virtualization)
 }
 
 fn of_rate(rate: &Rate) -> Entry {
     let what = rate.operation.description();
+    let dim = units::grouped(rate.dim);
     let line = match rate.batch {
-        Some(batch) => format!("{what}, D = {}, N = {batch}", rate.dim),
-        None => format!("{what}, D = {}", rate.dim),
+        Some(batch) => format!("{what}, D = {dim}, N = {}", units::grouped(batch)),
+        None => format!("{what}, D = {dim}"),
     };
     Entry { line, column: column(Some(&rate.dtype), rate.threads), value: rate.flops_per_second / 1e9 }
 }
@@ -58,7 +58,7 @@ fn of_region(region: &Region) -> Entry {
 }
 
 fn column(dtype: Option<&str>, threads: usize) -> String {
-    let threads = if threads == 1 { "1 thread".to_string() } else { format!("{threads} threads") };
+    let threads = units::counted(threads, "thread");
     dtype.map_or(threads.clone(), |dtype| format!("{dtype}, {threads}"))
 }
 
@@ -84,7 +84,7 @@ fn section(text: &mut String, unit: &str, entries: &[Entry]) {
         let _ = write!(text, "{line:<52}");
         for column in &columns {
             let entry = entries.iter().find(|entry| entry.line == line && entry.column == *column);
-            let value = entry.map_or("–".to_string(), |entry| units::significant(entry.value));
+            let value = entry.map_or("–".to_string(), |entry| units::number(entry.value));
             let _ = write!(text, "{value:>16}");
         }
         text.push('\n');

@@ -50,8 +50,8 @@ pub(crate) fn fingerprint() -> Option<String> {
     }
 }
 
-/// What tells the program and the machine that `then` names from those of `now`, a phrase each. What `then` does not tell is no
-/// difference.
+/// What tells the program and the machine that `then` names from those of `now`, a phrase each. What `then` does not
+/// tell is no difference.
 pub(crate) fn differences(then: &Run, now: &Run) -> Vec<String> {
     let absent = "none";
     let text = |text: &Option<String>| text.clone().unwrap_or(absent.to_string());

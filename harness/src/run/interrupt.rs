@@ -28,8 +28,8 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    /// Installs the signal handlers. A second request ends the program at once; the child dies with it. A hang-up that was
-    /// ignored, as under `nohup`, stays ignored.
+    /// Installs the signal handlers. A second request ends the program at once; the child dies with it. A hang-up that
+    /// was ignored, as under `nohup`, stays ignored.
     pub(crate) fn install() -> Result<Self> {
         let _kept = hang_up::Kept::now();
         let (sender, receiver) = channel();
@@ -96,7 +96,8 @@ mod hang_up {
     #[cfg(unix)]
     impl Kept {
         pub(super) fn now() -> Self {
-            // SAFETY: a zeroed action is one without flags; with a null pointer the call only asks, and writes to `now`.
+            // SAFETY: a zeroed action is one without flags; with a null pointer the call only asks, and writes to
+            // `now`.
             let ignored = unsafe {
                 let mut now: libc::sigaction = std::mem::zeroed();
                 libc::sigaction(libc::SIGHUP, std::ptr::null(), &raw mut now) == 0

@@ -11,6 +11,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use relgrad_reports::record::{Cell, Check, Outcome, Prediction, Record, SCHEMA_VERSION};
+use relgrad_reports::units;
 use relgrad_reports::writer::RecordWriter;
 
 use self::interrupt::Events;
@@ -23,7 +24,6 @@ use crate::machine::time::unix_seconds;
 use crate::plan::Planned;
 use crate::plan::limits::TIMED_OUT;
 use crate::plan::schedule::{Assignment, Schedule, Step};
-use crate::units;
 use crate::workload::DeviceKind;
 
 /// Address space that a process reserves apart from its problem: the program itself, and per thread a stack and an

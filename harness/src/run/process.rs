@@ -12,7 +12,8 @@ use crate::error::explained;
 
 /// Bytes kept of a child's standard error: its end says why it died.
 const KEPT_STDERR: usize = 8 << 10;
-/// Bytes kept of a child's standard output, some ten times the longest reply: a program that is something else may print for ever.
+/// Bytes kept of a child's standard output, some ten times the longest reply: a program that is something else may
+/// print for ever.
 const KEPT_STDOUT: usize = 64 << 20;
 
 /// Characters of a child's last words that its record keeps.
@@ -38,7 +39,8 @@ pub(crate) enum End {
     Interrupted,
 }
 
-/// Runs `command` to its end. The child dies with this process, whatever kills it, and gets no signals from the terminal.
+/// Runs `command` to its end. The child dies with this process, whatever kills it, and gets no signals from the
+/// terminal.
 ///
 /// # Errors
 /// When the process cannot be started or waited for.
@@ -46,7 +48,8 @@ pub(crate) fn run(command: Command, limits: ChildLimits, events: &mut Events) ->
     run_watched(command, limits, events, |_| None)
 }
 
-/// The same, calling `tick` with the time since the start: at once, and whenever the time has come that it answered with.
+/// The same, calling `tick` with the time since the start: at once, and whenever the time has come that it answered
+/// with.
 ///
 /// # Errors
 /// As [`run`].
@@ -123,7 +126,8 @@ pub(crate) fn cause_of_death(status: ExitStatus, stderr: &str) -> String {
     }
 }
 
-/// The line of `stderr` that tells most: a panic's message (an older program's stands on the line after), otherwise the last line.
+/// The line of `stderr` that tells most: a panic's message (an older program's stands on the line after), otherwise the
+/// last line.
 fn last_words(stderr: &str) -> Option<String> {
     let lines: Vec<&str> = stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let told = lines.iter().rfind(|line| line.starts_with("relgrad: internal error"));
@@ -149,10 +153,11 @@ fn reap(child: &mut Child, deadline: Option<Instant>) -> io::Result<ExitStatus> 
     child.wait()
 }
 
-/// SIGKILL, to its whole group: what it has started holds its pipes open. A child that has ended in the meantime is no error.
+/// SIGKILL, to its whole group: what it has started holds its pipes open. A child that has ended in the meantime is no
+/// error.
 fn kill(child: &mut Child) -> io::Result<()> {
-    // SAFETY: kill touches no memory. The child leads a group of its own ([`confine`]) and has not been waited for, so that its number is
-    // still its own.
+    // SAFETY: kill touches no memory. The child leads a group of its own ([`confine`]) and has not been waited for, so
+    // that its number is still its own.
     #[cfg(unix)]
     unsafe {
         libc::kill(-(child.id() as libc::pid_t), libc::SIGKILL);
@@ -200,7 +205,8 @@ pub(crate) fn survive_file_size_limit() {
     };
 }
 
-/// Puts a child under a limit of its address space, out of reach of the terminal's signals, and ends it with this process.
+/// Puts a child under a limit of its address space, out of reach of the terminal's signals, and ends it with this
+/// process.
 #[cfg(unix)]
 pub(crate) fn confine(command: &mut Command, address_space_bytes: Option<u64>) {
     use std::os::unix::process::CommandExt;
@@ -389,7 +395,8 @@ mod tests {
 
     #[test]
     fn a_panic_is_told_by_its_message() {
-        let stderr = "\nthread 'main' (1) panicked at src/x.rs:1:1:\nindex out of range\nnote: run with RUST_BACKTRACE=1\n";
+        let stderr = "\nthread 'main' (1) panicked at src/x.rs:1:1:\nindex out of range\nnote: run with \
+                      RUST_BACKTRACE=1\n";
         assert_eq!(last_words(stderr).as_deref(), Some("index out of range"));
         let told = "relgrad: internal error: index out of range (src/x.rs:1:1); please report it";
         assert_eq!(last_words(&format!("{told}\n   0: a trace\n")).as_deref(), Some(told));

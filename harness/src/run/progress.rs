@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use relgrad_reports::record::{Cell, Outcome, Record};
+use relgrad_reports::units;
 
 use crate::cell::sampling;
-use crate::{console, units};
+use crate::console;
 
 /// Seconds after which a cell without a result is told of where there is no bar; then at twice that, and so on.
 const STILL_RUNNING: u64 = 30;
@@ -61,8 +62,8 @@ impl Progress {
         }
     }
 
-    /// A cell that should take `expected_seconds` in all has been running for `elapsed`: at its start, and whenever the time has
-    /// come that this answered with. `position` is that of its start.
+    /// A cell that should take `expected_seconds` in all has been running for `elapsed`: at its start, and whenever the
+    /// time has come that this answered with. `position` is that of its start.
     pub(crate) fn tick(
         &self,
         cell: &Cell,
@@ -121,6 +122,7 @@ impl Progress {
     fn name(&self, cell: &Cell) -> String {
         let Cell { method, dim, batch, layers, round, .. } = cell;
         let rounds = self.rounds;
+        let (dim, batch) = (units::grouped(*dim), units::grouped(*batch));
         format!("{method} D = {dim}, N = {batch}, L = {layers}, round {} of {rounds}", round + 1)
     }
 
@@ -174,6 +176,13 @@ fn terminal_columns() -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use relgrad_plots::Figure;
+    use relgrad_reports::export::{Exporter, Markdown, Report};
+    use relgrad_reports::fixture;
+    use relgrad_reports::record::MemoryPoint;
+    use relgrad_reports::study::Study;
+    use relgrad_reports::summary::Summary;
+
     use super::*;
     use crate::plan::testing::{measured, planned};
 
@@ -183,7 +192,7 @@ mod tests {
         assert_eq!(whole_seconds(-3.0), "less than a second");
         assert_eq!(whole_seconds(1.4), "1 s");
         assert_eq!(whole_seconds(99.7), "100 s");
-        assert_eq!(whole_seconds(3725.2), "62 min 5 s");
+        assert_eq!(whole_seconds(3725.2), "62.1 min");
     }
 
     #[test]
@@ -207,6 +216,65 @@ mod tests {
         let line = progress.describe(&record);
         assert!(line.starts_with("relative D = 10, N = 100, L = 2, round 1 of 3 "), "{line}");
         assert!(line.contains(" 500 ms (1 sample, peak "), "{line}");
+    }
+
+    /// A study of one dimension whose cells all take `seconds`, of autodiff 12.34 times that, and hold `bytes`.
+    fn study(dim: usize, seconds: f64, bytes: u64) -> Study {
+        let mut study = fixture::study();
+        study.records.retain(|record| record.cell.dim == 320);
+        study.run.settings.dims = vec![dim];
+        for record in &mut study.records {
+            record.cell.dim = dim;
+            let seconds = if record.cell.method == "autodiff" { 12.34 * seconds } else { seconds };
+            record.seconds.fill(seconds);
+            record.peak_bytes = Some(bytes);
+            record.model.min_bytes = bytes as f64 / 3.0;
+            record.memory_trace = [(0.0, 0.0), (seconds, bytes as f64)]
+                .map(|(seconds, bytes)| MemoryPoint { seconds, bytes })
+                .to_vec();
+        }
+        study
+    }
+
+    #[test]
+    fn a_number_reads_the_same_on_the_console_in_a_table_and_in_a_figure() {
+        for (dim, seconds, bytes, [shown_dim, shown_seconds, shown_bytes]) in [
+            (320, 1e-5, 999, ["320", "10 µs", "999 B"]),
+            (1000, 0.1, 1000, ["1,000", "100 ms", "0.977 KiB"]),
+            (20_000, 0.9996e-3, 24 << 20, ["20,000", "1 ms", "24 MiB"]),
+            (12_345, 1.5, 1_610_612_736, ["12,345", "1.5 s", "1.5 GiB"]),
+            (123_456, 900.0, 1_000_000_000_000, ["123,456", "15 min", "931 GiB"]),
+            (1_234_567, 36_000.0, 3 << 40, ["1,234,567", "10 h", "3 TiB"]),
+        ] {
+            let study = study(dim, seconds, bytes);
+            let summary = Summary::of(&study);
+
+            let record = study.records.iter().find(|record| record.cell.method == "relative").unwrap();
+            let line = Progress { shown: Shown::Lines, rounds: 3 }.describe(record);
+            for text in [
+                &format!(" D = {shown_dim}, "),
+                &format!(" {shown_seconds} "),
+                &format!("peak {shown_bytes})"),
+            ] {
+                assert!(line.contains(text), "{line} lacks {text}");
+            }
+
+            let table = Markdown.render(&Report { study: &study, summary: &summary, figures: &[] });
+            let of_method = table.split("### relative on cpu").nth(1).unwrap();
+            let row: Vec<&str> = of_method.lines().nth(4).unwrap().split('|').map(str::trim).collect();
+            assert_eq!((row[1], row[5]), (shown_dim, shown_bytes), "{row:?}");
+            assert!(row[2].starts_with(&format!("{shown_seconds} [")), "{row:?}");
+            assert!(row.contains(&"12.3× [12.3, 12.3]"), "{row:?}");
+
+            let figure = relgrad_plots::draw(Figure::Fig4, &study, &summary).unwrap();
+            let (svg, caption) = (figure.svg(), Figure::Fig4.caption(&study, &summary));
+            let title = format!("peak {shown_bytes} · ends after {shown_seconds}");
+            assert!(svg.contains(&title), "no {title}");
+            assert!(caption.contains(&format!("at D = {shown_dim} (")), "{caption}");
+            assert!(caption.contains(&format!("({shown_bytes} and {shown_bytes})")), "{caption}");
+            let speedup = Figure::Speedup.caption(&study, &summary);
+            assert!(speedup.contains(&format!("12.3× over autodiff at D = {shown_dim}")), "{speedup}");
+        }
     }
 
     #[test]

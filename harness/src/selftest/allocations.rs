@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use relgrad_reports::units;
+
 use super::Row;
 use crate::cell::memory::{self, Tracer};
 use crate::error::{Error, Result};
-use crate::units;
 
 /// Largest accepted relative error.
 const TOLERANCE: f64 = 0.02;

@@ -71,8 +71,8 @@ fn recovered(recovery: &relgrad_reports::selftest::Recovery) -> Row {
     }
 }
 
-/// How many times the studies a design gets in all where a share of the first is near to an edge of what is accepted. Of 1,000 studies a
-/// true 96 % is beyond 97 % one time in twenty, of 4,000 one in a thousand.
+/// How many times the studies a design gets in all where a share of the first is near to an edge of what is accepted.
+/// Of 1,000 studies a true 96 % is beyond 97 % one time in twenty, of 4,000 one in a thousand.
 const MORE: usize = 4;
 
 /// How often each interval of a design's studies holds what was planted.

@@ -95,8 +95,8 @@ fn timed(operations: u64) -> Vec<f64> {
     }
 }
 
-/// Seconds that this thread has run on a core: what other programs take of the machine meanwhile is not the kernel's. `None` where
-/// the system does not tell.
+/// Seconds that this thread has run on a core: what other programs take of the machine meanwhile is not the kernel's.
+/// `None` where the system does not tell.
 #[cfg(target_os = "linux")]
 fn thread_seconds() -> Option<f64> {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };

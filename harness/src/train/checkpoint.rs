@@ -1,7 +1,7 @@
 //! Parameters on disk: safetensors for arrays, JSON for the rest, each written whole or not at all.
 //!
-//! The JSON names its tensor file with its length and checksum, has a checksum of its own, and is renamed into place last: a
-//! checkpoint exists exactly when its JSON does. Matrices are row-major in the file, as other tools read them.
+//! The JSON names its tensor file with its length and checksum, has a checksum of its own, and is renamed into place
+//! last: a checkpoint exists exactly when its JSON does. Matrices are row-major in the file, as other tools read them.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! What the columns of samples are like: which do not vary, and which follow from others. No density of full dimension fits such data,
-//! and scaling them to 1 would make a likelihood out of rounding.
+//! What the columns of samples are like: which do not vary, and which follow from others. No density of full dimension
+//! fits such data, and scaling them to 1 would make a likelihood out of rounding.
 
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, MatRef};
@@ -50,8 +50,8 @@ impl Columns {
         self.largest[j].max(-self.smallest[j])
     }
 
-    /// Whether a column does not vary, but for rounding in numbers whose spacing next to 1 is `eps`. Its extremes tell: a mean of
-    /// equal numbers is not quite one of them.
+    /// Whether a column does not vary, but for rounding in numbers whose spacing next to 1 is `eps`. Its extremes tell:
+    /// a mean of equal numbers is not quite one of them.
     pub(super) fn is_constant(&self, j: usize, eps: f64) -> bool {
         self.largest[j] - self.smallest[j] <= CONSTANT.max(16.0 * eps) * self.magnitude(j)
     }
@@ -70,8 +70,8 @@ pub(super) struct Dependent {
     pub(super) on: Vec<usize>,
 }
 
-/// The columns that are combinations of columns before them, up to rounding in numbers whose spacing next to 1 is `eps`. Columns that
-/// do not vary are left out.
+/// The columns that are combinations of columns before them, up to rounding in numbers whose spacing next to 1 is
+/// `eps`. Columns that do not vary are left out.
 pub(super) fn dependent(samples: &Samples, columns: &Columns, eps: f64) -> Vec<Dependent> {
     let most = (4 * samples.dim).max(1000);
     let few = super::start::evenly_spaced(samples, most);
@@ -105,7 +105,8 @@ fn correlation(samples: &Samples, columns: &Columns, eps: f64) -> Mat<f64> {
 /// Cholesky's factorisation, column after column, that leaves out those of which nothing is left.
 fn combinations(correlation: &Mat<f64>, eps: f64) -> Vec<Dependent> {
     let dim = correlation.nrows();
-    // Squares of the share that does not follow: rounding of D products, and what the precision of training cannot tell from 0.
+    // Squares of the share that does not follow: rounding of D products, and what the precision of training cannot tell
+    // from 0.
     let least = (64.0 * dim as f64 * f64::EPSILON).max((16.0 * eps).powi(2));
     let (mut kept, mut rows) = (Vec::<usize>::new(), Vec::<Vec<f64>>::new());
     let mut found = Vec::new();

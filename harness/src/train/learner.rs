@@ -73,7 +73,8 @@ impl<T: Scalar> Learner<T> {
     /// the rule carries log-determinants.
     ///
     /// # Errors
-    /// [`relgrad_kernels::Error::NonFinite`] or [`relgrad_kernels::Error::Singular`]: the parameters are then of no more use.
+    /// [`relgrad_kernels::Error::NonFinite`] or [`relgrad_kernels::Error::Singular`]: the parameters are then of no
+    /// more use.
     pub(crate) fn step(&mut self, x: MatrixRef<'_, Cpu, T>, mu: f64, track: bool) -> Result<Stepped> {
         let Self { device, parameters, rule } = self;
         match rule {

@@ -75,8 +75,8 @@ impl Log {
         Prefix { bytes: self.bytes, crc32: self.checksum.clone().finalize() }
     }
 
-    /// The epochs 0 to `last`, which must be as the checkpoint knows them. What follows them, whole lines or a torn one, is
-    /// removed: the training that goes on writes it again. Without `last` everything is.
+    /// The epochs 0 to `last`, which must be as the checkpoint knows them. What follows them, whole lines or a torn
+    /// one, is removed: the training that goes on writes it again. Without `last` everything is.
     pub(super) fn keep(&mut self, last: Option<usize>, known: Option<Prefix>) -> Result<Vec<Epoch>> {
         let mut text = Vec::new();
         self.file.seek(SeekFrom::Start(0)).map_err(|cause| Error::input(&self.path, cause))?;

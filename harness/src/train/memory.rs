@@ -1,14 +1,15 @@
-//! Whether there is memory for a training, asked before it is taken: an allocation that fails later would end the program.
+//! Whether there is memory for a training, asked before it is taken: an allocation that fails later would end the
+//! program.
 
 use relgrad_kernels::Dtype;
 use relgrad_kernels::cost::cost;
+use relgrad_reports::units::{counted, grouped};
 
 use super::evaluate::CHUNK;
 use super::recipe::{Optimizer, Recipe};
 use crate::data::Parts;
 use crate::error::Result;
 use crate::machine::memory;
-use crate::units::counted;
 
 /// Refuses a training for which there is not enough memory.
 ///
@@ -17,9 +18,10 @@ use crate::units::counted;
 pub(crate) fn require(recipe: &Recipe, data: &Parts) -> Result<()> {
     let dim = recipe.architecture.dim;
     let what = format!(
-        "training {} of {dim} units in batches of {}",
+        "training {} of {} in batches of {}",
         counted(recipe.architecture.layers, "layer"),
-        recipe.batch.min(data.train.count())
+        counted(dim, "unit"),
+        grouped(recipe.batch.min(data.train.count()))
     );
     let reserved =
         if dim > LARGEST_SMALL { (recipe.threads + 2) as f64 * memory::BYTES_A_THREAD } else { 0.0 };
@@ -67,6 +69,6 @@ mod tests {
         let told = require(&recipe(10_000_000), &parts).unwrap_err();
         assert_eq!(told.code(), 2);
         let told = told.to_string();
-        assert!(told.contains("2 layers of 10000000 units") && told.contains("needs about"), "{told}");
+        assert!(told.contains("2 layers of 10,000,000 units") && told.contains("needs about"), "{told}");
     }
 }

@@ -1,7 +1,7 @@
 //! Training by maximum likelihood, with any gradient backend.
 //!
-//! A [`recipe`] says how; a [`learner`] holds the parameters and takes the steps; the loop in [`trainer`] goes through the
-//! data, [`evaluate`]s, stops early, and leaves checkpoints and a log in a [`store`].
+//! A [`recipe`] says how; a [`learner`] holds the parameters and takes the steps; the loop in [`trainer`] goes through
+//! the data, [`evaluate`]s, stops early, and leaves checkpoints and a log in a [`store`].
 
 mod checkpoint;
 mod columns;

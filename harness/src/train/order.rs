@@ -2,8 +2,8 @@
 
 use relgrad_kernels::init;
 
-/// A permutation of `count` samples that depends on the seed and the epoch alone, so that a resumed training goes on where
-/// it stopped.
+/// A permutation of `count` samples that depends on the seed and the epoch alone, so that a resumed training goes on
+/// where it stopped.
 pub(crate) fn of_epoch(seed: u64, epoch: usize, count: usize) -> Vec<u32> {
     // The odd multiplier spreads neighbouring seeds, so that seed 1 at epoch 2 is not seed 2 at epoch 1.
     let seed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(epoch as u64);

@@ -1,4 +1,5 @@
-//! Before a training begins: whether the precision of training holds the data, and whether a network can be normalised by them.
+//! Before a training begins: whether the precision of training holds the data, and whether a network can be normalised
+//! by them.
 
 use relgrad_kernels::Dtype;
 use relgrad_reports::training::Provenance;
@@ -9,17 +10,20 @@ use crate::console::quoted;
 use crate::data::DataSet;
 use crate::error::{Error, Result};
 
-/// A column whose mean is so many deviations from 0 loses as many digits when it is centred by a bias in f32; it is centred in f64 before.
+/// A column whose mean is so many deviations from 0 loses as many digits when it is centred by a bias in f32; it is
+/// centred in f64 before.
 const FAR: f64 = 256.0;
 /// Steps between neighbouring numbers that the deviation of a column should have.
 const FINE: f64 = 64.0;
 /// Columns that a sentence names.
 const NAMED: usize = 8;
 
-/// Moves columns of a file that are far from 0, where the network is to be normalised by them; returns what is to be told of the others.
+/// Moves columns of a file that are far from 0, where the network is to be normalised by them; returns what is to be
+/// told of the others.
 ///
 /// # Errors
-/// A number beyond the precision of training, with its sample and column; data that cannot be whitened, with the columns to blame.
+/// A number beyond the precision of training, with its sample and column; data that cannot be whitened, with the
+/// columns to blame.
 pub(crate) fn prepare(set: &mut DataSet, start: Start, dtype: Dtype) -> Result<Vec<String>> {
     require_range(set, dtype)?;
     if set.provenance != Provenance::Own {
@@ -64,7 +68,8 @@ fn require_range(set: &DataSet, dtype: Dtype) -> Result<()> {
     for (part, samples) in set.parts.each() {
         if let Some(at) = samples.values.iter().position(|x| (*x as f32).is_infinite()) {
             return Err(Error::Input(format!(
-                "{}: sample {} of the {part} part, column {}, is {:e}, beyond f32 (3.4e38): take --dtype f64, or rescale the data",
+                "{}: sample {} of the {part} part, column {}, is {:e}, beyond f32 (3.4e38): take --dtype f64, or \
+                 rescale the data",
                 set.name,
                 at / samples.dim + 1,
                 name(set, at % samples.dim),
@@ -151,7 +156,8 @@ fn degenerate(
             told.join("; ")
         )));
     }
-    told.push("data like these have no density: the likelihood grows without bound as training goes on; leave columns out".to_string());
+    told.push("data like these have no density: the likelihood grows without bound as training goes on; leave columns \
+               out".to_string());
     Ok(told)
 }
 
@@ -164,7 +170,8 @@ fn coarse(set: &DataSet, columns: &Columns, constant: &[usize], dtype: Dtype) ->
     let coarse: Vec<usize> = (0..set.parts.dim()).filter(is_coarse).collect();
     (dtype == Dtype::F32 && !coarse.is_empty()).then(|| {
         format!(
-            "f32 hardly tells the values of {} apart: take --dtype f64, subtract an offset, or choose --init standardise",
+            "f32 hardly tells the values of {} apart: take --dtype f64, subtract an offset, or choose --init \
+             standardise",
             list(set, &coarse)
         )
     })

@@ -4,8 +4,9 @@ use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use relgrad_reports::training::Epoch;
+use relgrad_reports::units;
 
-use crate::{console, units};
+use crate::console;
 
 /// Where progress goes; always standard error.
 pub(crate) enum Display {

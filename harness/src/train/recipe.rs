@@ -119,8 +119,8 @@ impl Recipe {
     /// Reads the words of settings for data of dimension `dim`.
     ///
     /// # Errors
-    /// Names the setting that is not known, out of range, or at odds with another. Command lines and files are held to the
-    /// same.
+    /// Names the setting that is not known, out of range, or at odds with another. Command lines and files are held to
+    /// the same.
     pub(crate) fn of(settings: &TrainingSettings, dim: usize) -> Result<Self> {
         fn usage(cause: impl std::fmt::Display) -> Error {
             Error::Usage(cause.to_string())

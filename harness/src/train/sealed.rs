@@ -1,4 +1,5 @@
-//! Files of a training's folder: read without following links, and sealed with a checksum, so that a changed bit is told.
+//! Files of a training's folder: read without following links, and sealed with a checksum, so that a changed bit is
+//! told.
 
 use std::fmt::Display;
 use std::fs::{self, File};

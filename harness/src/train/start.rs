@@ -23,9 +23,9 @@ pub(crate) enum Start {
     Whiten,
     /// Orthogonal weights; every layer first standardises what it receives of the training data.
     ///
-    /// An activation of slope below 1 shrinks what goes through it: a hundred layers of s_L with α = 0.3 leave 0.65¹⁰⁰ =
-    /// 10⁻¹⁹ of the differences between samples, so that the last ones receive the same numbers for all. The same was done
-    /// for weight normalisation (Salimans & Kingma 2016) and in Glow's actnorm (Kingma & Dhariwal 2018).
+    /// An activation of slope below 1 shrinks what goes through it: a hundred layers of s_L with α = 0.3 leave 0.65¹⁰⁰
+    /// = 10⁻¹⁹ of the differences between samples, so that the last ones receive the same numbers for all. The same was
+    /// done for weight normalisation (Salimans & Kingma 2016) and in Glow's actnorm (Kingma & Dhariwal 2018).
     StandardiseLayers,
     /// The same, but whitens.
     WhitenLayers,
@@ -265,7 +265,8 @@ mod tests {
             assert!(latents(start, 1).iter().all(|(mean, deviation)| mean.abs() < 1e-9 && *deviation > 0.5));
         }
         for layers in [1, 2, 40] {
-            // Whitened, then rotated: exactly white. Standardised, then rotated: a correlation shifts variance between units.
+            // Whitened, then rotated: exactly white. Standardised, then rotated: a correlation shifts variance between
+            // units.
             for (mean, deviation) in latents(Start::WhitenLayers, layers) {
                 assert!(mean.abs() < 1e-9 && (deviation - 1.0).abs() < 1e-9, "{layers}: {mean} {deviation}");
             }

@@ -1,4 +1,5 @@
-//! The folder of a training: `training.json`, `epochs.jsonl`, the checkpoints `last` and `best`. One process at a time has it.
+//! The folder of a training: `training.json`, `epochs.jsonl`, the checkpoints `last` and `best`. One process at a time
+//! has it.
 
 use std::cell::RefCell;
 use std::fs;

@@ -116,8 +116,8 @@ impl<'a, T: Scalar> Session<'a, T> {
         self.end_epoch()
     }
 
-    /// Reads the best model. After a kill in the moment between the two it is of a later epoch than the last checkpoint,
-    /// which training then comes to again.
+    /// Reads the best model. After a kill in the moment between the two it is of a later epoch than the last
+    /// checkpoint, which training then comes to again.
     fn resume_best(&mut self, store: &Store) -> Result<()> {
         let now = self.snapshot()?;
         let found = store.read_best(&self.learner.device, &mut self.learner.parameters)?.best;
@@ -319,7 +319,8 @@ impl<'a, T: Scalar> Session<'a, T> {
         // A hundred norms would hide the rest.
         let more = if weights.len() > MOST_NORMS { ", …" } else { "" };
         Error::Diverged(format!(
-            "training stopped at step {} (epoch {}): {cause}; norms of the weights, layer by layer: {}{more}{}; {advice}",
+            "training stopped at step {} (epoch {}): {cause}; norms of the weights, layer by layer: {}{more}{}; \
+             {advice}",
             step + 1,
             epoch + 1,
             weights.iter().take(MOST_NORMS).map(norm).collect::<Vec<_>>().join(", "),

@@ -6,6 +6,7 @@ use relgrad_kernels::agreement;
 use relgrad_kernels::check::Check;
 use relgrad_kernels::evaluation::{Evaluation, Workload};
 use relgrad_kernels::{Math, Method, Result};
+use relgrad_reports::units;
 
 /// How one workload compares.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
@@ -122,7 +123,13 @@ pub(crate) fn table(rows: &[Row]) -> String {
         let error = row.error.map_or("no result".to_string(), |error| format!("{error:.1e}"));
         let how = if row.recorded { ", recorded" } else { "" };
         let reason = row.reason.as_deref().unwrap_or("over tolerance");
-        let _ = writeln!(text, "FAILED {} {} D = {}{how}: {error}, {reason}", row.math, row.method, row.dim);
+        let _ = writeln!(
+            text,
+            "FAILED {} {} D = {}{how}: {error}, {reason}",
+            row.math,
+            row.method,
+            units::grouped(row.dim)
+        );
     }
     text
 }

@@ -235,7 +235,8 @@ impl<'a, D: Device<T>, T: Scalar> Comparison<'a, D, T> {
         self.per_layer("transposed", "transposed", errors);
     }
 
-    /// Its δ is not compared: it comes from the same code as that of `relative`, which needs no inverse to give it away.
+    /// Its δ is not compared: it comes from the same code as that of `relative`, which needs no inverse to give it
+    /// away.
     fn ordinary(&mut self) {
         let errors = self.gradient_errors(&Ordinary, &self.golden.outputs.ordinary);
         self.per_layer("ordinary", "ordinary", errors);
@@ -290,8 +291,8 @@ impl<'a, D: Device<T>, T: Scalar> Comparison<'a, D, T> {
             .collect()
     }
 
-    /// A backend's direction for the samples `x`, those of the batch from `first` on; with that of the density where the
-    /// file has a conditional one.
+    /// A backend's direction for the samples `x`, those of the batch from `first` on; with that of the density where
+    /// the file has a conditional one.
     fn direction<B: ConditionalBackend<D, T> + Copy>(
         &self,
         backend: &B,

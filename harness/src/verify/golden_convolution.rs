@@ -82,8 +82,8 @@ pub(super) fn read(root: &Node<'_>, id: String) -> Read<Case> {
     })))
 }
 
-/// The file has tolerances of closed forms in f64. Autodiff must meet the same. Those of f32 follow by the rule that made
-/// the others: 20 times the measured error, here in f64 and scaled to the precision of f32, and at least 1e-5.
+/// The file has tolerances of closed forms in f64. Autodiff must meet the same. Those of f32 follow by the rule that
+/// made the others: 20 times the measured error, here in f64 and scaled to the precision of f32, and at least 1e-5.
 fn tolerances(root: &Node<'_>, full: bool) -> Read<Tolerances> {
     let mut required = vec!["loglik", "parts", "forward", "delta", "ordinary"];
     if full {

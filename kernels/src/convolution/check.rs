@@ -167,10 +167,12 @@ fn along_directions(
 /// Moves layer k along the gradient A under test, each entry weighted by a random number from (0, 1): a direction with
 /// which A has an inner product of the size of ‖A‖².
 ///
-/// | gradient | moves | Y moves by | log-determinant's share | inner product |
+/// | gradient | moves | Y moves by | share of log-determinant | inner product |
 /// | --- | --- | --- | --- | --- |
 /// | ordinary | K by R = A ⊙ u, b by r | R ∗ Z + r | Σ_ω Re tr(K̂⁻¹ R̂) | ⟨A, R⟩ |
-/// | relative, A = E ∗ K, Δb = E b + e | K by F ∗ K, F = E ⊙ u, b by F b + f | F ∗ Y + f | n tr F\[0\] | n(⟨E, F⟩ + ⟨e, f⟩) |
+/// | relative | K by F ∗ K, F = E ⊙ u, b by F b + f | F ∗ Y + f | n tr F\[0\] | n(⟨E, F⟩ + ⟨e, f⟩) |
+///
+/// The relative gradient is A = E ∗ K, Δb = E b + e.
 struct Probe<'a> {
     device: &'a Cpu,
     parameters: &'a Parameters<f64>,

@@ -19,8 +19,8 @@ use crate::scalar::Dtype;
 /// | 1×1 kernels | those of dense layers with D = c and nN samples |
 /// | autodiff | N(6L−4) D³, as for dense layers |
 ///
-/// On a growing grid with fixed c all but autodiff are linear in n, but for the logarithm: the determinant is cheap here,
-/// and the relative gradient saves c³ against c²N, not an order of D.
+/// On a growing grid with fixed c all but autodiff are linear in n, but for the logarithm: the determinant is cheap
+/// here, and the relative gradient saves c³ against c²N, not an order of D.
 ///
 /// # Errors
 /// [`Error::ShapeMismatch`] for a method that has no form for these kernels.

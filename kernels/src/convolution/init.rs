@@ -11,15 +11,15 @@ use crate::scalar::Scalar;
 /// Away from the seeds of batches and probes.
 const KERNEL_SEED: u64 = 0x6b65_726e_656c;
 
-/// Share of the Gaussian part in a kernel that is orthogonal at its first tap: K̂(ω) = Q + G(ω)/8 stays far from singular
-/// at every frequency.
+/// Share of the Gaussian part in a kernel that is orthogonal at its first tap: K̂(ω) = Q + G(ω)/8 stays far from
+/// singular at every frequency.
 const SPREAD: f64 = 0.125;
 
 /// A network drawn from `seed`, well-conditioned at every frequency.
 ///
-/// [`Init::Orthogonal`]: an orthogonal c×c matrix at the tap τ = 0, plus independent normals at every tap that add up to
-/// an eighth of its size at each frequency. [`Init::ScaledGaussian`]: independent normals of variance 1/(c·|S|). Biases
-/// are those of [`init::network`].
+/// [`Init::Orthogonal`]: an orthogonal c×c matrix at the tap τ = 0, plus independent normals at every tap that add up
+/// to an eighth of its size at each frequency. [`Init::ScaledGaussian`]: independent normals of variance 1/(c·|S|).
+/// Biases are those of [`init::network`].
 ///
 /// # Errors
 /// [`crate::Error::OutOfMemory`], [`crate::Error::InvalidParameter`], [`crate::Error::ShapeMismatch`].

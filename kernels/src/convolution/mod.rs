@@ -1,8 +1,8 @@
 //! Networks whose layers are circular convolutions \[M24\]–\[M27\], on the CPU.
 //!
-//! The DFT over the grid makes the D×D block-circulant matrix of a layer block-diagonal: one c×c matrix K̂(ω) a frequency.
-//! Log-determinants \[M25\], gradients \[M26\] and inverses then cost O(n(c²N + c³) + cNn log n). Kernels are real, so that
-//! half of the frequencies stand for all.
+//! The DFT over the grid makes the D×D block-circulant matrix of a layer block-diagonal: one c×c matrix K̂(ω) a
+//! frequency. Log-determinants \[M25\], gradients \[M26\] and inverses then cost O(n(c²N + c³) + cNn log n). Kernels
+//! are real, so that half of the frequencies stand for all.
 //!
 //! | kernel | gradient | |
 //! | --- | --- | --- |
@@ -60,16 +60,16 @@ pub trait ConvolutionBackend<T: Spectral> {
     /// Takes the work memory for batches of `batch` samples.
     ///
     /// # Errors
-    /// [`crate::Error::OutOfMemory`], [`crate::Error::InvalidParameter`]; [`crate::Error::ShapeMismatch`] for kernels that the backend has no
-    /// direction for.
+    /// [`crate::Error::OutOfMemory`], [`crate::Error::InvalidParameter`]; [`crate::Error::ShapeMismatch`] for kernels
+    /// that the backend has no direction for.
     fn workspace(&self, device: &Cpu, architecture: &Architecture, batch: usize) -> Result<Self::Workspace>;
 
     /// Writes the direction at `parameters` for the batch `x` (D×N, one sample per column) to `out`.
     ///
     /// # Errors
-    /// [`crate::Error::ShapeMismatch`] when an operand is not of the workspace's sizes; [`crate::Error::NonFinite`] for a batch or
-    /// parameters that are not finite; [`crate::Error::Singular`] names layer and frequency where the backend must invert and
-    /// cannot. After an error `out` holds nothing of use.
+    /// [`crate::Error::ShapeMismatch`] when an operand is not of the workspace's sizes; [`crate::Error::NonFinite`] for
+    /// a batch or parameters that are not finite; [`crate::Error::Singular`] names layer and frequency where the
+    /// backend must invert and cannot. After an error `out` holds nothing of use.
     fn gradient(
         &self,
         device: &Cpu,

@@ -14,9 +14,9 @@ use crate::network::Architecture;
 /// Δb = gb/n.
 ///
 /// Kernels supported on S ≠ all are not closed under products, so there is no relative gradient in the paper's sense.
-/// This is what would be one for S = all, made to ascend for any S: ⟨gK_S, ΔK⟩ = ‖gK_S Wᵀ‖²/n² ≥ 0, since P_S drops only
-/// what gK_S does not have. It is **not** equivariant, and it needs the inverses that the relative gradient does without.
-/// (\[M27\] restricted to S does not always ascend.)
+/// This is what would be one for S = all, made to ascend for any S: ⟨gK_S, ΔK⟩ = ‖gK_S Wᵀ‖²/n² ≥ 0, since P_S drops
+/// only what gK_S does not have. It is **not** equivariant, and it needs the inverses that the relative gradient does
+/// without. (\[M27\] restricted to S does not always ascend.)
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Preconditioned;
 

@@ -114,8 +114,8 @@ impl Spectra {
     }
 }
 
-/// out ← out + α left rightᴴ. faer adds every term to the destination as it stands, where a sum over many samples would lose
-/// digits: a small destination gets them in parts.
+/// out ← out + α left rightᴴ. faer adds every term to the destination as it stands, where a sum over many samples would
+/// lose digits: a small destination gets them in parts.
 fn add_products<T: Spectral>(
     alpha: T,
     left: MatRef<'_, Complex<T>>,

@@ -1,5 +1,5 @@
-//! The location–scale family of a conditional density \[M6\], element by element. Not vectorised: it stands once at the end
-//! of a network.
+//! The location–scale family of a conditional density \[M6\], element by element. Not vectorised: it stands once at the
+//! end of a network.
 
 use super::check_lengths;
 use super::real::Real;

@@ -1,15 +1,16 @@
-//! The elementwise work of a network: nonlinearities \[M3\], \[M4\], base densities \[M5\], backward errors \[M7\], \[M8\].
+//! The elementwise work of a network: nonlinearities \[M3\], \[M4\], base densities \[M5\], backward errors \[M7\],
+//! \[M8\].
 //!
 //! Matrices are D×N and column-major with one sample per column, passed as one contiguous slice; an operation that does
-//! not care about columns takes any slice. Each operation is one pass, allocates nothing, and runs on the widest vectors
-//! of the processor (AVX-512, AVX2 with FMA, Neon, or the target's baseline), chosen at run time. Callers that want
-//! threads split the slices between columns.
+//! not care about columns takes any slice. Each operation is one pass, allocates nothing, and runs on the widest
+//! vectors of the processor (AVX-512, AVX2 with FMA, Neon, or the target's baseline), chosen at run time. Callers that
+//! want threads split the slices between columns.
 //!
 //! # Accuracy
-//! σ, σ', σ''/σ' and log σ' overflow at no finite argument unless their own value does. Over |x| ≤ 10⁴ the relative error
-//! of σ and σ' is at most 5·10⁻¹⁶ (f64) or 3·10⁻⁷ (f32). That of s_L is relative to |αx| + (1−α) log(1+eˣ), as the two
-//! cancel near its zero. If α of s_T is not a power of two, αx is rounded too, which costs σ' a further eps·α|x|·αh, h
-//! of \[M4\].
+//! σ, σ', σ''/σ' and log σ' overflow at no finite argument unless their own value does. Over |x| ≤ 10⁴ the relative
+//! error of σ and σ' is at most 5·10⁻¹⁶ (f64) or 3·10⁻⁷ (f32). That of s_L is relative to |αx| + (1−α) log(1+eˣ), as
+//! the two cancel near its zero. If α of s_T is not a power of two, αx is rounded too, which costs σ' a further
+//! eps·α|x|·αh, h of \[M4\].
 //! log σ' has absolute error 3·10⁻¹⁶ or 2·10⁻⁷ near its zeros. Parameters are rounded once to the working precision.
 //!
 //! # Values that are not finite
@@ -18,7 +19,8 @@
 //!
 //! # Errors
 //! Every operation returns [`Error::ShapeMismatch`] if lengths do not fit, and [`Error::InvalidParameter`]
-//! if a parameter of the activation is out of range or not a normal number in the working precision. Buffers are then untouched.
+//! if a parameter of the activation is out of range or not a normal number in the working precision. Buffers are then
+//! untouched.
 
 mod activation;
 mod conditional;

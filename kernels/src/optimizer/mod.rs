@@ -1,7 +1,7 @@
 //! What becomes of a direction: plain steps of a given size, or Adam.
 //!
-//! Every direction is one of ascent (MATH.md §0), so parameters move along it, θ ← θ + …. A plain step along the relative
-//! gradient needs no stored direction: that is [`crate::step::InPlaceStep`].
+//! Every direction is one of ascent (MATH.md §0), so parameters move along it, θ ← θ + …. A plain step along the
+//! relative gradient needs no stored direction: that is [`crate::step::InPlaceStep`].
 
 mod update;
 
@@ -24,7 +24,8 @@ pub enum Schedule {
         /// τ: steps after which the size has halved.
         halving_steps: f64,
     },
-    /// μ_t = μ (1 + cos(πt/T))/2 up to t = T, and 0 from there (Loshchilov & Hutter, "SGDR", ICLR 2017, without restarts).
+    /// μ_t = μ (1 + cos(πt/T))/2 up to t = T, and 0 from there (Loshchilov & Hutter, "SGDR", ICLR 2017, without
+    /// restarts).
     Cosine {
         /// T: steps of the whole training.
         total_steps: f64,
@@ -197,7 +198,8 @@ mod tests {
     use crate::device::Cpu;
     use crate::init::{self, Init};
 
-    /// Precondition: f64, so that the plain loop's rounding differs in the last bits only. Tolerance 8 ε over ten steps.
+    /// Precondition: f64, so that the plain loop's rounding differs in the last bits only. Tolerance 8 ε over ten
+    /// steps.
     #[test]
     fn adam_is_its_published_recursion() {
         let device = Cpu::new(2);

@@ -65,7 +65,9 @@ proptest! {
     /// The dense reference knows nothing of Fourier transforms; the chain rule sums its entries.
     #[test]
     fn all_agree_with_the_block_circulant_reference(architecture in architectures(), batch in 1..5_usize, seed: u32) {
-        fn holds<T: Spectral>(architecture: relgrad_kernels::Architecture, batch: usize, seed: u64) -> Result<(), TestCaseError> {
+        fn holds<T: Spectral>(
+            architecture: relgrad_kernels::Architecture, batch: usize, seed: u64,
+        ) -> Result<(), TestCaseError> {
             let net = Net::<T>::draw(architecture, batch, seed);
             let double = Net::<f64>::from_host(architecture, &net.host(), &wide(&net.x));
             let expected = project(&double, &double.reference().ordinary(&wide(&net.x)).unwrap(), false);
@@ -73,7 +75,8 @@ proptest! {
                 let error = net.gradient(way).unwrap().error(&expected);
                 prop_assert!(error <= per_dtype::<T>(1e-12, 1e-4), "{:?} in {}: {:e}", way, T::DTYPE, error);
             }
-            let (ours, theirs) = (net.log_likelihood().unwrap(), double.reference().log_likelihood(&wide(&net.x)).unwrap());
+            let ours = net.log_likelihood().unwrap();
+            let theirs = double.reference().log_likelihood(&wide(&net.x)).unwrap();
             for (a, b) in ours.per_sample().iter().zip(theirs.per_sample()) {
                 prop_assert!((a - b).abs() <= per_dtype::<T>(1e-12, 1e-4) * (1.0 + b.abs()));
             }

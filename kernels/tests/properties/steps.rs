@@ -25,7 +25,9 @@ proptest! {
     fn the_sweep_is_the_step_of_all_layers_at_once(
         architecture in architectures(), batch in 1..12_usize, seed: u32, guard: bool,
     ) {
-        fn holds<T: Scalar>(architecture: Architecture, batch: usize, seed: u64, guard: bool) -> Result<(), TestCaseError> {
+        fn holds<T: Scalar>(
+            architecture: Architecture, batch: usize, seed: u64, guard: bool,
+        ) -> Result<(), TestCaseError> {
             for (step, way) in forms() {
                 let step = InPlaceStep { guard, ..step };
                 let mut net = Net::<T>::draw(architecture, batch, seed);
@@ -70,9 +72,12 @@ proptest! {
                 for (k, after) in net.host().weights.iter().enumerate() {
                     let before = &before.weights[k];
                     let inverse = before.clone().try_inverse().unwrap();
-                    let e = if step.transposed { inverse * &direction.weights[k] } else { &direction.weights[k] * inverse };
-                    prop_assert!(report.rho[k] >= norm(&e) * (1.0 - 1e-9), "{:?}: ρ = {}, ‖E‖ = {}", step, report.rho[k], norm(&e));
-                    prop_assert!(before.determinant() * after.determinant() > 0.0, "{:?}: layer {} turned over", step, k);
+                    let moved = &direction.weights[k];
+                    let e = if step.transposed { inverse * moved } else { moved * inverse };
+                    let (rho, size) = (report.rho[k], norm(&e));
+                    prop_assert!(rho >= size * (1.0 - 1e-9), "{:?}: ρ = {}, ‖E‖ = {}", step, rho, size);
+                    let kept = before.determinant() * after.determinant() > 0.0;
+                    prop_assert!(kept, "{:?}: layer {} turned over", step, k);
                     let growth = condition(after) / condition(before);
                     prop_assert!(growth <= 3.0 + 1e-9, "{:?}: condition grew by {}", step, growth);
                 }

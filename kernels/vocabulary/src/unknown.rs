@@ -4,8 +4,8 @@ use std::fmt;
 
 use crate::excerpt;
 
-/// A name that is not in the list of the things it should name. Its first 60 characters are kept, control characters made
-/// visible: it may come from a file.
+/// A name that is not in the list of the things it should name. Its first 60 characters are kept, control characters
+/// made visible: it may come from a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unknown {
     /// What was being named.

@@ -57,7 +57,8 @@ fn twelve_decades() -> Study {
     })
 }
 
-/// Six batch sizes over more dimensions than a row has room for labels of, with speed-ups from a hundredth to a million.
+/// Six batch sizes over more dimensions than a row has room for labels of, with speed-ups from a hundredth to a
+/// million.
 fn many_batches() -> Study {
     let mut study = fixture::study();
     let records = std::mem::take(&mut study.records);
@@ -128,8 +129,9 @@ fn long_reasons() -> Study {
     each(fixture::study(), |r| {
         if let Some(reason) = &mut r.reason {
             *reason = format!(
-                "{reason}: one gradient would take 73.2 s and 5 samples with their warm-up 512 s where --cell-limit allows 60 s and the \
-                 budget has 41 s left; the prediction follows from 6 cells measured so far, the largest of them at D = 3200"
+                "{reason}: one gradient would take 73.2 s and 5 samples with their warm-up 512 s where --cell-limit \
+                 allows 60 s and the budget has 41 s left; the prediction follows from 6 cells measured so far, the \
+                 largest of them at D = 3200"
             );
         }
     })

@@ -16,8 +16,8 @@ const ROW_GAP: f64 = 4.0;
 /// Colour of samples.
 const SAMPLE: RGBColor = RGBColor(0x00, 0x72, 0xb2);
 
-/// Anchors of the colour map, from nothing to the highest density: white over blue to near black, so that lightness alone
-/// tells the order.
+/// Anchors of the colour map, from nothing to the highest density: white over blue to near black, so that lightness
+/// alone tells the order.
 const COLOURS: [(u8, u8, u8); 5] =
     [(0xff, 0xff, 0xff), (0xc6, 0xdb, 0xef), (0x6b, 0xae, 0xd6), (0x21, 0x71, 0xb5), (0x06, 0x20, 0x4a)];
 

@@ -4,7 +4,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 thread_local! {
-    /// Bytes held now, and the most since [`peak_bytes`] began; signed, since another thread's memory may be freed here.
+    /// Bytes held now, and the most since [`peak_bytes`] began; signed, since another thread's memory may be freed
+    /// here.
     static HELD: Cell<isize> = const { Cell::new(0) };
     static PEAK: Cell<isize> = const { Cell::new(0) };
 }
@@ -21,7 +22,8 @@ fn count(bytes: isize) {
     });
 }
 
-// SAFETY: every call goes to the system's allocator with the arguments it came with; counting neither allocates nor panics.
+// SAFETY: every call goes to the system's allocator with the arguments it came with; counting neither allocates nor
+// panics.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size() as isize);
@@ -48,8 +50,8 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// Calls `work` and returns the most bytes that this thread held meanwhile beyond those it held before; 0 where [`Counting`]
-/// is not the allocator.
+/// Calls `work` and returns the most bytes that this thread held meanwhile beyond those it held before; 0 where
+/// [`Counting`] is not the allocator.
 pub fn peak_bytes<R>(work: impl FnOnce() -> R) -> (R, usize) {
     let before = HELD.get();
     PEAK.set(before);

@@ -1,7 +1,8 @@
 //! Damaged files for tests of what reads them.
 //!
-//! A test takes a file that its reader accepts, draws [`damage`], applies it ([`damaged`]) and lets [`judge`] call the reader:
-//! it may refuse, with a reason, and must neither panic, nor hang, nor take more memory than the file justifies.
+//! A test takes a file that its reader accepts, draws [`damage`], applies it ([`damaged`]) and lets [`judge`] call the
+//! reader: it may refuse, with a reason, and must neither panic, nor hang, nor take more memory than the file
+//! justifies.
 //!
 //! ```ignore
 //! #[global_allocator]
@@ -184,8 +185,8 @@ fn number_at(bytes: &[u8], at: usize) -> Option<std::ops::Range<usize>> {
 /// Calls a reader on a file of `bytes` bytes.
 ///
 /// # Panics
-/// When the reader panics, takes longer than [`LONGEST`] or more memory than [`MEMORY_FACTOR`] times the file, or refuses with
-/// words that are no reason: empty, of more than one line or of more than 1,000 characters.
+/// When the reader panics, takes longer than [`LONGEST`] or more memory than [`MEMORY_FACTOR`] times the file, or
+/// refuses with words that are no reason: empty, of more than one line or of more than 1,000 characters.
 pub fn judge<T>(bytes: usize, reader: impl FnOnce() -> Result<T, String>) {
     let start = Instant::now();
     let (ended, peak) = peak_bytes(|| catch_unwind(AssertUnwindSafe(reader)));

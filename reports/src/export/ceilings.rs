@@ -22,7 +22,7 @@ pub(super) fn table(roofline: &Roofline) -> Table {
 
 fn of_rate(rate: &Rate) -> Vec<String> {
     let size = match rate.batch {
-        Some(batch) => format!("D = {}, N = {batch}", grouped(rate.dim)),
+        Some(batch) => format!("D = {}, N = {}", grouped(rate.dim), grouped(batch)),
         None => format!("D = {}", grouped(rate.dim)),
     };
     vec![

@@ -159,7 +159,8 @@ fn line(fields: &[String]) -> String {
     fields.iter().map(|f| quoted(f)).collect::<Vec<_>>().join(",") + "\n"
 }
 
-/// A field as RFC 4180 quotes it. Text that a spreadsheet would take for a formula gets an apostrophe in front; numbers stay numbers.
+/// A field as RFC 4180 quotes it. Text that a spreadsheet would take for a formula gets an apostrophe in front; numbers
+/// stay numbers.
 fn quoted(field: &str) -> String {
     let starts_a_formula =
         field.starts_with(['=', '+', '-', '@', '\t', '\r']) && field.parse::<f64>().is_err();

@@ -11,7 +11,7 @@ use crate::record::Outcome;
 use crate::roofline::{Bound, Ceiling};
 use crate::run::{Machine, Run, Settings};
 use crate::summary::{Point, Series, Stop, Summary};
-use crate::units::{self, NONE, grouped, significant};
+use crate::units::{self, NONE, grouped, number};
 
 /// Dimensions that the paper and its readers quote; the summary shows the speed-ups at those that were measured, and at
 /// the largest of all.
@@ -94,8 +94,8 @@ impl<'a> Document<'a> {
 }
 
 impl Block<'_> {
-    /// Shortens what may come from a file and makes its control characters visible: laying out tables takes a time in proportion to
-    /// their widest cell.
+    /// Shortens what may come from a file and makes its control characters visible: laying out tables takes a time in
+    /// proportion to their widest cell.
     fn cut(&mut self) {
         const TITLE: usize = 200;
         const CELL: usize = 300;
@@ -122,15 +122,15 @@ impl Block<'_> {
 }
 
 const HOW_TO_READ: &str = "Time is the median over processes of each process's median, for one gradient of the \
-    log-likelihood. Brackets hold 95 % intervals from a bootstrap over processes, then over samples within them. Speed-ups \
-    are paired by round. Peak memory is the process's high-water mark above what it held before the problem was \
-    allocated; the model beside it is the least that the method can do with. GFLOP/s is the model's operation count over \
-    the time. Of ceiling is the least time that this machine's measured ceilings allow over the time. The check error is \
-    the largest relative error of the gradient.";
+    log-likelihood. Brackets hold 95 % intervals from a bootstrap over processes, then over samples within them. \
+    Speed-ups are paired by round. Peak memory is the process's high-water mark above what it held before the problem \
+    was allocated; the model beside it is the least that the method can do with. GFLOP/s is the model's operation \
+    count over the time. Of ceiling is the least time that this machine's measured ceilings allow over the time. The \
+    check error is the largest relative error of the gradient.";
 
 const CEILINGS: &str = "Measured on this machine before the cells, through the operations that the gradients use. \
-    The ceiling of a cell is max(flops / rate, bytes / bandwidth), from the cost model's operations and least traffic, and the \
-    fastest samples of the best square product and the best stream at the cell's number type and threads.";
+    The ceiling of a cell is max(flops / rate, bytes / bandwidth), from the cost model's operations and least traffic, \
+    and the fastest samples of the best square product and the best stream at the cell's number type and threads.";
 
 /// A series by its method and device, and by what the sweep varied or the settings lack.
 fn label(series: &Series, settings: &Settings) -> String {
@@ -141,7 +141,7 @@ fn facts(run: &Run) -> Vec<(&'static str, String)> {
     let s = &run.settings;
     let bias = if s.bias { "with bias" } else { "no bias" };
     let layers = s.convolution.as_ref().map(|c| format!(", {}", c.describe())).unwrap_or_default();
-    let threads = if s.threads == 1 { "1 thread".into() } else { format!("{} threads", s.threads) };
+    let threads = units::counted(s.threads, "thread");
     let ended = run.ended.as_deref().unwrap_or("not ended");
     let mut facts = vec![
         (
@@ -194,7 +194,7 @@ fn gpu_arithmetic(math: &str) -> String {
 fn machine(machine: &Machine) -> String {
     let mut parts = vec![machine.cpu.clone()];
     parts.extend(machine.physical_cores.map(|n| format!("{n} physical")));
-    parts.push(format!("{} logical cores", machine.logical_cores));
+    parts.push(units::counted(machine.logical_cores, "logical core"));
     parts.push(machine.simd.clone());
     parts.extend(machine.caches.iter().cloned());
     parts.push(format!(
@@ -265,8 +265,8 @@ fn speedups(summary: &Summary, settings: &Settings) -> Vec<Block<'static>> {
     vec![Block::Subheading("Speed-up".into()), Block::Table(table)]
 }
 
-/// Cells without a measurement are censored: a time is bounded at best. One row per run of neighbouring dimensions that stopped for
-/// the same reason, with what is known and expected of the first.
+/// Cells without a measurement are censored: a time is bounded at best. One row per run of neighbouring dimensions that
+/// stopped for the same reason, with what is known and expected of the first.
 fn stops(summary: &Summary, settings: &Settings) -> Vec<Block<'static>> {
     let mut rows = Vec::new();
     for series in &summary.series {
@@ -302,10 +302,11 @@ fn stops(summary: &Summary, settings: &Settings) -> Vec<Block<'static>> {
     vec![heading, Block::Table(Table { columns, rows }), Block::Paragraph(HOW_STOPS_READ.into())]
 }
 
-const HOW_STOPS_READ: &str = "These cells are censored observations: they are in no median. A cell that ran out of time bounds its \
-    time from below, and so the fit. Extrapolated times are not measurements: they continue the fitted power law beyond its range, with \
-    the interval in which one further median is expected if the law goes on. What was planned for is what the sweep predicted from its \
-    cost model when it decided. Of several dimensions the first is told.";
+const HOW_STOPS_READ: &str = "These cells are censored observations: they are in no median. A cell that ran out of \
+    time bounds its time from below, and so the fit. Extrapolated times are not measurements: they continue the fitted \
+    power law beyond its range, with the interval in which one further median is expected if the law goes on. What was \
+    planned for is what the sweep predicted from its cost model when it decided. Of several dimensions the first is \
+    told.";
 
 fn dims_of(stops: &[Stop]) -> String {
     match stops {
@@ -327,11 +328,11 @@ fn measurements(series: &Series) -> Table {
         vec![
             grouped(p.dim),
             units::seconds_estimate(&p.seconds),
-            significant(p.gflops),
+            number(p.gflops),
             or_none(p.ceiling.as_ref().map(of_ceiling)),
             or_none(peak.map(units::bytes)),
             units::bytes(p.model.min_bytes),
-            or_none(peak.map(|b| significant(b / p.model.min_bytes))),
+            or_none(peak.map(|b| number(b / p.model.min_bytes))),
             or_none(p.speedup_over_ordinary.as_ref().map(units::ratio_estimate)),
             or_none(p.speedup_over_autodiff.as_ref().map(units::ratio_estimate)),
             format!("{} / {}", grouped(p.samples), p.rounds),

@@ -1,7 +1,7 @@
 //! Extra-P's JSON Lines: one measurement a line, for its performance models.
 //!
-//! Schema: <https://github.com/extra-p/extrap/blob/master/docs/file-formats.md#json-lines-format>. The parameters are D, N
-//! and L, the call path the method with its settings, the values the medians of the processes.
+//! Schema: <https://github.com/extra-p/extrap/blob/master/docs/file-formats.md#json-lines-format>. The parameters are
+//! D, N and L, the call path the method with its settings, the values the medians of the processes.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,8 @@
-//! Input of github-action-benchmark (`tool: customSmallerIsBetter` and `customBiggerIsBetter`): a JSON array of named values.
+//! Input of github-action-benchmark (`tool: customSmallerIsBetter` and `customBiggerIsBetter`): a JSON array of named
+//! values.
 //!
-//! Schema: <https://github.com/benchmark-action/github-action-benchmark#examples>, `BenchmarkResult` of its `src/extract.ts`.
+//! Schema: <https://github.com/benchmark-action/github-action-benchmark#examples>, `BenchmarkResult` of its
+//! `src/extract.ts`.
 
 use serde::Serialize;
 

@@ -1,7 +1,7 @@
 //! The JSON that google-benchmark writes with `--benchmark_format=json`, for its `tools/compare.py` and what reads it.
 //!
-//! Schema: `src/json_reporter.cc` of <https://github.com/google/benchmark>. A process is a repetition. The CPU time that the
-//! format demands is not measured here: it repeats the wall-clock time, and every entry says so in its label.
+//! Schema: `src/json_reporter.cc` of <https://github.com/google/benchmark>. A process is a repetition. The CPU time
+//! that the format demands is not measured here: it repeats the wall-clock time, and every entry says so in its label.
 
 use serde::Serialize;
 

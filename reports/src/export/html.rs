@@ -116,7 +116,8 @@ fn raised(text: &str) -> String {
     }
 }
 
-/// Text for an element or an attribute. Lines do not break before a percent sign, after ±, around an equals sign, or inside a number.
+/// Text for an element or an attribute. Lines do not break before a percent sign, after ±, around an equals sign, or
+/// inside a number.
 fn escape(text: &str) -> String {
     const NO_BREAK: &str = "\u{a0}";
     let text = text.replace(" %", &format!("{NO_BREAK}%")).replace("± ", &format!("±{NO_BREAK}"));

@@ -1,7 +1,7 @@
 //! The JSON that hyperfine writes with `--export-json`, for its plotting scripts and what reads it.
 //!
-//! Schema: `BenchmarkResult` of <https://github.com/sharkdp/hyperfine>, `src/benchmark/benchmark_result.rs`. A "command" is a
-//! cell and a "time" one sample. User and system time are not measured here and are 0.
+//! Schema: `BenchmarkResult` of <https://github.com/sharkdp/hyperfine>, `src/benchmark/benchmark_result.rs`. A
+//! "command" is a cell and a "time" one sample. User and system time are not measured here and are 0.
 
 use std::collections::BTreeMap;
 

@@ -17,8 +17,8 @@ const STEPS: usize = 4;
 const REFINEMENTS: usize = 12;
 /// Resamples behind the interval: each is a search.
 const RESAMPLES: usize = 400;
-/// AICc by which two lines must be better than one (Burnham & Anderson, *Model Selection and Multimodel Inference*, 2002, section
-/// 2.6: "considerably less support").
+/// AICc by which two lines must be better than one (Burnham & Anderson, *Model Selection and Multimodel Inference*,
+/// 2002, section 2.6: "considerably less support").
 const DECISIVE_MARGIN: f64 = 4.0;
 
 /// A bend between two power laws that meet.
@@ -34,9 +34,9 @@ pub struct Breakpoint {
     pub margin: f64,
 }
 
-/// Fits two power laws that meet at a bend (least squares of log median on log x, weighted by the number of processes, over a grid
-/// of bends from the second place to the last but one). `None` with fewer than five places, or where the corrected Akaike
-/// criterion does not favour two laws over one by 4 or more.
+/// Fits two power laws that meet at a bend (least squares of log median on log x, weighted by the number of processes,
+/// over a grid of bends from the second place to the last but one). `None` with fewer than five places, or where the
+/// corrected Akaike criterion does not favour two laws over one by 4 or more.
 pub fn breakpoint(observations: &[Observation<'_>]) -> Option<Breakpoint> {
     let mut places: Vec<(Weighted, Resampler<'_>)> = observations
         .iter()

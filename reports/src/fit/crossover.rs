@@ -59,8 +59,8 @@ pub fn crossover(base: &[Observation<'_>], this: &[Observation<'_>]) -> Option<C
     }))
 }
 
-/// What a crossing at `value` is stretched by: it moves with the ratio at one of the two places that it lies between as far as it is from
-/// the other.
+/// What a crossing at `value` is stretched by: it moves with the ratio at one of the two places that it lies between as
+/// far as it is from the other.
 fn stretch_at(places: &[(f64, f64, Resampler<'_>)], value: f64) -> f64 {
     let above = places.partition_point(|(x, ..)| *x < value).clamp(1, places.len() - 1);
     let (low, high) = (&places[above - 1], &places[above]);

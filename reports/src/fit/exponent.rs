@@ -33,14 +33,16 @@ pub fn asymptotic_range(xs: &[usize]) -> Option<RangeInclusive<usize>> {
 /// factor of several either way, and the relative scatter of times changes little along the axis.
 ///
 /// The 95 % interval refits 2000 resamples (at each place processes are drawn with replacement, then samples within
-/// each) and is stretched by Student's t, see [`median_estimate`](crate::stats::median_estimate). What a round does to all places
-/// alike does not move the slope and is taken out first, as in a randomised block design whose blocks are the rounds. `None` with fewer than three places in the range.
+/// each) and is stretched by Student's t, see [`median_estimate`](crate::stats::median_estimate). What a round does to
+/// all places alike does not move the slope and is taken out first, as in a randomised block design whose blocks are
+/// the rounds. `None` with fewer than three places in the range.
 pub fn exponent(observations: &[Observation<'_>], range: RangeInclusive<usize>) -> Option<Exponent> {
     bounded_exponent(observations, &[], range)
 }
 
-/// [`exponent`] with censored observations: at each of `bounds` the time is known to be at least so much. A bound above the line
-/// pulls it up as a point of one process would; one below it says nothing. Bounds below the range are left out.
+/// [`exponent`] with censored observations: at each of `bounds` the time is known to be at least so much. A bound above
+/// the line pulls it up as a point of one process would; one below it says nothing. Bounds below the range are left
+/// out.
 pub fn bounded_exponent(
     observations: &[Observation<'_>],
     bounds: &[Bound],
@@ -55,11 +57,13 @@ pub fn bounded_exponent(
     Some(Exponent { exponent, from, to, points: places.distinct() })
 }
 
-/// The time that the fit of [`bounded_exponent`] expects at `x`, with the 95 % prediction interval of one further median there.
+/// The time that the fit of [`bounded_exponent`] expects at `x`, with the 95 % prediction interval of one further
+/// median there.
 ///
-/// The interval is that of least squares (Draper & Smith, *Applied Regression Analysis*, 1998, section 3.2): it holds the scatter of
-/// the places about the line, be it noise or curvature, and grows with the distance from them. It assumes that the law goes on:
-/// beyond the range it is an extrapolation. `None` where there is no fit, or only as many places as the line has parameters.
+/// The interval is that of least squares (Draper & Smith, *Applied Regression Analysis*, 1998, section 3.2): it holds
+/// the scatter of the places about the line, be it noise or curvature, and grows with the distance from them. It
+/// assumes that the law goes on: beyond the range it is an extrapolation. `None` where there is no fit, or only as many
+/// places as the line has parameters.
 pub fn extrapolate(
     observations: &[Observation<'_>],
     bounds: &[Bound],
@@ -149,8 +153,8 @@ impl<'a> Places<'a> {
         Line::above(&self.points(log_time), &self.floors)
     }
 
-    /// What the slope is stretched by. A place's share of its variance is w²·(x − mean)² over its number of processes, w: the places of a
-    /// range are taken to scatter alike, each by as much as is found there.
+    /// What the slope is stretched by. A place's share of its variance is w²·(x − mean)² over its number of processes,
+    /// w: the places of a range are taken to scatter alike, each by as much as is found there.
     fn stretch(&self, line: &Line) -> f64 {
         let share = |place: &Place<'_>| place.weight * ((place.x as f64).ln() - line.mean_x).powi(2);
         stretch(self.places.iter().map(|place| (share(place), &place.resampler)), self.dependence)

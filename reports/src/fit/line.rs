@@ -28,9 +28,9 @@ impl Line {
         (spread > 0.0).then(|| Self { slope: covariance / spread, mean_x, mean_y, spread, weight })
     }
 
-    /// The line through `points` that values below `floors` pull up: a floor counts as a point while the line passes below it,
-    /// and not at all otherwise. That is least squares of max(0, floor − line) beside the points' residuals, a convex problem
-    /// whose active floors are found by adding those that the line violates until none is left.
+    /// The line through `points` that values below `floors` pull up: a floor counts as a point while the line passes
+    /// below it, and not at all otherwise. That is least squares of max(0, floor − line) beside the points' residuals,
+    /// a convex problem whose active floors are found by adding those that the line violates until none is left.
     pub(crate) fn above(points: &[Weighted], floors: &[Weighted]) -> Option<Self> {
         let mut line = Self::fit(points)?;
         let mut active = vec![false; floors.len()];
@@ -51,7 +51,8 @@ impl Line {
         self.mean_y + self.slope * (x - self.mean_x)
     }
 
-    /// Variance of a new value at `x` about the line, over the variance of a point of unit weight: its own and the line's.
+    /// Variance of a new value at `x` about the line, over the variance of a point of unit weight: its own and the
+    /// line's.
     pub(crate) fn prediction_variance(&self, x: f64, weight: f64) -> f64 {
         1.0 / weight + 1.0 / self.weight + (x - self.mean_x).powi(2) / self.spread
     }

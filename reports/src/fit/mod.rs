@@ -1,9 +1,9 @@
 //! Complexity fits: how a cost grows along an axis.
 //!
-//! A fit takes [`Observation`]s, which know nothing of dimensions or methods, so the same code serves any axis (D, N, L).
-//! [`exponent`] is the log–log exponent that reports state; [`local_exponents`] and [`breakpoint`] show where it bends;
-//! [`two_term`] and [`choose_law`] explain it; [`extrapolate`] says what it expects where nothing was measured; [`crossover`] says
-//! where one method overtakes another.
+//! A fit takes [`Observation`]s, which know nothing of dimensions or methods, so the same code serves any axis (D, N,
+//! L). [`exponent`] is the log–log exponent that reports state; [`local_exponents`] and [`breakpoint`] show where it
+//! bends; [`two_term`] and [`choose_law`] explain it; [`extrapolate`] says what it expects where nothing was measured;
+//! [`crossover`] says where one method overtakes another.
 
 mod breakpoint;
 mod crossover;

@@ -20,9 +20,9 @@ pub struct TwoTerm {
     pub quadratic: f64,
     /// b, in seconds.
     pub cubic: f64,
-    /// Where the cubic term reaches the quadratic one, a/b, with its 95 % interval; `None` when either is zero, or when it is more
-    /// than ten times outside the measured range. An end at a tenth of the least or ten times the largest place means "there or
-    /// beyond".
+    /// Where the cubic term reaches the quadratic one, a/b, with its 95 % interval; `None` when either is zero, or when
+    /// it is more than ten times outside the measured range. An end at a tenth of the least or ten times the largest
+    /// place means "there or beyond".
     pub crossover: Option<Estimate>,
     /// Root mean square of the relative residuals.
     pub relative_residual: f64,
@@ -111,8 +111,8 @@ impl Choice {
 
 /// Chooses among the [`Law`]s by the corrected Akaike criterion of log-normal residuals about the medians.
 ///
-/// All laws have the same two parameters (factor and scatter), so AICc's penalty is common to them and its difference is
-/// that of n·ln(residual sum of squares). `None` with fewer than four places.
+/// All laws have the same two parameters (factor and scatter), so AICc's penalty is common to them and its difference
+/// is that of n·ln(residual sum of squares). `None` with fewer than four places.
 pub fn choose_law(observations: &[Observation<'_>]) -> Option<Choice> {
     let points = medians(observations);
     if points.len() < 4 || points[0].0 < 2.0 {
@@ -156,8 +156,8 @@ fn point(observation: &Observation<'_>) -> Option<(f64, f64, f64)> {
     Some((observation.x as f64, observation.processes.median()?, weight))
 }
 
-/// Weighted least squares of `terms·c = 1` over the active columns, by Gram–Schmidt on scaled columns (their sizes differ by
-/// many orders of magnitude). `None` when the active columns are dependent.
+/// Weighted least squares of `terms·c = 1` over the active columns, by Gram–Schmidt on scaled columns (their sizes
+/// differ by many orders of magnitude). `None` when the active columns are dependent.
 fn least_squares(rows: &[([f64; 3], f64)], active: [bool; 3]) -> Option<[f64; 3]> {
     let root: Vec<f64> = rows.iter().map(|(_, w)| w.sqrt()).collect();
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();

@@ -89,8 +89,8 @@ pub struct Series {
     pub changes: Vec<ChangePoint>,
 }
 
-/// The series of a metric, by machine and cell. Ratios that hold across machines still stand apart by machine: a change of
-/// the machine is no change of the code.
+/// The series of a metric, by machine and cell. Ratios that hold across machines still stand apart by machine: a change
+/// of the machine is no change of the code.
 pub fn series(entries: &[Entry], metric: Metric) -> Vec<Series> {
     let mut all: Vec<Series> = Vec::new();
     let mut places: HashMap<(String, String), usize> = HashMap::new();

@@ -10,7 +10,7 @@ use super::trials::{Plan, regression_rate, smallest_found, upper_bound};
 use super::{CellComparison, Comparison, Outcome, Rules, Verdict};
 use crate::record::Cell;
 use crate::study::Study;
-use crate::units::{NONE, grouped, significant};
+use crate::units::{self, NONE, grouped};
 
 /// Seeded decisions behind a resampled rate.
 const DRAWS: usize = 2000;
@@ -162,7 +162,8 @@ impl Calibration {
                 let Counted { trials, regressions, inconclusive } = cell.planted;
                 let _ = writeln!(
                     text,
-                    "planted fault, {} at D = {}: found in {regressions} of {trials} trials, {inconclusive} inconclusive",
+                    "planted fault, {} at D = {}: found in {regressions} of {trials} trials, {inconclusive} \
+                     inconclusive",
                     cell.method,
                     grouped(cell.point.dim)
                 );
@@ -227,5 +228,5 @@ impl Counted {
 }
 
 fn percent(fraction: Option<f64>) -> String {
-    fraction.map_or(NONE.into(), |f| format!("{} %", significant(100.0 * f)))
+    fraction.map_or(NONE.into(), units::percent)
 }

@@ -36,8 +36,8 @@ impl Change {
         })
     }
 
-    /// The change between two sets of rounds that have nothing in common (Welch, *Biometrika* 34, 1947). `None` when one
-    /// is empty.
+    /// The change between two sets of rounds that have nothing in common (Welch, *Biometrika* 34, 1947). `None` when
+    /// one is empty.
     pub fn between(base: &[f64], new: &[f64]) -> Option<Self> {
         let ((mean_base, variance_base), (mean_new, variance_new)) = (moments(base)?, moments(new)?);
         let (n, m) = (base.len() as f64, new.len() as f64);
@@ -82,8 +82,8 @@ impl Change {
         if self.error == 0.0 { 0.0 } else { student::quantile(1.0 - 2.0 * alpha, self.degrees) * self.error }
     }
 
-    /// How many more rounds of the new side would bring the reach of `alpha` below `distance`, if the scatter stays as it
-    /// is. `None` where no number would, or where a single round tells nothing of the scatter.
+    /// How many more rounds of the new side would bring the reach of `alpha` below `distance`, if the scatter stays as
+    /// it is. `None` where no number would, or where a single round tells nothing of the scatter.
     pub fn more_rounds(&self, alpha: f64, distance: f64) -> Option<usize> {
         const MOST: usize = 1000;
         let of_a_round = (self.error.powi(2) - self.fixed_variance) * self.rounds as f64;

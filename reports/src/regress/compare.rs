@@ -61,8 +61,8 @@ impl Kind {
 pub struct Quantity {
     /// Which.
     pub kind: Kind,
-    /// Geometric mean over the rounds of the base, to which the mean log-ratio of a change refers (seconds or a ratio); the median
-    /// for bytes; 0 for an exponent, of which only the change is known.
+    /// Geometric mean over the rounds of the base, to which the mean log-ratio of a change refers (seconds or a ratio);
+    /// the median for bytes; 0 for an exponent, of which only the change is known.
     pub base: f64,
     /// The same of the new side.
     pub new: f64,
@@ -152,8 +152,8 @@ impl Comparison {
         Self::with(sides, rules, None)
     }
 
-    /// Compares, and keeps a regression only where the rounds from `first` on, which were added to look again, show it by
-    /// themselves. Until there are some nothing confirms a suspicion.
+    /// Compares, and keeps a regression only where the rounds from `first` on, which were added to look again, show it
+    /// by themselves. Until there are some nothing confirms a suspicion.
     pub fn confirmed(sides: &Sides<'_>, rules: &Rules, first: usize) -> Self {
         let all = Self::with(sides, rules, None);
         let added = Self::with(&Sides { first_round: first, ..*sides }, rules, Some(all.alpha));
@@ -185,7 +185,8 @@ impl Comparison {
         for cell in &mut self.cells {
             let again = fresh.cells.iter().find(|c| c.method == cell.method && c.point == cell.point);
             for quantity in &mut cell.quantities {
-                // The kernel beside which a cell looks best may be the other one: looking worse beside it, it does so beside both.
+                // The kernel beside which a cell looks best may be the other one: looking worse beside it, it does so
+                // beside both.
                 let same = |q: &&Quantity| {
                     q.kind == quantity.kind || (q.kind.is_over_kernel() && quantity.kind.is_over_kernel())
                 };

@@ -86,8 +86,8 @@ impl<'a> Drafts<'a> {
         (!self.builder.sides.paired && found.len() >= METHODS && alike).then(|| {
             let (direction, least) = if low > 0.0 { ("slower", low) } else { ("faster", -high) };
             format!(
-                "Every cell of every method is {direction}, by {:.0} % at least: a machine that was {direction} as a whole looks \
-                 like that; relgrad gate --against measures both sides in turn.",
+                "Every cell of every method is {direction}, by {:.0} % at least: a machine that was {direction} as a \
+                 whole looks like that; relgrad gate --against measures both sides in turn.",
                 100.0 * least.exp_m1()
             )
         })
@@ -268,8 +268,8 @@ impl<'a> Builder<'a> {
         series
     }
 
-    /// Geometric mean of the base time over its rounds and the standard error of its logarithm (0 where one round leaves it
-    /// unknown).
+    /// Geometric mean of the base time over its rounds and the standard error of its logarithm (0 where one round
+    /// leaves it unknown).
     fn base_time(&self, point: &Cell, method: &str) -> (f64, f64) {
         let logs = self.base.rounds(point, method).map(rounds::log_medians).unwrap_or_default();
         let error = Change::paired(&logs).map_or(0.0, |c| c.error);

@@ -78,8 +78,8 @@ impl Rules {
         if same_machine { self.max_slowdown } else { self.max_slowdown_elsewhere }
     }
 
-    /// The probability of error of each bound, when `judged` quantities are: the cell's or an equal share of the whole's
-    /// (Bonferroni), whichever is less, shared equally among the looks.
+    /// The probability of error of each bound, when `judged` quantities are: the cell's or an equal share of the
+    /// whole's (Bonferroni), whichever is less, shared equally among the looks.
     pub fn alpha(&self, judged: usize) -> f64 {
         self.cell_alarm.min(self.total_alarm / judged.max(1) as f64) / self.looks.max(1) as f64
     }
@@ -88,8 +88,9 @@ impl Rules {
 /// Where the verdicts on a change begin, in its own unit (logarithms, or exponents).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Limits {
-    /// What a change must exceed beyond doubt to be *worse*: nothing where both sides were measured in turn, and half the
-    /// tolerance where they were not, since two moments or two machines differ beyond what the scatter of rounds tells.
+    /// What a change must exceed beyond doubt to be *worse*: nothing where both sides were measured in turn, and half
+    /// the tolerance where they were not, since two moments or two machines differ beyond what the scatter of rounds
+    /// tells.
     pub floor: f64,
     /// What is tolerated.
     pub tolerance: f64,
@@ -106,8 +107,9 @@ impl Limits {
 
 /// Judges a change of which more is worse.
 ///
-/// *Worse*: more than the floor beyond doubt, and the tolerance not ruled out. *Same*: the tolerance ruled out. With bounds
-/// nearer to the value than half the way from floor to tolerance one of the two always holds, so more rounds always decide.
+/// *Worse*: more than the floor beyond doubt, and the tolerance not ruled out. *Same*: the tolerance ruled out. With
+/// bounds nearer to the value than half the way from floor to tolerance one of the two always holds, so more rounds
+/// always decide.
 pub fn judge(change: &Change, limits: &Limits) -> Verdict {
     let Limits { floor, tolerance, alpha } = *limits;
     let (low, high) = (change.lower(alpha), change.upper(alpha));

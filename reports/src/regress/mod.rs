@@ -1,8 +1,8 @@
 //! Whether something got worse: comparisons of two studies, verdicts, and what moved.
 //!
 //! [`Comparison::of`] puts two studies side by side; [`judge`](judge::judge) is the one place where a change becomes a
-//! verdict; [`shift`](shift()) says whether an offset, a factor or the exponent moved; [`trials`] replays decisions to count false
-//! alarms and missed slowdowns, and [`Calibration`] sums up what trials on a machine showed.
+//! verdict; [`shift`](shift()) says whether an offset, a factor or the exponent moved; [`trials`] replays decisions to
+//! count false alarms and missed slowdowns, and [`Calibration`] sums up what trials on a machine showed.
 
 mod calibration;
 mod change;

@@ -65,8 +65,8 @@ pub(super) fn log_medians(rounds: &Rounds<'_>) -> Vec<f64> {
 /// ln(numerator/denominator) of one round.
 ///
 /// Where samples were taken in turn (A B B A: samples 2j and 2j+1 of both sides lie around the same moment), it is the
-/// median over the turns of the ratio of their sums: a drift of the machine during a turn cancels. Otherwise it is the ratio
-/// of the medians. `None` without samples.
+/// median over the turns of the ratio of their sums: a drift of the machine during a turn cancels. Otherwise it is the
+/// ratio of the medians. `None` without samples.
 pub fn log_ratio(numerator: &[f64], denominator: &[f64], interleaved: bool) -> Option<f64> {
     let turns = numerator.len() / 2;
     if interleaved && turns > 0 && numerator.len() == denominator.len() {

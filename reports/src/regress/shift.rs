@@ -42,7 +42,8 @@ pub struct Observed {
     pub change: Change,
 }
 
-/// Relative scatter below which two dimensions are not told apart: the same code differs by more with its memory layout.
+/// Relative scatter below which two dimensions are not told apart: the same code differs by more with its memory
+/// layout.
 const LEAST_ERROR: f64 = 0.005;
 /// A model whose criterion is larger by this much has considerably less support (Burnham & Anderson, *Model Selection
 /// and Multimodel Inference*, 2002, section 2.6).
@@ -55,8 +56,8 @@ const WORST_FIT: f64 = 9.0;
 /// Chooses among offset, factor and exponent by weighted least squares.
 ///
 /// Offset and factor have one parameter each and are told apart by Akaike's criterion. An exponent (the ratio may have
-/// any size at the smallest D) contains the factor, so it is considered only where the slope is beyond doubt; and only where
-/// the change grows with D, since one that shrinks with D is what an offset looks like.
+/// any size at the smallest D) contains the factor, so it is considered only where the slope is beyond doubt; and only
+/// where the change grows with D, since one that shrinks with D is what an offset looks like.
 pub fn shift(observed: &[Observed]) -> Shift {
     let points: Vec<Observed> =
         observed.iter().filter(|o| o.change.error.is_finite() && o.base_seconds > 0.0).copied().collect();

@@ -10,7 +10,7 @@ use crate::export::escape;
 use crate::record::Cell;
 use crate::summarize::LONGEST_REASON;
 use crate::summary::Estimate;
-use crate::units::{self, NONE, grouped, significant};
+use crate::units::{self, NONE, grouped, percent};
 
 impl Comparison {
     /// The outcome in one sentence.
@@ -179,7 +179,7 @@ fn row([method, dim]: [String; 2], q: &Quantity) -> [String; 7] {
         Kind::Time => units::seconds(v),
         Kind::PeakMemory => units::bytes(v),
         Kind::Exponent => NONE.into(),
-        _ => format!("{}×", significant(v)),
+        _ => units::ratio(v),
     };
     let change = match q.kind {
         Kind::Exponent => {
@@ -211,12 +211,6 @@ fn signed(v: f64) -> String {
     } else {
         "−∞".into()
     }
-}
-
-fn percent(fraction: f64) -> String {
-    let text = significant(100.0 * fraction);
-    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
-    format!("{text} %")
 }
 
 fn kind(kind: Kind) -> &'static str {

@@ -75,8 +75,8 @@ pub fn decide(log_ratios: &[f64], plan: &Plan, limits: &Limits) -> Verdict {
 
 /// Share of decisions that end in a regression when `shift` is added to log-ratios drawn from `pool`.
 ///
-/// Each of `draws` seeded decisions takes its rounds from the pool without replacement, in random order. `None` when the
-/// pool holds fewer rounds than one decision may take.
+/// Each of `draws` seeded decisions takes its rounds from the pool without replacement, in random order. `None` when
+/// the pool holds fewer rounds than one decision may take.
 pub fn regression_rate(pool: &[f64], shift: f64, plan: &Plan, limits: &Limits, draws: usize) -> Option<f64> {
     if pool.len() < plan.most || draws == 0 {
         return None;
@@ -110,8 +110,8 @@ pub fn smallest_found(pool: &[f64], plan: &Plan, limits: &Limits, draws: usize) 
     Some(high)
 }
 
-/// The bound below which a probability lies with 95 % confidence when `events` of `trials` happened (Clopper and Pearson,
-/// *Biometrika* 26, 1934). 1 without a trial.
+/// The bound below which a probability lies with 95 % confidence when `events` of `trials` happened (Clopper and
+/// Pearson, *Biometrika* 26, 1934). 1 without a trial.
 pub fn upper_bound(events: usize, trials: usize) -> f64 {
     if events >= trials {
         return 1.0;

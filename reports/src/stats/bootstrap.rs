@@ -72,11 +72,11 @@ impl Processes {
 /// Median of `processes` (over processes, of each one's median) with its 95 % interval; `None` without samples.
 ///
 /// The interval holds the middle 95 % of 2000 resamples of processes, then of samples within them, stretched on the
-/// logarithmic scale about the estimate: the plain percentile interval of the few processes there are is too short (Hesterberg, "What
-/// teachers should know about the bootstrap", The American Statistician 69, 2015, section 3.4, stretches for the same reason). What
-/// the mean of the processes scatters is stretched by t/z with Student's t of (processes − 1) degrees of freedom.
-/// What their median scatters beyond that is not: it is part of the very deviations that the scatter is estimated from, and large
-/// exactly where they are.
+/// logarithmic scale about the estimate: the plain percentile interval of the few processes there are is too short
+/// (Hesterberg, "What teachers should know about the bootstrap", The American Statistician 69, 2015, section 3.4,
+/// stretches for the same reason). What the mean of the processes scatters is stretched by t/z with Student's t of
+/// (processes − 1) degrees of freedom. What their median scatters beyond that is not: it is part of the very deviations
+/// that the scatter is estimated from, and large exactly where they are.
 /// With a single process the interval knows only the differences within it, and a single sample has no width at all.
 pub fn median_estimate(processes: &Processes) -> Option<Estimate> {
     let (value, resampler) = (processes.median()?, processes.resampler()?);
@@ -152,11 +152,12 @@ pub(crate) fn interval_of(
     Estimate { value, low: value - stretch * low, high: value + stretch * high }
 }
 
-/// By how much the percentiles of a statistic's resamples are stretched: the statistic moves with several medians, each with its share of
-/// the variance that means in their place would give it.
+/// By how much the percentiles of a statistic's resamples are stretched: the statistic moves with several medians, each
+/// with its share of the variance that means in their place would give it.
 ///
-/// The means' part of the variance is judged by the quantile of a pooled variance, the rest by the normal's, see [`median_estimate`]. For one
-/// median of 3 to 15 normal processes that is the exact interval to a fortieth of its width; it holds 95.0 to 95.2 %.
+/// The means' part of the variance is judged by the quantile of a pooled variance, the rest by the normal's, see
+/// [`median_estimate`]. For one median of 3 to 15 normal processes that is the exact interval to a fortieth of its
+/// width; it holds 95.0 to 95.2 %.
 pub(crate) fn stretch<'a>(parts: impl Iterator<Item = (f64, &'a Resampler<'a>)>, dependence: Parts) -> f64 {
     let mut beyond = 0.0;
     let mut pooled = Vec::new();

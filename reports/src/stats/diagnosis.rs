@@ -42,9 +42,9 @@ pub fn drift(samples: &[f64]) -> Option<f64> {
     (z.abs() > 3.0 && change.abs() > 0.02).then_some(change)
 }
 
-/// Whether the clock shows in `samples` (seconds of one evaluation, each the mean of `evaluations_per_sample`): fewer than half of
-/// at least five are distinct and the least step between them exceeds 0.1 % of the median, or a sample took less than 10 µs in
-/// all, of which the usual clock's 25 to 100 ns are up to 1 %.
+/// Whether the clock shows in `samples` (seconds of one evaluation, each the mean of `evaluations_per_sample`): fewer
+/// than half of at least five are distinct and the least step between them exceeds 0.1 % of the median, or a sample
+/// took less than 10 µs in all, of which the usual clock's 25 to 100 ns are up to 1 %.
 pub fn clock_is_coarse(samples: &[f64], evaluations_per_sample: u64) -> bool {
     const SHORTEST_SAMPLE_SECONDS: f64 = 10e-6;
     const STEP: f64 = 1e-3;

@@ -44,7 +44,8 @@ pub(crate) fn sorted(samples: &[f64]) -> Option<Vec<f64>> {
     Some(sorted)
 }
 
-/// The largest rank j (from 1) with `P(j ≤ B ≤ n − j) ≥ confidence` for B ~ binomial(n, ½), summed from the centre outwards.
+/// The largest rank j (from 1) with `P(j ≤ B ≤ n − j) ≥ confidence` for B ~ binomial(n, ½), summed from the centre
+/// outwards.
 fn rank_of_lower_end(n: usize, confidence: f64) -> Option<usize> {
     // C(m, m/2)/2ᵐ for the even m = n or n + 1, as a product that neither over- nor underflows.
     let half = n.div_ceil(2);

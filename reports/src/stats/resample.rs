@@ -21,24 +21,24 @@ pub(crate) enum Drawn<'a> {
 
 /// The distribution that intervals are read from, on the logarithmic scale.
 ///
-/// A plain two-level bootstrap has three faults with the few processes that one can afford. The processes' medians already
-/// hold the scatter of the samples, so resampling both levels counts it twice; drawing R of R processes shrinks the variance
-/// between them by (R − 1)/R; and the median of R draws of R values has so few atoms that its percentiles cover 90 to 99 %
-/// by chance of R. So here
+/// A plain two-level bootstrap has three faults with the few processes that one can afford. The processes' medians
+/// already hold the scatter of the samples, so resampling both levels counts it twice; drawing R of R processes shrinks
+/// the variance between them by (R − 1)/R; and the median of R draws of R values has so few atoms that its percentiles
+/// cover 90 to 99 % by chance of R. So here
 ///
-/// - deviations of the processes are shrunk so that with the scatter drawn within them they have the variance between processes,
-///   s², and that scatter is shrunk where it alone exceeds s² (shrinkage of the two-stage bootstrap: Davison & Hinkley, *Bootstrap
-///   Methods and their Application*, 1997, section 3.8);
-/// - what is then lacking in s² is added as normal noise (smoothed bootstrap: Hesterberg, "What teachers should know about the
-///   bootstrap", The American Statistician 69, 2015, section 3.4);
-/// - the mean of the R draws, whose distribution is smooth, stands for their median, widened by the ratio of the two's standard
-///   deviations.
+/// - deviations of the processes are shrunk so that with the scatter drawn within them they have the variance between
+///   processes, s², and that scatter is shrunk where it alone exceeds s² (shrinkage of the two-stage bootstrap: Davison
+///   & Hinkley, *Bootstrap Methods and their Application*, 1997, section 3.8);
+/// - what is then lacking in s² is added as normal noise (smoothed bootstrap: Hesterberg, "What teachers should know
+///   about the bootstrap", The American Statistician 69, 2015, section 3.4);
+/// - the mean of the R draws, whose distribution is smooth, stands for their median, widened by the ratio of the two's
+///   standard deviations.
 ///
-/// A resampled median's moves are taken with either sign: about a process's own median they are skewed where some samples were held up, and
-/// a percentile on the short side would fall short of the variance that both sides give.
+/// A resampled median's moves are taken with either sign: about a process's own median they are skewed where some
+/// samples were held up, and a percentile on the short side would fall short of the variance that both sides give.
 ///
-/// What the median scatters beyond the mean is a matter of the processes' deviations from their mean, and where each round's effect
-/// was taken out, these are what it was taken out of: only that part of the variance shrinks with them.
+/// What the median scatters beyond the mean is a matter of the processes' deviations from their mean, and where each
+/// round's effect was taken out, these are what it was taken out of: only that part of the variance shrinks with them.
 ///
 /// `relgrad selftest` measures what it covers.
 #[derive(Debug)]
@@ -63,8 +63,8 @@ struct Process<'a> {
     drawn: Drawn<'a>,
 }
 
-/// A resampled median moves by no more than so many standard deviations of the middle half: one that lands on a sample that was held up says
-/// nothing of the median.
+/// A resampled median moves by no more than so many standard deviations of the middle half: one that lands on a sample
+/// that was held up says nothing of the median.
 const FARTHEST: f64 = 3.0;
 
 /// How much of each level a draw takes.
@@ -79,8 +79,8 @@ struct Levels {
 }
 
 impl<'a> Resampler<'a> {
-    /// A resampler about `center`, the logarithm of the estimate. Each process comes with the logarithm of a factor to be taken
-    /// out of it; `inflation` makes up for the scatter that went with these. `processes` must not be empty.
+    /// A resampler about `center`, the logarithm of the estimate. Each process comes with the logarithm of a factor to
+    /// be taken out of it; `inflation` makes up for the scatter that went with these. `processes` must not be empty.
     pub(crate) fn new(
         center: f64,
         processes: impl Iterator<Item = (f64, Drawn<'a>)>,
@@ -153,9 +153,9 @@ impl Drawn<'_> {
         }
     }
 
-    /// Where a resampled median ends and how far that scatters, about `log_median`. The ends are set by the middle half of the
-    /// draws: a few that land on a sample that was held up would outweigh all others, and no room would be left for the scatter
-    /// between processes.
+    /// Where a resampled median ends and how far that scatters, about `log_median`. The ends are set by the middle half
+    /// of the draws: a few that land on a sample that was held up would outweigh all others, and no room would be left
+    /// for the scatter between processes.
     fn scatter(&self, log_median: f64, random: &mut Random) -> (f64, f64) {
         /// Distance between the quartiles of a normal distribution, in standard deviations.
         const QUARTILES: f64 = 1.349;
@@ -175,8 +175,8 @@ impl Drawn<'_> {
 }
 
 impl Levels {
-    /// The factors with which a draw has the variance s² between the processes' medians. A single process has none: its samples
-    /// are resampled as they are.
+    /// The factors with which a draw has the variance s² between the processes' medians. A single process has none: its
+    /// samples are resampled as they are.
     fn of(processes: &[Process<'_>]) -> Self {
         let count = processes.len() as f64;
         if processes.len() < 2 {
@@ -196,8 +196,8 @@ impl Levels {
     }
 }
 
-/// What each round does to all of several cells alike, as the logarithm of a factor (a randomised block design: Box, Hunter &
-/// Hunter, *Statistics for Experimenters*, 2005, chapter 4). Empty where the cells do not share two rounds.
+/// What each round does to all of several cells alike, as the logarithm of a factor (a randomised block design: Box,
+/// Hunter & Hunter, *Statistics for Experimenters*, 2005, chapter 4). Empty where the cells do not share two rounds.
 #[derive(Debug, Default)]
 pub(crate) struct Blocks {
     effects: BTreeMap<usize, f64>,
@@ -238,8 +238,9 @@ impl Blocks {
     }
 }
 
-/// Standard deviation of the median of `count` normal values over that of their mean: tabulated variances of order statistics
-/// to 10 (Sarhan & Greenberg, *Contributions to Order Statistics*, 1962, table 10C.1), beyond them the leading terms.
+/// Standard deviation of the median of `count` normal values over that of their mean: tabulated variances of order
+/// statistics to 10 (Sarhan & Greenberg, *Contributions to Order Statistics*, 1962, table 10C.1), beyond them the
+/// leading terms.
 fn median_over_mean(count: usize) -> f64 {
     const RATIOS: [f64; 10] = [1.0, 1.0, 1.1602, 1.0922, 1.1976, 1.1351, 1.2137, 1.1599, 1.2227, 1.1762];
     let n = count as f64;
@@ -248,8 +249,9 @@ fn median_over_mean(count: usize) -> f64 {
     count.checked_sub(1).and_then(|i| RATIOS.get(i)).copied().unwrap_or(leading)
 }
 
-/// The median of a resample of `sorted` without drawing it: the k-th of n uniform numbers is beta(k, n − k + 1), and sample
-/// ⌈n·u⌉ is the one it picks. For even n the next order statistic follows the k-th as the least of n − k uniforms above it.
+/// The median of a resample of `sorted` without drawing it: the k-th of n uniform numbers is beta(k, n − k + 1), and
+/// sample ⌈n·u⌉ is the one it picks. For even n the next order statistic follows the k-th as the least of n − k
+/// uniforms above it.
 fn resampled_median(sorted: &[f64], random: &mut Random) -> f64 {
     let n = sorted.len();
     let at = |u: f64| sorted[((u * n as f64) as usize).min(n - 1)];

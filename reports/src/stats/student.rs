@@ -3,8 +3,8 @@
 /// The 97.5 % quantile of the standard normal distribution.
 pub(crate) const NORMAL_975: f64 = 1.959_963_984_540_054;
 
-/// The 97.5 % quantile of Student's t with `degrees` of freedom (at least 1); between whole degrees it is interpolated along
-/// their reciprocals, in which it is nearly straight.
+/// The 97.5 % quantile of Student's t with `degrees` of freedom (at least 1); between whole degrees it is interpolated
+/// along their reciprocals, in which it is nearly straight.
 pub(crate) fn student_975(degrees: f64) -> f64 {
     if degrees > MOST_DEGREES as f64 {
         return NORMAL_975;
@@ -33,14 +33,17 @@ pub(crate) fn quantile(confidence: f64, degrees: usize) -> f64 {
     (0.5 * (low + high)).tan() * (degrees as f64).sqrt()
 }
 
-/// The 97.5 % quantile of a normal estimate over the square root of its estimated variance, where that is a sum of parts: each has its
-/// share of the whole (of any scale, not all 0) and its degrees of freedom (at least 1). One part is Student's t.
+/// The 97.5 % quantile of a normal estimate over the square root of its estimated variance, where that is a sum of
+/// parts: each has its share of the whole (of any scale, not all 0) and its degrees of freedom (at least 1). One part
+/// is Student's t.
 ///
-/// Of independent parts the variance is V = Σ cᵢ·χ²(νᵢ)/νᵢ. By Craig's form of the normal tail (IEEE MILCOM 1991) P(|Z| > t·√V) =
-/// 2/π ∫₀^{π/2} E exp(−t²V/(2 sin² θ)) dθ, and the expectation is that of sums of χ²: ∏ (1 + 2s·cᵢ/νᵢ)^(−νᵢ/2).
+/// Of independent parts the variance is V = Σ cᵢ·χ²(νᵢ)/νᵢ. By Craig's form of the normal tail (IEEE MILCOM 1991)
+/// P(|Z| > t·√V) = 2/π ∫₀^{π/2} E exp(−t²V/(2 sin² θ)) dθ, and the expectation is that of sums of χ²:
+/// ∏ (1 + 2s·cᵢ/νᵢ)^(−νᵢ/2).
 ///
-/// Parts of complete `Parts::Blocks` are not independent: the means over n places were taken out of every block, which correlates the
-/// places by −1/(n − 1). Then ∏ becomes a determinant, of the diagonal matrix of the shares less one of rank one.
+/// Parts of complete `Parts::Blocks` are not independent: the means over n places were taken out of every block, which
+/// correlates the places by −1/(n − 1). Then ∏ becomes a determinant, of the diagonal matrix of the shares less one of
+/// rank one.
 pub(crate) fn pooled_975(parts: &[Part], dependence: Parts) -> f64 {
     let total: f64 = parts.iter().map(|part| part.share).sum();
     let parts: Vec<Part> = parts.iter().map(|part| Part { share: part.share / total, ..*part }).collect();
@@ -65,7 +68,8 @@ pub(crate) struct Part {
 pub(crate) enum Parts {
     /// Not at all.
     Independent,
-    /// Each is the scatter of one place over the same blocks, without what the blocks do to all places alike; all have the same degrees.
+    /// Each is the scatter of one place over the same blocks, without what the blocks do to all places alike; all have
+    /// the same degrees.
     Blocks,
 }
 

@@ -30,9 +30,9 @@ pub(super) fn scaling(groups: &[Group<'_>], settings: &Settings) -> Vec<Scaling>
     found
 }
 
-/// Where methods overtake one another along D, and along N and L at every D where they do so within the range, and at the largest where
-/// both have at least two places. Every pair that has one of the three methods of the comparison in it is told, as the faster at the
-/// end of the range overtaking the other.
+/// Where methods overtake one another along D, and along N and L at every D where they do so within the range, and at
+/// the largest where both have at least two places. Every pair that has one of the three methods of the comparison in
+/// it is told, as the faster at the end of the range overtaking the other.
 pub(super) fn overtakings(groups: &[Group<'_>], settings: &Settings) -> Vec<Overtaking> {
     let compared = |g: &&Group<'_>| is_main(g, settings) && !is_calibration(g.method);
     let main: Vec<&Group<'_>> = groups.iter().filter(compared).collect();

@@ -59,7 +59,8 @@ fn odd_rounds(groups: &[Group<'_>]) -> Vec<String> {
         (deviation.abs() > ROUND_DEVIATION).then(|| {
             let direction = if deviation > 0.0 { "slower" } else { "faster" };
             format!(
-                "Round {} was {direction} than the others by {:.0} % in the median over {} cells: the machine changed between rounds.",
+                "Round {} was {direction} than the others by {:.0} % in the median over {} cells: the machine changed \
+                 between rounds.",
                 round + 1,
                 100.0 * deviation.abs(),
                 ratios.len()

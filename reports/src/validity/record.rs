@@ -38,8 +38,8 @@ pub(crate) fn record(record: &Record) -> Checked {
     number("started_unix_seconds", record.started_unix_seconds, &(0.0..=LATEST))
 }
 
-/// Checks that a record was made with the settings of its run, without which it would be pooled with others. What only makes
-/// another series (method, device, D, N, L) may differ, and further rounds may have been added.
+/// Checks that a record was made with the settings of its run, without which it would be pooled with others. What only
+/// makes another series (method, device, D, N, L) may differ, and further rounds may have been added.
 pub(crate) fn of_run(record: &Record, settings: &Settings) -> Checked {
     let cell = &record.cell;
     let arithmetic = cell.math.as_ref().unwrap_or(&cell.dtype);

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use relgrad_reports::record::{Check, Outcome};
 use relgrad_reports::run::Run;
+use relgrad_reports::units;
 use relgrad_reports::writer::RecordWriter;
 
 use crate::error::{Error, Result, code};
@@ -14,7 +15,6 @@ use crate::roofline::isolated::{self, Ceilings};
 use crate::run::interrupt::Events;
 use crate::run::progress::{Position, Progress};
 use crate::run::{Driver, Ending, folder, identity, process};
-use crate::units;
 use crate::workload::DeviceKind;
 
 /// A sweep that goes on in a folder that this process holds.
@@ -117,7 +117,9 @@ fn report_on(dir: &Path, program: &Path, ending: Ending) -> Result<u8> {
         note!("relgrad: interrupted; continue with: relgrad sweep --resume {}", dir.display());
         return Ok(code::INTERRUPTED);
     }
-    let check_failed = |check: &Check| !matches!(check.max_rel_err.partial_cmp(&check.tolerance), Some(order) if order.is_le());
+    let check_failed = |check: &Check| {
+        !check.max_rel_err.partial_cmp(&check.tolerance).is_some_and(std::cmp::Ordering::is_le)
+    };
     let wrong = study.records.iter().filter_map(|record| record.check.as_ref()).any(check_failed);
     if wrong {
         note!("relgrad: a gradient failed its check; the report says which");
@@ -132,8 +134,8 @@ fn report_on(dir: &Path, program: &Path, ending: Ending) -> Result<u8> {
     })
 }
 
-/// Writes the report in a process of its own: a picture that takes more memory than there is must not take the sweep along.
-/// Signals of the terminal do not reach it.
+/// Writes the report in a process of its own: a picture that takes more memory than there is must not take the sweep
+/// along. Signals of the terminal do not reach it.
 fn draw(dir: &Path, program: &Path) -> Result<()> {
     let mut command = Command::new(program);
     identity::name(&mut command);

@@ -2,6 +2,7 @@
 
 use relgrad_kernels::{Dtype, Math};
 use relgrad_reports::run::{Convolution, Settings};
+use relgrad_reports::units;
 
 use super::Arguments;
 use crate::error::{Error, Result};
@@ -9,7 +10,7 @@ use crate::machine::{self, gpu};
 use crate::plan::dims::{Dims, MAX_DIM};
 use crate::plan::grids::Grids;
 use crate::plan::limits::Limit;
-use crate::units::{self, MemoryLimit, TimeLimit};
+use crate::quantity::{MemoryLimit, TimeLimit};
 use crate::workload::DeviceKind;
 
 /// Four a decade over the range of the paper.
@@ -133,8 +134,8 @@ fn convolution(arguments: &Arguments) -> Result<Option<Convolution>> {
     Ok(Some(Convolution { channels, kernel: kernel.and_then(|kernel| kernel.0), grids }))
 }
 
-/// Takes the limits on the command line of `--resume` over into the settings of a sweep. Returns which of them are higher than
-/// before, and what changed, a phrase each.
+/// Takes the limits on the command line of `--resume` over into the settings of a sweep. Returns which of them are
+/// higher than before, and what changed, a phrase each.
 ///
 /// # Errors
 /// When the settings are out of range with them.

@@ -1,7 +1,7 @@
 //! Work on panels: D×D blocks side by side, one per sample (the Jacobians of \[M20\]–\[M21\]).
 //!
-//! Samples are independent, so the threads share the samples and each block is done by one of them: by whoever is free, since
-//! a core that a neighbour takes for a moment would otherwise keep all waiting.
+//! Samples are independent, so the threads share the samples and each block is done by one of them: by whoever is free,
+//! since a core that a neighbour takes for a moment would otherwise keep all waiting.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -134,8 +134,8 @@ pub(super) fn curvature_adjoint<T: Scalar>(
     });
 }
 
-/// out ← out + α Σ_n a_n. Blocks are summed in groups of about √n, so that the rounding error of n blocks grows like √n, not
-/// like n: a batch of 20,000 samples is one sum where D is small.
+/// out ← out + α Σ_n a_n. Blocks are summed in groups of about √n, so that the rounding error of n blocks grows like
+/// √n, not like n: a batch of 20,000 samples is one sum where D is small.
 pub(super) fn add_blocks<T: Scalar>(threads: usize, alpha: T, a: &[T], out: &mut [T]) {
     const PIECE: usize = 1 << 12;
     let block = out.len();

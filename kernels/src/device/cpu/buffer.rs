@@ -10,8 +10,8 @@ use crate::scalar::Scalar;
 /// A vector register of AVX-512 and a cache line: a load from an aligned column never straddles two lines.
 const ALIGNMENT: usize = 64;
 
-/// A page that one entry of the address-translation cache covers whole: a product walks through hundreds of columns of a weight
-/// at the same time, each of them in a page of its own when pages have 4 KiB.
+/// A page that one entry of the address-translation cache covers whole: a product walks through hundreds of columns of
+/// a weight at the same time, each of them in a page of its own when pages have 4 KiB.
 const HUGE_PAGE: usize = 2 << 20;
 
 /// Bytes from which on memory is asked for in huge pages.

@@ -1,8 +1,8 @@
 //! LU factorisation, inverse and log-determinant, by our products and faer.
 //!
-//! Everything is recursive (Toledo, *Locality of reference in LU decomposition with partial pivoting*, 1997): halves of a matrix
-//! meet in one product, so that but for narrow panels and small triangles, which are faer's, all work is done at the speed of
-//! [`super::product`].
+//! Everything is recursive (Toledo, *Locality of reference in LU decomposition with partial pivoting*, 1997): halves of
+//! a matrix meet in one product, so that but for narrow panels and small triangles, which are faer's, all work is done
+//! at the speed of [`super::product`].
 
 use dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::lu::partial_pivoting::factor::{lu_in_place, lu_in_place_scratch};
@@ -61,8 +61,8 @@ impl Lane {
 
 /// out ← A^{-T}; `a` (D×D) is overwritten by its LU factors.
 ///
-/// From PA = LU: A^{-T} = Pᵀ L^{-T} U^{-T}. U^{-T}, a lower triangle, is built in `out`, solved with Lᵀ there, and its rows are
-/// brought back in place: 2D³ operations (⅔ + ⅓ + 1), and no work memory of D² numbers.
+/// From PA = LU: A^{-T} = Pᵀ L^{-T} U^{-T}. U^{-T}, a lower triangle, is built in `out`, solved with Lᵀ there, and its
+/// rows are brought back in place: 2D³ operations (⅔ + ⅓ + 1), and no work memory of D² numbers.
 pub(super) fn invert_transposed<T: Scalar>(
     dim: usize,
     a: &mut [T],

@@ -1,4 +1,5 @@
-//! Sums over all numbers of a matrix: norms, of which every in-place step takes three a layer, and whether all are finite.
+//! Sums over all numbers of a matrix: norms, of which every in-place step takes three a layer, and whether all are
+//! finite.
 
 use std::ops::Range;
 

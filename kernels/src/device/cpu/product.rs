@@ -1,7 +1,7 @@
 //! Matrix products, split by hand among the threads.
 //!
-//! Each thread multiplies its own range of the destination's rows or columns: with our kernel where the processor has the
-//! instructions for it ([`super::gemm`]), with faer's sequential one otherwise and for matrix–vector products.
+//! Each thread multiplies its own range of the destination's rows or columns: with our kernel where the processor has
+//! the instructions for it ([`super::gemm`]), with faer's sequential one otherwise and for matrix–vector products.
 
 use std::ops::Range;
 
@@ -18,19 +18,22 @@ use crate::scalar::Scalar;
 const PARALLEL_MULTIPLY_ADDS: usize = 100_000;
 
 /// From this many rows on, threads share the rows of a tall destination, so that each packs its own part of the left
-/// factor. Below, where a share cannot be cut in whole tiles without leaving the threads unequal, they share its columns.
+/// factor. Below, where a share cannot be cut in whole tiles without leaving the threads unequal, they share its
+/// columns.
 const TALL: usize = 256;
 
 /// Products with a thinner destination are vectors in all but name, which our kernel is not made for.
 const LEAST_SIDE: usize = 4;
 
-/// Terms that are added one after the other where a small destination has sums that are much longer, as that of a bias over a
-/// million samples: rounding errors grow with the length of a sum. Our kernel adds 256 at a time.
+/// Terms that are added one after the other where a small destination has sums that are much longer, as that of a bias
+/// over a million samples: rounding errors grow with the length of a sum. Our kernel adds 256 at a time.
 const LONGEST_SUM: usize = 1024;
-/// A destination is small beside its sums when it has at most this part of their terms: visiting it again costs nothing.
+/// A destination is small beside its sums when it has at most this part of their terms: visiting it again costs
+/// nothing.
 const SMALL_SHARE: usize = 64;
 
-/// Rows and columns of the tiles in which faer's kernel gets an addend into the cache just before a product is added to it.
+/// Rows and columns of the tiles in which faer's kernel gets an addend into the cache just before a product is added to
+/// it.
 const TILE_ROWS: usize = 1024;
 const TILE_COLS: usize = 128;
 
@@ -144,8 +147,8 @@ fn sequential<T: Scalar>(
     }
 }
 
-/// A small destination whose sums are long, in parts of [`LONGEST_SUM`] terms that are added up in f64. faer adds every term to the
-/// destination as it stands.
+/// A small destination whose sums are long, in parts of [`LONGEST_SUM`] terms that are added up in f64. faer adds every
+/// term to the destination as it stands.
 fn long_sums<T: Scalar>(
     alpha: T,
     a: MatRef<'_, T>,

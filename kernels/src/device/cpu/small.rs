@@ -1,8 +1,9 @@
 //! The inverse of a small matrix, in place and column by column.
 //!
-//! A recursion in blocks (`super::factor`) has little to gain from a matrix that fits into a near cache, and much to lose
-//! in calls. Here every loop adds a few columns to another one: the left-looking forms of `getrf`, `trtri` and `getri` of
-//! LAPACK, with [`STEP`] columns at a time so that the destination is loaded and stored once for all of them.
+//! A recursion in blocks (`super::factor`) has little to gain from a matrix that fits into a near cache, and much to
+//! lose in calls. Here every loop adds a few columns to another one: the left-looking forms of `getrf`, `trtri` and
+//! `getri` of LAPACK, with [`STEP`] columns at a time so that the destination is loaded and stored once for all of
+//! them.
 
 #![allow(
     clippy::needless_range_loop,
@@ -51,8 +52,8 @@ impl<T: Scalar> WithSimd for Inverse<'_, T> {
     }
 }
 
-// Loops in plain words from here on: closures, and with them most of an iterator's methods, would not be compiled for the
-// instruction set that the loops around them are.
+// Loops in plain words from here on: closures, and with them most of an iterator's methods, would not be compiled for
+// the instruction set that the loops around them are.
 impl<T: Scalar> Inverse<'_, T> {
     #[inline(always)]
     fn run<const FMA: bool>(self) -> Inversion {
@@ -211,7 +212,8 @@ fn invert_upper<T: Scalar, const FMA: bool>(dim: usize, m: &mut [T]) {
     }
 }
 
-/// X ← V L⁻¹, where X holds the triangle V and, below its diagonal, L without its ones. `work` has room for two columns.
+/// X ← V L⁻¹, where X holds the triangle V and, below its diagonal, L without its ones. `work` has room for two
+/// columns.
 ///
 /// Two columns of X at a time, so that each number of those right of them is loaded once for both.
 #[inline(always)]

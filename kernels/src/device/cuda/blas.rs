@@ -326,7 +326,8 @@ impl Blas {
         let at = |row: usize, col: usize| a + ((col * dim + row) * size_of::<T>()) as u64;
         let (minus_one, one) = (T::of(-1.0), T::of(1.0));
         // SAFETY: the three parts lie within each matrix, and the part that is written overlaps neither of the others.
-        // α and β are of the scale type that goes with the compute type, in host memory, and read before the call returns.
+        // α and β are of the scale type that goes with the compute type, in host memory, and read before the call
+        // returns.
         let status = unsafe {
             blas_sys::cublasGemmStridedBatchedEx_64(
                 self.handle,

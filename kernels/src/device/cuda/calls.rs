@@ -1,6 +1,7 @@
 //! Each kernel as a function: its arguments in the order of its parameters, and its geometry.
 //!
-//! Addresses are of device memory. The functions are unsafe to call with addresses of less memory than their doc states.
+//! Addresses are of device memory. The functions are unsafe to call with addresses of less memory than their doc
+//! states.
 
 use std::ffi::c_void;
 

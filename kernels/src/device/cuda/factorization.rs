@@ -1,5 +1,5 @@
-//! Inverse-transposes of D×D blocks: an LU, by whatever is fastest for the size and the number of blocks, then triangular
-//! solves.
+//! Inverse-transposes of D×D blocks: an LU, by whatever is fastest for the size and the number of blocks, then
+//! triangular solves.
 
 use super::blas::{Batch, Triangle};
 use super::calls::Calls;
@@ -19,7 +19,8 @@ const SMALL_DIM: usize = 160;
 /// Fewest blocks that are factored side by side: cuSOLVER gives a single one the whole GPU.
 const MANY: usize = 4;
 
-/// Columns of the identity that are solved for at a time: U^{-T} is a lower triangle, and what is above it costs nothing.
+/// Columns of the identity that are solved for at a time: U^{-T} is a lower triangle, and what is above it costs
+/// nothing.
 const SOLVED_COLUMNS: usize = 2560;
 
 /// Work memory to invert `count` blocks at a time.

@@ -1,5 +1,5 @@
-//! A matrix product in BLAS's terms. Our matrices are column-major without padding, as BLAS has them, so that factors go
-//! over as they are: no swapping of operands, and a leading dimension is the number of stored rows.
+//! A matrix product in BLAS's terms. Our matrices are column-major without padding, as BLAS has them, so that factors
+//! go over as they are: no swapping of operands, and a leading dimension is the number of stored rows.
 
 use crate::error::{Error, Result};
 

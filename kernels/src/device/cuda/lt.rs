@@ -43,8 +43,8 @@ impl LtHandle {
         lt::create_handle().map(Self).map_err(refused("starting cuBLASLt"))
     }
 
-    /// The algorithm that the library's heuristics put first; `None` when they know none or refuse to answer, which costs a
-    /// copy of the addend but no result.
+    /// The algorithm that the library's heuristics put first; `None` when they know none or refuse to answer, which
+    /// costs a copy of the addend but no result.
     pub(super) fn plan(&self, key: &PlanKey, workspace_bytes: usize) -> Result<Option<Plan>> {
         let mut plan = Plan::new(key)?;
         let preference = Preference::new(workspace_bytes, &key.alignments)?;
@@ -62,8 +62,8 @@ impl LtHandle {
     /// c ← addend + α op(a) op(b).
     ///
     /// # Safety
-    /// The operands are device memory of the shapes and alignments of the plan's key, and c overlaps none of the others;
-    /// `workspace` is as large as it was said to be when the plan was made.
+    /// The operands are device memory of the shapes and alignments of the plan's key, and c overlaps none of the
+    /// others; `workspace` is as large as it was said to be when the plan was made.
     pub(super) unsafe fn run<T: Scalar>(
         &self,
         plan: &Plan,

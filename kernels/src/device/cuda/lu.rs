@@ -1,8 +1,8 @@
-//! LU of many matrices at a time, by panels: a kernel of ours factors a panel of every matrix, another swaps rows beside
-//! it and solves for U's part of the rows, and a product of the library's updates the rest.
+//! LU of many matrices at a time, by panels: a kernel of ours factors a panel of every matrix, another swaps rows
+//! beside it and solves for U's part of the rows, and a product of the library's updates the rest.
 //!
-//! cuBLAS's own batched LU is for small matrices (at D = 1,000 it takes 80 ms for 32 of them on an H200), and one call of
-//! cuSOLVER after the other waits for the pivots of one matrix while most multiprocessors idle (1.9 ms each).
+//! cuBLAS's own batched LU is for small matrices (at D = 1,000 it takes 80 ms for 32 of them on an H200), and one call
+//! of cuSOLVER after the other waits for the pivots of one matrix while most multiprocessors idle (1.9 ms each).
 
 use super::blas::Trailing;
 use super::calls::Calls;
@@ -10,8 +10,8 @@ use super::launch::{Launcher, PANEL};
 use crate::error::Result;
 use crate::scalar::Scalar;
 
-/// PA = LU of `count` matrices of dim×dim, side by side at `a`, in place; one-based pivots (dim×count, i32) as LAPACK's.
-/// `update` is asked for A22 ← A22 − A21 A12. Panels of up to `short_rows` rows are factored in registers.
+/// PA = LU of `count` matrices of dim×dim, side by side at `a`, in place; one-based pivots (dim×count, i32) as
+/// LAPACK's. `update` is asked for A22 ← A22 − A21 A12. Panels of up to `short_rows` rows are factored in registers.
 ///
 /// # Safety
 /// `a` and `pivots` are addresses of memory of these sizes, of numbers of type `T` and i32; `short_rows` is at most

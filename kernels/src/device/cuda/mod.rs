@@ -75,9 +75,9 @@ pub struct Facts {
 }
 
 impl Cuda {
-    /// How many of the blocks of a panel are worked on at a time, at least: enough to give many of the multiprocessors of a
-    /// large GPU something to do, few enough that two panels of them stay small beside the record of a batch. A batch of
-    /// the study, 100 samples, is two panels.
+    /// How many of the blocks of a panel are worked on at a time, at least: enough to give many of the multiprocessors
+    /// of a large GPU something to do, few enough that two panels of them stay small beside the record of a batch. A
+    /// batch of the study, 100 samples, is two panels.
     pub const LANES: usize = 50;
 
     /// The GPU number `ordinal`.

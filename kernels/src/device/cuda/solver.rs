@@ -89,7 +89,8 @@ impl Solver {
     /// `a` is the address of as many numbers of type `T` as `work` was made for.
     pub(super) unsafe fn factor<T: Scalar>(&self, a: u64, work: &mut Work) -> Result<()> {
         let (dim, number) = (work.dim as i64, number(T::DTYPE));
-        // SAFETY: the caller vouches for `a`; pivots, status and work memory are of the sizes that the library asked for.
+        // SAFETY: the caller vouches for `a`; pivots, status and work memory are of the sizes that the library asked
+        // for.
         let status = unsafe {
             sys::cusolverDnXgetrf(
                 self.handle,

@@ -96,7 +96,8 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // SAFETY: created in `new` and destroyed once, here. A failure leaves a little host memory to the process's end.
+        // SAFETY: created in `new` and destroyed once, here. A failure leaves a little host memory to the process's
+        // end.
         let _ = unsafe { result::destroy_program(self.handle) };
     }
 }
@@ -106,8 +107,8 @@ mod tests {
     use super::super::launch::Kernel;
     use super::*;
 
-    /// The gate of the kernels: no GPU is needed, only the compiler. `RELGRAD_NVRTC_ARCHITECTURES` lists the architectures,
-    /// since each release of the compiler knows its own.
+    /// The gate of the kernels: no GPU is needed, only the compiler. `RELGRAD_NVRTC_ARCHITECTURES` lists the
+    /// architectures, since each release of the compiler knows its own.
     #[test]
     #[ignore = "needs NVRTC, which .ci/run fetches"]
     fn every_kernel_compiles_for_every_architecture_by_nvrtc() {

@@ -168,8 +168,8 @@ impl Launcher for Lane<'_> {
     ) -> Result<()> {
         let function = self.module.functions[kernel as usize].cu_function();
         let stream = self.queue.stream.cu_stream();
-        // SAFETY: the function belongs to a loaded module, the stream is alive, and the caller vouches for the arguments,
-        // which the driver copies before it returns.
+        // SAFETY: the function belongs to a loaded module, the stream is alive, and the caller vouches for the
+        // arguments, which the driver copies before it returns.
         unsafe { result::launch_kernel(function, grid, block, 0, stream, arguments) }
             .map_err(refused(kernel.name()))
     }

@@ -4,16 +4,17 @@ use super::{Block, Table, label, or_none};
 use crate::fit::{Choice, Crossover, Law, TwoTerm};
 use crate::run::Settings;
 use crate::summary::{Axis, Overtaking, Scaling, Series, Summary};
-use crate::units::{self, grouped, significant};
+use crate::units::{self, grouped};
 
-const RULES: &str = "p of time ∝ Dᵖ, by weighted least squares on logarithms over the asymptotic range: the dimensions from a tenth of the \
-    largest measured one up, or the three largest when that holds fewer. Below it call overheads flatten the curve. The law is the one of \
-    D, D², D² log D and D³ that describes the same range best, when its AICc is lower than the next by 4 or more. The terms are \
-    non-negative and fitted to all dimensions; where the cubic term equals the quadratic one both cost the same. A bend is told where two \
-    power laws describe all dimensions decidedly better than one (AICc lower by 4 or more).";
+const RULES: &str = "p of time ∝ Dᵖ, by weighted least squares on logarithms over the asymptotic range: the dimensions \
+    from a tenth of the largest measured one up, or the three largest when that holds fewer. Below it call overheads \
+    flatten the curve. The law is the one of D, D², D² log D and D³ that describes the same range best, when its AICc \
+    is lower than the next by 4 or more. The terms are non-negative and fitted to all dimensions; where the cubic term \
+    equals the quadratic one both cost the same. A bend is told where two power laws describe all dimensions decidedly \
+    better than one (AICc lower by 4 or more).";
 
-const GRID_AXIS: &str = "The layers are convolutions and D = c·n with a fixed number c of channels, so that p is also the \
-    exponent of the number n of grid points.";
+const GRID_AXIS: &str = "The layers are convolutions and D = c·n with a fixed number c of channels, so that p is also \
+    the exponent of the number n of grid points.";
 
 /// Every table of growth that has a row.
 pub(super) fn of(summary: &Summary, settings: &Settings) -> Vec<Block<'static>> {
@@ -73,7 +74,7 @@ fn law(choice: &Choice) -> String {
 fn terms(terms: &TwoTerm) -> String {
     let [a, b, c] = [terms.quadratic, terms.cubic, terms.constant]
         .map(|v| if v > 0.0 { units::seconds(v) } else { "0".into() });
-    format!("{a} · D² + {b} · D³ + {c} (± {} %)", significant(100.0 * terms.relative_residual))
+    format!("{a} · D² + {b} · D³ + {c} (± {})", units::percent(terms.relative_residual))
 }
 
 fn scaling(scaling: &[Scaling], settings: &Settings) -> Vec<Block<'static>> {

@@ -22,12 +22,12 @@ pub(super) fn of(study: &Study, summary: &Summary) -> Overview {
 
 fn setting(run: &Run) -> Vec<String> {
     let (machine, s) = (&run.machine, &run.settings);
-    let mut parts = vec![machine.cpu.clone(), format!("{} logical cores", machine.logical_cores)];
+    let mut parts = vec![machine.cpu.clone(), units::counted(machine.logical_cores, "logical core")];
     parts.extend([machine.simd.clone(), format!("{} memory", units::bytes(machine.memory_bytes as f64))]);
     parts.extend(machine.gpus.iter().cloned());
     parts.push(machine.virtualization.clone());
     let bias = if s.bias { ", bias" } else { "" };
-    let threads = if s.threads == 1 { "1 thread".into() } else { format!("{} threads", s.threads) };
+    let threads = units::counted(s.threads, "thread");
     let problem = format!(
         "N = {}, L = {}{bias}, {}, {}, {threads}, {} processes a cell",
         super::all(s.batches()),

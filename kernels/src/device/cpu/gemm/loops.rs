@@ -9,8 +9,8 @@ use super::{PANEL_BYTES, Product};
 
 /// Steps of depth that are multiplied before the destination is visited again.
 const DEPTH: usize = 256;
-/// Bytes of a packed block of a left factor that streams through the caches, or at most those of [`Vector::BLOCK_BYTES`]:
-/// a part of the second cache, which the batch and what comes next share.
+/// Bytes of a packed block of a left factor that streams through the caches, or at most those of
+/// [`Vector::BLOCK_BYTES`]: a part of the second cache, which the batch and what comes next share.
 const STREAMED_BLOCK_BYTES: usize = 96 << 10;
 /// The loops over blocks. No closures: they would not inherit the instruction set.
 ///

@@ -1,13 +1,13 @@
 //! Matrix products on one core, for x86-64 with AVX2 or AVX-512.
 //!
-//! The algorithm is that of Goto and van de Geijn (*Anatomy of high-performance matrix multiplication*, 2008): a packed block of
-//! the left factor stays in the second cache, a panel of the right one in the first, and a microkernel keeps one tile of
-//! the destination in registers. Three things are as the relative gradient wants them, where its factors are a huge weight
-//! and a batch of N samples, and are not to be had from a general library:
+//! The algorithm is that of Goto and van de Geijn (*Anatomy of high-performance matrix multiplication*, 2008): a packed
+//! block of the left factor stays in the second cache, a panel of the right one in the first, and a microkernel keeps
+//! one tile of the destination in registers. Three things are as the relative gradient wants them, where its factors
+//! are a huge weight and a batch of N samples, and are not to be had from a general library:
 //!
 //! * another matrix is added as a tile is written: ΔW = (1/N) δ Uᵀ + W reads W and writes ΔW once;
-//! * a batch is read where it lies, where the registers suffice for the addresses of a tile's columns: one pass over W is
-//!   too short to make up for packing its partner;
+//! * a batch is read where it lies, where the registers suffice for the addresses of a tile's columns: one pass over W
+//!   is too short to make up for packing its partner;
 //! * W is packed by the first tile that reads it, and the lines of its next block are asked for meanwhile, since with a
 //!   hundred columns to multiply a pass of its own costs an eighth of the product.
 

@@ -127,11 +127,12 @@ impl Pack for f64 {
     }
 }
 
-/// to\[k·width + i\] ← from(i, k) for i < rows, 0 for rows ≤ i < width; `depth` steps k. `width` is one or two registers.
+/// to\[k·width + i\] ← from(i, k) for i < rows, 0 for rows ≤ i < width; `depth` steps k. `width` is one or two
+/// registers.
 ///
 /// # Safety
-/// The processor has V's instruction set and AVX2, and the caller enables them; `from` has rows×depth elements, `to` room
-/// for width·depth.
+/// The processor has V's instruction set and AVX2, and the caller enables them; `from` has rows×depth elements, `to`
+/// room for width·depth.
 #[inline(always)]
 pub(super) unsafe fn sliver<V: Vector>(
     from: Source<V::Number>,

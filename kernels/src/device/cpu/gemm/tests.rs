@@ -95,8 +95,8 @@ const FORMS: [Form; 4] = [
     Form { a: true, b: true },
 ];
 
-/// In units of ε·Σ|a||b|: a sum of k ≤ 513 terms, each rounded once, in a few partial sums. Errors add up like √k at random;
-/// the worst case, k, is not to be seen.
+/// In units of ε·Σ|a||b|: a sum of k ≤ 513 terms, each rounded once, in a few partial sums. Errors add up like √k at
+/// random; the worst case, k, is not to be seen.
 const BOUND: f64 = 32.0;
 
 #[test]

@@ -18,8 +18,8 @@ pub(super) trait Thin: Vector {
     /// Most rows of a thin tile; 0 where there is none.
     const MOST_ROWS: usize = 0;
 
-    /// c ← βm + α Σ_k a\[:,k\] b\[k,:\], as [`super::tile::tile`], for packed factors whose sliver has one register a step.
-    /// Returns whether it did: only for up to MOST_ROWS rows, and columns in fours up to twelve.
+    /// c ← βm + α Σ_k a\[:,k\] b\[k,:\], as [`super::tile::tile`], for packed factors whose sliver has one register a
+    /// step. Returns whether it did: only for up to MOST_ROWS rows, and columns in fours up to twelve.
     ///
     /// # Safety
     /// As for [`super::tile::tile`].

@@ -219,8 +219,8 @@ unsafe fn prefetch<V: Vector, const MV: usize, const NR: usize>(rows: usize, tar
     }
 }
 
-/// Every line of a column of `rows` numbers. It need not begin on one: 5,000 rows of f32 end in the middle of a line, and
-/// 32 rows of the next column lie in three.
+/// Every line of a column of `rows` numbers. It need not begin on one: 5,000 rows of f32 end in the middle of a line,
+/// and 32 rows of the next column lie in three.
 #[inline(always)]
 unsafe fn prefetch_column<V: Vector, const MV: usize>(rows: usize, column: *const V::Number) {
     let a_line = (LINE / size_of::<V::Number>()).max(V::LANES);

@@ -22,8 +22,8 @@ pub(super) trait Vector: Copy {
     /// Columns of a tile: with its sums, a sliver and one number of the panel the registers are just filled.
     const COLS: usize;
 
-    /// Whether a tile's columns of the right factor are read where they lie: with twelve of them the addresses no longer
-    /// fit the general registers, and packing them first is faster by half.
+    /// Whether a tile's columns of the right factor are read where they lie: with twelve of them the addresses no
+    /// longer fit the general registers, and packing them first is faster by half.
     const READS_COLUMNS: bool;
     /// Bytes of a packed block of the left factor, a part of the second cache: 512 KiB on processors with AVX2 alone,
     /// 1 MiB or more on those with AVX-512.

@@ -1,6 +1,6 @@
-//! The kernels on the host: their sources compiled as C++, run through the very calls that a GPU gets, and compared with
-//! the CPU's operations. It needs a C++ compiler, and shows everything about a kernel but its speed and the GPU's own
-//! rounding.
+//! The kernels on the host: their sources compiled as C++, run through the very calls that a GPU gets, and compared
+//! with the CPU's operations. It needs a C++ compiler, and shows everything about a kernel but its speed and the GPU's
+//! own rounding.
 
 mod factorizations;
 mod operations;
@@ -43,7 +43,8 @@ fn compile(dtype: Dtype) -> Library {
     let cases: String = Kernel::ALL.iter().map(|kernel| format!("    CASE({})\n", kernel.name())).collect();
     let text = format!(
         "{}\n{}\n#define CASE(k) if (std::strcmp(name, #k) == 0) return launch(k, geometry, arguments);\n\
-         extern \"C\" int emulate(const char *name, const unsigned *geometry, void **arguments) {{\n{cases}    return 2;\n}}\n",
+         extern \"C\" int emulate(const char *name, const unsigned *geometry, void **arguments) {{\n{cases}    return \
+         2;\n}}\n",
         include_str!("host.cpp"),
         source::source()
     );

@@ -1,10 +1,13 @@
-//! Sizes and durations as people write and read them.
+//! Quantities of the command line, each with its unit. How they are shown is in `relgrad_reports::units`.
 
 use std::fmt;
 use std::str::FromStr;
 
+use relgrad_reports::units;
+
 use crate::console;
 
+/// What a size may be written in: binary and decimal.
 const BYTE_UNITS: [(&str, f64); 10] = [
     ("TiB", 1_099_511_627_776.0),
     ("GiB", 1_073_741_824.0),
@@ -18,48 +21,8 @@ const BYTE_UNITS: [(&str, f64); 10] = [
     ("B", 1.0),
 ];
 
-/// Seconds with a unit that keeps three significant digits readable: `1.23 ms`, `4 min 10 s`.
-pub(crate) fn seconds(value: f64) -> String {
-    match value {
-        v if !v.is_finite() => "unlimited".to_string(),
-        v if v < 1e-3 => format!("{} µs", significant(v * 1e6)),
-        v if v < 1.0 => format!("{} ms", significant(v * 1e3)),
-        v if v < 120.0 => format!("{} s", significant(v)),
-        v if v < 7200.0 => with_rest(v.round() as u64, 60, "min", "s"),
-        v if v < 172_800.0 => with_rest((v / 60.0).round() as u64, 60, "h", "min"),
-        v => format!("{} days", significant(v / 86_400.0)),
-    }
-}
-
-/// Bytes in binary units: `12.3 GiB`.
-pub(crate) fn bytes(value: f64) -> String {
-    let (name, size) =
-        BYTE_UNITS.iter().take(4).find(|(_, size)| value >= *size).copied().unwrap_or(("B", 1.0));
-    format!("{} {name}", significant(value / size))
-}
-
-/// Three significant digits, no exponent, no trailing zeros after a point.
-pub(crate) fn significant(value: f64) -> String {
-    let magnitude = if value > 0.0 { value.log10().floor() as i32 } else { 0 };
-    let decimals = (2 - magnitude).clamp(0, 6) as usize;
-    let text = format!("{value:.decimals$}");
-    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_string() } else { text }
-}
-
-fn with_rest(total: u64, per: u64, large: &str, small: &str) -> String {
-    match (total / per, total % per) {
-        (whole, 0) => format!("{whole} {large}"),
-        (whole, rest) => format!("{whole} {large} {rest} {small}"),
-    }
-}
-
-/// `1 sample`, `2 samples`.
-pub(crate) fn counted(count: usize, thing: &str) -> String {
-    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
-}
-
-/// A time limit on the command line: `90s`, `10m`, `1h30m`, or `none`. A number without a unit may mean seconds or minutes, and is
-/// refused.
+/// A time limit on the command line: `90s`, `10m`, `1h30m`, or `none`. A number without a unit may mean seconds or
+/// minutes, and is refused.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct TimeLimit(pub(crate) Option<f64>);
 
@@ -146,7 +109,8 @@ impl FromStr for Fraction {
     }
 }
 
-/// A memory limit on the command line: a size (`12GiB`) or a share of the available memory (`80%`). A number without a unit is refused.
+/// A memory limit on the command line: a size (`12GiB`) or a share of the available memory (`80%`). A number without a
+/// unit is refused.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum MemoryLimit {
     /// Bytes.
@@ -202,7 +166,7 @@ impl FromStr for MemoryLimit {
 impl fmt::Display for TimeLimit {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Some(limit) => formatter.write_str(&seconds(limit)),
+            Some(limit) => formatter.write_str(&units::seconds(limit)),
             None => formatter.write_str("none"),
         }
     }
@@ -281,23 +245,5 @@ mod tests {
         assert!(fraction.contains("more than 1000000%"), "{fraction}");
         let long = "9".repeat(100_000).parse::<TimeLimit>().unwrap_err();
         assert!(long.len() < 300, "{long}");
-    }
-
-    #[test]
-    fn one_is_counted_without_an_s() {
-        assert_eq!((counted(1, "sample"), counted(0, "sample"), counted(7, "sample")), {
-            ("1 sample".to_string(), "0 samples".to_string(), "7 samples".to_string())
-        });
-    }
-
-    #[test]
-    fn quantities_read_like_a_lab_notebook() {
-        assert_eq!(seconds(1.234e-6), "1.23 µs");
-        assert_eq!(seconds(0.0456), "45.6 ms");
-        assert_eq!(seconds(60.0), "60 s");
-        assert_eq!(seconds(412.0), "6 min 52 s");
-        assert_eq!(seconds(600.0), "10 min");
-        assert_eq!(bytes(13.2 * 1024.0 * 1024.0 * 1024.0), "13.2 GiB");
-        assert_eq!(bytes(512.0), "512 B");
     }
 }
