@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use relgrad_golden::Row;
 use serde::Serialize;
 
 use super::agreement;
-use super::compare::Row;
 use crate::units::counted;
 
 /// Everything that was compared.
