@@ -7,6 +7,8 @@ use std::fmt::Arguments;
 use std::io::{self, ErrorKind, Write};
 use std::sync::Mutex;
 
+pub(crate) use relgrad_vocabulary::{cut, quoted};
+
 /// Why standard output can no longer be written, from the first failure on.
 static FAILED: Mutex<Option<Failure>> = Mutex::new(None);
 
@@ -86,22 +88,6 @@ pub(crate) fn keep_moving(bar: &indicatif::ProgressBar) {
     }
 }
 
-/// Characters of a quotation.
-const MOST_QUOTED: usize = 60;
-
-/// What a message quotes of a file or an answer: one line of at most 60 characters, control characters made visible.
-pub(crate) fn quoted(text: &str) -> String {
-    cut(&relgrad_vocabulary::excerpt(text.trim(), MOST_QUOTED), MOST_QUOTED)
-}
-
-/// At most `most` characters of a text, of which the last is `…` where some are left out.
-pub(crate) fn cut(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most) {
-        None => text.to_string(),
-        Some(_) => text.chars().take(most.saturating_sub(1)).chain(['…']).collect(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,12 +97,5 @@ mod tests {
         assert_eq!(visible("D = 10, 4 µs ± 1 %\n\t− é 漢"), "D = 10, 4 µs ± 1 %\n\t− é 漢");
         assert_eq!(visible("\u{1b}[2J\r\u{7}\0\u{7f}"), "\\x1b[2J\\r\\x07\\x00\\x7f");
         assert_eq!(visible("\u{9b}31m\u{202e}x"), "\\u{9b}31m\\u{202e}x");
-    }
-
-    #[test]
-    fn a_quotation_is_one_line_of_sixty_characters() {
-        assert_eq!(quoted("a\nb\t\u{1b}c"), "a\\nb\\t\\x1bc");
-        assert_eq!(quoted(&"é".repeat(60)), "é".repeat(60));
-        assert_eq!(quoted(&"é".repeat(61)), "é".repeat(59) + "…");
     }
 }

@@ -6,8 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use relgrad_kernels::backend::autodiff::{Autodiff, Jacobians};
-use relgrad_kernels::backend::{GradientBackend, Ordinary, Relative, Transposed};
+use relgrad_kernels::backend::BiasMode;
+use relgrad_kernels::bound::bind;
 use relgrad_kernels::device::Matrix;
 use relgrad_kernels::parameters::{Gradient, Parameters};
 use relgrad_kernels::step::InPlaceStep;
@@ -110,32 +110,27 @@ fn compute<T: Scalar>(architecture: &Architecture, shape: &Shape) -> Result<Numb
     let parameters = network()?;
     let x = init::batch(&device, shape.dim, shape.batch, shape.seed)?;
     let weights = wide(&device, &parameters.arrays().weights)?;
-    let autodiff = |jacobians| Autodiff { jacobians };
     let mut results = BTreeMap::new();
     for method in Method::ALL {
         let result = match method {
-            Method::Relative => stored(&Relative::default(), &device, &parameters, &x),
-            Method::Transposed => stored(&Transposed, &device, &parameters, &x),
-            Method::Ordinary => stored(&Ordinary, &device, &parameters, &x),
-            Method::Autodiff => stored(&autodiff(Jacobians::Batched), &device, &parameters, &x),
-            Method::AutodiffStreamed => stored(&autodiff(Jacobians::Streamed), &device, &parameters, &x),
             Method::RelativeInPlace => stepped(&device, network()?, &x),
+            _ => stored(method, &device, &parameters, &x),
         };
         results.insert(method.name(), result?);
     }
     Ok(Numbers { step_size: STEP, weights, x: wide(&device, std::slice::from_ref(&x))?.remove(0), results })
 }
 
-fn stored<T: Scalar, B: GradientBackend<Cpu, T>>(
-    backend: &B,
+fn stored<T: Scalar>(
+    method: Method,
     device: &Cpu,
     parameters: &Parameters<Cpu, T>,
     x: &Matrix<Cpu, T>,
 ) -> Result<Vec<Vec<f64>>> {
     let architecture = parameters.architecture();
-    let mut workspace = backend.workspace(device, architecture, x.cols())?;
+    let mut bound = bind(device, method, BiasMode::Exact, architecture, x.cols())?;
     let mut gradient = Gradient::zeros(device, architecture, "gradient")?;
-    backend.gradient(device, parameters, x.view(), &mut workspace, &mut gradient)?;
+    bound.gradient(device, parameters, x.view(), &mut gradient)?;
     wide(device, &gradient.weights)
 }
 

@@ -1,8 +1,8 @@
 //! One gradient evaluation as something to be checked and timed, whatever its method, device and precision.
 
-use crate::backend::autodiff::{Autodiff, Jacobians};
-use crate::backend::{BiasMode, GradientBackend, Ordinary, Relative, Transposed};
-use crate::check::{self, Check, Kind};
+use crate::backend::BiasMode;
+use crate::bound::{Bound, bind};
+use crate::check::{self, Check};
 use crate::device::{Cpu, Device, Matrix, Replay};
 use crate::error::Result;
 use crate::init::{self, Init};
@@ -37,20 +37,20 @@ pub trait Evaluation {
     /// waits for the device. This is the timed region.
     ///
     /// # Errors
-    /// Those of [`GradientBackend::gradient`].
+    /// Those of [`Bound::gradient`].
     fn evaluate(&mut self) -> Result<()>;
 
     /// Evaluates once and compares the result with an independent computation.
     ///
     /// # Errors
-    /// Those of [`GradientBackend::gradient`]. A result that is merely wrong is no error: see [`Check::passed`].
+    /// Those of [`Bound::gradient`]. A result that is merely wrong is no error: see [`Check::passed`].
     fn check(&mut self) -> Result<Check>;
 
     /// Lets the device record the work of [`Self::evaluate`], which from then on asks for all of it in one call.
     /// `false` where the device cannot, and nothing has changed. To be called after the first evaluation.
     ///
     /// # Errors
-    /// Those of [`GradientBackend::gradient`].
+    /// Those of [`Bound::gradient`].
     fn record(&mut self) -> Result<bool> {
         Ok(false)
     }
@@ -82,14 +82,9 @@ pub fn prepare_on<D: Device<T> + 'static, T: Scalar>(
     device: D,
     workload: &Workload,
 ) -> Result<Box<dyn Evaluation>> {
-    let autodiff = |jacobians| Autodiff { jacobians };
     match workload.method {
-        Method::Relative => stored(device, workload, Relative::default(), Kind::Relative),
-        Method::Transposed => stored(device, workload, Transposed, Kind::Transposed),
-        Method::Ordinary => stored(device, workload, Ordinary, Kind::Ordinary),
-        Method::Autodiff => stored(device, workload, autodiff(Jacobians::Batched), Kind::Ordinary),
-        Method::AutodiffStreamed => stored(device, workload, autodiff(Jacobians::Streamed), Kind::Ordinary),
         Method::RelativeInPlace => in_place(device, workload),
+        _ => Ok(Box::new(Stored::new(device, workload)?)),
     }
 }
 
@@ -101,13 +96,26 @@ pub fn prepare_on<D: Device<T> + 'static, T: Scalar>(
 pub fn prepare_wrong(workload: &Workload) -> Result<Box<dyn Evaluation>> {
     let device = Cpu::new(workload.threads);
     match workload.dtype {
-        Dtype::F32 => wrong::prepare::<_, f32>(device, workload),
-        Dtype::F64 => wrong::prepare::<_, f64>(device, workload),
+        Dtype::F32 => prepare_wrong_on::<_, f32>(device, workload),
+        Dtype::F64 => prepare_wrong_on::<_, f64>(device, workload),
     }
 }
 
 #[cfg(feature = "inject")]
-mod wrong;
+fn prepare_wrong_on<D: Device<T> + 'static, T: Scalar>(
+    device: D,
+    workload: &Workload,
+) -> Result<Box<dyn Evaluation>> {
+    if workload.method == Method::RelativeInPlace {
+        return Err(crate::Error::Unknown {
+            kind: "method with a stored gradient",
+            name: workload.method.to_string(),
+            expected: "one that stores its gradient".to_owned(),
+        });
+    }
+    let stored = Stored::new(device, workload)?;
+    Ok(Box::new(Stored { bound: stored.bound.wrong(), ..stored }))
+}
 
 struct Problem<D: Device<T>, T: Scalar> {
     device: D,
@@ -125,60 +133,48 @@ impl<D: Device<T>, T: Scalar> Problem<D, T> {
 }
 
 /// A backend that writes a gradient.
-struct Stored<D: Device<T>, T: Scalar, B: GradientBackend<D, T>> {
+struct Stored<D: Device<T>, T: Scalar> {
     problem: Problem<D, T>,
-    backend: B,
-    kind: Kind,
-    workspace: B::Workspace,
+    bound: Bound<D, T>,
     gradient: Gradient<D, T>,
     /// Of the work on exactly these buffers.
     recording: Option<Box<dyn Replay>>,
 }
 
-fn stored<D: Device<T> + 'static, T: Scalar, B: GradientBackend<D, T> + 'static>(
-    device: D,
-    workload: &Workload,
-    backend: B,
-    kind: Kind,
-) -> Result<Box<dyn Evaluation>> {
-    let problem = Problem::new(device, workload)?;
-    let workspace = backend.workspace(&problem.device, &workload.architecture, workload.batch)?;
-    let gradient = Gradient::zeros(&problem.device, &workload.architecture, "gradient")?;
-    Ok(Box::new(Stored { problem, backend, kind, workspace, gradient, recording: None }))
+impl<D: Device<T> + 'static, T: Scalar> Stored<D, T> {
+    fn new(device: D, workload: &Workload) -> Result<Self> {
+        let Workload { method, architecture, batch, .. } = workload;
+        let problem = Problem::new(device, workload)?;
+        let bound = bind(&problem.device, *method, BiasMode::Exact, architecture, *batch)?;
+        let gradient = Gradient::zeros(&problem.device, architecture, "gradient")?;
+        Ok(Self { problem, bound, gradient, recording: None })
+    }
 }
 
-impl<D: Device<T>, T: Scalar, B: GradientBackend<D, T>> Evaluation for Stored<D, T, B> {
+impl<D: Device<T>, T: Scalar> Evaluation for Stored<D, T> {
     fn evaluate(&mut self) -> Result<()> {
-        match &self.recording {
+        let Self { problem: Problem { device, parameters, x }, bound, gradient, recording } = self;
+        match recording {
             Some(recording) => recording.replay()?,
-            None => self.ask()?,
+            None => bound.gradient(device, parameters, x.view(), gradient)?,
         }
-        self.problem.device.synchronize()
+        device.synchronize()
     }
 
     fn check(&mut self) -> Result<Check> {
         self.evaluate()?;
         let Problem { device, parameters, x } = &self.problem;
-        check::gradient(device, self.kind, parameters, x, &self.gradient)
+        check::gradient(device, self.bound.kind(), parameters, x, &self.gradient)
     }
 
     fn record(&mut self) -> Result<bool> {
-        let Self { problem: Problem { device, parameters, x }, backend, workspace, gradient, .. } = self;
-        self.recording =
-            device.record(&mut || backend.gradient(device, parameters, x.view(), workspace, gradient))?;
+        let Self { problem: Problem { device, parameters, x }, bound, gradient, .. } = self;
+        self.recording = device.record(&mut || bound.gradient(device, parameters, x.view(), gradient))?;
         Ok(self.recording.is_some())
     }
 
     fn forget_recording(&mut self) {
         self.recording = None;
-    }
-}
-
-impl<D: Device<T>, T: Scalar, B: GradientBackend<D, T>> Stored<D, T, B> {
-    /// One gradient, call by call; the device may still be at work.
-    fn ask(&mut self) -> Result<()> {
-        let Problem { device, parameters, x } = &self.problem;
-        self.backend.gradient(device, parameters, x.view(), &mut self.workspace, &mut self.gradient)
     }
 }
 

@@ -161,11 +161,6 @@ impl Architecture {
         self.last_nonlinear || k + 1 < self.layers
     }
 
-    /// Number of nonlinear layers, `ns` of \[M2\].
-    pub fn nonlinear_layers(&self) -> usize {
-        if self.last_nonlinear { self.layers } else { self.layers - 1 }
-    }
-
     /// Rejects sizes and parameters for which \[M1\]–\[M5\] are undefined.
     ///
     /// # Errors

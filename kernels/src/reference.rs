@@ -208,28 +208,4 @@ impl Reference {
         }
         Ok(terms)
     }
-
-    /// The relative gradient with the biases as the paper prints them: [`Self::relative`] less b_k (erratum E7).
-    ///
-    /// # Errors
-    /// [`Error::Singular`].
-    pub fn relative_as_printed(&self, x: &DMatrix<f64>) -> Result<Direction> {
-        let mut direction = self.relative(x)?;
-        for (k, bias) in direction.biases.iter_mut().enumerate() {
-            *bias -= self.bias(k);
-        }
-        Ok(direction)
-    }
-
-    /// ΔW = G WᵀW and Δb = g.
-    ///
-    /// # Errors
-    /// [`Error::Singular`].
-    pub fn relative_plain(&self, x: &DMatrix<f64>) -> Result<Direction> {
-        let mut direction = self.ordinary(x)?;
-        for (k, w) in self.weights.iter().enumerate() {
-            direction.weights[k] = &direction.weights[k] * w.transpose() * w;
-        }
-        Ok(direction)
-    }
 }

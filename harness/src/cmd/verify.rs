@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use relgrad_golden::{Case, File, Golden, Row, compare, compare_convolution};
 use relgrad_kernels::evaluation::{self, Evaluation, Workload};
 use relgrad_kernels::{Architecture, Cpu, Cuda, Dtype, Math, Method, cost};
 use relgrad_reports::units;
@@ -15,9 +16,6 @@ use crate::error::{EXIT_CODES, Error, Result, code};
 use crate::machine::{self, gpu};
 use crate::plan::dims::Dims;
 use crate::verify::agreement;
-use crate::verify::compare::{Row, compare};
-use crate::verify::compare_convolution;
-use crate::verify::golden::{self, Case, File, Golden};
 use crate::verify::output::{Outcome, Unsupported};
 use crate::workload::DeviceKind;
 
@@ -84,11 +82,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
                         unsupported.push(Unsupported { id: golden.id.clone(), reason });
                         break;
                     };
-                    let threads = device.threads();
-                    let compared = match dtype {
-                        Dtype::F32 => compare_convolution::compare::<f32>(golden, threads),
-                        Dtype::F64 => compare_convolution::compare::<f64>(golden, threads),
-                    };
+                    let compared = compare_convolution(device, dtype, golden);
                     rows.extend(compared.map_err(|cause| Error::input(path, cause))?);
                 }
             }
@@ -184,7 +178,7 @@ fn read_all(paths: &[PathBuf]) -> Result<Vec<(PathBuf, Case)>> {
         if !seen.insert(fs::canonicalize(&path).unwrap_or_else(|_| path.clone())) {
             continue;
         }
-        match golden::parse(&contents(&path)?).map_err(|cause| Error::input(&path, cause))? {
+        match relgrad_golden::parse(&contents(&path)?).map_err(|cause| Error::input(&path, cause))? {
             File::Case(case) => cases.push((path, case)),
             File::Index(names) => {
                 let folder = path.parent().unwrap_or(Path::new(""));

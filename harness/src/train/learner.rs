@@ -1,13 +1,12 @@
 //! The parameters and the rule that moves them, one batch at a time.
 
-use relgrad_kernels::backend::autodiff::{Autodiff, Jacobians};
-use relgrad_kernels::backend::{GradientBackend, Ordinary, Relative, Transposed};
+use relgrad_kernels::bound::{Bound, bind};
 use relgrad_kernels::device::{Device, Matrix, MatrixRef};
 use relgrad_kernels::likelihood::Evaluator;
 use relgrad_kernels::optimizer::{Adam, Moments, plain_step};
 use relgrad_kernels::parameters::{Arrays, Gradient, Parameters};
 use relgrad_kernels::step::{self, InPlaceStep, LogDets};
-use relgrad_kernels::{Architecture, Cpu, Method, Result, Scalar};
+use relgrad_kernels::{Cpu, Method, Result, Scalar};
 
 use super::recipe::{Optimizer, Recipe};
 
@@ -23,11 +22,7 @@ enum Rule<T: Scalar> {
     /// A plain step applied layer by layer; no direction is stored.
     InPlace(Box<InPlace<T>>),
     /// A stored direction, then the optimiser.
-    Stored {
-        backend: Box<dyn Direction<T>>,
-        direction: Gradient<Cpu, T>,
-        adam: Option<(Adam, Moments<Cpu, T>)>,
-    },
+    Stored { backend: Bound<Cpu, T>, direction: Gradient<Cpu, T>, adam: Option<(Adam, Moments<Cpu, T>)> },
 }
 
 struct InPlace<T: Scalar> {
@@ -80,7 +75,7 @@ impl<T: Scalar> Learner<T> {
         match rule {
             Rule::InPlace(rule) => rule.step(device, parameters, x, mu, track),
             Rule::Stored { backend, direction, adam } => {
-                backend.write(device, parameters, x, direction)?;
+                backend.gradient(device, parameters, x, direction)?;
                 match adam {
                     None => plain_step(device, parameters, direction, mu)?,
                     Some((adam, moments)) => adam.step(device, parameters, direction, mu, moments)?,
@@ -147,11 +142,6 @@ impl<T: Scalar> Rule<T> {
             Optimizer::Adam(adam) => Some((adam, Moments::zeros(device, architecture)?)),
         };
         let plain = adam.is_none();
-        let stored = |backend| -> Result<Self> {
-            let direction = Gradient::zeros(device, architecture, "direction")?;
-            Ok(Self::Stored { backend, direction, adam })
-        };
-        let relative = Relative { bias_mode: recipe.bias_mode };
         match recipe.method {
             Method::Relative | Method::RelativeInPlace | Method::Transposed if plain => {
                 let transposed = recipe.method == Method::Transposed;
@@ -166,16 +156,10 @@ impl<T: Scalar> Rule<T> {
                 };
                 Ok(Self::InPlace(Box::new(InPlace { step, work, tracked })))
             }
-            Method::Relative | Method::RelativeInPlace => {
-                stored(direction(device, relative, architecture, batch)?)
-            }
-            Method::Transposed => stored(direction(device, Transposed, architecture, batch)?),
-            Method::Ordinary => stored(direction(device, Ordinary, architecture, batch)?),
-            Method::Autodiff => {
-                stored(direction(device, Autodiff { jacobians: Jacobians::Batched }, architecture, batch)?)
-            }
-            Method::AutodiffStreamed => {
-                stored(direction(device, Autodiff { jacobians: Jacobians::Streamed }, architecture, batch)?)
+            method => {
+                let backend = bind(device, method, recipe.bias_mode, architecture, batch)?;
+                let direction = Gradient::zeros(device, architecture, "direction")?;
+                Ok(Self::Stored { backend, direction, adam })
             }
         }
     }
@@ -205,44 +189,6 @@ impl<T: Scalar> InPlace<T> {
         stepped.guarded_layers = report.step_sizes.iter().filter(|taken| **taken < mu).count();
         require_finite(device, "", parameters.arrays())?;
         Ok(stepped)
-    }
-}
-
-/// A backend with its work memory, whatever its type.
-trait Direction<T: Scalar> {
-    fn write(
-        &mut self,
-        device: &Cpu,
-        parameters: &Parameters<Cpu, T>,
-        x: MatrixRef<'_, Cpu, T>,
-        out: &mut Gradient<Cpu, T>,
-    ) -> Result<()>;
-}
-
-struct WithWorkspace<B: GradientBackend<Cpu, T>, T: Scalar> {
-    backend: B,
-    workspace: B::Workspace,
-}
-
-fn direction<T: Scalar, B: GradientBackend<Cpu, T> + 'static>(
-    device: &Cpu,
-    backend: B,
-    architecture: &Architecture,
-    batch: usize,
-) -> Result<Box<dyn Direction<T>>> {
-    let workspace = backend.workspace(device, architecture, batch)?;
-    Ok(Box::new(WithWorkspace { backend, workspace }))
-}
-
-impl<T: Scalar, B: GradientBackend<Cpu, T>> Direction<T> for WithWorkspace<B, T> {
-    fn write(
-        &mut self,
-        device: &Cpu,
-        parameters: &Parameters<Cpu, T>,
-        x: MatrixRef<'_, Cpu, T>,
-        out: &mut Gradient<Cpu, T>,
-    ) -> Result<()> {
-        self.backend.gradient(device, parameters, x, &mut self.workspace, out)
     }
 }
 

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use relgrad_golden::Row;
 use relgrad_reports::units::counted;
 use serde::Serialize;
 
 use super::agreement;
-use super::compare::Row;
 
 /// Everything that was compared.
 #[derive(Debug, Clone, Serialize)]

@@ -39,18 +39,10 @@ impl<T: Real, A: Sigma<T>> Map<T, 2, 1> for BiasActivate<A> {
     }
 }
 
-/// v ← v σ'(y) + r(y).
+/// δ ← v σ'(y) + r(y).
 #[derive(Clone, Copy)]
 pub(super) struct BackwardError<A>(pub(super) A);
 
-impl<T: Real, A: Sigma<T>> Map<T, 1, 1> for BackwardError<A> {
-    #[inline(always)]
-    fn apply<const FMA: bool>(self, [v]: [T; 1], [y]: [T; 1]) -> [T; 1] {
-        [self.0.backward_error::<FMA>(v, y)]
-    }
-}
-
-/// δ ← v σ'(y) + r(y).
 impl<T: Real, A: Sigma<T>> Map<T, 1, 2> for BackwardError<A> {
     #[inline(always)]
     fn apply<const FMA: bool>(self, _: [T; 1], [v, y]: [T; 2]) -> [T; 1] {
@@ -82,18 +74,6 @@ impl<T: Real, A: Sigma<T>> Map<T, 2, 1> for SlopeAndRatio<A> {
     }
 }
 
-/// (z, slope, ratio) ← (σ(y), σ'(y), r(y)).
-#[derive(Clone, Copy)]
-pub(super) struct ValueSlopeRatio<A>(pub(super) A);
-
-impl<T: Real, A: Sigma<T>> Map<T, 3, 1> for ValueSlopeRatio<A> {
-    #[inline(always)]
-    fn apply<const FMA: bool>(self, _: [T; 3], [y]: [T; 1]) -> [T; 3] {
-        let (value, slope, ratio) = self.0.value_slope_ratio::<FMA>(y);
-        [value, slope, ratio]
-    }
-}
-
 /// log σ'(y).
 #[derive(Clone, Copy)]
 pub(super) struct LogSlope<A>(pub(super) A);
@@ -105,18 +85,10 @@ impl<T: Real, A: Sigma<T>> Map<T, 1, 0> for LogSlope<A> {
     }
 }
 
-/// z ← ψ(z).
+/// ψ ← ψ(z).
 #[derive(Clone, Copy)]
 pub(super) struct Score<B>(pub(super) B);
 
-impl<T: Real, B: Density<T>> Map<T, 1, 0> for Score<B> {
-    #[inline(always)]
-    fn apply<const FMA: bool>(self, [z]: [T; 1], _: [T; 0]) -> [T; 1] {
-        [self.0.score::<FMA>(z)]
-    }
-}
-
-/// ψ ← ψ(z).
 impl<T: Real, B: Density<T>> Map<T, 1, 1> for Score<B> {
     #[inline(always)]
     fn apply<const FMA: bool>(self, _: [T; 1], [z]: [T; 1]) -> [T; 1] {

@@ -43,7 +43,6 @@ pub use conditional::{conditional_scores, standardize};
 use density::{Laplace, Logistic, Normal, Sech};
 use maps::{
     Activate, AddBias, BackwardError, BiasActivate, LogDensity, LogSlope, OutputError, Score, SlopeAndRatio,
-    ValueSlopeRatio,
 };
 pub(crate) use parameters::{DensityParameters, SigmaParameters};
 pub use real::Real;
@@ -129,22 +128,12 @@ pub fn bias_activate<T: Real>(
     Ok(())
 }
 
-/// δ = V ⊙ σ'(Y) + σ''(Y)/σ'(Y) \[M8\], written over V.
+/// δ ← V ⊙ σ'(Y) + σ''(Y)/σ'(Y) \[M8\].
 ///
 /// # Errors
 /// The lengths differ, or a bad parameter.
-pub fn backward_error<T: Real>(activation: Activation, y: &[T], v_to_delta: &mut [T]) -> Result<()> {
-    check_lengths("backward_error", y.len(), [v_to_delta.len()])?;
-    with_sigma!(activation, T, sigma => for_each(BackwardError(sigma), [v_to_delta], [Operand::Flat(y)]));
-    Ok(())
-}
-
-/// δ ← V ⊙ σ'(Y) + σ''(Y)/σ'(Y) \[M8\], in a buffer of its own.
-///
-/// # Errors
-/// The lengths differ, or a bad parameter.
-pub fn backward_error_into<T: Real>(activation: Activation, v: &[T], y: &[T], delta: &mut [T]) -> Result<()> {
-    check_lengths("backward_error_into", y.len(), [v.len(), delta.len()])?;
+pub fn backward_error<T: Real>(activation: Activation, v: &[T], y: &[T], delta: &mut [T]) -> Result<()> {
+    check_lengths("backward_error", y.len(), [v.len(), delta.len()])?;
     let read = [Operand::Flat(v), Operand::Flat(y)];
     with_sigma!(activation, T, sigma => for_each(BackwardError(sigma), [delta], read));
     Ok(())
@@ -177,37 +166,12 @@ pub fn slope_and_ratio<T: Real>(
     Ok(())
 }
 
-/// Z ← σ(Y), `slope` ← σ'(Y) and `ratio` ← σ''(Y)/σ'(Y), from one exponential.
-///
-/// # Errors
-/// The lengths differ, or a bad parameter.
-pub fn value_slope_ratio<T: Real>(
-    activation: Activation,
-    y: &[T],
-    z: &mut [T],
-    slope: &mut [T],
-    ratio: &mut [T],
-) -> Result<()> {
-    check_lengths("value_slope_ratio", y.len(), [z.len(), slope.len(), ratio.len()])?;
-    with_sigma!(activation, T, sigma => for_each(ValueSlopeRatio(sigma), [z, slope, ratio], [Operand::Flat(y)]));
-    Ok(())
-}
-
-/// ψ(Z) = (log p)'(Z) \[M5\], written over Z.
-///
-/// # Errors
-/// A bad parameter.
-pub fn base_score<T: Real>(base: Base, z_to_psi: &mut [T]) -> Result<()> {
-    with_density!(base, T, density => for_each(Score(density), [z_to_psi], []));
-    Ok(())
-}
-
 /// `psi` ← ψ(Z) = (log p)'(Z) \[M5\].
 ///
 /// # Errors
 /// The lengths differ, or a bad parameter.
-pub fn base_score_into<T: Real>(base: Base, z: &[T], psi: &mut [T]) -> Result<()> {
-    check_lengths("base_score_into", z.len(), [psi.len()])?;
+pub fn base_score<T: Real>(base: Base, z: &[T], psi: &mut [T]) -> Result<()> {
+    check_lengths("base_score", z.len(), [psi.len()])?;
     with_density!(base, T, density => for_each(Score(density), [psi], [Operand::Flat(z)]));
     Ok(())
 }

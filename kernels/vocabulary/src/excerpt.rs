@@ -34,9 +34,32 @@ fn is_steering(c: char) -> bool {
     c.is_control() || marks || matches!(c, '\u{fffe}' | '\u{ffff}')
 }
 
+/// Characters of a quotation.
+const MOST_QUOTED: usize = 60;
+
+/// What a message quotes of a file or an answer: one line of at most 60 characters, control characters made visible.
+pub fn quoted(text: &str) -> String {
+    cut(&excerpt(text.trim(), MOST_QUOTED), MOST_QUOTED)
+}
+
+/// At most `most` characters of a text, of which the last is `…` where some are left out.
+pub fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        None => text.to_string(),
+        Some(_) => text.chars().take(most.saturating_sub(1)).chain(['…']).collect(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_quotation_is_one_line_of_sixty_characters() {
+        assert_eq!(quoted("a\nb\t\u{1b}c"), "a\\nb\\t\\x1bc");
+        assert_eq!(quoted(&"é".repeat(60)), "é".repeat(60));
+        assert_eq!(quoted(&"é".repeat(61)), "é".repeat(59) + "…");
+    }
 
     #[test]
     fn an_excerpt_is_short_and_on_one_line() {

@@ -14,7 +14,7 @@ pub use activation::Activation;
 pub use base::Base;
 pub use device::DeviceKind;
 pub use dtype::Dtype;
-pub use excerpt::{excerpt, visible};
+pub use excerpt::{cut, excerpt, quoted, visible};
 pub use math::Math;
 pub use method::Method;
 pub use unknown::Unknown;

@@ -222,7 +222,7 @@ impl<T: Scalar> Device<T> for Cpu {
         self.share_out(v.len(), rows, |range| {
             // SAFETY: the ranges are disjoint.
             let delta = unsafe { delta.range(range.clone()) };
-            elementwise::backward_error_into(activation, &v[range.clone()], &y[range], delta)
+            elementwise::backward_error(activation, &v[range.clone()], &y[range], delta)
         })
     }
 
@@ -241,7 +241,7 @@ impl<T: Scalar> Device<T> for Cpu {
             let delta = unsafe { delta.range(range.clone()) };
             match activation {
                 Some(activation) => elementwise::output_error(activation, base, &y[range], delta),
-                None => elementwise::base_score_into(base, &y[range], delta),
+                None => elementwise::base_score(base, &y[range], delta),
             }
         })
     }

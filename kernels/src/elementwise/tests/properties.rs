@@ -30,29 +30,19 @@ fn results_around<T: Real>(activation: Activation, base: Base, lost: T) -> (Vec<
     bias_activate(activation, Some(&x), &mut y, &mut z).unwrap();
     record(y);
     record(z);
-    let mut v = fresh();
-    backward_error(activation, &x, &mut v).unwrap();
-    record(v);
-    let mut v = x;
-    backward_error(activation, &fresh(), &mut v).unwrap();
-    record(v);
     let mut delta = fresh();
-    backward_error_into(activation, &fresh(), &x, &mut delta).unwrap();
+    backward_error(activation, &fresh(), &x, &mut delta).unwrap();
+    record(delta);
+    backward_error(activation, &x, &fresh(), &mut delta).unwrap();
     record(delta);
     output_error(activation, base, &x, &mut delta).unwrap();
     record(delta);
-    let (mut z, mut slope, mut ratio) = (fresh(), fresh(), fresh());
-    value_slope_ratio(activation, &x, &mut z, &mut slope, &mut ratio).unwrap();
-    record(z);
-    record(slope);
-    record(ratio);
+    let (mut slope, mut ratio) = (fresh(), fresh());
     slope_and_ratio(activation, &x, &mut slope, &mut ratio).unwrap();
     record(slope);
     record(ratio);
-    let mut psi = x;
-    base_score(base, &mut psi).unwrap();
-    record(psi);
-    base_score_into(base, &x, &mut psi).unwrap();
+    let mut psi = fresh();
+    base_score(base, &x, &mut psi).unwrap();
     record(psi);
     inverse(activation, &x, &mut psi).unwrap();
     record(psi);
@@ -178,12 +168,10 @@ fn misfits_are_errors_and_touch_nothing() {
         activate(activation, &[1.0], &mut two),
         bias_activate(activation, Some(&[1.0; 4]), &mut [7.0; 6], &mut six),
         bias_activate(activation, None, &mut two, &mut six),
-        backward_error(activation, &[1.0], &mut two),
-        backward_error_into(activation, &[1.0], &[1.0; 2], &mut two),
+        backward_error(activation, &[1.0], &[1.0; 2], &mut two),
         output_error(activation, Base::Normal, &[1.0], &mut two),
         slope_and_ratio(activation, &[1.0; 2], &mut two, &mut six),
-        value_slope_ratio(activation, &[1.0; 2], &mut [7.0; 2], &mut two, &mut six),
-        base_score_into(Base::Normal, &[1.0], &mut two),
+        base_score(Base::Normal, &[1.0], &mut two),
         log_slope_sums(activation, &six, 2, &mut sums),
         log_slope_sums::<f64>(activation, &[], 0, &mut sums),
         log_density_sums(Base::Normal, &six, 4, &mut sums),
@@ -206,7 +194,7 @@ fn parameters_out_of_range_are_errors() {
         let result = activate(Activation::SmoothLeaky { alpha }, &[1.0], &mut z);
         assert!(matches!(result, Err(Error::InvalidParameter { .. })), "{alpha}: {result:?}");
     }
-    let result = base_score(Base::Sech { c: 0.0 }, &mut z);
+    let result = base_score(Base::Sech { c: 0.0 }, &[1.0], &mut z);
     assert!(matches!(result, Err(Error::InvalidParameter { name: "c", .. })), "{result:?}");
     assert_eq!(z, [7.0]);
 }

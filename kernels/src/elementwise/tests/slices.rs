@@ -54,16 +54,11 @@ fn check_activation<T: Real, A: Sigma<T>>(activation: Activation, sigma: A, leng
 
     let (mut slope, mut ratio) = (fresh(), fresh());
     slope_and_ratio(activation, &y, &mut slope, &mut ratio).unwrap();
-    assert_eq!((&slope, &ratio), (&expected_slope, &expected_ratio));
-    let mut z = fresh();
-    value_slope_ratio(activation, &y, &mut z, &mut slope, &mut ratio).unwrap();
-    assert_eq!(z, map(&y, |y| here!(sigma.value_slope_ratio(y)).0));
-    assert_eq!((slope, ratio), (expected_slope, expected_ratio));
+    assert_eq!((slope, ratio), (expected_slope.clone(), expected_ratio));
+    assert_eq!(map(&y, |y| here!(sigma.value_slope_ratio(y)).1), expected_slope);
 
-    let mut delta = v.clone();
-    backward_error(activation, &y, &mut delta).unwrap();
-    assert_eq!(delta, expected_delta);
-    backward_error_into(activation, &v, &y, &mut delta).unwrap();
+    let mut delta = fresh();
+    backward_error(activation, &v, &y, &mut delta).unwrap();
     assert_eq!(delta, expected_delta);
     output_error(activation, Base::Logistic, &y, &mut delta).unwrap();
     let psi = |y| {
@@ -77,11 +72,8 @@ fn check_scores<T: Real>(length: usize) {
     let z = numbers::<T>(3, length);
     let sech = Sech::<T>::new(1.25).unwrap();
     let expected = map(&z, |z| here!(sech.score(z)));
-    let mut psi = z.clone();
-    base_score(Base::Sech { c: 1.25 }, &mut psi).unwrap();
-    assert_eq!(psi, expected);
     let mut psi = vec![T::ZERO; length];
-    base_score_into(Base::Sech { c: 1.25 }, &z, &mut psi).unwrap();
+    base_score(Base::Sech { c: 1.25 }, &z, &mut psi).unwrap();
     assert_eq!(psi, expected);
 }
 

@@ -8,29 +8,26 @@ use relgrad_kernels::likelihood::{Evaluator, LogLikelihood};
 use relgrad_kernels::parameters::{Gradient, Parameters};
 use relgrad_kernels::{Result, Scalar};
 
-use super::golden;
+use crate::compare::upload;
+use crate::dense;
 
 /// m(u), τ(u) and the conditions of the batch.
-pub(super) struct Condition<D: Device<T>, T: Scalar> {
+pub(crate) struct Condition<D: Device<T>, T: Scalar> {
     density: LocationScale<D, T>,
     u: Matrix<D, T>,
 }
 
 impl<D: Device<T>, T: Scalar> Condition<D, T> {
     /// Takes the file's to a device.
-    pub(super) fn new(device: &D, golden: &golden::Conditional) -> Result<Self> {
-        let upload = |array: &golden::Array| {
-            let data: Vec<T> = array.data.iter().map(|value| T::of(*value)).collect();
-            Matrix::from_column_major(device, &data, array.rows, array.cols, "golden array")
-        };
+    pub(crate) fn new(device: &D, golden: &dense::Conditional) -> Result<Self> {
         let [location, location_offset, log_scale, log_scale_offset] = &golden.density;
         let density = LocationScale {
-            location: upload(location)?,
-            location_offset: upload(location_offset)?,
-            log_scale: upload(log_scale)?,
-            log_scale_offset: upload(log_scale_offset)?,
+            location: upload(device, location)?,
+            location_offset: upload(device, location_offset)?,
+            log_scale: upload(device, log_scale)?,
+            log_scale_offset: upload(device, log_scale_offset)?,
         };
-        Ok(Self { density, u: upload(&golden.u)? })
+        Ok(Self { density, u: upload(device, &golden.u)? })
     }
 
     fn pairs<'a>(&'a self, x: MatrixRef<'a, D, T>, first: usize) -> Pairs<'a, D, T> {
@@ -39,7 +36,7 @@ impl<D: Device<T>, T: Scalar> Condition<D, T> {
     }
 
     /// log p(x|u) in its parts.
-    pub(super) fn log_likelihood(
+    pub(crate) fn log_likelihood(
         &self,
         device: &D,
         evaluator: &mut Evaluator<D, T>,
@@ -51,7 +48,7 @@ impl<D: Device<T>, T: Scalar> Condition<D, T> {
     }
 
     /// The direction of a backend for the samples `x`, which are those from `first` on.
-    pub(super) fn gradient<B: ConditionalBackend<D, T> + Copy>(
+    pub(crate) fn gradient<B: ConditionalBackend<D, T> + Copy>(
         &self,
         device: &D,
         backend: &B,

@@ -2,12 +2,11 @@
 
 use proptest::prelude::*;
 use relgrad_adversary::{damage, damaged, judge};
-use relgrad_kernels::Cpu;
+use relgrad_kernels::Base;
 use serde_json::json;
 
 use super::*;
-use crate::verify::compare::compare;
-use crate::verify::compare_convolution;
+use crate::tolerance::GROUPS;
 
 fn array_of(shape: &[usize]) -> Value {
     let count: usize = shape.iter().product();
@@ -195,8 +194,8 @@ fn a_tolerance_that_anything_meets_is_refused() {
 
 /// A case of each kind that can be compared.
 fn whole_files() -> impl Strategy<Value = Vec<u8>> {
-    let conditional = include_str!("../../../kernels/tests/golden/p27_conditional.json");
-    let convolution = include_str!("../../../kernels/tests/golden/p28_conv1d.json");
+    let conditional = include_str!("../../tests/golden/p27_conditional.json");
+    let convolution = include_str!("../../tests/golden/p28_conv1d.json");
     let index = json!({"schema": "relgrad-golden-1", "files": ["a.json"]}).to_string();
     let texts = [file().to_string(), index, conditional.to_string(), convolution.to_string()];
     prop_oneof![
@@ -227,7 +226,7 @@ proptest! {
         let Ok(File::Case(case)) = parse(&damaged(&whole, &damage)) else { return Ok(()) };
         match case {
             Case::Dense(golden) => drop(compare::<_, f32>(&Cpu::new(1), &golden)),
-            Case::Convolution(golden) => drop(compare_convolution::compare::<f32>(&golden, 1)),
+            Case::Convolution(golden) => drop(compare_convolution(&Cpu::new(1), Dtype::F32, &golden)),
             Case::Unsupported { .. } => {}
         }
     }

@@ -1,12 +1,10 @@
 //! JSON with its place in the file, so that every complaint names the field.
 
+use relgrad_vocabulary::quoted;
 use serde_json::Value;
 
-use crate::console;
-use crate::plan::dims::MAX_DIM;
-
 /// Largest size of anything in a file; products of two or three fit into 64 bits.
-const MOST: usize = MAX_DIM;
+const MOST: usize = 10_000_000;
 
 /// A value and the path that leads to it.
 #[derive(Debug, Clone)]
@@ -16,7 +14,7 @@ pub(crate) struct Node<'a> {
 }
 
 /// `Result` of reading a field; the error names the field and what is wrong with it.
-pub(crate) type Read<T> = Result<T, String>;
+pub type Read<T> = Result<T, String>;
 
 impl<'a> Node<'a> {
     /// The whole file.
@@ -64,7 +62,7 @@ impl<'a> Node<'a> {
 
     /// A complaint about the text of this field, which it quotes.
     pub(crate) fn not(&self, what: &str) -> String {
-        self.wrong(format!("`{}` is not {what}", console::quoted(self.value.as_str().unwrap_or_default())))
+        self.wrong(format!("`{}` is not {what}", quoted(self.value.as_str().unwrap_or_default())))
     }
 
     /// A text.
@@ -94,7 +92,7 @@ impl<'a> Node<'a> {
     pub(crate) fn entries(&self) -> Read<Vec<(&'a str, Self)>> {
         let object = self.value.as_object().ok_or_else(|| self.wrong("must be an object"))?;
         let entry = |(name, value): (&'a String, &'a Value)| {
-            (name.as_str(), Self { value, path: self.join(&console::quoted(name)) })
+            (name.as_str(), Self { value, path: self.join(&quoted(name)) })
         };
         Ok(object.iter().map(entry).collect())
     }

@@ -1,46 +1,54 @@
 //! Golden files of networks of convolutions.
 
 use relgrad_kernels::{Architecture, Convolution, Coupling};
+use relgrad_vocabulary::quoted;
 
-use super::golden::{
-    Array, Case, Direction, Groups, Tolerances, architecture, array, arrays, counted, groups, measured_errors,
-};
-use super::node::{Node, Read};
-use crate::console;
+use crate::Case;
+use crate::array::{Array, Direction, array, arrays, biases, counted};
+use crate::dense::architecture;
+use crate::node::{Node, Read};
+use crate::tolerance::{Groups, Tolerances, groups, measured_errors};
 
 /// A network of convolutions, a batch, and what must come out.
 #[derive(Debug, Clone)]
-pub(crate) struct ConvolutionGolden {
-    pub(crate) id: String,
-    pub(crate) architecture: Architecture,
+pub struct ConvolutionGolden {
+    /// Name of the case.
+    pub id: String,
+    /// The network.
+    pub architecture: Architecture,
     /// Kernels as the library keeps them: (c·|S|)×c, one column an input channel.
-    pub(crate) kernels: Vec<Array>,
+    pub kernels: Vec<Array>,
     /// b_k, c×1; empty without biases.
-    pub(crate) biases: Vec<Array>,
+    pub biases: Vec<Array>,
     /// X, D×N.
-    pub(crate) x: Array,
-    /// Y_k and δ_k, D×N.
-    pub(crate) y: Vec<Array>,
-    pub(crate) delta: Vec<Array>,
+    pub x: Array,
+    /// Y_k, D×N.
+    pub y: Vec<Array>,
+    /// δ_k, D×N.
+    pub delta: Vec<Array>,
     /// Z = g(X), D×N.
-    pub(crate) z: Array,
-    /// ℓ, Lp and L1J of each sample, N×1; log|det W_k|, L×1.
-    pub(crate) per_sample: Array,
-    pub(crate) lp: Array,
-    pub(crate) l1j: Array,
-    pub(crate) l2j_per_layer: Array,
+    pub z: Array,
+    /// ℓ of each sample, N×1.
+    pub per_sample: Array,
+    /// Lp of each sample, N×1.
+    pub lp: Array,
+    /// L1J of each sample, N×1.
+    pub l1j: Array,
+    /// log|det W_k|, L×1.
+    pub l2j_per_layer: Array,
     /// dK in `weights`, shaped like `kernels`.
-    pub(crate) ordinary: Direction,
+    pub ordinary: Direction,
     /// Only for kernels with every tap.
-    pub(crate) relative: Option<Direction>,
-    pub(crate) tolerances: Tolerances,
+    pub relative: Option<Direction>,
+    /// How close it must come.
+    pub tolerances: Tolerances,
 }
 
 /// Reads the rest of a file whose kind is `conv`.
 ///
 /// # Errors
 /// Names the field and what is wrong with it.
-pub(super) fn read(root: &Node<'_>, id: String) -> Read<Case> {
+pub(crate) fn read(root: &Node<'_>, id: String) -> Read<Case> {
     let config = root.field("config")?;
     let conv = config.field("conv")?;
     let grid = pair(&conv.field("grid")?)?;
@@ -59,7 +67,7 @@ pub(super) fn read(root: &Node<'_>, id: String) -> Read<Case> {
     let direction = |node: &Node<'_>| -> Read<Direction> {
         Ok(Direction {
             weights: kernels(&node.field("dK")?, layers, &convolution)?,
-            biases: biases(&node.field("db")?, &architecture, &convolution)?,
+            biases: biases(&node.field("db")?, &architecture, convolution.channels)?,
         })
     };
     let relative = outputs.child("relative").filter(|relative| !relative.is_null());
@@ -67,7 +75,7 @@ pub(super) fn read(root: &Node<'_>, id: String) -> Read<Case> {
         id,
         architecture,
         kernels: kernels(&inputs.field("K")?, layers, &convolution)?,
-        biases: biases(&inputs.field("b")?, &architecture, &convolution)?,
+        biases: biases(&inputs.field("b")?, &architecture, convolution.channels)?,
         x: array(&inputs.field("X")?, &[dim, batch])?,
         y: arrays(&outputs.field("Y")?, layers, [dim, batch])?,
         delta: arrays(&outputs.field("delta")?, layers, [dim, batch])?,
@@ -156,7 +164,7 @@ fn kernel(node: &Node<'_>, convolution: &Convolution) -> Read<Array> {
     let shape = node.field("shape")?;
     let found: Vec<usize> = shape.list()?.iter().map(Node::count).collect::<Read<_>>()?;
     if found != expected {
-        let found = console::quoted(&format!("{found:?}"));
+        let found = quoted(&format!("{found:?}"));
         return Err(shape.wrong(format!("must be {expected:?} and is {found}")));
     }
     let data = node.field("data")?;
@@ -172,19 +180,6 @@ fn kernel(node: &Node<'_>, convolution: &Convolution) -> Read<Array> {
         .map(|at| numbers[at])
         .collect();
     Ok(Array { rows: c * taps.len(), cols: c, data })
-}
-
-/// One c-vector a layer, or `null`, as the architecture has biases or not.
-fn biases(node: &Node<'_>, architecture: &Architecture, convolution: &Convolution) -> Read<Vec<Array>> {
-    match (node.is_null(), architecture.bias) {
-        (true, false) => Ok(Vec::new()),
-        (true, true) => Err(node.wrong("must not be null: config.bias is true")),
-        (false, false) => Err(node.wrong("must be null: config.bias is false")),
-        (false, true) => {
-            let list = counted(node, architecture.layers)?;
-            list.iter().map(|entry| array(entry, &[convolution.channels])).collect()
-        }
-    }
 }
 
 #[cfg(test)]

@@ -8,27 +8,27 @@ use relgrad_kernels::convolution::{
 use relgrad_kernels::device::Matrix;
 use relgrad_kernels::{Cpu, Result};
 
-use super::compare::{Row, distance, row, split, upload};
-use super::golden::{Array, Conditioning, Direction};
-use super::golden_convolution::ConvolutionGolden;
+use crate::array::{Array, Direction};
+use crate::compare::{Row, distance, row, split, upload};
+use crate::convolution::ConvolutionGolden;
+use crate::tolerance::Conditioning;
 
 /// Compares everything in precision `T`.
 ///
 /// # Errors
 /// When the network itself cannot be set up; a backend that fails is a row.
-pub(crate) fn compare<T: Spectral>(golden: &ConvolutionGolden, threads: usize) -> Result<Vec<Row>> {
-    let device = Cpu::new(threads);
-    let all = |arrays: &[Array]| arrays.iter().map(|array| upload(&device, array)).collect::<Result<_>>();
+pub(crate) fn compare<T: Spectral>(device: &Cpu, golden: &ConvolutionGolden) -> Result<Vec<Row>> {
+    let all = |arrays: &[Array]| arrays.iter().map(|array| upload(device, array)).collect::<Result<_>>();
     let arrays = Arrays { kernels: all(&golden.kernels)?, biases: all(&golden.biases)? };
     let parameters = Parameters::new(golden.architecture, arrays)?;
-    let x = upload(&device, &golden.x)?;
+    let x = upload(device, &golden.x)?;
     let comparison = Comparison::<T> { golden, device, parameters, x };
     Ok(comparison.rows())
 }
 
 struct Comparison<'a, T: Spectral> {
     golden: &'a ConvolutionGolden,
-    device: Cpu,
+    device: &'a Cpu,
     parameters: Parameters<T>,
     x: Matrix<Cpu, T>,
 }
@@ -66,13 +66,13 @@ impl<T: Spectral> Comparison<'_, T> {
     }
 
     fn evaluator(&self) -> Result<Evaluator<T>> {
-        Evaluator::new(&self.device, &self.golden.architecture, self.x.cols())
+        Evaluator::new(self.device, &self.golden.architecture, self.x.cols())
     }
 
     /// ℓ and its parts.
     fn likelihood(&self) -> Result<(Vec<f64>, Vec<f64>)> {
         let golden = self.golden;
-        let likelihood = self.evaluator()?.log_likelihood(&self.device, &self.parameters, self.x.view())?;
+        let likelihood = self.evaluator()?.log_likelihood(self.device, &self.parameters, self.x.view())?;
         let loglik = vec![distance(&likelihood.per_sample(), &golden.per_sample)];
         let parts = vec![
             distance(&likelihood.lp, &golden.lp),
@@ -85,7 +85,7 @@ impl<T: Spectral> Comparison<'_, T> {
     /// Y and Z.
     fn forward(&self) -> Result<Vec<f64>> {
         let mut evaluator = self.evaluator()?;
-        evaluator.data_terms(&self.device, &self.parameters, self.x.view())?;
+        evaluator.data_terms(self.device, &self.parameters, self.x.view())?;
         let mut errors: Vec<f64> = self
             .golden
             .y
@@ -98,7 +98,7 @@ impl<T: Spectral> Comparison<'_, T> {
     }
 
     fn delta(&self) -> Result<Vec<f64>> {
-        let errors = self.evaluator()?.backward_errors(&self.device, &self.parameters, self.x.view())?;
+        let errors = self.evaluator()?.backward_errors(self.device, &self.parameters, self.x.view())?;
         Ok(errors
             .iter()
             .zip(&self.golden.delta)
@@ -109,15 +109,15 @@ impl<T: Spectral> Comparison<'_, T> {
     /// g⁻¹(g(X)) with g(X) as computed here.
     fn roundtrip(&self) -> Result<Vec<f64>> {
         let mut evaluator = self.evaluator()?;
-        evaluator.data_terms(&self.device, &self.parameters, self.x.view())?;
+        evaluator.data_terms(self.device, &self.parameters, self.x.view())?;
         let mut x = evaluator.latents().slice().to_vec();
-        Inverter::new(&self.device, &self.parameters)?.invert(&mut x)?;
+        Inverter::new(self.device, &self.parameters)?.invert(&mut x)?;
         Ok(vec![distance(&wide(&x), &self.golden.x)])
     }
 
     /// ℓ = Lp + log|det J|, the determinant from the full Jacobian of each sample.
     fn autodiff_loglik(&self) -> Result<Vec<f64>> {
-        let (device, architecture, x) = (&self.device, &self.golden.architecture, self.x.view());
+        let (device, architecture, x) = (self.device, &self.golden.architecture, self.x.view());
         let lp = self.evaluator()?.data_terms(device, &self.parameters, x)?.lp;
         let backend = Autodiff { jacobians: Jacobians::Batched };
         let mut workspace =
@@ -135,7 +135,7 @@ impl<T: Spectral> Comparison<'_, T> {
         backend: &B,
         expected: &Direction,
     ) -> Result<Vec<f64>> {
-        let (device, architecture) = (&self.device, &self.golden.architecture);
+        let (device, architecture) = (self.device, &self.golden.architecture);
         let mut out = Gradient::zeros(device, architecture, "gradient")?;
         let mut workspace = backend.workspace(device, architecture, self.x.cols())?;
         backend.gradient(device, &self.parameters, self.x.view(), &mut workspace, &mut out)?;

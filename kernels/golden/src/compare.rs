@@ -11,29 +11,31 @@ use relgrad_kernels::parameters::{Arrays, Gradient, Parameters};
 use relgrad_kernels::step::InPlaceStep;
 use relgrad_kernels::{Architecture, Result, Scalar};
 
-use super::conditional::Condition;
-use super::golden::{Array, Conditioning, Direction, Golden, Tolerances};
+use crate::array::{Array, Direction};
+use crate::condition::Condition;
+use crate::dense::Golden;
+use crate::tolerance::{Conditioning, Tolerances};
 
 /// How one group of quantities compares.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
-pub(crate) struct Row {
+pub struct Row {
     /// Name of the case.
-    pub(crate) id: String,
+    pub id: String,
     /// Precision of the computation.
-    pub(crate) dtype: &'static str,
+    pub dtype: &'static str,
     /// What computed it: a method, `likelihood` or `inversion`.
-    pub(crate) backend: &'static str,
+    pub backend: &'static str,
     /// Group of the file's tolerances.
-    pub(crate) group: &'static str,
+    pub group: &'static str,
     /// Largest norm-wise error, max|a − b| / max|b|; absent when there is no finite result.
-    pub(crate) error: Option<f64>,
+    pub error: Option<f64>,
     /// The file's tolerance; absent where this precision cannot be expected to work.
-    pub(crate) tol: Option<f64>,
+    pub tol: Option<f64>,
     /// Whether the error is within the tolerance; absent without a tolerance.
-    pub(crate) pass: Option<bool>,
+    pub pass: Option<bool>,
     /// Why there is no result.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) reason: Option<String>,
+    pub reason: Option<String>,
 }
 
 /// Step length of the in-place sweep. A power of two, so that (W_new − W)/μ scales without rounding, and large, so that
@@ -44,7 +46,7 @@ const STEP: f64 = 64.0;
 ///
 /// # Errors
 /// When the network itself cannot be set up; a backend that fails is a row.
-pub(crate) fn compare<D: Device<T>, T: Scalar>(device: &D, golden: &Golden) -> Result<Vec<Row>> {
+pub fn compare<D: Device<T>, T: Scalar>(device: &D, golden: &Golden) -> Result<Vec<Row>> {
     let mut comparison = Comparison::<D, T>::new(device, golden)?;
     comparison.likelihood();
     comparison.inversion();
@@ -357,7 +359,7 @@ impl<'a, D: Device<T>, T: Scalar> Comparison<'a, D, T> {
 }
 
 /// A row; the error of several arrays is that of the worst.
-pub(super) fn row<T: Scalar>(
+pub(crate) fn row<T: Scalar>(
     (id, tolerances): (&str, &Tolerances),
     backend: &'static str,
     group: &'static str,
@@ -377,7 +379,7 @@ pub(super) fn row<T: Scalar>(
 }
 
 /// Both halves of a pair, with the same error.
-pub(super) fn split<A, B>(pair: Result<(A, B)>) -> (Result<A>, Result<B>) {
+pub(crate) fn split<A, B>(pair: Result<(A, B)>) -> (Result<A>, Result<B>) {
     match pair {
         Ok((a, b)) => (Ok(a), Ok(b)),
         Err(error) => (Err(error.clone()), Err(error)),
@@ -398,7 +400,7 @@ fn parameters<D: Device<T>, T: Scalar>(
     Parameters::new(architecture, arrays)
 }
 
-pub(super) fn upload<D: Device<T>, T: Scalar>(device: &D, array: &Array) -> Result<Matrix<D, T>> {
+pub(crate) fn upload<D: Device<T>, T: Scalar>(device: &D, array: &Array) -> Result<Matrix<D, T>> {
     let data: Vec<T> = array.data.iter().map(|value| T::of(*value)).collect();
     Matrix::from_column_major(device, &data, array.rows, array.cols, "golden array")
 }
@@ -410,7 +412,7 @@ fn download<D: Device<T>, T: Scalar>(device: &D, view: MatrixRef<'_, D, T>) -> R
 }
 
 /// max|a − b| / max|b|; absolute where b is all zero.
-pub(super) fn distance(ours: &[f64], theirs: &Array) -> f64 {
+pub(crate) fn distance(ours: &[f64], theirs: &Array) -> f64 {
     if ours.len() == theirs.data.len() {
         relative_error(ours.iter().copied(), theirs.data.iter().copied())
     } else {

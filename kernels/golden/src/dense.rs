@@ -1,0 +1,180 @@
+//! Golden files of dense networks.
+
+use relgrad_kernels::{Activation, Architecture, Base};
+use relgrad_vocabulary::quoted;
+
+use crate::Case;
+use crate::array::{Array, Direction, array, arrays, biases, free_columns};
+use crate::node::{Node, Read};
+use crate::tolerance::{Tolerances, tolerances};
+
+/// A dense network, a batch, and what must come out.
+#[derive(Debug, Clone)]
+pub struct Golden {
+    /// Name of the case.
+    pub id: String,
+    /// The network.
+    pub architecture: Architecture,
+    /// W_k, D×D, first layer first.
+    pub weights: Vec<Array>,
+    /// b_k, D×1; empty without biases.
+    pub biases: Vec<Array>,
+    /// X, D×N.
+    pub x: Array,
+    /// What must come out.
+    pub outputs: Outputs,
+    /// How close it must come.
+    pub tolerances: Tolerances,
+    /// The density of the outputs, where it depends on a condition.
+    pub conditional: Option<Conditional>,
+}
+
+/// A location–scale density with affine m(u) = A u + a and log τ(u) = B u + c \[M6\].
+#[derive(Debug, Clone)]
+pub struct Conditional {
+    /// u, d×N.
+    pub u: Array,
+    /// A, a, B, c.
+    pub density: [Array; 4],
+    /// dA, da, dB, dc.
+    pub gradient: [Array; 4],
+}
+
+/// What the file says must come out; equations as in MATH.md.
+#[derive(Debug, Clone)]
+pub struct Outputs {
+    /// Y_k, D×N.
+    pub y: Vec<Array>,
+    /// Z = g(X), D×N.
+    pub z: Array,
+    /// ℓ of each sample, N×1.
+    pub per_sample: Array,
+    /// Lp of each sample, N×1.
+    pub lp: Array,
+    /// L1J of each sample, N×1.
+    pub l1j: Array,
+    /// log|det W_k|, L×1.
+    pub l2j_per_layer: Array,
+    /// δ_k, D×N, per sample.
+    pub delta: Vec<Array>,
+    /// \[M9\].
+    pub ordinary: Direction,
+    /// \[M13\]–\[M14\].
+    pub relative: Direction,
+    /// \[M12\], \[M15\].
+    pub transposed: Direction,
+    /// S, D×M.
+    pub inverse_s: Array,
+    /// g⁻¹(S), D×M.
+    pub inverse_x: Array,
+}
+
+/// Reads the rest of a file whose kind is `dense`.
+///
+/// # Errors
+/// Names the field and what is wrong with it.
+pub(crate) fn read(root: &Node<'_>, id: String) -> Read<Case> {
+    let config = root.field("config")?;
+    let conditional = config.child("conditional").filter(|conditional| !conditional.is_null());
+    if let Some(conditional) = &conditional {
+        let kind = conditional.field("kind")?.text()?;
+        if kind != "location_scale_affine" {
+            let reason = format!("conditional densities of kind {}", quoted(kind));
+            return Ok(Case::Unsupported { id, reason });
+        }
+    }
+
+    let architecture = architecture(&config)?;
+    let (dim, layers, batch) = (architecture.dim, architecture.layers, config.field("N")?.count()?);
+    let inputs = root.field("inputs")?;
+    Ok(Case::Dense(Box::new(Golden {
+        id,
+        architecture,
+        weights: arrays(&inputs.field("W")?, layers, [dim, dim])?,
+        biases: biases(&inputs.field("b")?, &architecture, dim)?,
+        x: array(&inputs.field("X")?, &[dim, batch])?,
+        outputs: outputs(&root.field("outputs")?, &architecture, batch)?,
+        tolerances: tolerances(root, conditional.is_some())?,
+        conditional: match conditional {
+            Some(config) => Some(conditional_of(root, config.field("d")?.count()?, dim, batch)?),
+            None => None,
+        },
+    })))
+}
+
+fn conditional_of(root: &Node<'_>, conditions: usize, dim: usize, batch: usize) -> Read<Conditional> {
+    let inputs = root.field("inputs")?.field("conditional")?;
+    let outputs = root.field("outputs")?.field("conditional")?;
+    let four = |node: &Node<'_>, [matrix, offset, log_matrix, log_offset]: [&str; 4]| -> Read<[Array; 4]> {
+        Ok([
+            array(&node.field(matrix)?, &[dim, conditions])?,
+            array(&node.field(offset)?, &[dim])?,
+            array(&node.field(log_matrix)?, &[dim, conditions])?,
+            array(&node.field(log_offset)?, &[dim])?,
+        ])
+    };
+    Ok(Conditional {
+        u: array(&inputs.field("u")?, &[conditions, batch])?,
+        density: four(&inputs, ["A", "a", "B", "c"])?,
+        gradient: four(&outputs, ["dA", "da", "dB", "dc"])?,
+    })
+}
+
+pub(crate) fn architecture(config: &Node<'_>) -> Read<Architecture> {
+    let sigma = config.field("nonlinearity")?;
+    let name = sigma.field("name")?;
+    let activation = match name.text()? {
+        "s_L" => Activation::SmoothLeaky { alpha: sigma.field("alpha")?.number()? },
+        "s_T" => Activation::TanhLinear {
+            alpha: sigma.field("alpha")?.number()?,
+            beta: sigma.field("beta")?.number()?,
+        },
+        _ => return Err(name.not("s_L or s_T")),
+    };
+    let base = config.field("base")?;
+    let base = match base.text()? {
+        "normal" => Base::Normal,
+        "sech" => Base::SECH,
+        "logistic" => Base::Logistic,
+        "laplace" => Base::Laplace,
+        _ => return Err(base.not("normal, sech, logistic or laplace")),
+    };
+    let architecture = Architecture {
+        activation,
+        base,
+        last_nonlinear: config.field("last_nonlinear")?.flag()?,
+        bias: config.field("bias")?.flag()?,
+        ..Architecture::new(config.field("D")?.count()?, config.field("L")?.count()?)
+    };
+    architecture.validate().map_err(|cause| config.wrong(cause))?;
+    Ok(architecture)
+}
+
+fn outputs(outputs: &Node<'_>, architecture: &Architecture, batch: usize) -> Read<Outputs> {
+    let (dim, layers) = (architecture.dim, architecture.layers);
+    let loglik = outputs.field("loglik")?;
+    loglik.field("mean")?.number()?;
+    let direction = |name: &str| -> Read<Direction> {
+        let node = outputs.field(name)?;
+        let weights = arrays(&node.field("dW")?, layers, [dim, dim])?;
+        Ok(Direction { weights, biases: biases(&node.field("db")?, architecture, dim)? })
+    };
+    let inverse = outputs.field("inverse")?;
+    let s = inverse.field("S")?;
+    let inverse_s = free_columns(&s, dim)?;
+    let inverse_x = array(&inverse.field("X")?, &[dim, inverse_s.cols])?;
+    Ok(Outputs {
+        y: arrays(&outputs.field("Y")?, layers, [dim, batch])?,
+        z: array(&outputs.field("Z")?, &[dim, batch])?,
+        per_sample: array(&loglik.field("per_sample")?, &[batch])?,
+        lp: array(&loglik.field("Lp")?, &[batch])?,
+        l1j: array(&loglik.field("L1J")?, &[batch])?,
+        l2j_per_layer: array(&loglik.field("L2J_per_layer")?, &[layers])?,
+        delta: arrays(&outputs.field("delta")?, layers, [dim, batch])?,
+        ordinary: direction("ordinary")?,
+        relative: direction("relative")?,
+        transposed: direction("transposed")?,
+        inverse_s,
+        inverse_x,
+    })
+}

@@ -1,0 +1,117 @@
+//! Golden vectors: networks with batches, and what an independent program computed for them. What reads their files, and what
+//! computes the same quantities with every backend and compares, under the tolerances that the files carry.
+//!
+//! A crate of its own since the kernels know no JSON; their tests and `relgrad verify` both go through it.
+
+mod array;
+mod compare;
+mod compare_convolution;
+mod condition;
+mod convolution;
+mod dense;
+mod node;
+mod tolerance;
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+use relgrad_kernels::{Cpu, Dtype, Result};
+use relgrad_vocabulary::quoted;
+use serde_json::Value;
+
+pub use array::{Array, Direction};
+pub use compare::{Row, compare};
+pub use convolution::ConvolutionGolden;
+pub use dense::{Conditional, Golden, Outputs};
+pub use node::Read;
+pub use tolerance::{Conditioning, Tolerances};
+
+use node::Node;
+
+/// The schema this reader knows.
+const SCHEMA: &str = "relgrad-golden-1";
+
+/// One file.
+#[derive(Debug, Clone)]
+pub enum Case {
+    /// A dense network: everything can be compared.
+    Dense(Box<Golden>),
+    /// A network of convolutions.
+    Convolution(Box<ConvolutionGolden>),
+    /// A kind of network that relgrad cannot evaluate yet.
+    Unsupported {
+        /// Name of the case.
+        id: String,
+        /// What is not supported.
+        reason: String,
+    },
+}
+
+/// What a file can be.
+#[derive(Debug, Clone)]
+pub enum File {
+    /// Names of files beside it.
+    Index(Vec<String>),
+    /// A case.
+    Case(Case),
+}
+
+/// Reads a file.
+///
+/// # Errors
+/// Names the field and what is wrong with it.
+pub fn parse(text: &[u8]) -> Read<File> {
+    let value: Value = serde_json::from_slice(text).map_err(|cause| format!("not JSON: {cause}"))?;
+    let root = Node::root(&value);
+    match root.child("files").filter(|_| root.child("kind").is_none()) {
+        Some(files) => index(&root, &files).map(File::Index),
+        None => read(&value).map(File::Case),
+    }
+}
+
+/// The names that an `index.json` lists.
+fn index(root: &Node<'_>, files: &Node<'_>) -> Read<Vec<String>> {
+    require_schema(root)?;
+    let plain = |name: &str| Path::new(name).file_name() == Some(OsStr::new(name));
+    let name = |entry: &Node<'_>| match entry.text()? {
+        name if plain(name) => Ok(name.to_string()),
+        _ => Err(entry.not("the name of a file beside the index")),
+    };
+    files.list()?.iter().map(name).collect()
+}
+
+fn require_schema(root: &Node<'_>) -> Read<()> {
+    let schema = root.field("schema")?;
+    if schema.text()? == SCHEMA { Ok(()) } else { Err(schema.not(SCHEMA)) }
+}
+
+fn read(value: &Value) -> Read<Case> {
+    let root = Node::root(value);
+    require_schema(&root)?;
+    let id = quoted(root.field("id")?.text()?);
+    let kind = root.field("kind")?;
+    match kind.text()? {
+        "conv" => convolution::read(&root, id),
+        "dense" => dense::read(&root, id),
+        _ => Err(kind.not("dense or conv")),
+    }
+}
+
+/// Compares everything that a file of convolutions has, on the CPU.
+///
+/// # Errors
+/// When the network itself cannot be set up; a backend that fails is a row.
+pub fn compare_convolution(device: &Cpu, dtype: Dtype, golden: &ConvolutionGolden) -> Result<Vec<Row>> {
+    match dtype {
+        Dtype::F32 => compare_convolution::compare::<f32>(device, golden),
+        Dtype::F64 => compare_convolution::compare::<f64>(device, golden),
+    }
+}
+
+/// What the tests' allocations are counted with.
+#[cfg(test)]
+#[global_allocator]
+static COUNTING: relgrad_adversary::Counting = relgrad_adversary::Counting;
+
+#[cfg(test)]
+mod tests;
