@@ -68,6 +68,44 @@ fn two_trainings_do_not_share_a_folder() {
     first.wait().unwrap();
 }
 
+/// The log and the best model of a training that is moved, or whose log is removed, stay as its last checkpoint knows them.
+#[cfg(unix)]
+#[test]
+fn a_training_that_loses_its_folder_ends_and_takes_nothing_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let (dir, moved) = (folder.path().join("t"), folder.path().join("moved"));
+    let first = training_of(&dir, "adam", "1000000").stderr(Stdio::piped()).spawn().unwrap();
+    wait_for_checkpoint(&dir);
+    fs::rename(&dir, &moved).unwrap();
+    let output = first.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    assert!(stderr(&output).contains("epochs.jsonl") && !epochs(&moved).is_empty());
+    success(resume(&moved).args(["--time-limit", "1ms"]));
+    let kept = moved.join("epochs.jsonl");
+    let running = resume(&moved).stderr(Stdio::piped()).spawn().unwrap();
+    let before = fs::metadata(&kept).unwrap().len();
+    while fs::metadata(&kept).unwrap().len() == before {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    fs::remove_file(&kept).unwrap();
+    refused(&mut resume(&moved), &["epochs.jsonl is missing"]);
+    let output = running.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    assert!(stderr(&output).contains("removed or replaced"), "{}", stderr(&output));
+}
+
+/// Without its last checkpoint a training that had got further is not begun anew over what is left of it.
+#[test]
+fn a_training_without_its_last_checkpoint_is_refused_unless_it_had_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("t");
+    success(&mut training(&dir, "adam"));
+    let whole = epochs(&dir);
+    fs::remove_file(dir.join("last.json")).unwrap();
+    refused(&mut resume(&dir), &["last.json is missing: restore it, or start in another folder"]);
+    assert_eq!((epochs(&dir), dir.join("best.json").exists()), (whole, true));
+}
+
 #[test]
 fn a_folder_with_something_in_it_is_not_taken() {
     let folder = tempfile::tempdir().unwrap();
