@@ -79,7 +79,7 @@ fn a_training_that_loses_its_folder_ends_and_takes_nothing_away() {
     fs::rename(&dir, &moved).unwrap();
     let output = first.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
-    assert!(stderr(&output).contains("epochs.jsonl") && !epochs(&moved).is_empty());
+    assert!(stderr(&output).lines().count() == 1 && !epochs(&moved).is_empty(), "{}", stderr(&output));
     success(resume(&moved).args(["--time-limit", "1ms"]));
     let kept = moved.join("epochs.jsonl");
     let running = resume(&moved).stderr(Stdio::piped()).spawn().unwrap();
@@ -269,6 +269,33 @@ fn moments_beyond_f32_are_a_divergence_and_never_written() {
         assert!(numbers.into_iter().all(f32::is_finite), "{name}");
     }
     success(&mut of(&folder.path().join("f64"), "f64"));
+}
+
+/// What was done already, or would not help, is not advised.
+#[test]
+fn data_of_an_extreme_scale_are_to_be_rescaled_in_their_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("d.csv");
+    fs::write(&data, table(1e30, 60)).unwrap();
+    for start in ["standardise", "orthogonal"] {
+        let dir = folder.path().join(start);
+        let mut command = relgrad();
+        command.arg("train").arg(&data).args([
+            "--epochs",
+            "3",
+            "--batch",
+            "10",
+            "--threads",
+            "1",
+            "--quiet",
+            "--init",
+            start,
+        ]);
+        let output = command.arg("--out").arg(&dir).output().unwrap();
+        let text = stderr(&output);
+        assert!(!output.status.success(), "{start}: {text}");
+        assert!(text.contains("in their file") && !text.contains("--init"), "{start}: {text}");
+    }
 }
 
 /// Nothing was trained, so no step was too large and no checkpoint is kept.
