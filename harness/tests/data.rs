@@ -137,6 +137,33 @@ fn an_offset_beyond_f32_costs_no_likelihood() {
     assert!(told.contains("f32 hardly tells the values of columns 1, 2, 3 apart"), "{told}");
 }
 
+/// Two columns far from 0, by f32's measure not very, whose difference is thin: what is left of it after a mean was
+/// taken away.
+#[test]
+fn a_thin_direction_of_offset_columns_is_whitened_in_f32_as_in_f64() {
+    let folder = tempfile::tempdir().unwrap();
+    let unit = |i: u32, k: u32| f64::from(i.wrapping_mul(k).wrapping_mul(i + 7) % 1009) / 291.0 - 1.73;
+    let row = |i: u32| format!("{},{}\n", 230.0 + unit(i, 37), 230.0 + unit(i, 37) + 3e-6 * unit(i, 101));
+    fs::write(folder.path().join("thin.csv"), (0..400).map(row).collect::<String>()).unwrap();
+    let of = |dtype| nats(&train(folder.path(), "thin.csv", &["-q", "--init", "whiten", "--dtype", dtype]));
+    let (single, double) = (of("f32"), of("f64"));
+    assert!((single - double).abs() < 0.1 && double > 7.0, "{single} and {double}");
+}
+
+#[test]
+fn columns_of_two_values_and_of_one_that_prevails_are_told_of() {
+    let folder = tempfile::tempdir().unwrap();
+    for (words, third) in [
+        ("column 3 has 2 different values", (|i, _, _| i % 2.0) as fn(f64, f64, f64) -> f64),
+        ("column 3 has one value in 75", |i, x, _| if i % 4.0 < 3.0 { 0.5 } else { x + i }),
+    ] {
+        fs::write(folder.path().join("d.csv"), rows(198, third)).unwrap();
+        let output = train(folder.path(), "d.csv", &["-q", "--init", "standardise"]);
+        let told = stderr(&output);
+        assert!(output.status.success() && told.contains(words) && told.contains("no density"), "{told}");
+    }
+}
+
 #[test]
 fn a_number_beyond_f32_is_an_error_of_the_data() {
     let folder = tempfile::tempdir().unwrap();

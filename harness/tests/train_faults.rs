@@ -68,6 +68,45 @@ fn two_trainings_do_not_share_a_folder() {
     first.wait().unwrap();
 }
 
+/// The log and the best model of a training that is moved, or whose log is removed, stay as its last checkpoint knows
+/// them.
+#[cfg(unix)]
+#[test]
+fn a_training_that_loses_its_folder_ends_and_takes_nothing_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let (dir, moved) = (folder.path().join("t"), folder.path().join("moved"));
+    let first = training_of(&dir, "adam", "1000000").stderr(Stdio::piped()).spawn().unwrap();
+    wait_for_checkpoint(&dir);
+    fs::rename(&dir, &moved).unwrap();
+    let output = first.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    assert!(stderr(&output).lines().count() == 1 && !epochs(&moved).is_empty(), "{}", stderr(&output));
+    success(resume(&moved).args(["--time-limit", "1ms"]));
+    let kept = moved.join("epochs.jsonl");
+    let running = resume(&moved).stderr(Stdio::piped()).spawn().unwrap();
+    let before = fs::metadata(&kept).unwrap().len();
+    while fs::metadata(&kept).unwrap().len() == before {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    fs::remove_file(&kept).unwrap();
+    refused(&mut resume(&moved), &["epochs.jsonl is missing"]);
+    let output = running.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    assert!(stderr(&output).contains("removed or replaced"), "{}", stderr(&output));
+}
+
+/// Without its last checkpoint a training that had got further is not begun anew over what is left of it.
+#[test]
+fn a_training_without_its_last_checkpoint_is_refused_unless_it_had_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("t");
+    success(&mut training(&dir, "adam"));
+    let whole = epochs(&dir);
+    fs::remove_file(dir.join("last.json")).unwrap();
+    refused(&mut resume(&dir), &["last.json is missing: restore it, or start in another folder"]);
+    assert_eq!((epochs(&dir), dir.join("best.json").exists()), (whole, true));
+}
+
 #[test]
 fn a_folder_with_something_in_it_is_not_taken() {
     let folder = tempfile::tempdir().unwrap();
@@ -231,6 +270,33 @@ fn moments_beyond_f32_are_a_divergence_and_never_written() {
         assert!(numbers.into_iter().all(f32::is_finite), "{name}");
     }
     success(&mut of(&folder.path().join("f64"), "f64"));
+}
+
+/// What was done already, or would not help, is not advised.
+#[test]
+fn data_of_an_extreme_scale_are_to_be_rescaled_in_their_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("d.csv");
+    fs::write(&data, table(1e30, 60)).unwrap();
+    for start in ["standardise", "orthogonal"] {
+        let dir = folder.path().join(start);
+        let mut command = relgrad();
+        command.arg("train").arg(&data).args([
+            "--epochs",
+            "3",
+            "--batch",
+            "10",
+            "--threads",
+            "1",
+            "--quiet",
+            "--init",
+            start,
+        ]);
+        let output = command.arg("--out").arg(&dir).output().unwrap();
+        let text = stderr(&output);
+        assert!(!output.status.success(), "{start}: {text}");
+        assert!(text.contains("in their file") && !text.contains("--init"), "{start}: {text}");
+    }
 }
 
 /// Nothing was trained, so no step was too large and no checkpoint is kept.

@@ -1,5 +1,5 @@
-//! From the name of a method to the backend that computes it, with its work memory: the one place where the two meet for
-//! dense layers ([`crate::convolution::prepare`] has its own).
+//! From the name of a method to the backend that computes it, with its work memory: the one place where the two meet
+//! for dense layers ([`crate::convolution::prepare`] has its own).
 
 use crate::backend::autodiff::{Autodiff, Jacobians};
 use crate::backend::{BiasMode, GradientBackend, Ordinary, Relative, Transposed};

@@ -8,8 +8,8 @@
 //! * [`network`]: what a network is. [`parameters`]: its numbers on a device. [`init`]: seeded numbers.
 //! * [`device`]: some twenty in-place operations, and the implementations for the CPU and for CUDA.
 //! * [`conditional`]: conditional densities over any backend. [`convolution`]: the network with convolution layers.
-//! * [`backend`]: the three gradient backends over one [`device::Device`] and one forward pass. [`bound`]: from a method's
-//!   name to its backend.
+//! * [`backend`]: the three gradient backends over one [`device::Device`] and one forward pass. [`bound`]: from a
+//!   method's name to its backend.
 //!
 //! Nothing here reads a clock, a file or the command line.
 

@@ -173,8 +173,8 @@ pub fn read(path: &Path) -> Result<Vec<Entry>> {
     Ok(entries)
 }
 
-/// The entries of a store in its order, each once, and the bytes up to the end of the last one. A last line without its newline that
-/// does not parse was cut off in the middle of a write.
+/// The entries of a store in its order, each once, and the bytes up to the end of the last one. A last line without its
+/// newline that does not parse was cut off in the middle of a write.
 fn parse(path: &Path, text: &[u8]) -> Result<(Vec<Entry>, usize)> {
     let invalid = |line, reason| Error::Invalid {
         path: path.into(),

@@ -111,8 +111,8 @@ impl Log {
     }
 }
 
-/// Whether a last line that is no record was cut off in a write: its last byte is missing, or a power cut left zeros. Else the file was
-/// changed, and removing the line would lose what was measured.
+/// Whether a last line that is no record was cut off in a write: its last byte is missing, or a power cut left zeros.
+/// Else the file was changed, and removing the line would lose what was measured.
 fn is_cut_off(line: &[u8]) -> bool {
     /// No record is longer.
     const LONGEST: usize = 16 << 20;
@@ -123,8 +123,9 @@ fn is_cut_off(line: &[u8]) -> bool {
 const SKIP: &str =
     "restore the file; report, compare, plot and export go on without such lines with --skip-invalid";
 
-/// Parses all lines. In a file that grows, a last line without its newline that does not parse was cut off in the middle of a write: it is left to
-/// the caller ([`Log::whole_bytes`] ends before it). A last line that lacks only its newline counts ([`Log::unended`]).
+/// Parses all lines. In a file that grows, a last line without its newline that does not parse was cut off in the
+/// middle of a write: it is left to the caller ([`Log::whole_bytes`] ends before it). A last line that lacks only its
+/// newline counts ([`Log::unended`]).
 ///
 /// # Errors
 /// Any other line that does not parse, that says what cannot be, or that repeats a cell, unless such lines are skipped.

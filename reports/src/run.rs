@@ -62,7 +62,8 @@ impl Run {
     pub fn mixtures(&self) -> impl Iterator<Item = String> {
         self.changes.iter().filter(|change| !change.mixed.is_empty()).map(|change| {
             format!(
-                "After {} records the sweep went on with another program or on another machine ({}): cells differ by that too.",
+                "After {} records the sweep went on with another program or on another machine ({}): cells differ by \
+                 that too.",
                 change.records,
                 change.mixed.join("; ")
             )

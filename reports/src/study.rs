@@ -24,12 +24,12 @@ pub struct Study {
 impl Study {
     /// Reads `run.json` and `records.jsonl` of a sweep's folder; a sweep may be writing to it meanwhile.
     ///
-    /// A last line that was cut off by a kill is left out and told in [`Study::warnings`]. Where there is no `records.jsonl`,
-    /// `records.jsonl.gz` is read; neither means no record yet.
+    /// A last line that was cut off by a kill is left out and told in [`Study::warnings`]. Where there is no
+    /// `records.jsonl`, `records.jsonl.gz` is read; neither means no record yet.
     ///
     /// # Errors
-    /// When a file cannot be read, unpacked or parsed, when it says what cannot be (a number out of range, an unknown name, a cell with two
-    /// records or with other settings than the run's), or when a newer relgrad wrote it.
+    /// When a file cannot be read, unpacked or parsed, when it says what cannot be (a number out of range, an unknown
+    /// name, a cell with two records or with other settings than the run's), or when a newer relgrad wrote it.
     pub fn read(dir: &Path) -> Result<Self> {
         Self::read_with(dir, Invalid::Refuse)
     }

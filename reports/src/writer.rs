@@ -28,8 +28,9 @@ impl RecordWriter {
     /// one that lacks only its newline gets it, so that the next record starts on a line of its own ([`Self::told`]).
     ///
     /// # Errors
-    /// When the file cannot be opened, when it holds lines that are no records, when a newer relgrad wrote it, when another
-    /// process is writing it ([`Error::Busy`]), or when the folder's records are packed ([`Error::NotAppendable`]).
+    /// When the file cannot be opened, when it holds lines that are no records, when a newer relgrad wrote it, when
+    /// another process is writing it ([`Error::Busy`]), or when the folder's records are packed
+    /// ([`Error::NotAppendable`]).
     pub fn open(dir: &Path) -> Result<Self> {
         let path = dir.join(log::RECORDS);
         let packed = dir.join(log::PACKED_RECORDS);
@@ -155,9 +156,9 @@ pub fn write_run(dir: &Path, run: &Run) -> Result<()> {
     write_atomically(&path, text.as_bytes())
 }
 
-/// Writes a file under a temporary name in the same folder, syncs it, and renames it into place: whole, or not at all, also where
-/// several processes write it. A symbolic link of that name is replaced, not followed; a device or a pipe (`/dev/null`, `>(gzip)`)
-/// is written to.
+/// Writes a file under a temporary name in the same folder, syncs it, and renames it into place: whole, or not at all,
+/// also where several processes write it. A symbolic link of that name is replaced, not followed; a device or a pipe
+/// (`/dev/null`, `>(gzip)`) is written to.
 ///
 /// # Errors
 /// When writing fails, for instance on a full disk; a file that was there stays as it was.
@@ -182,7 +183,8 @@ pub fn write_atomically(path: &Path, contents: &[u8]) -> Result<()> {
     sync_folder(path.parent().unwrap_or(Path::new("")))
 }
 
-/// Opens a temporary file that nobody else writes until it is closed. What a kill left behind is used again; a link is removed.
+/// Opens a temporary file that nobody else writes until it is closed. What a kill left behind is used again; a link is
+/// removed.
 fn open_alone(partial: &Path) -> std::io::Result<File> {
     loop {
         let mut options = OpenOptions::new();

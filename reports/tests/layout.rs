@@ -5,17 +5,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The crates: name in ARCHITECTURE.md, folder, and the most lines of Rust. Lower a budget when the code gets smaller.
-const CRATES: [(&str, &str, usize); 6] = [
-    ("kernels", "kernels", 20_900),
+const CRATES: [(&str, &str, usize); 7] = [
+    ("kernels", "kernels", 20_600),
+    ("golden", "kernels/golden", 1_700),
     ("vocabulary", "kernels/vocabulary", 600),
-    ("reports", "reports", 13_000),
+    ("reports", "reports", 13_600),
     ("adversary", "reports/adversary", 400),
     ("plots", "plots", 4_700),
-    ("harness", "harness", 24_700),
+    ("harness", "harness", 23_800),
 ];
 
 /// Names of types that a crate declares more than once. The list only shrinks.
-const DECLARED_TWICE: [(&str, &str); 3] = [
+const DECLARED_TWICE: [(&str, &str); 4] = [
     (
         "kernels",
         "Arrays Autodiff Buffer Evaluator FactoredLayer Form Inverter Lane Ordinary Parameters \
@@ -26,9 +27,10 @@ const DECLARED_TWICE: [(&str, &str); 3] = [
         "Benchmark Bound Change Convolution Entry Figure File Line Metric Outcome Rules Series \
          Stop Table",
     ),
+    ("golden", "Comparison"),
     (
         "harness",
-        "Arguments Built Case Comparison Direction Effort End Entry Fault Files Header \
+        "Arguments Built Effort End Entry Fault Files Header \
          Injection Memory Plan Progress Request Row Samples Session State Timing Verb",
     ),
 ];

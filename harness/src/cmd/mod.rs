@@ -74,7 +74,7 @@ impl Cli {
     /// What the verb cannot do, with the exit code of [`crate::error::Error::code`].
     pub(crate) fn run(self) -> Result<u8> {
         if self.verb.computes() {
-            start_threads()?;
+            start_threads(self.verb.threads())?;
         }
         match self.verb {
             Verb::Sweep(arguments) => sweep::run(&arguments),
@@ -100,6 +100,14 @@ impl Cli {
 }
 
 impl Verb {
+    /// Threads that were asked for, of the verbs whose pool is to have no more.
+    fn threads(&self) -> Option<usize> {
+        match self {
+            Self::Train(arguments) => arguments.asked_threads(),
+            _ => None,
+        }
+    }
+
     /// Whether the verb computes in this process; others only read, write and start processes.
     fn computes(&self) -> bool {
         matches!(
@@ -159,10 +167,11 @@ pub(crate) fn warn_of_threads(threads: usize) {
 }
 
 /// Starts the pool of threads that everything parallel outside of the kernels' own teams runs on, as many as this
-/// process may use, or as RAYON_NUM_THREADS says. Rayon would start it on first use, and panic where the system refuses
-/// a thread.
-fn start_threads() -> Result<()> {
-    rayon::ThreadPoolBuilder::new().build_global().map_err(no_threads)?;
+/// process may use, or as RAYON_NUM_THREADS or the user says. Rayon would start it on first use, and panic where the
+/// system refuses a thread.
+fn start_threads(asked: Option<usize>) -> Result<()> {
+    // 0 leaves it to rayon.
+    rayon::ThreadPoolBuilder::new().num_threads(asked.unwrap_or(0)).build_global().map_err(no_threads)?;
     // One more is needed for short: the trace of memory, the signals.
     let one_more = std::thread::Builder::new().spawn(|| ());
     one_more.map(drop).map_err(|cause| Error::cannot_start("a thread", &cause))

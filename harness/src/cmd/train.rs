@@ -51,9 +51,11 @@ Data sets:
 
 Starts from the data (--init):
   standardise, standardise-layers
-      a column, or a layer's input, that is constant (twelve digits in common) is only centred
+      a column, or a layer's input, that is constant (twelve digits in common) is only centred; one of two values, or
+      with one value in most samples, is told of and scaled like others
   whiten, whiten-layers
-      columns that are constant or follow from others are refused by name, fewer samples than columns too
+      columns that are constant or follow from others are refused by name, fewer samples than columns too;
+      of a file every mean is subtracted first, as below
   Where a file's column lies farther from 0 than 256 deviations, its mean is subtracted in f64 before all else;
   training.json has it as `shift`. A model is of the data minus that, with the same likelihood
 ";
@@ -180,6 +182,13 @@ fn help() -> String {
     format!("{DATA}\n{EXAMPLES}\n{EXIT_CODES}")
 }
 
+impl Arguments {
+    /// Threads that the command line names, where they are not too many.
+    pub(super) fn asked_threads(&self) -> Option<usize> {
+        self.threads.map(|threads| threads as usize).filter(|threads| *threads <= recipe::MOST_THREADS)
+    }
+}
+
 /// Starts or resumes a training.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let folder = data::folder(arguments.data.as_deref());
@@ -236,6 +245,11 @@ fn start(arguments: &Arguments, folder: Option<&Path>) -> Result<(Store, Trainin
 
 fn resume(dir: &Path, folder: Option<&Path>) -> Result<(Store, Training, DataSet)> {
     let (store, training) = Store::open(dir)?;
+    // The pool was started before the settings were known.
+    faer::set_global_parallelism(match training.settings.threads {
+        1 => faer::Par::Seq,
+        threads => faer::Par::rayon(threads),
+    });
     let set = data::load_again(&training, folder)?;
     Ok((store, training, set))
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use relgrad_reports::training::Provenance;
 
 use super::own::ENDINGS;
-use super::{DATA_VARIABLE, DataSet, digits, patches, tabular};
+use super::{DATA_VARIABLE, DataSet, Parts, digits, patches, tabular};
 use crate::console::quoted;
 use crate::error::{Error, Result};
 
@@ -25,6 +25,10 @@ pub(crate) struct Entry {
     /// The set of Table 1 that it is, or stands for.
     pub(crate) stands_for: Option<&'static str>,
     pub(crate) provenance: Provenance,
+    /// Samples of its training, validation and test part; those of a fresh draw may be others.
+    pub(crate) parts: [usize; 3],
+    /// [`fingerprint`] of its numbers, where they were at hand.
+    pub(crate) fingerprint: Option<f64>,
     /// The Gaussian's test log-likelihood in nats that a correct loader gives: the value and how far off it may be,
     /// with the reason of the margin in the data's own notes.
     pub(crate) gaussian_check: Option<(f64, f64)>,
@@ -51,6 +55,8 @@ pub(crate) static ENTRIES: [Entry; 9] = [
         published: "https://archive.ics.uci.edu/dataset/235",
         stands_for: Some("POWER"),
         provenance: Provenance::SameData,
+        parts: [1_659_917, 184_435, 204_928],
+        fingerprint: None,
         gaussian_check: Some((-7.74, 0.05)),
         load: tabular::power,
     },
@@ -62,6 +68,8 @@ pub(crate) static ENTRIES: [Entry; 9] = [
         published: "https://archive.ics.uci.edu/dataset/235",
         stands_for: Some("POWER"),
         provenance: Provenance::Subset,
+        parts: [38_844, 4_316, 4_795],
+        fingerprint: Some(-0.000_820_156_805_1),
         gaussian_check: Some((-7.79, 0.01)),
         load: tabular::power,
     },
@@ -73,6 +81,8 @@ pub(crate) static ENTRIES: [Entry; 9] = [
         published: "https://archive.ics.uci.edu/dataset/322",
         stands_for: Some("GAS"),
         provenance: Provenance::FreshDraw,
+        parts: [852_174, 94_685, 105_206],
+        fingerprint: None,
         gaussian_check: Some((-3.58, 0.75)),
         load: tabular::gas,
     },
@@ -87,6 +97,8 @@ pub(crate) static ENTRIES: [Entry; 9] = [
         published: "https://archive.ics.uci.edu/dataset/347",
         stands_for: Some("HEPMASS"),
         provenance: Provenance::SameData,
+        parts: [315_123, 35_013, 174_987],
+        fingerprint: None,
         gaussian_check: Some((-27.93, 0.05)),
         load: tabular::hepmass,
     },
@@ -98,6 +110,8 @@ pub(crate) static ENTRIES: [Entry; 9] = [
         published: "https://archive.ics.uci.edu/dataset/199 (raw), https://zenodo.org/records/1161203 (preprocessed)",
         stands_for: Some("MINIBOONE"),
         provenance: Provenance::SameData,
+        parts: [29_556, 3_284, 3_648],
+        fingerprint: None,
         gaussian_check: Some((-37.24, 0.05)),
         load: tabular::miniboone,
     },
@@ -109,6 +123,8 @@ pub(crate) static ENTRIES: [Entry; 9] = [
         published: "https://zenodo.org/records/1161203",
         stands_for: Some("MINIBOONE"),
         provenance: Provenance::Subset,
+        parts: [1_234, 137, 152],
+        fingerprint: Some(0.001_007_036_052_3),
         gaussian_check: Some((-35.8, 0.05)),
         load: tabular::miniboone,
     },
@@ -120,6 +136,8 @@ pub(crate) static ENTRIES: [Entry; 9] = [
         published: "https://www2.eecs.berkeley.edu/Research/Projects/CS/vision/bsds (images)",
         stands_for: Some("BSDS300"),
         provenance: Provenance::FreshDraw,
+        parts: [100_000, 5_000, 25_000],
+        fingerprint: None,
         gaussian_check: Some((96.1, 0.8)),
         load: patches::load,
     },
@@ -131,6 +149,8 @@ pub(crate) static ENTRIES: [Entry; 9] = [
         published: "http://yann.lecun.com/exdb/mnist",
         stands_for: Some("MNIST"),
         provenance: Provenance::SameData,
+        parts: [50_000, 10_000, 10_000],
+        fingerprint: Some(-2.447_999_311_164),
         gaussian_check: Some((-1366.90, 0.01)),
         load: digits::mnist,
     },
@@ -142,6 +162,8 @@ pub(crate) static ENTRIES: [Entry; 9] = [
         published: "https://archive.ics.uci.edu/dataset/80",
         stands_for: None,
         provenance: Provenance::SameData,
+        parts: [3_323, 500, 1_797],
+        fingerprint: Some(-0.734_057_020_430),
         gaussian_check: Some((-114.3, 0.5)),
         load: digits::optdigits,
     },
@@ -182,6 +204,45 @@ impl Entry {
         Ok(data.join(self.subfolder))
     }
 
+    /// Compares what was loaded with what is published, and tells how much there is.
+    ///
+    /// # Errors
+    /// Another number of samples, where it is known: a file that is cut short must not stand under the set's name.
+    pub(super) fn verify(&self, set: &mut DataSet) -> Result<()> {
+        let [train, validation, test] = sizes(&set.parts);
+        let name = self.name;
+        set.told.push(format!(
+            "{name}: {train} training, {validation} validation and {test} test samples of {} columns",
+            set.parts.dim()
+        ));
+        if sizes(&set.parts) != self.parts {
+            let [a, b, c] = self.parts;
+            if self.provenance != Provenance::FreshDraw {
+                return Err(Error::Input(format!(
+                    "{name}: {train} training, {validation} validation and {test} test samples, and it should be {a}, \
+                     {b} and {c}: a file is cut short, damaged or another one; fetch it again ({})",
+                    self.published
+                )));
+            }
+            set.told
+                .push(format!("{name}: another draw than the known one, which has {a}, {b} and {c} samples"));
+        }
+        let found = fingerprint(&set.parts);
+        if self.fingerprint.is_some_and(|known| (found - known).abs() > 1e-9 * (1.0 + known.abs())) {
+            set.provenance = Provenance::Subset;
+            set.told.push(format!(
+                "{name}: its numbers are not the published ones (fingerprint {found:.12e}): results are not \
+                 comparable; compare its files with those that its owners publish"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether a loaded set is the one that the known values are of.
+    pub(crate) fn is_as_published(&self, set: &DataSet) -> bool {
+        sizes(&set.parts) == self.parts && set.provenance == self.provenance
+    }
+
     /// Whether every file is there.
     pub(crate) fn is_at_hand(&self, data: Option<&Path>) -> bool {
         data.is_some_and(|data| {
@@ -206,6 +267,26 @@ impl Entry {
             self.published
         )))
     }
+}
+
+fn sizes(parts: &Parts) -> [usize; 3] {
+    parts.each().map(|(_, part)| part.count())
+}
+
+/// A mean of all numbers with weights that differ between neighbouring rows and columns: it is another where samples,
+/// columns or parts change places. A digest would notice the last bit too, which another mathematical library rounds
+/// otherwise.
+fn fingerprint(parts: &Parts) -> f64 {
+    const PERIOD: usize = 101;
+    let (mut sum, mut count) = (0.0, 0);
+    for (k, (_, part)) in parts.each().into_iter().enumerate() {
+        for (n, sample) in part.iter().enumerate() {
+            let weights = (0..).map(|j| ((7 * k + 31 * n + 17 * j) % PERIOD) as f64 / PERIOD as f64);
+            sum += sample.iter().zip(weights).map(|(x, weight)| weight * x).sum::<f64>();
+        }
+        count += part.values.len();
+    }
+    sum / count.max(1) as f64
 }
 
 #[cfg(test)]

@@ -72,3 +72,30 @@ fn files_unlike_the_published_ones_are_read_or_refused() {
         assert!(refused > 1, "{}: {read} read, {refused} refused", entry.name);
     }
 }
+
+#[test]
+fn a_set_of_other_sizes_is_refused_and_one_of_other_numbers_is_not_the_published_one() {
+    let entry = find("optdigits").unwrap();
+    let samples = |count: usize, at: usize| {
+        let values = (0..count * 64).map(|i| ((i + at) % 37) as f64).collect();
+        super::super::Samples { dim: 64, values }
+    };
+    let set = |[train, validation, test]: [usize; 3]| {
+        let parts =
+            Parts { train: samples(train, 0), validation: samples(validation, 1), test: samples(test, 2) };
+        DataSet::new("optdigits".to_string(), parts, entry.provenance)
+    };
+    for sizes in [[3322, 500, 1797], [1297, 500, 3823], [3323, 500, 1]] {
+        let told = entry.verify(&mut set(sizes)).unwrap_err().to_string();
+        assert!(told.contains("3323, 500 and 1797") && told.contains("fetch it again"), "{told}");
+    }
+    let mut other = set(entry.parts);
+    entry.verify(&mut other).unwrap();
+    assert_eq!(other.provenance, Provenance::Subset);
+    assert!(!entry.is_as_published(&other) && other.told.join("").contains("not the published ones"));
+    // What is drawn anew may have other sizes, and is said to.
+    let patches = find("bsds300").unwrap();
+    let mut drawn = DataSet { provenance: patches.provenance, ..set([10, 10, 10]) };
+    patches.verify(&mut drawn).unwrap();
+    assert!(!patches.is_as_published(&drawn) && drawn.told.join("").contains("another draw"));
+}

@@ -41,15 +41,17 @@ pub(crate) fn npy_file(path: &Path) -> Result<Samples> {
     npy::read(BufReader::new(file), bytes).map_err(|cause| Error::input(path, cause))
 }
 
-/// The named arrays of an npz file, each the first of its names that is there.
+/// The named arrays of an npz file, each by the one of its names that is there.
 pub(crate) fn npz(path: &Path, parts: &[&[&str]]) -> Result<Vec<Samples>> {
     let (mut archive, bytes) = open_npz(path)?;
     let mut part = |names: &&[&str]| {
-        let name = names
-            .iter()
-            .map(|name| format!("{name}.npy"))
-            .find(|name| archive.index_for_name(name).is_some())
-            .ok_or_else(|| format!("it has no array named {}", names.join(" or ")))?;
+        let files = names.iter().map(|name| format!("{name}.npy"));
+        let mut there = files.filter(|name| archive.index_for_name(name).is_some());
+        let name = there.next().ok_or_else(|| format!("it has no array named {}", names.join(" or ")))?;
+        if there.next().is_some() {
+            return Err(format!("it has arrays named {}: leave one out", names.join(" and ")));
+        }
+        drop(there);
         let entry = archive.by_name(&name).map_err(|cause| quoted(&cause.to_string()))?;
         open::require_ratio(bytes, entry.size())?;
         let size = entry.size();

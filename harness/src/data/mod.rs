@@ -187,6 +187,7 @@ pub(crate) fn load(request: &Request<'_>) -> Result<DataSet> {
     let entry = catalogue::find(name)?;
     let mut set = (entry.load)(entry, &entry.folder(folder)?)?;
     require_usable(&set)?;
+    entry.verify(&mut set)?;
     set.digest = Some(again::digest(set.parts.each().map(|(_, part)| part)));
     Ok(set)
 }

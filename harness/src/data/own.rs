@@ -1,5 +1,6 @@
 //! The user's own files.
 
+use std::cell::Cell;
 use std::ffi::OsStr;
 use std::path::Path;
 
@@ -63,9 +64,17 @@ pub(crate) fn load(path: &Path, header: Header) -> Result<DataSet> {
             single(path, Table { samples: files::npy_file(path)?, names: Vec::new(), comments: 0 }, "")?
         }
         Kind::Text(delimiter) => {
-            let table = text::read(path, delimiter, header, |fields, out| text::numbers(fields, out))?;
+            let commas = Cell::new(Commas::default());
+            let table = text::read(path, delimiter, header, |fields, out| {
+                commas.set(commas.get().and(fields.clone()));
+                text::numbers(fields, out)
+            })?;
             let told = header_told(&table.names);
-            single(path, table, &told)?
+            let mut loaded = single(path, table, &told)?;
+            if commas.get().is_likely() {
+                loaded.2.push(COMMAS.to_string());
+            }
+            loaded
         }
     };
     let mut set = DataSet::new(path.display().to_string(), parts, Provenance::Own);
@@ -136,26 +145,32 @@ fn suspicions(samples: &Samples, names: &[String]) -> Vec<String> {
         let first = values.next().unwrap_or(f64::NAN);
         (first == 0.0 || first == 1.0) && values.zip(1..).all(|(x, i)| x == first + f64::from(i))
     };
-    if names.is_empty() && samples.dim > 1 && counts(&mut samples.values[..samples.dim].iter().copied()) {
+    // Years too, from the first on or from the last back.
+    let row = &samples.values[..samples.dim];
+    let is_series = |step: f64| {
+        row.len() > 2 && row.windows(2).all(|two| two[0].fract() == 0.0 && two[1] == two[0] + step)
+    };
+    let counts_columns =
+        samples.dim > 1 && counts(&mut row.iter().copied()) || is_series(1.0) || is_series(-1.0);
+    if names.is_empty() && counts_columns {
         told.push(
             "the first row counts the columns, and is taken for a sample: if it is a header, say --header \
                    yes"
             .to_string(),
         );
     }
-    let pairs = || samples.values.chunks_exact(2);
-    let halves =
-        pairs().all(|pair| pair[0].fract() == 0.0 && pair[1].fract() == 0.0 && pair[1].is_sign_positive());
-    if samples.dim.is_multiple_of(2)
-        && halves
-        && pairs().any(|pair| pair[0].to_bits() == (-0.0_f64).to_bits())
-    {
-        told.push(
-            "numbers like -0,5 may have become two columns each: write them with decimal points".to_string(),
-        );
+    if names.is_empty() && is_unlike_the_rest(samples) {
+        told.push("the first row lies far from all others, and is taken for a sample: if it is a header, say --header \
+                   yes".to_string());
     }
     for j in 0..samples.dim {
-        if counts(&mut samples.iter().map(|row| row[j])) {
+        let rises = |(a, b): (&[f64], &[f64])| a[j] < b[j] && a[j].fract() == 0.0 && b[j].fract() == 0.0;
+        let is_index = || {
+            j == 0
+                && names.first().is_some_and(String::is_empty)
+                && samples.iter().zip(samples.iter().skip(1)).all(rises)
+        };
+        if counts(&mut samples.iter().map(|row| row[j])) || is_index() {
             told.push(format!(
                 "column {} counts the rows, and is learned like any other: leave it out if it is an index",
                 j + 1
@@ -163,6 +178,52 @@ fn suspicions(samples: &Samples, names: &[String]) -> Vec<String> {
         }
     }
     told
+}
+
+/// Whether every number of the first row is many deviations from the others of its column.
+fn is_unlike_the_rest(samples: &Samples) -> bool {
+    const FAR: f64 = 30.0;
+    let count = (samples.count() - 1) as f64;
+    (0..samples.dim).all(|j| {
+        let rest = || samples.iter().skip(1).map(|row| row[j]);
+        let mean = rest().sum::<f64>() / count;
+        let deviation = (rest().map(|x| (x - mean).powi(2)).sum::<f64>() / count).sqrt();
+        (samples.values[j] - mean).abs() > FAR * deviation.max(1e-9 * mean.abs())
+    })
+}
+
+const COMMAS: &str = "numbers like 1,05 may have become two columns each: write them with decimal points";
+
+/// What speaks for decimal commas that were taken for separators: pairs of whole numbers, the second without a sign,
+/// and some that no number is written like: -0, or 05.
+#[derive(Debug, Clone, Copy)]
+struct Commas {
+    possible: bool,
+    shown: bool,
+}
+
+impl Default for Commas {
+    fn default() -> Self {
+        Self { possible: true, shown: false }
+    }
+}
+
+impl Commas {
+    fn and<'a>(mut self, mut fields: impl Iterator<Item = &'a str>) -> Self {
+        while self.possible
+            && let Some(whole) = fields.next()
+        {
+            let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+            let after = fields.next().unwrap_or_default();
+            self.possible = digits(whole.trim_start_matches(['-', '+'])) && digits(after);
+            self.shown |= whole == "-0" || (after.len() > 1 && after.starts_with('0'));
+        }
+        self
+    }
+
+    fn is_likely(self) -> bool {
+        self.possible && self.shown
+    }
 }
 
 #[cfg(test)]

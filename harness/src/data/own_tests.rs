@@ -68,7 +68,18 @@ fn what_was_read_is_told() {
     assert!(told("a.csv", format!("0,1,2\n{text}").as_bytes()).contains("the first row counts the columns"));
     let commas: String =
         (0..24).map(|i| format!("{}0,{:03}\n", if i % 2 == 0 { "-" } else { "" }, i * 37 % 1000)).collect();
-    assert!(told("a.csv", commas.as_bytes()).contains("2 columns, no header\nnumbers like -0,5"));
+    assert!(told("a.csv", commas.as_bytes()).contains("2 columns, no header\nnumbers like 1,05"));
+    assert!(told("a.csv", "1,05\n0,38\n".repeat(8).as_bytes()).contains("write them with decimal points"));
+    assert!(!told("a.csv", "1,5\n10,38\n".repeat(8).as_bytes()).contains("decimal"));
+    for years in ["2018,2019,2020", "2020,2019,2018"] {
+        assert!(told("a.csv", format!("{years}\n{text}").as_bytes()).contains("the first row counts"));
+    }
+    assert!(
+        told("a.csv", format!("2001,1984,-1969\n{text}").as_bytes()).contains("lies far from all others")
+    );
+    assert!(!told("a.csv", text.as_bytes()).contains("first row"));
+    let kept: String = text.lines().enumerate().map(|(i, line)| format!("{},{line}\n", i * i + 4)).collect();
+    assert!(told("a.csv", format!(",a,b,c\n{kept}").as_bytes()).contains("column 1 counts the rows"));
     let indexed: String = text.lines().enumerate().map(|(i, line)| format!("{i},{line}\n")).collect();
     assert!(told("a.csv", format!(",a,b,c\n{indexed}").as_bytes()).contains("column 1 counts the rows"));
 }
@@ -81,6 +92,11 @@ fn too_few_and_unequal_parts_are_refused_by_name() {
         loaded("a.npz", npz_of(&narrow, false)).unwrap_err().contains("test part has 2 samples of 2 columns")
     );
     assert!(loaded("a.npz", npz_of(&narrow[..2], false)).unwrap_err().contains("no array named test"));
+    let both =
+        [("train", npy_rows(20)), ("val", npy_rows(3)), ("validation", npy_rows(3)), ("test", npy_rows(4))];
+    assert!(
+        loaded("a.npz", npz_of(&both, false)).unwrap_err().contains("named validation and val: leave one")
+    );
     let nan = npy(
         "<f8",
         20,

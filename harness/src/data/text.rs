@@ -88,6 +88,7 @@ pub(crate) fn read(
         let text = String::from_utf8_lossy(&records.text);
         let fields = Fields { rest: Some(&text), delimiter: records.delimiter };
         table.add(records.line, fields, &row).map_err(refused)?;
+        records.width = if header == Header::Loose { 0 } else { table.dim };
     }
     if table.values.is_empty() {
         return Err(Error::input(
@@ -175,7 +176,8 @@ impl Growing {
             Header::Yes => true,
             Header::No => false,
             Header::Auto | Header::Loose => {
-                fields.clone().all(|field| field.parse::<f64>().is_err()) && fields.any(is_name)
+                let is_word = |field: &str| field.parse::<f64>().is_err() && !is_decorated(field);
+                fields.clone().all(is_word) && !names_repeat(fields.clone()) && fields.any(is_name)
             }
         }
     }
@@ -184,18 +186,23 @@ impl Growing {
         let fields = |count: usize| format!("{count} field{}", if count == 1 { "" } else { "s" });
         let hint = match width {
             _ if width == 2 * expected => "; numbers have decimal points, not commas",
+            _ if !self.names.is_empty() && width == expected + 1 => {
+                "; if write.table of R wrote it: write with row.names = FALSE"
+            }
             _ => "",
         };
         let before = if self.names.is_empty() { format!("line {first}") } else { "the header".to_string() };
         format!("{before} has {}, line {line} has {width}{hint}", fields(expected))
     }
 
-    /// What may be meant by a line without any number.
+    /// What may be meant by a line that is no row.
     fn header_hint(&self, line: u64, mut fields: Fields<'_>) -> &'static str {
-        if fields.any(|field| field.parse::<f64>().is_ok()) {
-            ""
-        } else if self.first.is_some_and(|(first, _)| first == line) {
+        let has_numbers = fields.clone().any(|field| field.parse::<f64>().is_ok());
+        let is_first = self.first.is_some_and(|(first, _)| first == line);
+        if is_first && (!has_numbers || fields.any(is_name)) {
             "; if this line names the columns, say --header yes"
+        } else if has_numbers || is_first {
+            ""
         } else if self.values.is_empty() {
             "; only the first line may be a header"
         } else {
@@ -207,9 +214,47 @@ impl Growing {
 /// Whether a field that is no number can name a column: it neither stands for a missing value nor begins as a number
 /// does.
 fn is_name(field: &str) -> bool {
-    const MISSING: [&str; 9] = ["", "na", "n/a", "null", "none", "nil", "missing", "?", "-"];
-    let number = field.trim_start_matches(['+', '-', '.']).starts_with(|c: char| c.is_ascii_digit());
-    !number && !MISSING.contains(&field.to_ascii_lowercase().as_str())
+    const MISSING: [&str; 16] = [
+        "na",
+        "n/a",
+        "n.a",
+        "nan",
+        "null",
+        "none",
+        "nil",
+        "missing",
+        "unknown",
+        "undefined",
+        "undef",
+        "empty",
+        "void",
+        "nodata",
+        "no data",
+        "not available",
+    ];
+    let core = field.trim_matches(|c: char| !c.is_alphanumeric());
+    let is_number = core.starts_with(|c: char| c.is_ascii_digit());
+    let has_letter = core.contains(char::is_alphabetic);
+    has_letter && !is_number && field != "\\N" && !MISSING.contains(&core.to_ascii_lowercase().as_str())
+}
+
+/// Whether a field is a number with something around or between its digits: a sign of typography, a currency, brackets,
+/// groups.
+fn is_decorated(field: &str) -> bool {
+    let core: String = field
+        .trim_matches(|c: char| !c.is_alphanumeric())
+        .chars()
+        .filter(|c| !matches!(c, ',' | '_' | '\'' | ' ' | '\u{a0}' | '\u{202f}'))
+        .collect();
+    core != field && core.starts_with(|c: char| c.is_ascii_digit()) && core.parse::<f64>().is_ok()
+}
+
+/// Whether every name stands there more than once: a word for what is missing, not names.
+fn names_repeat(fields: Fields<'_>) -> bool {
+    let names: Vec<&str> = fields.filter(|field| !field.is_empty()).collect();
+    let mut sorted = names.clone();
+    sorted.sort_unstable();
+    names.len() > 1 && sorted.chunk_by(|a, b| a == b).all(|same| same.len() > 1)
 }
 
 /// The fields of a line, without blanks around them and without their quotes.
@@ -280,6 +325,8 @@ struct Records<R> {
     /// Lines read.
     lines: u64,
     comments: usize,
+    /// Numbers of a row, once one was read; 0 where comments are not looked at.
+    width: usize,
     /// Whether the last line ended in \r: a \n that follows belongs to it.
     after_return: bool,
 }
@@ -289,7 +336,8 @@ const LONGEST_LINE: usize = 16 << 20;
 
 impl<R: BufRead> Records<R> {
     fn new(reader: R, delimiter: Delimiter) -> Self {
-        Self { reader, delimiter, text: Vec::new(), line: 0, lines: 0, comments: 0, after_return: false }
+        let text = Vec::new();
+        Self { reader, delimiter, text, line: 0, lines: 0, comments: 0, width: 0, after_return: false }
     }
 
     /// Goes to the next line with fields; false at the end.
@@ -309,7 +357,7 @@ impl<R: BufRead> Records<R> {
             let is_blank = |byte: &u8| byte.is_ascii_whitespace() && self.delimiter != Delimiter::Is(*byte);
             match self.text.iter().find(|byte| !is_blank(byte)) {
                 None => {}
-                Some(b'#') => self.comments += 1,
+                Some(b'#') => self.comment()?,
                 Some(_) => break,
             }
         }
@@ -319,6 +367,31 @@ impl<R: BufRead> Records<R> {
         }
         self.close_quotes()?;
         Ok(true)
+    }
+
+    /// Counts a comment. A row of the table behind a `#`, or with an error of a spreadsheet in front, is none: left
+    /// out, it would be missed by nobody.
+    fn comment(&mut self) -> Result<(), String> {
+        const ERRORS: [&str; 9] =
+            ["#N/A", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#NULL!", "#SPILL!", "#CALC!"];
+        let line = self.line;
+        let text = String::from_utf8_lossy(&self.text);
+        let text = text.trim_start();
+        let start =
+            |error: &&&str| text.get(..error.len()).is_some_and(|start| start.eq_ignore_ascii_case(error));
+        if let Some(error) = ERRORS.iter().find(start) {
+            return Err(format!(
+                "line {line}: `{error}` is not a number but an error of a spreadsheet; remove or replace it"
+            ));
+        }
+        let rest = Some(text.trim_start_matches('#')).filter(|rest| !rest.trim().is_empty());
+        let mut fields = Fields { rest, delimiter: self.delimiter };
+        let has_width = self.width > 0 && fields.clone().count() == self.width;
+        if has_width && fields.all(|field| field.parse::<f64>().is_ok()) {
+            return Err(format!("line {line}: a row behind #: remove the line, or the #"));
+        }
+        self.comments += 1;
+        Ok(())
     }
 
     /// Appends lines until no quote is open.
@@ -377,9 +450,19 @@ impl<R: BufRead> Records<R> {
 
 /// Refuses, by the first line, what is no text or text of another encoding.
 fn require_text(line: &[u8]) -> Result<(), String> {
-    let zeros = line.iter().filter(|byte| **byte == 0).count();
-    if line.starts_with(b"\xff\xfe") || line.starts_with(b"\xfe\xff") || 3 * zeros > line.len() {
+    if line.get(257..262) == Some(b"ustar") {
+        return Err("it is a tar archive: unpack it first".to_string());
+    }
+    // Every second byte of Latin text.
+    let zeros = |first: usize| {
+        let bytes = || line.iter().skip(first).step_by(2);
+        2 * bytes().filter(|byte| **byte == 0).count() > bytes().count().max(1)
+    };
+    if line.starts_with(b"\xff\xfe") || line.starts_with(b"\xfe\xff") || zeros(0) != zeros(1) {
         return Err("it is UTF-16: save it as UTF-8".to_string());
+    }
+    if line.contains(&0) {
+        return Err("it has zero bytes and is no text".to_string());
     }
     if line.starts_with(b"\x1f\x8b") {
         return Err("it is packed by gzip: let its name end in .gz".to_string());

@@ -147,3 +147,57 @@ fn what_is_no_text_is_said() {
         assert!(error.contains(part), "{error}");
     }
 }
+
+#[test]
+fn a_first_sample_is_not_taken_for_names() {
+    let rows = [
+        "\\N,\\N",
+        "(null),<NA>",
+        ".,--",
+        "*,*",
+        "unknown,n.a.",
+        "\u{2212}1.5,\u{2212}2",
+        "\u{20ac}1.5,$2",
+        "(1.5),[2]",
+        "'1.5','2'",
+        "~1.5,<2.5",
+        "1.5 %,a",
+        "bad,bad",
+        "a,(1.5)",
+        "1'000,1_000",
+    ];
+    for row in rows {
+        let error = refusal(format!("{row}\n1,2\n"));
+        assert!(error.contains("line 1: ") && error.contains("is not a number"), "{row}: {error}");
+        assert!(error.contains("--header yes"), "{row}: {error}");
+    }
+    assert!(refusal("id,2019,2020\n1,2,3\n").contains("`id` is not a number (field 1); if this line names"));
+    for names in ["a,b", "\u{3b1},\u{3b2}", "x (m),y [%]", "x,x2", "N,\\N", "\u{3b1}1,\u{3b2}2"] {
+        assert_eq!(csv(format!("{names}\n1,2\n")).unwrap().names.len(), 2, "{names}");
+    }
+    assert!(refusal("a,b\n1,2,3\n").contains("row.names = FALSE"));
+}
+
+#[test]
+fn a_row_behind_a_hash_is_not_left_out() {
+    for error in ["#N/A", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#NULL!", " #n/a"] {
+        let told = refusal(format!("1,2\n{error},3\n4,5\n"));
+        assert!(told.contains("line 2: `#") && told.contains("a spreadsheet"), "{told}");
+        assert!(refusal(format!("{error},3\n4,5\n")).contains("line 1: `#"));
+    }
+    for row in ["#3,4", "# 3, 4", "##3,4"] {
+        assert!(refusal(format!("1,2\n{row}\n5,6\n")).contains("line 2: a row behind #"), "{row}");
+    }
+    assert_eq!(csv("a\n#\n# 7\n1\n").unwrap().comments, 2);
+    assert_eq!(csv("# 1,2\n1,2\n# a,b\n#\n# 3\n5,6\n").unwrap().comments, 4);
+}
+
+#[test]
+fn an_archive_and_zero_bytes_are_no_text() {
+    let mut tar = vec![0; 512];
+    tar[..5].copy_from_slice(b"a.csv");
+    tar[257..262].copy_from_slice(b"ustar");
+    assert!(refusal([&tar[..], b"1,2\n"].concat()).contains("tar archive"));
+    assert!(refusal([&[0; 64][..], b"1,2\n"].concat()).contains("zero bytes"));
+    assert!(refusal(b"1,2\n3,4\n\0\0\0\0").contains("line 3"));
+}

@@ -193,7 +193,9 @@ pub(crate) struct Findings {
 impl Context<'_> {
     /// Loads a set; toy sets have `toy_samples` training samples.
     pub(crate) fn load(&self, name: &str, toy_samples: usize) -> Result<DataSet> {
-        data::load(&Request { name, folder: self.data.as_deref(), seed: self.seed, toy_samples })
+        let set = data::load(&Request { name, folder: self.data.as_deref(), seed: self.seed, toy_samples })?;
+        set.told.iter().for_each(|words| self.say(words));
+        Ok(set)
     }
 
     /// Settings that differ between experiments in a few fields only.

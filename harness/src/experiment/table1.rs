@@ -19,6 +19,7 @@ struct Row {
 
 struct Found {
     entry: &'static Entry,
+    provenance: Provenance,
     ours: Nats,
     gaussian: Nats,
 }
@@ -47,8 +48,8 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
             .map(str::to_string);
     let number = |row: &Row| {
         json!({ "set": row.set, "paper": { "mean": row.paper.0, "two_standard_errors": row.paper.1 },
-            "ours": row.found.as_ref().map(|found| json!({ "data": found.entry.name,
-                "provenance": found.entry.provenance, "test": found.ours, "gaussian": found.gaussian })) })
+            "ours": row.found.as_ref().map(|found| json!({ "data": found.entry.name, "provenance": found.provenance,
+                "test": found.ours, "gaussian": found.gaussian })) })
     };
     Ok(Findings {
         numbers: json!({ "rows": rows.iter().map(number).collect::<Vec<_>>() }),
@@ -71,7 +72,7 @@ fn cells(row: &Row) -> Vec<String> {
             found.ours.to_string(),
             paper,
             found.gaussian.to_string(),
-            format!("{} ({})", found.entry.name, found.entry.provenance.label()),
+            format!("{} ({})", found.entry.name, found.provenance.label()),
         ],
         None => {
             let dash = || "–".to_string();
@@ -81,7 +82,7 @@ fn cells(row: &Row) -> Vec<String> {
 }
 
 fn dot(row: &Row) -> Dot {
-    let comparable = row.found.as_ref().filter(|found| found.entry.provenance != Provenance::Subset);
+    let comparable = row.found.as_ref().filter(|found| found.provenance != Provenance::Subset);
     let error = |found: &&Found| found.ours.two_standard_errors.unwrap_or(0.0).hypot(row.paper.1);
     let value = comparable.map(|found| found.ours.mean - row.paper.0);
     Dot {
@@ -89,7 +90,7 @@ fn dot(row: &Row) -> Dot {
         value,
         interval: value.zip(comparable.as_ref().map(error)).map(|(v, e)| (v - e, v + e)),
         note: match &row.found {
-            Some(found) => found.entry.provenance.label().to_string(),
+            Some(found) => found.provenance.label().to_string(),
             None => "data unavailable".to_string(),
         },
     }
@@ -127,7 +128,7 @@ fn train(context: &mut Context<'_>, entry: &'static Entry) -> Result<Found> {
         (entry.name.to_string(), settings(context, entry))
     };
     let model = context.model(&name, settings, &set, Tracking::On)?;
-    Ok(Found { entry, ours: model.outcome.test, gaussian })
+    Ok(Found { entry, provenance: set.provenance, ours: model.outcome.test, gaussian })
 }
 
 fn notes(context: &Context<'_>) -> Vec<String> {

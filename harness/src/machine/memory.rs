@@ -16,9 +16,11 @@ pub(crate) const BYTES_A_THREAD: f64 = 64.0 * 1024.0 * 1024.0;
 /// [`Error::Usage`] with what it needs, what there is, and `advice`.
 pub(crate) fn require(what: &str, bytes: f64, reserved: f64, advice: &str) -> Result<()> {
     let available = super::available_bytes() as f64;
+    let mut demand = bytes;
     let there_is = if available > 0.0 && bytes > available {
         format!("{} is available", units::bytes(available))
     } else if Vec::<u8>::new().try_reserve_exact((bytes + reserved) as usize).is_err() {
+        demand += reserved;
         "the system does not give this process so much (ulimit -v)".to_string()
     } else {
         // A system that does not tell what is available leaves it to the trial.
@@ -26,7 +28,7 @@ pub(crate) fn require(what: &str, bytes: f64, reserved: f64, advice: &str) -> Re
     };
     Err(Error::Usage(format!(
         "{what} needs about {} of memory, and {there_is}: {advice}",
-        units::bytes(bytes)
+        units::bytes(demand)
     )))
 }
 

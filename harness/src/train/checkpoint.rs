@@ -4,6 +4,7 @@
 //! last: a checkpoint exists exactly when its JSON does. Matrices are row-major in the file, as other tools read them.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use relgrad_kernels::device::Matrix;
@@ -170,12 +171,20 @@ fn state_file(dir: &Path, name: &str) -> PathBuf {
     dir.join(format!("{name}.json"))
 }
 
-/// Whether there is a checkpoint of this name, if only a link that leads nowhere.
+/// Whether there is a checkpoint of this name, if only a link that leads nowhere, or one that cannot be looked at now.
 pub(super) fn exists(dir: &Path, name: &str) -> bool {
-    state_file(dir, name).symlink_metadata().is_ok()
+    let facts = state_file(dir, name).symlink_metadata();
+    !facts.is_err_and(|cause| cause.kind() == ErrorKind::NotFound)
 }
 
-/// Restores a checkpoint into a learner of the same shape, and removes what is left of others.
+/// Removes what a kill left of checkpoints of this name, where there is a whole one.
+pub(super) fn tidy(dir: &Path, name: &str) {
+    if let Ok(state) = read_state(dir, name) {
+        remove_others(dir, name, &state.tensors.file);
+    }
+}
+
+/// Restores a checkpoint into a learner of the same shape.
 ///
 /// # Errors
 /// Says what is missing or damaged; the learner is then of no use.
@@ -187,7 +196,6 @@ pub(super) fn read<T: Scalar>(
     let state = read_state(dir, name)?;
     let (path, bytes) = read_tensors(dir, &state.tensors)?;
     restore_all(&bytes, state.adam_steps, learner).map_err(|cause| damaged(&path, cause))?;
-    remove_others(dir, name, &state.tensors.file);
     Ok((state.progress, state.of))
 }
 
@@ -223,7 +231,6 @@ pub(super) fn read_parameters<T: Scalar>(
     let damaged = |cause: String| damaged(&path, cause);
     let tensors = arrays_in(&bytes, state.adam_steps, parameters.arrays()).map_err(damaged)?;
     restore(&tensors, "", parameters.arrays_mut(), device).map_err(damaged)?;
-    remove_others(dir, name, &state.tensors.file);
     Ok((state.progress, state.of))
 }
 
@@ -242,6 +249,9 @@ pub(super) fn parse_state(path: &Path, name: &str, bytes: &[u8]) -> Result<State
     // The name comes from a file and must not lead anywhere else.
     if state.tensors.file != tensor_file(name, state.progress.step) {
         return Err(damaged(path, "it names a file that is not its own"));
+    }
+    if state.schema == 1 && state.of != Belonging::default() {
+        return Err(damaged(path, "version 1 did not say what a checkpoint belongs to"));
     }
     if state.adam_steps.is_some_and(|steps| steps > state.progress.step) {
         return Err(damaged(path, "Adam has taken more steps than the training"));

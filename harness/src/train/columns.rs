@@ -56,10 +56,30 @@ impl Columns {
         self.largest[j] - self.smallest[j] <= CONSTANT.max(16.0 * eps) * self.magnitude(j)
     }
 
+    /// Whether every value of a column is its smallest or its largest.
+    pub(super) fn has_two_values(&self, samples: &Samples, j: usize) -> bool {
+        samples.iter().all(|sample| sample[j] == self.smallest[j] || sample[j] == self.largest[j])
+    }
+
     /// The columns that do not vary.
     pub(super) fn constant(&self, eps: f64) -> Vec<usize> {
         (0..self.mean.len()).filter(|&j| self.is_constant(j, eps)).collect()
     }
+}
+
+/// The share of the samples with the value that more than half of them have; 0 where there is none. Boyer and Moore's
+/// vote.
+pub(super) fn most_frequent(samples: &Samples, j: usize) -> f64 {
+    let (mut candidate, mut votes) = (f64::NAN, 0_usize);
+    for x in samples.iter().map(|sample| sample[j]) {
+        match votes {
+            0 => (candidate, votes) = (x, 1),
+            _ if x == candidate => votes += 1,
+            _ => votes -= 1,
+        }
+    }
+    let times = samples.iter().filter(|sample| sample[j] == candidate).count();
+    if 2 * times > samples.count() { times as f64 / samples.count() as f64 } else { 0.0 }
 }
 
 /// A column that follows from those before it.

@@ -227,6 +227,12 @@ fn a_training_from_before_there_were_checksums_goes_on() {
         fs::write(dir.join(name), json.to_string()).unwrap();
     }
     assert_eq!(resume::<f32>(&dir, &settings()).unwrap().unwrap().step, 12);
+    // What has an identity has a checksum.
+    let header = fs::read(dir.join("training.json")).unwrap();
+    let mut json: serde_json::Value = serde_json::from_slice(&header).unwrap();
+    json["identity"] = 7.into();
+    let told = store::parse_header(Path::new("training.json"), json.to_string().as_bytes()).unwrap_err();
+    assert!(told.to_string().contains("version 1 had no identity"), "{told}");
     // Even those must make sense.
     let state: serde_json::Value = serde_json::from_slice(&fs::read(dir.join("last.json")).unwrap()).unwrap();
     for (pointer, value) in [

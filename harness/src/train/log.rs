@@ -1,7 +1,7 @@
 //! `epochs.jsonl`: one line an epoch, whose lock says that a process is writing the folder.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use relgrad_reports::error::Error as ReportError;
@@ -52,6 +52,51 @@ impl Log {
         Ok(Self { file, path, bytes: facts.len(), checksum: crc32fast::Hasher::new() })
     }
 
+    /// Whether a folder has a log.
+    ///
+    /// # Errors
+    /// When it is missing.
+    pub(super) fn require(dir: &Path) -> Result<()> {
+        let path = dir.join(EPOCHS);
+        match path.symlink_metadata() {
+            Err(cause) if cause.kind() == ErrorKind::NotFound => Err(Error::Input(format!(
+                "{} is missing: restore it, or start in another folder",
+                path.display()
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the file that is open still has its name: another process takes a folder without it for one that nobody
+    /// writes.
+    ///
+    /// # Errors
+    /// When it was moved, removed or replaced.
+    pub(super) fn require_in_place(&self) -> Result<()> {
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt;
+            let number = |facts: std::fs::Metadata| (facts.dev(), facts.ino());
+            let open = self.file.metadata().map(number).ok();
+            if open.is_none() || self.path.symlink_metadata().map(number).ok() != open {
+                let cause = "it, or its folder, was moved, removed or replaced while this training wrote it: \
+                             nothing more is written; put it back, and continue with --resume";
+                return Err(Error::output(&self.path, cause));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whole lines.
+    pub(super) fn lines(&self) -> Result<usize> {
+        let failed = |cause| Error::input(&self.path, cause);
+        let mut file = &self.file;
+        file.seek(SeekFrom::Start(0)).map_err(failed)?;
+        let mut text = Vec::new();
+        file.take(MOST).read_to_end(&mut text).map_err(failed)?;
+        Ok(text.iter().filter(|byte| **byte == b'\n').count())
+    }
+
     /// Whether nothing was written yet.
     pub(super) fn is_empty(&self) -> bool {
         self.bytes == 0
@@ -59,6 +104,7 @@ impl Log {
 
     /// Appends one line and waits until it is on the disk. What could not be written whole is taken away again.
     pub(super) fn append(&mut self, epoch: &Epoch) -> Result<()> {
+        self.require_in_place()?;
         let line = serde_json::to_string(epoch).map_err(|cause| Error::output(&self.path, cause))? + "\n";
         if let Err(cause) = self.file.write_all(line.as_bytes()).and_then(|()| self.file.sync_data()) {
             // Best effort: what remains is a torn line, which `--resume` removes.

@@ -23,14 +23,11 @@ pub(crate) fn require(recipe: &Recipe, data: &Parts) -> Result<()> {
         counted(dim, "unit"),
         grouped(recipe.batch.min(data.train.count()))
     );
-    let reserved =
-        if dim > LARGEST_SMALL { (recipe.threads + 2) as f64 * memory::BYTES_A_THREAD } else { 0.0 };
+    // The kernels' threads pack, and those of the pool that looks at the columns.
+    let reserved = (2 * recipe.threads + 2) as f64 * memory::BYTES_A_THREAD;
     let advice = "choose fewer --layers, a smaller --batch or fewer samples";
     memory::require(&what, needed(recipe, data), reserved, advice)
 }
-
-/// Up to this dimension no product is large enough for a library's packing.
-const LARGEST_SMALL: usize = 100;
 
 /// Bytes of everything that a training keeps at a time.
 fn needed(recipe: &Recipe, data: &Parts) -> f64 {

@@ -33,7 +33,7 @@ pub(crate) fn prepare(set: &mut DataSet, start: Start, dtype: Dtype) -> Result<V
     let mut columns = Columns::of(&set.parts.train);
     let mut told = Vec::new();
     if start.is_from_data() {
-        told.extend(shift(set, &columns));
+        told.extend(shift(set, &columns, start));
         columns = Columns::of(&set.parts.train);
     }
     let constant = columns.constant(f64::EPSILON);
@@ -50,6 +50,7 @@ pub(crate) fn prepare(set: &mut DataSet, start: Start, dtype: Dtype) -> Result<V
         Vec::new()
     };
     told.extend(degenerate(set, start, &constant, &dependent)?);
+    told.extend(atoms(set, &columns, &constant));
     told.extend(coarse(set, &columns, &constant, dtype));
     Ok(told)
 }
@@ -80,14 +81,15 @@ fn require_range(set: &DataSet, dtype: Dtype) -> Result<()> {
     Ok(())
 }
 
-/// Subtracts the means that are far from 0, and what constant columns are.
-fn shift(set: &mut DataSet, columns: &Columns) -> Option<String> {
+/// Subtracts the means that are far from 0, and what constant columns are. Where the start whitens it subtracts all: a
+/// direction that is thin beside its columns loses what digits a mean takes.
+fn shift(set: &mut DataSet, columns: &Columns, start: Start) -> Option<String> {
     let is_constant = |j: usize| columns.is_constant(j, f64::EPSILON);
     let is_far = |j: &usize| !is_constant(*j) && columns.mean[*j].abs() > FAR * columns.deviation[*j];
     let dim = set.parts.dim();
     let by = |j| match j {
         j if is_constant(j) => columns.middle(j),
-        j if is_far(&j) => columns.mean[j],
+        j if is_far(&j) || start.whitens() => columns.mean[j],
         _ => 0.0,
     };
     let by: Vec<f64> = (0..dim).map(by).collect();
@@ -159,6 +161,33 @@ fn degenerate(
     told.push("data like these have no density: the likelihood grows without bound as training goes on; leave columns \
                out".to_string());
     Ok(told)
+}
+
+/// Columns whose values are so few, or so often the same, that there is no density along them. They are scaled as any
+/// other.
+fn atoms(set: &DataSet, columns: &Columns, constant: &[usize]) -> Vec<String> {
+    let no_density = "there is no density, and the likelihood grows without bound as training goes on";
+    let atom = |j: usize| {
+        let (share, two) =
+            (columns::most_frequent(&set.parts.train, j), columns.has_two_values(&set.parts.train, j));
+        let column = list(set, &[j]);
+        match two {
+            _ if constant.contains(&j) => None,
+            true => Some(format!("{column} has 2 different values in the training part: {no_density}")),
+            false if share > 0.0 => Some(format!(
+                "{column} has one value in {:.4} % of the training part: {no_density}",
+                100.0 * share
+            )),
+            false => None,
+        }
+    };
+    let mut told: Vec<String> = (0..set.parts.dim()).filter_map(atom).collect();
+    if told.len() > NAMED {
+        let more = told.len() - NAMED;
+        told.truncate(NAMED);
+        told.push(format!("{more} more columns are like these"));
+    }
+    told
 }
 
 /// Columns of which f32 does not tell many values apart.

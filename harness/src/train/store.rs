@@ -1,7 +1,7 @@
 //! The folder of a training: `training.json`, `epochs.jsonl`, the checkpoints `last` and `best`. One process at a time
 //! has it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -30,6 +30,10 @@ pub(crate) struct Store {
     identity: Option<u32>,
     /// Open, and with it the folder's lock.
     log: RefCell<Log>,
+    /// Whether this process wrote a checkpoint: what happens to the folder's name afterwards takes nothing away.
+    saved: Cell<bool>,
+    /// Whether the training had ended when the folder was opened.
+    ended: bool,
 }
 
 /// What a folder held when its training went on.
@@ -65,7 +69,8 @@ impl Store {
         }
         let json = serde_json::to_vec(training).map_err(|cause| Error::output(dir, cause))?;
         let identity = Some(crc32fast::hash(&json));
-        let store = Self { dir: dir.to_path_buf(), identity, log: RefCell::new(log) };
+        let (log, saved, ended) = (RefCell::new(log), Cell::new(false), false);
+        let store = Self { dir: dir.to_path_buf(), identity, log, saved, ended };
         store.write_header(training)?;
         Ok(store)
     }
@@ -79,16 +84,21 @@ impl Store {
             let dir = dir.display();
             return Err(Error::Input(format!("{dir} is not the folder of a training: it has no {HEADER}")));
         }
+        // The log comes before the header; one that is gone may be open in a process that still writes.
+        Log::require(dir)?;
         let log = RefCell::new(Log::open(dir)?);
         let path = dir.join(HEADER);
         let training = parse_header(&path, &sealed::read(&path, MOST_JSON)?)?;
         remove_unfinished(dir);
-        Ok((Self { dir: dir.to_path_buf(), identity: training.identity, log }, training))
+        let (identity, saved, ended) = (training.identity, Cell::new(false), training.outcome.is_some());
+        Ok((Self { dir: dir.to_path_buf(), identity, log, saved, ended }, training))
     }
 
     /// Empties the folder of a training that failed before its first checkpoint, so that it can be tried again.
     pub(crate) fn give_back(&self) {
-        if self.has_checkpoint() || self.log.borrow_mut().keep(None, None).is_err() {
+        let mut log = self.log.borrow_mut();
+        let is_begun = self.saved.get() || self.has_checkpoint() || log.require_in_place().is_err();
+        if is_begun || log.keep(None, None).is_err() {
             return;
         }
         checkpoint::remove(&self.dir, BEST);
@@ -103,6 +113,7 @@ impl Store {
 
     /// Writes `training.json`.
     pub(crate) fn write_header(&self, training: &Training) -> Result<()> {
+        self.log.borrow().require_in_place()?;
         let path = self.dir.join(HEADER);
         let training = Training { schema: TRAINING_SCHEMA, identity: self.identity, ..training.clone() };
         let json = serde_json::to_string_pretty(&training).map_err(|cause| Error::output(&path, cause))?;
@@ -125,12 +136,16 @@ impl Store {
     /// Writes the checkpoint that `--resume` continues from.
     pub(crate) fn save<T: Scalar>(&self, progress: &Progress, learner: &Learner<T>) -> Result<()> {
         let of = Belonging { training: self.identity, log: Some(self.log.borrow().prefix()) };
-        checkpoint::write(&self.dir, LAST, progress, learner, of)
+        self.log.borrow().require_in_place()?;
+        checkpoint::write(&self.dir, LAST, progress, learner, of)?;
+        self.saved.set(true);
+        Ok(())
     }
 
     /// Writes the best model so far.
     pub(crate) fn save_best<T: Scalar>(&self, progress: &Progress, learner: &Learner<T>) -> Result<()> {
         let of = Belonging { training: self.identity, log: None };
+        self.log.borrow().require_in_place()?;
         checkpoint::write(&self.dir, BEST, progress, learner, of)
     }
 
@@ -147,6 +162,7 @@ impl Store {
         batches: usize,
     ) -> Result<Option<Restored>> {
         if !self.has_checkpoint() {
+            self.require_unbegun()?;
             self.log.borrow_mut().keep(None, None)?;
             return Ok(None);
         }
@@ -156,6 +172,8 @@ impl Store {
             return Err(damaged(&self.state_file(LAST), cause));
         }
         let epochs = self.log.borrow_mut().keep(Some(progress.epoch), of.log)?;
+        // Only now: before, another process may have been writing.
+        [LAST, BEST].iter().for_each(|name| checkpoint::tidy(&self.dir, name));
         Ok(Some(Restored { progress, epochs }))
     }
 
@@ -173,6 +191,26 @@ impl Store {
     /// The error of a best model that is not the one that the last checkpoint knows.
     pub(crate) fn strange_best(&self) -> Error {
         damaged(&self.state_file(BEST), "it is not the best model of the last checkpoint")
+    }
+
+    /// Without its last checkpoint a training begins anew, where a kill before the first one explains that there is
+    /// none: nothing is lost then but the epoch 0.
+    fn require_unbegun(&self) -> Result<()> {
+        let is_later = || -> Result<bool> {
+            if !checkpoint::exists(&self.dir, BEST) {
+                return Ok(false);
+            }
+            let (progress, _) = checkpoint::read_progress(&self.dir, BEST)?;
+            Ok(progress.epoch > 0)
+        };
+        if self.ended || self.log.borrow().lines()? > 1 || is_later()? {
+            let path = self.state_file(LAST);
+            return Err(Error::Input(format!(
+                "{} is missing: restore it, or start in another folder",
+                path.display()
+            )));
+        }
+        Ok(())
     }
 
     fn require_own(&self, name: &str, of: Belonging) -> Result<()> {
@@ -203,6 +241,9 @@ pub(super) fn parse_header(path: &Path, bytes: &[u8]) -> Result<Training> {
     let data = &training.data;
     if [data.dim, data.training, data.validation, data.test].contains(&0) {
         return Err(damaged(path, "a part of its data is empty"));
+    }
+    if training.schema == 1 && training.identity.is_some() {
+        return Err(damaged(path, "version 1 had no identity"));
     }
     Recipe::of(&training.settings, data.dim).map_err(|cause| damaged(path, cause))?;
     Ok(training)

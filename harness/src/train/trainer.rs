@@ -296,10 +296,7 @@ impl<'a, T: Scalar> Session<'a, T> {
     fn diverged(&self, cause: &relgrad_kernels::Error) -> Error {
         let Progress { epoch, step, .. } = self.progress;
         let recipe = self.job.recipe;
-        let scale = match recipe.dtype {
-            Dtype::F32 => "rescale the data (--init standardise), or take --dtype f64",
-            Dtype::F64 => "rescale the data (--init standardise)",
-        };
+        let scale = self.scale_advice();
         if self.epochs.is_empty() {
             // Nothing has moved yet: these are the data as the first network sees them.
             return Error::Input(format!("cannot begin to train: {cause}; {scale}"));
@@ -326,6 +323,21 @@ impl<'a, T: Scalar> Session<'a, T> {
             weights.iter().take(MOST_NORMS).map(norm).collect::<Vec<_>>().join(", "),
             self.what_is_kept(),
         ))
+    }
+
+    /// What to do about numbers that are too large or too small. A start from the data scales the first layer, but its
+    /// gradient keeps the scale of the data, and Adam squares that.
+    fn scale_advice(&self) -> &'static str {
+        let recipe = self.job.recipe;
+        let largest = self.job.data.train.values.iter().fold(0.0_f64, |largest, x| largest.max(x.abs()));
+        let most = if recipe.dtype == Dtype::F32 { 1e17 } else { 1e150 };
+        let is_of_use = !recipe.start.is_from_data() && largest < most;
+        match (is_of_use, recipe.dtype) {
+            (true, Dtype::F32) => "rescale the data (--init standardise), or take --dtype f64",
+            (true, Dtype::F64) => "rescale the data (--init standardise)",
+            (false, Dtype::F32) => "rescale the data in their file, or take --dtype f64",
+            (false, Dtype::F64) => "rescale the data in their file",
+        }
     }
 
     /// Of the checkpoint, where there is one.

@@ -1,5 +1,5 @@
-//! Golden vectors: networks with batches, and what an independent program computed for them. What reads their files, and what
-//! computes the same quantities with every backend and compares, under the tolerances that the files carry.
+//! Golden vectors: networks with batches, and what an independent program computed for them. What reads their files,
+//! and what computes the same quantities with every backend and compares, under the tolerances that the files carry.
 //!
 //! A crate of its own since the kernels know no JSON; their tests and `relgrad verify` both go through it.
 

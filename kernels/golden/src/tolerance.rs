@@ -31,8 +31,8 @@ impl Tolerances {
     /// The tolerance of a group.
     ///
     /// The file has none for autodiff in f32. It follows from the file in two ways, of which the larger counts: the
-    /// tolerance of f32 times what the conditioning of the product costs in f64, and the rule by which all tolerances were
-    /// made (20 times a measured error) with the error in f64 scaled to the precision of f32. The first alone says
+    /// tolerance of f32 times what the conditioning of the product costs in f64, and the rule by which all tolerances
+    /// were made (20 times a measured error) with the error in f64 scaled to the precision of f32. The first alone says
     /// nothing where both of its f64 tolerances stand at their floor. From 1 on, nothing can be expected.
     pub fn of(&self, dtype: Dtype, conditioning: Conditioning, group: &str) -> Option<f64> {
         let of = |groups: &Groups| groups.get(group).copied().flatten();
