@@ -5,7 +5,7 @@ use relgrad_vocabulary::quoted;
 
 use crate::Case;
 use crate::array::{Array, Direction, array, arrays, biases, counted};
-use crate::dense::architecture;
+use crate::dense::{architecture, require_sums};
 use crate::node::{Node, Read};
 use crate::tolerance::{Groups, Tolerances, groups, measured_errors};
 
@@ -64,6 +64,7 @@ pub(crate) fn read(root: &Node<'_>, id: String) -> Read<Case> {
     let (dim, layers, batch) = (architecture.dim, architecture.layers, config.field("N")?.count()?);
     let (inputs, outputs) = (root.field("inputs")?, root.field("outputs")?);
     let loglik = outputs.field("loglik")?;
+    require_sums(&loglik, batch, layers)?;
     let direction = |node: &Node<'_>| -> Read<Direction> {
         Ok(Direction {
             weights: kernels(&node.field("dK")?, layers, &convolution)?,

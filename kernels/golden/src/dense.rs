@@ -153,7 +153,7 @@ pub(crate) fn architecture(config: &Node<'_>) -> Read<Architecture> {
 fn outputs(outputs: &Node<'_>, architecture: &Architecture, batch: usize) -> Read<Outputs> {
     let (dim, layers) = (architecture.dim, architecture.layers);
     let loglik = outputs.field("loglik")?;
-    loglik.field("mean")?.number()?;
+    require_sums(&loglik, batch, layers)?;
     let direction = |name: &str| -> Read<Direction> {
         let node = outputs.field(name)?;
         let weights = arrays(&node.field("dW")?, layers, [dim, dim])?;
@@ -177,4 +177,20 @@ fn outputs(outputs: &Node<'_>, architecture: &Architecture, batch: usize) -> Rea
         inverse_s,
         inverse_x,
     })
+}
+
+/// The mean log-likelihood and the whole log-determinant of a file are those of its samples and layers; a comparison sees only
+/// the latter.
+pub(crate) fn require_sums(loglik: &Node<'_>, batch: usize, layers: usize) -> Read<()> {
+    const TOLERANCE: f64 = 1e-9;
+    let parts = [("mean", "per_sample", batch, 1.0 / batch as f64), ("L2J", "L2J_per_layer", layers, 1.0)];
+    for (whole, of, count, scale) in parts {
+        let (node, parts) = (loglik.field(whole)?, array(&loglik.field(of)?, &[count])?);
+        let expected = scale * parts.data.iter().sum::<f64>();
+        let found = node.number()?;
+        if (found - expected).abs() > TOLERANCE * expected.abs().max(1.0) {
+            return Err(node.wrong(format!("is {found}, and that of {of} is {expected}")));
+        }
+    }
+    Ok(())
 }

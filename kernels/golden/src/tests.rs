@@ -31,7 +31,7 @@ fn file() -> Value {
         "outputs": {
             "Y": [wide.clone()], "Z": wide.clone(), "delta": [wide.clone()],
             "loglik": {
-                "mean": 0.0, "per_sample": samples.clone(), "Lp": samples.clone(), "L1J": samples,
+                "mean": 1.0, "per_sample": samples.clone(), "Lp": samples.clone(), "L1J": samples,
                 "L2J": 0.0, "L2J_per_layer": array_of(&[1]),
             },
             "ordinary": direction.clone(), "relative": direction.clone(), "transposed": direction,
@@ -48,6 +48,14 @@ fn complaint(damage: impl FnOnce(&mut Value)) -> String {
     match read(&value) {
         Err(complaint) => complaint,
         Ok(_) => panic!("the damage went unnoticed"),
+    }
+}
+
+#[test]
+fn sums_are_those_of_their_parts() {
+    for field in ["mean", "L2J"] {
+        let told = complaint(|file| file["outputs"]["loglik"][field] = json!(99.0));
+        assert!(told.contains(&format!("outputs.loglik.{field}")) && told.contains("is 99"), "{told}");
     }
 }
 
