@@ -179,8 +179,8 @@ fn outputs(outputs: &Node<'_>, architecture: &Architecture, batch: usize) -> Rea
     })
 }
 
-/// The mean log-likelihood and the whole log-determinant of a file are those of its samples and layers; a comparison sees only
-/// the latter.
+/// The mean log-likelihood and the whole log-determinant of a file are those of its samples and layers: only the latter are
+/// compared.
 pub(crate) fn require_sums(loglik: &Node<'_>, batch: usize, layers: usize) -> Read<()> {
     const TOLERANCE: f64 = 1e-9;
     let parts = [("mean", "per_sample", batch, 1.0 / batch as f64), ("L2J", "L2J_per_layer", layers, 1.0)];
