@@ -179,7 +179,7 @@ fn outputs(outputs: &Node<'_>, architecture: &Architecture, batch: usize) -> Rea
     })
 }
 
-/// The mean log-likelihood and the whole log-determinant of a file are those of its samples and layers: only the latter are
+/// The mean log-likelihood and the whole log-determinant of a file are those of its samples and layers: only these are
 /// compared.
 pub(crate) fn require_sums(loglik: &Node<'_>, batch: usize, layers: usize) -> Read<()> {
     const TOLERANCE: f64 = 1e-9;
