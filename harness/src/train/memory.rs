@@ -14,7 +14,7 @@ use crate::machine::memory;
 /// Refuses a training for which there is not enough memory.
 ///
 /// # Errors
-/// [`Error::Usage`] with what it needs and what there is.
+/// An error of usage with what it needs and what there is.
 pub(crate) fn require(recipe: &Recipe, data: &Parts) -> Result<()> {
     let dim = recipe.architecture.dim;
     let what = format!(
