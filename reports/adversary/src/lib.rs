@@ -25,8 +25,9 @@ pub use allocation::{Counting, peak_bytes};
 pub const MEMORY_FACTOR: usize = 16;
 /// Bytes that a reader may take for a file however small: buffers, messages.
 pub const MEMORY_FLOOR: usize = 1 << 20;
-/// Time that a reader may take; generous, since machines are busy.
-pub const LONGEST: Duration = Duration::from_secs(5);
+/// Time after which a reader counts as hanging: far beyond what a busy machine makes of milliseconds, since this is no
+/// measurement of speed.
+pub const LONGEST: Duration = Duration::from_secs(60);
 
 /// One thing that happens to a file.
 #[derive(Debug, Clone)]
