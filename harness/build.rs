@@ -44,8 +44,7 @@ fn git_revision() -> Option<String> {
         return None;
     }
     let revision = output(git().args(["rev-parse", "HEAD"]))?;
-    let changes =
-        output(git().args(["--no-optional-locks", "status", "--porcelain", "--untracked-files=no"]))?;
+    let changes = output(git().args(["--no-optional-locks", "status", "--porcelain", "--untracked-files=no"]))?;
     Some(if changes.is_empty() { revision } else { format!("{revision}-dirty") })
 }
 

@@ -75,8 +75,7 @@ pub(crate) fn command_line() -> Vec<String> {
 /// Text with its control characters, other than ends of lines and tabs, and the marks that turn the direction of
 /// writing made visible.
 pub(crate) fn visible(text: &str) -> String {
-    let within_tabs =
-        |line: &str| line.split('\t').map(relgrad_vocabulary::visible).collect::<Vec<_>>().join("\t");
+    let within_tabs = |line: &str| line.split('\t').map(relgrad_vocabulary::visible).collect::<Vec<_>>().join("\t");
     text.split('\n').map(within_tabs).collect::<Vec<_>>().join("\n")
 }
 

@@ -95,9 +95,7 @@ fn tell_of_panic(panic: &PanicHookInfo<'_>) {
     let message = words(panic.payload()).replace('\n', " ");
     let place = panic.location().map_or(String::new(), |at| format!(" ({at})"));
     let version = cmd::version();
-    note!(
-        "relgrad: internal error: {message}{place}; please report this and the command, of version {version}"
-    );
+    note!("relgrad: internal error: {message}{place}; please report this and the command, of version {version}");
     let trace = std::backtrace::Backtrace::capture();
     if trace.status() == std::backtrace::BacktraceStatus::Captured {
         note!("{trace}");

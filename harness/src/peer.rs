@@ -135,11 +135,7 @@ fn stored<T: Scalar>(
 }
 
 /// The weights after a step.
-fn stepped<T: Scalar>(
-    device: &Cpu,
-    mut parameters: Parameters<Cpu, T>,
-    x: &Matrix<Cpu, T>,
-) -> Result<Vec<Vec<f64>>> {
+fn stepped<T: Scalar>(device: &Cpu, mut parameters: Parameters<Cpu, T>, x: &Matrix<Cpu, T>) -> Result<Vec<Vec<f64>>> {
     let step = InPlaceStep { guard: false, ..InPlaceStep::default() };
     let mut workspace = step.workspace(device, parameters.architecture(), x.cols())?;
     step.step(device, &mut parameters, x.view(), STEP, &mut workspace, None)?;
@@ -148,8 +144,6 @@ fn stepped<T: Scalar>(
 
 /// Host copies, widened without error.
 fn wide<T: Scalar>(device: &Cpu, matrices: &[Matrix<Cpu, T>]) -> Result<Vec<Vec<f64>>> {
-    let widen = |matrix: &Matrix<Cpu, T>| {
-        Ok(matrix.to_column_major(device)?.into_iter().map(Scalar::widen).collect())
-    };
+    let widen = |matrix: &Matrix<Cpu, T>| Ok(matrix.to_column_major(device)?.into_iter().map(Scalar::widen).collect());
     matrices.iter().map(widen).collect()
 }

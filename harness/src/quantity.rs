@@ -150,8 +150,7 @@ impl FromStr for MemoryLimit {
             let percent = positive(number)?;
             return if percent <= 100.0 { Ok(Self::Share(percent / 100.0)) } else { Err(complain()) };
         }
-        let with_unit =
-            BYTE_UNITS.iter().find_map(|(name, scale)| Some((trimmed.strip_suffix(name)?, *scale)));
+        let with_unit = BYTE_UNITS.iter().find_map(|(name, scale)| Some((trimmed.strip_suffix(name)?, *scale)));
         let (number, scale) = with_unit.ok_or_else(complain)?;
         let bytes = positive(number)? * scale;
         let largest = Self::LARGEST_TEBIBYTES;

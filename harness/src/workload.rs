@@ -63,9 +63,7 @@ impl Workload {
                 expected: DeviceKind::Cpu.to_string(),
             }),
             (_, DeviceKind::Cpu) => Ok(relgrad_kernels::cost(method, &architecture, batch, dtype)),
-            (_, DeviceKind::Cuda) => {
-                Ok(relgrad_kernels::cost_on(Cuda::LANES, method, &architecture, batch, dtype))
-            }
+            (_, DeviceKind::Cuda) => Ok(relgrad_kernels::cost_on(Cuda::LANES, method, &architecture, batch, dtype)),
         }
     }
 }

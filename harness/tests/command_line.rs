@@ -117,10 +117,7 @@ fn wrong_usage_ends_with_code_2_and_names_the_item() {
         (vec!["sweep", "--coupling", "conv", "--methods", "transposed"], "transposed"),
         (vec!["sweep", "--device", "tpu"], "cpu, cuda"),
         (vec!["sweep", "--math", "tf32"], "--device cuda"),
-        (
-            vec!["sweep", "--device", "cuda", "--math", "tf32", "--dtype", "f64"],
-            "multiplies f32 numbers, not f64",
-        ),
+        (vec!["sweep", "--device", "cuda", "--math", "tf32", "--dtype", "f64"], "multiplies f32 numbers, not f64"),
         (vec!["sweep", "--resume", "somewhere", "--dims", "10"], "--dims"),
         (vec!["roofline", "--dtype", "f16"], "f16"),
         (vec!["roofline", "--threads", "1,0"], "`0`"),
@@ -180,9 +177,7 @@ fn numbers_beyond_all_measure_are_refused() {
             assert_refused(&[verb, option, long], "3650d");
         }
     }
-    for words in
-        ["calibrate --aa", "roofline --threads", "roofline --batch", "peer-case --dim", "verify --sizes"]
-    {
+    for words in ["calibrate --aa", "roofline --threads", "roofline --batch", "peer-case --dim", "verify --sizes"] {
         let mut words: Vec<&str> = words.split(' ').collect();
         words.push(&most);
         assert_refused(&words, &most);

@@ -29,8 +29,7 @@ fn train(folder: &Path, file: &str, more: &[&str]) -> Output {
 /// The test likelihood that a training printed, without its error.
 fn nats(output: &Output) -> f64 {
     let text = stdout(output);
-    let line =
-        text.lines().find(|line| line.starts_with("test")).unwrap_or_else(|| panic!("{}", stderr(output)));
+    let line = text.lines().find(|line| line.starts_with("test")).unwrap_or_else(|| panic!("{}", stderr(output)));
     line.split_whitespace().nth(1).unwrap().replace('−', "-").parse().unwrap()
 }
 
@@ -48,11 +47,7 @@ fn degenerate_columns_are_named_and_never_scaled() {
         ("rounding", "column 3 (c) is constant", Box::new(move |i, _, _| noise(i, 0.3))),
         ("rounding of 1e9", "column 3 (c) is constant", Box::new(move |i, _, _| noise(i, 1e9))),
         ("equal", "column 3 (c) follows from column 1 (a)", Box::new(|_, x, _| x)),
-        (
-            "combination",
-            "column 3 (c) follows from columns 1 (a), 2 (b)",
-            Box::new(|_, x, y| 2.0 * x - y + 1.0),
-        ),
+        ("combination", "column 3 (c) follows from columns 1 (a), 2 (b)", Box::new(|_, x, y| 2.0 * x - y + 1.0)),
     ];
     for (name, words, third) in &cases {
         fs::write(&file, format!("a,b,c\n{}", rows(60, third))).unwrap();
@@ -60,20 +55,14 @@ fn degenerate_columns_are_named_and_never_scaled() {
             for start in ["standardise", "standardise-layers"] {
                 let output = train(folder.path(), "d.csv", &["-q", "--init", start, "--dtype", dtype]);
                 let told = stderr(&output);
-                assert!(
-                    told.contains(words) && told.contains("no density"),
-                    "{name} {start} {dtype}: {told}"
-                );
+                assert!(told.contains(words) && told.contains("no density"), "{name} {start} {dtype}: {told}");
                 assert!(nats(&output).abs() < 12.0, "{name} {start} {dtype}: {}", nats(&output));
             }
             for start in ["whiten", "whiten-layers"] {
                 let output = train(folder.path(), "d.csv", &["-q", "--init", start, "--dtype", dtype]);
                 assert_eq!(output.status.code(), Some(2), "{name} {start} {dtype}");
                 let told = stderr(&output);
-                assert!(
-                    told.contains(words) && told.contains("cannot be whitened"),
-                    "{name} {start}: {told}"
-                );
+                assert!(told.contains(words) && told.contains("cannot be whitened"), "{name} {start}: {told}");
                 assert_eq!(told.lines().count(), 1, "{told}");
             }
         }
@@ -85,16 +74,11 @@ fn degenerate_columns_are_named_and_never_scaled() {
 fn samples_that_are_all_the_same_or_too_few_are_told_of() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("same.csv"), "1,2.5,-3\n".repeat(30)).unwrap();
-    let wide: String = (0..14)
-        .map(|i| (0..20).map(|j| format!("{},", (i * j * j + i) % 13)).collect::<String>() + "1\n")
-        .collect();
+    let wide: String =
+        (0..14).map(|i| (0..20).map(|j| format!("{},", (i * j * j + i) % 13)).collect::<String>() + "1\n").collect();
     fs::write(folder.path().join("wide.csv"), wide).unwrap();
     let same = train(folder.path(), "same.csv", &["-q", "--init", "standardise"]);
-    assert!(
-        stderr(&same).contains("columns 1, 2, 3 are constant") && nats(&same).abs() < 12.0,
-        "{}",
-        stderr(&same)
-    );
+    assert!(stderr(&same).contains("columns 1, 2, 3 are constant") && nats(&same).abs() < 12.0, "{}", stderr(&same));
     for (file, part) in
         [("same.csv", "columns 1, 2, 3 are constant"), ("wide.csv", "12 training samples of 21 columns")]
     {
@@ -115,10 +99,7 @@ fn an_offset_beyond_f32_costs_no_likelihood() {
     let far: String = near
         .lines()
         .map(|line| {
-            line.split(',')
-                .map(|x| format!("{}", 1.7e9 + x.parse::<f64>().unwrap()))
-                .collect::<Vec<_>>()
-                .join(",")
+            line.split(',').map(|x| format!("{}", 1.7e9 + x.parse::<f64>().unwrap())).collect::<Vec<_>>().join(",")
                 + "\n"
         })
         .collect();
@@ -209,8 +190,7 @@ fn what_a_file_holds_is_told_unless_quiet() {
         ("e.csv", "cannot read e.csv: No such file"),
         ("toy:moons", "--header is for files of text"),
     ] {
-        let output =
-            train(folder.path(), file, if file.starts_with("toy") { &["--header", "yes"] } else { &[] });
+        let output = train(folder.path(), file, if file.starts_with("toy") { &["--header", "yes"] } else { &[] });
         assert_eq!(output.status.code(), Some(2));
         assert!(stderr(&output).contains(part), "{}", stderr(&output));
     }
@@ -244,8 +224,7 @@ fn a_training_goes_on_with_the_same_numbers_only_and_from_anywhere() {
     let data = rows(60, |i, x, _| 1e7 + x + i % 5.0);
     fs::write(at.join("d.csv"), &data).unwrap();
     assert!(started(at, "d.csv").status.success());
-    let facts: Value =
-        serde_json::from_str(&fs::read_to_string(at.join("m/training.json")).unwrap()).unwrap();
+    let facts: Value = serde_json::from_str(&fs::read_to_string(at.join("m/training.json")).unwrap()).unwrap();
     assert!(facts["data"]["shift"][2].as_f64().unwrap() > 9.9e6, "{facts}");
     assert!(resumed(&elsewhere, "../m").status.success());
     fs::write(at.join("d.csv"), data.replacen("10000005", "10000006", 1)).unwrap();
@@ -261,11 +240,7 @@ fn a_training_goes_on_with_the_same_numbers_only_and_from_anywhere() {
     fs::remove_file(at.join("d.csv")).unwrap();
     let output = resumed(&elsewhere, "../m");
     assert_eq!(output.status.code(), Some(2));
-    assert!(
-        stderr(&output).contains("d.csv") && stderr(&output).contains("put it back"),
-        "{}",
-        stderr(&output)
-    );
+    assert!(stderr(&output).contains("d.csv") && stderr(&output).contains("put it back"), "{}", stderr(&output));
     // Beside the training in another place: found by the name that it had.
     fs::write(elsewhere.join("d.csv"), &data).unwrap();
     assert!(resumed(&elsewhere, "../m").status.success());

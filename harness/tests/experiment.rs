@@ -13,17 +13,7 @@ use serde_json::Value;
 
 fn experiment(name: &str, out: &Path, data: Option<&Path>, effort: &str) -> Value {
     let mut command = relgrad();
-    command.args([
-        "experiment",
-        name,
-        "--effort",
-        effort,
-        "--quiet",
-        "--threads",
-        "2",
-        "--images",
-        "optdigits",
-    ]);
+    command.args(["experiment", name, "--effort", effort, "--quiet", "--threads", "2", "--images", "optdigits"]);
     command.env_remove("RELGRAD_DATA").arg("--out").arg(out);
     if let Some(data) = data {
         command.arg("--data").arg(data);
@@ -31,10 +21,7 @@ fn experiment(name: &str, out: &Path, data: Option<&Path>, effort: &str) -> Valu
     let output = command.output().unwrap();
     assert!(output.status.success(), "{name}: {}", stderr(&output));
     for extension in ["json", "md", "svg", "png"] {
-        assert!(
-            fs::metadata(out.join(format!("{name}.{extension}"))).unwrap().len() > 0,
-            "{name}.{extension}"
-        );
+        assert!(fs::metadata(out.join(format!("{name}.{extension}"))).unwrap().len() > 0, "{name}.{extension}");
     }
     serde_json::from_str(&fs::read_to_string(out.join(format!("{name}.json"))).unwrap()).unwrap()
 }
@@ -80,10 +67,7 @@ fn both_gradients_learn_from_the_same_starts() {
     let folder = tempfile::tempdir().unwrap();
     let found = experiment("fig1-right", folder.path(), None, "smoke");
     let shown = found["numbers"]["sets"][1]["shown"].as_array().unwrap();
-    assert_eq!(
-        shown.iter().map(|run| run["method"].as_str().unwrap()).collect::<Vec<_>>(),
-        ["relative", "ordinary"]
-    );
+    assert_eq!(shown.iter().map(|run| run["method"].as_str().unwrap()).collect::<Vec<_>>(), ["relative", "ordinary"]);
     let curves = found["figure"]["panels"][0]["curves"].as_array().unwrap();
     let first = |curve: &Value| curve["points"][0][1].as_f64().unwrap();
     // The same start at the same place of both methods, and a likelihood that rises.
@@ -154,10 +138,7 @@ fn sets_that_are_not_at_hand_are_named_so() {
     let found = experiment("table1", &out, Some(&data), "smoke");
     let rows = found["table"]["rows"].as_array().unwrap();
     let row = |name: &str| rows.iter().find(|row| row[0] == name).unwrap()[4].as_str().unwrap().to_string();
-    assert_eq!(
-        (row("GAS"), row("BSDS300")),
-        ("data unavailable".to_string(), "bsds300 (fresh draw)".to_string())
-    );
+    assert_eq!((row("GAS"), row("BSDS300")), ("data unavailable".to_string(), "bsds300 (fresh draw)".to_string()));
 }
 
 /// 8×8 patches of bytes as an npz with train, val and test.
@@ -189,10 +170,7 @@ fn made_up_patches(folder: &Path) {
 fn without_data_the_folder_is_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     let mut command = relgrad();
-    command
-        .args(["experiment", "gaussian", "--quiet", "--out"])
-        .arg(folder.path())
-        .env_remove("RELGRAD_DATA");
+    command.args(["experiment", "gaussian", "--quiet", "--out"]).arg(folder.path()).env_remove("RELGRAD_DATA");
     let output = command.output().unwrap();
     let text = stderr(&output);
     assert_eq!(output.status.code(), Some(2), "{text}");
@@ -211,14 +189,9 @@ fn files_that_no_experiment_wrote_are_not_overwritten() {
         let dir = folder.path().join(name);
         fs::create_dir(&dir).unwrap();
         fs::write(dir.join(name), text).unwrap();
-        let output =
-            relgrad().args(["experiment", "bias-mode", "--quiet", "--out"]).arg(&dir).output().unwrap();
+        let output = relgrad().args(["experiment", "bias-mode", "--quiet", "--out"]).arg(&dir).output().unwrap();
         assert_eq!(output.status.code(), Some(2));
-        assert!(
-            stderr(&output).contains(&format!("{name} is not what the experiment")),
-            "{}",
-            stderr(&output)
-        );
+        assert!(stderr(&output).contains(&format!("{name} is not what the experiment")), "{}", stderr(&output));
         assert_eq!(fs::read_to_string(dir.join(name)).unwrap(), text);
     }
 }

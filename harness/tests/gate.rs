@@ -36,23 +36,12 @@ fn compare(dir: &Path, base: &Study, new: &Study, more: &[&str]) -> Output {
 /// The gate with cells and rounds so small that it takes seconds; verdicts on such times are left to a wide tolerance.
 fn small_gate() -> Command {
     let mut command = relgrad();
-    command.args([
-        "gate",
-        "--rounds",
-        "3",
-        "--more-rounds",
-        "3",
-        "--max-rounds",
-        "6",
-        "--round-time",
-        "20ms",
-    ]);
+    command.args(["gate", "--rounds", "3", "--more-rounds", "3", "--max-rounds", "6", "--round-time", "20ms"]);
     command.arg("--quiet");
     command
 }
 
-const SMALL_CELLS: [&str; 8] =
-    ["--dims", "4,8", "--methods", "relative,ordinary", "--batch", "4", "--threads", "1"];
+const SMALL_CELLS: [&str; 8] = ["--dims", "4,8", "--methods", "relative,ordinary", "--batch", "4", "--threads", "1"];
 
 #[test]
 fn the_exit_code_of_compare_says_how_it_ends() {
@@ -60,11 +49,7 @@ fn the_exit_code_of_compare_says_how_it_ends() {
     let base = synthetic(1.0, 6, 1);
     for (new, code, said) in [
         (synthetic(1.0, 6, 2), 0, "held"),
-        (
-            synthetic(1.2, 6, 2),
-            1,
-            "regression: relative is slower at D = 100, 200, 500, 1,000: a factor, 1.2",
-        ),
+        (synthetic(1.2, 6, 2), 1, "regression: relative is slower at D = 100, 200, 500, 1,000: a factor, 1.2"),
         (synthetic(1.0, 1, 2), 5, "inconclusive"),
         (Study { records: Vec::new(), ..synthetic(1.0, 1, 2) }, 4, "nothing was measured"),
     ] {
@@ -133,10 +118,7 @@ fn a_baseline_is_saved_and_held_by_the_same_build() {
         .expect("relgrad starts");
     assert_eq!(held.status.code(), Some(0), "{}{}", stdout(&held), stderr(&held));
     assert!(stdout(&held).contains("speed-up over ordinary"), "{}", stdout(&held));
-    assert!(
-        stdout(&held).contains("(same)") || stdout(&held).contains("(inconclusive)"),
-        "time is not judged"
-    );
+    assert!(stdout(&held).contains("(same)") || stdout(&held).contains("(inconclusive)"), "time is not judged");
     assert!(again.is_file(), "the records of the gate are kept");
 }
 
@@ -199,18 +181,13 @@ fn a_worker_that_talks_nonsense_fails_its_cells() {
     let dir = tempfile::tempdir().expect("a scratch folder");
     let text = "#!/bin/sh\n[ \"$1\" = worker ] && [ \"$2\" != --help ] && yes 'no answer'\necho relgrad 9\n";
     let program = script(dir.path(), "flood", text);
-    let output = small_gate()
-        .args(SMALL_CELLS)
-        .args(["--against-program", &program])
-        .output()
-        .expect("relgrad starts");
+    let output = small_gate().args(SMALL_CELLS).args(["--against-program", &program]).output().expect("relgrad starts");
     assert_eq!(output.status.code(), Some(4), "{}{}", stdout(&output), stderr(&output));
 }
 
 #[test]
 fn a_result_that_cannot_be_kept_ends_with_code_3() {
-    let output =
-        small_gate().args(SMALL_CELLS).args(["--save", "/nowhere/new.jsonl"]).output().expect("starts");
+    let output = small_gate().args(SMALL_CELLS).args(["--save", "/nowhere/new.jsonl"]).output().expect("starts");
     assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
     assert!(stderr(&output).contains("/nowhere/new.jsonl"), "{}", stderr(&output));
 }
@@ -227,31 +204,8 @@ fn an_empty_baseline_measures_nothing() {
 #[test]
 fn calibrate_counts_its_trials() {
     let output = relgrad()
-        .args([
-            "calibrate",
-            "--aa",
-            "2",
-            "--dims",
-            "4",
-            "--methods",
-            "relative",
-            "--batch",
-            "4",
-            "--threads",
-            "1",
-        ])
-        .args([
-            "--rounds",
-            "3",
-            "--more-rounds",
-            "3",
-            "--max-rounds",
-            "3",
-            "--round-time",
-            "10ms",
-            "--quiet",
-            "--json",
-        ])
+        .args(["calibrate", "--aa", "2", "--dims", "4", "--methods", "relative", "--batch", "4", "--threads", "1"])
+        .args(["--rounds", "3", "--more-rounds", "3", "--max-rounds", "3", "--round-time", "10ms", "--quiet", "--json"])
         .output()
         .expect("relgrad starts");
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
@@ -297,8 +251,7 @@ fn a_sweep_is_exported_in_every_format() {
     let dir = tempfile::tempdir().expect("a scratch folder");
     assert!(tiny_sweep(dir.path(), 3).output().expect("relgrad starts").status.success());
     for (name, _) in relgrad_reports::export::formats() {
-        let output =
-            relgrad().arg("export").arg(dir.path()).args(["--format", name]).output().expect("starts");
+        let output = relgrad().arg("export").arg(dir.path()).args(["--format", name]).output().expect("starts");
         assert!(output.status.success(), "{name}: {}", stderr(&output));
         assert!(stdout(&output).contains("relative"), "{name}: {}", stdout(&output));
     }
@@ -323,17 +276,7 @@ mod injected {
         let program = env!("CARGO_BIN_EXE_relgrad");
         let output = relgrad()
             .args(["gate", "--dims", "16,40,100", "--methods", "relative", "--batch", "20", "--threads", "1"])
-            .args([
-                "--rounds",
-                "4",
-                "--more-rounds",
-                "4",
-                "--max-rounds",
-                "16",
-                "--round-time",
-                "60ms",
-                "--quiet",
-            ])
+            .args(["--rounds", "4", "--more-rounds", "4", "--max-rounds", "16", "--round-time", "60ms", "--quiet"])
             .args(["--against-program", program, "--inject", fault])
             .output()
             .expect("relgrad starts");

@@ -21,8 +21,7 @@ fn limited(program: &Path, words: &str, most: libc::rlim_t) -> Command {
         let limit = libc::rlimit { rlim_cur: most, rlim_max: most };
         // SAFETY: both calls take values or read a valid rlimit, and may stand between fork and exec.
         let refused = unsafe {
-            libc::setrlimit(libc::RLIMIT_NPROC, &limit) != 0
-                || (libc::geteuid() == 0 && libc::setuid(NOBODY) != 0)
+            libc::setrlimit(libc::RLIMIT_NPROC, &limit) != 0 || (libc::geteuid() == 0 && libc::setuid(NOBODY) != 0)
         };
         if refused { Err(std::io::Error::last_os_error()) } else { Ok(()) }
     };
@@ -38,8 +37,7 @@ fn without_a_thread_to_be_had_every_verb_ends_with_one_line() {
     std::fs::set_permissions(scratch.path(), open).expect("permissions");
     let program = scratch.path().join("relgrad");
     std::fs::copy(env!("CARGO_BIN_EXE_relgrad"), &program).expect("a copy");
-    std::fs::copy(golden().join("p01_d1_l1_linear.json"), scratch.path().join("golden.json"))
-        .expect("a copy");
+    std::fs::copy(golden().join("p01_d1_l1_linear.json"), scratch.path().join("golden.json")).expect("a copy");
     for words in [
         "verify golden.json",
         "selftest --quick",
@@ -64,9 +62,7 @@ fn without_a_thread_to_be_had_every_verb_ends_with_one_line() {
 /// What is allocated without asking would abort: it is asked for before.
 #[test]
 fn without_memory_to_be_had_a_verb_ends_with_one_line() {
-    for words in
-        ["peer-case --dim 300", "verify --sizes 300", "selftest --quick", "evaluate --dim 6000 --count 1"]
-    {
+    for words in ["peer-case --dim 300", "verify --sizes 300", "selftest --quick", "evaluate --dim 6000 --count 1"] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_relgrad"));
         command.args(words.split(' '));
         let limit = libc::rlimit { rlim_cur: 200 << 20, rlim_max: 200 << 20 };

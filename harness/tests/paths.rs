@@ -29,8 +29,7 @@ fn odd_folder(scratch: &Path) -> PathBuf {
 fn every_verb_takes_a_path_that_is_no_utf8() {
     let scratch = tempfile::tempdir().expect("a scratch folder");
     let folder = odd_folder(scratch.path());
-    let gate =
-        "--max-slowdown 1000000% --max-growth 1000% --rounds 2 --max-rounds 2 --round-time 10ms --quiet";
+    let gate = "--max-slowdown 1000000% --max-growth 1000% --rounds 2 --max-rounds 2 --round-time 10ms --quiet";
     let cells = "--dims 3 --methods relative --batch 3 --threads 1";
     // What begins with @ is a file of the folder.
     for words in [
@@ -65,8 +64,7 @@ fn every_verb_takes_a_path_that_is_no_utf8() {
 
 #[test]
 fn a_path_that_is_no_utf8_is_told_in_one_line() {
-    let output =
-        relgrad().arg("report").arg(OsStr::from_bytes(b"no\xff\x1b[2J")).output().expect("relgrad starts");
+    let output = relgrad().arg("report").arg(OsStr::from_bytes(b"no\xff\x1b[2J")).output().expect("relgrad starts");
     assert_eq!(output.status.code(), Some(2));
     let told = stderr(&output);
     assert!(told.lines().count() == 1 && told.contains("\\x1b[2J") && !told.contains('\u{1b}'), "{told:?}");

@@ -15,16 +15,13 @@ fn the_roofline_as_json_has_every_rate_at_every_type_and_thread_count() {
     let rates = roofline["rates"].as_array().expect("rates");
     for dtype in ["f32", "f64"] {
         for threads in [1, 2] {
-            for operation in
-                ["square-product", "forward-product", "pull-back-product", "outer-product", "inverse"]
-            {
+            for operation in ["square-product", "forward-product", "pull-back-product", "outer-product", "inverse"] {
                 let found = rates.iter().filter(|rate| {
                     rate["operation"] == operation && rate["dtype"] == dtype && rate["threads"] == threads
                 });
                 for rate in found.clone() {
                     let flops = rate["flops"].as_f64().expect("a count");
-                    let mut seconds: Vec<f64> =
-                        serde_json::from_value(rate["seconds"].clone()).expect("samples");
+                    let mut seconds: Vec<f64> = serde_json::from_value(rate["seconds"].clone()).expect("samples");
                     seconds.sort_by(f64::total_cmp);
                     let (low, high) = (flops / seconds[seconds.len() - 1], flops / seconds[0]);
                     let rate = rate["flops_per_second"].as_f64().expect("a rate");

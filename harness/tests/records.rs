@@ -34,30 +34,15 @@ fn edit(path: &Path, line: usize, from: &str, to: &str) {
 #[test]
 fn what_cannot_be_is_refused_in_one_line_that_names_file_and_value() {
     let cases = [
-        (
-            "records.jsonl",
-            "\"seconds\":[",
-            "\"seconds\":[5e-324,",
-            "line 1 is invalid: seconds of sample 1 is 5e-324",
-        ),
+        ("records.jsonl", "\"seconds\":[", "\"seconds\":[5e-324,", "line 1 is invalid: seconds of sample 1 is 5e-324"),
         (
             "records.jsonl",
             "\"seconds\":[",
             "\"seconds\":[1.7e308,",
             "line 1 is invalid: seconds of sample 1 is 1.7e308",
         ),
-        (
-            "records.jsonl",
-            "\"device\":\"cpu\"",
-            "\"device\":\"tpu\"",
-            "line 1 is invalid: unknown device `tpu`",
-        ),
-        (
-            "run.json",
-            "\"cell_limit_seconds\": 60.0",
-            "\"cell_limit_seconds\": 1e300",
-            "cell_limit_seconds is 1e300",
-        ),
+        ("records.jsonl", "\"device\":\"cpu\"", "\"device\":\"tpu\"", "line 1 is invalid: unknown device `tpu`"),
+        ("run.json", "\"cell_limit_seconds\": 60.0", "\"cell_limit_seconds\": 1e300", "cell_limit_seconds is 1e300"),
         ("run.json", "\"rounds\": 3", "\"rounds\": 1000000000000", "rounds is 1000000000000"),
     ];
     for (file, from, to, told) in cases {
@@ -67,19 +52,13 @@ fn what_cannot_be_is_refused_in_one_line_that_names_file_and_value() {
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, text.replacen(from, to, 1)).unwrap();
         let folder = dir.path().to_str().unwrap();
-        for verb in [
-            &["report", folder][..],
-            &["plot", folder],
-            &["sweep", "--resume", folder],
-            &["compare", folder, folder],
-        ] {
+        for verb in
+            [&["report", folder][..], &["plot", folder], &["sweep", "--resume", folder], &["compare", folder, folder]]
+        {
             let output = run(verb);
             let words = stderr(&output);
             assert_eq!(output.status.code(), Some(2), "{verb:?}: {words}");
-            assert!(
-                words.contains(file) && words.contains(told) && words.lines().count() == 1,
-                "{verb:?}: {words}"
-            );
+            assert!(words.contains(file) && words.contains(told) && words.lines().count() == 1, "{verb:?}: {words}");
         }
     }
 }
@@ -101,11 +80,7 @@ fn invalid_lines_are_left_out_when_asked_for_and_told() {
         assert_eq!(run(verb).status.code(), Some(2), "{verb:?}");
         let output = relgrad().args(verb).arg("--skip-invalid").output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{verb:?}: {}", stderr(&output));
-        assert!(
-            stderr(&output).contains("1 line of records.jsonl left out as invalid (line 3"),
-            "{}",
-            stderr(&output)
-        );
+        assert!(stderr(&output).contains("1 line of records.jsonl left out as invalid (line 3"), "{}", stderr(&output));
     }
     let report = fs::read_to_string(dir.path().join("report.md")).unwrap();
     assert!(report.contains("left out as invalid (line 3"), "{report}");
@@ -158,11 +133,9 @@ fn devices_and_pipes_are_not_read() {
     let pipe = dir.path().join("pipe");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     for path in ["/dev/zero", "/dev/full", pipe.to_str().unwrap()] {
-        for verb in [
-            &["history", "show", "--store", path][..],
-            &["compare", path, path],
-            &["export", path, "--format", "csv"],
-        ] {
+        for verb in
+            [&["history", "show", "--store", path][..], &["compare", path, path], &["export", path, "--format", "csv"]]
+        {
             let output = run(verb);
             assert_eq!(output.status.code(), Some(2), "{verb:?}: {}", stderr(&output));
             assert!(stderr(&output).contains("not a regular file"), "{}", stderr(&output));

@@ -32,22 +32,12 @@ fn a_sweep_measures_every_cell_and_leaves_a_report() {
         assert!(record["check"]["max_rel_err"].as_f64() <= record["check"]["tolerance"].as_f64());
         if cfg!(target_os = "linux") {
             assert!(record["peak_bytes"].is_u64());
-            assert!(
-                record["memory_trace"]
-                    .as_array()
-                    .is_some_and(|trace| !trace.is_empty() && trace.len() <= 500)
-            );
+            assert!(record["memory_trace"].as_array().is_some_and(|trace| !trace.is_empty() && trace.len() <= 500));
         }
     }
-    for file in [
-        "run.json",
-        "report.md",
-        "report.html",
-        "summary.json",
-        "summary.csv",
-        "figures/fig3.svg",
-        "figures/fig3.png",
-    ] {
+    for file in
+        ["run.json", "report.md", "report.html", "summary.json", "summary.csv", "figures/fig3.svg", "figures/fig3.png"]
+    {
         assert!(dir.path().join(file).is_file(), "{file} is missing");
     }
     let run = run_json(dir.path());
@@ -62,18 +52,8 @@ fn a_sweep_over_convolutions_has_the_grid_as_its_axis() {
     let dir = tempfile::tempdir().expect("a scratch folder");
     let mut command = relgrad();
     command.args(["sweep", "--coupling", "conv", "--channels", "2", "--grids", "5,4x4,100", "--bias"]);
-    command.args([
-        "--methods",
-        "relative,ordinary,autodiff",
-        "--batch",
-        "3",
-        "--threads",
-        "1",
-        "--rounds",
-        "1",
-    ]);
-    let output =
-        command.args(["--min-samples", "3", "--out"]).arg(dir.path()).output().expect("relgrad starts");
+    command.args(["--methods", "relative,ordinary,autodiff", "--batch", "3", "--threads", "1", "--rounds", "1"]);
+    let output = command.args(["--min-samples", "3", "--out"]).arg(dir.path()).output().expect("relgrad starts");
     assert!(output.status.success(), "{}", stderr(&output));
     assert!(stdout(&output).contains("9 cells measured, 0 skipped, 0 failed"), "{}", stdout(&output));
 
@@ -89,10 +69,7 @@ fn a_sweep_over_convolutions_has_the_grid_as_its_axis() {
     }
     assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ["directional-derivative", "reference"]);
     let report = std::fs::read_to_string(dir.path().join("report.md")).expect("a report");
-    assert!(
-        report.contains("convolutions of 2 channels on 5 to 100 points, kernels with every tap"),
-        "{report}"
-    );
+    assert!(report.contains("convolutions of 2 channels on 5 to 100 points, kernels with every tap"), "{report}");
     assert!(report.contains("exponent of the number n of grid points"), "{report}");
 
     // The folder is whole: nothing is left to run.
@@ -103,22 +80,10 @@ fn a_sweep_over_convolutions_has_the_grid_as_its_axis() {
 /// Kernels of small support have no relative gradient, and 1×1 kernels have one on pixels.
 #[test]
 fn small_kernels_are_swept_with_the_methods_that_they_have() {
-    for (kernel, methods, cells) in
-        [("3x3", "ordinary,autodiff-streamed", 2), ("1x1", "relative,ordinary", 2)]
-    {
+    for (kernel, methods, cells) in [("3x3", "ordinary,autodiff-streamed", 2), ("1x1", "relative,ordinary", 2)] {
         let dir = tempfile::tempdir().expect("a scratch folder");
         let mut command = relgrad();
-        command.args([
-            "sweep",
-            "--coupling",
-            "conv",
-            "--channels",
-            "3",
-            "--grids",
-            "4x5",
-            "--kernel",
-            kernel,
-        ]);
+        command.args(["sweep", "--coupling", "conv", "--channels", "3", "--grids", "4x5", "--kernel", kernel]);
         command.args(["--methods", methods, "--batch", "3", "--threads", "1", "--rounds", "1", "--quiet"]);
         let output = command.args(["--min-samples", "3", "--out"]).arg(dir.path()).output();
         let output = output.expect("relgrad starts");
@@ -174,13 +139,9 @@ fn a_sweep_killed_at_random_moments_resumes_to_the_same_cells() {
         let output = command.output().expect("relgrad starts");
         assert!(output.status.success(), "seed {seed}: {}", stderr(&output));
         assert_eq!(cells(&records(dir.path())), tiny_cells(), "seed {seed}");
-        let whole: Vec<&String> =
-            before.iter().filter(|line| serde_json::from_str::<Value>(line).is_ok()).collect();
+        let whole: Vec<&String> = before.iter().filter(|line| serde_json::from_str::<Value>(line).is_ok()).collect();
         let after = lines(dir.path());
-        assert!(
-            after.iter().take(whole.len()).eq(whole),
-            "seed {seed}: a record was changed or measured again"
-        );
+        assert!(after.iter().take(whole.len()).eq(whole), "seed {seed}: a record was changed or measured again");
     }
 }
 
@@ -215,11 +176,8 @@ fn resuming_a_complete_sweep_runs_nothing() {
 #[test]
 fn ctrl_c_keeps_the_records_and_says_how_to_go_on() {
     let dir = tempfile::tempdir().expect("a scratch folder");
-    let mut sweep = tiny_sweep(dir.path(), 7)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("relgrad starts");
+    let mut sweep =
+        tiny_sweep(dir.path(), 7).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("relgrad starts");
     wait_until("two records", || lines(dir.path()).len() >= 2);
     // Twice, as `timeout` and some shells do.
     signal(&sweep, "INT");
@@ -319,8 +277,7 @@ fn a_cell_without_address_space_is_a_failed_record_and_the_sweep_goes_on() {
     assert!(stderr(&output).contains("no fractions of ceilings: "), "{}", stderr(&output));
     assert!(run_json(dir.path())["rooflines"].is_null());
     let records = records(dir.path());
-    let of =
-        |dim: u64| records.iter().find(|record| record["cell"]["dim"] == dim).expect("a record of each cell");
+    let of = |dim: u64| records.iter().find(|record| record["cell"]["dim"] == dim).expect("a record of each cell");
     assert_eq!(of(5)["outcome"], "measured");
     assert_eq!(of(6000)["outcome"], "failed");
     let reason = of(6000)["reason"].as_str().expect("a reason");
@@ -364,8 +321,7 @@ fn report_and_plot_work_from_the_folder_alone() {
     assert!(dir.path().join("report.md").is_file());
 
     let png = dir.path().join("one.png");
-    let output =
-        common::run(&["plot", path, "--figure", "fig3", "--out", png.to_str().expect("a plain path")]);
+    let output = common::run(&["plot", path, "--figure", "fig3", "--out", png.to_str().expect("a plain path")]);
     assert!(output.status.success(), "{}", stderr(&output));
     assert!(std::fs::read(&png).expect("the figure").starts_with(b"\x89PNG"));
 }
@@ -392,10 +348,8 @@ fn shell_words(command: &Command) -> String {
 }
 
 fn signal(process: &Child, name: &str) {
-    let sent = Command::new("kill")
-        .args([&format!("-{name}"), &process.id().to_string()])
-        .status()
-        .expect("kill starts");
+    let sent =
+        Command::new("kill").args([&format!("-{name}"), &process.id().to_string()]).status().expect("kill starts");
     assert!(sent.success());
 }
 

@@ -43,10 +43,7 @@ fn of_two_sweeps_started_together_in_one_folder_one_has_it() {
         let seed = run_json(&dir)["settings"]["seed"].clone();
         let records = records(&dir);
         assert_eq!(cells(&records).len(), 2, "attempt {attempt}: {}", told());
-        assert!(
-            records.iter().all(|record| record["cell"]["seed"] == seed),
-            "attempt {attempt}: two sweeps mixed"
-        );
+        assert!(records.iter().all(|record| record["cell"]["seed"] == seed), "attempt {attempt}: two sweeps mixed");
     }
 }
 
@@ -90,10 +87,7 @@ fn a_program_that_is_replaced_meanwhile_goes_on_measuring() {
     assert!(ended.success());
     let records = records(&out);
     assert_eq!(cells(&records), tiny_cells());
-    assert!(
-        records.iter().all(|record| record["outcome"] == "measured"),
-        "a cell was measured by another program"
-    );
+    assert!(records.iter().all(|record| record["outcome"] == "measured"), "a cell was measured by another program");
     assert!(out.join("report.html").is_file());
 }
 
@@ -113,9 +107,7 @@ fn another_program_or_machine_is_refused_unless_it_is_asked_for() {
     assert_eq!(output.status.code(), Some(2));
     let told = stderr(&output);
     assert!(
-        told.contains("executable: 17 bytes")
-            && told.contains("CPU: abacus, now ")
-            && told.contains("--allow-mixed"),
+        told.contains("executable: 17 bytes") && told.contains("CPU: abacus, now ") && told.contains("--allow-mixed"),
         "{told}"
     );
     assert_eq!(lines(dir.path()), kept);
@@ -151,19 +143,13 @@ fn a_raised_limit_tries_again_what_it_held_back_and_nothing_else() {
         .output()
         .expect("relgrad starts");
     assert!(output.status.success(), "{}", stderr(&output));
-    let outcomes =
-        |outcome: &str| records(dir.path()).iter().filter(|record| record["outcome"] == outcome).count();
+    let outcomes = |outcome: &str| records(dir.path()).iter().filter(|record| record["outcome"] == outcome).count();
     assert_eq!((outcomes("measured"), outcomes("skipped")), (2, 4));
-    let measured: Vec<String> =
-        lines(dir.path()).into_iter().filter(|line| line.contains("measured")).collect();
+    let measured: Vec<String> = lines(dir.path()).into_iter().filter(|line| line.contains("measured")).collect();
 
     // D = 300 takes some 1.5 MB, D = 600 some 6.
     let output = resume(dir.path(), &["--mem-limit", "3MiB"]);
-    assert!(
-        output.status.success() && stderr(&output).contains("4 cells held back by a limit"),
-        "{}",
-        stderr(&output)
-    );
+    assert!(output.status.success() && stderr(&output).contains("4 cells held back by a limit"), "{}", stderr(&output));
     assert_eq!((outcomes("measured"), outcomes("skipped"), cells(&records(dir.path())).len()), (4, 2, 6));
     assert!(measured.iter().all(|line| lines(dir.path()).contains(line)), "a measured record was changed");
     let change = run_json(dir.path())["changes"][0].clone();
@@ -260,10 +246,7 @@ fn the_list_tells_one_time_and_many_rounds_are_listed() {
     assert!(text.contains("run, about 400 ms") && text.contains("1 to run in about 400 ms"), "{text}");
     let output = common::run(&["sweep", "--list", "--rounds", "200", "--mem-limit", "8GiB"]);
     assert_eq!(
-        stdout(&output)
-            .lines()
-            .filter(|line| line.contains("  run, about") || line.contains("  skip: "))
-            .count(),
+        stdout(&output).lines().filter(|line| line.contains("  run, about") || line.contains("  skip: ")).count(),
         8400
     );
 }
@@ -307,8 +290,7 @@ fn whoever_is_killed_every_cell_has_its_record() {
         let dir = tempfile::tempdir().expect("a scratch folder");
         let mut command = tiny_sweep(dir.path(), seed);
         for attempt in 0..8_u64 {
-            let mut sweep =
-                command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("relgrad starts");
+            let mut sweep = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("relgrad starts");
             std::thread::sleep(Duration::from_millis(40 + (seed * 7919 + attempt * 104_729) % 500));
             if attempt % 2 == 0 {
                 let children = format!("/proc/{0}/task/{0}/children", sweep.id());
@@ -346,8 +328,7 @@ fn a_job_below_the_root_of_the_control_groups_is_planned_within_its_limit() {
         echo 'inactive_file 0' > /sys/fs/cgroup/job/memory.stat; echo '0::/job' > /sys/fs/cgroup/own
         mount --bind /sys/fs/cgroup/own /proc/$$/cgroup || exit 99
         exec \"$0\" sweep --dims 5000 --methods relative --rounds 1 --list";
-    let output =
-        Command::new("unshare").args(["-m", "sh", "-c", script, env!("CARGO_BIN_EXE_relgrad")]).output();
+    let output = Command::new("unshare").args(["-m", "sh", "-c", script, env!("CARGO_BIN_EXE_relgrad")]).output();
     let Some(output) = output.ok().filter(|output| output.status.success()) else { return };
     assert!(stdout(&output).contains("exceeds the memory limit of 224 MiB"), "{}", stdout(&output));
 }

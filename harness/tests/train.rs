@@ -19,8 +19,7 @@ fn a_resumed_training_ends_bit_for_bit_where_an_undisturbed_one_does() {
         let folder = tempfile::tempdir().unwrap();
         let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
         success(&mut training(&whole, optimizer));
-        let mut child =
-            training(&parts, optimizer).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+        let mut child = training(&parts, optimizer).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
         wait_for_checkpoint(&parts);
         // SAFETY: the process is a child that has not been waited for, so its number is still its own.
         unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
@@ -99,19 +98,8 @@ fn divergence_is_told_with_its_place_and_the_last_good_checkpoint_stays() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("t");
     let mut command = relgrad();
-    command.args([
-        "train",
-        "toy:8gaussians",
-        "--toy-samples",
-        "500",
-        "--method",
-        "ordinary",
-        "--optimizer",
-        "sgd",
-    ]);
-    command
-        .args(["--learning-rate", "1e6", "--epochs", "50", "--quiet", "--threads", "1", "--out"])
-        .arg(&dir);
+    command.args(["train", "toy:8gaussians", "--toy-samples", "500", "--method", "ordinary", "--optimizer", "sgd"]);
+    command.args(["--learning-rate", "1e6", "--epochs", "50", "--quiet", "--threads", "1", "--out"]).arg(&dir);
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(6), "{}", stderr(&output));
     let text = stderr(&output);
@@ -122,8 +110,7 @@ fn divergence_is_told_with_its_place_and_the_last_good_checkpoint_stays() {
     let bytes = fs::read(tensors(&dir, "last")).unwrap();
     let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     for (name, tensor) in tensors.tensors() {
-        let finite =
-            tensor.data().chunks_exact(4).all(|b| f32::from_le_bytes(b.try_into().unwrap()).is_finite());
+        let finite = tensor.data().chunks_exact(4).all(|b| f32::from_le_bytes(b.try_into().unwrap()).is_finite());
         assert!(finite, "{name}");
     }
 }
@@ -195,8 +182,7 @@ fn what_is_missing_or_impossible_is_said_in_one_line() {
         (&["train", "toy:moons", "--method", "relative-inplace"], "choose --method relative"),
     ];
     for (arguments, part) in cases {
-        let output =
-            relgrad().args(arguments).env_remove("RELGRAD_DATA").current_dir(&folder).output().unwrap();
+        let output = relgrad().args(arguments).env_remove("RELGRAD_DATA").current_dir(&folder).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", stderr(&output));
         let text = stderr(&output);
         assert!(text.contains(part), "{arguments:?}: {text}");

@@ -12,8 +12,7 @@ use std::time::Duration;
 use common::{relgrad, stderr, stdout};
 use serde_json::Value;
 use training::{
-    assert_same_end, epochs, json, refused, resume, success, tensors, training, training_of,
-    wait_for_checkpoint,
+    assert_same_end, epochs, json, refused, resume, success, tensors, training, training_of, wait_for_checkpoint,
 };
 
 /// Kills without warning at many moments: after so many changes of the folder, twice, from its first file to its last.
@@ -143,9 +142,7 @@ fn links_are_not_followed() {
     let dir = folder.path().join("t");
     success(&mut training(&dir, "adam"));
     let outside = folder.path().join("outside");
-    for path in
-        [tensors(&dir, "last"), tensors(&dir, "best"), dir.join("training.json"), dir.join("epochs.jsonl")]
-    {
+    for path in [tensors(&dir, "last"), tensors(&dir, "best"), dir.join("training.json"), dir.join("epochs.jsonl")] {
         fs::rename(&path, &outside).unwrap();
         symlink(&outside, &path).unwrap();
         let before = fs::read(&outside).unwrap();
@@ -259,10 +256,7 @@ fn moments_beyond_f32_are_a_divergence_and_never_written() {
     let output = of(&dir, "f32").output().unwrap();
     let text = stderr(&output);
     assert_eq!(output.status.code(), Some(6), "{text}");
-    assert!(
-        text.contains("second moment") && text.contains("--dtype f64") && text.contains("kept in"),
-        "{text}"
-    );
+    assert!(text.contains("second moment") && text.contains("--dtype f64") && text.contains("kept in"), "{text}");
     assert!(!text.contains("--learning-rate"), "{text}");
     let bytes = fs::read(tensors(&dir, "last")).unwrap();
     for (name, tensor) in safetensors::SafeTensors::deserialize(&bytes).unwrap().tensors() {
@@ -311,10 +305,7 @@ fn data_that_the_first_network_cannot_take_are_an_error_of_the_data() {
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     let text = stderr(&output);
-    assert!(
-        text.contains("--dtype f64") && !text.contains("--learning-rate") && !text.contains("kept"),
-        "{text}"
-    );
+    assert!(text.contains("--dtype f64") && !text.contains("--learning-rate") && !text.contains("kept"), "{text}");
     // The folder is free for the data as they should have been.
     fs::write(&data, table(1.0, 60)).unwrap();
     success(command.args(["--epochs", "1"]));

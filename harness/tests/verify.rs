@@ -31,8 +31,7 @@ fn altered(dir: &Path, alter: impl FnOnce(&mut Value)) -> PathBuf {
     let read = |path: &PathBuf| -> Value {
         serde_json::from_str(&std::fs::read_to_string(path).expect("a readable file")).expect("JSON")
     };
-    let mut value =
-        files().iter().map(read).find(|value| value["config"]["bias"] == true).expect("a case with biases");
+    let mut value = files().iter().map(read).find(|value| value["config"]["bias"] == true).expect("a case with biases");
     alter(&mut value);
     let path = dir.join("altered.json");
     std::fs::write(&path, value.to_string()).expect("a scratch file");
@@ -69,8 +68,7 @@ fn every_committed_file_passes_with_every_backend_in_both_precisions() {
             ("autodiff", "conditional"),
             ("likelihood", "delta"),
         ] {
-            let here =
-                |row: &&Value| row["dtype"] == dtype && row["backend"] == backend && row["group"] == group;
+            let here = |row: &&Value| row["dtype"] == dtype && row["backend"] == backend && row["group"] == group;
             assert!(rows.iter().any(|row| here(&row) && row["pass"] == true), "{dtype} {backend} {group}");
         }
     }
@@ -111,8 +109,7 @@ fn a_null_tolerance_is_not_applicable_and_an_unsupported_kind_is_not_a_pass() {
     let conv = dir.path().join("conv.json");
     // Two taps that are no window around the first.
     let config = json!({"conv": {"channels": 1, "grid": [1, 6], "support": [[0, 0], [0, 3]]}});
-    let text =
-        json!({"schema": "relgrad-golden-1", "id": "conv", "kind": "conv", "config": config}).to_string();
+    let text = json!({"schema": "relgrad-golden-1", "id": "conv", "kind": "conv", "config": config}).to_string();
     std::fs::write(&conv, text).expect("a scratch file");
     let output = verify(&[lenient, conv], true);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
@@ -120,9 +117,8 @@ fn a_null_tolerance_is_not_applicable_and_an_unsupported_kind_is_not_a_pass() {
     assert_eq!(result["unsupported"][0]["id"], "conv");
     let rows = result["files"].as_array().expect("a list of comparisons");
     assert!(rows.iter().all(|row| row["id"] != "conv"));
-    let ordinary = rows
-        .iter()
-        .find(|row| row["dtype"] == "f32" && row["backend"] == "ordinary" && row["group"] == "ordinary");
+    let ordinary =
+        rows.iter().find(|row| row["dtype"] == "f32" && row["backend"] == "ordinary" && row["group"] == "ordinary");
     assert!(ordinary.expect("the comparison is reported").get("pass").is_some_and(Value::is_null));
 }
 
@@ -139,8 +135,7 @@ fn where_nothing_is_compared_the_code_is_4() {
     });
     let unsupported = dir.path().join("mixture.json");
     let config = json!({"conditional": {"kind": "mixture", "d": 2}});
-    let text =
-        json!({"schema": "relgrad-golden-1", "id": "m", "kind": "dense", "config": config}).to_string();
+    let text = json!({"schema": "relgrad-golden-1", "id": "m", "kind": "dense", "config": config}).to_string();
     std::fs::write(&unsupported, text).expect("a scratch file");
     for path in [index, lenient, unsupported] {
         let output = verify(std::slice::from_ref(&path), false);
@@ -155,9 +150,7 @@ fn what_is_no_file_or_too_large_is_refused_at_once() {
     let huge = dir.path().join("huge.json");
     let file = std::fs::File::create(&huge).expect("a scratch file");
     file.set_len(1 << 40).expect("a file with a hole");
-    for (path, why) in
-        [(dir.path(), "regular file"), (Path::new("/dev/zero"), "regular file"), (&huge, "64 MiB")]
-    {
+    for (path, why) in [(dir.path(), "regular file"), (Path::new("/dev/zero"), "regular file"), (&huge, "64 MiB")] {
         let output = verify(&[path.to_path_buf()], false);
         assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
         let told = stderr(&output);

@@ -33,15 +33,11 @@ pub fn bind<D: Device<T> + 'static, T: Scalar>(
     let (batched, streamed) = (Jacobians::Batched, Jacobians::Streamed);
     let shape = (architecture, batch);
     match method {
-        Method::Relative | Method::RelativeInPlace => {
-            Bound::new(device, Kind::Relative, Relative { bias_mode }, shape)
-        }
+        Method::Relative | Method::RelativeInPlace => Bound::new(device, Kind::Relative, Relative { bias_mode }, shape),
         Method::Transposed => Bound::new(device, Kind::Transposed, Transposed, shape),
         Method::Ordinary => Bound::new(device, Kind::Ordinary, Ordinary, shape),
         Method::Autodiff => Bound::new(device, Kind::Ordinary, Autodiff { jacobians: batched }, shape),
-        Method::AutodiffStreamed => {
-            Bound::new(device, Kind::Ordinary, Autodiff { jacobians: streamed }, shape)
-        }
+        Method::AutodiffStreamed => Bound::new(device, Kind::Ordinary, Autodiff { jacobians: streamed }, shape),
     }
 }
 

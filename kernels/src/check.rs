@@ -153,11 +153,7 @@ pub fn relative_error(a: impl IntoIterator<Item = f64>, b: impl IntoIterator<Ite
 
 /// max|a − b| / (max|b| + `slack`): with a slack of r / tolerance, errors of r and of the tolerance times b add up to
 /// what passes.
-pub(crate) fn error_beyond(
-    slack: f64,
-    a: impl IntoIterator<Item = f64>,
-    b: impl IntoIterator<Item = f64>,
-) -> f64 {
+pub(crate) fn error_beyond(slack: f64, a: impl IntoIterator<Item = f64>, b: impl IntoIterator<Item = f64>) -> f64 {
     let (mut difference, mut scale) = (0.0_f64, 0.0_f64);
     for (a, b) in a.into_iter().zip(b) {
         if !(a - b).is_finite() {
@@ -275,12 +271,7 @@ impl<'a, D: Device<T>, T: Scalar> Probe<'a, D, T> {
     }
 
     /// M v, or Mᵀv, for a D×D matrix.
-    fn apply(
-        &mut self,
-        matrix: MatrixRef<'_, D, T>,
-        transposed: bool,
-        v: &DVector<f64>,
-    ) -> Result<DVector<f64>> {
+    fn apply(&mut self, matrix: MatrixRef<'_, D, T>, transposed: bool, v: &DVector<f64>) -> Result<DVector<f64>> {
         let [from, to] = &mut self.vector;
         multiply(self.device, matrix, transposed, v.as_slice(), from, to).map(DVector::from_vec)
     }
@@ -302,8 +293,7 @@ impl<'a, D: Device<T>, T: Scalar> Probe<'a, D, T> {
         };
         let gamma = a.dot(&bias(&gradient.biases)?);
         let b = bias(&self.parameters.arrays().biases)?;
-        let carried =
-            if k == 0 { wide_matrix(self.device, self.x)? } else { self.activate(k - 1, &self.y[k - 1]) };
+        let carried = if k == 0 { wide_matrix(self.device, self.x)? } else { self.activate(k - 1, &self.y[k - 1]) };
         let (p, w, share) = match kind {
             Kind::Ordinary => (a, carried.tr_mul(&c).add_scalar(gamma), c.dot(&random)),
             Kind::Relative => {

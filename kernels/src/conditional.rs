@@ -3,9 +3,7 @@
 //! The Jacobian term does not know u. Only Lp and the derivative ψ that starts the backward errors change, so every
 //! backend serves as it is, with the output's scores handed to it: [`Conditional`] wraps one.
 
-use crate::backend::{
-    Autodiff, GradientBackend, Ordinary, Relative, Transposed, autodiff, ordinary, relative,
-};
+use crate::backend::{Autodiff, GradientBackend, Ordinary, Relative, Transposed, autodiff, ordinary, relative};
 use crate::device::{Addend, Device, Matrix, MatrixMut, MatrixRef};
 use crate::error::{Error, Result};
 use crate::inversion::{Inverter, draw_latents};
@@ -212,12 +210,7 @@ impl<D: Device<T>, T: Scalar> ConditionalBackend<D, T> for Relative {
         workspace.condition()
     }
 
-    fn undivided(
-        &self,
-        device: &D,
-        architecture: &Architecture,
-        batch: usize,
-    ) -> Result<relative::Divided<D, T>> {
+    fn undivided(&self, device: &D, architecture: &Architecture, batch: usize) -> Result<relative::Divided<D, T>> {
         relative::Divided::whole(device, architecture, batch)
     }
 }
@@ -227,12 +220,7 @@ impl<D: Device<T>, T: Scalar> ConditionalBackend<D, T> for Transposed {
         workspace.condition()
     }
 
-    fn undivided(
-        &self,
-        device: &D,
-        architecture: &Architecture,
-        batch: usize,
-    ) -> Result<relative::Divided<D, T>> {
+    fn undivided(&self, device: &D, architecture: &Architecture, batch: usize) -> Result<relative::Divided<D, T>> {
         relative::Divided::whole(device, architecture, batch)
     }
 }
@@ -274,11 +262,7 @@ impl<D: Device<T>, T: Scalar> Condition<D, T> {
         let (dim, batch) = (self.location.rows(), self.location.cols());
         density.require_fit(dim, u.rows())?;
         if u.cols() != batch {
-            return Err(Error::shape(
-                "conditional density",
-                format!("{batch} columns of u, one a sample"),
-                u.cols(),
-            ));
+            return Err(Error::shape("conditional density", format!("{batch} columns of u, one a sample"), u.cols()));
         }
         let affine = [
             (&density.location, &density.location_offset, &mut self.location, "location m(u)"),
@@ -330,12 +314,7 @@ impl<D: Device<T>, T: Scalar> Condition<D, T> {
     }
 
     /// dA = (1/N) Σ (∂/∂m) uᵀ, da = (1/N) Σ ∂/∂m, likewise dB and dc from ∂/∂log τ.
-    fn write_gradient(
-        &self,
-        device: &D,
-        u: MatrixRef<'_, D, T>,
-        out: &mut LocationScale<D, T>,
-    ) -> Result<()> {
+    fn write_gradient(&self, device: &D, u: MatrixRef<'_, D, T>, out: &mut LocationScale<D, T>) -> Result<()> {
         let mean = 1.0 / u.cols() as f64;
         let parts = [
             (&self.score, -mean, &mut out.location, &mut out.location_offset),

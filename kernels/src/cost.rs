@@ -24,13 +24,7 @@ pub fn cost(method: Method, architecture: &Architecture, batch: usize, dtype: Dt
 }
 
 /// The same on a device with so many [`crate::device::Device::lanes`].
-pub fn cost_on(
-    lanes: usize,
-    method: Method,
-    architecture: &Architecture,
-    batch: usize,
-    dtype: Dtype,
-) -> Cost {
+pub fn cost_on(lanes: usize, method: Method, architecture: &Architecture, batch: usize, dtype: Dtype) -> Cost {
     let (d, n, l) = (architecture.dim as f64, batch as f64, architecture.layers as f64);
     let w = dtype.bytes() as f64;
     let product = 2.0 * n * d * d;
@@ -75,10 +69,7 @@ pub fn cost_on(
             flops: n * (6.0 * l - 4.0) * d.powi(3),
             min_bytes: 2.0 * parameters + parameters,
             min_traffic_bytes: 2.0 * parameters,
-            expected_bytes: 2.0 * parameters
-                + (l + 1.0) * chunk(lanes, dtype, d, n) * square
-                + blocks
-                + input,
+            expected_bytes: 2.0 * parameters + (l + 1.0) * chunk(lanes, dtype, d, n) * square + blocks + input,
         },
     }
 }

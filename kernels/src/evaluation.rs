@@ -78,10 +78,7 @@ pub fn prepare(workload: &Workload) -> Result<Box<dyn Evaluation>> {
 ///
 /// # Errors
 /// [`crate::Error::OutOfMemory`], [`crate::Error::InvalidParameter`].
-pub fn prepare_on<D: Device<T> + 'static, T: Scalar>(
-    device: D,
-    workload: &Workload,
-) -> Result<Box<dyn Evaluation>> {
+pub fn prepare_on<D: Device<T> + 'static, T: Scalar>(device: D, workload: &Workload) -> Result<Box<dyn Evaluation>> {
     match workload.method {
         Method::RelativeInPlace => in_place(device, workload),
         _ => Ok(Box::new(Stored::new(device, workload)?)),
@@ -102,10 +99,7 @@ pub fn prepare_wrong(workload: &Workload) -> Result<Box<dyn Evaluation>> {
 }
 
 #[cfg(feature = "inject")]
-fn prepare_wrong_on<D: Device<T> + 'static, T: Scalar>(
-    device: D,
-    workload: &Workload,
-) -> Result<Box<dyn Evaluation>> {
+fn prepare_wrong_on<D: Device<T> + 'static, T: Scalar>(device: D, workload: &Workload) -> Result<Box<dyn Evaluation>> {
     if workload.method == Method::RelativeInPlace {
         return Err(crate::Error::Unknown {
             kind: "method with a stored gradient",
@@ -192,10 +186,7 @@ const TIMED_STEP: f64 = 1e-6;
 /// scale.
 const CHECKED_STEP: f64 = 0.01;
 
-fn in_place<D: Device<T> + 'static, T: Scalar>(
-    device: D,
-    workload: &Workload,
-) -> Result<Box<dyn Evaluation>> {
+fn in_place<D: Device<T> + 'static, T: Scalar>(device: D, workload: &Workload) -> Result<Box<dyn Evaluation>> {
     let problem = Problem::new(device, workload)?;
     let step = InPlaceStep { bias_mode: BiasMode::Exact, ..InPlaceStep::default() };
     let workspace = step.workspace(&problem.device, &workload.architecture, workload.batch)?;

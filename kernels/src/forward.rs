@@ -64,12 +64,7 @@ impl<D: Device<T>, T: Scalar> ValuesWorkspace<D, T> {
     /// # Errors
     /// [`Error::ShapeMismatch`] unless `x` is D×N; [`Error::NonFinite`] when Y_L is not finite, which is so whenever
     /// the input or a parameter is not.
-    pub(crate) fn forward(
-        &mut self,
-        device: &D,
-        parameters: &Parameters<D, T>,
-        x: MatrixRef<'_, D, T>,
-    ) -> Result<()> {
+    pub(crate) fn forward(&mut self, device: &D, parameters: &Parameters<D, T>, x: MatrixRef<'_, D, T>) -> Result<()> {
         let Architecture { dim, layers, .. } = *parameters.architecture();
         if (x.rows(), x.cols()) != (dim, self.batch) || self.trail.cols() != (layers + 1) * self.batch {
             return Err(Error::shape(
@@ -79,10 +74,7 @@ impl<D: Device<T>, T: Scalar> ValuesWorkspace<D, T> {
             ));
         }
         forward(device, parameters, &mut Values { input: x.shorten(), work: self })?;
-        device.require_finite(
-            "output of the network (or its input or parameters)",
-            self.pre_activation(layers - 1),
-        )
+        device.require_finite("output of the network (or its input or parameters)", self.pre_activation(layers - 1))
     }
 }
 

@@ -44,8 +44,7 @@ impl Gaussian {
             let par = faer::get_global_parallelism();
             matmul(covariance.as_mut(), Accum::Add, block, block.transpose(), 1.0 / count, par);
         }
-        let singular =
-            || Error::Singular { matrix: "covariance of the data".to_owned(), condition: f64::INFINITY };
+        let singular = || Error::Singular { matrix: "covariance of the data".to_owned(), condition: f64::INFINITY };
         let factor = covariance.llt(Side::Lower).map_err(|_| singular())?.L().to_owned();
         // A pivot that is rounding noise beside its variance says nothing about the data.
         let lost = |i: usize| factor[(i, i)].powi(2) <= dim as f64 * f64::EPSILON * covariance[(i, i)];

@@ -94,12 +94,7 @@ pub fn network<D: Device<T>, T: Scalar>(
 ///
 /// # Errors
 /// [`Error::OutOfMemory`].
-pub fn batch<D: Device<T>, T: Scalar>(
-    device: &D,
-    dim: usize,
-    samples: usize,
-    seed: u64,
-) -> Result<Matrix<D, T>> {
+pub fn batch<D: Device<T>, T: Scalar>(device: &D, dim: usize, samples: usize, seed: u64) -> Result<Matrix<D, T>> {
     let mut batch = Matrix::zeros(device, dim, samples, "batch")?;
     fill_normal(device, &mut Normals::new(seed, Stream::Batch), 1.0, &mut batch)?;
     Ok(batch)
@@ -183,11 +178,7 @@ fn fill_normal<D: Device<T>, T: Scalar>(
     Ok(())
 }
 
-fn orthogonal<D: Device<T>, T: Scalar>(
-    device: &D,
-    normals: &mut Normals,
-    weight: &mut Matrix<D, T>,
-) -> Result<()> {
+fn orthogonal<D: Device<T>, T: Scalar>(device: &D, normals: &mut Normals, weight: &mut Matrix<D, T>) -> Result<()> {
     /// Columns built at a time, in parallel.
     const COLUMNS: usize = 64;
     let dim = weight.rows();

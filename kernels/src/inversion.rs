@@ -85,8 +85,7 @@ impl<T: Scalar> FactoredLayer<T> {
         let mut factors = MatRef::from_column_major_slice(weight, dim, dim).to_owned();
         let (mut forward, mut backward) = (vec![0; dim], vec![0; dim]);
         let par = faer::get_global_parallelism();
-        let mut scratch =
-            MemBuffer::new(factor::lu_in_place_scratch::<usize, T>(dim, dim, par, Default::default()));
+        let mut scratch = MemBuffer::new(factor::lu_in_place_scratch::<usize, T>(dim, dim, par, Default::default()));
         factor::lu_in_place(
             factors.as_mut(),
             &mut forward,
@@ -127,9 +126,8 @@ impl<T: Scalar> FactoredLayer<T> {
 /// `count` independent draws from the base density (MATH.md §3).
 pub fn draw_latents(base: Base, count: usize, seed: u64) -> Vec<f64> {
     use std::f64::consts::FRAC_PI_2;
-    let from_uniforms = |quantile: &dyn Fn(f64) -> f64| {
-        init::uniforms(seed, count).into_iter().map(quantile).collect::<Vec<f64>>()
-    };
+    let from_uniforms =
+        |quantile: &dyn Fn(f64) -> f64| init::uniforms(seed, count).into_iter().map(quantile).collect::<Vec<f64>>();
     match base {
         Base::Normal => init::normals(seed, count),
         Base::Sech { c } => from_uniforms(&|u| libm::log(libm::tan(FRAC_PI_2 * u)) / c),

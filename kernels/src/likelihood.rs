@@ -80,8 +80,7 @@ impl<D: Device<T>, T: Scalar> Evaluator<D, T> {
         x: MatrixRef<'_, D, T>,
     ) -> Result<LogLikelihood> {
         let samples = x.cols();
-        let mut result =
-            LogLikelihood { lp: vec![0.0; samples], l1j: vec![0.0; samples], l2j_per_layer: Vec::new() };
+        let mut result = LogLikelihood { lp: vec![0.0; samples], l1j: vec![0.0; samples], l2j_per_layer: Vec::new() };
         self.values.forward(device, parameters, x)?;
         let architecture = parameters.architecture();
         for k in (0..architecture.layers).filter(|&k| architecture.is_nonlinear(k)) {
@@ -122,10 +121,7 @@ pub fn log_abs_dets<D: Device<T>, T: Scalar>(device: &D, parameters: &Parameters
     (0..parameters.architecture().layers)
         .map(|k| match device.log_abs_det(parameters.weight(k))? {
             value if value.is_finite() => Ok(value),
-            _ => Err(Error::Singular {
-                matrix: format!("weight of layer {}", k + 1),
-                condition: f64::INFINITY,
-            }),
+            _ => Err(Error::Singular { matrix: format!("weight of layer {}", k + 1), condition: f64::INFINITY }),
         })
         .collect()
 }

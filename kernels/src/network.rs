@@ -74,19 +74,11 @@ impl Convolution {
         let positive = self.channels > 0 && self.grid[0] > 0 && self.grid[1] > 0;
         let fits = |axis: usize| (1..=self.grid[axis]).contains(&self.kernel[axis]);
         if !positive {
-            return Err(Error::shape(
-                "convolution",
-                "a channel and a grid point at least",
-                format!("{self:?}"),
-            ));
+            return Err(Error::shape("convolution", "a channel and a grid point at least", format!("{self:?}")));
         }
         if !(fits(0) && fits(1)) {
             let expected = format!("a kernel from 1×1 to {}×{} taps", self.grid[0], self.grid[1]);
-            return Err(Error::shape(
-                "convolution",
-                expected,
-                format!("{}×{}", self.kernel[0], self.kernel[1]),
-            ));
+            return Err(Error::shape("convolution", expected, format!("{}×{}", self.kernel[0], self.kernel[1])));
         }
         if self.dim() != dim {
             let [rows, cols] = self.grid;

@@ -48,10 +48,7 @@ struct Pass {
 
 impl Reference {
     /// Copies a network to the host, widened to f64.
-    pub fn from_parameters<D: Device<T>, T: Scalar>(
-        device: &D,
-        parameters: &Parameters<D, T>,
-    ) -> Result<Self> {
+    pub fn from_parameters<D: Device<T>, T: Scalar>(device: &D, parameters: &Parameters<D, T>) -> Result<Self> {
         let architecture = *parameters.architecture();
         let dim = architecture.dim;
         let wide = |data: Vec<T>| data.into_iter().map(Scalar::widen);
@@ -60,9 +57,8 @@ impl Reference {
             .map(|w| Ok(DMatrix::from_iterator(dim, dim, wide(w.to_column_major(device)?))))
             .collect::<Result<_>>()?;
         let biases = parameters.arrays().biases.iter();
-        let biases = biases
-            .map(|b| Ok(DVector::from_iterator(dim, wide(b.to_column_major(device)?))))
-            .collect::<Result<_>>()?;
+        let biases =
+            biases.map(|b| Ok(DVector::from_iterator(dim, wide(b.to_column_major(device)?)))).collect::<Result<_>>()?;
         Ok(Self { architecture, weights, biases })
     }
 
@@ -197,9 +193,7 @@ impl Reference {
         let mut terms = Terms { weights: Vec::new(), biases: Vec::new() };
         for (k, delta) in self.errors(x).iter().enumerate() {
             terms.weights.push(match kind {
-                Kind::Ordinary => {
-                    self.weights[k].clone().try_inverse().ok_or_else(|| self.singular(k))?.amax()
-                }
+                Kind::Ordinary => self.weights[k].clone().try_inverse().ok_or_else(|| self.singular(k))?.amax(),
                 Kind::Relative | Kind::Transposed => self.weights[k].amax(),
             });
             let mean = delta.row_iter().map(|row| row.abs().mean()).fold(0.0, f64::max);

@@ -131,13 +131,7 @@ impl<D: Device<T>, T: Scalar> Sink<D, T> for Step<'_, D, T> {
         }
         let arrays = &mut self.parameters.arrays;
         let weight = arrays.weights[k].view_mut();
-        device.multiply(
-            gain,
-            update.left.plain(),
-            update.right.transposed(),
-            Addend::Scaled(keep),
-            weight,
-        )?;
+        device.multiply(gain, update.left.plain(), update.right.transposed(), Addend::Scaled(keep), weight)?;
         let (Some(samples), Some(bias)) = (update.samples, arrays.biases.get_mut(k)) else { return Ok(()) };
         let keep = if update.bias_share { keep } else { T::of(1.0) };
         device.multiply(gain, update.left.plain(), samples.plain(), Addend::Scaled(keep), bias.view_mut())

@@ -69,10 +69,8 @@ fn fewest_bytes(workload: &Workload) -> usize {
 /// kernels.
 fn convolutions(threads: usize) -> Vec<Workload> {
     let of = |method, channels, grid, kernel, batch, dtype| {
-        let architecture = Architecture {
-            bias: true,
-            ..Architecture::convolutional(Convolution { channels, grid, kernel }, 2)
-        };
+        let architecture =
+            Architecture { bias: true, ..Architecture::convolutional(Convolution { channels, grid, kernel }, 2) };
         Workload { method, architecture, init: Init::Orthogonal, batch, dtype, threads, seed: 1 }
     };
     let mut workloads = vec![
@@ -104,11 +102,8 @@ fn an_evaluation_allocates_nothing() {
                 (300, true, Dtype::F64),
             ] {
                 let architecture = Architecture { bias, ..Architecture::new(dim, 3) };
-                let batch = if dim > 64 && matches!(method, Method::Autodiff | Method::AutodiffStreamed) {
-                    3
-                } else {
-                    20
-                };
+                let batch =
+                    if dim > 64 && matches!(method, Method::Autodiff | Method::AutodiffStreamed) { 3 } else { 20 };
                 let workload =
                     Workload { method, architecture, init: Init::Orthogonal, batch, dtype, threads, seed: 1 };
                 let bytes = pool.install(|| fewest_bytes(&workload));

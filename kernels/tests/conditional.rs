@@ -5,9 +5,7 @@ use proptest::test_runner::{Config, RngSeed};
 use relgrad_kernels::backend::autodiff::Jacobians;
 use relgrad_kernels::backend::{Autodiff, Ordinary, Relative, Transposed};
 use relgrad_kernels::check::relative_error;
-use relgrad_kernels::conditional::{
-    self, Conditional, ConditionalBackend, LocationScale, Model, ModelGradient, Pairs,
-};
+use relgrad_kernels::conditional::{self, Conditional, ConditionalBackend, LocationScale, Model, ModelGradient, Pairs};
 use relgrad_kernels::device::{Device, Matrix, MatrixMut, MatrixRef};
 use relgrad_kernels::init::{self, Init};
 use relgrad_kernels::inversion::Inverter;
@@ -25,10 +23,7 @@ struct Net<T: Scalar> {
 }
 
 /// Every array of a model or of its gradient: weights, biases, A, a, B, c.
-fn arrays<'a, T: Scalar>(
-    network: &'a Arrays<Cpu, T>,
-    density: &'a LocationScale<Cpu, T>,
-) -> Vec<&'a Matrix<Cpu, T>> {
+fn arrays<'a, T: Scalar>(network: &'a Arrays<Cpu, T>, density: &'a LocationScale<Cpu, T>) -> Vec<&'a Matrix<Cpu, T>> {
     let LocationScale { location, location_offset, log_scale, log_scale_offset } = density;
     let density = [location, location_offset, log_scale, log_scale_offset];
     network.weights.iter().chain(&network.biases).chain(density).collect()
@@ -92,14 +87,12 @@ fn moved(net: &Net<f64>, t: f64, along: &ModelGradient<Cpu, f64>) -> Net<f64> {
         let data: Vec<f64> = wide(a).iter().zip(wide(b)).map(|(a, b)| a + t * b).collect();
         Matrix::from_column_major(&net.device, &data, a.rows(), a.cols(), "test").unwrap()
     };
-    let all =
-        |a: &[Matrix<Cpu, f64>], b: &[Matrix<Cpu, f64>]| a.iter().zip(b).map(|(a, b)| plus(a, b)).collect();
+    let all = |a: &[Matrix<Cpu, f64>], b: &[Matrix<Cpu, f64>]| a.iter().zip(b).map(|(a, b)| plus(a, b)).collect();
     let (own, step) = (net.network.arrays(), &along.network);
     let arrays = Arrays { weights: all(&own.weights, &step.weights), biases: all(&own.biases, &step.biases) };
     let (a, b) = (&net.density, &along.density);
-    let same = |m: &Matrix<Cpu, f64>| {
-        Matrix::from_column_major(&net.device, &wide(m), m.rows(), m.cols(), "test").unwrap()
-    };
+    let same =
+        |m: &Matrix<Cpu, f64>| Matrix::from_column_major(&net.device, &wide(m), m.rows(), m.cols(), "test").unwrap();
     Net {
         device: net.device,
         network: Parameters::new(*net.network.architecture(), arrays).unwrap(),
@@ -192,8 +185,7 @@ proptest! {
 #[test]
 fn samples_follow_their_condition() {
     let net = draw(Architecture { bias: true, ..Architecture::new(2, 1) }, 1, 1, 4);
-    let u: Matrix<Cpu, f64> =
-        Matrix::from_column_major(&net.device, &[1.5; 20_000], 1, 20_000, "test").unwrap();
+    let u: Matrix<Cpu, f64> = Matrix::from_column_major(&net.device, &[1.5; 20_000], 1, 20_000, "test").unwrap();
     let inverter = Inverter::new(&net.device, &net.network).unwrap();
     let x = conditional::sample(&net.device, &inverter, &net.model(), u.view(), 9).unwrap();
     let column = |m: &Matrix<Cpu, f64>| nalgebra::DVector::from_vec(wide(m));
@@ -213,16 +205,14 @@ fn samples_follow_their_condition() {
 #[test]
 fn what_does_not_fit_is_an_error() {
     let net = draw(Architecture::new(3, 2), 2, 4, 1);
-    let wrong =
-        |rows: usize, cols: usize| Matrix::<Cpu, f64>::zeros(&net.device, rows, cols, "test").unwrap();
+    let wrong = |rows: usize, cols: usize| Matrix::<Cpu, f64>::zeros(&net.device, rows, cols, "test").unwrap();
     for u in [wrong(2, 3), wrong(1, 4)] {
         let net = Net { u, ..draw(Architecture::new(3, 2), 2, 4, 1) };
         assert!(matches!(net.gradient(Relative::default()).err(), Some(Error::ShapeMismatch { .. })));
         assert!(matches!(net.log_likelihood(), Err(Error::ShapeMismatch { .. })));
     }
     let mut net = net;
-    net.density.log_scale_offset =
-        Matrix::from_column_major(&net.device, &[0.0, f64::NAN, 0.0], 3, 1, "test").unwrap();
+    net.density.log_scale_offset = Matrix::from_column_major(&net.device, &[0.0, f64::NAN, 0.0], 3, 1, "test").unwrap();
     let error = net.gradient(Ordinary).err().unwrap().to_string();
     assert!(error.contains("log-scale"), "{error}");
 }

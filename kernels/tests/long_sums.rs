@@ -5,9 +5,7 @@ use relgrad_kernels::backend::{GradientBackend, Ordinary, Relative, Transposed};
 use relgrad_kernels::check::{self, Kind};
 use relgrad_kernels::evaluation::{self, Workload};
 use relgrad_kernels::parameters::Gradient;
-use relgrad_kernels::{
-    Activation, Architecture, Convolution, Coupling, Cpu, Dtype, Init, Method, Scalar, init,
-};
+use relgrad_kernels::{Activation, Architecture, Convolution, Coupling, Cpu, Dtype, Init, Method, Scalar, init};
 
 const BATCH: usize = 300_000;
 /// Of the largest entry of any array of the gradient; a sum of one term after the other is off by 1e-4 to 4e-3.

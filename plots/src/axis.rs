@@ -64,8 +64,7 @@ impl Axis {
     pub(crate) fn log_between(low: f64, high: f64, unit: Unit, room: Room) -> Self {
         let low = if low.is_nan() { 1.0 } else { low.clamp(REACH.0, REACH.1) };
         let high = if high > low { high.min(10.0 * REACH.1) } else { 10.0 * low };
-        let ticks =
-            if unit == Unit::Bytes { octaves(low, high, room) } else { decades(low, high, unit, room) };
+        let ticks = if unit == Unit::Bytes { octaves(low, high, room) } else { decades(low, high, unit, room) };
         Axis { low, high, logarithmic: true, ticks, unit_label: "" }
     }
 
@@ -142,8 +141,7 @@ fn decades(low: f64, high: f64, unit: Unit, room: Room) -> Vec<Tick> {
                 2 | 5 => between,
                 _ => false,
             };
-            let shown =
-                labelled || (digit == 1 && per_decade >= DECADE) || (stride == 1 && per_decade > 18.0);
+            let shown = labelled || (digit == 1 && per_decade >= DECADE) || (stride == 1 && per_decade > 18.0);
             if shown && (low..=high).contains(&value) {
                 ticks.push(Tick { value, label: labelled.then(|| label(value, unit)) });
             }

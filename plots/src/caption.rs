@@ -44,8 +44,7 @@ fn residuals(study: &Study, summary: &Summary) -> String {
         let fit = s.fit.as_ref()?;
         Some(format!("{} {} to {}", s.method, grouped(fit.from), grouped(fit.to)))
     };
-    let ranges: Vec<String> =
-        summary.series.iter().filter(|s| s.device == device).filter_map(range).collect();
+    let ranges: Vec<String> = summary.series.iter().filter(|s| s.device == device).filter_map(range).collect();
     format!(
         "Measured median over the time of the fitted power law within the range of the fit ({}), with the 95 % \
          confidence interval of the median. Fitted over D: {}. A bow means that one power law does not describe the \

@@ -115,8 +115,7 @@ fn panel_of(chart: &Chart<'_>, lowered: f64) -> Panel {
     let top = MARGIN + SMALL + 7.0;
     let left = MARGIN + Panel::left_room(&y);
     let dims = || chart.curves.iter().flat_map(dims);
-    let x_axis =
-        |right: f64| Axis::log(dims(), 1.25, Unit::Count, Room { length: right - left, label: 34.0 });
+    let x_axis = |right: f64| Axis::log(dims(), 1.25, Unit::Count, Room { length: right - left, label: 34.0 });
     let right = COLUMN_WIDTH - MARGIN;
     let right = right - panel::widest_label(&x_axis(right)) / 2.0;
     let rect = Rect { left, top, right, bottom: top + PANEL_HEIGHT };
@@ -130,11 +129,8 @@ fn dims(curve: &Curve) -> impl Iterator<Item = f64> {
 
 /// All values the vertical axis must reach.
 fn heights(chart: &Chart<'_>) -> Vec<f64> {
-    let mut heights: Vec<f64> = chart
-        .curves
-        .iter()
-        .flat_map(|c| c.measured.iter().flat_map(|(_, e)| [e.value, e.low, e.high]))
-        .collect();
+    let mut heights: Vec<f64> =
+        chart.curves.iter().flat_map(|c| c.measured.iter().flat_map(|(_, e)| [e.value, e.low, e.high])).collect();
     heights.extend(chart.curves.iter().flat_map(|c| c.model.iter().map(|(_, value)| *value)));
     if chart.reference == Reference::One {
         heights.push(1.0);
@@ -159,10 +155,7 @@ fn taken(panel: &Panel, chart: &Chart<'_>) -> Clear {
             clear.take_line(&line, REACH);
             clear.take(line[1], REACH);
             let interval = curve.stop.as_ref().and_then(|s| Some((s.dim, s.predicted?)));
-            clear.take_line(
-                &panel.places(interval.iter().flat_map(|(dim, p)| [(*dim, p.low), (*dim, p.high)])),
-                REACH,
-            );
+            clear.take_line(&panel.places(interval.iter().flat_map(|(dim, p)| [(*dim, p.low), (*dim, p.high)])), REACH);
         }
     }
     clear
@@ -284,9 +277,7 @@ fn keys(chart: &Chart<'_>) -> [Vec<Key>; 2] {
 
 fn notes(chart: &Chart<'_>) -> Vec<Note> {
     let stopped = chart.curves.iter().filter_map(|c| Some((c.look, c.stop.as_ref()?)));
-    stopped
-        .map(|(look, stop)| Note { look, hollow: stop.predicted.is_some(), text: stop.note.clone() })
-        .collect()
+    stopped.map(|(look, stop)| Note { look, hollow: stop.predicted.is_some(), text: stop.note.clone() }).collect()
 }
 
 /// The line above a panel, shortened until it fits the page.

@@ -24,11 +24,7 @@ pub(crate) fn main_device(summary: &Summary) -> &str {
 }
 
 /// Whether some series on `device` has a point with this value.
-pub(crate) fn any_measured(
-    summary: &Summary,
-    device: &str,
-    value: impl Fn(&Point) -> Option<Estimate>,
-) -> bool {
+pub(crate) fn any_measured(summary: &Summary, device: &str, value: impl Fn(&Point) -> Option<Estimate>) -> bool {
     summary.series.iter().any(|s| s.device == device && !measured(s, &value).is_empty())
 }
 

@@ -19,9 +19,7 @@ pub enum Error {
         device: &'static str,
     },
     /// No dimension has both times of a speed-up.
-    #[error(
-        "no dimension has a measured time of relative and of ordinary or autodiff: run `relgrad sweep` with them"
-    )]
+    #[error("no dimension has a measured time of relative and of ordinary or autodiff: run `relgrad sweep` with them")]
     NoSpeedup,
     /// No measured cell has a peak memory.
     #[error("no record has a peak memory: run `relgrad sweep` on a system that reports resident memory")]
@@ -42,9 +40,7 @@ pub enum Error {
     #[error("no method has measured times at three dimensions to fit: run `relgrad sweep` with more --dims")]
     NoFit,
     /// The machine's ceilings were not measured.
-    #[error(
-        "run.json has no measured ceilings of the machine beside measured times: run `relgrad sweep` again"
-    )]
+    #[error("run.json has no measured ceilings of the machine beside measured times: run `relgrad sweep` again")]
     NoRoofline,
     /// One batch size makes no map.
     #[error(

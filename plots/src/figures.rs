@@ -30,8 +30,7 @@ pub(crate) fn time(study: &Study, summary: &Summary, device: &str) -> Scene {
 /// Peak memory with the model's lower bound.
 pub(crate) fn memory(study: &Study, summary: &Summary) -> Scene {
     let device = data::main_device(summary);
-    let mut curves =
-        data::curves(summary, device, data::peak_bytes, |s| s.predicted_bytes.map(data::exactly));
+    let mut curves = data::curves(summary, device, data::peak_bytes, |s| s.predicted_bytes.map(data::exactly));
     for curve in &mut curves {
         let bounds = data::models(study, device, &curve.name);
         curve.model = bounds.into_iter().map(|(dim, m)| (dim, m.min_bytes)).collect();
@@ -78,8 +77,7 @@ pub(crate) fn local_exponents(study: &Study, summary: &Summary) -> Scene {
         series.local_exponents.iter().filter(|l| l.exponent.value.is_finite()).map(middle).collect()
     });
     let scale = Scale::Linear { low: 0.0, high: 3.0, farthest: 1.0 };
-    let levels =
-        Laws::of(&study.run.settings).labelled().map(|(power, label)| (power, label.to_string())).to_vec();
+    let levels = Laws::of(&study.run.settings).labelled().map(|(power, label)| (power, label.to_string())).to_vec();
     xy::draw(&heading(study, device), &[Plot { quantity: "local exponent of time", scale, curves, levels }])
 }
 
@@ -87,10 +85,8 @@ pub(crate) fn local_exponents(study: &Study, summary: &Summary) -> Scene {
 pub(crate) fn residuals(study: &Study, summary: &Summary) -> Scene {
     let device = data::main_device(summary);
     let curves = of_series(summary, device, |series| {
-        let inside = series
-            .residuals
-            .iter()
-            .filter(|r| series.fit.is_some_and(|fit| (fit.from..=fit.to).contains(&r.dim)));
+        let inside =
+            series.residuals.iter().filter(|r| series.fit.is_some_and(|fit| (fit.from..=fit.to).contains(&r.dim)));
         let finite = inside.filter(|r| r.ratio.is_finite() && r.ratio > 0.0);
         finite.map(|r| (r.dim as f64, residual(series, r))).collect()
     });
@@ -149,11 +145,7 @@ pub(crate) fn roofline(study: &Study, summary: &Summary) -> Scene {
 }
 
 /// One curve a series on `device` that has values.
-fn of_series(
-    summary: &Summary,
-    device: &str,
-    values: impl Fn(&Series) -> Vec<(f64, Estimate)>,
-) -> Vec<Curve> {
+fn of_series(summary: &Summary, device: &str, values: impl Fn(&Series) -> Vec<(f64, Estimate)>) -> Vec<Curve> {
     let on_device = || summary.series.iter().filter(|s| s.device == device);
     let methods: Vec<&str> = on_device().map(|s| s.method.as_str()).collect();
     let curve = |series: &Series| Curve {

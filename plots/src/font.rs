@@ -10,8 +10,7 @@ pub(crate) const FAMILY: &str = "DejaVu Sans, Verdana, Arial, sans-serif";
 /// Height of a capital letter over the font's em.
 pub(crate) const CAPITAL_HEIGHT: f64 = 0.729;
 
-static REGULAR: LazyLock<FontRef<'static>> =
-    LazyLock::new(|| parse(include_bytes!("../fonts/DejaVuSans-subset.ttf")));
+static REGULAR: LazyLock<FontRef<'static>> = LazyLock::new(|| parse(include_bytes!("../fonts/DejaVuSans-subset.ttf")));
 static BOLD: LazyLock<FontRef<'static>> =
     LazyLock::new(|| parse(include_bytes!("../fonts/DejaVuSans-Bold-subset.ttf")));
 

@@ -97,8 +97,7 @@ impl Guides {
             let t = i as f64 / STEPS as f64;
             let x = self.origin.0 + t * (self.high.0 - self.origin.0);
             let (low, high) = (t * (self.low.1 - self.origin.1), t * (self.high.1 - self.origin.1));
-            (0..=STEPS)
-                .all(|j| clear.is_free((x, self.origin.1 + low + (high - low) * j as f64 / STEPS as f64)))
+            (0..=STEPS).all(|j| clear.is_free((x, self.origin.1 + low + (high - low) * j as f64 / STEPS as f64)))
         });
         wedge && self.labelled_ends().iter().all(|(_, text)| clear.holds(text.bounds()))
     }

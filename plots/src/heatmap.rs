@@ -82,11 +82,9 @@ fn values(study: &Study, summary: &Summary, baseline: &str) -> Vec<Value> {
 /// Draws one panel from `top` down and returns where it ends.
 fn draw_panel(scene: &mut Scene, values: &[Value], title: &str, top: f64) -> f64 {
     let dims: Vec<usize> = values.iter().map(|v| v.dim).collect::<BTreeSet<_>>().into_iter().collect();
-    let batches: Vec<usize> =
-        values.iter().map(|v| v.batch).collect::<BTreeSet<_>>().into_iter().rev().collect();
+    let batches: Vec<usize> = values.iter().map(|v| v.batch).collect::<BTreeSet<_>>().into_iter().rev().collect();
     let row_label = |batch: usize| format!("N = {}", grouped(batch));
-    let widest =
-        batches.iter().map(|b| font::width(&row_label(*b), SMALL, Weight::Regular)).fold(0.0, f64::max);
+    let widest = batches.iter().map(|b| font::width(&row_label(*b), SMALL, Weight::Regular)).fold(0.0, f64::max);
     let left = MARGIN + widest + 5.0;
     let column = ((PAGE_WIDTH - MARGIN - left) / dims.len() as f64).min(WIDEST_COLUMN);
     scene.text(Text::new(title, (MARGIN, top + NORMAL), NORMAL).bold());
@@ -120,12 +118,8 @@ fn draw_dims(scene: &mut Scene, dims: &[usize], (left, column): (f64, f64), base
 }
 
 fn draw_cell(scene: &mut Scene, cell: Rect, speedup: Option<f64>) {
-    let corners = vec![
-        (cell.left, cell.top),
-        (cell.right, cell.top),
-        (cell.right, cell.bottom),
-        (cell.left, cell.bottom),
-    ];
+    let corners =
+        vec![(cell.left, cell.top), (cell.right, cell.top), (cell.right, cell.bottom), (cell.left, cell.bottom)];
     let (color, share) = match speedup {
         None => (FAINT, 0.0),
         Some(speedup) => {

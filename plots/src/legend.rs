@@ -93,8 +93,7 @@ fn draw_sample(scene: &mut Scene, sign: Sign, x: f64, y: f64) {
         Sign::Band => {
             let corner = |x, dy| (x, y + dy);
             let (left, right) = (ends[0].0, ends[1].0);
-            let corners =
-                vec![corner(left, -3.0), corner(right, -3.0), corner(right, 3.0), corner(left, 3.0)];
+            let corners = vec![corner(left, -3.0), corner(right, -3.0), corner(right, 3.0), corner(left, 3.0)];
             scene.area(corners, GREY, BAND);
             scene.line(&ends, grey(1.2, &[]));
         }

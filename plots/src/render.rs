@@ -127,9 +127,7 @@ fn draw_svg(backend: &mut SVGBackend<'_>, shape: &Shape) -> Result<()> {
             let style = color.stroke_width((width * SVG_UNITS).round() as u32);
             backend.draw_path(points.iter().map(units), &style)
         }
-        Shape::Area { points, color, opacity } => {
-            backend.fill_polygon(points.iter().map(units), &color.mix(*opacity))
-        }
+        Shape::Area { points, color, opacity } => backend.fill_polygon(points.iter().map(units), &color.mix(*opacity)),
         Shape::Disc { center, radius, color } => {
             let radius = (radius * SVG_UNITS).round() as u32;
             backend.draw_circle(units(center), radius, &color.filled(), true)
@@ -185,13 +183,7 @@ fn draw_bitmap(backend: &mut BitMapBackend<'_>, shape: &Shape, scale: f64) -> Re
 
 /// Draws each pixel of a picture as a rectangle. The backend may leave out a rectangle's last row and column, so each
 /// reaches into its neighbours, which are drawn over it.
-fn bitmap_image(
-    backend: &mut BitMapBackend<'_>,
-    rect: &Rect,
-    columns: usize,
-    rgb: &[u8],
-    scale: f64,
-) -> Result<()> {
+fn bitmap_image(backend: &mut BitMapBackend<'_>, rect: &Rect, columns: usize, rgb: &[u8], scale: f64) -> Result<()> {
     let rows = rgb.len() / 3 / columns;
     let corner = |i: usize, j: usize| {
         let (u, v) = (j as f64 / columns as f64, i as f64 / rows as f64);

@@ -237,8 +237,7 @@ impl Rect {
     pub(crate) fn clip(&self, a: Place, b: Place) -> Option<(Place, Place)> {
         let (dx, dy) = (b.0 - a.0, b.1 - a.1);
         let (mut enter, mut leave) = (0.0_f64, 1.0_f64);
-        let sides =
-            [(-dx, a.0 - self.left), (dx, self.right - a.0), (-dy, a.1 - self.top), (dy, self.bottom - a.1)];
+        let sides = [(-dx, a.0 - self.left), (dx, self.right - a.0), (-dy, a.1 - self.top), (dy, self.bottom - a.1)];
         for (toward, room) in sides {
             if toward == 0.0 && room < 0.0 {
                 return None;

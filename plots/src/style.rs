@@ -74,9 +74,7 @@ fn fixed(method: &str) -> Option<Look> {
         AUTODIFF => (RGBColor(0x00, 0x9e, 0x73), Marker::Triangle, &[6.0, 1.8, 1.4, 1.8]),
         "transposed" => (RGBColor(0x56, 0xb4, 0xe9), Marker::Diamond, &[10.0, 2.0, 3.0, 2.0]),
         "relative-inplace" => (RGBColor(0xcc, 0x79, 0xa7), Marker::TriangleDown, &[4.0, 1.6]),
-        "autodiff-streamed" => {
-            (RGBColor(0xe6, 0x9f, 0x00), Marker::Pentagon, &[6.0, 1.6, 1.2, 1.6, 1.2, 1.6])
-        }
+        "autodiff-streamed" => (RGBColor(0xe6, 0x9f, 0x00), Marker::Pentagon, &[6.0, 1.6, 1.2, 1.6, 1.2, 1.6]),
         _ => return None,
     };
     Some(Look { color, marker, dash })

@@ -126,10 +126,7 @@ fn each_figure_names_its_axes_units_and_series() {
     let study = fixture::study_with_gpu();
     let summary = Summary::of(&study);
     let expected: [(Figure, &[&str]); 8] = [
-        (
-            Figure::Fig3,
-            &["relative", "ordinary", "autodiff", "1 ms", "10 s", "10,000", "∝ D²", "∝ D³", "predicted"],
-        ),
+        (Figure::Fig3, &["relative", "ordinary", "autodiff", "1 ms", "10 s", "10,000", "∝ D²", "∝ D³", "predicted"]),
         (Figure::Fig1Left, &["GPU · N = 100 · L = 2 · f32", "data dimension D", "time of one gradient"]),
         (Figure::Speedup, &["relative over ordinary", "1×", "100×", "equally fast", "ratio of model flops"]),
         (Figure::Memory, &["1 MiB", "4 GiB", "peak memory", "model’s lower bound"]),
@@ -156,9 +153,7 @@ fn a_heat_map_shows_every_batch_size_and_other_figures_the_first() {
     let summary = Summary::of(&study);
     let texts = |figure| svg_texts(draw(figure, &study, &summary).unwrap().svg());
     let map = texts(Figure::HeatMap);
-    for label in
-        ["N = 10", "N = 100", "N = 1,000", "relative over ordinary", "12.5×", "–", "data dimension D"]
-    {
+    for label in ["N = 10", "N = 100", "N = 1,000", "relative over ordinary", "12.5×", "–", "data dimension D"] {
         assert!(map.contains(label), "no {label}: {map:?}");
     }
     let of_batch = |batch| relgrad_reports::summary::Series { batch, ..summary.series[0].clone() };
@@ -300,8 +295,7 @@ fn captions_of_convolutions_name_their_guides() {
 /// Whether a place lies in a polygon: a ray from it crosses the edge an odd number of times.
 fn inside(polygon: &[Place], (x, y): Place) -> bool {
     let edges = polygon.iter().zip(polygon.iter().cycle().skip(1));
-    let crossed =
-        |(a, b): &(&Place, &Place)| (a.1 > y) != (b.1 > y) && x < a.0 + (y - a.1) / (b.1 - a.1) * (b.0 - a.0);
+    let crossed = |(a, b): &(&Place, &Place)| (a.1 > y) != (b.1 > y) && x < a.0 + (y - a.1) / (b.1 - a.1) * (b.0 - a.0);
     edges.filter(crossed).count() % 2 == 1
 }
 

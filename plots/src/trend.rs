@@ -16,8 +16,7 @@ const PANEL_HEIGHT: f64 = 150.0;
 /// Room above the panel for the revisions at the change points, in points.
 const REVISION_ROOM: f64 = 46.0;
 /// Names whose looks the series take in turn.
-const LOOKS: [&str; 6] =
-    ["relative", "ordinary", "autodiff", "transposed", "relative-inplace", "autodiff-streamed"];
+const LOOKS: [&str; 6] = ["relative", "ordinary", "autodiff", "transposed", "relative-inplace", "autodiff-streamed"];
 
 /// Most series that one figure can tell apart.
 pub const MOST_TRENDS: usize = LOOKS.len();
@@ -70,8 +69,7 @@ fn scene(trend: &Trend<'_>) -> Scene {
     let title = format!("change of {} in %", trend.quantity);
     panel.draw_axes(&mut scene, Titles { x: "run", y: &title });
     let named = trend.series.iter().zip(looks());
-    let keys =
-        named.map(|(series, look)| Key { sign: Sign::Curve(look), text: series.name.clone() }).collect();
+    let keys = named.map(|(series, look)| Key { sign: Sign::Curve(look), text: series.name.clone() }).collect();
     let top = panel.rect.bottom + Panel::BOTTOM_ROOM + 5.0;
     scene.height = legend::draw(&mut scene, &[keys], &[], top) + MARGIN;
     scene
@@ -112,10 +110,7 @@ fn draw_changes(scene: &mut Scene, panel: &Panel, trend: &Trend<'_>) {
 fn lay_out(trend: &Trend<'_>) -> Panel {
     let values: Vec<(f64, f64)> = trend.series.iter().flat_map(percents).collect();
     let bounds = |of: &dyn Fn(&(f64, f64)) -> f64| {
-        values
-            .iter()
-            .map(of)
-            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)))
+        values.iter().map(of).fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)))
     };
     let ((first, last), (low, high)) = (bounds(&|v| v.0), bounds(&|v| v.1));
     let (low, high) = (low.min(0.0), high.max(0.0));
@@ -153,10 +148,7 @@ mod tests {
             method: "relative".into(),
             dim: 1000,
             values: values.iter().copied().enumerate().collect(),
-            changes: change
-                .map(|index| ChangePoint { index, factor: 1.2, probability: 0.001 })
-                .into_iter()
-                .collect(),
+            changes: change.map(|index| ChangePoint { index, factor: 1.2, probability: 0.001 }).into_iter().collect(),
         }
     }
 

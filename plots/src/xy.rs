@@ -79,8 +79,7 @@ fn lay_out(plot: &Plot<'_>, start: f64, width: f64) -> Panel {
     };
     let left = start + MARGIN + Panel::left_room(&y);
     let dims = || plot.curves.iter().flat_map(|c| c.measured.iter().map(|(dim, _)| *dim));
-    let x_axis =
-        |right: f64| Axis::log(dims(), 1.25, Unit::Count, Room { length: right - left, label: 34.0 });
+    let x_axis = |right: f64| Axis::log(dims(), 1.25, Unit::Count, Room { length: right - left, label: 34.0 });
     let right = start + width - MARGIN;
     let right = right - panel::widest_label(&x_axis(right)) / 2.0;
     let top = MARGIN + SMALL + 7.0;
@@ -136,8 +135,7 @@ fn draw_level(scene: &mut Scene, panel: &Panel, clear: &mut Clear, level: f64, l
     }
     scene.line(&[(left, y), (right, y)], LEVEL);
     let ends = [(left + 3.0, Align::Left), (right - 3.0, Align::Right)];
-    let between =
-        (1..PLACES).map(|i| (left + (right - left) * f64::from(i) / f64::from(PLACES), Align::Center));
+    let between = (1..PLACES).map(|i| (left + (right - left) * f64::from(i) / f64::from(PLACES), Align::Center));
     let places: Vec<_> = ends.into_iter().chain(between).collect();
     let baselines = [y - 2.8, y + 2.0 + 0.76 * SMALL];
     let mut texts = baselines.iter().flat_map(|baseline| {

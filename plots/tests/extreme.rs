@@ -58,18 +58,11 @@ fn extreme_pictures_are_drawn_within_bounds() {
 fn extreme_trends_are_drawn_within_bounds() {
     let values = [1e-12, 1e9, 1e-12, 3.0, 1e9, 5e-324, 1.7e308, 1.0];
     for from in 0..values.len() {
-        let values: Vec<(usize, f64)> =
-            values.iter().copied().cycle().skip(from).take(40).enumerate().collect();
+        let values: Vec<(usize, f64)> = values.iter().copied().cycle().skip(from).take(40).enumerate().collect();
         let changes = vec![ChangePoint { index: 12, factor: f64::INFINITY, probability: 0.001 }];
         let name = "\u{1b}[2J<script>".repeat(10_000);
-        let series = [Series {
-            machine: name.clone(),
-            name: name.clone(),
-            method: "relative".into(),
-            dim: 10,
-            values,
-            changes,
-        }];
+        let series =
+            [Series { machine: name.clone(), name: name.clone(), method: "relative".into(), dim: 10, values, changes }];
         let runs = vec![name.clone(); 40];
         let trend = Trend { quantity: "time", heading: &name, runs: &runs, series: &series };
         judge(4 << 20, || check(draw_trend(&trend).unwrap().svg()));

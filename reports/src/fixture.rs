@@ -60,12 +60,7 @@ pub fn power_law(plan: &PowerLaw) -> Study {
         dims: &plan.dims,
         rounds: plan.rounds,
         samples: plan.samples,
-        noise: Noise {
-            rounds: 0.0,
-            processes: plan.between_processes,
-            samples: plan.within_process,
-            slow: 0.0,
-        },
+        noise: Noise { rounds: 0.0, processes: plan.between_processes, samples: plan.within_process, slow: 0.0 },
         seed: plan.seed,
     })
 }
@@ -167,8 +162,7 @@ fn record(cell: Cell, random: &mut Random) -> Record {
     let mut record = blank_of(cell);
     let (method, dim) = (record.cell.method.clone(), record.cell.dim);
     let expected = expected_seconds(&method, &record.cell.device, record.model.flops);
-    record.prediction =
-        Some(Prediction { seconds: 1.1 * expected, peak_bytes: 1.05 * record.model.min_bytes });
+    record.prediction = Some(Prediction { seconds: 1.1 * expected, peak_bytes: 1.05 * record.model.min_bytes });
     if method == AUTODIFF && dim == 1000 {
         record.outcome = Outcome::Failed;
         record.reason = Some("killed: out of memory".into());
@@ -293,15 +287,7 @@ pub fn roofline() -> Roofline {
         let array_bytes = 256.0 * 1024.0 * 1024.0;
         let bytes = arrays * array_bytes;
         let seconds = vec![bytes / bytes_per_second; 5];
-        Bandwidth {
-            stream,
-            threads,
-            array_bytes,
-            bytes,
-            seconds,
-            evaluations_per_sample: 1,
-            bytes_per_second,
-        }
+        Bandwidth { stream, threads, array_bytes, bytes, seconds, evaluations_per_sample: 1, bytes_per_second }
     };
     let region = |threads, median_seconds| Region {
         threads,

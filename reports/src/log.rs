@@ -66,8 +66,7 @@ impl Log {
         const TOLD: usize = 3;
         let reasons: Vec<String> =
             self.left_out.iter().take(TOLD).map(|(line, reason)| format!("line {line}: {reason}")).collect();
-        let further: Vec<String> =
-            self.left_out.iter().skip(TOLD).map(|(line, _)| line.to_string()).collect();
+        let further: Vec<String> = self.left_out.iter().skip(TOLD).map(|(line, _)| line.to_string()).collect();
         let further = match further.as_slice() {
             [] => String::new(),
             lines => format!("; and lines {}", excerpt(&lines.join(", "), 200)),
@@ -120,8 +119,7 @@ fn is_cut_off(line: &[u8]) -> bool {
 }
 
 /// What to do about an invalid record.
-const SKIP: &str =
-    "restore the file; report, compare, plot and export go on without such lines with --skip-invalid";
+const SKIP: &str = "restore the file; report, compare, plot and export go on without such lines with --skip-invalid";
 
 /// Parses all lines. In a file that grows, a last line without its newline that does not parse was cut off in the
 /// middle of a write: it is left to the caller ([`Log::whole_bytes`] ends before it). A last line that lacks only its

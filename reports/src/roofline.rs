@@ -220,10 +220,8 @@ impl Roofline {
     pub fn ceiling(&self, model: &Model, dtype: &str, threads: usize, seconds: &Estimate) -> Option<Ceiling> {
         let compute = model.flops / self.peak_flops_per_second(dtype, threads)?;
         let traffic = model.min_traffic_bytes / self.peak_bytes_per_second(threads)?;
-        let (least, bound) =
-            if compute >= traffic { (compute, Bound::Compute) } else { (traffic, Bound::Bandwidth) };
-        let fraction =
-            Estimate { value: least / seconds.value, low: least / seconds.high, high: least / seconds.low };
+        let (least, bound) = if compute >= traffic { (compute, Bound::Compute) } else { (traffic, Bound::Bandwidth) };
+        let fraction = Estimate { value: least / seconds.value, low: least / seconds.high, high: least / seconds.low };
         Some(Ceiling { seconds: least, bound, fraction })
     }
 }
@@ -274,8 +272,7 @@ mod tests {
             bandwidth.bytes_per_second /= 2.0;
         }
         for threads in [1, 2] {
-            let peaks =
-                |r: &Roofline| (r.peak_flops_per_second("f32", threads), r.peak_bytes_per_second(threads));
+            let peaks = |r: &Roofline| (r.peak_flops_per_second("f32", threads), r.peak_bytes_per_second(threads));
             assert_eq!(peaks(&disturbed), peaks(&quiet));
         }
         disturbed.rates.iter_mut().for_each(|rate| rate.seconds.clear());

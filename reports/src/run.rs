@@ -166,8 +166,7 @@ impl Convolution {
             None => "kernels with every tap".to_string(),
             Some([rows, cols]) => format!("kernels of {rows}×{cols} taps"),
         };
-        let channels =
-            if self.channels == 1 { "1 channel".into() } else { format!("{} channels", self.channels) };
+        let channels = if self.channels == 1 { "1 channel".into() } else { format!("{} channels", self.channels) };
         let grids = match self.grids.as_slice() {
             [] => String::new(),
             [one] => format!(" on {} points", size(*one)),
@@ -225,8 +224,7 @@ impl Settings {
         dim: Option<usize>,
         words: impl Fn(&CellName<'_>) -> String,
     ) -> String {
-        let layers =
-            |c: &Convolution| dim.map_or_else(|| c.describe_layers(), |dim| c.describe_layers_at(dim));
+        let layers = |c: &Convolution| dim.map_or_else(|| c.describe_layers(), |dim| c.describe_layers_at(dim));
         let convolution = self.convolution.as_ref().map(layers);
         words(&CellName {
             method,
@@ -301,12 +299,6 @@ impl Machine {
     /// What absolute times depend on, in one line: two machines with the same fingerprint may be compared by their
     /// seconds.
     pub fn fingerprint(&self) -> String {
-        format!(
-            "{}, {} logical cores, {}, {}",
-            self.cpu,
-            self.logical_cores,
-            self.simd,
-            self.caches.join("; ")
-        )
+        format!("{}, {} logical cores, {}, {}", self.cpu, self.logical_cores, self.simd, self.caches.join("; "))
     }
 }

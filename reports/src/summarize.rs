@@ -143,9 +143,8 @@ fn summarize(
         law: None,
     };
     for (&dim, rounds) in &group.cells {
-        let speedup = |baseline: Option<&Group<'_>>| {
-            ratio_estimate(&baseline?.cells.get(&dim)?.processes, &rounds.processes)
-        };
+        let speedup =
+            |baseline: Option<&Group<'_>>| ratio_estimate(&baseline?.cells.get(&dim)?.processes, &rounds.processes);
         match point(dim, rounds) {
             Some(point) => series.points.push(Point {
                 speedup_over_ordinary: speedup(ordinary),

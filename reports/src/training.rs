@@ -63,8 +63,7 @@ impl std::fmt::Display for Nats {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let text = match self.two_standard_errors {
             Some(error) => {
-                let decimals =
-                    if error > 0.0 { (1.0 - error.log10().floor()).clamp(1.0, 4.0) as usize } else { 4 };
+                let decimals = if error > 0.0 { (1.0 - error.log10().floor()).clamp(1.0, 4.0) as usize } else { 4 };
                 format!("{:.decimals$} ± {error:.decimals$}", self.mean)
             }
             None => format!("{:.4}", self.mean),
@@ -249,10 +248,7 @@ mod tests {
         assert_eq!(text(-3.5, 0.0), "−3.5000 ± 0.0000");
         assert_eq!(Nats::of(&[]), None);
         assert_eq!(Nats::of(&[1.0, f64::NEG_INFINITY]), None);
-        assert_eq!(
-            Nats::of(&[1.0, 3.0]),
-            Some(Nats { mean: 2.0, two_standard_errors: Some(2.0_f64.sqrt()) })
-        );
+        assert_eq!(Nats::of(&[1.0, 3.0]), Some(Nats { mean: 2.0, two_standard_errors: Some(2.0_f64.sqrt()) }));
     }
 
     #[test]

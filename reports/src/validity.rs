@@ -45,11 +45,7 @@ const MOST_ROUNDS: usize = 1_000_000;
 
 fn number(what: &str, value: f64, range: &RangeInclusive<f64>) -> Checked {
     let (low, high) = (range.start(), range.end());
-    if range.contains(&value) {
-        Ok(())
-    } else {
-        Err(format!("{what} is {value:e}, not from {low:e} to {high:e}"))
-    }
+    if range.contains(&value) { Ok(()) } else { Err(format!("{what} is {value:e}, not from {low:e} to {high:e}")) }
 }
 
 fn count<T: PartialOrd + std::fmt::Display>(what: &str, value: T, range: &RangeInclusive<T>) -> Checked {
@@ -92,18 +88,13 @@ fn activation(words: &str) -> Checked {
 fn arithmetic(dtype: &str, math: Option<&str>) -> Checked {
     let dtype = dtype.parse::<Dtype>().map_err(|cause| cause.to_string())?;
     let math = math.map_or(Ok(Math::of(dtype)), str::parse).map_err(|cause| cause.to_string())?;
-    if math.dtype() == dtype {
-        Ok(())
-    } else {
-        Err(format!("arithmetic {math} does not multiply {dtype} numbers"))
-    }
+    if math.dtype() == dtype { Ok(()) } else { Err(format!("arithmetic {math} does not multiply {dtype} numbers")) }
 }
 
 /// A moment as RFC 3339 writes it: `2026-11-24T02:21:23Z`, with a fraction or another offset perhaps.
 fn moment(what: &str, text: &str) -> Checked {
     const SHAPE: &[u8] = b"dddd-dd-ddTdd:dd:dd";
-    let fits =
-        |(shape, found): (&u8, u8)| if *shape == b'd' { found.is_ascii_digit() } else { found == *shape };
+    let fits = |(shape, found): (&u8, u8)| if *shape == b'd' { found.is_ascii_digit() } else { found == *shape };
     let rest = |b: u8| b.is_ascii_digit() || matches!(b, b'.' | b'Z' | b'z' | b'+' | b'-' | b':');
     let is_moment = (SHAPE.len() + 1..=40).contains(&text.len())
         && SHAPE.iter().zip(text.bytes()).all(fits)

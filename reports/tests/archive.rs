@@ -41,14 +41,11 @@ fn targets(text: &str) -> Vec<String> {
             continue;
         }
         for (opening, closing) in [("](", ')'), ("src=\"", '"'), ("href=\"", '"')] {
-            let ends = line
-                .match_indices(opening)
-                .filter_map(|(at, _)| line[at + opening.len()..].split_once(closing));
+            let ends = line.match_indices(opening).filter_map(|(at, _)| line[at + opening.len()..].split_once(closing));
             found.extend(ends.map(|(target, _)| target.to_string()));
         }
         // Folders are also named in text.
-        let named =
-            line.match_indices("`reports/archive/").filter_map(|(at, _)| line[at + 1..].split_once('`'));
+        let named = line.match_indices("`reports/archive/").filter_map(|(at, _)| line[at + 1..].split_once('`'));
         found.extend(named.map(|(target, _)| format!("/{target}")));
     }
     found
@@ -100,7 +97,6 @@ fn every_relative_link_of_the_texts_leads_somewhere() {
 
 #[test]
 fn links_are_found_in_text_and_not_in_code() {
-    let text =
-        "[a](b.md) ![c](d.svg#e) <img src=\"f.svg\">\n    x[y](z)\n```\n[g](h)\n```\n`reports/archive/i`\n";
+    let text = "[a](b.md) ![c](d.svg#e) <img src=\"f.svg\">\n    x[y](z)\n```\n[g](h)\n```\n`reports/archive/i`\n";
     assert_eq!(targets(text), ["b.md", "d.svg#e", "f.svg", "/reports/archive/i"]);
 }

@@ -65,12 +65,10 @@ fn on_a_gpu() -> Study {
 fn of_convolutions() -> Study {
     let mut study = small();
     let grids = study.run.settings.dims.iter().map(|dim| [1, dim / 2]).collect();
-    study.run.settings.convolution =
-        Some(relgrad_reports::run::Convolution { channels: 2, kernel: None, grids });
+    study.run.settings.convolution = Some(relgrad_reports::run::Convolution { channels: 2, kernel: None, grids });
     for record in &mut study.records {
         let grid = [1, record.cell.dim / 2];
-        record.cell.convolution =
-            Some(relgrad_reports::record::Convolution { channels: 2, grid, kernel: grid });
+        record.cell.convolution = Some(relgrad_reports::record::Convolution { channels: 2, grid, kernel: grid });
     }
     study
 }

@@ -118,8 +118,7 @@ struct GoogleBenchmark {
 fn google_benchmark() {
     let file: GoogleFile = serde_json::from_str(&render("google-benchmark")).expect("the reporter's JSON");
     assert!(["release", "debug"].contains(&file.context.library_build_type.as_str()));
-    let (iterations, aggregates): (Vec<_>, Vec<_>) =
-        file.benchmarks.iter().partition(|b| b.run_type == "iteration");
+    let (iterations, aggregates): (Vec<_>, Vec<_>) = file.benchmarks.iter().partition(|b| b.run_type == "iteration");
     assert_eq!(aggregates.len(), MEASURED);
     assert_eq!(iterations.len(), 3 * MEASURED);
     assert!(iterations.iter().all(|b| b.repetition_index.is_some() && b.aggregate_name.is_none()));
@@ -184,8 +183,7 @@ struct ExtraPLine {
 #[test]
 fn extra_p() {
     let text = render("extra-p");
-    let lines: Vec<ExtraPLine> =
-        text.lines().map(|line| serde_json::from_str(line).expect("a measurement")).collect();
+    let lines: Vec<ExtraPLine> = text.lines().map(|line| serde_json::from_str(line).expect("a measurement")).collect();
     assert_eq!(lines.len(), 2 * MEASURED);
     for line in &lines {
         assert!(line.params["D"] >= 10.0);

@@ -1,8 +1,8 @@
 //! Fits recover what was planted.
 
 use relgrad_reports::fit::{
-    Bound, Crossover, Law, Observation, bounded_exponent, breakpoint, choose_law, crossover, exponent,
-    extrapolate, local_exponents, residuals, two_term,
+    Bound, Crossover, Law, Observation, bounded_exponent, breakpoint, choose_law, crossover, exponent, extrapolate,
+    local_exponents, residuals, two_term,
 };
 use relgrad_reports::fixture::{PowerLaw, power_law};
 use relgrad_reports::stats::Processes;
@@ -51,8 +51,7 @@ fn local_exponents_of_a_power_law_are_its_exponent() {
     }
     // A break from slope 1 to slope 3 at x = 200 shows between the neighbours on either side.
     let cells = exact(|x| if x <= 200.0 { x / 200.0 } else { (x / 200.0).powi(3) });
-    let local: Vec<f64> =
-        local_exponents(&observe(&cells)).iter().map(|l| l.exponent.value.round()).collect();
+    let local: Vec<f64> = local_exponents(&observe(&cells)).iter().map(|l| l.exponent.value.round()).collect();
     assert_eq!(local, [1.0, 1.0, 1.0, 3.0, 3.0, 3.0]);
 }
 
@@ -164,10 +163,7 @@ fn crossovers_are_covered() {
             let base = noisy(3.0, 1e-7 / 300.0, 2 * seed + 1);
             match crossover(&observe(&base), &observe(&this)) {
                 Some(Crossover::At(place)) => {
-                    assert!(
-                        place.high < 1.3 * place.low,
-                        "an interval this wide covers by saying nothing: {place:?}"
-                    );
+                    assert!(place.high < 1.3 * place.low, "an interval this wide covers by saying nothing: {place:?}");
                     place.low <= 300.0 && 300.0 <= place.high
                 }
                 _ => false,

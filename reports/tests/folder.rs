@@ -71,8 +71,7 @@ fn what_only_a_gpu_tells_is_absent_elsewhere_and_read_back() {
     assert!(old.records.len() > 30 && old.run.settings.math.is_none());
     assert!(old.records.iter().all(|r| r.gpu.is_none() && r.cell.math.is_none()));
 
-    let state =
-        GpuState { sm_mhz: Some(1980.0), throttled_by: vec!["sw_power_cap".into()], ..GpuState::default() };
+    let state = GpuState { sm_mhz: Some(1980.0), throttled_by: vec!["sw_power_cap".into()], ..GpuState::default() };
     study.run.settings.math = Some("tf32".into());
     write_run(dir.path(), &study.run).unwrap();
     let record = &mut study.records[0];

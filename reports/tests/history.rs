@@ -58,9 +58,7 @@ fn a_line_that_is_no_run_is_named_and_nothing_is_added() {
     let mut text = std::fs::read_to_string(&store).expect("the store");
     text.push_str("<<<<<<< ours\n");
     std::fs::write(&store, &text).expect("written");
-    for error in
-        [read(&store).expect_err("damaged"), add(&store, &Entry::of(&run(2, 1e-8))).expect_err("damaged")]
-    {
+    for error in [read(&store).expect_err("damaged"), add(&store, &Entry::of(&run(2, 1e-8))).expect_err("damaged")] {
         assert!(error.to_string().contains("line 2"), "{error}");
     }
     assert_eq!(std::fs::read_to_string(&store).expect("the store"), text);
@@ -149,9 +147,8 @@ fn an_old_line_reads_and_is_a_series_of_its_own() {
     let store = dir.path().join("history.jsonl");
     add(&store, &Entry::of(&run(1, 1e-8))).expect("added");
     let text = std::fs::read_to_string(&store).expect("the store");
-    let old = text
-        .replace(r#""threads":2,"bias":false,"activation":"smooth:0.3","#, "")
-        .replace("2026-01-01", "2025-01-01");
+    let old =
+        text.replace(r#""threads":2,"bias":false,"activation":"smooth:0.3","#, "").replace("2026-01-01", "2025-01-01");
     assert!(!old.contains("threads"), "{old}");
     std::fs::write(&store, old + &text).expect("written");
     let found = series(&read(&store).expect("the store"), Metric::Time);
@@ -166,12 +163,9 @@ fn a_line_with_an_impossible_number_is_named() {
     let store = dir.path().join("history.jsonl");
     add(&store, &Entry::of(&run(1, 1e-8))).expect("added");
     let text = std::fs::read_to_string(&store).expect("the store");
-    for (from, to) in [
-        ("\"dim\":100", "\"dim\":0"),
-        ("\"value\":", "\"value\":-"),
-        ("\"cpu\"", "\"tpu\""),
-        ("2026-", "yesterday"),
-    ] {
+    for (from, to) in
+        [("\"dim\":100", "\"dim\":0"), ("\"value\":", "\"value\":-"), ("\"cpu\"", "\"tpu\""), ("2026-", "yesterday")]
+    {
         std::fs::write(&store, text.clone() + &text.replace(from, to)).expect("written");
         let told = read(&store).expect_err("invalid").to_string();
         assert!(told.contains("history.jsonl, line 2 is invalid"), "{told}");
@@ -199,8 +193,7 @@ fn grids_of_other_shapes_are_series_of_their_own() {
         study.run.settings.convolution = Some(Convolution { channels: 1, kernel: None, grids });
         Entry::of(&study)
     };
-    let entries =
-        [entry(vec![[1, 100], [1, 200], [1, 500]], 1), entry(vec![[10, 10], [10, 20], [20, 25]], 2)];
+    let entries = [entry(vec![[1, 100], [1, 200], [1, 500]], 1), entry(vec![[10, 10], [10, 20], [20, 25]], 2)];
     let names: Vec<String> = series(&entries, Metric::Time).into_iter().map(|series| series.name).collect();
     assert_eq!(names.len(), 6);
     assert!(names.iter().any(|name| name.contains("/conv-c1/")), "{names:?}");

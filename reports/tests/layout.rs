@@ -53,8 +53,8 @@ fn files(folder: &Path, ending: &str) -> Vec<(PathBuf, String)> {
         let (path, name) = (entry.path(), entry.file_name().into_string().unwrap());
         if entry.file_type().unwrap().is_dir() {
             // What is built and what a measurement or a training leaves is no part of the project.
-            let is_output = ["target", "results", "trainings"].contains(&name.as_str())
-                || name.starts_with("experiments");
+            let is_output =
+                ["target", "results", "trainings"].contains(&name.as_str()) || name.starts_with("experiments");
             if !name.starts_with('.') && !is_output {
                 found.extend(files(&path, ending));
             }
@@ -69,10 +69,8 @@ fn files(folder: &Path, ending: &str) -> Vec<(PathBuf, String)> {
 /// The Rust files of a crate, without those of crates inside its folder.
 fn sources(folder: &str) -> Vec<(PathBuf, String)> {
     let folder = root().join(folder);
-    let inner: Vec<PathBuf> =
-        CRATES.iter().map(|of| root().join(of.1)).filter(|other| *other != folder).collect();
-    let is_inner =
-        |path: &Path| inner.iter().any(|other| other.starts_with(&folder) && path.starts_with(other));
+    let inner: Vec<PathBuf> = CRATES.iter().map(|of| root().join(of.1)).filter(|other| *other != folder).collect();
+    let is_inner = |path: &Path| inner.iter().any(|other| other.starts_with(&folder) && path.starts_with(other));
     files(&folder, ".rs").into_iter().filter(|(path, _)| !is_inner(path)).collect()
 }
 
@@ -81,8 +79,7 @@ fn modules(folder: &str) -> Vec<String> {
     let folder = root().join(folder);
     let names = |folder: &Path| {
         let entries = fs::read_dir(folder).unwrap().map(Result::unwrap);
-        let entries =
-            entries.map(|e| (e.file_name().into_string().unwrap(), e.file_type().unwrap().is_dir()));
+        let entries = entries.map(|e| (e.file_name().into_string().unwrap(), e.file_type().unwrap().is_dir()));
         entries.filter(|(name, _)| !name.starts_with('.')).collect::<Vec<_>>()
     };
     let of_sources = names(&folder.join("src")).into_iter().filter_map(|(name, is_folder)| {
@@ -105,8 +102,7 @@ fn every_module_stands_once_in_the_map() {
         let section = text.split("\n## ").find(|section| section.starts_with(&format!("`{name}`")));
         let section = section.unwrap_or_else(|| panic!("ARCHITECTURE.md has no section `{name}`"));
         let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('|').next());
-        let mut told: Vec<&str> =
-            rows.flat_map(|cell| cell.split(", ")).map(|n| n.trim_matches([' ', '`'])).collect();
+        let mut told: Vec<&str> = rows.flat_map(|cell| cell.split(", ")).map(|n| n.trim_matches([' ', '`'])).collect();
         told.sort_unstable();
         assert_eq!(told, modules(folder), "left: the table of {name} in ARCHITECTURE.md, right: the crate");
     }

@@ -150,12 +150,8 @@ impl Gate {
     /// As `relgrad gate`: against the first contender, or against a baseline.
     fn decide(&mut self, baseline: Option<&Study>, max_slowdown: f64) -> Comparison {
         let plan = Plan::default();
-        let rules = Rules {
-            max_slowdown,
-            max_slowdown_elsewhere: max_slowdown,
-            looks: plan.looks(),
-            ..Rules::default()
-        };
+        let rules =
+            Rules { max_slowdown, max_slowdown_elsewhere: max_slowdown, looks: plan.looks(), ..Rules::default() };
         let mut used = plan.first;
         self.measure(0, used, &DIMS);
         loop {
@@ -175,8 +171,7 @@ const METHODS: [&str; 2] = ["relative", "ordinary"];
 const CALIBRATED: [&str; 4] = ["relative", "ordinary", "gemm", "copy"];
 
 fn worse(comparison: &Comparison, dim: usize) -> bool {
-    let is_cell =
-        |c: &&relgrad_reports::regress::CellComparison| c.method == "relative" && c.point.dim == dim;
+    let is_cell = |c: &&relgrad_reports::regress::CellComparison| c.method == "relative" && c.point.dim == dim;
     comparison
         .cells
         .iter()

@@ -70,9 +70,7 @@ fn packed_lines_are_judged_like_plain_ones() {
     replace(dir.path(), &packed(&plain[..plain.len() - 9]));
     let read = Study::read(dir.path()).unwrap();
     assert_eq!(read.records.len(), fixture::study().records.len() - 1);
-    assert!(
-        read.warnings[0].contains("records.jsonl.gz was cut off") && !read.warnings[0].contains("resume")
-    );
+    assert!(read.warnings[0].contains("records.jsonl.gz was cut off") && !read.warnings[0].contains("resume"));
 }
 
 #[test]

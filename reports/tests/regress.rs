@@ -30,8 +30,7 @@ fn planted(seed: u64, change: impl Fn(f64, f64) -> f64) -> Study {
     for record in &mut study.records {
         let dim = record.cell.dim as f64;
         let noise = |t: &f64| t / (1e-8 * dim * dim);
-        record.seconds =
-            record.seconds.iter().map(|t| noise(t) * change(dim, 2e-5 + 1e-8 * dim * dim)).collect();
+        record.seconds = record.seconds.iter().map(|t| noise(t) * change(dim, 2e-5 + 1e-8 * dim * dim)).collect();
         record.peak_bytes = Some(10_000_000 + 16 * (record.cell.dim * record.cell.dim) as u64);
     }
     study
@@ -144,11 +143,7 @@ fn a_wrong_gradient_is_invalid_however_fast() {
     assert_eq!(comparison.outcome, Outcome::Regression);
     assert!(matches!(comparison.cells[2].fault, Some(Fault::WrongGradient { .. })));
     assert!(comparison.cells[2].quantities.is_empty(), "a wrong gradient has no speed");
-    assert!(
-        comparison.sentence().contains("relative at D = 500: wrong gradient"),
-        "{}",
-        comparison.sentence()
-    );
+    assert!(comparison.sentence().contains("relative at D = 500: wrong gradient"), "{}", comparison.sentence());
 }
 
 #[test]
@@ -166,9 +161,8 @@ fn a_cell_that_fails_now_is_a_regression() {
 
 #[test]
 fn memory_that_grows_while_sampling_is_a_leak_and_a_larger_peak_is_not() {
-    let trace = |bytes: f64| {
-        vec![MemoryPoint { seconds: 0.0, bytes: 5e7 }, MemoryPoint { seconds: 1.0, bytes: 5e7 + bytes }]
-    };
+    let trace =
+        |bytes: f64| vec![MemoryPoint { seconds: 0.0, bytes: 5e7 }, MemoryPoint { seconds: 1.0, bytes: 5e7 + bytes }];
     let with_trace = |mut study: Study, bytes: f64| {
         study.records.iter_mut().for_each(|r| r.memory_trace = trace(bytes));
         calibrated(study, 1.0)

@@ -7,11 +7,7 @@ use relgrad_reports::study::Study;
 use relgrad_reports::summary::{Axis, Overtaking, Series, Summary};
 
 fn series<'a>(summary: &'a Summary, method: &str, device: &str) -> &'a Series {
-    summary
-        .series
-        .iter()
-        .find(|s| s.method == method && s.device == device)
-        .expect("the fixture has this series")
+    summary.series.iter().find(|s| s.method == method && s.device == device).expect("the fixture has this series")
 }
 
 /// Changes every record that `which` selects.
@@ -58,10 +54,7 @@ fn every_dimension_is_a_point_or_a_stop() {
     }
     let autodiff = series(&summary, "autodiff", "cpu");
     let stop = &autodiff.stops[0];
-    assert_eq!(
-        (stop.dim, stop.outcome, stop.reason.as_str()),
-        (1000, Outcome::Failed, "killed: out of memory")
-    );
+    assert_eq!((stop.dim, stop.outcome, stop.reason.as_str()), (1000, Outcome::Failed, "killed: out of memory"));
     assert!(stop.predicted_seconds.is_some() && stop.predicted_bytes.is_some());
     assert!(summary.warnings.is_empty(), "{:?}", summary.warnings);
 }
@@ -172,8 +165,7 @@ fn batch_sizes_are_series_of_their_own_with_exponents_and_crossovers_along_n() {
     // Beyond D = 3,200 the fixture skips N = 1,000 for its time.
     assert_eq!((relative.axis, relative.dim, relative.fit.points), (Axis::Batch, 3200, 3));
     assert!((relative.fit.exponent.value - 1.0).abs() < 0.02, "{relative:?}");
-    let pair =
-        |o: &&Overtaking| [&o.method, &o.over].iter().all(|m| ["relative", "ordinary"].contains(&m.as_str()));
+    let pair = |o: &&Overtaking| [&o.method, &o.over].iter().all(|m| ["relative", "ordinary"].contains(&m.as_str()));
     let along_n: Vec<_> = summary.overtakings.iter().filter(|o| o.axis == Axis::Batch).filter(pair).collect();
     let (largest, others) = along_n.split_last().expect("both methods have all batch sizes");
     assert_eq!((largest.dim, largest.range), (Some(3200), (10, 1000)));
@@ -187,8 +179,7 @@ fn batch_sizes_are_series_of_their_own_with_exponents_and_crossovers_along_n() {
     };
     let dims = series(&summary, "relative", "cpu").points.iter().map(|p| p.dim);
     let slower_then_faster = |&dim: &usize| {
-        speedup(10, dim).is_some_and(|ratio| ratio > 1.0)
-            && speedup(1000, dim).is_some_and(|ratio| ratio < 1.0)
+        speedup(10, dim).is_some_and(|ratio| ratio > 1.0) && speedup(1000, dim).is_some_and(|ratio| ratio < 1.0)
     };
     let expected: Vec<usize> = dims.filter(slower_then_faster).collect();
     assert!(expected.len() > 1, "the fixture has such dimensions: {expected:?}");
@@ -260,11 +251,7 @@ fn a_machine_that_was_not_the_same_throughout_is_told() {
 #[test]
 fn a_coarse_clock_and_few_rounds_are_told() {
     let mut study = fixture::study();
-    edit(
-        &mut study,
-        |r| r.cell.dim == 320,
-        |r| r.seconds.iter_mut().for_each(|s| *s = (*s * 1e4).ceil() / 1e4),
-    );
+    edit(&mut study, |r| r.cell.dim == 320, |r| r.seconds.iter_mut().for_each(|s| *s = (*s * 1e4).ceil() / 1e4));
     warning(&Summary::of(&study), "ordinary on cpu, D = 320: the clock is too coarse");
     study.run.settings.rounds = 2;
     study.records.retain(|r| r.cell.round < 2);

@@ -74,11 +74,7 @@ impl From<Wrong> for Reply {
 ///
 /// # Errors
 /// Those of the kernels, and words of the cell that are not known.
-pub(crate) fn prepare(
-    cell: &Cell,
-    fault: Option<&inject::Fault>,
-    now: impl Fn() -> f64,
-) -> Result<Prepared, Error> {
+pub(crate) fn prepare(cell: &Cell, fault: Option<&inject::Fault>, now: impl Fn() -> f64) -> Result<Prepared, Error> {
     let words = Workload::of(cell)?;
     let mut built = build(&evaluated(cell, &words), fault, now)?;
     Ok(match checked(built.evaluation.as_mut())? {
@@ -96,8 +92,7 @@ pub(super) fn checked(evaluation: &mut dyn Evaluation) -> Result<Result<Check, W
     if passed {
         return Ok(Ok(check));
     }
-    let reason =
-        format!("wrong gradient: relative error {max_rel_err:.1e} exceeds {tolerance:.0e} ({})", check.kind);
+    let reason = format!("wrong gradient: relative error {max_rel_err:.1e} exceeds {tolerance:.0e} ({})", check.kind);
     Ok(Err(Wrong { reason, check: writable(check) }))
 }
 

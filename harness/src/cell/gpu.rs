@@ -22,12 +22,7 @@ const TRIALS: usize = 11;
 ///
 /// # Errors
 /// Those of the device and of the gradient.
-pub(super) fn attempt(
-    spec: &Spec,
-    workload: &Evaluated,
-    math: Math,
-    now: &dyn Fn() -> f64,
-) -> Result<Reply, Error> {
+pub(super) fn attempt(spec: &Spec, workload: &Evaluated, math: Math, now: &dyn Fn() -> f64) -> Result<Reply, Error> {
     let begin = now();
     let device = gpu::open(math)?;
     prepare(&device, &tiny(workload))?.evaluate()?;
@@ -107,11 +102,7 @@ fn build(device: &Cuda, workload: &Evaluated, now: &dyn Fn() -> f64) -> Result<B
 }
 
 /// Lets the device replay a recording of the evaluation where that is faster; whether it does.
-fn record_if_faster(
-    evaluation: &mut dyn Evaluation,
-    method: Method,
-    now: &dyn Fn() -> f64,
-) -> Result<bool, Error> {
+fn record_if_faster(evaluation: &mut dyn Evaluation, method: Method, now: &dyn Fn() -> f64) -> Result<bool, Error> {
     // The other methods wait for answers on their way.
     if !matches!(method, Method::Relative | Method::Transposed) {
         return Ok(false);

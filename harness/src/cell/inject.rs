@@ -160,9 +160,7 @@ mod planted {
             assert_eq!(read("relative:slope=0.1"), Ok(Fault::Slope(0.1)));
             assert_eq!(read("ordinary:wrong-gradient"), Ok(Fault::WrongGradient));
             assert_eq!(read("relative:leak"), Ok(Fault::Leak));
-            for text in
-                ["relative", "relative:", "relative:factor", "relative:factor=x", "relative:constant=20"]
-            {
+            for text in ["relative", "relative:", "relative:factor", "relative:factor=x", "relative:constant=20"] {
                 assert!(read(text).is_err(), "{text}");
             }
         }

@@ -59,10 +59,7 @@ impl Tracer {
     }
 
     /// Starts reading what `bytes` tells. Points are relative to `baseline_bytes`.
-    pub(crate) fn watch(
-        mut bytes: impl FnMut() -> Option<u64> + Send + 'static,
-        baseline_bytes: u64,
-    ) -> Option<Self> {
+    pub(crate) fn watch(mut bytes: impl FnMut() -> Option<u64> + Send + 'static, baseline_bytes: u64) -> Option<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = std::thread::Builder::new().name("memory trace".to_string()).spawn(move || {

@@ -120,8 +120,7 @@ mod tests {
 
     use super::*;
 
-    const RULES: Rules =
-        Rules { min_samples: 5, sampling_seconds: 1.0, cell_seconds: None, deadline_seconds: None };
+    const RULES: Rules = Rules { min_samples: 5, sampling_seconds: 1.0, cell_seconds: None, deadline_seconds: None };
 
     /// Samples a simulated evaluation whose n-th run takes `duration(n)` seconds.
     fn simulate(duration: impl Fn(usize) -> f64, rules: &Rules) -> Samples {

@@ -112,11 +112,7 @@ fn prepare(spec: &WorkerSpec) -> Result<(Hello, Timed), Box<Hello>> {
 }
 
 /// Warms up and finds out how long an evaluation takes.
-fn ready(
-    mut evaluate: Timed,
-    check: Option<Check>,
-    peak_bytes: Option<u64>,
-) -> Result<(Hello, Timed), Error> {
+fn ready(mut evaluate: Timed, check: Option<Check>, peak_bytes: Option<u64>) -> Result<(Hello, Timed), Error> {
     let start = Instant::now();
     let mut evaluation_seconds = f64::INFINITY;
     loop {

@@ -61,8 +61,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         contenders.push(Contender { inject: Some(fault), ..same });
     }
     cells.require_memory(contenders.len())?;
-    let decision =
-        Decision { rules: arguments.tolerance.rules(how.plan().looks()), plan: how.plan(), absolute: false };
+    let decision = Decision { rules: arguments.tolerance.rules(how.plan().looks()), plan: how.plan(), absolute: false };
     let mut calibration = Calibration::new(&decision.rules, &decision.plan);
     for trial in 0..arguments.aa {
         let mut session = Session::new(&cells, &contenders, how.timing(), &run);
@@ -77,8 +76,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     }
     let calibration = calibration.finish();
     if arguments.json {
-        let text =
-            serde_json::to_string_pretty(&calibration).map_err(|cause| Error::Output(cause.to_string()))?;
+        let text = serde_json::to_string_pretty(&calibration).map_err(|cause| Error::Output(cause.to_string()))?;
         console::emit(&format!("{text}\n"));
     } else {
         say_text!("{}", calibration.table());

@@ -145,8 +145,7 @@ pub(crate) fn read(path: &Path) -> Result<Study> {
 /// When it cannot be written as JSON.
 pub(crate) fn print(comparison: &Comparison, format: Format) -> Result<()> {
     if format.json {
-        let text =
-            serde_json::to_string_pretty(comparison).map_err(|cause| Error::Output(cause.to_string()))?;
+        let text = serde_json::to_string_pretty(comparison).map_err(|cause| Error::Output(cause.to_string()))?;
         console::emit(&format!("{text}\n"));
     } else if format.markdown {
         say_text!("{}", comparison.markdown());

@@ -50,8 +50,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let summary = Summary::of(&study);
     let report = Report { study: &study, summary: &summary, figures: &[] };
     let found = formats().into_iter().find(|(name, _)| *name == arguments.format);
-    let (_, exporter) =
-        found.ok_or_else(|| Error::Usage(format!("unknown format `{}`", arguments.format)))?;
+    let (_, exporter) = found.ok_or_else(|| Error::Usage(format!("unknown format `{}`", arguments.format)))?;
     let text = exporter.render(&report);
     match &arguments.out {
         Some(path) => write(path, &text).map_err(|cause| Error::Output(cause.to_string()))?,

@@ -162,9 +162,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let new = Contender { program: this, inject: arguments.how.injection() };
     let plan = arguments.how.plan();
     if let Some(path) = &arguments.baseline {
-        let same = |a: &Path, b: &Path| {
-            a == b || a.canonicalize().is_ok_and(|a| b.canonicalize().is_ok_and(|b| a == b))
-        };
+        let same =
+            |a: &Path, b: &Path| a == b || a.canonicalize().is_ok_and(|a| b.canonicalize().is_ok_and(|b| a == b));
         if arguments.save.as_ref().is_some_and(|save| same(save, path)) {
             return Err(Error::Usage(
                 "--save would replace the --baseline that is judged by: choose another file".to_string(),
@@ -203,21 +202,14 @@ fn against_baseline(arguments: &Arguments, path: &Path, new: Contender, plan: Pl
     let mut session = Session::new(&cells, &contenders, arguments.how.timing(), &run);
     session.quiet = arguments.how.quiet;
     session.save = arguments.save.as_deref();
-    let decision =
-        Decision { rules: arguments.tolerance.rules(plan.looks()), plan, absolute: arguments.absolute };
+    let decision = Decision { rules: arguments.tolerance.rules(plan.looks()), plan, absolute: arguments.absolute };
     let comparisons = decide(&mut session, Some(&baseline), &decision)?;
     session.keep()?;
     finish(&comparisons, arguments.format)
 }
 
 /// Measures both programs in turn and judges the paired ratios.
-fn against_program(
-    arguments: &Arguments,
-    base: Contender,
-    new: Contender,
-    run: &Run,
-    plan: Plan,
-) -> Result<u8> {
+fn against_program(arguments: &Arguments, base: Contender, new: Contender, run: &Run, plan: Plan) -> Result<u8> {
     let cells = Cells::new(cells(&run.settings)?, false)?;
     cells.require_memory(2)?;
     let contenders = [base, new];
@@ -274,11 +266,8 @@ fn save_alone(arguments: &Arguments, new: Contender, run: &Run, plan: Plan) -> R
 /// Names the setting that no network or method fits.
 pub(crate) fn cells(settings: &Settings) -> Result<Vec<Cell>> {
     let planned = plan::plan(&Settings { rounds: 1, ..settings.clone() });
-    let mut cells: Vec<Cell> = planned
-        .map_err(|cause| Error::Usage(cause.to_string()))?
-        .into_iter()
-        .map(|planned| planned.cell)
-        .collect();
+    let mut cells: Vec<Cell> =
+        planned.map_err(|cause| Error::Usage(cause.to_string()))?.into_iter().map(|planned| planned.cell).collect();
     cells.sort_by_key(|cell| (cell.dim, settings.methods.iter().position(|m| *m == cell.method)));
     Ok(cells)
 }

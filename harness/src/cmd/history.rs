@@ -162,8 +162,7 @@ impl Show {
                 1 => "1 run".to_string(),
                 n => format!("{n} runs"),
             };
-            text +=
-                &format!("  {}: {runs}, {} → {}\n", excerpt(&series.name, 300), value(first), value(last));
+            text += &format!("  {}: {runs}, {} → {}\n", excerpt(&series.name, 300), value(first), value(last));
             for change in &series.changes {
                 let at = &entries[change.index];
                 text += &format!(

@@ -176,8 +176,7 @@ fn help() -> String {
 }
 
 fn methods_help() -> String {
-    let list =
-        Method::ALL.map(|method| format!("\n  {:<18}{}", method.name(), method.description())).concat();
+    let list = Method::ALL.map(|method| format!("\n  {:<18}{}", method.name(), method.description())).concat();
     format!("Methods to measure, comma-separated:{list}")
 }
 
@@ -231,8 +230,7 @@ fn resume(dir: &Path, arguments: &Arguments) -> Result<u8> {
 
     // Where no cell is left to measure nothing can mix.
     let (cells, recorded) = schedule.progress();
-    let mixed =
-        if recorded < cells { identity::differences(&run, &folder::describe(before)) } else { Vec::new() };
+    let mixed = if recorded < cells { identity::differences(&run, &folder::describe(before)) } else { Vec::new() };
     if !mixed.is_empty() && !arguments.allow_mixed {
         return Err(Error::Usage(format!(
             "{} began with another program or on another machine ({}): go on there, or add --allow-mixed and its \
@@ -245,10 +243,7 @@ fn resume(dir: &Path, arguments: &Arguments) -> Result<u8> {
     let events = Events::install()?;
     let removed = writer.retain(|record| !again(record)).map_err(|cause| Error::Output(cause.to_string()))?;
     if removed > 0 {
-        note!(
-            "relgrad: {} held back by a limit that is higher now: tried again",
-            units::counted(removed, "cell")
-        );
+        note!("relgrad: {} held back by a limit that is higher now: tried again", units::counted(removed, "cell"));
     }
     if !mixed.is_empty() || !limits.is_empty() {
         let (at, command) = (rfc3339(unix_seconds()), console::command_line());

@@ -270,9 +270,7 @@ fn load(arguments: &Arguments, settings: &TrainingSettings, folder: Option<&Path
 
 /// As many as are asked for, or as there are cores.
 fn threads(arguments: &Arguments) -> usize {
-    arguments
-        .threads
-        .map_or_else(|| machine::logical_cores().min(recipe::MOST_THREADS), |threads| threads as usize)
+    arguments.threads.map_or_else(|| machine::logical_cores().min(recipe::MOST_THREADS), |threads| threads as usize)
 }
 
 /// The settings with defaults filled in for this machine.
@@ -373,9 +371,6 @@ mod tests {
             assert_eq!(guard_hint(&epochs(quiet), 0.1), None);
         }
         let hint = guard_hint(&epochs(&[None, Some(1.0), Some(0.5)]), 0.1).unwrap();
-        assert!(
-            hint.contains("shortened 75 % of the steps") && hint.contains("--learning-rate than 0.1"),
-            "{hint}"
-        );
+        assert!(hint.contains("shortened 75 % of the steps") && hint.contains("--learning-rate than 0.1"), "{hint}");
     }
 }

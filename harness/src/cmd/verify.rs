@@ -97,9 +97,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         say_text!("{}", outcome.table());
     }
     if outcome.is_empty() {
-        note!(
-            "relgrad: nothing was compared: the files list no case with a tolerance that can be evaluated here"
-        );
+        note!("relgrad: nothing was compared: the files list no case with a tolerance that can be evaluated here");
         return Ok(code::NOTHING_MEASURED);
     }
     Ok(if outcome.failed > 0 { code::CHECK_FAILED } else { 0 })
@@ -127,9 +125,7 @@ impl Target {
     fn open(device: DeviceKind) -> Result<Self> {
         match device {
             DeviceKind::Cpu => Ok(Self::Cpu(Cpu::new(machine::logical_cores()))),
-            DeviceKind::Cuda => {
-                gpu::require().and_then(|()| gpu::open(Math::F32)).map(Self::Cuda).map_err(gpu::told)
-            }
+            DeviceKind::Cuda => gpu::require().and_then(|()| gpu::open(Math::F32)).map(Self::Cuda).map_err(gpu::told),
         }
     }
 

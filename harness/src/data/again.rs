@@ -24,10 +24,7 @@ pub(crate) fn load_again(training: &Training, folder: Option<&Path>) -> Result<D
     require_same(&settings.data, data, &set.facts())?;
     if let Some(shift) = data.shift.clone() {
         if shift.len() != set.parts.dim() {
-            return Err(Error::Input(format!(
-                "the shift of `{}` in training.json is damaged",
-                settings.data
-            )));
+            return Err(Error::Input(format!("the shift of `{}` in training.json is damaged", settings.data)));
         }
         set.shift(shift);
     }
@@ -49,10 +46,7 @@ fn file(named: &Path, data: &DataFacts) -> Result<PathBuf> {
         None => "go to the folder in which the training was started, or put the file here".to_string(),
     };
     let path = there.unwrap_or_else(|| named.to_path_buf());
-    Err(Error::Input(format!(
-        "the data of the training are gone: there is no file {}; {hint}",
-        path.display()
-    )))
+    Err(Error::Input(format!("the data of the training are gone: there is no file {}; {hint}", path.display())))
 }
 
 /// Whether a training began with these data.

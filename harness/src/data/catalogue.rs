@@ -90,10 +90,7 @@ pub(crate) static ENTRIES: [Entry; 9] = [
         name: "hepmass",
         dim: 21,
         subfolder: "hepmass",
-        files: &[
-            ("1000_train.csv.gz", "about 2.5 GB unpacked"),
-            ("1000_test.csv.gz", "about 2.5 GB unpacked"),
-        ],
+        files: &[("1000_train.csv.gz", "about 2.5 GB unpacked"), ("1000_test.csv.gz", "about 2.5 GB unpacked")],
         published: "https://archive.ics.uci.edu/dataset/347",
         stands_for: Some("HEPMASS"),
         provenance: Provenance::SameData,
@@ -196,10 +193,7 @@ impl Entry {
     /// When nobody said where the data lie.
     pub(crate) fn folder(&self, data: Option<&Path>) -> Result<PathBuf> {
         let data = data.ok_or_else(|| {
-            Error::Usage(format!(
-                "where is {}? Name the folder of the data with --data or {DATA_VARIABLE}",
-                self.name
-            ))
+            Error::Usage(format!("where is {}? Name the folder of the data with --data or {DATA_VARIABLE}", self.name))
         })?;
         Ok(data.join(self.subfolder))
     }
@@ -224,8 +218,7 @@ impl Entry {
                     self.published
                 )));
             }
-            set.told
-                .push(format!("{name}: another draw than the known one, which has {a}, {b} and {c} samples"));
+            set.told.push(format!("{name}: another draw than the known one, which has {a}, {b} and {c} samples"));
         }
         let found = fingerprint(&set.parts);
         if self.fingerprint.is_some_and(|known| (found - known).abs() > 1e-9 * (1.0 + known.abs())) {
@@ -245,9 +238,7 @@ impl Entry {
 
     /// Whether every file is there.
     pub(crate) fn is_at_hand(&self, data: Option<&Path>) -> bool {
-        data.is_some_and(|data| {
-            self.files.iter().all(|(file, _)| data.join(self.subfolder).join(file).is_file())
-        })
+        data.is_some_and(|data| self.files.iter().all(|(file, _)| data.join(self.subfolder).join(file).is_file()))
     }
 
     /// The path of the set's `index`-th file.

@@ -22,9 +22,7 @@ fn contents(name: &str) -> Vec<Vec<u8>> {
     let array = |rows: usize, columns: usize| npy("|u1", rows, columns, &vec![7; rows * columns]);
     if name.ends_with(".npz") {
         let sizes = [(1, 1), (1, 64), (2, 64), (20, 63)];
-        let whole = |(rows, columns)| {
-            npz_of(&["train", "val", "test"].map(|part| (part, array(rows, columns))), true)
-        };
+        let whole = |(rows, columns)| npz_of(&["train", "val", "test"].map(|part| (part, array(rows, columns))), true);
         return sizes.map(whole).to_vec();
     }
     if name.ends_with(".npy") {
@@ -81,8 +79,7 @@ fn a_set_of_other_sizes_is_refused_and_one_of_other_numbers_is_not_the_published
         super::super::Samples { dim: 64, values }
     };
     let set = |[train, validation, test]: [usize; 3]| {
-        let parts =
-            Parts { train: samples(train, 0), validation: samples(validation, 1), test: samples(test, 2) };
+        let parts = Parts { train: samples(train, 0), validation: samples(validation, 1), test: samples(test, 2) };
         DataSet::new("optdigits".to_string(), parts, entry.provenance)
     };
     for sizes in [[3322, 500, 1797], [1297, 500, 3823], [3323, 500, 1]] {

@@ -29,8 +29,7 @@ impl Strewn {
         let Self { nodes, noise, smear } = self;
         let reach = CUT * noise + smear;
         let near = nodes.iter().filter(|(_, c)| (x[0] - c[0]).abs() < reach && (x[1] - c[1]).abs() < reach);
-        near.map(|(w, c)| w * smeared(x[0] - c[0], *noise, *smear) * smeared(x[1] - c[1], *noise, *smear))
-            .sum()
+        near.map(|(w, c)| w * smeared(x[0] - c[0], *noise, *smear) * smeared(x[1] - c[1], *noise, *smear)).sum()
     }
 }
 

@@ -56,8 +56,7 @@ pub(crate) fn optdigits(entry: &Entry, folder: &Path) -> Result<DataSet> {
     if count <= VALIDATION {
         return Err(Error::input(&path, format!("{count} rows leave none to learn from")));
     }
-    let validation =
-        Samples { dim: entry.dim, values: train.values.split_off((count - VALIDATION) * entry.dim) };
+    let validation = Samples { dim: entry.dim, values: train.values.split_off((count - VALIDATION) * entry.dim) };
     let set = DataSet::new(entry.name.to_string(), Parts { train, validation, test }, entry.provenance);
     Ok(DataSet { picture: Some((8, 8)), ..set })
 }

@@ -28,9 +28,7 @@ pub(crate) fn idx_pictures(path: &Path) -> Result<(Vec<u8>, (usize, usize))> {
     // checksum.
     reader.take(expected as u64 + 1).read_to_end(&mut pixels).map_err(failed)?;
     if pixels.len() != expected {
-        return Err(damaged(format!(
-            "it does not hold the {count} pictures of {rows}×{columns} it announces"
-        )));
+        return Err(damaged(format!("it does not hold the {count} pictures of {rows}×{columns} it announces")));
     }
     Ok((pixels, (rows, columns)))
 }
@@ -69,9 +67,8 @@ pub(crate) fn npz_names(path: &Path) -> Result<Vec<String>> {
 
 fn open_npz(path: &Path) -> Result<(zip::ZipArchive<impl Read + Seek>, u64)> {
     let (file, bytes) = open::regular(path)?;
-    let archive = zip::ZipArchive::new(BufReader::new(file)).map_err(|cause| {
-        Error::input(path, format!("{}; fetch the file again", quoted(&cause.to_string())))
-    })?;
+    let archive = zip::ZipArchive::new(BufReader::new(file))
+        .map_err(|cause| Error::input(path, format!("{}; fetch the file again", quoted(&cause.to_string()))))?;
     Ok((archive, bytes))
 }
 

@@ -42,9 +42,8 @@ pub(in crate::data) fn npz_of(arrays: &[(&str, Vec<u8>)], packed: bool) -> Vec<u
 }
 
 fn csv_gz(bytes: &[u8]) -> Result<Samples, String> {
-    let read = |path: &Path| {
-        text::read(path, Delimiter::Is(b','), Header::Auto, |fields, out| text::numbers(fields, out))
-    };
+    let read =
+        |path: &Path| text::read(path, Delimiter::Is(b','), Header::Auto, |fields, out| text::numbers(fields, out));
     in_file("a.csv.gz", bytes, read).map(|table| table.samples)
 }
 
@@ -76,9 +75,7 @@ fn a_packed_file_is_read_to_its_checksum() {
     flipped[whole.len() - 6] ^= 1;
     let error = csv_gz(&flipped).unwrap_err();
     assert!(error.contains("checksum does not match; fetch the file again"), "{error}");
-    for damaged in
-        [&whole[..whole.len() - 1], &whole[..20], &[&whole[..], b"and more"].concat(), rows.as_bytes()]
-    {
+    for damaged in [&whole[..whole.len() - 1], &whole[..20], &[&whole[..], b"and more"].concat(), rows.as_bytes()] {
         let error = csv_gz(damaged).unwrap_err();
         assert!(error.contains("fetch the file again"), "{error}");
     }

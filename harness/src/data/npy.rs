@@ -26,10 +26,7 @@ struct Header {
 pub(crate) fn read(mut reader: impl Read, bytes: u64) -> Result<Samples, String> {
     let header = header(&mut reader)?;
     let [rows, columns] = header.shape[..] else {
-        return Err(format!(
-            "its array has {} dimensions; samples are the rows of a matrix",
-            header.shape.len()
-        ));
+        return Err(format!("its array has {} dimensions; samples are the rows of a matrix", header.shape.len()));
     };
     if rows == 0 || columns == 0 {
         return Err("its array is empty".to_string());
@@ -102,15 +99,13 @@ fn header(reader: &mut impl Read) -> Result<Header, String> {
 fn parse(text: &str) -> Result<Header, String> {
     let after = |key: &str| text.split_once(key).map(|(_, rest)| rest.trim_start_matches([':', ' ']));
     let broken = || format!("its header is `{}`", quoted(text));
-    let kind =
-        after("'descr'").and_then(|rest| rest.strip_prefix('\'')?.split('\'').next()).ok_or_else(broken)?;
+    let kind = after("'descr'").and_then(|rest| rest.strip_prefix('\'')?.split('\'').next()).ok_or_else(broken)?;
     let order = after("'fortran_order'").ok_or_else(broken)?;
     let by_column = order.starts_with("True");
     if !by_column && !order.starts_with("False") {
         return Err(broken());
     }
-    let shape =
-        after("'shape'").and_then(|rest| rest.strip_prefix('(')?.split(')').next()).ok_or_else(broken)?;
+    let shape = after("'shape'").and_then(|rest| rest.strip_prefix('(')?.split(')').next()).ok_or_else(broken)?;
     let sizes = shape.split(',').map(str::trim).filter(|size| !size.is_empty());
     let shape = sizes.map(|size| size.parse().map_err(|_| broken())).collect::<Result<_, _>>()?;
     Ok(Header { kind: kind.to_string(), by_column, shape, length: 0 })
@@ -122,10 +117,7 @@ type Converter = (fn(&[u8]) -> f64, usize);
 fn converter(kind: &str) -> Result<Converter, String> {
     macro_rules! of {
         ($number:ty) => {
-            (
-                |bytes| <$number>::from_le_bytes(bytes.try_into().unwrap_or_default()) as f64,
-                size_of::<$number>(),
-            )
+            (|bytes| <$number>::from_le_bytes(bytes.try_into().unwrap_or_default()) as f64, size_of::<$number>())
         };
     }
     Ok(match kind {
@@ -182,10 +174,7 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_said() {
         let cases = [
-            (
-                stream(&dictionary("<f8", "(2, 2)"), &[0; 31]),
-                "31 bytes of numbers, and its header announces 32",
-            ),
+            (stream(&dictionary("<f8", "(2, 2)"), &[0; 31]), "31 bytes of numbers, and its header announces 32"),
             (stream(&dictionary("<f8", "(4,)"), &[0; 32]), "rows of a matrix"),
             (stream(&dictionary("<f8", "(0, 2)"), &[]), "empty"),
             (stream(&dictionary(">f8", "(2, 2)"), &[0; 32]), "`>f8`"),

@@ -60,9 +60,7 @@ pub(crate) fn load(path: &Path, header: Header) -> Result<DataSet> {
     }
     let (parts, names, told) = match kind {
         Kind::Npz => npz(path)?,
-        Kind::Npy => {
-            single(path, Table { samples: files::npy_file(path)?, names: Vec::new(), comments: 0 }, "")?
-        }
+        Kind::Npy => single(path, Table { samples: files::npy_file(path)?, names: Vec::new(), comments: 0 }, "")?,
         Kind::Text(delimiter) => {
             let commas = Cell::new(Commas::default());
             let table = text::read(path, delimiter, header, |fields, out| {
@@ -109,10 +107,7 @@ fn single(path: &Path, table: Table, header: &str) -> Result<Loaded> {
     let Table { samples, names, comments } = table;
     let count = samples.count();
     if count < 12 {
-        return Err(Error::input(
-            path,
-            format!("{count} samples are too few for three parts; 12 are the fewest"),
-        ));
+        return Err(Error::input(path, format!("{count} samples are too few for three parts; 12 are the fewest")));
     }
     let left_out = match comments {
         0 => String::new(),
@@ -147,11 +142,9 @@ fn suspicions(samples: &Samples, names: &[String]) -> Vec<String> {
     };
     // Years too, from the first on or from the last back.
     let row = &samples.values[..samples.dim];
-    let is_series = |step: f64| {
-        row.len() > 2 && row.windows(2).all(|two| two[0].fract() == 0.0 && two[1] == two[0] + step)
-    };
-    let counts_columns =
-        samples.dim > 1 && counts(&mut row.iter().copied()) || is_series(1.0) || is_series(-1.0);
+    let is_series =
+        |step: f64| row.len() > 2 && row.windows(2).all(|two| two[0].fract() == 0.0 && two[1] == two[0] + step);
+    let counts_columns = samples.dim > 1 && counts(&mut row.iter().copied()) || is_series(1.0) || is_series(-1.0);
     if names.is_empty() && counts_columns {
         told.push(
             "the first row counts the columns, and is taken for a sample: if it is a header, say --header \
@@ -160,8 +153,11 @@ fn suspicions(samples: &Samples, names: &[String]) -> Vec<String> {
         );
     }
     if names.is_empty() && is_unlike_the_rest(samples) {
-        told.push("the first row lies far from all others, and is taken for a sample: if it is a header, say --header \
-                   yes".to_string());
+        told.push(
+            "the first row lies far from all others, and is taken for a sample: if it is a header, say --header \
+                   yes"
+            .to_string(),
+        );
     }
     for j in 0..samples.dim {
         let rises = |(a, b): (&[f64], &[f64])| a[j] < b[j] && a[j].fract() == 0.0 && b[j].fract() == 0.0;

@@ -17,9 +17,7 @@ fn loaded(name: &str, bytes: impl AsRef<[u8]>) -> Result<DataSet, String> {
 }
 
 fn rows(count: usize, separator: &str) -> String {
-    (0..count)
-        .map(|i| format!("{}{separator}{}.5{separator}-{}e-1\n", i * i % 7, i % 5, i * 3 % 11))
-        .collect()
+    (0..count).map(|i| format!("{}{separator}{}.5{separator}-{}e-1\n", i * i % 7, i % 5, i * 3 % 11)).collect()
 }
 
 fn npy_rows(count: usize) -> Vec<u8> {
@@ -54,16 +52,14 @@ fn what_was_read_is_told() {
     let told = |name: &str, bytes: &[u8]| loaded(name, bytes).unwrap().told.join("\n");
     let text = rows(24, ",");
     assert!(
-        told("a.csv", format!("a,b,c\n{text}").as_bytes())
-            .ends_with("a.csv: 24 samples of 3 columns, header a, b, c")
+        told("a.csv", format!("a,b,c\n{text}").as_bytes()).ends_with("a.csv: 24 samples of 3 columns, header a, b, c")
     );
     assert!(told("a.csv", text.as_bytes()).ends_with("24 samples of 3 columns, no header"));
     assert!(told("a.csv", format!("# x\n{text}").as_bytes()).ends_with("no header; a comment (#) left out"));
     assert!(told("a.npy", &npy_rows(24)).ends_with("a.npy: 24 samples of 3 columns"));
     let arrays = [("train", npy_rows(20)), ("val", npy_rows(3)), ("test", npy_rows(4))];
     assert!(
-        told("a.npz", &npz_of(&arrays, false))
-            .ends_with("20 training, 3 validation and 4 test samples of 3 columns")
+        told("a.npz", &npz_of(&arrays, false)).ends_with("20 training, 3 validation and 4 test samples of 3 columns")
     );
     assert!(told("a.csv", format!("0,1,2\n{text}").as_bytes()).contains("the first row counts the columns"));
     let commas: String =
@@ -74,9 +70,7 @@ fn what_was_read_is_told() {
     for years in ["2018,2019,2020", "2020,2019,2018"] {
         assert!(told("a.csv", format!("{years}\n{text}").as_bytes()).contains("the first row counts"));
     }
-    assert!(
-        told("a.csv", format!("2001,1984,-1969\n{text}").as_bytes()).contains("lies far from all others")
-    );
+    assert!(told("a.csv", format!("2001,1984,-1969\n{text}").as_bytes()).contains("lies far from all others"));
     assert!(!told("a.csv", text.as_bytes()).contains("first row"));
     let kept: String = text.lines().enumerate().map(|(i, line)| format!("{},{line}\n", i * i + 4)).collect();
     assert!(told("a.csv", format!(",a,b,c\n{kept}").as_bytes()).contains("column 1 counts the rows"));
@@ -88,25 +82,13 @@ fn what_was_read_is_told() {
 fn too_few_and_unequal_parts_are_refused_by_name() {
     assert!(loaded("a.csv", rows(11, ",")).unwrap_err().contains("11 samples are too few"));
     let narrow = [("train", npy_rows(20)), ("val", npy_rows(3)), ("test", npy("|u1", 2, 2, &[0; 4]))];
-    assert!(
-        loaded("a.npz", npz_of(&narrow, false)).unwrap_err().contains("test part has 2 samples of 2 columns")
-    );
+    assert!(loaded("a.npz", npz_of(&narrow, false)).unwrap_err().contains("test part has 2 samples of 2 columns"));
     assert!(loaded("a.npz", npz_of(&narrow[..2], false)).unwrap_err().contains("no array named test"));
-    let both =
-        [("train", npy_rows(20)), ("val", npy_rows(3)), ("validation", npy_rows(3)), ("test", npy_rows(4))];
+    let both = [("train", npy_rows(20)), ("val", npy_rows(3)), ("validation", npy_rows(3)), ("test", npy_rows(4))];
+    assert!(loaded("a.npz", npz_of(&both, false)).unwrap_err().contains("named validation and val: leave one"));
+    let nan = npy("<f8", 20, 1, &[1.0, f64::NAN].repeat(10).iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>());
     assert!(
-        loaded("a.npz", npz_of(&both, false)).unwrap_err().contains("named validation and val: leave one")
-    );
-    let nan = npy(
-        "<f8",
-        20,
-        1,
-        &[1.0, f64::NAN].repeat(10).iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>(),
-    );
-    assert!(
-        loaded("a.npy", nan)
-            .unwrap_err()
-            .contains("sample 2 of the training part, column 1, is not a finite number")
+        loaded("a.npy", nan).unwrap_err().contains("sample 2 of the training part, column 1, is not a finite number")
     );
 }
 
@@ -172,9 +154,7 @@ fn a_damaged_idx_is_read_or_refused() {
         let outcome = runner.run(&damage(), |damage| {
             let bytes = damaged(&whole, &damage);
             rewrite(&path, &bytes);
-            judge(bytes.len().max(plain.len()), || {
-                files::idx_pictures(&path).map_err(|error| error.to_string())
-            });
+            judge(bytes.len().max(plain.len()), || files::idx_pictures(&path).map_err(|error| error.to_string()));
             Ok(())
         });
         outcome.unwrap();

@@ -14,10 +14,7 @@ pub(crate) fn load(entry: &Entry, folder: &Path) -> Result<DataSet> {
     let mut prepared = Vec::with_capacity(3);
     for part in files::npz(&path, &[&["train"], &["val", "validation"], &["test"]])? {
         if part.dim != entry.dim + 1 {
-            return Err(Error::input(
-                &path,
-                format!("its patches have {} pixels, not {}", part.dim, entry.dim + 1),
-            ));
+            return Err(Error::input(&path, format!("its patches have {} pixels, not {}", part.dim, entry.dim + 1)));
         }
         let mut values = Vec::with_capacity(part.count() * entry.dim);
         for patch in part.iter() {

@@ -54,11 +54,7 @@ impl Scale {
         let squares = sums(&|j, x| (x - mean[j]).powi(2));
         let deviation: Vec<f64> = squares.into_iter().map(|sum| (sum / (count - lost)).sqrt()).collect();
         if let Some(j) = deviation.iter().position(|deviation| !(*deviation > 0.0 && deviation.is_finite())) {
-            return Err(format!(
-                "column {} cannot be standardised: its deviation is {}",
-                j + 1,
-                deviation[j]
-            ));
+            return Err(format!("column {} cannot be standardised: its deviation is {}", j + 1, deviation[j]));
         }
         Ok(Self { mean, deviation })
     }

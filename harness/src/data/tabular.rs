@@ -126,9 +126,10 @@ fn uncorrelated(rows: Samples) -> Result<Samples, String> {
         }
     }
     let mut kept: Vec<usize> = (0..rows.dim).collect();
-    while let Some(first) = kept.iter().position(|&i| {
-        kept.iter().filter(|&&j| correlation[i * rows.dim + j] > HIGHEST || i == j).count() > 1
-    }) {
+    while let Some(first) = kept
+        .iter()
+        .position(|&i| kept.iter().filter(|&&j| correlation[i * rows.dim + j] > HIGHEST || i == j).count() > 1)
+    {
         kept.remove(first);
     }
     Ok(select_columns(&rows, &kept))
@@ -154,8 +155,7 @@ pub(crate) fn hepmass(entry: &Entry, folder: &Path) -> Result<DataSet> {
     let scale = Scale::of(&[&train], 1.0).map_err(|cause| damaged(entry, cause))?;
     scale.standardise(&mut train);
     scale.standardise(&mut test);
-    let kept: Vec<usize> =
-        (0..train.dim).filter(|&j| repeats_of_smallest(&train, j) <= MOST_REPEATS).collect();
+    let kept: Vec<usize> = (0..train.dim).filter(|&j| repeats_of_smallest(&train, j) <= MOST_REPEATS).collect();
     let (mut train, test) = (select_columns(&train, &kept), select_columns(&test, &kept));
     let validation_count = train.count() / 10;
     let values = train.values.split_off((train.count() - validation_count) * train.dim);
@@ -184,14 +184,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let read = |line: &str| {
             let path = folder.path().join("power.txt");
-            std::fs::write(
-                &path,
-                format!("Date;Time;a;b;c;d;e;f;g\n1/1/2007;00:01:00;1;2;3;4;5;6;7\n{line}\n"),
-            )
-            .unwrap();
-            rows(&path, Delimiter::Is(b';'), power_row)
-                .map(|rows| rows.values[8..].to_vec())
-                .map_err(|e| e.to_string())
+            std::fs::write(&path, format!("Date;Time;a;b;c;d;e;f;g\n1/1/2007;00:01:00;1;2;3;4;5;6;7\n{line}\n"))
+                .unwrap();
+            rows(&path, Delimiter::Is(b';'), power_row).map(|rows| rows.values[8..].to_vec()).map_err(|e| e.to_string())
         };
         let row = read("16/12/2006;17:24:00;4.2;0.4;234.8;18.4;0;1;17").unwrap();
         assert_eq!(row, [4.2, 0.4, 234.8, 18.4, 0.0, 1.0, 17.0, 1044.0]);

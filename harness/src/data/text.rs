@@ -91,10 +91,7 @@ pub(crate) fn read(
         records.width = if header == Header::Loose { 0 } else { table.dim };
     }
     if table.values.is_empty() {
-        return Err(Error::input(
-            path,
-            if records.lines == 0 { "it is empty" } else { "it has no row of numbers" },
-        ));
+        return Err(Error::input(path, if records.lines == 0 { "it is empty" } else { "it has no row of numbers" }));
     }
     let samples = Samples { dim: table.dim, values: table.values };
     Ok(Table { samples, names: table.names, comments: records.comments })
@@ -377,8 +374,7 @@ impl<R: BufRead> Records<R> {
         let line = self.line;
         let text = String::from_utf8_lossy(&self.text);
         let text = text.trim_start();
-        let start =
-            |error: &&&str| text.get(..error.len()).is_some_and(|start| start.eq_ignore_ascii_case(error));
+        let start = |error: &&&str| text.get(..error.len()).is_some_and(|start| start.eq_ignore_ascii_case(error));
         if let Some(error) = ERRORS.iter().find(start) {
             return Err(format!(
                 "line {line}: `{error}` is not a number but an error of a spreadsheet; remove or replace it"

@@ -35,8 +35,7 @@ fn text_may_have_a_header_and_must_be_a_rectangle() {
     assert!(refusal("a,b\n").contains("no row of numbers"));
     assert!(refusal("").contains("is empty"));
     assert!(
-        refusal("temperature\n0,125\n")
-            .contains("the header has 1 field, line 2 has 2; numbers have decimal points")
+        refusal("temperature\n0,125\n").contains("the header has 1 field, line 2 has 2; numbers have decimal points")
     );
     assert!(refusal("a,b,c,d,e\n1,2,3\n").contains("the header has 5 fields, line 2 has 3"));
     assert!(refusal("1,2\n3,4,\n").contains("line 1 has 2 fields, line 2 has 3"));
@@ -88,18 +87,11 @@ fn lines_are_counted_as_the_file_has_them() {
     ];
     for (text, line) in lines {
         let error = refusal(text);
-        assert!(
-            error.contains(&format!("line {line}: `oops` is not a number (field 2)")),
-            "{text:?}: {error}"
-        );
+        assert!(error.contains(&format!("line {line}: `oops` is not a number (field 2)")), "{text:?}: {error}");
     }
     assert_eq!(csv("\u{feff}1,2\n   \n\n3,4\n").unwrap().samples.count(), 2);
     // A line of tabs is a row of nothing where tabs separate.
-    assert!(
-        table("1\t2\n\t\n", Delimiter::Is(b'\t'), Header::Auto)
-            .unwrap_err()
-            .contains("line 2: a field is empty")
-    );
+    assert!(table("1\t2\n\t\n", Delimiter::Is(b'\t'), Header::Auto).unwrap_err().contains("line 2: a field is empty"));
 }
 
 #[test]

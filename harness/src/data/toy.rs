@@ -76,8 +76,7 @@ impl Toy {
             }
             Self::Smile => {
                 // Two eyes, a nose and a mouth of seven, on a circle of radius 4; angles from the positive x axis.
-                let on_circle =
-                    |degrees: f64| [4.0 * degrees.to_radians().cos(), 4.0 * degrees.to_radians().sin()];
+                let on_circle = |degrees: f64| [4.0 * degrees.to_radians().cos(), 4.0 * degrees.to_radians().sin()];
                 let face = [[2.0, -4.0 * 0.75_f64.sqrt()], [-2.0, -4.0 * 0.75_f64.sqrt()], [0.0, 0.0]];
                 let mouth = [90.0, 45.0, 135.0, 60.0, 75.0, 120.0, 105.0].map(on_circle);
                 let of = |centres: &[[f64; 2]]| -> Vec<_> {
@@ -98,8 +97,7 @@ impl Toy {
         if let Some(gaussians) = self.gaussians() {
             return Box::new(move |x| {
                 let density = |(weight, centre, deviation): &(f64, [f64; 2], f64)| {
-                    let square =
-                        ((x[0] - centre[0]).powi(2) + (x[1] - centre[1]).powi(2)) / deviation.powi(2);
+                    let square = ((x[0] - centre[0]).powi(2) + (x[1] - centre[1]).powi(2)) / deviation.powi(2);
                     weight * (-0.5 * square).exp() / (TAU * deviation.powi(2))
                 };
                 gaussians.iter().map(density).sum::<f64>().ln()
@@ -286,9 +284,7 @@ mod tests {
         let e = std::f64::consts::E;
         let sine = 0.5 * (TAU * e * SINE_NOISE * SINE_NOISE).ln() + 4.0_f64.ln();
         let eight = 8.0_f64.ln() + (TAU * e * 0.125).ln();
-        for (toy, entropy) in
-            [(Toy::Sine, sine), (Toy::Checkerboard, 32.0_f64.ln()), (Toy::EightGaussians, eight)]
-        {
+        for (toy, entropy) in [(Toy::Sine, sine), (Toy::Checkerboard, 32.0_f64.ln()), (Toy::EightGaussians, eight)] {
             let found = toy.entropy_nats();
             assert!((found - entropy).abs() < 0.036, "{toy}: {found} for {entropy}");
         }
@@ -301,8 +297,7 @@ mod tests {
     fn entropies_of_curves_are_those_of_their_lengths() {
         let across = |noise: f64| 0.5 * (TAU * std::f64::consts::E * noise * noise).ln();
         let moons = (2.0 * PI).ln() + across(MOON_NOISE) + 4.0 * 0.9032 * MOON_NOISE / (2.0 * PI);
-        let rings =
-            (1..=4).map(|k| (4.0 * TAU * 0.75 * f64::from(k)).ln() / 4.0).sum::<f64>() + across(RING_NOISE);
+        let rings = (1..=4).map(|k| (4.0 * TAU * 0.75 * f64::from(k)).ln() / 4.0).sum::<f64>() + across(RING_NOISE);
         for (toy, entropy) in [(Toy::Moons, moons), (Toy::Rings, rings)] {
             let found = toy.entropy_nats();
             assert!((found - entropy).abs() < 0.025, "{toy}: {found} for {entropy}");

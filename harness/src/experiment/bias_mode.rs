@@ -97,8 +97,7 @@ fn descend(context: &Context<'_>, mode: BiasMode, data: &[f64], steps: usize) ->
     let recipe = Recipe::of(&settings, 1)?;
     let device = Cpu::new(1);
     let kernel = |cause: relgrad_kernels::Error| Error::Diverged(cause.to_string());
-    let parameters =
-        init::network::<_, f64>(&device, &recipe.architecture, Init::Orthogonal, 0).map_err(kernel)?;
+    let parameters = init::network::<_, f64>(&device, &recipe.architecture, Init::Orthogonal, 0).map_err(kernel)?;
     let x = Matrix::from_column_major(&device, data, 1, data.len(), "data").map_err(kernel)?;
     let mut learner = Learner::new(device, parameters, &recipe, data.len(), Tracking::Off).map_err(kernel)?;
     let nats = |learner: &Learner<f64>| -> Result<f64> {
@@ -111,8 +110,7 @@ fn descend(context: &Context<'_>, mode: BiasMode, data: &[f64], steps: usize) ->
         curve.push((step as f64, nats(&learner)?));
     }
     let arrays = learner.parameters.arrays();
-    let first =
-        |matrix: &Matrix<Cpu, f64>| matrix.to_column_major(&device).map(|values| values[0]).map_err(kernel);
+    let first = |matrix: &Matrix<Cpu, f64>| matrix.to_column_major(&device).map(|values| values[0]).map_err(kernel);
     let (weight, bias) = (first(&arrays.weights[0])?, first(&arrays.biases[0])?);
     // The sign of a latent is free: report the positive one.
     let sign = weight.signum();

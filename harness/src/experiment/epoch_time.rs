@@ -115,12 +115,7 @@ fn cells(t: &Timing, timings: &[Timing]) -> Vec<String> {
 fn dot(t: &Timing, timings: &[Timing]) -> Dot {
     let scaled = if t.is_scaled() { ", scaled" } else { "" };
     Dot {
-        name: format!(
-            "{} with {}, N = {}",
-            t.method,
-            if t.optimizer == "sgd" { "SGD" } else { "Adam" },
-            t.batch
-        ),
+        name: format!("{} with {}, N = {}", t.method, if t.optimizer == "sgd" { "SGD" } else { "Adam" }, t.batch),
         value: Some(t.epoch_seconds()),
         interval: None,
         note: ratio(t, timings).map_or(String::new(), |ratio| format!("{ratio:.2} times{scaled}")),
@@ -163,8 +158,7 @@ fn time(
     let recipe = Recipe::of(&settings, set.parts.dim())?;
     let device = Cpu::new(recipe.threads);
     let failed = |cause: relgrad_kernels::Error| Error::Diverged(format!("{method}: {cause}"));
-    let parameters =
-        recipe.start.network::<f32>(&device, &recipe.architecture, recipe.seed, &set.parts.train)?;
+    let parameters = recipe.start.network::<f32>(&device, &recipe.architecture, recipe.seed, &set.parts.train)?;
     let mut learner = Learner::new(device, parameters, &recipe, batch, Tracking::Off).map_err(failed)?;
     let dim = set.parts.dim();
     let mut x = Matrix::<Cpu, f32>::zeros(&device, dim, batch, "batch").map_err(failed)?;
@@ -179,9 +173,7 @@ fn time(
     };
     (0..WARM_UP.min(steps_per_epoch)).try_for_each(&mut step)?;
     let (clock, mut seconds) = (Instant::now(), Vec::new());
-    while seconds.len() < steps_per_epoch
-        && (seconds.is_empty() || clock.elapsed().as_secs_f64() < most_seconds)
-    {
+    while seconds.len() < steps_per_epoch && (seconds.is_empty() || clock.elapsed().as_secs_f64() < most_seconds) {
         let before = Instant::now();
         step(seconds.len())?;
         seconds.push(before.elapsed().as_secs_f64());

@@ -32,14 +32,12 @@ pub(crate) fn training(dir: &Path, training: &Training, epochs: &[Epoch]) -> Res
         return Ok(());
     }
     let validation: Vec<(f64, f64)> = epochs.iter().map(|e| (e.epoch as f64, e.validation_nats)).collect();
-    let on_batches: Vec<(f64, f64)> =
-        epochs.iter().filter_map(|e| Some((e.epoch as f64, e.training_nats?))).collect();
+    let on_batches: Vec<(f64, f64)> = epochs.iter().filter_map(|e| Some((e.epoch as f64, e.training_nats?))).collect();
     let mut curves = vec![Curve { name: "validation".to_string(), points: validation }];
     if on_batches.len() > 1 {
         curves.push(Curve { name: "training batches".to_string(), points: on_batches });
     }
-    let levels =
-        training.data.entropy_nats.map(|h| Level { name: "minus the entropy".to_string(), value: -h });
+    let levels = training.data.entropy_nats.map(|h| Level { name: "minus the entropy".to_string(), value: -h });
     let panel = LinePanel {
         x_title: "epoch".to_string(),
         y_title: "log-likelihood (nats)".to_string(),

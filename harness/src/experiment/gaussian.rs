@@ -43,14 +43,8 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
         if !verdict.1 {
             wrong.push(entry.name);
         }
-        let expected =
-            entry.gaussian_check.map_or_else(none, |(value, margin)| format!("{value} ± {margin}"));
-        rows.push(row([
-            validation.to_string(),
-            test.to_string(),
-            expected.replace('-', "−"),
-            verdict.0.to_string(),
-        ]));
+        let expected = entry.gaussian_check.map_or_else(none, |(value, margin)| format!("{value} ± {margin}"));
+        rows.push(row([validation.to_string(), test.to_string(), expected.replace('-', "−"), verdict.0.to_string()]));
         numbers.push(json!({ "set": entry.name, "validation": validation, "test": test,
             "expected": entry.gaussian_check }));
         dots.extend(entry.gaussian_check.map(|(value, margin)| Dot {

@@ -46,10 +46,8 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
         models.push((label, context.model(&name, settings, &set, Tracking::On)?));
     }
     let paper = PAPER.iter().find(|(name, ..)| name.eq_ignore_ascii_case(&set.name));
-    let mut levels =
-        vec![Level { name: "Gaussian, full covariance".to_string(), value: gaussian_validation.mean }];
-    levels
-        .extend(paper.map(|(_, _, value, _)| Level { name: "the paper (test)".to_string(), value: *value }));
+    let mut levels = vec![Level { name: "Gaussian, full covariance".to_string(), value: gaussian_validation.mean }];
+    levels.extend(paper.map(|(_, _, value, _)| Level { name: "the paper (test)".to_string(), value: *value }));
     let curve = |(label, model): &(&str, Model)| Curve {
         name: (*label).to_string(),
         points: model.epochs.iter().map(|e| (e.epoch as f64, e.validation_nats)).collect(),
@@ -66,13 +64,7 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
     };
     let mut rows: Vec<Vec<String>> = models.iter().map(row).collect();
     let dash = || "–".to_string();
-    rows.push(vec![
-        "Gaussian".to_string(),
-        gaussian_validation.to_string(),
-        gaussian_test.to_string(),
-        dash(),
-        dash(),
-    ]);
+    rows.push(vec!["Gaussian".to_string(), gaussian_validation.to_string(), gaussian_test.to_string(), dash(), dash()]);
     if let Some((_, _, value, error)) = paper {
         rows.push(vec![
             "the paper".to_string(),

@@ -284,8 +284,7 @@ fn command() -> Vec<String> {
 /// What an experiment left may be replaced by its next run; what bears its name by chance may not.
 fn require_replaceable(out: &Path, name: Name) -> Result<()> {
     let file = |extension: &str| out.join(format!("{name}.{extension}"));
-    let mut there =
-        ["json", "md", "svg", "png"].map(file).into_iter().filter(|path| path.symlink_metadata().is_ok());
+    let mut there = ["json", "md", "svg", "png"].map(file).into_iter().filter(|path| path.symlink_metadata().is_ok());
     let Some(first) = there.next() else { return Ok(()) };
     if sealed::read(&file("json"), MOST_JSON).is_ok_and(|bytes| is_result_of(name, &bytes)) {
         return Ok(());

@@ -30,15 +30,13 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
     let model = context.model(&name, settings, &set, Tracking::On)?;
     let dir = context.out.join("models").join(&name);
     let (device, parameters) = trainer::best_model::<f32>(&dir, &recipe)?;
-    let failed =
-        |cause: relgrad_kernels::Error| Error::Diverged(format!("the model cannot be inverted: {cause}"));
+    let failed = |cause: relgrad_kernels::Error| Error::Diverged(format!("the model cannot be inverted: {cause}"));
     let inverter = Inverter::new(&device, &parameters).map_err(failed)?;
     let drawn = inverter.sample(DRAWN, context.seed).map_err(failed)?;
     let round_trip = round_trip(&device, &parameters, &inverter, &set).map_err(failed)?;
     let far = far_away(&drawn, &set);
     let dim = set.parts.dim();
-    let mut pictures: Vec<Vec<u8>> =
-        set.parts.test.first(ACROSS).iter().map(|x| grey(x.iter().copied())).collect();
+    let mut pictures: Vec<Vec<u8>> = set.parts.test.first(ACROSS).iter().map(|x| grey(x.iter().copied())).collect();
     pictures.extend(drawn.chunks_exact(dim).map(|x| grey(x.iter().map(|x| f64::from(*x)))));
     let columns = ["", "value"].map(str::to_string).to_vec();
     let row = |name: &str, value: String| vec![name.to_string(), value];

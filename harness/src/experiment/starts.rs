@@ -97,12 +97,7 @@ struct Solved {
     tried: Vec<serde_json::Value>,
 }
 
-fn best_runs(
-    context: &mut Context<'_>,
-    problem: &'static Problem,
-    points: Samples,
-    epochs: usize,
-) -> Result<Solved> {
+fn best_runs(context: &mut Context<'_>, problem: &'static Problem, points: Samples, epochs: usize) -> Result<Solved> {
     // The curves are of the objective itself, so the training part is also the one that is evaluated.
     let parts = Parts { train: points.clone(), validation: points.clone(), test: points };
     let (mut best, mut tried) = (Vec::new(), Vec::new());
@@ -216,10 +211,7 @@ fn findings(solved: &[Solved], epochs: usize) -> Findings {
     Findings {
         numbers: json!({ "points": POINTS, "epochs": epochs, "step_sizes": STEP_SIZES,
             "sets": solved.iter().map(of_problem).collect::<Vec<_>>() }),
-        table: Table {
-            columns: columns.map(str::to_string).to_vec(),
-            rows: solved.iter().flat_map(rows).collect(),
-        },
+        table: Table { columns: columns.map(str::to_string).to_vec(), rows: solved.iter().flat_map(rows).collect() },
         notes: notes(solved),
         figure: Figure::Lines { panels: solved[SHOWN].iter().flat_map(panels).collect() },
     }
@@ -254,8 +246,7 @@ fn curves(set: &Solved, x: impl Fn(&Epoch) -> f64) -> Vec<Curve> {
         name: method.to_string(),
         points: epochs.iter().map(|e| (x(e), -e.validation_nats)).collect(),
     };
-    let of_runs =
-        |runs: &Runs| runs.starts.iter().flatten().map(|epochs| curve(runs.method, epochs)).collect();
+    let of_runs = |runs: &Runs| runs.starts.iter().flatten().map(|epochs| curve(runs.method, epochs)).collect();
     set.best.iter().flat_map(|runs| -> Vec<Curve> { of_runs(runs) }).collect()
 }
 

@@ -43,9 +43,8 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
             "no set of Table 1 is at hand: name their folder with --data or RELGRAD_DATA".to_string(),
         ));
     }
-    let columns =
-        ["set", "ours, test (nats)", "the paper (nats)", "Gaussian, full covariance (nats)", "data"]
-            .map(str::to_string);
+    let columns = ["set", "ours, test (nats)", "the paper (nats)", "Gaussian, full covariance (nats)", "data"]
+        .map(str::to_string);
     let number = |row: &Row| {
         json!({ "set": row.set, "paper": { "mean": row.paper.0, "two_standard_errors": row.paper.1 },
             "ours": row.found.as_ref().map(|found| json!({ "data": found.entry.name, "provenance": found.provenance,

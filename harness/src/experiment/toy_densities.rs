@@ -24,9 +24,8 @@ pub(crate) struct Plan {
 pub(crate) const FIGURE_2: Plan = Plan { toys: &[Toy::Mixture, Toy::Moons, Toy::Sine] };
 
 /// The list of the authors' code.
-pub(crate) const FIGURE_5: Plan = Plan {
-    toys: &[Toy::EightGaussians, Toy::Smile, Toy::Spirals, Toy::Checkerboard, Toy::Rings, Toy::Trimodal],
-};
+pub(crate) const FIGURE_5: Plan =
+    Plan { toys: &[Toy::EightGaussians, Toy::Smile, Toy::Spirals, Toy::Checkerboard, Toy::Rings, Toy::Trimodal] };
 
 /// Optimiser of each column.
 const OPTIMIZERS: [&str; 2] = ["sgd", "adam"];
@@ -78,8 +77,7 @@ pub(crate) fn run(context: &mut Context<'_>, plan: &Plan) -> Result<Findings> {
         cells.push(entropy.map_or("unknown".to_string(), |h| format!("{:.3}", -h).replace('-', "−")));
         table.push(cells);
         for fit in &fits {
-            numbers
-                .push(json!({ "density": toy.name(), "optimizer": fit.optimizer, "step_size": fit.step_size,
+            numbers.push(json!({ "density": toy.name(), "optimizer": fit.optimizer, "step_size": fit.step_size,
                 "outcome": fit.outcome, "minus_entropy_nats": entropy.map(|h| -h) }));
         }
         rows.push(DensityRow {
@@ -89,8 +87,7 @@ pub(crate) fn run(context: &mut Context<'_>, plan: &Plan) -> Result<Findings> {
             densities: fits.into_iter().map(|fit| fit.panel).collect(),
         });
     }
-    let columns =
-        ["density", "SGD: held-out log-likelihood (nats)", "Adam: the same", "minus the true entropy"];
+    let columns = ["density", "SGD: held-out log-likelihood (nats)", "Adam: the same", "minus the true entropy"];
     Ok(Findings {
         numbers: json!({ "layers": settings.layers, "epochs": settings.epochs, "fits": numbers }),
         table: Table { columns: columns.map(str::to_string).to_vec(), rows: table },
@@ -274,16 +271,13 @@ mod tests {
 
     #[test]
     fn a_training_that_fell_back_is_told_from_one_that_wavers() {
-        let epochs = |nats: &[f64]| -> Vec<Epoch> {
-            nats.iter().enumerate().map(|(i, &nats)| epoch(i, nats)).collect()
-        };
+        let epochs =
+            |nats: &[f64]| -> Vec<Epoch> { nats.iter().enumerate().map(|(i, &nats)| epoch(i, nats)).collect() };
         for kept in [&[-90.0, -3.0, -3.09][..], &[-90.0, -50.0, -3.0], &[-90.0], &[]] {
             assert!(require_kept(&epochs(kept)).is_ok(), "{kept:?}");
         }
         let lost = require_kept(&epochs(&[-90.0, -13.25, -49.0, -1555.5]));
-        assert!(
-            matches!(&lost, Err(Error::Diverged(text)) if text.contains("-13.250") && text.contains("-1555.500"))
-        );
+        assert!(matches!(&lost, Err(Error::Diverged(text)) if text.contains("-13.250") && text.contains("-1555.500")));
     }
 
     #[test]

@@ -67,11 +67,7 @@ struct Taken {
 ///
 /// # Errors
 /// When a process cannot be started.
-pub(crate) fn round(
-    cells: &[Cell],
-    contenders: &[Contender],
-    timing: Timing,
-) -> Result<Vec<(usize, Record)>> {
+pub(crate) fn round(cells: &[Cell], contenders: &[Contender], timing: Timing) -> Result<Vec<(usize, Record)>> {
     let (start, started_unix_seconds) = (Instant::now(), unix_seconds());
     let mut lanes = Vec::new();
     for cell in cells {
@@ -127,9 +123,7 @@ fn balance(lanes: &mut [Lane]) {
 /// Turns that fill `seconds`, from the evaluations that a turn makes (one untimed each).
 fn turns(lanes: &[Lane], seconds: f64) -> usize {
     let of_lane = |lane: &Lane| match &lane.state {
-        State::Ready { evaluation_seconds, taken, .. } => {
-            2.0 * evaluation_seconds * (1 + taken.evaluations) as f64
-        }
+        State::Ready { evaluation_seconds, taken, .. } => 2.0 * evaluation_seconds * (1 + taken.evaluations) as f64,
         State::Failed { .. } => 0.0,
     };
     let turn: f64 = lanes.iter().map(of_lane).sum();
@@ -166,9 +160,9 @@ impl Lane {
     fn read_memory(&mut self, start: Instant, limit: Duration) {
         let State::Ready { taken, .. } = &mut self.state else { return };
         match self.worker.ask(Request::Memory, limit) {
-            Ok(Answer::Bytes(bytes)) => taken.memory.extend(
-                bytes.map(|b| MemoryPoint { seconds: start.elapsed().as_secs_f64(), bytes: b as f64 }),
-            ),
+            Ok(Answer::Bytes(bytes)) => taken
+                .memory
+                .extend(bytes.map(|b| MemoryPoint { seconds: start.elapsed().as_secs_f64(), bytes: b as f64 })),
             Ok(Answer::Failed(reason)) | Err(reason) => self.fail(reason),
             Ok(other) => self.fail(format!("not a size: {other:?}")),
         }

@@ -20,16 +20,14 @@ use crate::run::process::{self, ChildLimits, End};
 /// # Errors
 /// When this is no checkout, the revision does not exist, or it cannot be built.
 pub(crate) fn program_of(revision: &str, profile: &str, quiet: bool) -> Result<PathBuf> {
-    let up = git(Path::new("."), &["rev-parse".as_ref(), "--show-cdup".as_ref()]).map_err(|cause| {
-        Error::Input(format!("--against needs a git checkout around the current folder: {cause}"))
-    })?;
+    let up = git(Path::new("."), &["rev-parse".as_ref(), "--show-cdup".as_ref()])
+        .map_err(|cause| Error::Input(format!("--against needs a git checkout around the current folder: {cause}")))?;
     let root = Path::new(".").join(up);
     let root = fs::canonicalize(&root).map_err(|cause| Error::input(&root, cause))?;
     let named = format!("{revision}^{{commit}}");
     let verify = ["rev-parse", "--verify", "--quiet", &named].map(OsStr::new);
-    let commit = git(&root, &verify).map_err(|_| {
-        Error::Input(format!("`{}` is no revision of {}", console::quoted(revision), root.display()))
-    })?;
+    let commit = git(&root, &verify)
+        .map_err(|_| Error::Input(format!("`{}` is no revision of {}", console::quoted(revision), root.display())))?;
     let folder = root.join("target").join("regress");
     let program = folder.join(format!("relgrad-{}-{profile}", &commit[..12.min(commit.len())]));
     if !program.exists() {
@@ -66,16 +64,7 @@ fn cargo_build(source: &Path, target: &Path, profile: &str) -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
         .current_dir(source)
-        .args([
-            "build",
-            "--profile",
-            profile,
-            "--locked",
-            "--quiet",
-            "--package",
-            "relgrad-harness",
-            "--target-dir",
-        ])
+        .args(["build", "--profile", profile, "--locked", "--quiet", "--package", "relgrad-harness", "--target-dir"])
         .arg(target)
         .stdin(Stdio::null())
         .status()

@@ -87,8 +87,7 @@ impl Worker {
 
     fn receive<T: DeserializeOwned>(&mut self, limit: Duration) -> Result<T, String> {
         match self.lines.recv_timeout(limit) {
-            Ok(line) => serde_json::from_str(&line)
-                .map_err(|_| format!("not an answer: `{}`", console::quoted(&line))),
+            Ok(line) => serde_json::from_str(&line).map_err(|_| format!("not an answer: `{}`", console::quoted(&line))),
             Err(RecvTimeoutError::Timeout) => {
                 Err(format!("timed out: no result after {}", units::seconds(limit.as_secs_f64())))
             }

@@ -108,8 +108,7 @@ impl Files {
         // Above `memory.high` the kernel slows a process down rather than refusing: no place to measure either.
         let limits = ["memory.max", "memory.high"].map(|name| self.number(&folder.join(name)));
         let limit = limits.into_iter().flatten().min()?;
-        let cache =
-            self.sum(&folder.join("memory.stat"), &["inactive_file", "active_file", "slab_reclaimable"]);
+        let cache = self.sum(&folder.join("memory.stat"), &["inactive_file", "active_file", "slab_reclaimable"]);
         Some(self.left(limit, &folder.join("memory.current"), cache))
     }
 
@@ -137,18 +136,11 @@ impl Files {
         let groups: Vec<(Hierarchy, &str)> = groups.lines().flat_map(groups_of_line).collect();
         let mounts = self.text(Path::new("/proc/self/mountinfo")).unwrap_or_default();
         let mut mounts: Vec<Mount> = mounts.lines().flat_map(Mount::of_line).collect();
-        mounts.extend(USUAL.map(|(point, hierarchy)| Mount {
-            hierarchy,
-            root: "/".into(),
-            point: point.into(),
-        }));
+        mounts.extend(USUAL.map(|(point, hierarchy)| Mount { hierarchy, root: "/".into(), point: point.into() }));
 
         let mut folders = Vec::new();
         for Mount { hierarchy, root, point } in mounts {
-            let own = groups
-                .iter()
-                .find(|(of, _)| *of == hierarchy)
-                .map_or(Path::new(""), |(_, path)| Path::new(path));
+            let own = groups.iter().find(|(of, _)| *of == hierarchy).map_or(Path::new(""), |(_, path)| Path::new(path));
             let below = below(own, &root);
             for level in below.ancestors() {
                 let folder = (hierarchy, point.join(level));
@@ -206,13 +198,10 @@ impl Mount {
         let mut kind = kind.split(' ');
         let hierarchies = match (kind.next(), kind.nth(1)) {
             (Some("cgroup2"), _) => vec![Hierarchy::Unified],
-            (Some("cgroup"), Some(options)) => {
-                options.split(',').filter_map(Hierarchy::of_controller).collect()
-            }
+            (Some("cgroup"), Some(options)) => options.split(',').filter_map(Hierarchy::of_controller).collect(),
             _ => Vec::new(),
         };
-        let mount =
-            |hierarchy| Self { hierarchy, root: unescaped(root).into(), point: unescaped(point).into() };
+        let mount = |hierarchy| Self { hierarchy, root: unescaped(root).into(), point: unescaped(point).into() };
         hierarchies.into_iter().map(mount).collect()
     }
 }

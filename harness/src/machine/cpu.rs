@@ -20,8 +20,7 @@ pub(crate) fn caches() -> Vec<String> {
     let describe = |folder: &std::path::PathBuf| {
         let read = |name: &str| line(folder.join(name));
         let (level, size, kind) = (read("level")?, read("size")?, read("type")?);
-        let shared =
-            read("shared_cpu_list").map_or(String::new(), |list| format!(", shared by cores {list}"));
+        let shared = read("shared_cpu_list").map_or(String::new(), |list| format!(", shared by cores {list}"));
         Some(format!("L{level} {size} {}{shared}", kind.to_lowercase()))
     };
     folders.iter().filter_map(describe).collect()
@@ -41,17 +40,14 @@ pub(crate) fn simd_level() -> &'static str {
     }
     #[cfg(target_arch = "aarch64")]
     return "neon";
-    #[allow(
-        unreachable_code,
-        reason = "the branches above return on the architectures they are compiled for"
-    )]
+    #[allow(unreachable_code, reason = "the branches above return on the architectures they are compiled for")]
     "scalar"
 }
 
 /// Current frequency of the first core.
 pub(crate) fn frequency_mhz() -> Option<f64> {
-    let kilohertz = line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq")
-        .and_then(|text| text.parse::<f64>().ok());
+    let kilohertz =
+        line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq").and_then(|text| text.parse::<f64>().ok());
     kilohertz.map(|value| value / 1e3).or_else(|| cpuinfo("cpu MHz")?.parse().ok())
 }
 

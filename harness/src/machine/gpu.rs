@@ -58,8 +58,7 @@ pub(crate) fn driver_release() -> Option<String> {
 }
 
 fn software() -> String {
-    let mut parts: Vec<String> =
-        driver_release().map(|release| format!("driver {release}")).into_iter().collect();
+    let mut parts: Vec<String> = driver_release().map(|release| format!("driver {release}")).into_iter().collect();
     let libraries = [("NVRTC", Library::Nvrtc), ("cuBLAS", Library::Cublas), ("cuSOLVER", Library::Cusolver)];
     parts.extend(cuda::version(Library::Driver));
     parts.extend(
@@ -121,8 +120,7 @@ mod tests {
     #[test]
     fn an_idle_gpu_is_not_held_back() {
         assert!(throttled_by(ThrottleReasons::GPU_IDLE).is_empty());
-        let reasons =
-            ThrottleReasons::GPU_IDLE | ThrottleReasons::SW_POWER_CAP | ThrottleReasons::HW_SLOWDOWN;
+        let reasons = ThrottleReasons::GPU_IDLE | ThrottleReasons::SW_POWER_CAP | ThrottleReasons::HW_SLOWDOWN;
         assert_eq!(throttled_by(reasons), ["sw_power_cap", "hw_slowdown"]);
     }
 

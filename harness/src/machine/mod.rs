@@ -65,9 +65,8 @@ impl Memory {
 }
 
 fn operating_system() -> String {
-    let name = System::long_os_version()
-        .or_else(|_| System::name())
-        .unwrap_or_else(|_| std::env::consts::OS.to_string());
+    let name =
+        System::long_os_version().or_else(|_| System::name()).unwrap_or_else(|_| std::env::consts::OS.to_string());
     match System::kernel_version() {
         Ok(kernel) => format!("{name}, kernel {kernel}, {}", std::env::consts::ARCH),
         Err(_) => format!("{name}, {}", std::env::consts::ARCH),

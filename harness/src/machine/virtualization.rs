@@ -17,12 +17,9 @@ pub(crate) fn detect() -> String {
 
 fn in_container() -> bool {
     let marked = ["/.dockerenv", "/run/.containerenv"].iter().any(|path| Path::new(path).exists());
-    let by_runtime =
-        std::env::var_os("container").is_some() || std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+    let by_runtime = std::env::var_os("container").is_some() || std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
     let groups = fs::read_to_string("/proc/1/cgroup").unwrap_or_default();
-    marked
-        || by_runtime
-        || ["docker", "kubepods", "containerd", "lxc"].iter().any(|name| groups.contains(name))
+    marked || by_runtime || ["docker", "kubepods", "containerd", "lxc"].iter().any(|name| groups.contains(name))
 }
 
 /// The hypervisor, from the firmware's strings and the processor's flags.

@@ -58,9 +58,8 @@ impl Agenda {
             let known = smallest.entry(line(&points[place as usize])).or_insert(usize::MAX);
             *known = dim(place).min(*known);
         }
-        let improves = |place: u32| {
-            smallest.get(&line(&points[place as usize])).is_some_and(|known| *known < dim(place))
-        };
+        let improves =
+            |place: u32| smallest.get(&line(&points[place as usize])).is_some_and(|known| *known < dim(place));
         let ruled_out = |place: &u32| match of(*place).obstacle {
             Obstacle::None => false,
             Obstacle::Guess => !improves(*place),

@@ -52,9 +52,7 @@ fn range(low: usize, high: usize) -> Vec<usize> {
 fn dimension(text: &str, item: &str) -> Result<usize, String> {
     match text.trim().parse() {
         Ok(dim) if (1..=MAX_DIM).contains(&dim) => Ok(dim),
-        _ if item.trim().is_empty() => {
-            Err("an empty item; write dimensions like 10,20,50 or 10:20000".to_string())
-        }
+        _ if item.trim().is_empty() => Err("an empty item; write dimensions like 10,20,50 or 10:20000".to_string()),
         _ => Err(format!("`{item}` is not a dimension from 1 to {MAX_DIM} nor a range like 10:20000")),
     }
 }

@@ -110,21 +110,16 @@ impl Calibration {
     /// Keeps the best and the widest of a device; `earlier` is the rate that `rate` replaced.
     fn observe_device(&mut self, key: Key, dim: usize, rate: f64, earlier: Option<f64>) {
         let device = key.0.clone();
-        let known = self
-            .devices
-            .entry(device.clone())
-            .or_insert(OfDevice { best_rate: rate, widest: (key.clone(), dim) });
+        let known =
+            self.devices.entry(device.clone()).or_insert(OfDevice { best_rate: rate, widest: (key.clone(), dim) });
         if dim >= known.widest.1 {
             known.widest = (key, dim);
         }
         let was_best = earlier.is_some_and(|earlier| earlier >= known.best_rate);
         known.best_rate = known.best_rate.max(rate);
         if was_best {
-            let rates = self
-                .tracks
-                .iter()
-                .filter(|((on, _), _)| *on == device)
-                .flat_map(|(_, track)| track.rate.values());
+            let rates =
+                self.tracks.iter().filter(|((on, _), _)| *on == device).flat_map(|(_, track)| track.rate.values());
             known.best_rate = rates.copied().fold(rate, f64::max);
         }
     }
@@ -179,16 +174,13 @@ impl Calibration {
     fn overhead(&self, track: &Track, planned: &Planned) -> f64 {
         let dim = planned.cell.dim;
         let Cell { layers, batch, convolution, .. } = &planned.cell;
-        let row = |dim: usize| {
-            convolution.map_or(dim as f64, |convolution| convolution.channels as f64 + *batch as f64)
-        };
+        let row =
+            |dim: usize| convolution.map_or(dim as f64, |convolution| convolution.channels as f64 + *batch as f64);
         let weights = |dim: usize| *layers as f64 * row(dim) * dim as f64;
-        let start_seconds =
-            if is_gpu(&planned.cell) { BUILT_IN_GPU_START_SECONDS } else { BUILT_IN_START_SECONDS };
+        let start_seconds = if is_gpu(&planned.cell) { BUILT_IN_GPU_START_SECONDS } else { BUILT_IN_START_SECONDS };
         let widest = || self.tracks.get(&self.devices.get(&planned.cell.device)?.widest.0);
         let known = if track.overhead.is_empty() { widest() } else { Some(track) };
-        let Some((track, (&reached, &last))) =
-            known.and_then(|track| Some((track, track.overhead.last_key_value()?)))
+        let Some((track, (&reached, &last))) = known.and_then(|track| Some((track, track.overhead.last_key_value()?)))
         else {
             return start_seconds + BUILT_IN_SECONDS_PER_WEIGHT * weights(dim);
         };

@@ -132,8 +132,7 @@ mod tests {
             min_samples: 5,
         };
         let cell = planned("ordinary", 5000, 0);
-        let forecast =
-            Forecast { evaluation_seconds: 1e6, overhead_seconds: 1.0, peak_bytes: 1e12, trusted: true };
+        let forecast = Forecast { evaluation_seconds: 1e6, overhead_seconds: 1.0, peak_bytes: 1e12, trusted: true };
         let skipped = |reason| Record { outcome: Outcome::Skipped, reason, ..failed(&cell, 0.0) };
         let holding = |record: &Record| {
             [Limit::Budget, Limit::Cell, Limit::Memory]

@@ -113,8 +113,7 @@ pub(crate) fn plan(settings: &Settings) -> Result<Vec<Planned>, String> {
     settings.devices.iter().try_for_each(|device| known_device(device).map(|_| ()))?;
     let plan = |cell: Cell| -> relgrad_kernels::Result<Planned> {
         let cost = Workload::of(&cell)?.cost(cell.batch)?;
-        let model =
-            Model { flops: cost.flops, min_bytes: cost.min_bytes, min_traffic_bytes: cost.min_traffic_bytes };
+        let model = Model { flops: cost.flops, min_bytes: cost.min_bytes, min_traffic_bytes: cost.min_traffic_bytes };
         Ok(Planned { cell, model, expected_bytes: cost.expected_bytes })
     };
     cells(settings).map(|cell| plan(cell).map_err(|cause| cause.to_string())).collect()
@@ -143,10 +142,7 @@ fn check_size(settings: &Settings) -> Result<(), String> {
 /// The cells of the first round, in the order of the settings.
 fn cells(settings: &Settings) -> impl Iterator<Item = Cell> {
     let points = points(settings);
-    let pairs = settings
-        .devices
-        .iter()
-        .flat_map(|device| settings.methods.iter().map(move |method| (device, method)));
+    let pairs = settings.devices.iter().flat_map(|device| settings.methods.iter().map(move |method| (device, method)));
     pairs.flat_map(move |(device, method)| {
         points.clone().into_iter().map(move |(dim, convolution, batch, layers)| Cell {
             method: method.clone(),
@@ -184,8 +180,7 @@ fn axis(settings: &Settings) -> Vec<(usize, Option<Convolution>)> {
     };
     let channels = convolution.channels;
     let of = |&grid: &[usize; 2]| Convolution { channels, grid, kernel: convolution.kernel.unwrap_or(grid) };
-    let dim =
-        |c: &Convolution| c.grid.iter().fold(c.channels, |product, &points| product.saturating_mul(points));
+    let dim = |c: &Convolution| c.grid.iter().fold(c.channels, |product, &points| product.saturating_mul(points));
     convolution.grids.iter().map(of).map(|c| (dim(&c), Some(c))).collect()
 }
 
@@ -224,11 +219,7 @@ pub(crate) mod testing {
             round,
             convolution: None,
         };
-        Planned {
-            cell,
-            model: Model { flops, min_bytes: bytes, min_traffic_bytes: bytes },
-            expected_bytes: bytes,
-        }
+        Planned { cell, model: Model { flops, min_bytes: bytes, min_traffic_bytes: bytes }, expected_bytes: bytes }
     }
 
     /// A record of five samples of `seconds` each, out of a process of `wall_seconds`.
@@ -277,10 +268,7 @@ mod tests {
     fn cells(settings: &Settings) -> Vec<Cell> {
         let plan = Plan::of(settings).expect("good settings");
         let round = |round| plan.round(round).iter().map(move |&place| (place, round));
-        (0..plan.rounds())
-            .flat_map(round)
-            .map(|(place, round)| plan.planned(place as usize, round).cell)
-            .collect()
+        (0..plan.rounds()).flat_map(round).map(|(place, round)| plan.planned(place as usize, round).cell).collect()
     }
 
     fn settings() -> Settings {
@@ -312,8 +300,7 @@ mod tests {
     fn grids_are_the_axis_of_a_sweep_over_convolutions() {
         let grids = vec![[1, 10], [4, 4], [1, 50]];
         let convolution = relgrad_reports::run::Convolution { channels: 3, kernel: None, grids };
-        let settings =
-            Settings { dims: vec![30, 48, 150], convolution: Some(convolution), rounds: 1, ..settings() };
+        let settings = Settings { dims: vec![30, 48, 150], convolution: Some(convolution), rounds: 1, ..settings() };
         let mut plan = plan(&settings).expect("a valid plan");
         plan.sort_by_key(|planned| (planned.cell.method.clone(), planned.cell.dim));
         let dims: Vec<usize> = plan.iter().map(|planned| planned.cell.dim).collect();
@@ -365,8 +352,7 @@ mod tests {
         assert_eq!(cells.len(), 2 * 3 * 2);
         assert!(cells[..6].iter().all(|cell| cell.round == 0));
         assert_eq!(cells.iter().collect::<std::collections::HashSet<_>>().len(), 12);
-        let points =
-            |round: &[Cell]| round.iter().map(|cell| (cell.method.clone(), cell.dim)).collect::<Vec<_>>();
+        let points = |round: &[Cell]| round.iter().map(|cell| (cell.method.clone(), cell.dim)).collect::<Vec<_>>();
         assert_ne!(points(&cells[..6]), points(&cells[6..]));
     }
 
@@ -421,10 +407,7 @@ mod tests {
             for planned in plan(&settings).expect("sizes are not the plan's to refuse") {
                 assert!(planned.model.flops > 1e20 && planned.expected_bytes > 1e18, "{planned:?}");
                 let forecast = forecast::Calibration::default().forecast(&planned);
-                assert!(
-                    forecast.evaluation_seconds > 1e10 && forecast.overhead_seconds.is_finite(),
-                    "{forecast:?}"
-                );
+                assert!(forecast.evaluation_seconds > 1e10 && forecast.overhead_seconds.is_finite(), "{forecast:?}");
             }
         }
     }

@@ -19,9 +19,7 @@ pub(crate) fn table(mut schedule: Schedule, spent_seconds: f64, mut tell: impl F
     loop {
         let (cell, prediction, verdict) = match schedule.next(spent_seconds + wanted_seconds) {
             Step::Done => break,
-            Step::Skip { planned, prediction, reason } => {
-                (planned.cell, prediction, format!("skip: {reason}"))
-            }
+            Step::Skip { planned, prediction, reason } => (planned.cell, prediction, format!("skip: {reason}")),
             Step::Run(assignment) => {
                 let seconds = assignment.expected_seconds;
                 wanted_seconds += seconds;
@@ -42,8 +40,7 @@ pub(crate) fn table(mut schedule: Schedule, spent_seconds: f64, mut tell: impl F
             &verdict,
         ]);
     }
-    let about =
-        if runs == 0 { String::new() } else { format!(" in about {}", units::seconds(wanted_seconds)) };
+    let about = if runs == 0 { String::new() } else { format!(" in about {}", units::seconds(wanted_seconds)) };
     let (cells, skips) = (units::counted(cells, "cell"), cells - recorded - runs);
     tell(&format!("\n{cells}: {recorded} recorded, {runs} to run{about}, {skips} to skip"));
     if recorded == 0 {

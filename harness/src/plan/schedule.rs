@@ -183,8 +183,7 @@ impl Schedule {
         }
         self.outlook();
         let candidates = &self.outlook.as_ref()?.candidates;
-        let pending =
-            self.plan.round(round).iter().copied().filter(|&place| !self.is_done(round, place)).collect();
+        let pending = self.plan.round(round).iter().copied().filter(|&place| !self.is_done(round, place)).collect();
         Some(Agenda::new(round, pending, self.plan.points(), candidates, left))
     }
 
@@ -193,12 +192,7 @@ impl Schedule {
     }
 
     /// The first entry whose cell has no record; those before it are taken out, and their need told to `passed`.
-    fn first_pending(
-        &self,
-        round: usize,
-        queue: &mut VecDeque<u32>,
-        mut passed: impl FnMut(f64),
-    ) -> Option<usize> {
+    fn first_pending(&self, round: usize, queue: &mut VecDeque<u32>, mut passed: impl FnMut(f64)) -> Option<usize> {
         while let Some(&place) = queue.front() {
             if !self.is_done(round, place) {
                 return Some(place as usize);
@@ -285,12 +279,7 @@ fn candidate(planned: &Planned, calibration: &Calibration, limits: &Limits) -> C
 }
 
 /// Why a cell will never run, whatever its time.
-fn ruled_out(
-    planned: &Planned,
-    forecast: &Forecast,
-    calibration: &Calibration,
-    limits: &Limits,
-) -> Option<String> {
+fn ruled_out(planned: &Planned, forecast: &Forecast, calibration: &Calibration, limits: &Limits) -> Option<String> {
     let timed_out = || {
         let dim = calibration.timed_out_at(planned).filter(|dim| *dim <= planned.cell.dim)?;
         Some(limits::out_of_time(&planned.cell.method, dim))

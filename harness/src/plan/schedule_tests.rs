@@ -41,13 +41,7 @@ fn round(plan: &Plan, round: usize) -> impl Iterator<Item = Planned> {
 }
 
 fn limits(budget: Option<f64>, cell: Option<f64>) -> Limits {
-    Limits {
-        budget_seconds: budget,
-        cell_seconds: cell,
-        memory_bytes: 18e9,
-        device_memory_bytes: None,
-        min_samples: 5,
-    }
+    Limits { budget_seconds: budget, cell_seconds: cell, memory_bytes: 18e9, device_memory_bytes: None, min_samples: 5 }
 }
 
 /// Runs the schedule to its end, with every cell behaving as [`seconds_of`] says, including deadlines and kills.
@@ -122,8 +116,7 @@ fn a_small_budget_is_shared_and_cut_at_the_top_of_each_method() {
         assert_eq!(ran, DIMS[..ran.len()], "{method} has a gap");
         assert!(ran.len() >= 7, "{method} was starved: {ran:?}");
     }
-    let budget_reasons =
-        result.skipped.iter().filter(|(.., reason)| reason.contains("left of the budget of 40 s"));
+    let budget_reasons = result.skipped.iter().filter(|(.., reason)| reason.contains("left of the budget of 40 s"));
     assert!(budget_reasons.count() > 0);
 }
 
@@ -133,8 +126,7 @@ fn expensive_guesses_wait_for_calibration_and_later_rounds_are_shuffled() {
     let result = simulate(plan.clone(), limits(None, Some(60.0)));
     for (position, (method, dim, round)) in result.ran.iter().enumerate() {
         if *round == 0 && *dim >= 5000 {
-            let reached =
-                result.ran[..position].iter().filter(|(name, ..)| name == method).map(|(_, dim, _)| *dim);
+            let reached = result.ran[..position].iter().filter(|(name, ..)| name == method).map(|(_, dim, _)| *dim);
             let reached = reached.max().unwrap_or(0);
             assert!(4 * reached >= *dim, "{method} jumped from {reached} to {dim}");
         }
@@ -154,10 +146,7 @@ fn reasons_say_what_was_predicted_and_which_limit_it_exceeds() {
         let entry = result.skipped.iter().find(|(name, at, ..)| name == method && *at == dim);
         entry.unwrap_or_else(|| panic!("{method} D = {dim} was not skipped")).3.clone()
     };
-    assert_eq!(
-        reason("ordinary", 20_000),
-        "predicted 324 s for one evaluation exceeds the cell limit of 60 s"
-    );
+    assert_eq!(reason("ordinary", 20_000), "predicted 324 s for one evaluation exceeds the cell limit of 60 s");
     // 4.1 Tflop at 100 Gflop/s, twice.
     assert_eq!(
         reason("ordinary", 10_000),

@@ -27,11 +27,9 @@ impl Sizes {
                 Self { square: &[512, 1024, 2048], skinny: &[100, 1000, 5000], inverse: &[500, 1000, 2000] }
             }
             (DeviceKind::Cpu, true) => Self { square: &[512, 1024], skinny: &[1000], inverse: &[500] },
-            (DeviceKind::Cuda, false) => Self {
-                square: &[1024, 4096, 8192],
-                skinny: &[1000, 5000, 20_000],
-                inverse: &[1000, 2000, 5000],
-            },
+            (DeviceKind::Cuda, false) => {
+                Self { square: &[1024, 4096, 8192], skinny: &[1000, 5000, 20_000], inverse: &[1000, 2000, 5000] }
+            }
             (DeviceKind::Cuda, true) => Self { square: &[4096, 8192], skinny: &[5000], inverse: &[2000] },
         }
     }

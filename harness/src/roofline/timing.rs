@@ -21,13 +21,8 @@ pub(super) struct Effort {
 
 impl Effort {
     /// For a table of its own.
-    pub(super) const FULL: Self = Self {
-        samples: 11,
-        least_samples: 3,
-        sample_seconds: 0.02,
-        warmup_seconds: 0.05,
-        limit_seconds: 1.0,
-    };
+    pub(super) const FULL: Self =
+        Self { samples: 11, least_samples: 3, sample_seconds: 0.02, warmup_seconds: 0.05, limit_seconds: 1.0 };
     /// For a sweep, which has better things to do.
     pub(super) const QUICK: Self =
         Self { samples: 7, least_samples: 3, sample_seconds: 0.01, warmup_seconds: 0.02, limit_seconds: 0.3 };

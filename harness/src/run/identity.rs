@@ -114,10 +114,7 @@ mod tests {
         let mut old = Run { program: None, ..then };
         old.machine = Default::default();
         assert_eq!(
-            differences(
-                &old,
-                &Run { rustc: old.rustc.clone(), git_revision: old.git_revision.clone(), ..now }
-            ),
+            differences(&old, &Run { rustc: old.rustc.clone(), git_revision: old.git_revision.clone(), ..now }),
             Vec::<String>::new()
         );
     }

@@ -100,8 +100,7 @@ mod hang_up {
             // `now`.
             let ignored = unsafe {
                 let mut now: libc::sigaction = std::mem::zeroed();
-                libc::sigaction(libc::SIGHUP, std::ptr::null(), &raw mut now) == 0
-                    && now.sa_sigaction == libc::SIG_IGN
+                libc::sigaction(libc::SIGHUP, std::ptr::null(), &raw mut now) == 0 && now.sa_sigaction == libc::SIG_IGN
             };
             Self { ignored }
         }

@@ -103,9 +103,7 @@ pub(crate) fn run_watched(
         kill(&mut child)?;
     }
     let status = reap(&mut child, deadline)?;
-    let text = |reader: JoinHandle<Vec<u8>>| {
-        String::from_utf8_lossy(&reader.join().unwrap_or_default()).into_owned()
-    };
+    let text = |reader: JoinHandle<Vec<u8>>| String::from_utf8_lossy(&reader.join().unwrap_or_default()).into_owned();
     let (stdout, stderr) = (text(stdout), text(stderr));
     Ok(cut_short.unwrap_or(End::Exited { status, stdout, stderr }))
 }
@@ -306,8 +304,7 @@ mod tests {
 
     #[test]
     fn output_and_status_come_back() {
-        let End::Exited { status, stdout, stderr } =
-            shell("echo out; echo err >&2; exit 3", ChildLimits::default())
+        let End::Exited { status, stdout, stderr } = shell("echo out; echo err >&2; exit 3", ChildLimits::default())
         else {
             panic!("the child was cut short")
         };
@@ -318,9 +315,7 @@ mod tests {
     #[test]
     fn the_address_space_limit_holds_in_the_child() {
         let limits = ChildLimits { address_space_bytes: Some(300 << 20), kill_after: None };
-        let End::Exited { stdout, .. } = shell("ulimit -v", limits) else {
-            panic!("the child was cut short")
-        };
+        let End::Exited { stdout, .. } = shell("ulimit -v", limits) else { panic!("the child was cut short") };
         assert_eq!(stdout.trim(), (300 << 10).to_string());
     }
 

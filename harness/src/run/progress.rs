@@ -136,9 +136,8 @@ impl Progress {
             Outcome::Measured => {
                 let (median, half_width) = sampling::describe(&record.seconds);
                 let width = half_width.map_or(String::new(), |width| format!(" ± {:.1} %", 100.0 * width));
-                let peak = record
-                    .peak_bytes
-                    .map_or(String::new(), |peak| format!(", peak {}", units::bytes(peak as f64)));
+                let peak =
+                    record.peak_bytes.map_or(String::new(), |peak| format!(", peak {}", units::bytes(peak as f64)));
                 let samples = units::counted(record.seconds.len(), "sample");
                 format!("{name} {}{width} ({samples}{peak})", units::seconds(median))
             }
@@ -229,9 +228,8 @@ mod tests {
             record.seconds.fill(seconds);
             record.peak_bytes = Some(bytes);
             record.model.min_bytes = bytes as f64 / 3.0;
-            record.memory_trace = [(0.0, 0.0), (seconds, bytes as f64)]
-                .map(|(seconds, bytes)| MemoryPoint { seconds, bytes })
-                .to_vec();
+            record.memory_trace =
+                [(0.0, 0.0), (seconds, bytes as f64)].map(|(seconds, bytes)| MemoryPoint { seconds, bytes }).to_vec();
         }
         study
     }
@@ -251,11 +249,8 @@ mod tests {
 
             let record = study.records.iter().find(|record| record.cell.method == "relative").unwrap();
             let line = Progress { shown: Shown::Lines, rounds: 3 }.describe(record);
-            for text in [
-                &format!(" D = {shown_dim}, "),
-                &format!(" {shown_seconds} "),
-                &format!("peak {shown_bytes})"),
-            ] {
+            for text in [&format!(" D = {shown_dim}, "), &format!(" {shown_seconds} "), &format!("peak {shown_bytes})")]
+            {
                 assert!(line.contains(text), "{line} lacks {text}");
             }
 

@@ -61,9 +61,8 @@ fn row(what: String, bytes: usize, found: Option<f64>, passed: bool) -> Row {
 /// A block whose every page is resident.
 fn touched(bytes: usize) -> Result<Vec<u8>> {
     let mut block = Vec::new();
-    let refused = |_| {
-        Error::Output(format!("cannot allocate {} for the check of the meters", units::bytes(bytes as f64)))
-    };
+    let refused =
+        |_| Error::Output(format!("cannot allocate {} for the check of the meters", units::bytes(bytes as f64)));
     block.try_reserve_exact(bytes).map_err(refused)?;
     block.resize(bytes, 1_u8);
     Ok(std::hint::black_box(block))

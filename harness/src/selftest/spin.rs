@@ -24,8 +24,7 @@ const ROUNDS: usize = 5;
 const TOLERANCE: f64 = 0.05;
 /// A machine that is busy with something else gets this many attempts.
 const ATTEMPTS: usize = 3;
-const RULES: Rules =
-    Rules { min_samples: 9, sampling_seconds: 0.02, cell_seconds: None, deadline_seconds: None };
+const RULES: Rules = Rules { min_samples: 9, sampling_seconds: 0.02, cell_seconds: None, deadline_seconds: None };
 
 /// The exponent along the places and the ratio at the largest.
 pub(crate) fn rows() -> Vec<Row> {
@@ -50,8 +49,7 @@ fn row(what: &str, planted: f64, found: Option<Estimate>) -> Row {
     Row {
         what: what.to_string(),
         planted: planted.to_string(),
-        found: found
-            .map_or("nothing".to_string(), |e| format!("{:.3} [{:.3}, {:.3}]", e.value, e.low, e.high)),
+        found: found.map_or("nothing".to_string(), |e| format!("{:.3} [{:.3}, {:.3}]", e.value, e.low, e.high)),
         accepted: format!("± {} %", 100.0 * TOLERANCE),
         passed: found.is_some_and(|e| (e.value / planted - 1.0).abs() <= TOLERANCE),
     }

@@ -123,8 +123,8 @@ pub(super) fn write<T: Scalar>(
         named.extend(arrays_of("adam.first.", &moments.first, &learner.device)?);
         named.extend(arrays_of("adam.second.", &moments.second, &learner.device)?);
     }
-    let bytes = serialized::<T>(&named)
-        .map_err(|cause| Error::Output(format!("cannot write a checkpoint: {cause}")))?;
+    let bytes =
+        serialized::<T>(&named).map_err(|cause| Error::Output(format!("cannot write a checkpoint: {cause}")))?;
     let file = tensor_file(name, progress.step);
     let tensors = Tensors { file: file.clone(), bytes: bytes.len() as u64, crc32: crc32fast::hash(&bytes) };
     let adam_steps = moments.map(|moments| moments.steps);
@@ -134,8 +134,7 @@ pub(super) fn write<T: Scalar>(
     let written = write_atomically(&dir.join(&file), &bytes)
         .and_then(|()| write_atomically(&path, sealed::seal(&json).as_bytes()));
     // On a full disk the tensors that no JSON names are in the way of what comes next.
-    let kept =
-        if written.is_ok() { Some(file) } else { read_state(dir, name).ok().map(|state| state.tensors.file) };
+    let kept = if written.is_ok() { Some(file) } else { read_state(dir, name).ok().map(|state| state.tensors.file) };
     kept.iter().for_each(|kept| remove_others(dir, name, kept));
     written.map_err(output)
 }
@@ -145,8 +144,7 @@ pub(super) fn write<T: Scalar>(
 fn remove_others(dir: &Path, name: &str, kept: &str) {
     let is_ours = |file: &str| {
         let whole = file.strip_suffix(".partial").unwrap_or(file);
-        let step =
-            whole.strip_prefix(name).and_then(|rest| rest.strip_prefix('-')?.strip_suffix(".safetensors"));
+        let step = whole.strip_prefix(name).and_then(|rest| rest.strip_prefix('-')?.strip_suffix(".safetensors"));
         step.is_some_and(|step| !step.is_empty() && step.bytes().all(|byte| byte.is_ascii_digit()))
             || file == format!("{name}.json.partial")
     };
@@ -188,11 +186,7 @@ pub(super) fn tidy(dir: &Path, name: &str) {
 ///
 /// # Errors
 /// Says what is missing or damaged; the learner is then of no use.
-pub(super) fn read<T: Scalar>(
-    dir: &Path,
-    name: &str,
-    learner: &mut Learner<T>,
-) -> Result<(Progress, Belonging)> {
+pub(super) fn read<T: Scalar>(dir: &Path, name: &str, learner: &mut Learner<T>) -> Result<(Progress, Belonging)> {
     let state = read_state(dir, name)?;
     let (path, bytes) = read_tensors(dir, &state.tensors)?;
     restore_all(&bytes, state.adam_steps, learner).map_err(|cause| damaged(&path, cause))?;
@@ -324,10 +318,8 @@ fn restore<T: Scalar>(
     arrays: &mut Arrays<Cpu, T>,
     device: &Cpu,
 ) -> std::result::Result<(), String> {
-    let weights =
-        arrays.weights.iter_mut().enumerate().map(|(k, w)| (format!("{prefix}layer{}.weight", k + 1), w));
-    let biases =
-        arrays.biases.iter_mut().enumerate().map(|(k, b)| (format!("{prefix}layer{}.bias", k + 1), b));
+    let weights = arrays.weights.iter_mut().enumerate().map(|(k, w)| (format!("{prefix}layer{}.weight", k + 1), w));
+    let biases = arrays.biases.iter_mut().enumerate().map(|(k, b)| (format!("{prefix}layer{}.bias", k + 1), b));
     for (name, matrix) in weights.chain(biases) {
         let tensor = tensors.tensor(&name).map_err(|cause| cause.to_string())?;
         let (rows, columns) = (matrix.rows(), matrix.cols());
@@ -343,8 +335,7 @@ fn restore<T: Scalar>(
         if values.iter().any(|x| !x.widen().is_finite()) {
             return Err(format!("{name} has a value that is not finite"));
         }
-        *matrix =
-            Matrix::from_column_major(device, &values, rows, columns, &name).map_err(|e| e.to_string())?;
+        *matrix = Matrix::from_column_major(device, &values, rows, columns, &name).map_err(|e| e.to_string())?;
     }
     Ok(())
 }
@@ -363,9 +354,7 @@ fn to_bytes<T: Scalar>(values: &[T]) -> Vec<u8> {
 
 fn from_bytes<T: Scalar>(bytes: &[u8]) -> Vec<T> {
     match T::DTYPE {
-        Dtype::F32 => {
-            bytes.as_chunks::<4>().0.iter().map(|b| T::of(f64::from(f32::from_le_bytes(*b)))).collect()
-        }
+        Dtype::F32 => bytes.as_chunks::<4>().0.iter().map(|b| T::of(f64::from(f32::from_le_bytes(*b)))).collect(),
         Dtype::F64 => bytes.as_chunks::<8>().0.iter().map(|b| T::of(f64::from_le_bytes(*b))).collect(),
     }
 }

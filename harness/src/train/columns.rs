@@ -112,8 +112,7 @@ fn correlation(samples: &Samples, columns: &Columns, eps: f64) -> Mat<f64> {
     let mut correlation = Mat::<f64>::zeros(dim, dim);
     for chunk in samples.values.chunks(dim * CHUNK) {
         let moments = columns.mean.iter().zip(&scales).cycle();
-        let scaled: Vec<f64> =
-            chunk.iter().zip(moments).map(|(x, (mean, scale))| (x - mean) * scale).collect();
+        let scaled: Vec<f64> = chunk.iter().zip(moments).map(|(x, (mean, scale))| (x - mean) * scale).collect();
         let block = MatRef::from_column_major_slice(&scaled, dim, scaled.len() / dim);
         let par = faer::get_global_parallelism();
         let share = 1.0 / samples.count() as f64;

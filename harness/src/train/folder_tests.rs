@@ -92,15 +92,9 @@ type Reader = (&'static str, &'static [u8], fn(&Path, &[u8]) -> Result<String>);
 fn readers() -> [Reader; 3] {
     let (header, last, best) = (FILES.header.as_slice(), FILES.last.as_slice(), FILES.best.as_slice());
     [
-        ("training.json", header, |path, bytes| {
-            store::parse_header(path, bytes).map(|read| format!("{read:?}"))
-        }),
-        ("last.json", last, |path, bytes| {
-            checkpoint::parse_state(path, "last", bytes).map(|read| format!("{read:?}"))
-        }),
-        ("best.json", best, |path, bytes| {
-            checkpoint::parse_state(path, "best", bytes).map(|read| format!("{read:?}"))
-        }),
+        ("training.json", header, |path, bytes| store::parse_header(path, bytes).map(|read| format!("{read:?}"))),
+        ("last.json", last, |path, bytes| checkpoint::parse_state(path, "last", bytes).map(|read| format!("{read:?}"))),
+        ("best.json", best, |path, bytes| checkpoint::parse_state(path, "best", bytes).map(|read| format!("{read:?}"))),
     ]
 }
 
@@ -257,8 +251,7 @@ fn what_a_kill_left_behind_goes_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("t");
     train::<f32>(&dir, &settings());
-    let leftovers =
-        ["last-7.safetensors", "last-8.safetensors.partial", "last.json.partial", "training.json.partial"];
+    let leftovers = ["last-7.safetensors", "last-8.safetensors.partial", "last.json.partial", "training.json.partial"];
     let others = ["last-model.safetensors", "last-.safetensors", "my-7.safetensors", "notes.partial"];
     leftovers.iter().chain(&others).for_each(|name| fs::write(dir.join(name), "x").unwrap());
     resume::<f32>(&dir, &settings()).unwrap();
@@ -282,10 +275,7 @@ fn a_folder_is_taken_where_only_a_killed_start_was() {
         fs::create_dir_all(&dir).unwrap();
         fs::write(dir.join(file), "text").unwrap();
         let told = create(&dir).unwrap_err();
-        assert!(
-            told.code() == 2 && told.to_string().contains(&format!("not empty (it has {file})")),
-            "{told}"
-        );
+        assert!(told.code() == 2 && told.to_string().contains(&format!("not empty (it has {file})")), "{told}");
         assert_eq!(fs::read_dir(&dir).unwrap().count(), 1);
     }
 }

@@ -194,9 +194,10 @@ impl<T: Scalar> InPlace<T> {
 
 fn require_finite<T: Scalar>(device: &Cpu, of: &str, arrays: &Arrays<Cpu, T>) -> Result<()> {
     let check = |kind: &str, arrays: &[Matrix<Cpu, T>]| {
-        arrays.iter().enumerate().try_for_each(|(k, array)| {
-            device.require_finite(&format!("{of}{kind} of layer {}", k + 1), array.view())
-        })
+        arrays
+            .iter()
+            .enumerate()
+            .try_for_each(|(k, array)| device.require_finite(&format!("{of}{kind} of layer {}", k + 1), array.view()))
     };
     check("weight", &arrays.weights)?;
     check("bias", &arrays.biases)

@@ -59,10 +59,9 @@ impl Log {
     pub(super) fn require(dir: &Path) -> Result<()> {
         let path = dir.join(EPOCHS);
         match path.symlink_metadata() {
-            Err(cause) if cause.kind() == ErrorKind::NotFound => Err(Error::Input(format!(
-                "{} is missing: restore it, or start in another folder",
-                path.display()
-            ))),
+            Err(cause) if cause.kind() == ErrorKind::NotFound => {
+                Err(Error::Input(format!("{} is missing: restore it, or start in another folder", path.display())))
+            }
             _ => Ok(()),
         }
     }
@@ -168,10 +167,7 @@ fn parse(path: &Path, text: &[u8], count: usize, known: Option<Prefix>) -> Resul
         end += line.len();
     }
     if epochs.len() != count || (known.is_some() && end != text.len()) {
-        return Err(damaged(
-            path,
-            format!("it has {} of the {count} epochs of the checkpoint", epochs.len()),
-        ));
+        return Err(damaged(path, format!("it has {} of the {count} epochs of the checkpoint", epochs.len())));
     }
     Ok((epochs, end))
 }

@@ -121,18 +121,11 @@ fn unscalable(set: &DataSet, columns: &Columns, constant: &[usize], dtype: Dtype
 }
 
 /// What is to be told, or refused, of columns without a density.
-fn degenerate(
-    set: &DataSet,
-    start: Start,
-    constant: &[usize],
-    dependent: &[Dependent],
-) -> Result<Vec<String>> {
+fn degenerate(set: &DataSet, start: Start, constant: &[usize], dependent: &[Dependent]) -> Result<Vec<String>> {
     let (dim, count) = (set.parts.dim(), set.parts.train.count());
     let mut told = Vec::new();
     if count <= dim {
-        told.push(format!(
-            "{count} training samples of {dim} columns: fewer than it takes to vary in every direction"
-        ));
+        told.push(format!("{count} training samples of {dim} columns: fewer than it takes to vary in every direction"));
     } else {
         if !constant.is_empty() {
             let (be, do_not) = if constant.len() == 1 { ("is", "it is") } else { ("are", "they are") };
@@ -158,8 +151,11 @@ fn degenerate(
             told.join("; ")
         )));
     }
-    told.push("data like these have no density: the likelihood grows without bound as training goes on; leave columns \
-               out".to_string());
+    told.push(
+        "data like these have no density: the likelihood grows without bound as training goes on; leave columns \
+               out"
+        .to_string(),
+    );
     Ok(told)
 }
 
@@ -168,16 +164,14 @@ fn degenerate(
 fn atoms(set: &DataSet, columns: &Columns, constant: &[usize]) -> Vec<String> {
     let no_density = "there is no density, and the likelihood grows without bound as training goes on";
     let atom = |j: usize| {
-        let (share, two) =
-            (columns::most_frequent(&set.parts.train, j), columns.has_two_values(&set.parts.train, j));
+        let (share, two) = (columns::most_frequent(&set.parts.train, j), columns.has_two_values(&set.parts.train, j));
         let column = list(set, &[j]);
         match two {
             _ if constant.contains(&j) => None,
             true => Some(format!("{column} has 2 different values in the training part: {no_density}")),
-            false if share > 0.0 => Some(format!(
-                "{column} has one value in {:.4} % of the training part: {no_density}",
-                100.0 * share
-            )),
+            false if share > 0.0 => {
+                Some(format!("{column} has one value in {:.4} % of the training part: {no_density}", 100.0 * share))
+            }
             false => None,
         }
     };

@@ -42,8 +42,8 @@ impl Display {
     /// An epoch is over: where it stands, and what is left at this pace.
     pub(crate) fn epoch(&self, epoch: &Epoch, epochs: usize, best: bool, left_seconds: Option<f64>) {
         let star = if best { " (best so far)" } else { "" };
-        let left = left_seconds
-            .map_or(String::new(), |left| format!(", {} left at most", units::seconds(left.round())));
+        let left =
+            left_seconds.map_or(String::new(), |left| format!(", {} left at most", units::seconds(left.round())));
         let text = format!(
             "epoch {}/{epochs}  validation {:.4} nats{star}, {} of training{left}",
             epoch.epoch,

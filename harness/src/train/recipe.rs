@@ -161,9 +161,7 @@ impl Recipe {
             return refuse("--learning-rate must be positive and finite");
         }
         if self.method == Method::RelativeInPlace && self.optimizer != Optimizer::Sgd {
-            return refuse(
-                "relative-inplace stores no direction that Adam could use: choose --method relative",
-            );
+            return refuse("relative-inplace stores no direction that Adam could use: choose --method relative");
         }
         if self.start.is_from_data() && !self.architecture.bias {
             return refuse("a start from the data sets the first layer's bias: leave out --no-bias");
@@ -174,8 +172,7 @@ impl Recipe {
 
 /// Ranges of the counts, and words that can be quoted.
 fn require_sane(settings: &TrainingSettings) -> Result<()> {
-    let TrainingSettings { toy_samples, batch, epochs, patience, layers, threads, checkpoint_every, .. } =
-        *settings;
+    let TrainingSettings { toy_samples, batch, epochs, patience, layers, threads, checkpoint_every, .. } = *settings;
     let ranges = [
         ("toy-samples", toy_samples, 2, u32::MAX as usize),
         ("batch", batch, 1, u32::MAX as usize),
@@ -193,8 +190,7 @@ fn require_sane(settings: &TrainingSettings) -> Result<()> {
     if !(1..=LONGEST_PATH).contains(&settings.data.len()) {
         return Err(Error::Usage("the name of the data is empty, or longer than a path can be".to_string()));
     }
-    let TrainingSettings { method, bias_mode, optimizer, schedule, activation, base, init, dtype, .. } =
-        settings;
+    let TrainingSettings { method, bias_mode, optimizer, schedule, activation, base, init, dtype, .. } = settings;
     for word in [method, bias_mode, optimizer, schedule, activation, base, init, dtype] {
         if word.chars().count() > LONGEST_WORD {
             let start: String = word.chars().take(LONGEST_WORD).collect();

@@ -70,12 +70,7 @@ impl Start {
     }
 
     /// Composes the layers with the affine maps that normalise what they receive.
-    fn normalise<T: Scalar>(
-        self,
-        device: &Cpu,
-        parameters: &mut Parameters<Cpu, T>,
-        training: &Samples,
-    ) -> Result<()> {
+    fn normalise<T: Scalar>(self, device: &Cpu, parameters: &mut Parameters<Cpu, T>, training: &Samples) -> Result<()> {
         let kernel = |cause: relgrad_kernels::Error| not_started(&cause.to_string());
         let mut received = None;
         let layers = match self {
@@ -145,10 +140,7 @@ fn require_range<T: Scalar>(map: Affine) -> Result<Affine, String> {
     if map.0.iter().chain(&map.1).all(fits) && scales.into_iter().all(|scale| T::of(scale).widen() != 0.0) {
         return Ok(map);
     }
-    Err(format!(
-        "the data are too large or too small to be scaled in {}: rescale them, or take --dtype f64",
-        T::DTYPE
-    ))
+    Err(format!("the data are too large or too small to be scaled in {}: rescale them, or take --dtype f64", T::DTYPE))
 }
 
 /// At most `most` of the samples, from all over the set.
@@ -167,8 +159,7 @@ fn layer_output<T: Scalar>(
 ) -> relgrad_kernels::Result<Samples> {
     let (dim, count) = (samples.dim, samples.count());
     let x = matrix::<T>(device, &samples.values, dim)?;
-    let (mut y, mut z) =
-        (Matrix::zeros(device, dim, count, "layer")?, Matrix::zeros(device, dim, count, "layer")?);
+    let (mut y, mut z) = (Matrix::zeros(device, dim, count, "layer")?, Matrix::zeros(device, dim, count, "layer")?);
     let weight = parameters.weight(k).plain();
     device.multiply(T::of(1.0), weight, x.view().plain(), Addend::Zero, y.view_mut())?;
     let activation = parameters.architecture().activation;

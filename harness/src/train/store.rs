@@ -178,11 +178,7 @@ impl Store {
     }
 
     /// Reads the best model into `parameters`.
-    pub(crate) fn read_best<T: Scalar>(
-        &self,
-        device: &Cpu,
-        parameters: &mut Parameters<Cpu, T>,
-    ) -> Result<Progress> {
+    pub(crate) fn read_best<T: Scalar>(&self, device: &Cpu, parameters: &mut Parameters<Cpu, T>) -> Result<Progress> {
         let (progress, of) = checkpoint::read_parameters(&self.dir, BEST, device, parameters)?;
         self.require_own(BEST, of)?;
         Ok(progress)
@@ -205,10 +201,7 @@ impl Store {
         };
         if self.ended || self.log.borrow().lines()? > 1 || is_later()? {
             let path = self.state_file(LAST);
-            return Err(Error::Input(format!(
-                "{} is missing: restore it, or start in another folder",
-                path.display()
-            )));
+            return Err(Error::Input(format!("{} is missing: restore it, or start in another folder", path.display())));
         }
         Ok(())
     }

@@ -122,8 +122,7 @@ impl<'a, T: Scalar> Session<'a, T> {
         let now = self.snapshot()?;
         let found = store.read_best(&self.learner.device, &mut self.learner.parameters)?.best;
         let is_newer = |found: Best, known: Best| {
-            found.epoch > self.progress.epoch.max(known.epoch)
-                && found.validation_nats > known.validation_nats
+            found.epoch > self.progress.epoch.max(known.epoch) && found.validation_nats > known.validation_nats
         };
         match (found, self.progress.best) {
             (Some(found), Some(known)) if found == known || is_newer(found, known) => {}
@@ -202,11 +201,7 @@ impl<'a, T: Scalar> Session<'a, T> {
             running.tracked += 1;
             running.nats += nats;
         }
-        if running.nats.is_finite() {
-            Ok(())
-        } else {
-            Err(self.diverged(&not_finite("training log-likelihood")))
-        }
+        if running.nats.is_finite() { Ok(()) } else { Err(self.diverged(&not_finite("training log-likelihood"))) }
     }
 
     fn stop_requested(&self, events: &mut Events) -> Option<Stop> {
@@ -308,10 +303,7 @@ impl<'a, T: Scalar> Session<'a, T> {
         };
         let weights = &self.learner.parameters.arrays().weights;
         let norm = |weight: &Matrix<Cpu, T>| {
-            self.learner
-                .device
-                .frobenius_norm(weight.view())
-                .map_or("?".to_string(), |norm| format!("{norm:.1e}"))
+            self.learner.device.frobenius_norm(weight.view()).map_or("?".to_string(), |norm| format!("{norm:.1e}"))
         };
         // A hundred norms would hide the rest.
         let more = if weights.len() > MOST_NORMS { ", …" } else { "" };

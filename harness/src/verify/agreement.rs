@@ -47,11 +47,7 @@ pub(crate) fn agree(
 }
 
 /// One row, and one more where the device can replay the gradient.
-fn rows(
-    math: Math,
-    workload: &Workload,
-    prepare: &dyn Fn(&Workload) -> Result<Box<dyn Evaluation>>,
-) -> Vec<Row> {
+fn rows(math: Math, workload: &Workload, prepare: &dyn Fn(&Workload) -> Result<Box<dyn Evaluation>>) -> Vec<Row> {
     let row = |recorded, result| row(math, workload, recorded, result);
     let mut evaluation = match prepare(workload) {
         Ok(evaluation) => evaluation,
@@ -152,9 +148,6 @@ mod tests {
         let rows = agree(Math::F32, &[5], &broken);
         assert!(rows.iter().all(|row| !row.pass));
         let text = table(&rows);
-        assert!(
-            text.contains("FAILED f32 relative D = 5: no result, a product failed on the device: out"),
-            "{text}"
-        );
+        assert!(text.contains("FAILED f32 relative D = 5: no result, a product failed on the device: out"), "{text}");
     }
 }

@@ -123,10 +123,7 @@ fn closeness(row: &Row) -> f64 {
 fn line(row: &Row, id_width: usize) -> String {
     let number = |value: Option<f64>| value.map_or("none".to_string(), |value| format!("{value:.1e}"));
     let (error, tol) = (number(row.error), number(row.tol));
-    format!(
-        "{:<6} {:<18} {:<11} {error:>9} {tol:>9}  {:<id_width$}",
-        row.dtype, row.backend, row.group, row.id
-    )
+    format!("{:<6} {:<18} {:<11} {error:>9} {tol:>9}  {:<id_width$}", row.dtype, row.backend, row.group, row.id)
 }
 
 #[cfg(test)]

@@ -21,17 +21,7 @@ pub(crate) fn run(arguments: &[&str]) -> Output {
 /// A sweep of twelve quick cells into `dir`.
 pub(crate) fn tiny_sweep(dir: &Path, seed: u64) -> Command {
     let mut command = relgrad();
-    command.args([
-        "sweep",
-        "--dims",
-        "2,5,9",
-        "--methods",
-        "relative,ordinary",
-        "--batch",
-        "4",
-        "--threads",
-        "1",
-    ]);
+    command.args(["sweep", "--dims", "2,5,9", "--methods", "relative,ordinary", "--batch", "4", "--threads", "1"]);
     command.args(["--rounds", "2", "--min-samples", "3", "--no-roofline", "--seed", &seed.to_string()]);
     command.arg("--out").arg(dir);
     command

@@ -20,16 +20,7 @@ pub(crate) fn training(dir: &Path, optimizer: &str) -> Command {
 pub(crate) fn training_of(dir: &Path, optimizer: &str, epochs: &str) -> Command {
     let mut command = relgrad();
     command.args(["train", "toy:moons", "--toy-samples", "1000", "--epochs", epochs, "--patience", "0"]);
-    command.args([
-        "--optimizer",
-        optimizer,
-        "--learning-rate",
-        "0.02",
-        "--schedule",
-        "inverse:3",
-        "--layers",
-        "3",
-    ]);
+    command.args(["--optimizer", optimizer, "--learning-rate", "0.02", "--schedule", "inverse:3", "--layers", "3"]);
     command.args(["--threads", "1", "--seed", "5", "--quiet", "--out"]).arg(dir);
     command
 }

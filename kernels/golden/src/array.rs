@@ -79,9 +79,6 @@ pub(crate) fn array(node: &Node<'_>, shape: &[usize]) -> Read<Array> {
         return Err(data.wrong(format!("must have {rows}·{cols} numbers and has {}", entries.len())));
     }
     let row_major: Vec<f64> = entries.iter().map(Node::number).collect::<Read<_>>()?;
-    let data = (0..cols)
-        .flat_map(|col| (0..rows).map(move |row| row * cols + col))
-        .map(|at| row_major[at])
-        .collect();
+    let data = (0..cols).flat_map(|col| (0..rows).map(move |row| row * cols + col)).map(|at| row_major[at]).collect();
     Ok(Array { rows, cols, data })
 }

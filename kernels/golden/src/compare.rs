@@ -168,10 +168,8 @@ impl<'a, D: Device<T>, T: Scalar> Comparison<'a, D, T> {
         self.per_layer("relative", "delta", delta);
         // Without biases the modes are one and the same.
         if self.golden.architecture.bias {
-            let paper =
-                self.gradient_errors(&Relative { bias_mode: BiasMode::Paper }, &self.expected_paper());
-            let plain =
-                self.gradient_errors(&Relative { bias_mode: BiasMode::Plain }, &self.expected_plain());
+            let paper = self.gradient_errors(&Relative { bias_mode: BiasMode::Paper }, &self.expected_paper());
+            let plain = self.gradient_errors(&Relative { bias_mode: BiasMode::Plain }, &self.expected_plain());
             self.per_layer("relative-paper", "relative", paper);
             self.per_layer("relative-plain", "relative", plain);
         }
@@ -221,12 +219,10 @@ impl<'a, D: Device<T>, T: Scalar> Comparison<'a, D, T> {
         device.synchronize()?;
         let moved = |after: &Matrix<D, T>, before: &Matrix<D, T>, expected: &Array| {
             let (after, before) = (download(device, after.view())?, download(device, before.view())?);
-            let direction: Vec<f64> =
-                after.iter().zip(before).map(|(after, before)| (after - before) / STEP).collect();
+            let direction: Vec<f64> = after.iter().zip(before).map(|(after, before)| (after - before) / STEP).collect();
             Ok(distance(&direction, expected))
         };
-        let (after, before, expected) =
-            (parameters.arrays(), self.parameters.arrays(), &golden.outputs.relative);
+        let (after, before, expected) = (parameters.arrays(), self.parameters.arrays(), &golden.outputs.relative);
         let weights = after.weights.iter().zip(&before.weights).zip(&expected.weights);
         let biases = after.biases.iter().zip(&before.biases).zip(&expected.biases);
         weights.chain(biases).map(|((after, before), expected)| moved(after, before, expected)).collect()
@@ -268,8 +264,7 @@ impl<'a, D: Device<T>, T: Scalar> Comparison<'a, D, T> {
             }
         };
         let backend = Autodiff { jacobians: Jacobians::Batched };
-        let mut workspace =
-            GradientBackend::<D, T>::workspace(&backend, device, architecture, self.x.cols())?;
+        let mut workspace = GradientBackend::<D, T>::workspace(&backend, device, architecture, self.x.cols())?;
         let mut out = Gradient::zeros(device, architecture, "gradient")?;
         backend.gradient(device, &self.parameters, self.x.view(), &mut workspace, &mut out)?;
         device.synchronize()?;
@@ -287,10 +282,7 @@ impl<'a, D: Device<T>, T: Scalar> Comparison<'a, D, T> {
         let (out, _) = self.direction(backend, &self.parameters, self.x.view(), 0)?;
         let weights = out.weights.iter().zip(&expected.weights);
         let biases = out.biases.iter().zip(&expected.biases);
-        weights
-            .chain(biases)
-            .map(|(ours, theirs)| Ok(distance(&download(self.device, ours.view())?, theirs)))
-            .collect()
+        weights.chain(biases).map(|(ours, theirs)| Ok(distance(&download(self.device, ours.view())?, theirs))).collect()
     }
 
     /// A backend's direction for the samples `x`, those of the batch from `first` on; with that of the density where

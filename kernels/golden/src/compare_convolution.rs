@@ -2,8 +2,7 @@
 
 use relgrad_kernels::backend::autodiff::Jacobians;
 use relgrad_kernels::convolution::{
-    Arrays, Autodiff, ConvolutionBackend, Evaluator, Gradient, Inverter, Ordinary, Parameters, Relative,
-    Spectral,
+    Arrays, Autodiff, ConvolutionBackend, Evaluator, Gradient, Inverter, Ordinary, Parameters, Relative, Spectral,
 };
 use relgrad_kernels::device::Matrix;
 use relgrad_kernels::{Cpu, Result};
@@ -99,11 +98,7 @@ impl<T: Spectral> Comparison<'_, T> {
 
     fn delta(&self) -> Result<Vec<f64>> {
         let errors = self.evaluator()?.backward_errors(self.device, &self.parameters, self.x.view())?;
-        Ok(errors
-            .iter()
-            .zip(&self.golden.delta)
-            .map(|(ours, theirs)| distance(&wide(ours), theirs))
-            .collect())
+        Ok(errors.iter().zip(&self.golden.delta).map(|(ours, theirs)| distance(&wide(ours), theirs)).collect())
     }
 
     /// g⁻¹(g(X)) with g(X) as computed here.
@@ -120,8 +115,7 @@ impl<T: Spectral> Comparison<'_, T> {
         let (device, architecture, x) = (self.device, &self.golden.architecture, self.x.view());
         let lp = self.evaluator()?.data_terms(device, &self.parameters, x)?.lp;
         let backend = Autodiff { jacobians: Jacobians::Batched };
-        let mut workspace =
-            ConvolutionBackend::<T>::workspace(&backend, device, architecture, self.x.cols())?;
+        let mut workspace = ConvolutionBackend::<T>::workspace(&backend, device, architecture, self.x.cols())?;
         let mut out = Gradient::zeros(device, architecture, "gradient")?;
         backend.gradient(device, &self.parameters, x, &mut workspace, &mut out)?;
         let log_dets = workspace.log_abs_det_jacobian();
@@ -130,11 +124,7 @@ impl<T: Spectral> Comparison<'_, T> {
     }
 
     /// The errors of a backend's gradient, array by array.
-    fn gradient_errors<B: ConvolutionBackend<T>>(
-        &self,
-        backend: &B,
-        expected: &Direction,
-    ) -> Result<Vec<f64>> {
+    fn gradient_errors<B: ConvolutionBackend<T>>(&self, backend: &B, expected: &Direction) -> Result<Vec<f64>> {
         let (device, architecture) = (self.device, &self.golden.architecture);
         let mut out = Gradient::zeros(device, architecture, "gradient")?;
         let mut workspace = backend.workspace(device, architecture, self.x.cols())?;

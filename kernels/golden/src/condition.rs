@@ -1,8 +1,6 @@
 //! The directions of a golden network, under a conditional density where the file has one.
 
-use relgrad_kernels::conditional::{
-    self, Conditional, ConditionalBackend, LocationScale, Model, ModelGradient, Pairs,
-};
+use relgrad_kernels::conditional::{self, Conditional, ConditionalBackend, LocationScale, Model, ModelGradient, Pairs};
 use relgrad_kernels::device::{Device, Matrix, MatrixRef};
 use relgrad_kernels::likelihood::{Evaluator, LogLikelihood};
 use relgrad_kernels::parameters::{Gradient, Parameters};

@@ -57,8 +57,7 @@ pub(crate) fn read(root: &Node<'_>, id: String) -> Read<Case> {
         return Ok(Case::Unsupported { id, reason });
     };
     let convolution = Convolution { channels: conv.field("channels")?.count()?, grid, kernel };
-    let architecture =
-        Architecture { coupling: Coupling::Convolution(convolution), ..architecture(&config)? };
+    let architecture = Architecture { coupling: Coupling::Convolution(convolution), ..architecture(&config)? };
     architecture.validate().map_err(|cause| config.wrong(cause))?;
 
     let (dim, layers, batch) = (architecture.dim, architecture.layers, config.field("N")?.count()?);

@@ -125,10 +125,9 @@ pub(crate) fn architecture(config: &Node<'_>) -> Read<Architecture> {
     let name = sigma.field("name")?;
     let activation = match name.text()? {
         "s_L" => Activation::SmoothLeaky { alpha: sigma.field("alpha")?.number()? },
-        "s_T" => Activation::TanhLinear {
-            alpha: sigma.field("alpha")?.number()?,
-            beta: sigma.field("beta")?.number()?,
-        },
+        "s_T" => {
+            Activation::TanhLinear { alpha: sigma.field("alpha")?.number()?, beta: sigma.field("beta")?.number()? }
+        }
         _ => return Err(name.not("s_L or s_T")),
     };
     let base = config.field("base")?;

@@ -91,9 +91,8 @@ impl<'a> Node<'a> {
     /// The names and values of this object.
     pub(crate) fn entries(&self) -> Read<Vec<(&'a str, Self)>> {
         let object = self.value.as_object().ok_or_else(|| self.wrong("must be an object"))?;
-        let entry = |(name, value): (&'a String, &'a Value)| {
-            (name.as_str(), Self { value, path: self.join(&quoted(name)) })
-        };
+        let entry =
+            |(name, value): (&'a String, &'a Value)| (name.as_str(), Self { value, path: self.join(&quoted(name)) });
         Ok(object.iter().map(entry).collect())
     }
 }

@@ -19,8 +19,7 @@ fn file() -> Value {
     let (square, wide, vector) = (array_of(&[2, 2]), array_of(&[2, 3]), array_of(&[2]));
     let direction = json!({"dW": [square.clone()], "db": [vector.clone()]});
     let samples = array_of(&[3]);
-    let groups: serde_json::Map<String, Value> =
-        GROUPS.iter().map(|group| (group.to_string(), json!(1e-12))).collect();
+    let groups: serde_json::Map<String, Value> = GROUPS.iter().map(|group| (group.to_string(), json!(1e-12))).collect();
     json!({
         "schema": "relgrad-golden-1", "id": "tiny", "kind": "dense",
         "config": {
@@ -78,10 +77,7 @@ fn damage_is_told_with_its_field() {
             "schema: `relgrad-golden-2` is not relgrad-golden-1",
         ),
         (complaint(|file| file["kind"] = json!("round")), "kind: `round` is not dense or conv"),
-        (
-            complaint(|file| file["config"]["D"] = json!(0)),
-            "config.D: must be a whole number from 1 to 10000000",
-        ),
+        (complaint(|file| file["config"]["D"] = json!(0)), "config.D: must be a whole number from 1 to 10000000"),
         (
             complaint(|file| file["config"]["base"] = json!("cauchy")),
             "config.base: `cauchy` is not normal, sech, logistic or laplace",
@@ -99,10 +95,7 @@ fn damage_is_told_with_its_field() {
             complaint(|file| file["inputs"]["X"]["shape"] = json!([3, 2])),
             "inputs.X.shape: must be [2, 3] and is [3, 2]",
         ),
-        (
-            complaint(|file| file["inputs"]["X"]["layout"] = json!("column_major")),
-            "inputs.X.layout: must be row_major",
-        ),
+        (complaint(|file| file["inputs"]["X"]["layout"] = json!("column_major")), "inputs.X.layout: must be row_major"),
         (
             complaint(|file| file["outputs"]["Y"][0]["data"][4] = json!("4")),
             "outputs.Y[0].data[4]: must be a finite number",
@@ -117,9 +110,7 @@ fn damage_is_told_with_its_field() {
             "tol.f32.delta: must be above 0 and below 1, or null",
         ),
         (
-            complaint(|file| {
-                drop(file["tol"]["f64"].as_object_mut().and_then(|groups| groups.remove("parts")))
-            }),
+            complaint(|file| drop(file["tol"]["f64"].as_object_mut().and_then(|groups| groups.remove("parts")))),
             "tol.f64.parts: is missing",
         ),
     ];
@@ -135,15 +126,10 @@ fn kinds_that_are_not_supported_are_told_apart_from_damage() {
     conv["config"]["conv"] = json!({"channels": 1, "grid": [1, 6], "support": [[0, 0], [0, 3]]});
     assert!(matches!(read(&conv), Ok(Case::Unsupported { reason, .. }) if reason.contains("no window")));
     conv["config"]["conv"]["support"] = json!([[0, 6]]);
-    assert_eq!(
-        read(&conv).err(),
-        Some("config.conv.support[0][1]: must be a whole number from 0 to 5".into())
-    );
+    assert_eq!(read(&conv).err(), Some("config.conv.support[0][1]: must be a whole number from 0 to 5".into()));
     let mut conditional = file();
     conditional["config"]["conditional"] = json!({"kind": "mixture", "d": 2});
-    assert!(
-        matches!(read(&conditional), Ok(Case::Unsupported { reason, .. }) if reason.ends_with("of kind mixture"))
-    );
+    assert!(matches!(read(&conditional), Ok(Case::Unsupported { reason, .. }) if reason.ends_with("of kind mixture")));
     conditional["config"]["conditional"]["kind"] = json!("location_scale_affine");
     assert_eq!(read(&conditional).err(), Some("tol.f64.conditional: is missing".into()));
 }
@@ -161,9 +147,7 @@ fn the_tolerance_of_autodiff_in_f32_follows_from_what_the_file_has() {
     value["check"] = json!({"jax_f64_vs_hp": {"delta": 3e-14}});
     let Ok(Case::Dense(golden)) = read(&value) else { panic!("a well-formed file was rejected") };
     let of = |group| golden.tolerances.of(Dtype::F32, Conditioning::Product, group);
-    let is = |group, expected: f64| {
-        assert!((of(group).expect("a tolerance") / expected - 1.0).abs() < 1e-9, "{group}")
-    };
+    let is = |group, expected: f64| assert!((of(group).expect("a tolerance") / expected - 1.0).abs() < 1e-9, "{group}");
     // Conditioning costs a factor of 100.
     is("ordinary", 1e-3);
     // A factor of 1e8 leaves nothing to expect, and so does null.

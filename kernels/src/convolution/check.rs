@@ -65,9 +65,8 @@ fn widen_matrix<T: Scalar>(device: &Cpu, matrix: &Matrix<Cpu, T>) -> Result<Matr
 }
 
 fn widen_arrays<T: Scalar>(device: &Cpu, arrays: &Arrays<T>) -> Result<Arrays<f64>> {
-    let all = |matrices: &[Matrix<Cpu, T>]| -> Result<Vec<_>> {
-        matrices.iter().map(|m| widen_matrix(device, m)).collect()
-    };
+    let all =
+        |matrices: &[Matrix<Cpu, T>]| -> Result<Vec<_>> { matrices.iter().map(|m| widen_matrix(device, m)).collect() };
     Ok(Arrays { kernels: all(&arrays.kernels)?, biases: all(&arrays.biases)? })
 }
 
@@ -109,8 +108,7 @@ fn on_circulant(
     }
     for ((ours, theirs), terms) in gradient.biases.iter().zip(&direction.biases).zip(&terms.biases) {
         let share = points as f64 / summed;
-        let theirs =
-            theirs.as_slice().chunks_exact(points).map(|channel| channel.iter().sum::<f64>() / share);
+        let theirs = theirs.as_slice().chunks_exact(points).map(|channel| channel.iter().sum::<f64>() / share);
         errors.push(error_beyond(slack(summed * terms), ours.view().slice().iter().copied(), theirs));
     }
     Ok(worst(errors))
@@ -231,10 +229,8 @@ impl Probe<'_> {
             let inverse = owned(spectra.at(&kernels[k], f)).partial_piv_lu().inverse();
             let direction = spectra.at(&self.direction, f);
             let entry = |i: usize, j: usize| (inverse[(i, j)] * direction[(j, i)]).re;
-            let trace: f64 = (0..channels)
-                .flat_map(|i| (0..channels).map(move |j| (i, j)))
-                .map(|(i, j)| entry(i, j))
-                .sum();
+            let trace: f64 =
+                (0..channels).flat_map(|i| (0..channels).map(move |j| (i, j))).map(|(i, j)| entry(i, j)).sum();
             transform.multiplicity(f) * trace
         };
         let log_det = (0..transform.frequencies()).map(share).sum();

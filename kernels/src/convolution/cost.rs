@@ -29,9 +29,7 @@ pub fn cost(method: Method, architecture: &Architecture, batch: usize, dtype: Dt
     require(method, &convolution)?;
     let dense = dense_architecture(architecture);
     Ok(match method {
-        Method::Autodiff | Method::AutodiffStreamed => {
-            with_dense_copies(method, &dense, &convolution, batch, dtype)
-        }
+        Method::Autodiff | Method::AutodiffStreamed => with_dense_copies(method, &dense, &convolution, batch, dtype),
         _ if convolution.is_pointwise() => {
             let pixels = Architecture { dim: convolution.channels, ..dense };
             let samples = convolution.points().saturating_mul(batch);
@@ -55,11 +53,9 @@ pub(super) fn require(method: Method, convolution: &Convolution) -> Result<()> {
             "a kernel with every tap or with one (others are no group: take the ordinary gradient)",
             format!("{}×{} taps", convolution.kernel[0], convolution.kernel[1]),
         )),
-        Method::Transposed | Method::RelativeInPlace => Err(Error::shape(
-            "convolution",
-            "the method relative, ordinary, autodiff or autodiff-streamed",
-            method,
-        )),
+        Method::Transposed | Method::RelativeInPlace => {
+            Err(Error::shape("convolution", "the method relative, ordinary, autodiff or autodiff-streamed", method))
+        }
     }
 }
 
@@ -72,12 +68,8 @@ fn spectral(ordinary: bool, layers: usize, convolution: &Convolution, batch: usi
     let transform = 2.5 * n * n.log2().max(1.0);
     let (batches, kernels, product) = (c * samples * transform, c * c * transform, 8.0 * c * c * samples * m);
     let shared = (5.0 * l - 1.0) * batches + 2.0 * l * kernels;
-    let flops = shared
-        + if ordinary {
-            (3.0 * l - 1.0) * product + 8.0 * l * m * c.powi(3)
-        } else {
-            (4.0 * l - 1.0) * product
-        };
+    let flops =
+        shared + if ordinary { (3.0 * l - 1.0) * product + 8.0 * l * m * c.powi(3) } else { (4.0 * l - 1.0) * product };
     let parameters = l * c * c * convolution.taps() as f64 * w;
     let block = c * n * samples * w;
     let spectrum = 2.0 * m * c * w;
@@ -87,9 +79,7 @@ fn spectral(ordinary: bool, layers: usize, convolution: &Convolution, batch: usi
         flops,
         min_bytes: 2.0 * parameters + (l + 3.0) * block,
         min_traffic_bytes: 4.0 * parameters,
-        expected_bytes: 2.0 * parameters
-            + (l + 3.0) * block
-            + spectrum * (3.0 * samples + kernel_spectra * c),
+        expected_bytes: 2.0 * parameters + (l + 3.0) * block + spectrum * (3.0 * samples + kernel_spectra * c),
     }
 }
 

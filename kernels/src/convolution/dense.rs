@@ -11,10 +11,7 @@ use crate::scalar::Scalar;
 ///
 /// # Errors
 /// [`crate::Error::OutOfMemory`].
-pub fn dense_parameters<T: Spectral>(
-    device: &Cpu,
-    parameters: &Parameters<T>,
-) -> Result<dense::Parameters<Cpu, T>> {
+pub fn dense_parameters<T: Spectral>(device: &Cpu, parameters: &Parameters<T>) -> Result<dense::Parameters<Cpu, T>> {
     let architecture = dense_architecture(parameters.architecture());
     let mut dense =
         dense::Parameters::new(architecture, dense::Arrays::zeros(device, &architecture, "dense network")?)?;

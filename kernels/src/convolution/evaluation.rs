@@ -1,9 +1,7 @@
 //! One gradient of a network of convolutions as something to be checked and timed.
 
 use super::cost::require;
-use super::{
-    Autodiff, ConvolutionBackend, Gradient, Ordinary, Parameters, Relative, Spectral, check, network,
-};
+use super::{Autodiff, ConvolutionBackend, Gradient, Ordinary, Parameters, Relative, Spectral, check, network};
 use crate::backend::autodiff::Jacobians;
 use crate::check::{Check, Kind};
 use crate::device::{Cpu, Matrix};

@@ -23,12 +23,7 @@ const SPREAD: f64 = 0.125;
 ///
 /// # Errors
 /// [`crate::Error::OutOfMemory`], [`crate::Error::InvalidParameter`], [`crate::Error::ShapeMismatch`].
-pub fn network<T: Scalar>(
-    device: &Cpu,
-    architecture: &Architecture,
-    init: Init,
-    seed: u64,
-) -> Result<Parameters<T>> {
+pub fn network<T: Scalar>(device: &Cpu, architecture: &Architecture, init: Init, seed: u64) -> Result<Parameters<T>> {
     let mut arrays = Arrays::zeros(device, architecture, "parameters")?;
     let convolution = architecture.convolution()?;
     let (channels, taps) = (convolution.channels, convolution.taps());

@@ -106,17 +106,11 @@ impl<T: Spectral> Inverter<T> {
 }
 
 fn spectra_of<T: Spectral>(device: &Cpu, convolution: &Convolution, transform: &Transform<T>) -> Spectra {
-    Spectra {
-        channels: convolution.channels,
-        frequencies: transform.frequencies(),
-        threads: device.threads(),
-    }
+    Spectra { channels: convolution.channels, frequencies: transform.frequencies(), threads: device.threads() }
 }
 
 /// The LU of K̂(ω), unless a pivot is zero or not finite.
-fn factor<T: Spectral>(
-    matrix: MatRef<'_, Complex<T>>,
-) -> Option<faer::linalg::solvers::PartialPivLu<Complex<T>>> {
+fn factor<T: Spectral>(matrix: MatRef<'_, Complex<T>>) -> Option<faer::linalg::solvers::PartialPivLu<Complex<T>>> {
     let factors = Mat::from_fn(matrix.nrows(), matrix.ncols(), |i, j| matrix[(i, j)]).partial_piv_lu();
     let upper = factors.U();
     let usable = |i: usize| {

@@ -53,8 +53,7 @@ impl<T: Spectral> Evaluator<T> {
         x: MatrixRef<'_, Cpu, T>,
     ) -> Result<LogLikelihood> {
         let samples = x.cols();
-        let mut result =
-            LogLikelihood { lp: vec![0.0; samples], l1j: vec![0.0; samples], l2j_per_layer: Vec::new() };
+        let mut result = LogLikelihood { lp: vec![0.0; samples], l1j: vec![0.0; samples], l2j_per_layer: Vec::new() };
         self.values.forward(device, parameters, x)?;
         let architecture = parameters.architecture();
         for k in (0..architecture.layers).filter(|&k| architecture.is_nonlinear(k)) {
@@ -110,8 +109,7 @@ pub(super) fn log_abs_dets<T: Scalar>(parameters: &Parameters<T>) -> Result<Vec<
     let mut spectrum = zeros(block * c, "spectrum of a kernel")?;
     let mut factors = zeros(c * c, "LU factors")?;
     let (mut forward, mut backward) = (vec![0_usize; c], vec![0_usize; c]);
-    let scratch =
-        lu_in_place_scratch::<usize, realfft::num_complex::Complex<f64>>(c, c, Par::Seq, Default::default());
+    let scratch = lu_in_place_scratch::<usize, realfft::num_complex::Complex<f64>>(c, c, Par::Seq, Default::default());
     let mut scratch = MemBuffer::new(scratch);
     let mut result = Vec::new();
     for k in 0..parameters.architecture().layers {

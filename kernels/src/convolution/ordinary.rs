@@ -176,14 +176,8 @@ impl<T: Spectral> Lane<T> {
         }
         let mut factors = MatMut::from_column_major_slice_mut(&mut self.factors, c, c);
         let stack = MemStack::new(&mut self.scratch);
-        let (_, permutation) = lu_in_place(
-            factors.as_mut(),
-            &mut self.forward,
-            &mut self.backward,
-            Par::Seq,
-            stack,
-            Default::default(),
-        );
+        let (_, permutation) =
+            lu_in_place(factors.as_mut(), &mut self.forward, &mut self.backward, Par::Seq, stack, Default::default());
         if (0..c).any(|i| magnitude(factors[(i, i)]) == 0.0) {
             return f64::INFINITY;
         }

@@ -39,19 +39,10 @@ impl Spectra {
     }
 
     /// The values of frequency `f`, to be written.
-    pub(super) fn at_mut<'a, T: Spectral>(
-        &self,
-        spectra: &'a mut [Complex<T>],
-        f: usize,
-    ) -> MatMut<'a, Complex<T>> {
+    pub(super) fn at_mut<'a, T: Spectral>(&self, spectra: &'a mut [Complex<T>], f: usize) -> MatMut<'a, Complex<T>> {
         let samples = spectra.len() / self.block();
         let start = f * self.channels;
-        MatMut::from_column_major_slice_with_stride_mut(
-            &mut spectra[start..],
-            self.channels,
-            samples,
-            self.block(),
-        )
+        MatMut::from_column_major_slice_with_stride_mut(&mut spectra[start..], self.channels, samples, self.block())
     }
 
     /// out(ω) ← K̂(ω) z(ω), or K̂(ω)ᴴ z(ω), at every frequency.

@@ -41,12 +41,7 @@ impl<T: Spectral> ConvolutionBackend<T> for Relative {
         architecture.validate()?;
         let convolution = architecture.convolution()?;
         if convolution.is_pointwise() {
-            return Ok(Workspace::Pointwise(Box::new(Pixels::new(
-                device,
-                Dense::default(),
-                architecture,
-                batch,
-            )?)));
+            return Ok(Workspace::Pointwise(Box::new(Pixels::new(device, Dense::default(), architecture, batch)?)));
         }
         if !convolution.is_full() {
             let [rows, cols] = convolution.kernel;
@@ -87,12 +82,7 @@ impl<T: Spectral> ConvolutionBackend<T> for Relative {
 }
 
 /// The direction of layer k from the spectrum of δ_k, and V_k for the layer below.
-fn layer<T: Spectral>(
-    parameters: &Parameters<T>,
-    k: usize,
-    work: &mut FullWorkspace<T>,
-    out: &mut Gradient<T>,
-) {
+fn layer<T: Spectral>(parameters: &Parameters<T>, k: usize, work: &mut FullWorkspace<T>, out: &mut Gradient<T>) {
     let FullWorkspace { values, direction } = work;
     let channels = values.convolution.channels;
     let mean = 1.0 / (values.convolution.points() * values.batch) as f64;

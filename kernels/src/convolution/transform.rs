@@ -102,18 +102,13 @@ impl<T: Spectral> Transform<T> {
                 lane.load(values, taps);
                 grid.forward(lane);
                 let turned = lane.turned.iter();
-                spectrum[channel..]
-                    .iter_mut()
-                    .step_by(channels)
-                    .zip(turned)
-                    .for_each(|(to, &from)| *to = from);
+                spectrum[channel..].iter_mut().step_by(channels).zip(turned).for_each(|(to, &from)| *to = from);
             }
         };
         let samples = spectra.len() / block;
         let piece = piece(samples, lanes.len(), source.len());
         let run = |lane: &mut Lane<T>, source: &[T], spectra: &mut [Complex<T>]| {
-            for (source, spectrum) in source.chunks_exact(row * channels).zip(spectra.chunks_exact_mut(block))
-            {
+            for (source, spectrum) in source.chunks_exact(row * channels).zip(spectra.chunks_exact_mut(block)) {
                 sample(lane, source, spectrum);
             }
         };
@@ -150,8 +145,7 @@ impl<T: Spectral> Transform<T> {
         let samples = spectra.len() / block;
         let piece = piece(samples, lanes.len(), spectra.len());
         let run = |lane: &mut Lane<T>, spectra: &[Complex<T>], target: &mut [T]| {
-            for (spectrum, target) in spectra.chunks_exact(block).zip(target.chunks_exact_mut(row * channels))
-            {
+            for (spectrum, target) in spectra.chunks_exact(block).zip(target.chunks_exact_mut(row * channels)) {
                 sample(lane, spectrum, target);
             }
         };

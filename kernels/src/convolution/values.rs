@@ -66,12 +66,7 @@ impl<T: Spectral> Values<T> {
     /// # Errors
     /// [`Error::ShapeMismatch`]; [`Error::NonFinite`] when Y_L is not finite, which is so whenever the input or a
     /// parameter is not.
-    pub(super) fn forward(
-        &mut self,
-        device: &Cpu,
-        parameters: &Parameters<T>,
-        x: MatrixRef<'_, Cpu, T>,
-    ) -> Result<()> {
+    pub(super) fn forward(&mut self, device: &Cpu, parameters: &Parameters<T>, x: MatrixRef<'_, Cpu, T>) -> Result<()> {
         let architecture = *parameters.architecture();
         self.require_fit(parameters, &x)?;
         for k in 0..architecture.layers {
@@ -147,12 +142,7 @@ impl<T: Spectral> Values<T> {
 }
 
 /// Adds the field that is b_o all over channel o: at frequency zero, n b.
-pub(super) fn add_constant<T: Spectral>(
-    spectra: &Spectra,
-    points: usize,
-    bias: &[T],
-    batch: &mut [Complex<T>],
-) {
+pub(super) fn add_constant<T: Spectral>(spectra: &Spectra, points: usize, bias: &[T], batch: &mut [Complex<T>]) {
     let points = T::of(points as f64);
     for sample in batch.chunks_exact_mut(spectra.block()) {
         sample.iter_mut().zip(bias).for_each(|(y, &b)| y.re += points * b);

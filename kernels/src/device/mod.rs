@@ -153,11 +153,7 @@ pub trait Device<T: Scalar>: Sized {
     ///
     /// # Errors
     /// One of those of `work`, after all parts have ended.
-    fn each_part<P: Send>(
-        &self,
-        parts: &mut [P],
-        work: impl Fn(&Self, &mut P) -> Result<()> + Sync,
-    ) -> Result<()> {
+    fn each_part<P: Send>(&self, parts: &mut [P], work: impl Fn(&Self, &mut P) -> Result<()> + Sync) -> Result<()> {
         parts.iter_mut().map(|part| work(self, part)).fold(Ok(()), Result::and)
     }
 
@@ -218,12 +214,7 @@ pub trait Device<T: Scalar>: Sized {
     ) -> Result<()>;
 
     /// out\[n\] ← out\[n\] + Σ_i log σ'(y_in), the terms of L1J \[M2\], in f64.
-    fn log_slope_sums(
-        &self,
-        activation: Activation,
-        y: MatrixRef<'_, Self, T>,
-        out: &mut [f64],
-    ) -> Result<()>;
+    fn log_slope_sums(&self, activation: Activation, y: MatrixRef<'_, Self, T>, out: &mut [f64]) -> Result<()>;
 
     /// out\[n\] ← out\[n\] + Σ_i log p(z_in), the terms of Lp \[M2\], \[M5\], in f64.
     fn log_density_sums(&self, base: Base, z: MatrixRef<'_, Self, T>, out: &mut [f64]) -> Result<()>;

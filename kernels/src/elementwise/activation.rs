@@ -130,14 +130,7 @@ impl<T: Real> TanhLinear<T> {
 
     pub(super) fn parameters(self) -> SigmaParameters<T> {
         let Self { beta, two_alpha, four_alpha, eight_alpha_squared } = self;
-        SigmaParameters {
-            kind: 1,
-            beta,
-            two_alpha,
-            four_alpha,
-            eight_alpha_squared,
-            ..SigmaParameters::default()
-        }
+        SigmaParameters { kind: 1, beta, two_alpha, four_alpha, eight_alpha_squared, ..SigmaParameters::default() }
     }
 
     /// The parts of every formula; NaN unless x is finite.

@@ -41,9 +41,7 @@ use crate::network::{Activation, Base};
 use activation::{SmoothLeaky, TanhLinear};
 pub use conditional::{conditional_scores, standardize};
 use density::{Laplace, Logistic, Normal, Sech};
-use maps::{
-    Activate, AddBias, BackwardError, BiasActivate, LogDensity, LogSlope, OutputError, Score, SlopeAndRatio,
-};
+use maps::{Activate, AddBias, BackwardError, BiasActivate, LogDensity, LogSlope, OutputError, Score, SlopeAndRatio};
 pub(crate) use parameters::{DensityParameters, SigmaParameters};
 pub use real::Real;
 use sweep::{Operand, RowValues, add_column_sums, for_each};
@@ -112,12 +110,7 @@ pub fn activate<T: Real>(activation: Activation, y: &[T], z: &mut [T]) -> Result
 ///
 /// # Errors
 /// `y` and `z` differ in length, `y` is not a whole number of columns, `bias` is empty, or a bad parameter.
-pub fn bias_activate<T: Real>(
-    activation: Activation,
-    bias: Option<&[T]>,
-    y: &mut [T],
-    z: &mut [T],
-) -> Result<()> {
+pub fn bias_activate<T: Real>(activation: Activation, bias: Option<&[T]>, y: &mut [T], z: &mut [T]) -> Result<()> {
     let Some(bias) = bias else {
         return activate(activation, y, z);
     };
@@ -155,12 +148,7 @@ pub fn output_error<T: Real>(activation: Activation, base: Base, y: &[T], delta:
 ///
 /// # Errors
 /// The lengths differ, or a bad parameter.
-pub fn slope_and_ratio<T: Real>(
-    activation: Activation,
-    y: &[T],
-    slope: &mut [T],
-    ratio: &mut [T],
-) -> Result<()> {
+pub fn slope_and_ratio<T: Real>(activation: Activation, y: &[T], slope: &mut [T], ratio: &mut [T]) -> Result<()> {
     check_lengths("slope_and_ratio", y.len(), [slope.len(), ratio.len()])?;
     with_sigma!(activation, T, sigma => for_each(SlopeAndRatio(sigma), [slope, ratio], [Operand::Flat(y)]));
     Ok(())
@@ -217,9 +205,7 @@ pub fn inverse<T: Real>(activation: Activation, z: &[T], y: &mut [T]) -> Result<
 fn check_lengths<const K: usize>(operation: &'static str, expected: usize, found: [usize; K]) -> Result<()> {
     match found.into_iter().find(|&length| length != expected) {
         None => Ok(()),
-        Some(length) => {
-            Err(Error::shape(operation, format!("{expected} elements in each array"), format!("{length}")))
-        }
+        Some(length) => Err(Error::shape(operation, format!("{expected} elements in each array"), format!("{length}"))),
     }
 }
 
@@ -227,11 +213,7 @@ fn check_columns(operation: &'static str, dim: usize, length: usize) -> Result<(
     if dim > 0 && length.is_multiple_of(dim) {
         Ok(())
     } else {
-        Err(Error::shape(
-            operation,
-            format!("whole columns of {dim} ≥ 1 elements"),
-            format!("{length} elements"),
-        ))
+        Err(Error::shape(operation, format!("whole columns of {dim} ≥ 1 elements"), format!("{length} elements")))
     }
 }
 

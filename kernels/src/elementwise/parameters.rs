@@ -36,9 +36,7 @@ impl<T: Real> SigmaParameters<T> {
     pub(crate) fn new(activation: Activation) -> Result<Self> {
         match activation {
             Activation::SmoothLeaky { alpha } => SmoothLeaky::<T>::new(alpha).map(SmoothLeaky::parameters),
-            Activation::TanhLinear { alpha, beta } => {
-                TanhLinear::<T>::new(alpha, beta).map(TanhLinear::parameters)
-            }
+            Activation::TanhLinear { alpha, beta } => TanhLinear::<T>::new(alpha, beta).map(TanhLinear::parameters),
         }
     }
 }

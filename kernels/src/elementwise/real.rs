@@ -73,11 +73,7 @@ pub(super) mod lane {
             if rounded > Self::ZERO && rounded.is_normal_number() {
                 Ok(rounded)
             } else {
-                Err(Error::invalid(
-                    name,
-                    value,
-                    "must be positive and a normal number of the working precision",
-                ))
+                Err(Error::invalid(name, value, "must be positive and a normal number of the working precision"))
             }
         }
     }

@@ -7,9 +7,7 @@ use crate::network::{Activation, Base};
 /// σ(x), \[M3\] or \[M4\].
 pub fn sigma(activation: Activation, x: f64) -> f64 {
     match activation {
-        Activation::SmoothLeaky { alpha } => {
-            alpha * x + (1.0 - alpha) * (x.max(0.0) + (-x.abs()).exp().ln_1p())
-        }
+        Activation::SmoothLeaky { alpha } => alpha * x + (1.0 - alpha) * (x.max(0.0) + (-x.abs()).exp().ln_1p()),
         Activation::TanhLinear { alpha, beta } => (alpha * x).tanh() + beta * x,
     }
 }
@@ -32,9 +30,7 @@ pub fn curvature(activation: Activation, x: f64) -> f64 {
             let e = (-x.abs()).exp();
             (1.0 - alpha) * e / (1.0 + e).powi(2)
         }
-        Activation::TanhLinear { alpha, .. } => {
-            -2.0 * alpha * alpha * (alpha * x).tanh() * sech_squared(alpha * x)
-        }
+        Activation::TanhLinear { alpha, .. } => -2.0 * alpha * alpha * (alpha * x).tanh() * sech_squared(alpha * x),
     }
 }
 

@@ -69,11 +69,8 @@ impl<'a, T: Real> RowValues<'a, T> {
 
 /// Applies `map` to every element. All slices have the length of `changed[0]`.
 #[inline]
-pub(super) fn for_each<T, F, const M: usize, const R: usize>(
-    map: F,
-    changed: [&mut [T]; M],
-    read: [Operand<'_, T>; R],
-) where
+pub(super) fn for_each<T, F, const M: usize, const R: usize>(map: F, changed: [&mut [T]; M], read: [Operand<'_, T>; R])
+where
     T: Real,
     F: Map<T, M, R>,
 {
@@ -121,9 +118,8 @@ impl<T: Real, F: Map<T, M, R>, const M: usize, const R: usize> Sweep<'_, T, F, M
             operand.load(start, length, block);
         }
         for i in 0..BLOCK {
-            let results = self
-                .map
-                .apply::<FMA>(std::array::from_fn(|j| changed[j][i]), std::array::from_fn(|j| read[j][i]));
+            let results =
+                self.map.apply::<FMA>(std::array::from_fn(|j| changed[j][i]), std::array::from_fn(|j| read[j][i]));
             for j in 0..M {
                 changed[j][i] = results[j];
             }

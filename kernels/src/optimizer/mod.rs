@@ -39,9 +39,7 @@ impl Schedule {
         match self {
             Self::Constant => 1.0,
             Self::Inverse { halving_steps } => 1.0 / (1.0 + t / halving_steps),
-            Self::Cosine { total_steps } => {
-                0.5 * (1.0 + (std::f64::consts::PI * (t / total_steps).min(1.0)).cos())
-            }
+            Self::Cosine { total_steps } => 0.5 * (1.0 + (std::f64::consts::PI * (t / total_steps).min(1.0)).cos()),
         }
     }
 }

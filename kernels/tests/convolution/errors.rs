@@ -2,9 +2,7 @@
 
 use nalgebra::DMatrix;
 use relgrad_kernels::backend::autodiff::Jacobians;
-use relgrad_kernels::convolution::{
-    Arrays, ConvolutionBackend, Gradient, Inverter, Ordinary, Parameters, Relative,
-};
+use relgrad_kernels::convolution::{Arrays, ConvolutionBackend, Gradient, Inverter, Ordinary, Parameters, Relative};
 use relgrad_kernels::{Architecture, Convolution, Coupling, Cpu, Error};
 
 use crate::support::*;
@@ -64,10 +62,8 @@ fn numbers_that_are_not_finite_are_told() {
 
 #[test]
 fn shapes_are_checked() {
-    let of = |convolution, dim| Architecture {
-        coupling: Coupling::Convolution(convolution),
-        ..Architecture::new(dim, 1)
-    };
+    let of =
+        |convolution, dim| Architecture { coupling: Coupling::Convolution(convolution), ..Architecture::new(dim, 1) };
     let full = Convolution::full(2, [1, 4]);
     let invalid = [
         of(full, 9),
@@ -101,9 +97,7 @@ fn a_workspace_of_another_shape_is_refused() {
         Ordinary.gradient(&net.device, parameters, net.x.view(), &mut workspace, &mut out)
     };
     assert!(run(architecture, 3, architecture).is_ok());
-    for outcome in
-        [run(other, 3, architecture), run(architecture, 2, architecture), run(architecture, 3, other)]
-    {
+    for outcome in [run(other, 3, architecture), run(architecture, 2, architecture), run(architecture, 3, other)] {
         assert!(matches!(outcome, Err(Error::ShapeMismatch { .. })), "{outcome:?}");
     }
 }

@@ -8,8 +8,7 @@ use relgrad_kernels::reference::Direction;
 
 use crate::support::*;
 
-const EXACT: [Way; 3] =
-    [Way::Ordinary, Way::Autodiff(Jacobians::Batched), Way::Autodiff(Jacobians::Streamed)];
+const EXACT: [Way; 3] = [Way::Ordinary, Way::Autodiff(Jacobians::Batched), Way::Autodiff(Jacobians::Streamed)];
 
 /// A random direction of norm 1 in the space of the parameters.
 fn direction(like: &Host, seed: u64) -> Host {

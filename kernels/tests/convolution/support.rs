@@ -6,8 +6,8 @@ use proptest::test_runner::{Config, RngSeed};
 use relgrad_kernels::backend::autodiff::Jacobians;
 use relgrad_kernels::check::relative_error;
 use relgrad_kernels::convolution::{
-    self, Arrays, Autodiff, ConvolutionBackend, Evaluator, Gradient, Ordinary, Parameters, Preconditioned,
-    Relative, Spectral,
+    self, Arrays, Autodiff, ConvolutionBackend, Evaluator, Gradient, Ordinary, Parameters, Preconditioned, Relative,
+    Spectral,
 };
 use relgrad_kernels::device::Matrix;
 use relgrad_kernels::init::{self, Init};
@@ -33,10 +33,7 @@ pub(crate) struct Host {
 impl Host {
     pub(crate) fn of<T: Spectral>(arrays: &Arrays<T>) -> Self {
         let wide = |m: &Matrix<Cpu, T>| wide(m).as_slice().to_vec();
-        Self {
-            kernels: arrays.kernels.iter().map(wide).collect(),
-            biases: arrays.biases.iter().map(wide).collect(),
-        }
+        Self { kernels: arrays.kernels.iter().map(wide).collect(), biases: arrays.biases.iter().map(wide).collect() }
     }
 
     fn zip(&self, other: &Self, f: impl Fn(f64, f64) -> f64) -> Self {
@@ -87,8 +84,7 @@ impl<T: Spectral> Net<T> {
     /// factor shows.
     pub(crate) fn draw(architecture: Architecture, batch: usize, seed: u64) -> Self {
         let device = Cpu::new(2);
-        let drawn: Parameters<f64> =
-            convolution::network(&device, &architecture, Init::Orthogonal, seed).unwrap();
+        let drawn: Parameters<f64> = convolution::network(&device, &architecture, Init::Orthogonal, seed).unwrap();
         let mut host = Host::of(drawn.arrays());
         let scales = init::uniforms(seed, host.kernels.len());
         for (kernel, scale) in host.kernels.iter_mut().zip(scales) {
@@ -184,13 +180,7 @@ pub(crate) fn architectures() -> impl Strategy<Value = Architecture> {
                 _ => [some(grid[0], rows), some(grid[1], cols)],
             };
             let convolution = Convolution { channels, grid, kernel };
-            Architecture {
-                activation,
-                last_nonlinear,
-                bias,
-                base,
-                ..Architecture::convolutional(convolution, layers)
-            }
+            Architecture { activation, last_nonlinear, bias, base, ..Architecture::convolutional(convolution, layers) }
         },
     )
 }

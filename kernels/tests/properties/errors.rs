@@ -77,12 +77,7 @@ fn singular_weights(dim: usize) -> Vec<(&'static str, DMatrix<f64>)> {
     row.row_mut(1).fill(0.0);
     column.column_mut(dim - 1).fill(0.0);
     equal.set_row(0, &full.row(dim - 1));
-    vec![
-        ("zero", DMatrix::zeros(dim, dim)),
-        ("zero row", row),
-        ("zero column", column),
-        ("equal rows", equal),
-    ]
+    vec![("zero", DMatrix::zeros(dim, dim)), ("zero row", row), ("zero column", column), ("equal rows", equal)]
 }
 
 #[test]
@@ -108,10 +103,7 @@ fn singular_weights_are_named_where_an_inverse_is_needed_and_harmless_elsewhere(
         let named = |operation: &str, error: Option<Error>, name: &str| match error {
             Some(Error::Singular { matrix, condition }) => {
                 assert!(matrix.starts_with(name), "{what}: {operation} names {matrix}");
-                assert!(
-                    condition > 1e6 || condition.is_nan(),
-                    "{what}: {operation} says condition {condition}"
-                );
+                assert!(condition > 1e6 || condition.is_nan(), "{what}: {operation} says condition {condition}");
             }
             other => panic!("{what}: {operation} gave {other:?}"),
         };
@@ -171,30 +163,20 @@ fn undefined_architectures_are_refused() {
         Architecture { activation: Activation::SmoothLeaky { alpha: f64::NAN }, ..architecture() },
         Architecture { activation: Activation::TanhLinear { alpha: 0.0, beta: 1.0 }, ..architecture() },
         Architecture { activation: Activation::TanhLinear { alpha: 1.0, beta: 0.0 }, ..architecture() },
-        Architecture {
-            activation: Activation::TanhLinear { alpha: f64::INFINITY, beta: 1.0 },
-            ..architecture()
-        },
+        Architecture { activation: Activation::TanhLinear { alpha: f64::INFINITY, beta: 1.0 }, ..architecture() },
         Architecture { base: Base::Sech { c: 0.0 }, ..architecture() },
         Architecture { base: Base::Sech { c: f64::NAN }, ..architecture() },
     ];
     for architecture in bad {
         for method in Method::ALL {
             let result = prepare(&workload(method, architecture, 4)).err();
-            assert!(
-                matches!(result, Some(Error::InvalidParameter { .. })),
-                "{method}, {architecture:?}: {result:?}"
-            );
+            assert!(matches!(result, Some(Error::InvalidParameter { .. })), "{method}, {architecture:?}: {result:?}");
         }
         let net = Net::<f64>::draw(self::architecture(), 4, 1);
         for way in WAYS {
-            let mut out =
-                relgrad_kernels::parameters::Gradient::zeros(&net.device, &net.architecture(), "g").unwrap();
+            let mut out = relgrad_kernels::parameters::Gradient::zeros(&net.device, &net.architecture(), "g").unwrap();
             let result = net.gradient_with(way, &architecture, 4, &mut out).err();
-            assert!(
-                matches!(result, Some(Error::InvalidParameter { .. })),
-                "{way:?}, {architecture:?}: {result:?}"
-            );
+            assert!(matches!(result, Some(Error::InvalidParameter { .. })), "{way:?}, {architecture:?}: {result:?}");
         }
     }
 }
@@ -253,8 +235,7 @@ fn sizes_beyond_memory_are_an_error() {
         // The workspace by itself, which need not wait for a batch.
         let net = Net::<f32>::draw(Architecture::new(dim, 2), 1, 1);
         for way in WAYS {
-            let mut out =
-                relgrad_kernels::parameters::Gradient::zeros(&net.device, &net.architecture(), "g").unwrap();
+            let mut out = relgrad_kernels::parameters::Gradient::zeros(&net.device, &net.architecture(), "g").unwrap();
             let error = net.gradient_with(way, &net.architecture(), batch, &mut out).err();
             assert!(matches!(error, Some(Error::OutOfMemory { .. })), "{way:?}, {dim}×{batch}: {error:?}");
         }

@@ -88,13 +88,9 @@ fn a_gradient_of_another_shape_is_refused() {
     for way in WAYS {
         for other in others().into_iter().chain([without]) {
             let mut out = Gradient::zeros(&net.device, &other, "gradient").unwrap();
-            assert_mismatch(
-                &format!("{way:?}, {other:?}"),
-                net.gradient_with(way, &architecture(), BATCH, &mut out),
-            );
+            assert_mismatch(&format!("{way:?}, {other:?}"), net.gradient_with(way, &architecture(), BATCH, &mut out));
         }
-        for (rows, cols) in [(0, 0), (DIM, 0), (DIM, DIM - 1), (DIM, DIM + 1), (DIM - 1, DIM), (1, DIM * DIM)]
-        {
+        for (rows, cols) in [(0, 0), (DIM, 0), (DIM, DIM - 1), (DIM, DIM + 1), (DIM - 1, DIM), (1, DIM * DIM)] {
             for k in 0..3 {
                 let mut out = Gradient::zeros(&net.device, &architecture(), "gradient").unwrap();
                 out.weights[k] = zeros(rows, cols);
@@ -155,9 +151,7 @@ fn an_evaluator_or_a_step_of_another_shape_is_refused() {
 /// The log-determinants of another network; the network must be as it was.
 #[test]
 fn carried_log_determinants_of_another_network_are_refused() {
-    for (other, batch) in
-        others().into_iter().map(|other| (other, BATCH)).chain([(architecture(), BATCH + 1)])
-    {
+    for (other, batch) in others().into_iter().map(|other| (other, BATCH)).chain([(architecture(), BATCH + 1)]) {
         let mut net = Net::<f64>::draw(architecture(), BATCH, 1);
         let before = net.host();
         let foreign = Net::<f64>::draw(other, batch, 1);
@@ -165,8 +159,7 @@ fn carried_log_determinants_of_another_network_are_refused() {
         let step = InPlaceStep::default();
         let mut workspace = step.workspace(&net.device, &architecture(), BATCH).unwrap();
         let Net { device, parameters, x } = &mut net;
-        let result =
-            step.step(device, parameters, x.view(), 0.1, &mut workspace, Some(&mut carried)).map(|_| ());
+        let result = step.step(device, parameters, x.view(), 0.1, &mut workspace, Some(&mut carried)).map(|_| ());
         assert_mismatch(&format!("log-determinants, {other:?}, batch of {batch}"), result);
         assert_eq!(net.host(), before);
     }
@@ -201,8 +194,7 @@ fn the_device_refuses_shapes_that_do_not_fit() {
     assert_mismatch("inner sizes", product);
     let product = device.multiply(1.0, a.view().plain(), b.view().transposed(), Addend::Zero, c.view_mut());
     assert_mismatch("inner sizes", product);
-    let product =
-        device.multiply(1.0, a.view().plain(), zeros(4, 5).view().plain(), Addend::Zero, c.view_mut());
+    let product = device.multiply(1.0, a.view().plain(), zeros(4, 5).view().plain(), Addend::Zero, c.view_mut());
     assert_mismatch("destination", product);
     let addend = zeros(6, 3);
     let addend = Addend::Matrix(addend.view());
@@ -244,8 +236,7 @@ fn the_device_survives_empty_matrices() {
         let _ = device.log_slope_sums(activation, a.view(), &mut sums);
         let _ = device.log_density_sums(architecture().base, a.view(), &mut sums);
         let mut square = zeros(rows, rows);
-        let product =
-            device.multiply(1.0, a.view().plain(), b.view().transposed(), Addend::Zero, square.view_mut());
+        let product = device.multiply(1.0, a.view().plain(), b.view().transposed(), Addend::Zero, square.view_mut());
         assert_eq!(product, Ok(()));
         let _ = device.log_abs_det(square.view());
         let _ = device.add_blocks(1.0, zeros(rows, rows * cols).view(), square.view_mut());
@@ -264,8 +255,7 @@ fn the_device_survives_empty_matrices() {
 /// More threads than there are, or than anything has; only the order of sums may differ, D eps.
 #[test]
 fn any_number_of_threads_gives_the_same_gradient() {
-    let net =
-        |threads| Net::<f64> { device: Cpu::new(threads), ..Net::draw(Architecture::new(150, 2), 30, 1) };
+    let net = |threads| Net::<f64> { device: Cpu::new(threads), ..Net::draw(Architecture::new(150, 2), 30, 1) };
     for way in [Way::Relative(Default::default()), Way::Transposed, Way::Ordinary] {
         let expected = net(1).gradient(way).unwrap();
         for threads in [0, 2, 3, 64, usize::MAX] {

@@ -11,8 +11,8 @@ use crate::support::*;
 
 /// Both forms with every treatment of the biases, and the stored direction that each steps along.
 fn forms() -> Vec<(InPlaceStep, Way)> {
-    let relative = BiasMode::ALL
-        .map(|bias_mode| (InPlaceStep { bias_mode, ..InPlaceStep::default() }, Way::Relative(bias_mode)));
+    let relative =
+        BiasMode::ALL.map(|bias_mode| (InPlaceStep { bias_mode, ..InPlaceStep::default() }, Way::Relative(bias_mode)));
     let transposed = InPlaceStep { transposed: true, ..InPlaceStep::default() };
     relative.into_iter().chain([(transposed, Way::Transposed)]).collect()
 }
@@ -138,10 +138,7 @@ fn drift<T: Scalar>(tolerance: f64) {
                 let exact = w.lu().u().diagonal().iter().map(|u| u.abs().ln()).sum::<f64>();
                 let error = (carried.per_layer()[k] - exact).abs();
                 assert!(error <= tolerance, "{what}: layer {k} is off by {error:e}");
-                assert!(
-                    (exact - start[k]).abs() > 1e-2,
-                    "{what}: layer {k} did not move, so nothing was tested"
-                );
+                assert!((exact - start[k]).abs() > 1e-2, "{what}: layer {k} did not move, so nothing was tested");
             }
             let removed = carried.refresh(&net.device, &net.parameters).unwrap();
             assert!(removed <= tolerance, "{what}: refreshing removed {removed:e}");
@@ -158,10 +155,8 @@ fn the_papers_bias_rule_stops_short_of_the_maximum() {
         [(BiasMode::Exact, 1.0, -3.0, -1.4189), (BiasMode::Paper, 0.5547, -0.8321, -2.0083)]
     {
         let architecture = Architecture { bias: true, ..Architecture::new(1, 1) };
-        let start = Host {
-            weights: vec![DMatrix::from_element(1, 1, 0.7)],
-            biases: vec![DVector::from_element(1, -1.0)],
-        };
+        let start =
+            Host { weights: vec![DMatrix::from_element(1, 1, 0.7)], biases: vec![DVector::from_element(1, -1.0)] };
         let data = DMatrix::from_row_slice(1, 2, &[2.0, 4.0]);
         let mut net = Net::<f64>::from_host(architecture, &start, &data);
         let step = InPlaceStep { bias_mode: mode, ..InPlaceStep::default() };
@@ -194,8 +189,7 @@ fn a_step_never_leaves_numbers_that_are_not_finite() {
                     let mut net = Net::<T>::from_host(architecture, &host, &(wide(&drawn.x) * height));
                     let mut workspace = step.workspace(&net.device, &architecture, 3).unwrap();
                     let Net { device, parameters, x } = &mut net;
-                    let result =
-                        step.step(device, parameters, x.view(), 0.1, &mut workspace, None).map(|_| ());
+                    let result = step.step(device, parameters, x.view(), 0.1, &mut workspace, None).map(|_| ());
                     let host = net.host();
                     let finite = host.weights.iter().all(|w| w.iter().all(|x| x.is_finite()))
                         && host.biases.iter().all(|b| b.iter().all(|x| x.is_finite()));

@@ -63,9 +63,7 @@ impl Host {
         let weights = weights.map(|(a, b)| relative_error(a.iter().copied(), b.iter().copied()));
         let biases = self.biases.iter().zip(&expected.biases);
         let biases = biases.map(|(a, b)| relative_error(a.iter().copied(), b.iter().copied()));
-        weights
-            .chain(biases)
-            .fold(0.0, |worst, error| if error > worst || error.is_nan() { error } else { worst })
+        weights.chain(biases).fold(0.0, |worst, error| if error > worst || error.is_nan() { error } else { worst })
     }
 }
 
@@ -91,8 +89,7 @@ impl<T: Scalar> Net<T> {
     /// factor W does not show.
     pub(crate) fn draw(architecture: Architecture, batch: usize, seed: u64) -> Self {
         let device = Cpu::new(2);
-        let orthogonal =
-            |seed| init::network::<_, f64>(&device, &architecture, Init::Orthogonal, seed).unwrap();
+        let orthogonal = |seed| init::network::<_, f64>(&device, &architecture, Init::Orthogonal, seed).unwrap();
         let (left, right) = (Host::of(orthogonal(seed).arrays()), Host::of(orthogonal(seed + 1).arrays()));
         let scales = init::uniforms(seed, architecture.dim * architecture.layers);
         let weights = left.weights.iter().zip(&right.weights).zip(scales.chunks(architecture.dim));
@@ -107,8 +104,7 @@ impl<T: Scalar> Net<T> {
 
     pub(crate) fn from_host(architecture: Architecture, host: &Host, x: &DMatrix<f64>) -> Self {
         let weights = host.weights.iter().map(matrix).collect();
-        let biases =
-            host.biases.iter().map(|b| matrix(&DMatrix::from_column_slice(b.len(), 1, b.as_slice())));
+        let biases = host.biases.iter().map(|b| matrix(&DMatrix::from_column_slice(b.len(), 1, b.as_slice())));
         let arrays = Arrays { weights, biases: biases.collect() };
         let parameters = Parameters::new(architecture, arrays).unwrap();
         Self { device: Cpu::new(2), parameters, x: matrix(x) }
@@ -175,8 +171,7 @@ pub(crate) fn config(cases: u32) -> Config {
     Config { cases, rng_seed: RngSeed::Fixed(2020), failure_persistence: None, ..Config::default() }
 }
 
-pub(crate) const BASES: [Base; 5] =
-    [Base::Normal, Base::SECH, Base::Sech { c: 1.0 }, Base::Logistic, Base::Laplace];
+pub(crate) const BASES: [Base; 5] = [Base::Normal, Base::SECH, Base::Sech { c: 1.0 }, Base::Logistic, Base::Laplace];
 
 /// Any valid architecture of a small size.
 pub(crate) fn architectures() -> impl Strategy<Value = Architecture> {
@@ -185,12 +180,13 @@ pub(crate) fn architectures() -> impl Strategy<Value = Architecture> {
         Just(Activation::SmoothLeaky { alpha: 1.0 }),
         (0.3..2.0, 0.05..1.0).prop_map(|(alpha, beta)| Activation::TanhLinear { alpha, beta }),
     ];
-    (1..=9_usize, 1..=4_usize, activation, any::<bool>(), any::<bool>(), prop::sample::select(&BASES[..]))
-        .prop_map(|(dim, layers, activation, last_nonlinear, bias, base)| Architecture {
+    (1..=9_usize, 1..=4_usize, activation, any::<bool>(), any::<bool>(), prop::sample::select(&BASES[..])).prop_map(
+        |(dim, layers, activation, last_nonlinear, bias, base)| Architecture {
             activation,
             last_nonlinear,
             bias,
             base,
             ..Architecture::new(dim, layers)
-        })
+        },
+    )
 }

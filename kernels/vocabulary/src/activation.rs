@@ -38,9 +38,7 @@ impl Activation {
             Self::SmoothLeaky { alpha } => {
                 Err(OutOfRange { name: "alpha", value: alpha, requirement: "must be in (0, 1] for s_L" })
             }
-            Self::TanhLinear { alpha, beta } => {
-                positive("alpha", alpha).and_then(|()| positive("beta", beta))
-            }
+            Self::TanhLinear { alpha, beta } => positive("alpha", alpha).and_then(|()| positive("beta", beta)),
         }
     }
 }
@@ -82,9 +80,7 @@ mod tests {
 
     #[test]
     fn what_is_displayed_parses_back() {
-        for activation in
-            [Activation::SmoothLeaky { alpha: 1e-6 }, Activation::TanhLinear { alpha: 1.5, beta: 0.1 }]
-        {
+        for activation in [Activation::SmoothLeaky { alpha: 1e-6 }, Activation::TanhLinear { alpha: 1.5, beta: 0.1 }] {
             assert_eq!(activation.to_string().parse(), Ok(activation));
         }
     }

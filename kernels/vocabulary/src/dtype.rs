@@ -45,9 +45,6 @@ impl FromStr for Dtype {
     type Err = Unknown;
 
     fn from_str(text: &str) -> Result<Self, Unknown> {
-        Self::ALL
-            .into_iter()
-            .find(|dtype| dtype.name() == text)
-            .ok_or_else(|| Unknown::new("dtype", text, "f32, f64"))
+        Self::ALL.into_iter().find(|dtype| dtype.name() == text).ok_or_else(|| Unknown::new("dtype", text, "f32, f64"))
     }
 }

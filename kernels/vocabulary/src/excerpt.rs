@@ -29,8 +29,7 @@ pub fn visible(text: &str) -> String {
 
 /// What has no shape of its own and changes how its neighbours look; the last two are no characters in XML.
 fn is_steering(c: char) -> bool {
-    let marks =
-        matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+    let marks = matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
     c.is_control() || marks || matches!(c, '\u{fffe}' | '\u{ffff}')
 }
 

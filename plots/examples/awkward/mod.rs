@@ -115,8 +115,7 @@ fn six_methods() -> Study {
 fn strange_names() -> Study {
     let mut study = each(fixture::study(), |r| {
         if r.cell.method == "ordinary" {
-            r.cell.method =
-                "a<b>&\"c\" with a name that goes on and on, longer than any legend has room for".into();
+            r.cell.method = "a<b>&\"c\" with a name that goes on and on, longer than any legend has room for".into();
         } else if r.cell.method == "autodiff" {
             r.cell.method = "jax".into();
         }

@@ -18,8 +18,7 @@ const LEVELS: [&[f64]; 3] = [MODEL, PREDICTED, &[7.0, 2.0, 1.0, 2.0]];
 
 /// Draws the panels; `None` when no curve has two points.
 pub(crate) fn draw(panels: &[LinePanel]) -> Option<Scene> {
-    let drawable =
-        |curve: &Curve| curve.points.iter().filter(|p| p.0.is_finite() && p.1.is_finite()).count() > 1;
+    let drawable = |curve: &Curve| curve.points.iter().filter(|p| p.0.is_finite() && p.1.is_finite()).count() > 1;
     if !panels.iter().any(|panel| panel.curves.iter().any(drawable)) {
         return None;
     }

@@ -1,18 +1,13 @@
 //! What must hold of every figure of an experiment.
 
-use relgrad_reports::experiment::{
-    Curve, DensityPanel, DensityRow, Dot, DotPanel, Figure, Level, LinePanel, Pictures,
-};
+use relgrad_reports::experiment::{Curve, DensityPanel, DensityRow, Dot, DotPanel, Figure, Level, LinePanel, Pictures};
 
 use crate::scene::Rect;
 use crate::tests::{overlap, places, texts};
 use crate::{Error, draw_experiment};
 
 fn curve(name: &str, slope: f64) -> Curve {
-    Curve {
-        name: name.into(),
-        points: (0..50).map(|i| (f64::from(i), slope * f64::from(i) - 1400.0)).collect(),
-    }
+    Curve { name: name.into(), points: (0..50).map(|i| (f64::from(i), slope * f64::from(i) - 1400.0)).collect() }
 }
 
 fn panel(x_title: &str) -> LinePanel {
@@ -20,12 +15,7 @@ fn panel(x_title: &str) -> LinePanel {
         x_title: x_title.into(),
         y_title: "log-likelihood (nats)".into(),
         y_range: None,
-        curves: vec![
-            curve("relative", 0.5),
-            curve("relative", 0.4),
-            curve("ordinary", 0.1),
-            curve("Adam", -0.1),
-        ],
+        curves: vec![curve("relative", 0.5), curve("relative", 0.4), curve("ordinary", 0.1), curve("Adam", -0.1)],
         levels: vec![Level { name: "paper: −1375.2".into(), value: -1375.2 }],
     }
 }

@@ -6,14 +6,8 @@ use crate::units::{self, NONE, grouped};
 
 /// Every measurement of `roofline`, in the order taken.
 pub(super) fn table(roofline: &Roofline) -> Table {
-    let columns = [
-        ("ceiling", false),
-        ("size", true),
-        ("type", false),
-        ("threads", true),
-        ("median", true),
-        ("fastest", true),
-    ];
+    let columns =
+        [("ceiling", false), ("size", true), ("type", false), ("threads", true), ("median", true), ("fastest", true)];
     let rates = roofline.rates.iter().map(of_rate);
     let bandwidths = roofline.bandwidths.iter().map(of_bandwidth);
     let regions = roofline.regions.iter().map(of_region);

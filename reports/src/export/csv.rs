@@ -109,8 +109,7 @@ fn of_settings(settings: &Settings, device: &str, dim: usize) -> [String; 5] {
 /// From `outcome` to `predicted_peak_bytes`.
 fn of_point(point: &Point) -> Vec<String> {
     let peak = point.peak_bytes.map(|b| b as f64);
-    let mut fields =
-        vec!["measured".into(), String::new(), point.rounds.to_string(), point.samples.to_string()];
+    let mut fields = vec!["measured".into(), String::new(), point.rounds.to_string(), point.samples.to_string()];
     fields.extend(estimate(Some(&point.seconds)));
     fields.extend([
         number(peak),
@@ -162,8 +161,7 @@ fn line(fields: &[String]) -> String {
 /// A field as RFC 4180 quotes it. Text that a spreadsheet would take for a formula gets an apostrophe in front; numbers
 /// stay numbers.
 fn quoted(field: &str) -> String {
-    let starts_a_formula =
-        field.starts_with(['=', '+', '-', '@', '\t', '\r']) && field.parse::<f64>().is_err();
+    let starts_a_formula = field.starts_with(['=', '+', '-', '@', '\t', '\r']) && field.parse::<f64>().is_err();
     let field = if starts_a_formula { format!("'{field}") } else { field.into() };
     if field.contains([',', '"', '\n', '\r']) { format!("\"{}\"", field.replace('"', "\"\"")) } else { field }
 }

@@ -182,11 +182,9 @@ fn all(values: impl Iterator<Item = usize>) -> String {
 /// What the matrix products of a GPU are made of.
 fn gpu_arithmetic(math: &str) -> String {
     match math {
-        "tf32" => {
-            "tf32: factors of matrix products rounded to 11 bits, sums and all else in f32; the check error \
+        "tf32" => "tf32: factors of matrix products rounded to 11 bits, sums and all else in f32; the check error \
             below shows what that costs"
-                .into()
-        }
+            .into(),
         other => format!("{other} in every product, sum and factorisation"),
     }
 }
@@ -222,11 +220,7 @@ fn joined(parts: Vec<String>) -> String {
 fn command(arguments: &[String]) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+%@".contains(c);
     let quoted = arguments.iter().map(|a| {
-        if !a.is_empty() && a.chars().all(plain) {
-            a.clone()
-        } else {
-            format!("'{}'", a.replace('\'', r"'\''"))
-        }
+        if !a.is_empty() && a.chars().all(plain) { a.clone() } else { format!("'{}'", a.replace('\'', r"'\''")) }
     });
     quoted.collect::<Vec<_>>().join(" ")
 }
@@ -352,10 +346,8 @@ fn measurements(series: &Series) -> Table {
         "samples / processes",
         "check error",
     ];
-    let mut table = Table {
-        columns: columns.map(|name| (name, true)).into(),
-        rows: series.points.iter().map(row).collect(),
-    };
+    let mut table =
+        Table { columns: columns.map(|name| (name, true)).into(), rows: series.points.iter().map(row).collect() };
     drop_empty(&mut table);
     table
 }

@@ -34,9 +34,8 @@ fn render(block: &Block<'_>) -> String {
         Block::Paragraph(text) => format!("<p>{}</p>\n", escape(text)),
         Block::Code(text) => format!("<pre><code>{}</code></pre>\n", escape(text)),
         Block::Facts(facts) => {
-            let items = facts
-                .iter()
-                .map(|(name, value)| format!("<dt>{}</dt><dd>{}</dd>\n", escape(name), escape(value)));
+            let items =
+                facts.iter().map(|(name, value)| format!("<dt>{}</dt><dd>{}</dd>\n", escape(name), escape(value)));
             format!("<dl>\n{}</dl>\n", items.collect::<String>())
         }
         Block::Overview(overview) => render_overview(overview),
@@ -49,15 +48,13 @@ fn render(block: &Block<'_>) -> String {
 }
 
 fn render_overview(overview: &Overview) -> String {
-    let setting: String =
-        overview.setting.iter().map(|part| format!("<li>{}</li>\n", escape(part))).collect();
+    let setting: String = overview.setting.iter().map(|part| format!("<li>{}</li>\n", escape(part))).collect();
     let number = |n: &KeyNumber| {
         let (what, value, detail) = (escape(&n.what), raised(&n.value), escape(&n.detail));
         format!("<div><dd>{value}</dd><dt>{what}</dt><dd class=\"detail\">{detail}</dd></div>\n")
     };
     let numbers: String = overview.numbers.iter().map(number).collect();
-    let numbers =
-        if numbers.is_empty() { numbers } else { format!("<dl class=\"numbers\">\n{numbers}</dl>\n") };
+    let numbers = if numbers.is_empty() { numbers } else { format!("<dl class=\"numbers\">\n{numbers}</dl>\n") };
     let table = render_table(&overview.methods);
     let warnings = match overview.warnings.as_slice() {
         [] => "<p class=\"soft\">No warnings.</p>\n".to_string(),

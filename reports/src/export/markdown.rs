@@ -40,8 +40,7 @@ fn render(block: &Block<'_>) -> String {
 
 fn render_overview(overview: &Overview) -> String {
     let setting: String = overview.setting.iter().map(|part| format!("- {}\n", escape(part))).collect();
-    let number =
-        |n: &KeyNumber| format!("- {}: **{}** {}\n", escape(&n.what), escape(&n.value), escape(&n.detail));
+    let number = |n: &KeyNumber| format!("- {}: **{}** {}\n", escape(&n.what), escape(&n.value), escape(&n.detail));
     let numbers: String = overview.numbers.iter().map(number).collect();
     let warnings = match overview.warnings.as_slice() {
         [] => "No warnings.\n".to_string(),
@@ -60,8 +59,7 @@ fn render_figure(figure: &Figure) -> String {
 
 /// Columns padded to one width, so that the source reads as a table too.
 fn render_table(table: &Table) -> String {
-    let rows: Vec<Vec<String>> =
-        table.rows.iter().map(|row| row.iter().map(|cell| escape(cell)).collect()).collect();
+    let rows: Vec<Vec<String>> = table.rows.iter().map(|row| row.iter().map(|cell| escape(cell)).collect()).collect();
     let header: Vec<String> = table.columns.iter().map(|(name, _)| escape(name)).collect();
     let width = |column: usize| {
         let cells = rows.iter().map(|row| &row[column]).chain([&header[column]]);

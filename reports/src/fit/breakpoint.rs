@@ -53,8 +53,8 @@ pub fn breakpoint(observations: &[Observation<'_>]) -> Option<Breakpoint> {
     }
     let points: Vec<Weighted> = places.iter().map(|(point, _)| *point).collect();
     let bent = Bent::fit(&points)?;
-    let margin = criterion(Line::fit(&points)?.residual(&points), &points, 3.0)
-        - criterion(bent.residual, &points, 5.0);
+    let margin =
+        criterion(Line::fit(&points)?.residual(&points), &points, 3.0) - criterion(bent.residual, &points, 5.0);
     if margin.is_nan() || margin < DECISIVE_MARGIN {
         return None;
     }

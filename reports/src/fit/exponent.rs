@@ -118,11 +118,7 @@ struct Place<'a> {
 
 impl<'a> Places<'a> {
     /// `None` with fewer than three distinct places.
-    fn new(
-        observations: &[Observation<'a>],
-        bounds: &[Bound],
-        range: &RangeInclusive<usize>,
-    ) -> Option<Self> {
+    fn new(observations: &[Observation<'a>], bounds: &[Bound], range: &RangeInclusive<usize>) -> Option<Self> {
         let inside = observations.iter().filter(|o| range.contains(&o.x) && o.x > 0);
         let inside: Vec<_> = inside.filter(|o| o.processes.rounds() > 0).collect();
         let blocks = Blocks::of(&inside.iter().map(|o| o.processes).collect::<Vec<_>>());

@@ -79,8 +79,7 @@ mod tests {
     #[test]
     fn weight_means_repetition() {
         let weighted = Line::fit(&[(0.0, 0.0, 1.0), (1.0, 3.0, 2.0), (2.0, 1.0, 1.0)]).unwrap();
-        let repeated =
-            Line::fit(&[(0.0, 0.0, 1.0), (1.0, 3.0, 1.0), (1.0, 3.0, 1.0), (2.0, 1.0, 1.0)]).unwrap();
+        let repeated = Line::fit(&[(0.0, 0.0, 1.0), (1.0, 3.0, 1.0), (1.0, 3.0, 1.0), (2.0, 1.0, 1.0)]).unwrap();
         assert!((weighted.slope - repeated.slope).abs() < 1e-15);
     }
 

@@ -20,8 +20,7 @@ pub struct LocalExponent {
 
 /// The exponent between each pair of neighbours, by ascending place. Places without samples are passed over.
 pub fn local_exponents(observations: &[Observation<'_>]) -> Vec<LocalExponent> {
-    let mut measured: Vec<_> =
-        observations.iter().filter(|o| o.x > 0 && o.processes.rounds() > 0).copied().collect();
+    let mut measured: Vec<_> = observations.iter().filter(|o| o.x > 0 && o.processes.rounds() > 0).copied().collect();
     measured.sort_by_key(|o| o.x);
     measured.dedup_by_key(|o| o.x);
     measured.windows(2).filter_map(|pair| between(&pair[0], &pair[1])).collect()
@@ -34,7 +33,6 @@ fn between(low: &Observation<'_>, high: &Observation<'_>) -> Option<LocalExponen
     // The variance of a median of R falls as 1/R, about (degrees + 1).
     let shares = ends.iter().map(|end| (1.0 / (end.degrees() + 1.0), end));
     let stretch = stretch(shares, Parts::Independent);
-    let exponent =
-        additive_interval(value, stretch, |random| (ends[0].draw(random) - ends[1].draw(random)) / distance);
+    let exponent = additive_interval(value, stretch, |random| (ends[0].draw(random) - ends[1].draw(random)) / distance);
     Some(LocalExponent { from: low.x, to: high.x, exponent })
 }

@@ -37,8 +37,7 @@ pub fn change_points(values: &[f64]) -> Vec<ChangePoint> {
     }
     bounds.sort_by_key(|(index, _)| *index);
     let level = |from: usize, to: usize| logs[from..to].iter().sum::<f64>() / (to - from) as f64;
-    let edges: Vec<usize> =
-        std::iter::once(0).chain(bounds.iter().map(|(i, _)| *i)).chain([logs.len()]).collect();
+    let edges: Vec<usize> = std::iter::once(0).chain(bounds.iter().map(|(i, _)| *i)).chain([logs.len()]).collect();
     let point = |(at, &(index, probability)): (usize, &(usize, f64))| {
         let factor = (level(index, edges[at + 2]) - level(edges[at], index)).exp();
         ChangePoint { index, factor, probability }
@@ -87,8 +86,7 @@ fn best_split(logs: &[f64]) -> Option<(usize, f64)> {
         let (a, b) = (split as f64, (n - split) as f64);
         let (mean_a, mean_b) = (left / a, (total - left) / b);
         // Rounding may leave a scatter of exact steps below zero; a floor of 10⁻⁴ is below any timer's repeatability.
-        let scatter =
-            ((square - a * mean_a * mean_a - b * mean_b * mean_b) / (n as f64 - 2.0).max(1.0)).max(1e-8);
+        let scatter = ((square - a * mean_a * mean_a - b * mean_b * mean_b) / (n as f64 - 2.0).max(1.0)).max(1e-8);
         let clear = (mean_b - mean_a).abs() / (scatter * (1.0 / a + 1.0 / b)).sqrt();
         if best.is_none_or(|(_, c)| clear > c) {
             best = Some((split, clear));
@@ -117,10 +115,7 @@ mod tests {
     fn planted_steps_are_found_where_they_are() {
         let found = change_points(&runs(&[(10, 1.0), (8, 1.2), (9, 1.05)], 1));
         assert_eq!(found.iter().map(|c| c.index).collect::<Vec<_>>(), [10, 18]);
-        assert!(
-            (found[0].factor - 1.2).abs() < 0.02 && (found[1].factor - 1.05 / 1.2).abs() < 0.02,
-            "{found:?}"
-        );
+        assert!((found[0].factor - 1.2).abs() < 0.02 && (found[1].factor - 1.05 / 1.2).abs() < 0.02, "{found:?}");
     }
 
     #[test]

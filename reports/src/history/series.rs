@@ -24,13 +24,8 @@ pub enum Metric {
 
 impl Metric {
     /// Every metric.
-    pub const ALL: [Self; 5] = [
-        Self::Time,
-        Self::TimeOverGemm,
-        Self::SpeedupOverOrdinary,
-        Self::SpeedupOverAutodiff,
-        Self::PeakMemory,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::Time, Self::TimeOverGemm, Self::SpeedupOverOrdinary, Self::SpeedupOverAutodiff, Self::PeakMemory];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
@@ -65,10 +60,7 @@ impl FromStr for Metric {
 
     fn from_str(name: &str) -> Result<Self, String> {
         let names = Self::ALL.map(Self::name).join(", ");
-        Self::ALL
-            .into_iter()
-            .find(|m| m.name() == name)
-            .ok_or(format!("unknown metric `{name}`: one of {names}"))
+        Self::ALL.into_iter().find(|m| m.name() == name).ok_or(format!("unknown metric `{name}`: one of {names}"))
     }
 }
 

@@ -81,14 +81,7 @@ impl Calibration {
     /// Nothing known yet.
     pub fn new(rules: &Rules, plan: &Plan) -> Self {
         let none = Counted::default();
-        Self {
-            rules: *rules,
-            plan: *plan,
-            equal: none,
-            planted: none,
-            cells: Vec::new(),
-            alpha: rules.cell_alarm,
-        }
+        Self { rules: *rules, plan: *plan, equal: none, planted: none, cells: Vec::new(), alpha: rules.cell_alarm }
     }
 
     /// Counts a trial in.
@@ -100,8 +93,7 @@ impl Calibration {
         }
         let (base, new) = (Points::new(trial.base, 0, true), Points::new(trial.new, 0, true));
         for cell in &trial.equal.cells {
-            let place = match self.cells.iter().position(|c| c.method == cell.method && c.point == cell.point)
-            {
+            let place = match self.cells.iter().position(|c| c.method == cell.method && c.point == cell.point) {
                 Some(place) => place,
                 None => {
                     self.cells.push(CellCalibration::new(&cell.method, &cell.point));

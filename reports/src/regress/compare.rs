@@ -235,9 +235,7 @@ impl Comparison {
         } else if any(Verdict::Inconclusive) {
             let open = || self.judged().filter(|q| q.verdict == Verdict::Inconclusive);
             let known = open().all(|q| q.more_rounds.is_some());
-            Outcome::Inconclusive {
-                more_rounds: open().filter_map(|q| q.more_rounds).max().filter(|_| known),
-            }
+            Outcome::Inconclusive { more_rounds: open().filter_map(|q| q.more_rounds).max().filter(|_| known) }
         } else if self.judged().next().is_some() {
             Outcome::Held
         } else {

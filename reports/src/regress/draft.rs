@@ -48,12 +48,7 @@ impl<'a> Drafts<'a> {
     }
 
     /// The series with their verdicts, and with what moved where one of `cells` did.
-    pub(super) fn series(
-        &self,
-        rules: &Rules,
-        alpha: f64,
-        cells: &[CellComparison],
-    ) -> Vec<SeriesComparison> {
+    pub(super) fn series(&self, rules: &Rules, alpha: f64, cells: &[CellComparison]) -> Vec<SeriesComparison> {
         let finish = |draft: &SeriesDraft| {
             let moved = cells.iter().any(|c| draft.covers(c) && c.moved());
             draft.finish(rules, alpha, moved, self.builder.sides.paired)
@@ -78,9 +73,9 @@ impl<'a> Drafts<'a> {
             judged.map(|q| (c.method.clone(), q.change.value.ln()))
         };
         let mut found: Vec<(String, f64)> = cells.iter().filter_map(time).collect();
-        let (low, high) = found.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), (_, log)| {
-            (low.min(*log), high.max(*log))
-        });
+        let (low, high) = found
+            .iter()
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), (_, log)| (low.min(*log), high.max(*log)));
         found.dedup_by(|a, b| a.0 == b.0);
         let alike = low > SMALLEST || high < -SMALLEST;
         (!self.builder.sides.paired && found.len() >= METHODS && alike).then(|| {
@@ -176,8 +171,7 @@ impl<'a> Builder<'a> {
 
     fn changes(&self, point: &Cell, method: &str) -> Vec<Measured> {
         let calibrated = self.calibrated(point, method);
-        let judge_time =
-            self.sides.paired || (self.same_machine && (calibrated.is_none() || self.sides.absolute));
+        let judge_time = self.sides.paired || (self.same_machine && (calibrated.is_none() || self.sides.absolute));
         let mut changes: Vec<Measured> = self.time(point, method, judge_time).into_iter().collect();
         changes.extend(calibrated);
         if !self.sides.paired && ![ORDINARY, AUTODIFF].contains(&method) {
@@ -247,12 +241,7 @@ impl<'a> Builder<'a> {
                 span: 0.0,
             });
             let (base_seconds, base_error) = self.base_time(&draft.point, &draft.method);
-            entry.observed.push(Observed {
-                dim: draft.point.dim,
-                base_seconds,
-                base_error,
-                change: change.change,
-            });
+            entry.observed.push(Observed { dim: draft.point.dim, base_seconds, base_error, change: change.change });
         }
         let mut series: Vec<_> = series.into_values().collect();
         for draft in &mut series {
@@ -314,17 +303,14 @@ impl<'a> Builder<'a> {
         }
         let words = |settings: &Settings| {
             let device = settings.devices.first().map_or("", String::as_str);
-            let layers =
-                settings.convolution.as_ref().map_or("dense".to_string(), Convolution::describe_layers);
+            let layers = settings.convolution.as_ref().map_or("dense".to_string(), Convolution::describe_layers);
             let bias = if settings.bias { "with bias" } else { "without bias" };
             [settings.arithmetic(device).to_string(), settings.activation.clone(), bias.into(), layers]
         };
         let kinds = ["arithmetic", "activation", "bias", "layers"];
         for ((kind, base), new) in kinds.into_iter().zip(words(base)).zip(words(new)) {
             if base != new {
-                notes.push(format!(
-                    "The sides differ in {kind} ({base}; {new}): their cells are not compared."
-                ));
+                notes.push(format!("The sides differ in {kind} ({base}; {new}): their cells are not compared."));
             }
         }
         notes
@@ -343,12 +329,7 @@ impl Draft {
         let mut quantities: Vec<_> = self.changes.iter().map(|m| m.quantity(limits)).collect();
         let memory = self.memory.map(|(base, new)| memory(base, new, rules));
         quantities.extend(memory.map(|quantity| Quantity { judged: self.judged, ..quantity }));
-        CellComparison {
-            method: self.method.clone(),
-            point: self.point.clone(),
-            fault: self.fault.clone(),
-            quantities,
-        }
+        CellComparison { method: self.method.clone(), point: self.point.clone(), fault: self.fault.clone(), quantities }
     }
 }
 
@@ -356,8 +337,7 @@ impl Measured {
     fn quantity(&self, limits: &Limits) -> Quantity {
         let Self { kind, base, new, change, judged } = *self;
         let verdict = judge(&change, limits);
-        let more_rounds =
-            (verdict == Verdict::Inconclusive).then(|| rounds_to_decide(&change, limits)).flatten();
+        let more_rounds = (verdict == Verdict::Inconclusive).then(|| rounds_to_decide(&change, limits)).flatten();
         let shown = match kind {
             Kind::SpeedupOverOrdinary | Kind::SpeedupOverAutodiff => change.reversed().factor(),
             Kind::Exponent => change.difference(),
@@ -377,8 +357,7 @@ impl SeriesDraft {
         let of_slowdown = if self.span > 0.0 { rules.max_slowdown.ln_1p() / self.span } else { 0.0 };
         let limits = Limits::new(rules.max_exponent_rise.max(of_slowdown), alpha, paired);
         let quantity = |change: Change| {
-            Measured { kind: Kind::Exponent, base: 0.0, new: 0.0, change, judged: self.judged }
-                .quantity(&limits)
+            Measured { kind: Kind::Exponent, base: 0.0, new: 0.0, change, judged: self.judged }.quantity(&limits)
         };
         SeriesComparison {
             exponent: self.exponent.map(quantity),

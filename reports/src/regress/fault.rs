@@ -81,16 +81,7 @@ pub(super) fn memory(base: f64, new: f64, rules: &Rules) -> Quantity {
         Verdict::Same
     };
     let change = Estimate { value: ratio, low: ratio, high: ratio };
-    Quantity {
-        kind: Kind::PeakMemory,
-        base,
-        new,
-        change,
-        verdict,
-        judged: true,
-        rounds: 1,
-        more_rounds: None,
-    }
+    Quantity { kind: Kind::PeakMemory, base, new, change, verdict, judged: true, rounds: 1, more_rounds: None }
 }
 
 pub(super) fn peak(rounds: &Rounds<'_>) -> Option<f64> {

@@ -67,9 +67,7 @@ pub fn shift(observed: &[Observed]) -> Shift {
     let mut models = vec![factor(&points), offset(&points)];
     if points.len() >= 3 {
         let constant = models[0].squares;
-        models.extend(
-            exponent(&points).filter(|e| constant - e.squares >= SLOPE_SQUARES).filter(|_| grows(&points)),
-        );
+        models.extend(exponent(&points).filter(|e| constant - e.squares >= SLOPE_SQUARES).filter(|_| grows(&points)));
     }
     models.sort_by(|a, b| a.criterion.total_cmp(&b.criterion));
     let decided = models[1].criterion - models[0].criterion >= DECISIVE_MARGIN;
@@ -85,12 +83,7 @@ struct Fitted {
 
 impl Fitted {
     /// Judges a model that expects `model` at a point, with a standard error of `error`.
-    fn new(
-        points: &[Observed],
-        parameters: usize,
-        model: impl Fn(&Observed) -> (f64, f64),
-        shift: Shift,
-    ) -> Self {
+    fn new(points: &[Observed], parameters: usize, model: impl Fn(&Observed) -> (f64, f64), shift: Shift) -> Self {
         let square = |p: &Observed| {
             let (expected, error) = model(p);
             ((p.change.log - expected) / error).powi(2)
@@ -139,12 +132,7 @@ fn offset(points: &[Observed]) -> Fitted {
     }
     let reach = 1.96 / curvature.sqrt();
     let estimate = Estimate { value: seconds, low: seconds - reach, high: seconds + reach };
-    Fitted::new(
-        points,
-        1,
-        |p| (offset_log(p, seconds), offset_error(p, seconds)),
-        Shift::Offset { seconds: estimate },
-    )
+    Fitted::new(points, 1, |p| (offset_log(p, seconds), offset_error(p, seconds)), Shift::Offset { seconds: estimate })
 }
 
 fn offset_log(p: &Observed, seconds: f64) -> f64 {
@@ -160,11 +148,8 @@ fn offset_error(p: &Observed, seconds: f64) -> f64 {
 /// log ratio = a + s ln D.
 fn exponent(points: &[Observed]) -> Option<Fitted> {
     let line = line(points)?;
-    let difference = Estimate {
-        value: line.slope,
-        low: line.slope - 1.96 * line.error,
-        high: line.slope + 1.96 * line.error,
-    };
+    let difference =
+        Estimate { value: line.slope, low: line.slope - 1.96 * line.error, high: line.slope + 1.96 * line.error };
     let model = |p: &Observed| (line.mean_y + line.slope * ((p.dim as f64).ln() - line.mean_x), error(p));
     Some(Fitted::new(points, 2, model, Shift::Exponent { difference }))
 }

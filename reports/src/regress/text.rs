@@ -18,10 +18,7 @@ impl Comparison {
         let names = self.culprits();
         match self.outcome {
             Outcome::Held => {
-                format!(
-                    "held: no cell is slower than {} allows",
-                    percent(self.rules.slowdown(self.same_machine))
-                )
+                format!("held: no cell is slower than {} allows", percent(self.rules.slowdown(self.same_machine)))
             }
             Outcome::Regression => format!("regression: {}", names.join("; ")),
             Outcome::Inconclusive { more_rounds: Some(more) } => {
@@ -49,9 +46,7 @@ impl Comparison {
             let worse = |c: &&CellComparison| {
                 c.method == series.method
                     && alike(&c.point, &series.point)
-                    && c.quantities
-                        .iter()
-                        .any(|q| q.kind.is_time() && q.judged && q.verdict == Verdict::Worse)
+                    && c.quantities.iter().any(|q| q.kind.is_time() && q.judged && q.verdict == Verdict::Worse)
             };
             let dims: Vec<String> = self.cells.iter().filter(worse).map(|c| grouped(c.point.dim)).collect();
             let what = series.shift.as_ref().map(moved).filter(|_| !dims.is_empty());
@@ -77,25 +72,20 @@ impl Comparison {
     pub fn table(&self) -> String {
         let rows = self.rows();
         let widths: Vec<usize> = (0..HEADER.len())
-            .map(|i| {
-                rows.iter()
-                    .map(|r| r[i].chars().count())
-                    .chain([HEADER[i].chars().count()])
-                    .max()
-                    .unwrap_or(0)
-            })
+            .map(|i| rows.iter().map(|r| r[i].chars().count()).chain([HEADER[i].chars().count()]).max().unwrap_or(0))
             .collect();
         let mut text = String::new();
         for row in std::iter::once(&HEADER.map(String::from)).chain(&rows) {
-            let cells: Vec<String> = (0..HEADER.len())
-                .map(|i| {
-                    if RIGHT[i] {
-                        format!("{:>1$}", row[i], widths[i])
-                    } else {
-                        format!("{:<1$}", row[i], widths[i])
-                    }
-                })
-                .collect();
+            let cells: Vec<String> =
+                (0..HEADER.len())
+                    .map(|i| {
+                        if RIGHT[i] {
+                            format!("{:>1$}", row[i], widths[i])
+                        } else {
+                            format!("{:<1$}", row[i], widths[i])
+                        }
+                    })
+                    .collect();
             let _ = writeln!(text, "{}", cells.join("  ").trim_end());
         }
         for line in self.shifts().into_iter().chain(self.notes.iter().cloned()) {
@@ -122,8 +112,7 @@ impl Comparison {
         for line in self.shifts().into_iter().chain(self.notes.iter().cloned()) {
             let _ = writeln!(text, "- {}", escape(&line));
         }
-        let (judged, shown): (Vec<_>, Vec<_>) =
-            self.marked_rows().into_iter().partition(|(judged, _)| *judged);
+        let (judged, shown): (Vec<_>, Vec<_>) = self.marked_rows().into_iter().partition(|(judged, _)| *judged);
         text += "\n";
         text += &markdown_table(judged.into_iter().map(|(_, row)| row));
         if !shown.is_empty() {
@@ -147,19 +136,13 @@ impl Comparison {
             if let Some(fault) = &cell.fault {
                 let [method, dim] = head.clone();
                 let blank = NONE.to_string();
-                rows.push((
-                    true,
-                    [method, dim, said(fault), blank.clone(), blank.clone(), blank, name(fault).into()],
-                ));
+                rows.push((true, [method, dim, said(fault), blank.clone(), blank.clone(), blank, name(fault).into()]));
             }
             rows.extend(cell.quantities.iter().map(|q| (q.judged, row(head.clone(), q))));
         }
         for series in &self.series {
             rows.extend(
-                series
-                    .exponent
-                    .iter()
-                    .map(|q| (q.judged, row([series.method.clone(), all_dims(series, several)], q))),
+                series.exponent.iter().map(|q| (q.judged, row([series.method.clone(), all_dims(series, several)], q))),
             );
         }
         rows
@@ -235,9 +218,7 @@ fn name(fault: &Fault) -> &'static str {
 
 fn said(fault: &Fault) -> String {
     match fault {
-        Fault::WrongGradient { reason } if reason.starts_with("wrong gradient") => {
-            excerpt(reason, LONGEST_REASON)
-        }
+        Fault::WrongGradient { reason } if reason.starts_with("wrong gradient") => excerpt(reason, LONGEST_REASON),
         Fault::WrongGradient { reason } => format!("wrong gradient ({})", excerpt(reason, LONGEST_REASON)),
         Fault::Failed { reason } => format!("failed ({})", excerpt(reason, LONGEST_REASON)),
         Fault::Leak { bytes_per_evaluation } => {
@@ -259,10 +240,9 @@ fn moved(shift: &Shift) -> String {
             format!("a constant offset, {} {direction} an evaluation", units::seconds_estimate(&scaled))
         }
         Shift::Factor { ratio } => format!("a factor, {}", units::ratio_estimate(ratio)),
-        Shift::Exponent { difference } => format!(
-            "the exponent, {:+.2} [{:+.2}, {:+.2}]",
-            difference.value, difference.low, difference.high
-        ),
+        Shift::Exponent { difference } => {
+            format!("the exponent, {:+.2} [{:+.2}, {:+.2}]", difference.value, difference.low, difference.high)
+        }
         Shift::Undecided => "the dimensions do not tell an offset, a factor and an exponent apart".into(),
     }
 }

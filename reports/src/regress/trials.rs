@@ -51,9 +51,8 @@ pub fn step(log_ratios: &[f64], plan: &Plan, limits: &Limits) -> Step {
     if log_ratios.len() < plan.first {
         return Step::Needs(plan.first);
     }
-    let verdict = |rounds: &[f64]| {
-        Change::paired(rounds).map_or(Verdict::Inconclusive, |change| judge(&change, limits))
-    };
+    let verdict =
+        |rounds: &[f64]| Change::paired(rounds).map_or(Verdict::Inconclusive, |change| judge(&change, limits));
     let all = verdict(log_ratios).confirmed_by(verdict(&log_ratios[plan.first..]));
     match (all, plan.next(log_ratios.len())) {
         (Verdict::Inconclusive, Some(next)) => Step::Needs(next),

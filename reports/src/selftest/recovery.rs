@@ -47,8 +47,7 @@ pub fn recoveries() -> Vec<Recovery> {
     };
     let is = |yes: bool| yes.then_some(exact(1.0));
     let bound = Bound { x: 10_000, at_least_seconds: 1e-8 * 10_000_f64.powf(3.0) };
-    let lifted =
-        fit::bounded_exponent(&observe(&power), &[bound], range.clone()).map(|fit| fit.exponent.value);
+    let lifted = fit::bounded_exponent(&observe(&power), &[bound], range.clone()).map(|fit| fit.exponent.value);
     let free = power_at(&observe(&power)).map(|e| e.value);
     let recovery = |what, planted, tolerance, found| Recovery { what, planted, found, tolerance };
     vec![
@@ -60,19 +59,9 @@ pub fn recoveries() -> Vec<Recovery> {
             0.0,
             is(fit::crossover(&observe(&this)[..5], &observe(&base)[..5]) == Some(Crossover::BelowRange)),
         ),
-        recovery(
-            "breakpoint from D to D^2.5",
-            300.0,
-            0.1,
-            fit::breakpoint(&observe(&bent)).map(|bend| bend.at),
-        ),
+        recovery("breakpoint from D to D^2.5", 300.0, 0.1, fit::breakpoint(&observe(&bent)).map(|bend| bend.at)),
         recovery("no breakpoint in D^2.5", 1.0, 0.0, is(fit::breakpoint(&observe(&power)).is_none())),
-        recovery(
-            "D² and D³ terms equal",
-            500.0,
-            0.15,
-            fit::two_term(&observe(&sum)).and_then(|terms| terms.crossover),
-        ),
+        recovery("D² and D³ terms equal", 500.0, 0.15, fit::two_term(&observe(&sum)).and_then(|terms| terms.crossover)),
         recovery(
             "D² log D chosen among laws",
             1.0,

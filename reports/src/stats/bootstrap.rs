@@ -58,8 +58,7 @@ impl Processes {
     /// The same without what each round does to all cells alike.
     pub(crate) fn resampler_in(&self, blocks: &Blocks) -> Option<Resampler<'_>> {
         let center = self.log_median_in(blocks)?;
-        let processes =
-            self.rounds.iter().map(|(round, samples)| (blocks.effect(*round), Drawn::One(samples)));
+        let processes = self.rounds.iter().map(|(round, samples)| (blocks.effect(*round), Drawn::One(samples)));
         Some(Resampler::new(center, processes, blocks.inflation()))
     }
 
@@ -128,11 +127,7 @@ fn interval(value: f64, resampler: &Resampler<'_>) -> Estimate {
 }
 
 /// The 95 % interval of any statistic: percentiles of its resamples, stretched about `value`, see [`stretch`].
-pub(crate) fn additive_interval(
-    value: f64,
-    stretch: f64,
-    resample: impl FnMut(&mut Random) -> f64,
-) -> Estimate {
+pub(crate) fn additive_interval(value: f64, stretch: f64, resample: impl FnMut(&mut Random) -> f64) -> Estimate {
     interval_of(RESAMPLES, value, stretch, resample)
 }
 

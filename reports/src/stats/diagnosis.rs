@@ -55,16 +55,12 @@ pub fn clock_is_coarse(samples: &[f64], evaluations_per_sample: u64) -> bool {
     }
     let steps = || sorted.windows(2).map(|pair| pair[1] - pair[0]).filter(|step| *step > 0.0);
     let least = steps().fold(f64::INFINITY, f64::min);
-    sorted.len() >= 5
-        && 2 * (steps().count() + 1) < sorted.len()
-        && least.is_finite()
-        && least > STEP * center
+    sorted.len() >= 5 && 2 * (steps().count() + 1) < sorted.len() && least.is_finite() && least > STEP * center
 }
 
 /// How much longer the slowest process took than the fastest; `None` with fewer than two.
 pub fn disagreement(processes: &Processes) -> Option<f64> {
-    let ends =
-        processes.medians().fold((f64::INFINITY, 0.0_f64), |(low, high), (_, m)| (low.min(m), high.max(m)));
+    let ends = processes.medians().fold((f64::INFINITY, 0.0_f64), |(low, high), (_, m)| (low.min(m), high.max(m)));
     (processes.rounds() > 1).then(|| ends.1 / ends.0 - 1.0)
 }
 

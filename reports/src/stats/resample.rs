@@ -81,11 +81,7 @@ struct Levels {
 impl<'a> Resampler<'a> {
     /// A resampler about `center`, the logarithm of the estimate. Each process comes with the logarithm of a factor to
     /// be taken out of it; `inflation` makes up for the scatter that went with these. `processes` must not be empty.
-    pub(crate) fn new(
-        center: f64,
-        processes: impl Iterator<Item = (f64, Drawn<'a>)>,
-        inflation: f64,
-    ) -> Self {
+    pub(crate) fn new(center: f64, processes: impl Iterator<Item = (f64, Drawn<'a>)>, inflation: f64) -> Self {
         let mut random = Random::new(WITHIN_SEED);
         let mut processes: Vec<_> = processes
             .map(|(effect, drawn)| {
@@ -114,8 +110,7 @@ impl<'a> Resampler<'a> {
         let count = self.processes.len();
         let sum: f64 = (0..count)
             .map(|_| {
-                let Process { deviation, log_median, farthest, drawn, .. } =
-                    &self.processes[random.below(count)];
+                let Process { deviation, log_median, farthest, drawn, .. } = &self.processes[random.below(count)];
                 let noise = if noise > 0.0 { noise * random.normal() } else { 0.0 };
                 let moved = (drawn.resampled(random) - log_median).max(-farthest).min(*farthest);
                 let moved = if random.uniform() < 0.5 { -moved } else { moved };
@@ -147,9 +142,7 @@ impl Drawn<'_> {
     fn resampled(&self, random: &mut Random) -> f64 {
         match self {
             Self::One(samples) => resampled_median(samples, random).ln(),
-            Self::Ratio { over, under } => {
-                (resampled_median(over, random) / resampled_median(under, random)).ln()
-            }
+            Self::Ratio { over, under } => (resampled_median(over, random) / resampled_median(under, random)).ln(),
         }
     }
 
@@ -208,13 +201,11 @@ impl Blocks {
     pub(crate) fn of(cells: &[&Processes]) -> Self {
         let mut effects: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
         for cell in cells {
-            let logs: Vec<(usize, f64)> =
-                cell.medians().map(|(round, median)| (round, median.ln())).collect();
+            let logs: Vec<(usize, f64)> = cell.medians().map(|(round, median)| (round, median.ln())).collect();
             let mean = logs.iter().map(|(_, log)| log).sum::<f64>() / logs.len() as f64;
             logs.iter().for_each(|(round, log)| effects.entry(*round).or_default().push(log - mean));
         }
-        let complete =
-            cells.len() > 1 && effects.len() > 1 && effects.values().all(|e| e.len() == cells.len());
+        let complete = cells.len() > 1 && effects.len() > 1 && effects.values().all(|e| e.len() == cells.len());
         if !complete {
             return Self::default();
         }
@@ -293,8 +284,7 @@ mod tests {
             let samples: Vec<Vec<f64>> = (0..6)
                 .map(|i| {
                     let process = between * (f64::from(i) - 2.5) / 2.0;
-                    let mut s: Vec<f64> =
-                        (0..9).map(|_| (process + within * random.normal()).exp()).collect();
+                    let mut s: Vec<f64> = (0..9).map(|_| (process + within * random.normal()).exp()).collect();
                     s.sort_unstable_by(f64::total_cmp);
                     s
                 })

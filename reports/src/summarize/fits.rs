@@ -29,8 +29,7 @@ pub(super) fn complete(series: &mut Series, group: &Group<'_>, settings: &Settin
     let dims: Vec<usize> = observations.iter().map(|o| o.x).collect();
     let Some(range) = fit::asymptotic_range(&dims) else { return };
     series.fit = fit::bounded_exponent(&observations, &bounds, range.clone());
-    let inside: Vec<Observation<'_>> =
-        observations.iter().filter(|o| range.contains(&o.x)).copied().collect();
+    let inside: Vec<Observation<'_>> = observations.iter().filter(|o| range.contains(&o.x)).copied().collect();
     series.law = fit::choose_law(&inside);
     let residuals = fit::residuals(&observations, &bounds, range.clone()).unwrap_or_default();
     series.residuals = residuals.into_iter().map(|(dim, log)| Residual { dim, ratio: log.exp() }).collect();
@@ -47,8 +46,7 @@ pub(super) fn complete(series: &mut Series, group: &Group<'_>, settings: &Settin
 fn at_least(rounds: &Rounds<'_>, settings: &Settings) -> Option<f64> {
     let limit = settings.cell_limit_seconds?;
     let timed_out = |r: &&&Record| {
-        r.outcome == Outcome::Failed
-            && r.reason.as_deref().is_some_and(|reason| reason.starts_with(TIMED_OUT))
+        r.outcome == Outcome::Failed && r.reason.as_deref().is_some_and(|reason| reason.starts_with(TIMED_OUT))
     };
     let killed_for_its_limit = |r: &&Record| r.wall_seconds >= KILL_FACTOR * limit;
     let found = rounds.records.iter().filter(timed_out).any(killed_for_its_limit);

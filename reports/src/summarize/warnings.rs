@@ -114,13 +114,10 @@ fn of_cells(study: &Study, groups: &[Group<'_>]) -> Vec<String> {
         ("a process failed although others of the same cell were measured", &|c| {
             measured(c) && c.records.iter().any(|r| r.outcome == Outcome::Failed)
         }),
-        (
-            "fewer processes than planned, so intervals are wide or leave out the differences between processes",
-            &|c| measured(c) && c.processes.rounds() < planned,
-        ),
-        ("fewer than 5 samples, so intervals say little", &|c| {
-            measured(c) && c.processes.samples() < MIN_SAMPLES
+        ("fewer processes than planned, so intervals are wide or leave out the differences between processes", &|c| {
+            measured(c) && c.processes.rounds() < planned
         }),
+        ("fewer than 5 samples, so intervals say little", &|c| measured(c) && c.processes.samples() < MIN_SAMPLES),
         ("times drifted by more than 2 % from the first to the second half of a process's samples", &|c| {
             c.valid().any(|r| drift(&r.seconds).is_some())
         }),
@@ -137,8 +134,7 @@ fn of_cells(study: &Study, groups: &[Group<'_>]) -> Vec<String> {
         }),
     ];
     let told = |(what, test): (&str, Test<'_>)| {
-        let places: Vec<String> =
-            groups.iter().filter_map(|group| place(study, group, &|c| test(c))).collect();
+        let places: Vec<String> = groups.iter().filter_map(|group| place(study, group, &|c| test(c))).collect();
         (!places.is_empty()).then(|| format!("{}: {what}.", places.join("; ")))
     };
     kinds.into_iter().filter_map(told).collect()
@@ -146,8 +142,7 @@ fn of_cells(study: &Study, groups: &[Group<'_>]) -> Vec<String> {
 
 /// The cells of a group that pass a test, as `relative on cpu, D = 10, 20`.
 fn place(study: &Study, group: &Group<'_>, test: &dyn Fn(&Rounds<'_>) -> bool) -> Option<String> {
-    let dims: Vec<usize> =
-        group.cells.iter().filter(|(_, rounds)| test(rounds)).map(|(&dim, _)| dim).collect();
+    let dims: Vec<usize> = group.cells.iter().filter(|(_, rounds)| test(rounds)).map(|(&dim, _)| dim).collect();
     let settings = &study.run.settings;
     let name = format!("{} on {}{}", group.method, group.device, settings.apart(group.batch, group.layers));
     (!dims.is_empty()).then(|| format!("{name}, D = {}", list(&dims)))

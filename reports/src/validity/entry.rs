@@ -5,8 +5,7 @@ use std::collections::HashSet;
 use relgrad_vocabulary::Math;
 
 use super::{
-    BATCH, Checked, DIM, LAYERS, SECONDS, THREADS, activation, at_most, bytes, count, device, method, moment,
-    number,
+    BATCH, Checked, DIM, LAYERS, SECONDS, THREADS, activation, at_most, bytes, count, device, method, moment, number,
 };
 use crate::history::{Entry, EntryCell};
 use crate::run::Settings;

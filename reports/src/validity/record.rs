@@ -3,13 +3,11 @@
 use relgrad_vocabulary::excerpt;
 
 use super::{
-    AMOUNT, BATCH, BYTES, Checked, DIM, DURATION, EVALUATIONS, LAYERS, MOST_ROUNDS, SECONDS, THREADS,
-    activation, arithmetic, at_most, bytes, count, device, method, number, numbers,
+    AMOUNT, BATCH, BYTES, Checked, DIM, DURATION, EVALUATIONS, LAYERS, MOST_ROUNDS, SECONDS, THREADS, activation,
+    arithmetic, at_most, bytes, count, device, method, number, numbers,
 };
 use crate::method::is_calibration;
-use crate::record::{
-    Cell, Check, Convolution, Gpu, GpuState, MemoryPoint, Model, Outcome, Prediction, Record,
-};
+use crate::record::{Cell, Check, Convolution, Gpu, GpuState, MemoryPoint, Model, Outcome, Prediction, Record};
 use crate::run::{self, Settings};
 
 /// Most samples of a process, and most points of its trace.
@@ -44,11 +42,7 @@ pub(crate) fn of_run(record: &Record, settings: &Settings) -> Checked {
     let cell = &record.cell;
     let arithmetic = cell.math.as_ref().unwrap_or(&cell.dtype);
     let same = |what: &str, found: &str, expected: &str| {
-        if found == expected {
-            Ok(())
-        } else {
-            Err(format!("its {what} is {found}, that of run.json {expected}"))
-        }
+        if found == expected { Ok(()) } else { Err(format!("its {what} is {found}, that of run.json {expected}")) }
     };
     same("dtype", &cell.dtype, &settings.dtype)?;
     same("arithmetic", arithmetic, settings.arithmetic(&cell.device))?;

@@ -1,8 +1,8 @@
 //! `run.json`.
 
 use super::{
-    AMOUNT, BATCH, Checked, DIM, DURATION, EVALUATIONS, SECONDS, THREADS, at_most, bytes, count, device,
-    moment, number, numbers,
+    AMOUNT, BATCH, Checked, DIM, DURATION, EVALUATIONS, SECONDS, THREADS, at_most, bytes, count, device, moment,
+    number, numbers,
 };
 use crate::roofline::{Bandwidth, Rate, Region, Roofline};
 use crate::run::{Machine, Run};
@@ -68,12 +68,7 @@ fn region(region: &Region) -> Checked {
     number("median_seconds", region.median_seconds, &DURATION)
 }
 
-fn timed(
-    seconds: &[f64],
-    range: &std::ops::RangeInclusive<f64>,
-    threads: usize,
-    evaluations: u64,
-) -> Checked {
+fn timed(seconds: &[f64], range: &std::ops::RangeInclusive<f64>, threads: usize, evaluations: u64) -> Checked {
     numbers("seconds of a ceiling's sample", seconds, range)?;
     count("threads of a ceiling", threads, &THREADS)?;
     count("evaluations_per_sample of a ceiling", evaluations, &EVALUATIONS)

@@ -1,8 +1,7 @@
 //! The settings of a sweep.
 
 use super::{
-    BATCH, Checked, DIM, LAYERS, MOST_ROUNDS, THREADS, activation, arithmetic, bytes, count, device, method,
-    number,
+    BATCH, Checked, DIM, LAYERS, MOST_ROUNDS, THREADS, activation, arithmetic, bytes, count, device, method, number,
 };
 use crate::run::{Convolution, Settings};
 
@@ -37,8 +36,7 @@ impl Settings {
         count("threads", self.threads, &THREADS)?;
         count("rounds", self.rounds, &(1..=MOST_ROUNDS))?;
         count("min_samples", self.min_samples, &(1..=1_000_000))?;
-        let limits =
-            [("budget_seconds", self.budget_seconds), ("cell_limit_seconds", self.cell_limit_seconds)];
+        let limits = [("budget_seconds", self.budget_seconds), ("cell_limit_seconds", self.cell_limit_seconds)];
         for (name, limit) in limits {
             limit.map_or(Ok(()), |seconds| number(name, seconds, &(0.0..=LONGEST_SECONDS)))?;
         }

@@ -92,9 +92,7 @@ fn a_moment_is_a_date_and_a_time() {
     for text in ["2026-11-24T02:21:23Z", "2026-11-24T02:21:23.5+01:00"] {
         assert_eq!(moment("started", text), Ok(()));
     }
-    for text in
-        ["", "yesterday", "2026-11-24T02:21:23", "2026-11-24T02:21:23Z\u{1b}[2J", "2026-11-24 02:21:23Z"]
-    {
+    for text in ["", "yesterday", "2026-11-24T02:21:23", "2026-11-24T02:21:23Z\u{1b}[2J", "2026-11-24 02:21:23Z"] {
         assert!(moment("started", text).is_err(), "{text}");
     }
 }

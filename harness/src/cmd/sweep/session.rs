@@ -42,8 +42,7 @@ impl Session<'_> {
             let wanted = self.run.settings.devices.iter().any(|name| name == device.name());
             if self.roofline && wanted && recorded < cells && self.run.roofline(device.name()).is_none() {
                 progress.say("measuring the machine's ceilings (see relgrad roofline)");
-                self.measure_ceilings(&program, device, &progress)
-                    .map_err(|error| resumable(self.dir, error))?;
+                self.measure_ceilings(&program, device, &progress).map_err(|error| resumable(self.dir, error))?;
             }
         }
         let mut driver = Driver {
@@ -90,9 +89,7 @@ fn resumable(dir: &Path, error: Error) -> Error {
     match error {
         Error::Output(cause) => {
             let dir = dir.display();
-            Error::Output(format!(
-                "{cause}; the records so far are kept, go on with: relgrad sweep --resume {dir}"
-            ))
+            Error::Output(format!("{cause}; the records so far are kept, go on with: relgrad sweep --resume {dir}"))
         }
         other => other,
     }
@@ -102,8 +99,7 @@ fn resumable(dir: &Path, error: Error) -> Error {
 fn report_on(dir: &Path, program: &Path, ending: Ending) -> Result<u8> {
     let study = folder::read(dir)?;
     let count = |outcome| study.records.iter().filter(|record| record.outcome == outcome).count();
-    let (measured, skipped, failed) =
-        (count(Outcome::Measured), count(Outcome::Skipped), count(Outcome::Failed));
+    let (measured, skipped, failed) = (count(Outcome::Measured), count(Outcome::Skipped), count(Outcome::Failed));
     say!("{} measured, {skipped} skipped, {failed} failed", units::counted(measured, "cell"));
     let drawn = draw(dir, program);
     if drawn.is_ok() {
@@ -117,9 +113,8 @@ fn report_on(dir: &Path, program: &Path, ending: Ending) -> Result<u8> {
         note!("relgrad: interrupted; continue with: relgrad sweep --resume {}", dir.display());
         return Ok(code::INTERRUPTED);
     }
-    let check_failed = |check: &Check| {
-        !check.max_rel_err.partial_cmp(&check.tolerance).is_some_and(std::cmp::Ordering::is_le)
-    };
+    let check_failed =
+        |check: &Check| !check.max_rel_err.partial_cmp(&check.tolerance).is_some_and(std::cmp::Ordering::is_le);
     let wrong = study.records.iter().filter_map(|record| record.check.as_ref()).any(check_failed);
     if wrong {
         note!("relgrad: a gradient failed its check; the report says which");
@@ -142,9 +137,7 @@ fn draw(dir: &Path, program: &Path) -> Result<()> {
     command.args(["report", "--"]).arg(dir).stdin(Stdio::null());
     process::confine(&mut command, None);
     let cause = match command.output() {
-        Ok(output)
-            if [0, code::NOTHING_MEASURED].map(i32::from).map(Some).contains(&output.status.code()) =>
-        {
+        Ok(output) if [0, code::NOTHING_MEASURED].map(i32::from).map(Some).contains(&output.status.code()) => {
             return Ok(());
         }
         Ok(output) => {

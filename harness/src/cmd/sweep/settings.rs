@@ -50,11 +50,7 @@ pub(super) fn settings(arguments: &Arguments) -> Result<Settings> {
             Some(dims) => dims.0.clone(),
             None => DEFAULT_DIMS.parse::<Dims>().map_err(Error::Usage)?.0,
         },
-        Some(c) => c
-            .grids
-            .iter()
-            .map(|[rows, cols]| c.channels.saturating_mul(*rows).saturating_mul(*cols))
-            .collect(),
+        Some(c) => c.grids.iter().map(|[rows, cols]| c.channels.saturating_mul(*rows).saturating_mul(*cols)).collect(),
     };
     let mem_limit = arguments.mem_limit.unwrap_or(DEFAULT_MEMORY);
     let settings = Settings {
@@ -139,10 +135,7 @@ fn convolution(arguments: &Arguments) -> Result<Option<Convolution>> {
 ///
 /// # Errors
 /// When the settings are out of range with them.
-pub(super) fn change_limits(
-    arguments: &Arguments,
-    settings: &mut Settings,
-) -> Result<(Vec<Limit>, Vec<String>)> {
+pub(super) fn change_limits(arguments: &Arguments, settings: &mut Settings) -> Result<(Vec<Limit>, Vec<String>)> {
     let (mut raised, mut changed) = (Vec::new(), Vec::new());
     let mut note = |limit, name: &str, old: f64, new: f64, show: fn(f64) -> String| {
         if new > old {

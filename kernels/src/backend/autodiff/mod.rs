@@ -128,14 +128,7 @@ impl<D: Device<T>, T: Scalar> GradientBackend<D, T> for Autodiff {
             plan.push(Share { start, count, record });
         }
         let scratch = Scratch::new(device, architecture, chunk)?;
-        Ok(Workspace {
-            jacobians: self.jacobians,
-            plan,
-            records,
-            scratch,
-            log_abs_det_jacobian,
-            condition: None,
-        })
+        Ok(Workspace { jacobians: self.jacobians, plan, records, scratch, log_abs_det_jacobian, condition: None })
     }
 
     fn gradient(
@@ -155,8 +148,7 @@ impl<D: Device<T>, T: Scalar> GradientBackend<D, T> for Autodiff {
         }
         let (dim, layers) = (scratch.slope.rows(), records[0].jacobians.len() + 1);
         if (dim, layers) != (architecture.dim, architecture.layers) {
-            let expected =
-                format!("a workspace for {} layers of dimension {}", architecture.layers, architecture.dim);
+            let expected = format!("a workspace for {} layers of dimension {}", architecture.layers, architecture.dim);
             return Err(Error::shape("autodiff", expected, format!("{layers} of {dim}")));
         }
         let zero = T::of(0.0);
@@ -165,12 +157,7 @@ impl<D: Device<T>, T: Scalar> GradientBackend<D, T> for Autodiff {
         }
         if *jacobians == Jacobians::Batched {
             for share in &*plan {
-                records[share.record].forward(
-                    device,
-                    parameters,
-                    x.columns(share.start, share.count),
-                    scratch,
-                )?;
+                records[share.record].forward(device, parameters, x.columns(share.start, share.count), scratch)?;
             }
         }
         for share in &*plan {

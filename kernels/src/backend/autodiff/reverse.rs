@@ -112,13 +112,7 @@ impl<D: Device<T>, T: Scalar> Reverse<'_, D, T> {
         let adjoint_view = adjoint.view().columns(0, count);
         if let Some(bias) = out.biases.get_mut(k) {
             let ones = scratch.ones.view().columns(0, count);
-            device.multiply(
-                mean,
-                adjoint_view.plain(),
-                ones.transposed(),
-                Addend::Scaled(one),
-                bias.view_mut(),
-            )?;
+            device.multiply(mean, adjoint_view.plain(), ones.transposed(), Addend::Scaled(one), bias.view_mut())?;
         }
         let weight = out.weights[k].view_mut();
         if k == 0 {
@@ -177,12 +171,7 @@ fn slopes<D: Device<T>, T: Scalar>(
     let Some(activation) = parameters.layer(k).activation else { return Ok(()) };
     let count = values.batch;
     let y = values.pre_activation(k);
-    device.slope_and_ratio(
-        activation,
-        y,
-        slope.view_mut().columns(0, count),
-        ratio.view_mut().columns(0, count),
-    )
+    device.slope_and_ratio(activation, y, slope.view_mut().columns(0, count), ratio.view_mut().columns(0, count))
 }
 
 fn singular(sample: usize, report: &Inversion) -> Error {

@@ -84,11 +84,7 @@ impl<D: Device<T>, T: Scalar> Divided<D, T> {
 }
 
 /// out ← out + direction.
-fn add<D: Device<T>, T: Scalar>(
-    device: &D,
-    direction: &Gradient<D, T>,
-    out: &mut Gradient<D, T>,
-) -> Result<()> {
+fn add<D: Device<T>, T: Scalar>(device: &D, direction: &Gradient<D, T>, out: &mut Gradient<D, T>) -> Result<()> {
     for (weight, out) in direction.weights.iter().zip(&mut out.weights) {
         device.add_blocks(T::of(1.0), weight.view(), out.view_mut())?;
     }
@@ -176,10 +172,7 @@ mod tests {
             for count in [2, 3, 7, BATCH] {
                 for (part, whole) in gradient(count).iter().zip(&whole) {
                     let error = (part - whole).abs();
-                    assert!(
-                        error <= 100.0 * T::EPS * (1.0 + whole.abs()),
-                        "{form:?} in {count} parts: {error}"
-                    );
+                    assert!(error <= 100.0 * T::EPS * (1.0 + whole.abs()), "{form:?} in {count} parts: {error}");
                 }
             }
         }

@@ -40,12 +40,7 @@ pub(super) fn invert_each<T: Scalar>(
         let numbers = samples.start * block..samples.end * block;
         // SAFETY: the lanes are the parts' own, and no two of these ranges overlap.
         let (lane, a, out, report) = unsafe {
-            (
-                &mut lanes.range(part..part + 1)[0],
-                a.range(numbers.clone()),
-                out.range(numbers),
-                report.range(samples),
-            )
+            (&mut lanes.range(part..part + 1)[0], a.range(numbers.clone()), out.range(numbers), report.range(samples))
         };
         for ((a, out), report) in a.chunks_mut(block).zip(out.chunks_mut(block)).zip(report) {
             *report = factor::invert_transposed(dim, a, out, lane, 1);
@@ -101,12 +96,7 @@ pub(super) struct Adjoint<'a, T> {
 /// out\[:,n\] ← slope\[:,n\] ⊙ out\[:,n\] + weight\[:,n\] ⊙ rowsum(a_n ⊙ b_n).
 ///
 /// The row sums run over columns in chunks of rows that fit in registers, so nothing is allocated.
-pub(super) fn curvature_adjoint<T: Scalar>(
-    threads: usize,
-    dim: usize,
-    operands: &Adjoint<'_, T>,
-    out: &mut [T],
-) {
+pub(super) fn curvature_adjoint<T: Scalar>(threads: usize, dim: usize, operands: &Adjoint<'_, T>, out: &mut [T]) {
     const ROWS: usize = 32;
     let block = dim * dim;
     let Adjoint { slope, weight, a, b } = *operands;

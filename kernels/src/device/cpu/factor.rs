@@ -8,8 +8,7 @@ use dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::lu::partial_pivoting::factor::{lu_in_place, lu_in_place_scratch};
 use faer::linalg::triangular_inverse::invert_lower_triangular;
 use faer::linalg::triangular_solve::{
-    solve_lower_triangular_in_place, solve_unit_lower_triangular_in_place,
-    solve_unit_upper_triangular_in_place,
+    solve_lower_triangular_in_place, solve_unit_lower_triangular_in_place, solve_unit_upper_triangular_in_place,
 };
 use faer::reborrow::{Reborrow, ReborrowMut};
 use faer::{Mat, MatMut, MatRef, Par};
@@ -53,8 +52,7 @@ impl Lane {
 
     pub(super) fn new<T: Scalar>(dim: usize) -> Self {
         let scratch = lu_in_place_scratch::<usize, T>(dim, LEAF.min(dim), Par::Seq, Default::default());
-        let panel =
-            PanelWork { forward: vec![0; dim], backward: vec![0; dim], scratch: MemBuffer::new(scratch) };
+        let panel = PanelWork { forward: vec![0; dim], backward: vec![0; dim], scratch: MemBuffer::new(scratch) };
         Self { pivots: vec![0; dim], row_sums: vec![0.0; dim], panel }
     }
 }
@@ -94,11 +92,8 @@ pub(super) fn invert_transposed<T: Scalar>(
             }
         }
     });
-    let condition = if log_abs_det == f64::NEG_INFINITY {
-        f64::INFINITY
-    } else {
-        skeel_condition(dim, out, &lane.row_sums)
-    };
+    let condition =
+        if log_abs_det == f64::NEG_INFINITY { f64::INFINITY } else { skeel_condition(dim, out, &lane.row_sums) };
     Inversion { log_abs_det, condition }
 }
 

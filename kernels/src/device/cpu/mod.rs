@@ -137,20 +137,12 @@ impl<T: Scalar> Device<T> for Cpu {
         self.parts_of_samples(architecture, batch)
     }
 
-    fn each_part<P: Send>(
-        &self,
-        parts: &mut [P],
-        work: impl Fn(&Self, &mut P) -> Result<()> + Sync,
-    ) -> Result<()> {
+    fn each_part<P: Send>(&self, parts: &mut [P], work: impl Fn(&Self, &mut P) -> Result<()> + Sync) -> Result<()> {
         self.run_each(parts, work)
     }
 
     fn require_finite(&self, what: &str, matrix: MatrixRef<'_, Self, T>) -> Result<()> {
-        if norm::all_finite(matrix.slice()) {
-            Ok(())
-        } else {
-            Err(Error::NonFinite { what: what.to_owned() })
-        }
+        if norm::all_finite(matrix.slice()) { Ok(()) } else { Err(Error::NonFinite { what: what.to_owned() }) }
     }
 
     fn frobenius_norm(&self, a: MatrixRef<'_, Self, T>) -> Result<f64> {
@@ -258,12 +250,7 @@ impl<T: Scalar> Device<T> for Cpu {
         elementwise::slope_and_ratio(activation, y.slice(), slope.into_slice(), ratio.into_slice())
     }
 
-    fn log_slope_sums(
-        &self,
-        activation: Activation,
-        y: MatrixRef<'_, Self, T>,
-        out: &mut [f64],
-    ) -> Result<()> {
+    fn log_slope_sums(&self, activation: Activation, y: MatrixRef<'_, Self, T>, out: &mut [f64]) -> Result<()> {
         require_length("log-slope sums", out.len(), y.cols())?;
         elementwise::log_slope_sums(activation, y.slice(), y.rows(), out)
     }

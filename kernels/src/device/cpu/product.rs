@@ -111,13 +111,7 @@ pub(super) fn share(total: usize, part: usize, parts: usize, unit: usize) -> usi
     if part == parts { total } else { ((exact + unit / 2) / unit * unit).min(total) }
 }
 
-fn sequential<T: Scalar>(
-    alpha: T,
-    a: MatRef<'_, T>,
-    b: MatRef<'_, T>,
-    onto: Onto<'_, T>,
-    mut c: MatMut<'_, T>,
-) {
+fn sequential<T: Scalar>(alpha: T, a: MatRef<'_, T>, b: MatRef<'_, T>, onto: Onto<'_, T>, mut c: MatMut<'_, T>) {
     #[cfg(target_arch = "x86_64")]
     if a.ncols() > 0
         && c.nrows().min(c.ncols()) >= LEAST_SIDE
@@ -149,13 +143,7 @@ fn sequential<T: Scalar>(
 
 /// A small destination whose sums are long, in parts of [`LONGEST_SUM`] terms that are added up in f64. faer adds every
 /// term to the destination as it stands.
-fn long_sums<T: Scalar>(
-    alpha: T,
-    a: MatRef<'_, T>,
-    b: MatRef<'_, T>,
-    onto: Onto<'_, T>,
-    mut c: MatMut<'_, T>,
-) {
+fn long_sums<T: Scalar>(alpha: T, a: MatRef<'_, T>, b: MatRef<'_, T>, onto: Onto<'_, T>, mut c: MatMut<'_, T>) {
     const ROWS: usize = 64;
     const COLS: usize = 4;
     for col in (0..c.ncols()).step_by(COLS) {
@@ -166,11 +154,8 @@ fn long_sums<T: Scalar>(
             let mut total = [0.0; ROWS * COLS];
             for start in (0..a.ncols()).step_by(LONGEST_SUM) {
                 let depth = start..(start + LONGEST_SUM).min(a.ncols());
-                let sums = MatMut::from_column_major_slice_mut(
-                    &mut part[..rows.len() * cols.len()],
-                    rows.len(),
-                    cols.len(),
-                );
+                let sums =
+                    MatMut::from_column_major_slice_mut(&mut part[..rows.len() * cols.len()], rows.len(), cols.len());
                 let (a, b) = (a.get(.., depth.clone()), b.get(depth, ..));
                 matmul(sums, Accum::Replace, a, b, T::of(1.0), Par::Seq);
                 total.iter_mut().zip(part).for_each(|(total, part)| *total += part.widen());
@@ -189,11 +174,7 @@ fn long_sums<T: Scalar>(
     }
 }
 
-fn for_each_tile(
-    rows: usize,
-    cols: usize,
-    mut visit: impl FnMut(std::ops::Range<usize>, std::ops::Range<usize>),
-) {
+fn for_each_tile(rows: usize, cols: usize, mut visit: impl FnMut(std::ops::Range<usize>, std::ops::Range<usize>)) {
     for col in (0..cols).step_by(TILE_COLS) {
         for row in (0..rows).step_by(TILE_ROWS) {
             visit(row..(row + TILE_ROWS).min(rows), col..(col + TILE_COLS).min(cols));

@@ -271,12 +271,7 @@ fn scale<T: Scalar>(numbers: &mut [T], factor: T) {
 
 /// y ← y + Σ_k factors_k x_k, where x_k starts at `x[k·stride]`.
 #[inline(always)]
-fn add_columns<T: Scalar, const K: usize, const FMA: bool>(
-    y: &mut [T],
-    x: &[T],
-    stride: usize,
-    factors: [T; K],
-) {
+fn add_columns<T: Scalar, const K: usize, const FMA: bool>(y: &mut [T], x: &[T], stride: usize, factors: [T; K]) {
     let len = y.len();
     if len == 0 {
         return;

@@ -91,8 +91,7 @@ impl Team {
                 job: UnsafeCell::new(None),
             });
             let theirs = Arc::clone(&post);
-            let spawned =
-                thread::Builder::new().name("relgrad-team".to_owned()).spawn(move || theirs.serve());
+            let spawned = thread::Builder::new().name("relgrad-team".to_owned()).spawn(move || theirs.serve());
             let Ok(handle) = spawned else { return false };
             self.workers.push(Worker { post, thread: handle.thread().clone() });
         }

@@ -78,8 +78,8 @@ impl Blas {
         // SAFETY: the stream outlives the handle, see `stream`; the library only stores it.
         unsafe { blas::set_stream(handle, stream.cu_stream().cast()) }.map_err(&failed)?;
         // SAFETY: cuMemAlloc only writes the address of the new block, which `drop` frees.
-        this.workspace = unsafe { driver::malloc_sync(WORKSPACE_BYTES) }
-            .map_err(refused("taking cuBLAS's work memory"))?;
+        this.workspace =
+            unsafe { driver::malloc_sync(WORKSPACE_BYTES) }.map_err(refused("taking cuBLAS's work memory"))?;
         // After the stream: setting that would put the library's own memory back.
         // SAFETY: the block has the size that is said, and outlives the handle.
         unsafe { blas_sys::cublasSetWorkspace_v2(handle, this.workspace as *mut c_void, WORKSPACE_BYTES) }
@@ -198,12 +198,7 @@ impl Blas {
     ///
     /// # Safety
     /// As [`Self::factor_batch`].
-    pub(super) unsafe fn solve_triangles<T: Scalar>(
-        &self,
-        triangle: Triangle,
-        batch: Batch,
-        b: u64,
-    ) -> Result<()> {
+    pub(super) unsafe fn solve_triangles<T: Scalar>(&self, triangle: Triangle, batch: Batch, b: u64) -> Result<()> {
         let Batch { dim, count, a, .. } = batch;
         let (side, transposed) = (blas_sys::cublasSideMode_t::CUBLAS_SIDE_LEFT, operation(true));
         let (fill, diagonal) = triangle.flags();
@@ -314,12 +309,8 @@ impl Blas {
     pub(super) unsafe fn update_trailing<T: Scalar>(&self, trailing: Trailing) -> Result<()> {
         let Trailing { dim, count, first, width, a } = trailing;
         let (compute, number) = match T::DTYPE {
-            Dtype::F32 => {
-                (blas_sys::cublasComputeType_t::CUBLAS_COMPUTE_32F, blas_sys::cudaDataType_t::CUDA_R_32F)
-            }
-            Dtype::F64 => {
-                (blas_sys::cublasComputeType_t::CUBLAS_COMPUTE_64F, blas_sys::cudaDataType_t::CUDA_R_64F)
-            }
+            Dtype::F32 => (blas_sys::cublasComputeType_t::CUBLAS_COMPUTE_32F, blas_sys::cudaDataType_t::CUDA_R_32F),
+            Dtype::F64 => (blas_sys::cublasComputeType_t::CUBLAS_COMPUTE_64F, blas_sys::cudaDataType_t::CUDA_R_64F),
         };
         let (next, ld) = (first + width, dim as i64);
         let (rest, stride) = ((dim - next) as i64, (dim * dim) as i64);
@@ -379,11 +370,7 @@ impl Triangle {
 }
 
 fn operation(transposed: bool) -> blas_sys::cublasOperation_t {
-    if transposed {
-        blas_sys::cublasOperation_t::CUBLAS_OP_T
-    } else {
-        blas_sys::cublasOperation_t::CUBLAS_OP_N
-    }
+    if transposed { blas_sys::cublasOperation_t::CUBLAS_OP_T } else { blas_sys::cublasOperation_t::CUBLAS_OP_N }
 }
 
 impl Drop for Blas {

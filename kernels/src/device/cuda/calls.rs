@@ -37,10 +37,7 @@ pub(super) struct Panel {
 }
 
 fn too_large(operation: &'static str) -> impl Fn() -> Error {
-    move || Error::Device {
-        operation,
-        status: "more columns than a grid of thread blocks can have".to_owned(),
-    }
+    move || Error::Device { operation, status: "more columns than a grid of thread blocks can have".to_owned() }
 }
 
 impl<L: Launcher> Calls<L> {
@@ -70,13 +67,7 @@ impl<L: Launcher> Calls<L> {
     }
 
     /// z ← σ(y), `len` numbers.
-    pub(super) unsafe fn activate<T: Copy>(
-        &self,
-        len: usize,
-        sigma: SigmaParameters<T>,
-        y: u64,
-        z: u64,
-    ) -> Result<()> {
+    pub(super) unsafe fn activate<T: Copy>(&self, len: usize, sigma: SigmaParameters<T>, y: u64, z: u64) -> Result<()> {
         launch!(self.launcher, activate, Geometry::flat(len); len = len as u64, sigma = sigma, y = y, z = z)
     }
 
@@ -175,13 +166,7 @@ impl<L: Launcher> Calls<L> {
     }
 
     /// out_n ← diag(s_n) a_n for `count` blocks of dim×dim; `out` may be `a`.
-    pub(super) unsafe fn scale_rows(
-        &self,
-        (dim, count): (usize, usize),
-        scale: u64,
-        a: Panel,
-        out: u64,
-    ) -> Result<()> {
+    pub(super) unsafe fn scale_rows(&self, (dim, count): (usize, usize), scale: u64, a: Panel, out: u64) -> Result<()> {
         let geometry = Geometry::tiles(dim, dim * count).ok_or_else(too_large("row scaling"))?;
         launch!(self.launcher, scale_rows, geometry;
             dim = dim as u64, count = count as u64, scale = scale, a = a.address, stride = a.stride, out = out)
@@ -220,13 +205,7 @@ impl<L: Launcher> Calls<L> {
     }
 
     /// pointers\[n\] (u64) ← the address of block n of `len` numbers.
-    pub(super) unsafe fn block_pointers(
-        &self,
-        len: usize,
-        count: usize,
-        blocks: u64,
-        pointers: u64,
-    ) -> Result<()> {
+    pub(super) unsafe fn block_pointers(&self, len: usize, count: usize, blocks: u64, pointers: u64) -> Result<()> {
         launch!(self.launcher, block_pointers, Geometry::flat(count);
             len = len as u64, count = count as u64, blocks = blocks, pointers = pointers)
     }
@@ -238,12 +217,7 @@ impl<L: Launcher> Calls<L> {
     }
 
     /// report (f64, two a block): the first of each pair ← log|det A_n| from the LU factors.
-    pub(super) unsafe fn log_abs_dets(
-        &self,
-        (dim, count): (usize, usize),
-        lu: u64,
-        report: u64,
-    ) -> Result<()> {
+    pub(super) unsafe fn log_abs_dets(&self, (dim, count): (usize, usize), lu: u64, report: u64) -> Result<()> {
         let blocks = Geometry::one_block_each(count).ok_or_else(too_large("log-determinant"))?;
         launch!(self.launcher, log_abs_dets, blocks; dim = dim as u64, lu = lu, report = report)
     }

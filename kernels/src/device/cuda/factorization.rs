@@ -111,8 +111,7 @@ impl Factorization {
         let (a, out) = (a.address(), out.address());
         debug_assert!(self.fits(dim, count) && blocks.a.len() == dim * dim * count);
         debug_assert_eq!(blocks.a.len(), blocks.out.len());
-        let (row_sums, terms, orders) =
-            (self.row_sums.address(), self.terms.address(), self.orders.address());
+        let (row_sums, terms, orders) = (self.row_sums.address(), self.terms.address(), self.orders.address());
         let reports = self.reports.address(0);
         // SAFETY: `a` and `out` are `count` blocks of dim×dim, the other buffers were taken for as many. The factors in
         // `a` are not needed once log|det| is asked for and the solves are done: then `a` takes the ordered rows.

@@ -73,9 +73,7 @@ mod tests {
         for j in 0..gemm.n {
             for i in 0..gemm.m {
                 let sum: f64 = (0..gemm.k)
-                    .map(|l| {
-                        at(a, gemm.transposed_a, gemm.lda, i, l) * at(b, gemm.transposed_b, gemm.ldb, l, j)
-                    })
+                    .map(|l| at(a, gemm.transposed_a, gemm.lda, i, l) * at(b, gemm.transposed_b, gemm.ldb, l, j))
                     .sum();
                 let c = &mut c[(i + j * gemm.ldc) as usize];
                 *c = alpha * sum + beta * *c;
@@ -100,8 +98,7 @@ mod tests {
                 let numbers = |seed, s: Stored| crate::init::normals(seed, s.rows * s.cols);
                 let (x, y) = (numbers(1, a), numbers(2, b));
                 let mut expected = crate::init::normals(3, m * n);
-                let matrix =
-                    |x: &[f64], r, c| Matrix::<Cpu, f64>::from_column_major(&device, x, r, c, "").unwrap();
+                let matrix = |x: &[f64], r, c| Matrix::<Cpu, f64>::from_column_major(&device, x, r, c, "").unwrap();
                 let mut c = matrix(&expected, m, n);
                 let (left, right) = (matrix(&x, a.rows, a.cols), matrix(&y, b.rows, b.cols));
                 device

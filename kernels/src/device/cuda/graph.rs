@@ -29,9 +29,7 @@ pub(super) fn record(device: &Cuda, work: &mut dyn FnMut() -> Result<()>) -> Res
     let shared = &device.shared;
     let stream = shared.queue.stream();
     // Other threads of this process may do what they like meanwhile; this one must not wait or allocate.
-    stream
-        .begin_capture(CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL)
-        .map_err(refused(OPERATION))?;
+    stream.begin_capture(CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL).map_err(refused(OPERATION))?;
     let done = work();
     // Whatever came of the work, the stream must leave its recording.
     let graph = stream.end_capture(CUgraphInstantiate_flags(0));

@@ -164,9 +164,7 @@ mod tests {
 
     #[test]
     fn a_flat_grid_covers_its_numbers_or_is_as_large_as_allowed() {
-        for (len, blocks) in
-            [(0, 1), (1, 1), (256, 1), (257, 2), (1 << 28, 1 << 20), (10_000_000_000, 1 << 20)]
-        {
+        for (len, blocks) in [(0, 1), (1, 1), (256, 1), (257, 2), (1 << 28, 1 << 20), (10_000_000_000, 1 << 20)] {
             assert_eq!(Geometry::flat(len).grid, (blocks, 1, 1), "{len}");
         }
         assert_eq!(Geometry::partial_sums(1 << 30).grid, (1024, 1, 1));

@@ -149,9 +149,7 @@ impl Plan {
             .map_err(refused(OPERATION))?;
         }
         let layout = |rows: i64, cols: i64, leading: i64| {
-            lt::create_matrix_layout(number, rows as u64, cols as u64, leading)
-                .map(Layout)
-                .map_err(refused(OPERATION))
+            lt::create_matrix_layout(number, rows as u64, cols as u64, leading).map(Layout).map_err(refused(OPERATION))
         };
         // Layouts are of the matrices as stored.
         let stored = |rows, cols, transposed| if transposed { (cols, rows) } else { (rows, cols) };
@@ -213,12 +211,7 @@ impl Preference {
         for (attribute, bytes) in attributes.into_iter().zip(alignments) {
             // SAFETY: the attribute is a 32-bit number of bytes, which the call copies.
             unsafe {
-                lt::set_matmul_pref_attribute(
-                    preference.0,
-                    attribute,
-                    (&raw const *bytes).cast(),
-                    size_of::<u32>(),
-                )
+                lt::set_matmul_pref_attribute(preference.0, attribute, (&raw const *bytes).cast(), size_of::<u32>())
             }
             .map_err(refused(OPERATION))?;
         }

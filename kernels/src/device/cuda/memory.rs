@@ -202,8 +202,7 @@ impl<'a, T> SliceMut<'a, T> {
 
     pub(super) fn split(self, mid: usize) -> (SliceMut<'a, T>, SliceMut<'a, T>) {
         assert!(mid <= self.len, "split at {mid} of {}", self.len);
-        let tail =
-            SliceMut { address: offset::<T>(self.address, mid), len: self.len - mid, numbers: PhantomData };
+        let tail = SliceMut { address: offset::<T>(self.address, mid), len: self.len - mid, numbers: PhantomData };
         (SliceMut { address: self.address, len: mid, numbers: PhantomData }, tail)
     }
 }
@@ -237,8 +236,7 @@ impl<T: Copy + Default> Pinned<T> {
         let host = unsafe { result::malloc_host(bytes, flags) }.map_err(&failed)?.cast::<T>();
         let mut pinned = Self { host, address: 0, len: len.max(1), memory: Arc::clone(memory) };
         // SAFETY: `host` was just allocated as mapped memory; the call only writes the device's address of it.
-        let status =
-            unsafe { sys::cuMemHostGetDevicePointer_v2(&raw mut pinned.address, host.cast::<c_void>(), 0) };
+        let status = unsafe { sys::cuMemHostGetDevicePointer_v2(&raw mut pinned.address, host.cast::<c_void>(), 0) };
         status.result().map_err(&failed)?;
         (0..pinned.len).for_each(|i| pinned.set(i, T::default()));
         Ok(pinned)

@@ -277,10 +277,7 @@ mod tests {
         }
         for error in [Cuda::new(0, Math::F32).err(), count().err(), devices().err()] {
             let text = error.expect("no driver, no device").to_string();
-            assert!(
-                text.starts_with("no CUDA device: the CUDA driver (libcuda) is missing; install"),
-                "{text}"
-            );
+            assert!(text.starts_with("no CUDA device: the CUDA driver (libcuda) is missing; install"), "{text}");
         }
     }
 }

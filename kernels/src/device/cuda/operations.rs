@@ -317,12 +317,7 @@ impl<T: Scalar> Device<T> for Cuda {
         }
     }
 
-    fn log_slope_sums(
-        &self,
-        activation: Activation,
-        y: MatrixRef<'_, Self, T>,
-        out: &mut [f64],
-    ) -> Result<()> {
+    fn log_slope_sums(&self, activation: Activation, y: MatrixRef<'_, Self, T>, out: &mut [f64]) -> Result<()> {
         require_length("log-slope sums", out.len(), y.cols())?;
         let sigma = SigmaParameters::<T>::new(activation)?;
         let calls = self.calls::<T>()?;
@@ -445,8 +440,6 @@ impl<T: Scalar> Device<T> for Cuda {
         require("block sum", &a, dim, count * dim)?;
         let out = out.into_slice();
         // SAFETY: `a` is `count` blocks of the length of out.
-        unsafe {
-            self.calls::<T>()?.add_blocks((out.len(), count), alpha, a.slice().address(), out.address())
-        }
+        unsafe { self.calls::<T>()?.add_blocks((out.len(), count), alpha, a.slice().address(), out.address()) }
     }
 }

@@ -59,9 +59,7 @@ impl Library {
     /// How to get it, in a phrase.
     pub const fn remedy(self) -> &'static str {
         match self {
-            Self::Driver => {
-                "install the NVIDIA driver, 525 or newer for CUDA 12 and 580 or newer for CUDA 13"
-            }
+            Self::Driver => "install the NVIDIA driver, 525 or newer for CUDA 12 and 580 or newer for CUDA 13",
             Self::Nvrtc | Self::Cublas | Self::CublasLt | Self::Cusolver => {
                 "install the CUDA toolkit, 12 or 13, or put the folder that holds it on LD_LIBRARY_PATH"
             }
@@ -186,10 +184,7 @@ mod tests {
         );
         let old = Found::Lacks { path: "/old/libcublas.so.11".into(), symbol: "cublasGemmEx_64" };
         let text = told(Library::Cublas, &old);
-        assert!(
-            text.contains("/old/libcublas.so.11 is too old") && text.contains("cublasGemmEx_64"),
-            "{text}"
-        );
+        assert!(text.contains("/old/libcublas.so.11 is too old") && text.contains("cublasGemmEx_64"), "{text}");
         assert_eq!(verdict(Library::Nvrtc, &Found::At("libnvrtc.so".into())), Ok(()));
     }
 

@@ -61,8 +61,7 @@ struct Program {
 impl Program {
     fn new(source: &str) -> Result<Self> {
         let text = CString::new(source).map_err(refused("compiling the kernels"))?;
-        let handle =
-            result::create_program(&text, Some(c"relgrad.cu")).map_err(refused("compiling the kernels"))?;
+        let handle = result::create_program(&text, Some(c"relgrad.cu")).map_err(refused("compiling the kernels"))?;
         Ok(Self { handle })
     }
 
@@ -89,8 +88,7 @@ impl Program {
         // SAFETY: the handle is of a program that is destroyed in `drop` only.
         let Ok(log) = (unsafe { result::get_program_log(self.handle) }) else { return String::new() };
         let bytes: Vec<u8> = log.into_iter().map(|byte: c_char| byte as u8).collect();
-        CStr::from_bytes_until_nul(&bytes)
-            .map_or_else(|_| String::new(), |log| log.to_string_lossy().trim().to_owned())
+        CStr::from_bytes_until_nul(&bytes).map_or_else(|_| String::new(), |log| log.to_string_lossy().trim().to_owned())
     }
 }
 
@@ -116,15 +114,11 @@ mod tests {
         let architectures = listed.as_deref().unwrap_or("sm_80,sm_90");
         for architecture in architectures.split(',') {
             for dtype in Dtype::ALL {
-                let code =
-                    compile(dtype, architecture).unwrap_or_else(|error| panic!("{architecture}: {error}"));
+                let code = compile(dtype, architecture).unwrap_or_else(|error| panic!("{architecture}: {error}"));
                 assert!(code.starts_with(b"\x7fELF"), "{architecture} {dtype}");
                 for kernel in Kernel::ALL {
                     let name = kernel.name().as_bytes();
-                    assert!(
-                        code.windows(name.len()).any(|bytes| bytes == name),
-                        "{architecture}: {kernel:?}"
-                    );
+                    assert!(code.windows(name.len()).any(|bytes| bytes == name), "{architecture}: {kernel:?}");
                 }
                 println!("{architecture} {dtype}: {} kernels, {} bytes", Kernel::ALL.len(), code.len());
             }

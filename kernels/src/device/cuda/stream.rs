@@ -84,8 +84,7 @@ impl Queue {
         let mut milliseconds = 0.0_f32;
         // SAFETY: both events live as long as the queue, and the call only writes one f32. Events that were not both
         // recorded, or that were not waited for, are its status, not undefined.
-        let status =
-            unsafe { (self.elapsed)(&raw mut milliseconds, self.begin.cu_event(), self.end.cu_event()) };
+        let status = unsafe { (self.elapsed)(&raw mut milliseconds, self.begin.cu_event(), self.end.cu_event()) };
         status.result().map_err(failed)?;
         Ok(f64::from(milliseconds) / 1e3)
     }
@@ -170,7 +169,6 @@ impl Launcher for Lane<'_> {
         let stream = self.queue.stream.cu_stream();
         // SAFETY: the function belongs to a loaded module, the stream is alive, and the caller vouches for the
         // arguments, which the driver copies before it returns.
-        unsafe { result::launch_kernel(function, grid, block, 0, stream, arguments) }
-            .map_err(refused(kernel.name()))
+        unsafe { result::launch_kernel(function, grid, block, 0, stream, arguments) }.map_err(refused(kernel.name()))
     }
 }

@@ -50,9 +50,7 @@ fn exponent_condition(activation: Activation, x: f64) -> f64 {
 /// What one relative unit of error in 2α|x| does to the αh of σ' = αh + β; scaling by a power of two is exact.
 fn argument_rounding(activation: Activation, x: f64, slope: f64) -> f64 {
     match activation {
-        Activation::TanhLinear { alpha, beta } if alpha.log2().fract() != 0.0 => {
-            alpha * x.abs() * (slope - beta)
-        }
+        Activation::TanhLinear { alpha, beta } if alpha.log2().fract() != 0.0 => alpha * x.abs() * (slope - beta),
         _ => 0.0,
     }
 }
@@ -104,8 +102,7 @@ fn f32_activations_agree_with_the_plain_formulas() {
 /// In f64 the plain formulas err as much as ours: both errors together.
 #[test]
 fn f64_activations_agree_with_the_plain_formulas() {
-    let both =
-        Tolerance { relative: 1e-15, log_slope: 6e-16, derived: 8.0 * f64::EPSILON, underflow: 1e-306 };
+    let both = Tolerance { relative: 1e-15, log_slope: 6e-16, derived: 8.0 * f64::EPSILON, underflow: 1e-306 };
     for activation in ACTIVATIONS {
         for x in grid() {
             let row = reference_row(activation, x);
@@ -142,10 +139,7 @@ fn plain_formulas_agree_with_the_table() {
     for (base, rows) in table::DENSITIES {
         for &[s, log_density, score] in *rows {
             let found = reference::log_density(*base, s);
-            assert!(
-                (found - log_density).abs() <= tolerance * log_density.abs(),
-                "log p, {base:?}, {s}: {found}"
-            );
+            assert!((found - log_density).abs() <= tolerance * log_density.abs(), "log p, {base:?}, {s}: {found}");
             let found = reference::score(*base, s);
             assert!((found - score).abs() <= tolerance * score.abs(), "ψ, {base:?}, {s}: {found}");
         }

@@ -25,9 +25,7 @@ fn rounded<T: Real>(activation: Activation) -> Activation {
     let round = |value| T::from_f64(value).to_f64();
     match activation {
         Activation::SmoothLeaky { alpha } => Activation::SmoothLeaky { alpha: round(alpha) },
-        Activation::TanhLinear { alpha, beta } => {
-            Activation::TanhLinear { alpha: round(alpha), beta: round(beta) }
-        }
+        Activation::TanhLinear { alpha, beta } => Activation::TanhLinear { alpha: round(alpha), beta: round(beta) },
     }
 }
 

@@ -134,10 +134,7 @@ fn inverse_converges_within_the_stated_iterations() {
         check_inverse::<f32, _>(Activation::SmoothLeaky { alpha: single }, SmoothLeaky::new(single).unwrap());
     }
     let (alpha, beta) = (1.0, 0.1);
-    let most = check_inverse::<f64, _>(
-        Activation::TanhLinear { alpha, beta },
-        TanhLinear::new(alpha, beta).unwrap(),
-    );
+    let most = check_inverse::<f64, _>(Activation::TanhLinear { alpha, beta }, TanhLinear::new(alpha, beta).unwrap());
     assert!(most <= 6, "s_T: {most} iterations");
     let beta = f64::from(0.1_f32);
     check_inverse::<f32, _>(Activation::TanhLinear { alpha, beta }, TanhLinear::new(alpha, beta).unwrap());

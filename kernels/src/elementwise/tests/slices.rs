@@ -80,11 +80,7 @@ fn check_scores<T: Real>(length: usize) {
 fn check_all<T: Real>(length: usize) {
     let (alpha, beta) = (0.3, 0.1);
     check_activation::<T, _>(Activation::SmoothLeaky { alpha }, SmoothLeaky::new(alpha).unwrap(), length);
-    check_activation::<T, _>(
-        Activation::TanhLinear { alpha, beta },
-        TanhLinear::new(alpha, beta).unwrap(),
-        length,
-    );
+    check_activation::<T, _>(Activation::TanhLinear { alpha, beta }, TanhLinear::new(alpha, beta).unwrap(), length);
     check_scores::<T>(length);
 }
 
@@ -132,8 +128,7 @@ fn check_sums<T: Real>(dim: usize, columns: usize) {
     let check = |what: &str, sums: &[f64], term: &dyn Fn(T) -> f64| {
         for (column, sum) in sums.iter().enumerate() {
             let terms = y[column * dim..][..dim].iter().map(|&y| term(y));
-            let (expected, size) =
-                terms.fold((5.0, 5.0), |(sum, size), term| (sum + term, size + term.abs()));
+            let (expected, size) = terms.fold((5.0, 5.0), |(sum, size), term| (sum + term, size + term.abs()));
             let allowed = dim as f64 * f64::EPSILON * size;
             assert!((sum - expected).abs() <= allowed, "{what} {dim}×{columns}, {column}: {sum} {expected}");
         }

@@ -53,9 +53,7 @@ fn growth(series: &Series, settings: &Settings) -> Vec<String> {
         or_none(series.terms.as_ref().map(terms)),
         or_none(series.terms.and_then(|t| t.crossover).map(|place| units::place(&place))),
         or_none(
-            series
-                .breakpoint
-                .map(|bend| format!("{}: {:.2} to {:.2}", units::place(&bend.at), bend.below, bend.above)),
+            series.breakpoint.map(|bend| format!("{}: {:.2} to {:.2}", units::place(&bend.at), bend.below, bend.above)),
         ),
     ]
 }
@@ -72,8 +70,8 @@ fn law(choice: &Choice) -> String {
 }
 
 fn terms(terms: &TwoTerm) -> String {
-    let [a, b, c] = [terms.quadratic, terms.cubic, terms.constant]
-        .map(|v| if v > 0.0 { units::seconds(v) } else { "0".into() });
+    let [a, b, c] =
+        [terms.quadratic, terms.cubic, terms.constant].map(|v| if v > 0.0 { units::seconds(v) } else { "0".into() });
     format!("{a} · D² + {b} · D³ + {c} (± {})", units::percent(terms.relative_residual))
 }
 
@@ -90,13 +88,8 @@ fn scaling(scaling: &[Scaling], settings: &Settings) -> Vec<Block<'static>> {
             s.fit.points.to_string(),
         ]
     };
-    let columns = vec![
-        ("method", false),
-        ("axis", false),
-        ("exponent [95 %]", true),
-        ("fitted on", true),
-        ("points", true),
-    ];
+    let columns =
+        vec![("method", false), ("axis", false), ("exponent [95 %]", true), ("fitted on", true), ("points", true)];
     let rows = scaling.iter().map(row).collect();
     vec![Block::Subheading("How time grows with N and L".into()), Block::Table(Table { columns, rows })]
 }
@@ -122,17 +115,10 @@ fn crossovers(overtakings: &[Overtaking], settings: &Settings) -> Vec<Block<'sta
             format!("{from} – {to}"),
         ]
     };
-    let columns = vec![
-        ("faster from there on", false),
-        ("axis", false),
-        ("crossover [95 %]", true),
-        ("measured on", true),
-    ];
+    let columns =
+        vec![("faster from there on", false), ("axis", false), ("crossover [95 %]", true), ("measured on", true)];
     let rows = overtakings.iter().map(row).collect();
-    vec![
-        Block::Subheading("Where methods overtake one another".into()),
-        Block::Table(Table { columns, rows }),
-    ]
+    vec![Block::Subheading("Where methods overtake one another".into()), Block::Table(Table { columns, rows })]
 }
 
 /// What is held fixed along an axis.

@@ -74,8 +74,7 @@ fn numbers(relative: &Series, settings: &Settings) -> Vec<KeyNumber> {
         value: units::seconds(point.seconds.value),
         detail: point.peak_bytes.map_or(String::new(), |b| format!("{} at the peak", units::bytes(b as f64))),
     });
-    let speedups =
-        [speedup(ORDINARY, |p| p.speedup_over_ordinary), speedup(AUTODIFF, |p| p.speedup_over_autodiff)];
+    let speedups = [speedup(ORDINARY, |p| p.speedup_over_ordinary), speedup(AUTODIFF, |p| p.speedup_over_autodiff)];
     speedups.into_iter().chain([exponent, largest]).flatten().collect()
 }
 
@@ -85,9 +84,7 @@ fn methods(main: &[&Series], settings: &Settings) -> Table {
         vec![
             label(series, settings),
             or_none(series.fit.map(|fit| units::exponent(&fit.exponent))),
-            series.fit.map_or("fewer than 3 dimensions".into(), |f| {
-                format!("{} – {}", grouped(f.from), grouped(f.to))
-            }),
+            series.fit.map_or("fewer than 3 dimensions".into(), |f| format!("{} – {}", grouped(f.from), grouped(f.to))),
             or_none(last.map(|p| grouped(p.dim))),
             or_none(last.map(|p| units::seconds(p.seconds.value))),
             stopped(series),

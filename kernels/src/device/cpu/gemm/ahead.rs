@@ -24,11 +24,8 @@ impl Ahead {
 
     /// A block of rows×depth numbers, whose columns or rows are contiguous, to be asked for in `calls` calls.
     pub(super) fn new<N>(block: Source<N>, (rows, depth): (usize, usize), calls: usize) -> Self {
-        let (run, runs, stride) = if block.row_stride == 1 {
-            (rows, depth, block.col_stride)
-        } else {
-            (depth, rows, block.row_stride)
-        };
+        let (run, runs, stride) =
+            if block.row_stride == 1 { (rows, depth, block.col_stride) } else { (depth, rows, block.row_stride) };
         if rows == 0 || depth == 0 {
             return Self::nothing();
         }

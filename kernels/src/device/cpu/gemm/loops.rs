@@ -61,15 +61,7 @@ where
                 let right = if in_place { b } else { Source { start: panel, row_stride: 0, col_stride: 0 } };
                 // SAFETY: the parts lie within the matrices.
                 unsafe {
-                    one_block::<V>(
-                        shape,
-                        p.a.part(row, step),
-                        right,
-                        in_place,
-                        target.at(row, col),
-                        block,
-                        ahead,
-                    )
+                    one_block::<V>(shape, p.a.part(row, step), right, in_place, target.at(row, col), block, ahead)
                 };
             }
         }

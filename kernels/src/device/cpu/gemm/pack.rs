@@ -215,13 +215,7 @@ pub(super) unsafe fn panel<N: Pack, const WIDTH: usize>(from: Source<N>, depth: 
 }
 
 #[inline(always)]
-unsafe fn strided<N: Pack>(
-    from: Source<N>,
-    rows: Range<usize>,
-    depth: Range<usize>,
-    width: usize,
-    to: *mut N,
-) {
+unsafe fn strided<N: Pack>(from: Source<N>, rows: Range<usize>, depth: Range<usize>, width: usize, to: *mut N) {
     for k in depth {
         for i in rows.clone() {
             // SAFETY: the caller's ranges are those of the matrix.

@@ -88,12 +88,8 @@ fn check<T: Scalar>() {
     }
 }
 
-const FORMS: [Form; 4] = [
-    Form { a: false, b: false },
-    Form { a: true, b: false },
-    Form { a: false, b: true },
-    Form { a: true, b: true },
-];
+const FORMS: [Form; 4] =
+    [Form { a: false, b: false }, Form { a: true, b: false }, Form { a: false, b: true }, Form { a: true, b: true }];
 
 /// In units of ε·Σ|a||b|: a sum of k ≤ 513 terms, each rounded once, in a few partial sums. Errors add up like √k at
 /// random; the worst case, k, is not to be seen.

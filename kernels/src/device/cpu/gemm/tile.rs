@@ -21,11 +21,8 @@ impl<N> Target<N> {
     /// The part that begins at `row` and `col`.
     #[inline(always)]
     pub(super) fn at(self, row: usize, col: usize) -> Self {
-        let addend = if self.addend.is_null() {
-            self.addend
-        } else {
-            self.addend.wrapping_add(row + col * self.addend_stride)
-        };
+        let addend =
+            if self.addend.is_null() { self.addend } else { self.addend.wrapping_add(row + col * self.addend_stride) };
         Self { addend, c: self.c.wrapping_add(row + col * self.c_stride), ..self }
     }
 }

@@ -35,9 +35,7 @@ fn reports<T: Scalar>() {
         let mut expected = vec![Inversion { log_abs_det: 0.0, condition: 0.0 }; count];
         let mut work = Device::<T>::factorization(&device, dim, count).unwrap();
         let mut overwritten = matrix(&a, dim, dim * count);
-        device
-            .invert_transposed(overwritten.view_mut(), inverse.view_mut(), &mut work, &mut expected)
-            .unwrap();
+        device.invert_transposed(overwritten.view_mut(), inverse.view_mut(), &mut work, &mut expected).unwrap();
 
         let lu: Vec<T> = a
             .chunks(block)
@@ -69,8 +67,7 @@ in_both_precisions!(reports_are_those_of_the_cpu, reports);
 fn bad_news<T: Scalar>() {
     let calls = calls::<T>();
     let dim = 300;
-    for (zero, nan, log_abs_det_is_finite) in
-        [(Some(299), None, false), (None, Some(7), true), (None, Some(299), true)]
+    for (zero, nan, log_abs_det_is_finite) in [(Some(299), None, false), (None, Some(7), true), (None, Some(299), true)]
     {
         let (mut lu, mut inverse) = (vec![T::of(0.0); dim * dim], vec![T::of(1.0); dim * dim]);
         (0..dim).for_each(|i| lu[i * dim + i] = T::of(2.0));
@@ -89,10 +86,7 @@ fn bad_news<T: Scalar>() {
             calls.condition_numbers((dim, 1), address(&inverse), sums, terms, report).unwrap();
         }
         if log_abs_det_is_finite {
-            assert!(
-                (report[0] - dim as f64 * 2.0_f64.ln()).abs() < 1e-10 && report[1].is_nan(),
-                "{report:?}"
-            );
+            assert!((report[0] - dim as f64 * 2.0_f64.ln()).abs() < 1e-10 && report[1].is_nan(), "{report:?}");
         } else {
             assert_eq!(report, [f64::NEG_INFINITY, dim as f64]);
         }
@@ -133,9 +127,8 @@ fn update<T: Scalar>(a: &mut [T], Trailing { dim, count, first, width, .. }: Tra
     for matrix in a.chunks_mut(dim * dim).take(count) {
         for col in next..dim {
             for row in next..dim {
-                let product: f64 = (first..next)
-                    .map(|k| matrix[k * dim + row].widen() * matrix[col * dim + k].widen())
-                    .sum();
+                let product: f64 =
+                    (first..next).map(|k| matrix[k * dim + row].widen() * matrix[col * dim + k].widen()).sum();
                 let entry = &mut matrix[col * dim + row];
                 *entry = T::of(entry.widen() - product);
             }
@@ -197,13 +190,10 @@ fn panels<T: Scalar>() {
                 let (solved, inverse) = (super::address(&solved), address_mut(&mut inverse));
                 calls.permute_rows(shape, orders, solved, inverse).unwrap();
             }
-            let (mut factored, mut expected) =
-                (matrix(&a, dim, dim * count), matrix(&inverse, dim, dim * count));
+            let (mut factored, mut expected) = (matrix(&a, dim, dim * count), matrix(&inverse, dim, dim * count));
             let mut report = vec![Inversion { log_abs_det: 0.0, condition: 0.0 }; count];
             let mut work = Device::<T>::factorization(&device, dim, count).unwrap();
-            device
-                .invert_transposed(factored.view_mut(), expected.view_mut(), &mut work, &mut report)
-                .unwrap();
+            device.invert_transposed(factored.view_mut(), expected.view_mut(), &mut work, &mut report).unwrap();
             let worst = report.iter().map(|report| report.condition).fold(1.0, f64::max);
             let wide = |x: &[T]| x.iter().map(|x| x.widen()).collect::<Vec<_>>();
             let error = check::relative_error(wide(&inverse), wide(&super::host(&expected)));

@@ -32,8 +32,7 @@ struct Emulated(MutexGuard<'static, Library>);
 impl Emulation {
     fn of(dtype: Dtype) -> Emulated {
         static LIBRARIES: [OnceLock<Emulation>; 2] = [const { OnceLock::new() }; 2];
-        let emulation =
-            LIBRARIES[dtype as usize].get_or_init(|| Self { library: Mutex::new(compile(dtype)) });
+        let emulation = LIBRARIES[dtype as usize].get_or_init(|| Self { library: Mutex::new(compile(dtype)) });
         // A test that failed left nothing behind that the next one could stumble over.
         Emulated(emulation.library.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -54,23 +53,13 @@ fn compile(dtype: Dtype) -> Library {
     std::fs::write(&input, text).expect("the source can be written");
     let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
     let result = Command::new(&compiler)
-        .args([
-            "-std=c++17",
-            "-O1",
-            "-Wall",
-            "-Wno-unused-function",
-            "-Wno-unknown-pragmas",
-            "-shared",
-            "-fPIC",
-        ])
+        .args(["-std=c++17", "-O1", "-Wall", "-Wno-unused-function", "-Wno-unknown-pragmas", "-shared", "-fPIC"])
         .arg(format!("-DReal={}", source::real(dtype)))
         .arg(&input)
         .arg("-o")
         .arg(&output)
         .output()
-        .unwrap_or_else(|error| {
-            panic!("these tests need a C++ compiler, and {compiler} does not start: {error}")
-        });
+        .unwrap_or_else(|error| panic!("these tests need a C++ compiler, and {compiler} does not start: {error}"));
     assert!(result.status.success(), "{}", String::from_utf8_lossy(&result.stderr));
     // SAFETY: the library was just compiled from our own sources, which have no initialisers.
     let library = unsafe { Library::new(&output) }.expect("the library loads");
@@ -133,11 +122,7 @@ fn assert_close<T: Scalar>(what: &str, ours: &[T], expected: &[T], ulps: f64) {
     for (i, (ours, expected)) in ours.iter().zip(expected).enumerate() {
         let (ours, expected) = (ours.widen(), expected.widen());
         let bound = ulps * T::EPS * expected.abs().max(1.0);
-        assert!(
-            (ours - expected).abs() <= bound,
-            "{what}, {}, number {i}: {ours} is not {expected}",
-            T::DTYPE
-        );
+        assert!((ours - expected).abs() <= bound, "{what}, {}, number {i}: {ours} is not {expected}", T::DTYPE);
     }
 }
 
@@ -164,9 +149,7 @@ fn every_kernel_of_the_list_is_in_the_sources_and_the_other_way_round() {
     let text = source::source();
     let defined: Vec<&str> = text
         .match_indices("__global__ void ")
-        .map(|(at, found)| {
-            text[at + found.len()..].trim_start_matches("__launch_bounds__(SHORT_ROWS)").trim_start()
-        })
+        .map(|(at, found)| text[at + found.len()..].trim_start_matches("__launch_bounds__(SHORT_ROWS)").trim_start())
         .map(|text| text.split('(').next().expect("a name"))
         .collect();
     let listed: Vec<&str> = Kernel::ALL.iter().map(|kernel| kernel.name()).collect();

@@ -34,9 +34,7 @@ fn biases_and_activations<T: Scalar>() {
             let (mut expected_y, mut expected_z) = (matrix(&y, rows, cols), matrix(&y, rows, cols));
             let bias_matrix = matrix(&bias, rows, 1);
             let bias_view = Some(bias_matrix.view());
-            device
-                .bias_activate(activation, bias_view, expected_y.view_mut(), expected_z.view_mut())
-                .unwrap();
+            device.bias_activate(activation, bias_view, expected_y.view_mut(), expected_z.view_mut()).unwrap();
             let (mut ours_y, mut ours_z) = (y.clone(), vec![T::default(); y.len()]);
             // SAFETY: all arrays have the lengths that the shapes say.
             unsafe {
@@ -45,9 +43,7 @@ fn biases_and_activations<T: Scalar>() {
             }
             assert_eq!(ours_y, host(&expected_y), "{activation} {rows}×{cols}");
             assert_close("biased activation", &ours_z, &host(&expected_z), 4.0);
-            device
-                .bias_activate(activation, None, matrix(&y, rows, cols).view_mut(), expected_z.view_mut())
-                .unwrap();
+            device.bias_activate(activation, None, matrix(&y, rows, cols).view_mut(), expected_z.view_mut()).unwrap();
             // SAFETY: as above.
             unsafe {
                 let z = address_mut(&mut ours_z);
@@ -81,9 +77,7 @@ fn errors<T: Scalar>() {
                 calls.backward_error(len, sigma::<T>(activation), address(&v), address(&y), delta).unwrap();
             }
             assert_close("backward error", &ours, &host(&expected), 8.0);
-            device
-                .slope_and_ratio(activation, y_matrix.view(), expected.view_mut(), other.view_mut())
-                .unwrap();
+            device.slope_and_ratio(activation, y_matrix.view(), expected.view_mut(), other.view_mut()).unwrap();
             // SAFETY: as above.
             unsafe {
                 let (slope, ratio) = (address_mut(&mut ours), address_mut(&mut ours_other));
@@ -185,10 +179,7 @@ fn sums<T: Scalar>() {
                 calls.log_density_sums((rows, cols), density::<T>(base), address(&y), sums).unwrap();
             }
             for (ours, expected) in ours.iter().zip(&expected) {
-                assert!(
-                    (ours - expected).abs() <= 8.0 * T::EPS * expected.abs(),
-                    "{base}: {ours} {expected}"
-                );
+                assert!((ours - expected).abs() <= 8.0 * T::EPS * expected.abs(), "{base}: {ours} {expected}");
             }
         }
         let (mut partial, mut total) = (vec![0.0_f64; 1024], [0.0_f64]);
