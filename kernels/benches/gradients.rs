@@ -26,7 +26,7 @@ fn gradients(criterion: &mut Criterion) {
         for dim in [10, 100, 1000].into_iter().filter(|&dim| dim <= largest_dim(method)) {
             let workload = Workload {
                 method,
-                architecture: Architecture::new(dim, 2),
+                architecture: Architecture::new(dim, 2).into(),
                 init: Init::Orthogonal,
                 batch: BATCH,
                 dtype: Dtype::F32,
@@ -34,7 +34,7 @@ fn gradients(criterion: &mut Criterion) {
                 seed: 1,
             };
             let mut evaluation = prepare(&workload).expect("memory for the benchmark");
-            let flops = cost(method, &workload.architecture, BATCH, Dtype::F32).flops;
+            let flops = cost(method, &workload.architecture, BATCH, Dtype::F32).expect("a model of dense layers").flops;
             group.throughput(Throughput::Elements(flops as u64));
             group.bench_function(BenchmarkId::new(method.name(), dim), |bencher| {
                 bencher.iter(|| evaluation.evaluate().expect("a finite gradient"));

@@ -1,11 +1,20 @@
 //! Workloads on which every device and every method must agree with independent computations: the one list, for the
 //! tests and for machines that have no compiler.
 
+use crate::backend::BiasMode;
+use crate::bound::bind;
+use crate::check::{self, relative_error};
+use crate::device::Device;
+use crate::error::Result;
 use crate::evaluation::Workload;
-use crate::init::Init;
+use crate::init::{self, Init};
+use crate::inversion::Inverter;
+use crate::layer::{Dense, MaybeGroup};
+use crate::likelihood::Evaluator;
 use crate::method::Method;
 use crate::network::{Activation, Architecture, Base};
-use crate::scalar::Dtype;
+use crate::parameters::{Arrays, Gradient, Parameters};
+use crate::scalar::{Dtype, Scalar};
 
 /// Every method at every dimension, in one precision.
 pub fn sizes(dims: &[usize], dtype: Dtype) -> Vec<Workload> {
@@ -59,11 +68,69 @@ pub fn ill_conditioned(dims: &[usize]) -> Vec<Workload> {
 pub fn workload(method: Method, dim: usize, dtype: Dtype) -> Workload {
     Workload {
         method,
-        architecture: Architecture::new(dim, 2),
+        architecture: Architecture::new(dim, 2).into(),
         init: Init::Orthogonal,
         batch: 10,
         dtype,
         threads: 2,
         seed: 7,
     }
+}
+
+/// What disagrees between networks of a coupling and the dense networks of the same functions: the gradient of every
+/// method (with the reference and, beyond its dimensions, with derivatives along directions), the likelihood, and the
+/// data after the network and its inverse. `network` makes an architecture of a dimension and a number of layers.
+///
+/// # Errors
+/// Those of the coupling itself; the relative gradient of one that is no group is left out.
+pub fn coupling_agrees<D: Device<T> + 'static, T: Scalar, C: MaybeGroup<D, T>>(
+    device: &D,
+    network: &dyn Fn(usize, usize) -> Architecture<C>,
+) -> Result<Vec<String>> {
+    let mut disagreements = Vec::new();
+    for (dim, layers, bias, last_nonlinear) in [(12, 1, false, false), (12, 3, true, true), (144, 2, true, false)] {
+        let architecture = Architecture { bias, last_nonlinear, ..network(dim, layers) };
+        let parameters = init::network(device, &architecture, Init::Orthogonal, 3)?;
+        let x = init::batch(device, dim, 5, 4)?;
+        let mut told = |what: &str, error: f64, tolerance: f64| {
+            if !(error <= tolerance) {
+                disagreements.push(format!("{what} at D = {dim}, L = {layers}: {error:e} above {tolerance:e}"));
+            }
+        };
+        for method in Method::ALL {
+            let needs_group = matches!(method, Method::Relative | Method::RelativeInPlace | Method::Transposed);
+            let mut bound = match bind(device, method, BiasMode::Exact, &architecture, x.cols()) {
+                Err(crate::Error::ShapeMismatch { .. }) if needs_group => continue,
+                bound => bound?,
+            };
+            let mut gradient = Gradient::zeros(device, &architecture, "gradient")?;
+            bound.gradient(device, &parameters, x.view(), &mut gradient)?;
+            let check = check::gradient(device, bound.kind(), &parameters, &x, &gradient)?;
+            told(method.name(), check.max_rel_err, check.tolerance);
+        }
+        let tolerance = check::tolerance(device.math());
+        let dense = dense_copy(device, &parameters)?;
+        let ours = Evaluator::new(device, &architecture, 5)?.log_likelihood(device, &parameters, x.view())?;
+        let theirs = Evaluator::new(device, dense.architecture(), 5)?.log_likelihood(device, &dense, x.view())?;
+        told("likelihood", relative_error(ours.per_sample(), theirs.per_sample()), tolerance);
+        let mut evaluator = Evaluator::new(device, &architecture, 5)?;
+        evaluator.data_terms(device, &parameters, x.view())?;
+        let mut s = device.to_host(evaluator.latents())?;
+        Inverter::new(device, &parameters)?.invert(&mut s)?;
+        let expected = x.to_column_major(device)?;
+        let wide = |of: Vec<T>| of.into_iter().map(Scalar::widen);
+        told("inversion", relative_error(wide(s), wide(expected)), 100.0 * tolerance);
+    }
+    Ok(disagreements)
+}
+
+/// The network of D×D matrices of the same function.
+fn dense_copy<D: Device<T>, T: Scalar, C: MaybeGroup<D, T>>(
+    device: &D,
+    parameters: &Parameters<D, T, C>,
+) -> Result<Parameters<D, T>> {
+    let architecture = parameters.architecture().with(Dense);
+    let mut arrays = Arrays::zeros(device, &architecture, "dense network")?;
+    crate::backend::autodiff::write_dense(device, parameters, &mut arrays)?;
+    Parameters::new(architecture, arrays)
 }

@@ -1,20 +1,32 @@
-//! From the name of a method to the backend that computes it, with its work memory: the one place where the two meet
-//! for dense layers ([`crate::convolution::prepare`] has its own).
+//! From the name of a method to the backend that computes it, with its work memory: the one place where the two meet.
 
 use crate::backend::autodiff::{Autodiff, Jacobians};
 use crate::backend::{BiasMode, GradientBackend, Ordinary, Relative, Transposed};
 use crate::check::Kind;
-use crate::device::{Device, MatrixRef};
+use crate::device::Device;
 use crate::error::Result;
+use crate::layer::{Coupling, Dense, ForGroup, Group, MaybeGroup};
 use crate::method::Method;
 use crate::network::Architecture;
-use crate::parameters::{Gradient, Parameters};
+use crate::parameters::{Batch, Gradient, Parameters};
 use crate::scalar::Scalar;
 
 /// A backend with its work memory, whatever its type. One call through a pointer a gradient.
-pub struct Bound<D: Device<T>, T: Scalar> {
+pub struct Bound<D: Device<T>, T: Scalar, C: Coupling<D, T> = Dense> {
     kind: Kind,
-    backend: Box<dyn Erased<D, T>>,
+    backend: Box<dyn Erased<D, T, C>>,
+}
+
+/// What is to be bound.
+struct Request<'a, C> {
+    /// The method.
+    method: Method,
+    /// Treatment of the biases; it concerns the relative gradient alone.
+    bias_mode: BiasMode,
+    /// The network.
+    architecture: &'a Architecture<C>,
+    /// Batch size N.
+    batch: usize,
 }
 
 /// The backend whose direction is that of `method`, with work memory for batches of `batch` samples; that of
@@ -22,37 +34,70 @@ pub struct Bound<D: Device<T>, T: Scalar> {
 /// `bias_mode` concerns the relative gradient alone.
 ///
 /// # Errors
-/// Those of [`GradientBackend::workspace`].
-pub fn bind<D: Device<T> + 'static, T: Scalar>(
+/// Those of [`GradientBackend::workspace`]; [`crate::Error::ShapeMismatch`] for a method that the coupling has no form
+/// for.
+pub fn bind<D: Device<T> + 'static, T: Scalar, C: MaybeGroup<D, T>>(
     device: &D,
     method: Method,
     bias_mode: BiasMode,
-    architecture: &Architecture,
+    architecture: &Architecture<C>,
     batch: usize,
-) -> Result<Bound<D, T>> {
-    let (batched, streamed) = (Jacobians::Batched, Jacobians::Streamed);
-    let shape = (architecture, batch);
+) -> Result<Bound<D, T, C>> {
+    let request = Request { method, bias_mode, architecture, batch };
+    let autodiff = |jacobians| Bound::new(device, Kind::Ordinary, Autodiff { jacobians }, &request);
+    architecture.validate()?;
     match method {
-        Method::Relative | Method::RelativeInPlace => Bound::new(device, Kind::Relative, Relative { bias_mode }, shape),
-        Method::Transposed => Bound::new(device, Kind::Transposed, Transposed, shape),
-        Method::Ordinary => Bound::new(device, Kind::Ordinary, Ordinary, shape),
-        Method::Autodiff => Bound::new(device, Kind::Ordinary, Autodiff { jacobians: batched }, shape),
-        Method::AutodiffStreamed => Bound::new(device, Kind::Ordinary, Autodiff { jacobians: streamed }, shape),
+        Method::Relative | Method::RelativeInPlace | Method::Transposed => {
+            architecture.coupling.if_group(OfGroup { device, request: &request })
+        }
+        Method::Ordinary => Bound::new(device, Kind::Ordinary, Ordinary, &request),
+        Method::Autodiff => autodiff(Jacobians::Batched),
+        Method::AutodiffStreamed => autodiff(Jacobians::Streamed),
     }
 }
 
-impl<D: Device<T>, T: Scalar> Bound<D, T> {
-    fn new<B: GradientBackend<D, T> + 'static>(
+/// Binds the methods that need a group.
+struct OfGroup<'a, D, C> {
+    device: &'a D,
+    request: &'a Request<'a, C>,
+}
+
+impl<D: Device<T> + 'static, T: Scalar, C: Coupling<D, T>> ForGroup<D, T, C> for OfGroup<'_, D, C> {
+    type Out = Bound<D, T, C>;
+
+    fn call(self, _group: C) -> Result<Bound<D, T, C>>
+    where
+        C: Group<D, T>,
+    {
+        let Self { device, request } = self;
+        match request.method {
+            Method::Transposed => Bound::new(device, Kind::Transposed, Transposed, request),
+            _ => Bound::new(device, Kind::Relative, Relative { bias_mode: request.bias_mode }, request),
+        }
+    }
+}
+
+impl<D: Device<T>, T: Scalar, C: Coupling<D, T>> Bound<D, T, C> {
+    fn new<B: GradientBackend<D, T, C> + 'static>(
         device: &D,
         kind: Kind,
         backend: B,
-        (architecture, batch): (&Architecture, usize),
+        request: &Request<'_, C>,
     ) -> Result<Self>
     where
         D: 'static,
     {
-        let workspace = backend.workspace(device, architecture, batch)?;
+        let workspace = backend.workspace(device, request.architecture, request.batch)?;
         Ok(Self { kind, backend: Box::new(WithWorkspace { backend, workspace }) })
+    }
+
+    /// The same, after which the first weight's gradient is overwritten with ones: wrong on purpose.
+    #[cfg(feature = "inject")]
+    pub(crate) fn wrong(self) -> Self
+    where
+        D: 'static,
+    {
+        Self { kind: self.kind, backend: Box::new(Wrong(self.backend)) }
     }
 
     /// What a check compares its direction with.
@@ -64,66 +109,74 @@ impl<D: Device<T>, T: Scalar> Bound<D, T> {
     ///
     /// # Errors
     /// Those of [`GradientBackend::gradient`].
-    pub fn gradient(
+    pub fn gradient<'a>(
         &mut self,
         device: &D,
-        parameters: &Parameters<D, T>,
-        x: MatrixRef<'_, D, T>,
+        parameters: &Parameters<D, T, C>,
+        batch: impl Into<Batch<'a, D, T>>,
         out: &mut Gradient<D, T>,
-    ) -> Result<()> {
-        self.backend.gradient(device, parameters, x, out)
-    }
-
-    /// The same, after which the first weight's gradient is overwritten with ones: wrong on purpose.
-    #[cfg(feature = "inject")]
-    pub(crate) fn wrong(self) -> Self
+    ) -> Result<()>
     where
-        D: 'static,
+        D: 'a,
     {
-        Self { kind: self.kind, backend: Box::new(Wrong(self.backend)) }
+        self.backend.gradient(device, parameters, batch.into(), out)
     }
 }
 
-trait Erased<D: Device<T>, T: Scalar> {
-    fn gradient(
+trait Erased<D: Device<T>, T: Scalar, C: Coupling<D, T>> {
+    fn gradient<'a>(
         &mut self,
         device: &D,
-        parameters: &Parameters<D, T>,
-        x: MatrixRef<'_, D, T>,
+        parameters: &Parameters<D, T, C>,
+        batch: Batch<'a, D, T>,
         out: &mut Gradient<D, T>,
-    ) -> Result<()>;
+    ) -> Result<()>
+    where
+        D: 'a;
 }
 
-struct WithWorkspace<D: Device<T>, T: Scalar, B: GradientBackend<D, T>> {
+struct WithWorkspace<B, W> {
     backend: B,
-    workspace: B::Workspace,
+    workspace: W,
 }
 
-impl<D: Device<T>, T: Scalar, B: GradientBackend<D, T>> Erased<D, T> for WithWorkspace<D, T, B> {
-    fn gradient(
+impl<D, T, C, B> Erased<D, T, C> for WithWorkspace<B, B::Workspace>
+where
+    D: Device<T>,
+    T: Scalar,
+    C: Coupling<D, T>,
+    B: GradientBackend<D, T, C>,
+{
+    fn gradient<'a>(
         &mut self,
         device: &D,
-        parameters: &Parameters<D, T>,
-        x: MatrixRef<'_, D, T>,
+        parameters: &Parameters<D, T, C>,
+        batch: Batch<'a, D, T>,
         out: &mut Gradient<D, T>,
-    ) -> Result<()> {
-        self.backend.gradient(device, parameters, x, &mut self.workspace, out)
+    ) -> Result<()>
+    where
+        D: 'a,
+    {
+        self.backend.gradient(device, parameters, batch, &mut self.workspace, out)
     }
 }
 
 #[cfg(feature = "inject")]
-struct Wrong<D: Device<T>, T: Scalar>(Box<dyn Erased<D, T>>);
+struct Wrong<D: Device<T>, T: Scalar, C: Coupling<D, T>>(Box<dyn Erased<D, T, C>>);
 
 #[cfg(feature = "inject")]
-impl<D: Device<T>, T: Scalar> Erased<D, T> for Wrong<D, T> {
-    fn gradient(
+impl<D: Device<T>, T: Scalar, C: Coupling<D, T>> Erased<D, T, C> for Wrong<D, T, C> {
+    fn gradient<'a>(
         &mut self,
         device: &D,
-        parameters: &Parameters<D, T>,
-        x: MatrixRef<'_, D, T>,
+        parameters: &Parameters<D, T, C>,
+        batch: Batch<'a, D, T>,
         out: &mut Gradient<D, T>,
-    ) -> Result<()> {
-        self.0.gradient(device, parameters, x, out)?;
+    ) -> Result<()>
+    where
+        D: 'a,
+    {
+        self.0.gradient(device, parameters, batch, out)?;
         device.fill(T::of(1.0), out.weights[0].view_mut())
     }
 }

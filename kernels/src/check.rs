@@ -1,17 +1,19 @@
 //! Is a gradient right? An independent computation that a backend must agree with before it is timed.
 //!
-//! Small networks are compared, array by array, with the nalgebra [`crate::reference`]. Large ones, where a reference
-//! of O(D³) in plain loops would take longer than the measurement, are probed: along one direction per layer the
-//! derivative of the log-likelihood is computed by forward mode through the network in O(ND²), with the
-//! log-determinant's share in closed form, and must equal the inner product with the gradient.
+//! Small networks are compared, array by array, with the nalgebra [`crate::reference`] of the D×D matrices that their
+//! layers stand for. Large ones, where a reference of O(D³) in plain loops would take longer than the measurement, are
+//! probed: along one direction per layer the derivative of the log-likelihood is computed by forward mode through the
+//! network, with the log-determinant's share in closed form, and must equal the inner product with the gradient.
 
-use nalgebra::{DMatrix, DVector};
+use nalgebra::DMatrix;
 
 use crate::backend::{GradientBackend, Relative, Transposed};
-use crate::device::{Addend, Device, Matrix, MatrixRef};
+use crate::device::{Device, Matrix, MatrixRef};
 use crate::elementwise::reference as scalar;
 use crate::error::Result;
+use crate::forward::ValuesWorkspace;
 use crate::init;
+use crate::layer::{Coupling, Extent, Group};
 use crate::math::Math;
 use crate::network::Architecture;
 use crate::parameters::{Gradient, Parameters};
@@ -68,10 +70,10 @@ pub const fn tolerance(math: Math) -> f64 {
 ///
 /// # Errors
 /// [`crate::Error::Singular`] from the reference; device errors.
-pub fn gradient<D: Device<T>, T: Scalar>(
+pub fn gradient<D: Device<T>, T: Scalar, C: Coupling<D, T>>(
     device: &D,
     kind: Kind,
-    parameters: &Parameters<D, T>,
+    parameters: &Parameters<D, T, C>,
     x: &Matrix<D, T>,
     gradient: &Gradient<D, T>,
 ) -> Result<Check> {
@@ -91,37 +93,30 @@ pub fn gradient<D: Device<T>, T: Scalar>(
 ///
 /// # Errors
 /// Those of the step and of the backend; device errors.
-pub fn step<D: Device<T>, T: Scalar>(
+pub fn step<D: Device<T>, T: Scalar, C: Group<D, T>>(
     device: &D,
     step: &InPlaceStep,
-    parameters: &mut Parameters<D, T>,
+    parameters: &mut Parameters<D, T, C>,
     x: &Matrix<D, T>,
     mu: f64,
-    workspace: &mut Workspace<D, T>,
+    workspace: &mut Workspace<D, T, C>,
 ) -> Result<Check> {
-    let architecture = *parameters.architecture();
-    let mut direction = Gradient::zeros(device, &architecture, "direction of the check")?;
-    if step.transposed {
-        let mut work = Transposed.workspace(device, &architecture, x.cols())?;
-        Transposed.gradient(device, parameters, x.view(), &mut work, &mut direction)?;
+    let direction = if step.transposed {
+        stored(device, &Transposed, parameters, x)?
     } else {
-        let backend = Relative { bias_mode: step.bias_mode };
-        let mut work = backend.workspace(device, &architecture, x.cols())?;
-        backend.gradient(device, parameters, x.view(), &mut work, &mut direction)?;
-    }
-    let host = |device: &D, m: &Matrix<D, T>| m.to_column_major(device);
-    let arrays = |p: &Parameters<D, T>| -> Result<Vec<Vec<T>>> {
-        p.arrays().weights.iter().chain(&p.arrays().biases).map(|m| host(device, m)).collect()
+        stored(device, &Relative { bias_mode: step.bias_mode }, parameters, x)?
+    };
+    let arrays = |p: &Parameters<D, T, C>| -> Result<Vec<Vec<T>>> {
+        p.arrays().iter().map(|m| m.to_column_major(device)).collect()
     };
     let before = arrays(parameters)?;
     let sizes = step.step(device, parameters, x.view(), mu, workspace, None)?.step_sizes.clone();
     let after = arrays(parameters)?;
     let tolerance = tolerance(device.math());
     let mut errors = Vec::new();
-    let directions = direction.weights.iter().chain(&direction.biases);
-    for (i, ((before, after), direction)) in before.iter().zip(&after).zip(directions).enumerate() {
-        let mu = sizes[i % architecture.layers];
-        let expected: Vec<f64> = host(device, direction)?.iter().map(|d| mu * d.widen()).collect();
+    for (i, ((before, after), direction)) in before.iter().zip(&after).zip(direction.iter()).enumerate() {
+        let mu = sizes[i % sizes.len()];
+        let expected: Vec<f64> = direction.to_column_major(device)?.iter().map(|d| mu * d.widen()).collect();
         let moved = after.iter().zip(before).map(|(a, b)| a.widen() - b.widen());
         // The parameters are rounded when they move, and their own size cancels in both directions.
         let size = after.iter().fold(0.0, |most, a| f64::max(most, a.widen().abs()));
@@ -129,6 +124,18 @@ pub fn step<D: Device<T>, T: Scalar>(
         errors.push(error_beyond(rounding / tolerance, moved, expected.iter().copied()));
     }
     Ok(Check { kind: "stored-gradient", max_rel_err: worst(errors), tolerance })
+}
+
+fn stored<D: Device<T>, T: Scalar, C: Coupling<D, T>, B: GradientBackend<D, T, C>>(
+    device: &D,
+    backend: &B,
+    parameters: &Parameters<D, T, C>,
+    x: &Matrix<D, T>,
+) -> Result<Gradient<D, T>> {
+    let mut direction = Gradient::zeros(device, parameters.architecture(), "direction of the check")?;
+    let mut work = backend.workspace(device, parameters.architecture(), x.cols())?;
+    backend.gradient(device, parameters, x.view(), &mut work, &mut direction)?;
+    Ok(direction)
 }
 
 /// The largest of errors, NaN if any is: `f64::max` would drop it.
@@ -166,162 +173,225 @@ pub(crate) fn error_beyond(slack: f64, a: impl IntoIterator<Item = f64>, b: impl
     if scale > 0.0 { difference / scale } else { difference }
 }
 
-fn against_reference<D: Device<T>, T: Scalar>(
+/// Entries of the reference's direction add up, or are averaged, to the numbers that stand in them.
+fn against_reference<D: Device<T>, T: Scalar, C: Coupling<D, T>>(
     device: &D,
     kind: Kind,
-    parameters: &Parameters<D, T>,
+    parameters: &Parameters<D, T, C>,
     x: &Matrix<D, T>,
     gradient: &Gradient<D, T>,
 ) -> Result<f64> {
-    let wide = |m: &Matrix<D, T>| -> Result<Vec<f64>> {
-        Ok(m.to_column_major(device)?.into_iter().map(Scalar::widen).collect())
-    };
+    let Architecture { coupling, .. } = *parameters.architecture();
     let reference = Reference::from_parameters(device, parameters)?;
-    let x = DMatrix::from_vec(x.rows(), x.cols(), wide(x)?);
+    let x = wide(device, x.view())?;
     let Direction { weights, biases } = match kind {
         Kind::Ordinary => reference.ordinary(&x)?,
         Kind::Relative => reference.relative(&x)?,
         Kind::Transposed => reference.transposed(&x)?,
     };
     let terms = reference.largest_terms(kind, &x)?;
-    let slack = |terms: f64| rounding::<T>(x.ncols(), terms) / tolerance(device.math());
-    let mut errors = Vec::new();
-    for ((ours, theirs), terms) in gradient.weights.iter().zip(&weights).zip(&terms.weights) {
-        errors.push(error_beyond(slack(*terms), wide(ours)?, theirs.iter().copied()));
-    }
-    for ((ours, theirs), terms) in gradient.biases.iter().zip(&biases).zip(&terms.biases) {
-        errors.push(error_beyond(slack(*terms), wide(ours)?, theirs.iter().copied()));
-    }
-    Ok(worst(errors))
+    let entries = coupling.multiplicity();
+    let (share, summed) = if kind == Kind::Ordinary { (1.0, entries) } else { (1.0 / entries, 1.0) };
+    let samples = x.ncols() * entries as usize;
+    let slack = |terms: f64| rounding::<T>(samples, summed * terms) / tolerance(device.math());
+    let sum = |theirs: &[f64], ours: &Matrix<D, T>, is_bias: bool| -> Result<Vec<f64>> {
+        if C::IS_DENSE {
+            return Ok(theirs.to_vec());
+        }
+        let narrow: Vec<T> = theirs.iter().map(|&entry| T::of(entry)).collect();
+        let rows = parameters.architecture().dim;
+        let entries = Matrix::from_column_major(device, &narrow, rows, narrow.len() / rows, "entries")?;
+        let mut sums = Matrix::zeros(device, ours.rows(), ours.cols(), "sums of entries")?;
+        if is_bias {
+            coupling.sum_bias(device, entries.view(), sums.view_mut())?;
+        } else {
+            coupling.sum_entries(device, entries.view(), sums.view_mut())?;
+        }
+        Ok(sums.to_column_major(device)?.into_iter().map(|sum| share * sum.widen()).collect())
+    };
+    let weights = gradient.weights.iter().zip(weights.iter().map(|w| w.as_slice())).zip(terms.weights);
+    let biases = gradient.biases.iter().zip(biases.iter().map(|b| b.as_slice())).zip(terms.biases);
+    let pairs = weights.map(|pair| (pair, false)).chain(biases.map(|pair| (pair, true)));
+    let error = |(((ours, theirs), terms), is_bias)| -> Result<f64> {
+        let found = wide(device, MatrixRef::shorten(&Matrix::view(ours)))?;
+        Ok(error_beyond(slack(terms), found.iter().copied(), sum(theirs, ours, is_bias)?))
+    };
+    Ok(worst(pairs.map(error).collect::<Result<Vec<_>>>()?))
 }
 
 /// The largest relative error of the directional derivatives of all layers.
-fn along_directions<D: Device<T>, T: Scalar>(
+fn along_directions<D: Device<T>, T: Scalar, C: Coupling<D, T>>(
     device: &D,
     kind: Kind,
-    parameters: &Parameters<D, T>,
+    parameters: &Parameters<D, T, C>,
     x: &Matrix<D, T>,
     gradient: &Gradient<D, T>,
 ) -> Result<f64> {
-    let mut probe = Probe::new(device, parameters, x)?;
-    let mut worst = 0.0;
-    for k in 0..parameters.architecture().layers {
-        let error = probe.layer(kind, k, gradient)?;
-        if error > worst || f64::is_nan(error) {
-            worst = error;
-        }
-    }
-    Ok(worst)
+    let mut probe = Probe::new(device, parameters, x, gradient)?;
+    let layers = 0..parameters.architecture().layers;
+    Ok(worst(layers.map(|k| probe.layer(kind, k)).collect::<Result<Vec<_>>>()?))
 }
 
-/// A direction in layer k is rank one: W_k moves by p qᵀ and b_k by γ p, so that Y_k moves by p wᵀ with one number per
-/// sample in w. The probe picks a random left factor a, reads the gradient's response c = Aᵀa, γ = aᵀΔb off the
-/// gradient A under test, and compares ‖c‖² + γ², the inner product of the gradient with that direction, with the
-/// derivative of the log-likelihood along it:
+/// The derivative of the log-likelihood when one layer moves by R, b by r, so that Y moves by R Z + r. R is chosen from
+/// the gradient A, a under test so that its inner product with the derivative G, g and its share of the
+/// log-determinant, tr(W⁻¹R), are both known. u holds a random number of (0, 1) for each row, the same for all rows that
+/// share a bias; H = u ⊙ A, h = u ⊙ a.
 ///
-/// | gradient | moves | p | w | log-determinant's share |
+/// | gradient | R, r | Y moves by | tr(W⁻¹R) | inner product |
 /// | --- | --- | --- | --- | --- |
-/// | ordinary | W ← W + t a cᵀ, b ← b + tγ a, a = W e | a | Zᵀc + γ | cᵀe |
-/// | relative | \[W, b\] ← (I + t a hᵀ)\[W, b\], b ← b + tγ a, h = W c + γ b | a | Yᵀh + γ | aᵀh |
-/// | transposed | W ← W(I + t d cᵀ), b ← b + tγ W d, d = Wᵀ a | W d | Zᵀc + γ | dᵀc |
-struct Probe<'a, D: Device<T>, T: Scalar> {
+/// | ordinary | d ⊙ W, u ⊙ g; d = row sums of G ⊙ W | d ⊙ (Y − b) + r | Σ d | Σ d² + ⟨g, r⟩ |
+/// | relative | H̄ W̄ᵀW̄ of the affine W̄ = \[W, b; 0, 1\] | H U + h cᵀ, U = WᵀY, c = 1 + Yᵀb | ⟨H, W⟩ + ⟨h, b⟩ | ⟨A, H⟩ + ⟨a, h⟩ |
+/// | transposed | W WᵀH, W Wᵀh | W Wᵀ(H Z + h 1ᵀ) | ⟨H, W⟩ | ⟨A, H⟩ + ⟨a, h⟩ |
+struct Probe<'a, D: Device<T>, T: Scalar, C: Coupling<D, T>> {
     device: &'a D,
-    parameters: &'a Parameters<D, T>,
+    parameters: &'a Parameters<D, T, C>,
+    /// The gradient as a network, so that its arrays can be multiplied with.
+    gradient: &'a Gradient<D, T>,
     x: &'a Matrix<D, T>,
     /// Y_1 … Y_L on the host.
     y: Vec<DMatrix<f64>>,
-    /// One D×N block and one D×1 vector on the device, for products with the weights.
+    values: ValuesWorkspace<D, T, C>,
+    /// Of products with the gradient's arrays.
+    work: C::Work,
     block: [Matrix<D, T>; 2],
-    vector: [Matrix<D, T>; 2],
 }
 
-impl<'a, D: Device<T>, T: Scalar> Probe<'a, D, T> {
-    fn new(device: &'a D, parameters: &'a Parameters<D, T>, x: &'a Matrix<D, T>) -> Result<Self> {
-        let dim = x.rows();
-        let zeros = |cols| Matrix::zeros(device, dim, cols, "probe of the gradient");
-        let block = [zeros(x.cols())?, zeros(x.cols())?];
-        let mut probe = Self { device, parameters, x, y: Vec::new(), block, vector: [zeros(1)?, zeros(1)?] };
-        let mut z = wide_matrix(device, x)?;
-        for k in 0..parameters.architecture().layers {
-            let mut y = probe.push(k, &z)?;
-            if let Some(bias) = parameters.arrays().biases.get(k) {
-                let bias = wide_matrix(device, bias)?.column(0).into_owned();
-                y.column_iter_mut().for_each(|mut column| column += &bias);
-            }
-            z = probe.activate(k, &y);
-            probe.y.push(y);
-        }
-        Ok(probe)
-    }
+/// What a product multiplies with.
+#[derive(Clone, Copy)]
+enum Factor {
+    Weight,
+    WeightTransposed,
+    Gradient,
+}
 
-    fn architecture(&self) -> &'a Architecture {
-        self.parameters.architecture()
+impl<'a, D: Device<T>, T: Scalar, C: Coupling<D, T>> Probe<'a, D, T, C> {
+    fn new(
+        device: &'a D,
+        parameters: &'a Parameters<D, T, C>,
+        x: &'a Matrix<D, T>,
+        gradient: &'a Gradient<D, T>,
+    ) -> Result<Self> {
+        let Architecture { dim, layers, bias, coupling, .. } = *parameters.architecture();
+        // Without a condition: it changes the scores, and the probe has those of the base.
+        let mut values = ValuesWorkspace::new(device, parameters.architecture(), x.cols())?;
+        values.forward(device, parameters.network(), x.view().into())?;
+        let y = (0..layers).map(|k| wide(device, values.pre_activation(k))).collect::<Result<_>>()?;
+        let mut work = coupling.work(device, Extent { dim, layers, batch: x.cols(), bias })?;
+        coupling.prepare(device, gradient, &mut work)?;
+        let block = || Matrix::zeros(device, dim, x.cols(), "probe of the gradient");
+        Ok(Self { device, parameters, gradient, x, y, values, work, block: [block()?, block()?] })
     }
 
     fn activate(&self, k: usize, y: &DMatrix<f64>) -> DMatrix<f64> {
-        let Architecture { activation, .. } = *self.architecture();
-        if self.architecture().is_nonlinear(k) { y.map(|y| scalar::sigma(activation, y)) } else { y.clone() }
+        let architecture = self.parameters.architecture();
+        let sigma = |y| scalar::sigma(architecture.activation, y);
+        if architecture.is_nonlinear(k) { y.map(sigma) } else { y.clone() }
     }
 
-    /// W_k z for a D×N block.
-    fn push(&mut self, k: usize, z: &DMatrix<f64>) -> Result<DMatrix<f64>> {
+    /// The product of one of layer k's matrices with a D×N block.
+    fn multiply(&mut self, factor: Factor, k: usize, z: &DMatrix<f64>) -> Result<DMatrix<f64>> {
+        let (device, coupling) = (self.device, self.parameters.architecture().coupling);
+        let mut layer = self.parameters.network().layer(k);
         let [from, to] = &mut self.block;
-        multiply(self.device, self.parameters.weight(k), false, z.as_slice(), from, to)
-            .map(|data| DMatrix::from_vec(z.nrows(), z.ncols(), data))
+        let narrow: Vec<T> = z.iter().map(|&z| T::of(z)).collect();
+        device.upload(&narrow, from.view_mut().into_slice())?;
+        let (from, out) = (from.view(), to.view_mut());
+        match factor {
+            Factor::Weight => coupling.push(device, &layer, from, out, &mut self.values.work)?,
+            Factor::WeightTransposed => coupling.pull(device, &layer, from, out, &mut self.values.work)?,
+            Factor::Gradient => {
+                layer.weight = self.gradient.weights[k].view();
+                coupling.push(device, &layer, from, out, &mut self.work)?;
+            }
+        }
+        wide(device, to.view())
     }
 
-    /// M v, or Mᵀv, for a D×D matrix.
-    fn apply(&mut self, matrix: MatrixRef<'_, D, T>, transposed: bool, v: &DVector<f64>) -> Result<DVector<f64>> {
-        let [from, to] = &mut self.vector;
-        multiply(self.device, matrix, transposed, v.as_slice(), from, to).map(DVector::from_vec)
+    /// For each number of a bias the inner product of the rows of two weights that it belongs to.
+    fn row_products(&self, a: MatrixRef<'_, D, T>, b: MatrixRef<'_, D, T>) -> Result<Vec<f64>> {
+        let architecture = self.parameters.architecture();
+        let [rows, cols] = architecture.coupling.weight_shape(architecture.dim);
+        let len = architecture.coupling.bias_len(architecture.dim);
+        let (a, b) = (self.device.to_host(a)?, self.device.to_host(b)?);
+        let mut sums = vec![0.0; len];
+        for (i, (a, b)) in a.iter().zip(&b).enumerate() {
+            // A coupling keeps the rows of one bias side by side; a single column is a row a number.
+            let row = if cols == 1 && rows == len { i } else { i % rows / (rows / len) };
+            sums[row] += a.widen() * b.widen();
+        }
+        Ok(sums)
     }
 
-    fn layer(&mut self, kind: Kind, k: usize, gradient: &Gradient<D, T>) -> Result<f64> {
-        let dim = self.x.rows();
-        let weight = self.parameters.weight(k);
-        let random = DVector::from_vec(init::normals(PROBE_SEED + k as u64, dim));
-        let a = match kind {
-            Kind::Ordinary => self.apply(weight, false, &random)?,
-            Kind::Relative | Kind::Transposed => random.clone(),
-        };
-        let c = self.apply(gradient.weights[k].view(), true, &a)?;
-        let bias = |arrays: &[Matrix<D, T>]| -> Result<DVector<f64>> {
+    /// One number a component from one a bias.
+    fn expand(&self, bias: &[f64]) -> Result<Vec<f64>> {
+        let architecture = self.parameters.architecture();
+        let narrow: Vec<T> = bias.iter().map(|&b| T::of(b)).collect();
+        let narrow = Matrix::from_column_major(self.device, &narrow, bias.len(), 1, "probe of the gradient")?;
+        let mut out = Matrix::zeros(self.device, architecture.dim, 1, "probe of the gradient")?;
+        architecture.coupling.expand_bias(self.device, narrow.view(), out.view_mut())?;
+        Ok(wide(self.device, out.view())?.as_slice().to_vec())
+    }
+
+    fn layer(&mut self, kind: Kind, k: usize) -> Result<f64> {
+        let device = self.device;
+        let coupling = self.parameters.architecture().coupling;
+        let (weight, direction) = (self.parameters.weight(k), self.gradient.weights[k].view());
+        let len = coupling.bias_len(self.parameters.architecture().dim);
+        let u = init::uniforms(PROBE_SEED + k as u64, len);
+        let bias = |arrays: &[Matrix<D, T>]| -> Result<Vec<f64>> {
             match arrays.get(k) {
-                Some(b) => Ok(wide_matrix(self.device, b)?.column(0).into_owned()),
-                None => Ok(DVector::zeros(dim)),
+                Some(b) => Ok(wide(device, b.view())?.as_slice().to_vec()),
+                None => Ok(vec![0.0; len]),
             }
         };
-        let gamma = a.dot(&bias(&gradient.biases)?);
-        let b = bias(&self.parameters.arrays().biases)?;
-        let carried = if k == 0 { wide_matrix(self.device, self.x)? } else { self.activate(k - 1, &self.y[k - 1]) };
-        let (p, w, share) = match kind {
-            Kind::Ordinary => (a, carried.tr_mul(&c).add_scalar(gamma), c.dot(&random)),
+        let (a, b) = (bias(&self.gradient.biases)?, bias(&self.parameters.arrays().biases)?);
+        let h: Vec<f64> = a.iter().zip(&u).map(|(a, u)| a * u).collect();
+        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+        let carried = if k == 0 { wide(device, self.x.view())? } else { self.activate(k - 1, &self.y[k - 1]) };
+        let entries = coupling.multiplicity();
+        let (own, moved) = (self.row_products(direction, direction)?, self.row_products(direction, weight)?);
+        let (tangent, share, expected) = match kind {
+            Kind::Ordinary => {
+                let (d, shift) = (self.expand(&moved)?, self.expand(&b)?);
+                let shifted = by_rows(&self.y[k], |i, y| d[i] * (y - shift[i]));
+                let r = self.expand(&h)?;
+                let share = d.iter().sum::<f64>();
+                (by_rows(&shifted, |i, t| t + r[i]), share, dot(&moved, &moved) + dot(&a, &h))
+            }
             Kind::Relative => {
-                let h = self.apply(weight, false, &c)? + gamma * b;
-                let w = self.y[k].tr_mul(&h).add_scalar(gamma);
-                let share = a.dot(&h);
-                (a, w, share)
+                let pulled = self.multiply(Factor::WeightTransposed, k, &self.y[k].clone())?;
+                let product = self.multiply(Factor::Gradient, k, &pulled)?;
+                let (rows, h_all, b_all) = (self.expand(&u)?, self.expand(&h)?, self.expand(&b)?);
+                let mut tangent = by_rows(&product, |i, t| rows[i] * t);
+                for (mut t, y) in tangent.column_iter_mut().zip(self.y[k].column_iter()) {
+                    let c = 1.0 + dot(y.as_slice(), &b_all);
+                    t.iter_mut().zip(&h_all).for_each(|(t, h)| *t += h * c);
+                }
+                let share = entries * (dot(&u, &moved) + dot(&h, &b));
+                (tangent, share, entries * (dot(&u, &own) + dot(&a, &h)))
             }
             Kind::Transposed => {
-                let d = self.apply(weight, true, &a)?;
-                let w = carried.tr_mul(&c).add_scalar(gamma);
-                (self.apply(weight, false, &d)?, w, d.dot(&c))
+                let product = self.multiply(Factor::Gradient, k, &carried)?;
+                let (rows, h_all) = (self.expand(&u)?, self.expand(&h)?);
+                let tangent = by_rows(&product, |i, t| rows[i] * t + h_all[i]);
+                let pulled = self.multiply(Factor::WeightTransposed, k, &tangent)?;
+                let tangent = self.multiply(Factor::Weight, k, &pulled)?;
+                (tangent, entries * dot(&u, &moved), entries * (dot(&u, &own) + dot(&a, &h)))
             }
         };
-        let derivative = self.forward_derivative(k, &p * w.transpose())? + share;
-        let expected = c.norm_squared() + gamma * gamma;
-        Ok((derivative - expected).abs() / expected)
+        let derivative = self.forward_derivative(k, tangent)? + share;
+        Ok((derivative - expected).abs() / expected.abs())
     }
 
     /// The derivative of the mean of Lp + L1J when Y_k moves along `tangent`, by forward mode.
     fn forward_derivative(&mut self, k: usize, mut tangent: DMatrix<f64>) -> Result<f64> {
-        let Architecture { activation, base, layers, .. } = *self.architecture();
+        let Architecture { activation, base, layers, .. } = *self.parameters.architecture();
         let mut sum = 0.0;
         for j in k..layers {
             if j > k {
-                tangent = self.push(j, &tangent)?;
+                tangent = self.multiply(Factor::Weight, j, &tangent)?;
             }
-            if self.architecture().is_nonlinear(j) {
+            if self.parameters.architecture().is_nonlinear(j) {
                 sum += tangent.zip_map(&self.y[j], |t, y| t * scalar::ratio(activation, y)).sum();
                 tangent.zip_apply(&self.y[j], |t, y| *t *= scalar::slope(activation, y));
             }
@@ -335,22 +405,12 @@ impl<'a, D: Device<T>, T: Scalar> Probe<'a, D, T> {
 /// Any seed that the networks of a study do not use.
 const PROBE_SEED: u64 = 0x7072_6f62_6500;
 
-fn wide_matrix<D: Device<T>, T: Scalar>(device: &D, m: &Matrix<D, T>) -> Result<DMatrix<f64>> {
-    let data = m.to_column_major(device)?.into_iter().map(Scalar::widen).collect();
-    Ok(DMatrix::from_vec(m.rows(), m.cols(), data))
+fn wide<D: Device<T>, T: Scalar>(device: &D, m: MatrixRef<'_, D, T>) -> Result<DMatrix<f64>> {
+    let (rows, cols) = (m.rows(), m.cols());
+    Ok(DMatrix::from_vec(rows, cols, device.to_host(m)?.into_iter().map(Scalar::widen).collect()))
 }
 
-fn multiply<D: Device<T>, T: Scalar>(
-    device: &D,
-    matrix: MatrixRef<'_, D, T>,
-    transposed: bool,
-    v: &[f64],
-    from: &mut Matrix<D, T>,
-    to: &mut Matrix<D, T>,
-) -> Result<Vec<f64>> {
-    let narrow: Vec<T> = v.iter().map(|&v| T::of(v)).collect();
-    device.upload(&narrow, from.view_mut().into_slice())?;
-    let factor = if transposed { matrix.transposed() } else { matrix.plain() };
-    device.multiply(T::of(1.0), factor, from.view().plain(), Addend::Zero, to.view_mut())?;
-    Ok(to.to_column_major(device)?.into_iter().map(Scalar::widen).collect())
+/// f of every entry and its row.
+fn by_rows(m: &DMatrix<f64>, f: impl Fn(usize, f64) -> f64) -> DMatrix<f64> {
+    DMatrix::from_fn(m.nrows(), m.ncols(), |i, j| f(i, m[(i, j)]))
 }

@@ -1,5 +1,7 @@
 //! The cost model: what one gradient must take, and what this implementation takes (MATH.md §15).
 
+use crate::error::Result;
+use crate::layer::Geometry;
 use crate::method::Method;
 use crate::network::Architecture;
 use crate::scalar::Dtype;
@@ -17,15 +19,48 @@ pub struct Cost {
     pub expected_bytes: f64,
 }
 
-/// The model of one evaluation of `method` on batches of `batch` samples, for dense layers (convolutions:
-/// [`crate::convolution::cost`]), on a few CPU threads.
-pub fn cost(method: Method, architecture: &Architecture, batch: usize, dtype: Dtype) -> Cost {
+/// What is evaluated, for a cost model.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Shape {
+    /// D.
+    pub dim: usize,
+    /// L.
+    pub layers: usize,
+    /// N.
+    pub batch: usize,
+    /// Working precision.
+    pub dtype: Dtype,
+    /// [`crate::device::Device::lanes`] of the device.
+    pub lanes: usize,
+}
+
+/// The model of one evaluation of `method` on batches of `batch` samples, on a few CPU threads.
+///
+/// # Errors
+/// [`crate::Error::ShapeMismatch`] for a method that has no form for the network's layers.
+pub fn cost<C: Geometry>(method: Method, architecture: &Architecture<C>, batch: usize, dtype: Dtype) -> Result<Cost> {
     cost_on(TYPICAL_LANES, method, architecture, batch, dtype)
 }
 
 /// The same on a device with so many [`crate::device::Device::lanes`].
-pub fn cost_on(lanes: usize, method: Method, architecture: &Architecture, batch: usize, dtype: Dtype) -> Cost {
-    let (d, n, l) = (architecture.dim as f64, batch as f64, architecture.layers as f64);
+///
+/// # Errors
+/// As [`cost`].
+pub fn cost_on<C: Geometry>(
+    lanes: usize,
+    method: Method,
+    architecture: &Architecture<C>,
+    batch: usize,
+    dtype: Dtype,
+) -> Result<Cost> {
+    let shape = Shape { dim: architecture.dim, layers: architecture.layers, batch, dtype, lanes };
+    architecture.coupling.cost(method, &shape)
+}
+
+/// The model of dense layers.
+pub(crate) fn dense(method: Method, shape: &Shape) -> Cost {
+    let Shape { dtype, lanes, .. } = *shape;
+    let (d, n, l) = (shape.dim as f64, shape.batch as f64, shape.layers as f64);
     let w = dtype.bytes() as f64;
     let product = 2.0 * n * d * d;
     let (square, parameters, blocks) = (d * d * w, l * d * d * w, (l + 3.0) * n * d * w);
@@ -90,7 +125,7 @@ mod tests {
     #[test]
     fn agrees_with_the_table() {
         let gigaflop = |method, dim| {
-            let cost = cost(method, &Architecture::new(dim, 2), 100, Dtype::F32);
+            let cost = cost(method, &Architecture::new(dim, 2), 100, Dtype::F32).unwrap();
             cost.flops / 1e9
         };
         let close = |value: f64, expected: f64| (value / expected - 1.0).abs() < 0.05;
@@ -112,7 +147,7 @@ mod tests {
         for method in Method::ALL {
             for dim in [1, 10, 1000, 20_000] {
                 for layers in [1, 2, 5] {
-                    let cost = cost(method, &Architecture::new(dim, layers), 100, Dtype::F32);
+                    let cost = cost(method, &Architecture::new(dim, layers), 100, Dtype::F32).unwrap();
                     // One Jacobian a sample is the bound also for one layer, where J_1 is rebuilt and none is recorded.
                     if layers > 1 {
                         assert!(cost.min_bytes <= cost.expected_bytes, "{method}, D = {dim}, L = {layers}");

@@ -4,10 +4,11 @@ use crate::backend::BiasMode;
 use crate::bound::{Bound, bind};
 use crate::check::{self, Check};
 use crate::device::{Cpu, Device, Matrix, Replay};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::init::{self, Init};
+use crate::layer::{Coupling, CouplingKind, Dense, ForGroup, Group, MaybeGroup, Spectral, Visitor};
 use crate::method::Method;
-use crate::network::{Architecture, Coupling};
+use crate::network::Architecture;
 use crate::parameters::{Gradient, Parameters};
 use crate::scalar::{Dtype, Scalar};
 use crate::step::{self, InPlaceStep};
@@ -18,7 +19,7 @@ pub struct Workload {
     /// The method.
     pub method: Method,
     /// The network.
-    pub architecture: Architecture,
+    pub architecture: Architecture<CouplingKind>,
     /// How its weights are drawn.
     pub init: Init,
     /// Batch size N.
@@ -62,90 +63,112 @@ pub trait Evaluation {
 /// Takes all memory for `workload` on the CPU and fills in its numbers.
 ///
 /// # Errors
-/// [`crate::Error::OutOfMemory`], [`crate::Error::InvalidParameter`].
+/// [`Error::OutOfMemory`], [`Error::InvalidParameter`]; [`Error::ShapeMismatch`] for a method that the network's layers
+/// have no form for.
 pub fn prepare(workload: &Workload) -> Result<Box<dyn Evaluation>> {
-    if let Coupling::Convolution(_) = workload.architecture.coupling {
-        return crate::convolution::prepare(workload);
-    }
-    let device = Cpu::new(workload.threads);
     match workload.dtype {
-        Dtype::F32 => prepare_on::<_, f32>(device, workload),
-        Dtype::F64 => prepare_on::<_, f64>(device, workload),
-    }
-}
-
-/// Takes all memory for `workload` on `device`.
-///
-/// # Errors
-/// [`crate::Error::OutOfMemory`], [`crate::Error::InvalidParameter`].
-pub fn prepare_on<D: Device<T> + 'static, T: Scalar>(device: D, workload: &Workload) -> Result<Box<dyn Evaluation>> {
-    match workload.method {
-        Method::RelativeInPlace => in_place(device, workload),
-        _ => Ok(Box::new(Stored::new(device, workload)?)),
+        Dtype::F32 => workload.architecture.coupling.visit::<f32, _>(OnCpu(workload)),
+        Dtype::F64 => workload.architecture.coupling.visit::<f64, _>(OnCpu(workload)),
     }
 }
 
 /// As [`prepare`], with a gradient whose first weight is wrong: a fault for tests of what must find it.
 ///
 /// # Errors
-/// Those of [`prepare`]; [`crate::Error::Unknown`] for a method that stores no gradient.
+/// Those of [`prepare`]; [`Error::Unknown`] for a method that stores no gradient.
 #[cfg(feature = "inject")]
 pub fn prepare_wrong(workload: &Workload) -> Result<Box<dyn Evaluation>> {
-    let device = Cpu::new(workload.threads);
+    if workload.method == Method::RelativeInPlace {
+        let expected = "one that stores its gradient";
+        return Err(Error::unknown("method with a stored gradient", workload.method.name(), expected));
+    }
     match workload.dtype {
-        Dtype::F32 => prepare_wrong_on::<_, f32>(device, workload),
-        Dtype::F64 => prepare_wrong_on::<_, f64>(device, workload),
+        Dtype::F32 => workload.architecture.coupling.visit::<f32, _>(Wrong(workload)),
+        Dtype::F64 => workload.architecture.coupling.visit::<f64, _>(Wrong(workload)),
     }
 }
 
 #[cfg(feature = "inject")]
-fn prepare_wrong_on<D: Device<T> + 'static, T: Scalar>(device: D, workload: &Workload) -> Result<Box<dyn Evaluation>> {
-    if workload.method == Method::RelativeInPlace {
-        return Err(crate::Error::Unknown {
-            kind: "method with a stored gradient",
-            name: workload.method.to_string(),
-            expected: "one that stores its gradient".to_owned(),
-        });
+struct Wrong<'a>(&'a Workload);
+
+#[cfg(feature = "inject")]
+impl<T: Spectral> Visitor<T> for Wrong<'_> {
+    type Out = Box<dyn Evaluation>;
+
+    fn visit<C: MaybeGroup<Cpu, T>>(self, coupling: C) -> Result<Self::Out> {
+        let stored = Stored::new(Cpu::new(self.0.threads), coupling, self.0)?;
+        Ok(Box::new(Stored { bound: stored.bound.wrong(), ..stored }))
     }
-    let stored = Stored::new(device, workload)?;
-    Ok(Box::new(Stored { bound: stored.bound.wrong(), ..stored }))
 }
 
-struct Problem<D: Device<T>, T: Scalar> {
+struct OnCpu<'a>(&'a Workload);
+
+impl<T: Spectral> Visitor<T> for OnCpu<'_> {
+    type Out = Box<dyn Evaluation>;
+
+    fn visit<C: MaybeGroup<Cpu, T>>(self, coupling: C) -> Result<Self::Out> {
+        of_layers(Cpu::new(self.0.threads), coupling, self.0)
+    }
+}
+
+fn of_layers<D: Device<T> + 'static, T: Scalar, C: MaybeGroup<D, T>>(
     device: D,
-    parameters: Parameters<D, T>,
+    coupling: C,
+    workload: &Workload,
+) -> Result<Box<dyn Evaluation>> {
+    match workload.method {
+        Method::RelativeInPlace => coupling.if_group(Stepped { device, workload }),
+        _ => Ok(Box::new(Stored::new(device, coupling, workload)?)),
+    }
+}
+
+/// Takes all memory for `workload`, whose layers are dense, on `device`.
+///
+/// # Errors
+/// [`Error::OutOfMemory`], [`Error::InvalidParameter`]; [`Error::ShapeMismatch`] for other layers.
+pub fn prepare_on<D: Device<T> + 'static, T: Scalar>(device: D, workload: &Workload) -> Result<Box<dyn Evaluation>> {
+    if workload.architecture.coupling != CouplingKind::Dense {
+        return Err(Error::shape("layers on this device", "dense ones", "convolutions"));
+    }
+    of_layers(device, Dense, workload)
+}
+
+struct Problem<D: Device<T>, T: Scalar, C> {
+    device: D,
+    parameters: Parameters<D, T, C>,
     x: Matrix<D, T>,
 }
 
-impl<D: Device<T>, T: Scalar> Problem<D, T> {
-    fn new(device: D, workload: &Workload) -> Result<Self> {
+impl<D: Device<T>, T: Scalar, C: Coupling<D, T>> Problem<D, T, C> {
+    fn new(device: D, coupling: C, workload: &Workload) -> Result<Self> {
         let Workload { architecture, init, batch, seed, .. } = workload;
-        let parameters = init::network(&device, architecture, *init, *seed)?;
+        let parameters = init::network(&device, &architecture.with(coupling), *init, *seed)?;
         let x = init::batch(&device, architecture.dim, *batch, *seed)?;
         Ok(Self { device, parameters, x })
     }
 }
 
 /// A backend that writes a gradient.
-struct Stored<D: Device<T>, T: Scalar> {
-    problem: Problem<D, T>,
-    bound: Bound<D, T>,
+struct Stored<D: Device<T>, T: Scalar, C: MaybeGroup<D, T>> {
+    problem: Problem<D, T, C>,
+    bound: Bound<D, T, C>,
     gradient: Gradient<D, T>,
     /// Of the work on exactly these buffers.
     recording: Option<Box<dyn Replay>>,
 }
 
-impl<D: Device<T> + 'static, T: Scalar> Stored<D, T> {
-    fn new(device: D, workload: &Workload) -> Result<Self> {
-        let Workload { method, architecture, batch, .. } = workload;
-        let problem = Problem::new(device, workload)?;
-        let bound = bind(&problem.device, *method, BiasMode::Exact, architecture, *batch)?;
+impl<D: Device<T> + 'static, T: Scalar, C: MaybeGroup<D, T>> Stored<D, T, C> {
+    fn new(device: D, coupling: C, workload: &Workload) -> Result<Self> {
+        let Workload { method, batch, .. } = *workload;
+        let problem = Problem::new(device, coupling, workload)?;
+        let architecture = problem.parameters.architecture();
+        let bound = bind(&problem.device, method, BiasMode::Exact, architecture, batch)?;
         let gradient = Gradient::zeros(&problem.device, architecture, "gradient")?;
         Ok(Self { problem, bound, gradient, recording: None })
     }
 }
 
-impl<D: Device<T>, T: Scalar> Evaluation for Stored<D, T> {
+impl<D: Device<T>, T: Scalar, C: MaybeGroup<D, T>> Evaluation for Stored<D, T, C> {
     fn evaluate(&mut self) -> Result<()> {
         let Self { problem: Problem { device, parameters, x }, bound, gradient, recording } = self;
         match recording {
@@ -173,10 +196,10 @@ impl<D: Device<T>, T: Scalar> Evaluation for Stored<D, T> {
 }
 
 /// The step whose direction is the relative gradient.
-struct InPlace<D: Device<T>, T: Scalar> {
-    problem: Problem<D, T>,
+struct InPlace<D: Device<T>, T: Scalar, C: Group<D, T>> {
+    problem: Problem<D, T, C>,
     step: InPlaceStep,
-    workspace: step::Workspace<D, T>,
+    workspace: step::Workspace<D, T, C>,
 }
 
 /// Small enough that thousands of timed steps leave a network of the same scale and condition.
@@ -186,14 +209,27 @@ const TIMED_STEP: f64 = 1e-6;
 /// scale.
 const CHECKED_STEP: f64 = 0.01;
 
-fn in_place<D: Device<T> + 'static, T: Scalar>(device: D, workload: &Workload) -> Result<Box<dyn Evaluation>> {
-    let problem = Problem::new(device, workload)?;
-    let step = InPlaceStep { bias_mode: BiasMode::Exact, ..InPlaceStep::default() };
-    let workspace = step.workspace(&problem.device, &workload.architecture, workload.batch)?;
-    Ok(Box::new(InPlace { problem, step, workspace }))
+/// Prepares steps, which need a group.
+struct Stepped<'a, D> {
+    device: D,
+    workload: &'a Workload,
 }
 
-impl<D: Device<T>, T: Scalar> Evaluation for InPlace<D, T> {
+impl<D: Device<T> + 'static, T: Scalar, C: Coupling<D, T>> ForGroup<D, T, C> for Stepped<'_, D> {
+    type Out = Box<dyn Evaluation>;
+
+    fn call(self, group: C) -> Result<Self::Out>
+    where
+        C: Group<D, T>,
+    {
+        let problem = Problem::new(self.device, group, self.workload)?;
+        let step = InPlaceStep { bias_mode: BiasMode::Exact, ..InPlaceStep::default() };
+        let workspace = step.workspace(&problem.device, problem.parameters.architecture(), self.workload.batch)?;
+        Ok(Box::new(InPlace { problem, step, workspace }))
+    }
+}
+
+impl<D: Device<T>, T: Scalar, C: Group<D, T>> Evaluation for InPlace<D, T, C> {
     fn evaluate(&mut self) -> Result<()> {
         let Problem { device, parameters, x } = &mut self.problem;
         self.step.step(device, parameters, x.view(), TIMED_STEP, &mut self.workspace, None)?;

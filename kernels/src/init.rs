@@ -12,6 +12,7 @@ use rayon::prelude::*;
 
 use crate::device::{Device, Matrix};
 use crate::error::{Error, Result};
+use crate::layer::Coupling;
 use crate::network::Architecture;
 use crate::parameters::{Arrays, Parameters};
 use crate::scalar::Scalar;
@@ -63,31 +64,43 @@ const REFLECTIONS: usize = 16;
 /// Standard deviation of a bias.
 const BIAS_SCALE: f64 = 0.1;
 
-/// A network drawn from `seed`: weights as `init` says, biases normal with standard deviation 0.1.
+/// A network drawn from `seed`: weights as `init` says and the coupling keeps them, biases normal with standard
+/// deviation 0.1; a conditional density that ignores its condition.
 ///
 /// # Errors
-/// [`Error::OutOfMemory`], [`Error::InvalidParameter`].
-pub fn network<D: Device<T>, T: Scalar>(
+/// [`Error::OutOfMemory`], [`Error::InvalidParameter`], [`Error::ShapeMismatch`].
+pub fn network<D: Device<T>, T: Scalar, C: Coupling<D, T>>(
     device: &D,
-    architecture: &Architecture,
+    architecture: &Architecture<C>,
     init: Init,
     seed: u64,
-) -> Result<Parameters<D, T>> {
+) -> Result<Parameters<D, T, C>> {
     let mut arrays = Arrays::zeros(device, architecture, "parameters")?;
     for (k, weight) in arrays.weights.iter_mut().enumerate() {
-        let mut normals = Normals::new(seed, Stream::Weight(k));
-        match init {
-            Init::Orthogonal => orthogonal(device, &mut normals, weight)?,
-            Init::ScaledGaussian => {
-                let scale = 1.0 / (architecture.dim as f64).sqrt();
-                fill_normal(device, &mut normals, scale, weight)?;
-            }
-        }
+        architecture.coupling.draw(device, architecture.dim, (init, seed, k), weight)?;
     }
     for (k, bias) in arrays.biases.iter_mut().enumerate() {
         fill_normal(device, &mut Normals::new(seed, Stream::Bias(k)), BIAS_SCALE, bias)?;
     }
     Parameters::new(*architecture, arrays)
+}
+
+/// The square weight of layer k (from 0).
+pub(crate) fn square<D: Device<T>, T: Scalar>(
+    device: &D,
+    init: Init,
+    seed: u64,
+    k: usize,
+    weight: &mut Matrix<D, T>,
+) -> Result<()> {
+    let mut normals = Normals::new(seed, Stream::Weight(k));
+    match init {
+        Init::Orthogonal => orthogonal(device, &mut normals, weight),
+        Init::ScaledGaussian => {
+            let scale = 1.0 / (weight.rows() as f64).sqrt();
+            fill_normal(device, &mut normals, scale, weight)
+        }
+    }
 }
 
 /// A D×N batch of standard normals drawn from `seed`.

@@ -5,43 +5,56 @@ use faer::linalg::lu::partial_pivoting::{factor, solve};
 use faer::perm::PermRef;
 use faer::{Conj, Mat, MatRef, Par};
 
-use crate::device::Device;
+use crate::device::{Device, Matrix, MatrixRef};
 use crate::elementwise;
 use crate::error::{Error, Result};
 use crate::init;
+use crate::layer::{Coupling, Dense};
 use crate::network::{Architecture, Base};
+use crate::output::Head;
 use crate::parameters::Parameters;
 use crate::scalar::Scalar;
 
-/// The factored network: one LU per layer, computed once, on the host.
+/// The factors of a layer's W, on the host.
+pub trait Solve<T>: Send + Sync {
+    /// y ← W⁻¹ y for every column of D numbers.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    fn solve(&self, y: &mut [T]) -> Result<()>;
+}
+
+/// The factored network: the factors of every layer, computed once, on the host.
 pub struct Inverter<T: Scalar> {
     architecture: Architecture,
     layers: Vec<FactoredLayer<T>>,
 }
 
 struct FactoredLayer<T: Scalar> {
-    factors: Mat<T>,
-    forward: Vec<usize>,
-    backward: Vec<usize>,
+    factors: Box<dyn Solve<T>>,
+    /// b, D numbers.
     bias: Option<Vec<T>>,
 }
 
 impl<T: Scalar> Inverter<T> {
-    /// Copies the parameters to the host and factors every weight, O(LD³).
+    /// Copies the parameters to the host and factors every weight, O(LD³) for dense ones.
     ///
     /// # Errors
     /// [`Error::Singular`] names a layer whose weight has a zero pivot or is not finite.
-    pub fn new<D: Device<T>>(device: &D, parameters: &Parameters<D, T>) -> Result<Self> {
-        let architecture = *parameters.architecture();
-        let arrays = parameters.arrays();
-        let layers = (0..architecture.layers)
-            .map(|k| {
-                let weight = arrays.weights[k].to_column_major(device)?;
-                let bias = arrays.biases.get(k).map(|bias| bias.to_column_major(device)).transpose()?;
-                FactoredLayer::new(architecture.dim, k, &weight, bias)
-            })
-            .collect::<Result<_>>()?;
-        Ok(Self { architecture, layers })
+    pub fn new<D: Device<T>, C: Coupling<D, T>>(device: &D, parameters: &Parameters<D, T, C>) -> Result<Self> {
+        let Architecture { dim, coupling, layers, .. } = *parameters.architecture();
+        let factored = |k| {
+            let layer = parameters.network().layer(k);
+            let expand = |bias| {
+                let mut expanded = Matrix::zeros(device, dim, 1, "bias")?;
+                coupling.expand_bias(device, bias, expanded.view_mut())?;
+                expanded.to_column_major(device)
+            };
+            let factors = coupling.factor(device, dim, &layer)?;
+            Ok(FactoredLayer { factors, bias: layer.bias.map(expand).transpose()? })
+        };
+        let layers = (0..layers).map(factored).collect::<Result<_>>()?;
+        Ok(Self { architecture: parameters.architecture().with(Dense), layers })
     }
 
     /// Overwrites `s` (D×N column-major, one latent vector per column) by g⁻¹(s).
@@ -59,7 +72,12 @@ impl<T: Scalar> Inverter<T> {
                 latents.copy_from_slice(s);
                 elementwise::inverse(self.architecture.activation, &latents, s)?;
             }
-            layer.solve(dim, s);
+            if let Some(bias) = &layer.bias {
+                for column in s.chunks_exact_mut(dim) {
+                    column.iter_mut().zip(bias).for_each(|(y, &b)| *y -= b);
+                }
+            }
+            layer.factors.solve(s)?;
         }
         if s.iter().all(|x| x.widen().is_finite()) {
             Ok(())
@@ -78,10 +96,39 @@ impl<T: Scalar> Inverter<T> {
         self.invert(&mut x)?;
         Ok(x)
     }
+
+    /// One draw of x for each column of `u` (d×N), D×N column-major: s = m(u) + τ(u)ρ with ρ from the base density,
+    /// then g⁻¹(s).
+    ///
+    /// # Errors
+    /// As [`Self::invert`]; [`Error::ShapeMismatch`] for a density without a condition; [`Error::NonFinite`] when m(u)
+    /// or log τ(u) is not finite.
+    pub fn sample_given<D: Device<T>, C>(
+        &self,
+        device: &D,
+        parameters: &Parameters<D, T, C>,
+        u: MatrixRef<'_, D, T>,
+        seed: u64,
+    ) -> Result<Vec<T>> {
+        let Architecture { dim, base, .. } = self.architecture;
+        let mut head = Head::new(device, parameters.architecture(), u.cols())?;
+        let samples = u.cols();
+        head.prepare(device, parameters.arrays().head.as_ref(), Some(u))?;
+        let mut x = head.locate(device, draw_latents(base, dim * samples, seed))?;
+        self.invert(&mut x)?;
+        Ok(x)
+    }
 }
 
-impl<T: Scalar> FactoredLayer<T> {
-    fn new(dim: usize, k: usize, weight: &[T], bias: Option<Vec<T>>) -> Result<Self> {
+/// The LU of a D×D matrix.
+pub(crate) struct DenseFactors<T: Scalar> {
+    factors: Mat<T>,
+    forward: Vec<usize>,
+    backward: Vec<usize>,
+}
+
+impl<T: Scalar> DenseFactors<T> {
+    pub(crate) fn new(k: usize, dim: usize, weight: &[T]) -> Result<Self> {
         let mut factors = MatRef::from_column_major_slice(weight, dim, dim).to_owned();
         let (mut forward, mut backward) = (vec![0; dim], vec![0; dim]);
         let par = faer::get_global_parallelism();
@@ -99,16 +146,13 @@ impl<T: Scalar> FactoredLayer<T> {
             let matrix = format!("weight of layer {}", k + 1);
             return Err(Error::Singular { matrix, condition: f64::INFINITY });
         }
-        Ok(Self { factors, forward, backward, bias })
+        Ok(Self { factors, forward, backward })
     }
+}
 
-    /// y ← W⁻¹(y − b) for every column.
-    fn solve(&self, dim: usize, y: &mut [T]) {
-        if let Some(bias) = &self.bias {
-            for column in y.chunks_exact_mut(dim) {
-                column.iter_mut().zip(bias).for_each(|(y, &b)| *y -= b);
-            }
-        }
+impl<T: Scalar> Solve<T> for DenseFactors<T> {
+    fn solve(&self, y: &mut [T]) -> Result<()> {
+        let dim = self.factors.nrows();
         let columns = y.len() / dim;
         let mut scratch = MemBuffer::new(solve::solve_in_place_scratch::<usize, T>(dim, columns, Par::Seq));
         solve::solve_in_place_with_conj(
@@ -120,6 +164,7 @@ impl<T: Scalar> FactoredLayer<T> {
             Par::Seq,
             MemStack::new(&mut scratch),
         );
+        Ok(())
     }
 }
 

@@ -5,11 +5,11 @@
 //! `kernels/MATH.md`, cited as `[Mn]`; `(P.n)` are the paper's (Gresele, Fissore, Javaloy, Schölkopf, Hyvärinen,
 //! NeurIPS 2020).
 //!
-//! * [`network`]: what a network is. [`parameters`]: its numbers on a device. [`init`]: seeded numbers.
-//! * [`device`]: some twenty in-place operations, and the implementations for the CPU and for CUDA.
-//! * [`conditional`]: conditional densities over any backend. [`convolution`]: the network with convolution layers.
-//! * [`backend`]: the three gradient backends over one [`device::Device`] and one forward pass. [`bound`]: from a
-//!   method's name to its backend.
+//! * [`network`]: what a network is. [`layer`]: what couples components inside a layer. [`parameters`]: its numbers on
+//!   a device. [`init`]: seeded numbers.
+//! * [`device`]: some forty in-place operations, and the implementations for the CPU and for CUDA.
+//! * [`backend`]: the gradient backends over one [`device::Device`], one [`layer::Coupling`] and one forward pass.
+//!   [`bound`]: from a method's name to its backend.
 //!
 //! Nothing here reads a clock, a file or the command line.
 
@@ -17,8 +17,6 @@ pub mod agreement;
 pub mod backend;
 pub mod bound;
 pub mod check;
-pub mod conditional;
-pub mod convolution;
 pub mod cost;
 pub mod device;
 pub mod elementwise;
@@ -28,9 +26,11 @@ pub mod forward;
 pub mod gaussian;
 pub mod init;
 pub mod inversion;
+pub mod layer;
 pub mod likelihood;
 pub mod network;
 pub mod optimizer;
+mod output;
 pub mod parameters;
 pub mod reference;
 pub mod scalar;
@@ -40,7 +40,8 @@ pub use cost::{Cost, cost, cost_on};
 pub use device::{Cpu, Cuda};
 pub use error::{Error, Result};
 pub use init::Init;
-pub use network::{Architecture, Convolution, Coupling};
+pub use layer::{Convolution, CouplingKind, Dense};
+pub use network::Architecture;
 pub use relgrad_vocabulary::{Activation, Base, DeviceKind, Dtype, Math, Method, math, method};
 pub use scalar::Scalar;
 

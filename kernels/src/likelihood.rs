@@ -1,10 +1,11 @@
 //! The log-likelihood in its three parts \[M2\], in nats, accumulated in f64 whatever the working precision.
 
 use crate::device::{Device, Matrix, MatrixRef};
-use crate::error::{Error, Result};
-use crate::forward::ValuesWorkspace;
+use crate::error::Result;
+use crate::forward::{ValuesWorkspace, activate};
+use crate::layer::{Coupling, Dense};
 use crate::network::Architecture;
-use crate::parameters::Parameters;
+use crate::parameters::{Batch, Parameters};
 use crate::scalar::Scalar;
 
 /// ℓ(x_n) = Lp + L1J + L2J of every sample of a batch.
@@ -38,33 +39,36 @@ impl LogLikelihood {
 }
 
 /// Work memory of [`Evaluator::data_terms`].
-pub struct Evaluator<D: Device<T>, T: Scalar> {
-    values: ValuesWorkspace<D, T>,
+pub struct Evaluator<D: Device<T>, T: Scalar, C: Coupling<D, T> = Dense> {
+    values: ValuesWorkspace<D, T, C>,
     latents: Matrix<D, T>,
 }
 
-impl<D: Device<T>, T: Scalar> Evaluator<D, T> {
+impl<D: Device<T>, T: Scalar, C: Coupling<D, T>> Evaluator<D, T, C> {
     /// Takes the work memory for batches of `batch` samples.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`], [`Error::InvalidParameter`].
-    pub fn new(device: &D, architecture: &Architecture, batch: usize) -> Result<Self> {
+    /// [`crate::Error::OutOfMemory`], [`crate::Error::InvalidParameter`].
+    pub fn new(device: &D, architecture: &Architecture<C>, batch: usize) -> Result<Self> {
         let values = ValuesWorkspace::new(device, architecture, batch)?;
         let latents = Matrix::zeros(device, architecture.dim, batch, "latents")?;
         Ok(Self { values, latents })
     }
 
-    /// The whole log-likelihood; one LU of every weight, in f64.
+    /// The whole log-likelihood, of x or of x given u; one LU of every weight, in f64.
     ///
     /// # Errors
-    /// As [`Self::data_terms`], and [`Error::Singular`] when a weight has no logarithm of its determinant.
-    pub fn log_likelihood(
+    /// As [`Self::data_terms`], and [`crate::Error::Singular`] when a weight has no logarithm of its determinant.
+    pub fn log_likelihood<'a>(
         &mut self,
         device: &D,
-        parameters: &Parameters<D, T>,
-        x: MatrixRef<'_, D, T>,
-    ) -> Result<LogLikelihood> {
-        let mut result = self.data_terms(device, parameters, x)?;
+        parameters: &Parameters<D, T, C>,
+        batch: impl Into<Batch<'a, D, T>>,
+    ) -> Result<LogLikelihood>
+    where
+        D: 'a,
+    {
+        let mut result = self.data_terms(device, parameters, batch)?;
         result.l2j_per_layer = log_abs_dets(device, parameters)?;
         Ok(result)
     }
@@ -72,24 +76,58 @@ impl<D: Device<T>, T: Scalar> Evaluator<D, T> {
     /// Lp and L1J alone, for callers that carry the log-determinants themselves; `l2j_per_layer` stays empty.
     ///
     /// # Errors
-    /// [`Error::ShapeMismatch`], [`Error::NonFinite`].
-    pub fn data_terms(
+    /// [`crate::Error::ShapeMismatch`], [`crate::Error::NonFinite`].
+    pub fn data_terms<'a>(
         &mut self,
         device: &D,
-        parameters: &Parameters<D, T>,
-        x: MatrixRef<'_, D, T>,
-    ) -> Result<LogLikelihood> {
-        let samples = x.cols();
+        parameters: &Parameters<D, T, C>,
+        batch: impl Into<Batch<'a, D, T>>,
+    ) -> Result<LogLikelihood>
+    where
+        D: 'a,
+    {
+        let batch = batch.into();
+        let samples = batch.x.cols();
         let mut result = LogLikelihood { lp: vec![0.0; samples], l1j: vec![0.0; samples], l2j_per_layer: Vec::new() };
-        self.values.forward(device, parameters, x)?;
+        self.values.forward(device, parameters.network(), batch)?;
         let architecture = parameters.architecture();
         for k in (0..architecture.layers).filter(|&k| architecture.is_nonlinear(k)) {
             let y = self.values.pre_activation(k);
             device.log_slope_sums(architecture.activation, y, &mut result.l1j)?;
         }
-        self.write_latents(device, architecture)?;
-        device.log_density_sums(architecture.base, self.latents.view(), &mut result.lp)?;
+        let last = architecture.layers - 1;
+        let y = self.values.trail.view_mut().columns(last * samples, samples);
+        activate(device, architecture, last, y, self.latents.view_mut())?;
+        self.values.head.log_density_sums(device, self.latents.view(), &mut result.lp)?;
         Ok(result)
+    }
+
+    /// δ_1 … δ_L \[M7\]–\[M8\] of a batch, per sample, D×N column-major each.
+    ///
+    /// # Errors
+    /// [`crate::Error::ShapeMismatch`], [`crate::Error::NonFinite`].
+    pub fn backward_errors<'a>(
+        &mut self,
+        device: &D,
+        parameters: &Parameters<D, T, C>,
+        batch: impl Into<Batch<'a, D, T>>,
+    ) -> Result<Vec<Vec<T>>>
+    where
+        D: 'a,
+    {
+        let architecture = parameters.architecture();
+        self.values.forward(device, parameters.network(), batch.into())?;
+        let mut errors = vec![Vec::new(); architecture.layers];
+        for (k, error) in errors.iter_mut().enumerate().rev() {
+            self.values.write_error(device, architecture, k)?;
+            *error = device.to_host(self.values.delta(k))?;
+            let samples = self.values.batch();
+            let ValuesWorkspace { trail, pair, work, .. } = &mut self.values;
+            let delta = trail.view().columns((k + 1) * samples, samples);
+            let v = pair.view_mut().columns(samples, samples);
+            architecture.coupling.pull(device, &parameters.network().layer(k), delta, v, work)?;
+        }
+        Ok(errors)
     }
 
     /// Pre-activations Y_k (k from 0) of the last batch.
@@ -101,27 +139,16 @@ impl<D: Device<T>, T: Scalar> Evaluator<D, T> {
     pub fn latents(&self) -> MatrixRef<'_, D, T> {
         self.latents.view()
     }
-
-    fn write_latents(&mut self, device: &D, architecture: &Architecture) -> Result<()> {
-        let (last, batch) = (architecture.layers - 1, self.values.batch);
-        if architecture.is_nonlinear(last) {
-            let y = self.values.trail.view_mut().columns(last * batch, batch);
-            device.bias_activate(architecture.activation, None, y, self.latents.view_mut())
-        } else {
-            device.copy(self.values.pre_activation(last), self.latents.view_mut())
-        }
-    }
 }
 
-/// log|det W_k| of every layer, by LU in f64.
+/// log|det W_k| of every layer, in f64.
 ///
 /// # Errors
-/// [`Error::Singular`] for a weight whose determinant is zero or not a number.
-pub fn log_abs_dets<D: Device<T>, T: Scalar>(device: &D, parameters: &Parameters<D, T>) -> Result<Vec<f64>> {
-    (0..parameters.architecture().layers)
-        .map(|k| match device.log_abs_det(parameters.weight(k))? {
-            value if value.is_finite() => Ok(value),
-            _ => Err(Error::Singular { matrix: format!("weight of layer {}", k + 1), condition: f64::INFINITY }),
-        })
-        .collect()
+/// [`crate::Error::Singular`] for a weight whose determinant is zero or not a number.
+pub fn log_abs_dets<D: Device<T>, T: Scalar, C: Coupling<D, T>>(
+    device: &D,
+    parameters: &Parameters<D, T, C>,
+) -> Result<Vec<f64>> {
+    let Architecture { dim, layers, coupling, .. } = *parameters.architecture();
+    (0..layers).map(|k| coupling.log_abs_det(device, dim, &parameters.network().layer(k))).collect()
 }

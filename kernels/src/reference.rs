@@ -6,9 +6,10 @@
 use nalgebra::{DMatrix, DVector};
 
 use crate::check::Kind;
-use crate::device::Device;
+use crate::device::{Device, Matrix};
 use crate::elementwise::reference as scalar;
 use crate::error::{Error, Result};
+use crate::layer::{Coupling, Dense};
 use crate::likelihood::LogLikelihood;
 use crate::network::Architecture;
 use crate::parameters::Parameters;
@@ -47,19 +48,32 @@ struct Pass {
 }
 
 impl Reference {
-    /// Copies a network to the host, widened to f64.
-    pub fn from_parameters<D: Device<T>, T: Scalar>(device: &D, parameters: &Parameters<D, T>) -> Result<Self> {
-        let architecture = *parameters.architecture();
-        let dim = architecture.dim;
-        let wide = |data: Vec<T>| data.into_iter().map(Scalar::widen);
-        let weights = parameters.arrays().weights.iter();
-        let weights = weights
-            .map(|w| Ok(DMatrix::from_iterator(dim, dim, wide(w.to_column_major(device)?))))
-            .collect::<Result<_>>()?;
-        let biases = parameters.arrays().biases.iter();
-        let biases =
-            biases.map(|b| Ok(DVector::from_iterator(dim, wide(b.to_column_major(device)?)))).collect::<Result<_>>()?;
-        Ok(Self { architecture, weights, biases })
+    /// Copies a network to the host, every weight as the D×D matrix that it stands for, widened to f64.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`]; those of the device.
+    pub fn from_parameters<D: Device<T>, T: Scalar, C: Coupling<D, T>>(
+        device: &D,
+        parameters: &Parameters<D, T, C>,
+    ) -> Result<Self> {
+        let Architecture { coupling, dim, .. } = *parameters.architecture();
+        let wide =
+            |matrix: &Matrix<D, T>| -> Result<_> { Ok(matrix.to_column_major(device)?.into_iter().map(Scalar::widen)) };
+        let weight = |w: &Matrix<D, T>| {
+            let mut dense = Matrix::zeros(device, dim, dim, "dense weight")?;
+            coupling.to_dense(device, w.view(), dense.view_mut())?;
+            Ok(DMatrix::from_iterator(dim, dim, wide(&dense)?))
+        };
+        let bias = |b: &Matrix<D, T>| {
+            let mut expanded = Matrix::zeros(device, dim, 1, "bias")?;
+            coupling.expand_bias(device, b.view(), expanded.view_mut())?;
+            Ok(DVector::from_iterator(dim, wide(&expanded)?))
+        };
+        Ok(Self {
+            architecture: parameters.architecture().with(Dense),
+            weights: parameters.arrays().weights.iter().map(weight).collect::<Result<_>>()?,
+            biases: parameters.arrays().biases.iter().map(bias).collect::<Result<_>>()?,
+        })
     }
 
     /// b_k, zero without biases.

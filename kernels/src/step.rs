@@ -12,9 +12,11 @@ use crate::backend::BiasMode;
 use crate::backend::relative::{Factors, Form, RankUpdate, Sink, Workspace as SweepWorkspace, sweep};
 use crate::device::{Addend, Device, MatrixRef};
 use crate::error::{Error, Result};
+use crate::layer::{Coupling, Dense, Group};
 use crate::likelihood::log_abs_dets;
 use crate::network::Architecture;
-use crate::parameters::Parameters;
+use crate::output::Head;
+use crate::parameters::{Batch, Parameters};
 use crate::scalar::Scalar;
 
 /// A step μ along the relative gradient or its transposed form.
@@ -44,8 +46,8 @@ pub struct StepReport {
 }
 
 /// Work memory of [`InPlaceStep::step`].
-pub struct Workspace<D: Device<T>, T: Scalar> {
-    sweep: SweepWorkspace<D, T>,
+pub struct Workspace<D: Device<T>, T: Scalar, C: Group<D, T> = Dense> {
+    sweep: SweepWorkspace<D, T, C>,
     report: StepReport,
 }
 
@@ -54,12 +56,12 @@ impl InPlaceStep {
     ///
     /// # Errors
     /// [`Error::OutOfMemory`], [`Error::InvalidParameter`].
-    pub fn workspace<D: Device<T>, T: Scalar>(
+    pub fn workspace<D: Device<T>, T: Scalar, C: Group<D, T>>(
         &self,
         device: &D,
-        architecture: &Architecture,
+        architecture: &Architecture<C>,
         batch: usize,
-    ) -> Result<Workspace<D, T>> {
+    ) -> Result<Workspace<D, T, C>> {
         let zeros = vec![0.0; architecture.layers];
         let report = StepReport { step_sizes: zeros.clone(), rho: zeros };
         Ok(Workspace { sweep: SweepWorkspace::new(device, architecture, batch)?, report })
@@ -73,45 +75,52 @@ impl InPlaceStep {
     /// [`Error::InvalidParameter`] unless μ is positive and finite; [`Error::ShapeMismatch`]; [`Error::NonFinite`]:
     /// when the network's output is not finite nothing has changed yet; when the error of layer k is not, or its
     /// direction may overflow, the layers behind it have stepped already.
-    pub fn step<'w, D: Device<T>, T: Scalar>(
+    pub fn step<'w, 'a, D: Device<T> + 'a, T: Scalar, C: Group<D, T>>(
         &self,
         device: &D,
-        parameters: &mut Parameters<D, T>,
-        x: MatrixRef<'_, D, T>,
+        parameters: &mut Parameters<D, T, C>,
+        batch: impl Into<Batch<'a, D, T>>,
         mu: f64,
-        workspace: &'w mut Workspace<D, T>,
+        workspace: &'w mut Workspace<D, T, C>,
         log_dets: Option<&mut LogDets<T>>,
     ) -> Result<&'w StepReport> {
         if !(mu > 0.0 && mu.is_finite()) {
             return Err(Error::invalid("mu", mu, "must be positive and finite"));
         }
+        let batch = batch.into();
         if let Some(log_dets) = &log_dets {
-            log_dets.require_fit(parameters.architecture(), x.cols())?;
+            log_dets.require_fit(parameters.architecture(), batch.x.cols())?;
         }
         let form = if self.transposed { Form::Transposed } else { Form::Relative(self.bias_mode) };
         let Workspace { sweep: work, report } = workspace;
         let mut sink = Step { parameters, mu, guard: self.guard, report, log_dets };
-        sweep(device, form, x, work, &mut sink)?;
+        sweep(device, form, batch, work, &mut sink)?;
         Ok(report)
     }
 }
 
-struct Step<'a, D: Device<T>, T: Scalar> {
-    parameters: &'a mut Parameters<D, T>,
+struct Step<'a, D: Device<T>, T: Scalar, C: Group<D, T>> {
+    parameters: &'a mut Parameters<D, T, C>,
     mu: f64,
     guard: bool,
     report: &'a mut StepReport,
     log_dets: Option<&'a mut LogDets<T>>,
 }
 
-impl<D: Device<T>, T: Scalar> Sink<D, T> for Step<'_, D, T> {
-    fn parameters(&self) -> &Parameters<D, T> {
+impl<D: Device<T>, T: Scalar, C: Group<D, T>> Sink<D, T, C> for Step<'_, D, T, C> {
+    fn parameters(&self) -> &Parameters<D, T, C> {
         self.parameters
     }
 
-    fn absorb(&mut self, device: &D, k: usize, update: &RankUpdate<'_, D, T>) -> Result<()> {
-        let samples = update.left.cols() as f64;
-        let (left, right) = (device.frobenius_norm(update.left)?, device.frobenius_norm(update.right)?);
+    fn absorb_head(&mut self, device: &D, head: &Head<D, T>, batch: Batch<'_, D, T>) -> Result<()> {
+        let gain = self.mu / batch.x.cols() as f64;
+        head.add_gradient(device, (gain, 1.0), batch.u, self.parameters.arrays.head.as_mut())
+    }
+
+    fn absorb(&mut self, device: &D, k: usize, update: &RankUpdate<'_, D, T>, work: &mut C::Work) -> Result<()> {
+        let Architecture { coupling, dim, .. } = *self.parameters.architecture();
+        let samples = update.left.matrix.cols() as f64;
+        let (left, right) = (coupling.norm(device, &update.left, work)?, coupling.norm(device, &update.right, work)?);
         let (norm_a, norm_b) = match update.relative {
             Factors::LeftAnd(b) => (left, device.frobenius_norm(b)?),
             Factors::AndRight(a) => (device.frobenius_norm(a)?, right),
@@ -124,17 +133,24 @@ impl<D: Device<T>, T: Scalar> Sink<D, T> for Step<'_, D, T> {
         require_representable::<T>(k, left, right.hypot(samples_norm))?;
         let mu = if self.guard { self.mu.min(0.5 / rho) } else { self.mu };
         (self.report.step_sizes[k], self.report.rho[k]) = (mu, rho);
-        let (keep, gain) = (T::of(1.0 + mu), T::of(mu / samples));
-        if let Some(log_dets) = &mut self.log_dets {
+        let (keep, gain) = (T::of(1.0 + mu), T::of(mu / samples / coupling.multiplicity()));
+        if let Some(log_dets) = self.log_dets.as_mut().filter(|_| C::IS_DENSE) {
             let (a, b) = update.factors();
             log_dets.advance(device, k, (keep, gain), a, b)?;
         }
         let arrays = &mut self.parameters.arrays;
         let weight = arrays.weights[k].view_mut();
-        device.multiply(gain, update.left.plain(), update.right.transposed(), Addend::Scaled(keep), weight)?;
-        let (Some(samples), Some(bias)) = (update.samples, arrays.biases.get_mut(k)) else { return Ok(()) };
+        coupling.outer(device, gain, (update.left, update.right), Addend::Scaled(keep), weight, work)?;
+        if let Some(log_dets) = self.log_dets.as_mut().filter(|_| !C::IS_DENSE) {
+            let layer = self.parameters.network().layer(k);
+            log_dets.per_layer[k] = coupling.log_abs_det(device, dim, &layer)?;
+        }
+        let (Some(samples), Some(bias)) = (update.samples, self.parameters.arrays.biases.get_mut(k)) else {
+            return Ok(());
+        };
         let keep = if update.bias_share { keep } else { T::of(1.0) };
-        device.multiply(gain, update.left.plain(), samples.plain(), Addend::Scaled(keep), bias.view_mut())
+        let factors = (update.left.matrix, samples);
+        coupling.outer_bias(device, gain, factors, Addend::Scaled(keep), bias.view_mut(), work)
     }
 }
 
@@ -163,7 +179,11 @@ impl<T: Scalar> LogDets<T> {
     ///
     /// # Errors
     /// [`Error::Singular`].
-    pub fn new<D: Device<T>>(device: &D, parameters: &Parameters<D, T>, batch: usize) -> Result<Self> {
+    pub fn new<D: Device<T>, C: Coupling<D, T>>(
+        device: &D,
+        parameters: &Parameters<D, T, C>,
+        batch: usize,
+    ) -> Result<Self> {
         let dim = parameters.architecture().dim;
         let side = dim.min(batch);
         Ok(Self {
@@ -183,7 +203,11 @@ impl<T: Scalar> LogDets<T> {
     ///
     /// # Errors
     /// [`Error::Singular`].
-    pub fn refresh<D: Device<T>>(&mut self, device: &D, parameters: &Parameters<D, T>) -> Result<f64> {
+    pub fn refresh<D: Device<T>, C: Coupling<D, T>>(
+        &mut self,
+        device: &D,
+        parameters: &Parameters<D, T, C>,
+    ) -> Result<f64> {
         let exact = log_abs_dets(device, parameters)?;
         let drift = self.per_layer.iter().zip(&exact).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
         self.per_layer = exact;
@@ -191,7 +215,7 @@ impl<T: Scalar> LogDets<T> {
     }
 
     /// Whether these belong to a network of this shape, and to batches of this size.
-    fn require_fit(&self, architecture: &Architecture, batch: usize) -> Result<()> {
+    fn require_fit<C>(&self, architecture: &Architecture<C>, batch: usize) -> Result<()> {
         let (dim, samples) = self.wide[0].shape();
         let layers = self.per_layer.len();
         if (dim, samples, layers) == (architecture.dim, batch, architecture.layers) {

@@ -2,58 +2,50 @@
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed};
-use relgrad_kernels::backend::autodiff::Jacobians;
-use relgrad_kernels::backend::{Autodiff, Ordinary, Relative, Transposed};
+use relgrad_kernels::backend::BiasMode;
+use relgrad_kernels::bound::bind;
 use relgrad_kernels::check::relative_error;
-use relgrad_kernels::conditional::{self, Conditional, ConditionalBackend, LocationScale, Model, ModelGradient, Pairs};
 use relgrad_kernels::device::{Device, Matrix, MatrixMut, MatrixRef};
 use relgrad_kernels::init::{self, Init};
 use relgrad_kernels::inversion::Inverter;
 use relgrad_kernels::likelihood::{Evaluator, LogLikelihood};
-use relgrad_kernels::parameters::{Arrays, Gradient, Parameters};
-use relgrad_kernels::{Activation, Architecture, Base, Cpu, Error, Result, Scalar};
+use relgrad_kernels::parameters::{Arrays, Batch, Gradient, LocationScale, Parameters};
+use relgrad_kernels::step::InPlaceStep;
+use relgrad_kernels::{Activation, Architecture, Base, Cpu, Error, Method, Result, Scalar};
 
 /// A conditional network with its batch.
 struct Net<T: Scalar> {
     device: Cpu,
     network: Parameters<Cpu, T>,
-    density: LocationScale<Cpu, T>,
     x: Matrix<Cpu, T>,
     u: Matrix<Cpu, T>,
 }
 
-/// Every array of a model or of its gradient: weights, biases, A, a, B, c.
-fn arrays<'a, T: Scalar>(network: &'a Arrays<Cpu, T>, density: &'a LocationScale<Cpu, T>) -> Vec<&'a Matrix<Cpu, T>> {
-    let LocationScale { location, location_offset, log_scale, log_scale_offset } = density;
-    let density = [location, location_offset, log_scale, log_scale_offset];
-    network.weights.iter().chain(&network.biases).chain(density).collect()
-}
-
 impl<T: Scalar> Net<T> {
-    fn model(&self) -> Model<'_, Cpu, T> {
-        Model { network: &self.network, density: &self.density }
+    fn batch(&self) -> Batch<'_, Cpu, T> {
+        Batch { x: self.x.view(), u: Some(self.u.view()) }
     }
 
-    fn pairs(&self) -> Pairs<'_, Cpu, T> {
-        Pairs { x: self.x.view(), u: self.u.view() }
-    }
-
-    fn gradient<B: ConditionalBackend<Cpu, T>>(&self, backend: B) -> Result<ModelGradient<Cpu, T>> {
+    fn gradient(&self, method: Method) -> Result<Gradient<Cpu, T>> {
         let architecture = self.network.architecture();
-        let backend = Conditional { backend };
-        let mut workspace = backend.workspace(&self.device, architecture, self.x.cols())?;
-        let mut out = ModelGradient {
-            network: Gradient::zeros(&self.device, architecture, "gradient")?,
-            density: LocationScale::zeros(&self.device, architecture.dim, self.u.rows(), "gradient")?,
-        };
-        backend.gradient(&self.device, &self.model(), &self.pairs(), &mut workspace, &mut out)?;
+        let mut out = Gradient::zeros(&self.device, architecture, "gradient")?;
+        let mut bound = bind(&self.device, method, BiasMode::Exact, architecture, self.x.cols())?;
+        bound.gradient(&self.device, &self.network, self.batch(), &mut out)?;
         Ok(out)
     }
 
     fn log_likelihood(&self) -> Result<LogLikelihood> {
         let mut evaluator = Evaluator::new(&self.device, self.network.architecture(), self.x.cols())?;
-        conditional::log_likelihood(&self.device, &mut evaluator, &self.model(), &self.pairs())
+        evaluator.log_likelihood(&self.device, &self.network, self.batch())
     }
+
+    fn density(&self) -> &LocationScale<Cpu, T> {
+        self.network.arrays().head.as_ref().unwrap()
+    }
+}
+
+fn norm_squared(arrays: &Arrays<Cpu, f64>) -> f64 {
+    arrays.iter().flat_map(wide).map(|x| x * x).sum()
 }
 
 fn wide<T: Scalar>(matrix: &Matrix<Cpu, T>) -> Vec<f64> {
@@ -63,48 +55,28 @@ fn wide<T: Scalar>(matrix: &Matrix<Cpu, T>) -> Vec<f64> {
 /// A network, and a density of parameters of size 1/4 so that τ stays near 1.
 fn draw(architecture: Architecture, conditions: usize, batch: usize, seed: u64) -> Net<f64> {
     let device = Cpu::new(2);
-    let dim = architecture.dim;
+    let (dim, architecture) = (architecture.dim, Architecture { conditions, ..architecture });
     let mut normals = init::normals(seed + 1, dim * (2 * conditions + 2)).into_iter().map(|x| 0.25 * x);
-    let mut fill = |cols: usize| {
-        let data: Vec<f64> = normals.by_ref().take(dim * cols).collect();
-        Matrix::from_column_major(&device, &data, dim, cols, "test").unwrap()
-    };
-    let density = LocationScale {
-        location: fill(conditions),
-        location_offset: fill(1),
-        log_scale: fill(conditions),
-        log_scale_offset: fill(1),
-    };
-    let network = init::network(&device, &architecture, Init::Orthogonal, seed).unwrap();
+    let mut network = init::network(&device, &architecture, Init::Orthogonal, seed).unwrap();
+    for matrix in network.arrays_mut().head.as_mut().unwrap().matrices_mut() {
+        matrix.view_mut().into_slice().iter_mut().zip(&mut normals).for_each(|(to, from)| *to = from);
+    }
     let x = init::batch(&device, dim, batch, seed).unwrap();
     let u = init::batch(&device, conditions, batch, seed + 2).unwrap();
-    Net { device, network, density, x, u }
+    Net { device, network, x, u }
 }
 
 /// The same network moved by t along a gradient.
-fn moved(net: &Net<f64>, t: f64, along: &ModelGradient<Cpu, f64>) -> Net<f64> {
-    let plus = |a: &Matrix<Cpu, f64>, b: &Matrix<Cpu, f64>| {
-        let data: Vec<f64> = wide(a).iter().zip(wide(b)).map(|(a, b)| a + t * b).collect();
-        Matrix::from_column_major(&net.device, &data, a.rows(), a.cols(), "test").unwrap()
-    };
-    let all = |a: &[Matrix<Cpu, f64>], b: &[Matrix<Cpu, f64>]| a.iter().zip(b).map(|(a, b)| plus(a, b)).collect();
-    let (own, step) = (net.network.arrays(), &along.network);
-    let arrays = Arrays { weights: all(&own.weights, &step.weights), biases: all(&own.biases, &step.biases) };
-    let (a, b) = (&net.density, &along.density);
-    let same =
+fn moved(net: &Net<f64>, t: f64, along: &Gradient<Cpu, f64>) -> Net<f64> {
+    let copy =
         |m: &Matrix<Cpu, f64>| Matrix::from_column_major(&net.device, &wide(m), m.rows(), m.cols(), "test").unwrap();
-    Net {
-        device: net.device,
-        network: Parameters::new(*net.network.architecture(), arrays).unwrap(),
-        density: LocationScale {
-            location: plus(&a.location, &b.location),
-            location_offset: plus(&a.location_offset, &b.location_offset),
-            log_scale: plus(&a.log_scale, &b.log_scale),
-            log_scale_offset: plus(&a.log_scale_offset, &b.log_scale_offset),
-        },
-        x: same(&net.x),
-        u: same(&net.u),
+    let mut arrays = Arrays::zeros(&net.device, net.network.architecture(), "test").unwrap();
+    for ((to, from), step) in arrays.iter_mut().zip(net.network.arrays().iter()).zip(along.iter()) {
+        let sums = wide(from).into_iter().zip(wide(step)).map(|(a, b)| a + t * b);
+        to.view_mut().into_slice().iter_mut().zip(sums).for_each(|(to, sum)| *to = sum);
     }
+    let network = Parameters::new(*net.network.architecture(), arrays).unwrap();
+    Net { device: net.device, network, x: copy(&net.x), u: copy(&net.u) }
 }
 
 fn architectures() -> impl Strategy<Value = Architecture> {
@@ -136,10 +108,9 @@ proptest! {
         architecture in architectures(), conditions in 1..4_usize, batch in 1..6_usize, seed: u32,
     ) {
         let net = draw(architecture, conditions, batch, seed.into());
-        let autodiff = |jacobians| net.gradient(Autodiff { jacobians }).unwrap();
-        for gradient in [net.gradient(Ordinary).unwrap(), autodiff(Jacobians::Batched), autodiff(Jacobians::Streamed)] {
-            let norm: f64 =
-                arrays(&gradient.network, &gradient.density).into_iter().flat_map(wide).map(|x| x * x).sum();
+        for method in [Method::Ordinary, Method::Autodiff, Method::AutodiffStreamed] {
+            let gradient = net.gradient(method).unwrap();
+            let norm = norm_squared(&gradient);
             let value = |t: f64| moved(&net, t / norm.sqrt().max(1.0), &gradient).log_likelihood().unwrap().mean();
             let central = |h: f64| (value(h) - value(-h)) / (2.0 * h);
             let quotient = (4.0 * central(5e-4) - central(1e-3)) / 3.0 * norm.sqrt().max(1.0);
@@ -152,8 +123,9 @@ proptest! {
     fn a_small_step_ascends(architecture in architectures(), batch in 1..6_usize, seed: u32) {
         let net = draw(architecture, 2, batch, seed.into());
         let before = net.log_likelihood().unwrap().mean();
-        for step in [net.gradient(Relative::default()).unwrap(), net.gradient(Transposed).unwrap()] {
-            let norm: f64 = arrays(&step.network, &step.density).into_iter().flat_map(wide).map(|x| x * x).sum();
+        for method in [Method::Relative, Method::Transposed] {
+            let step = net.gradient(method).unwrap();
+            let norm = norm_squared(&step);
             let after = moved(&net, 1e-5 / norm.sqrt().max(1.0), &step).log_likelihood().unwrap().mean();
             prop_assert!(after > before, "{:e}", after - before);
         }
@@ -164,19 +136,37 @@ proptest! {
     fn a_density_that_ignores_its_condition_is_the_base(
         architecture in architectures(), batch in 1..6_usize, seed: u32,
     ) {
-        use relgrad_kernels::backend::GradientBackend;
-        let mut net = draw(architecture, 2, batch, seed.into());
-        net.density = LocationScale::zeros(&net.device, architecture.dim, 2, "test").unwrap();
-        let mut evaluator = Evaluator::new(&net.device, &architecture, batch).unwrap();
-        let plain = evaluator.log_likelihood(&net.device, &net.network, net.x.view()).unwrap();
+        let device = Cpu::new(2);
+        let conditional = Architecture { conditions: 2, ..architecture };
+        let network = init::network(&device, &conditional, Init::Orthogonal, seed.into()).unwrap();
+        let plain = init::network::<_, f64, _>(&device, &architecture, Init::Orthogonal, seed.into()).unwrap();
+        let net = Net { network, ..draw(architecture, 2, batch, seed.into()) };
+        let mut evaluator = Evaluator::new(&device, &architecture, batch).unwrap();
+        let likelihood = evaluator.log_likelihood(&device, &plain, net.x.view()).unwrap();
         let close = |a: f64, b: f64| (a - b).abs() <= 1e-12 * (1.0 + b.abs());
-        prop_assert!(close(net.log_likelihood().unwrap().mean(), plain.mean()));
-        let mut expected = Gradient::zeros(&net.device, &architecture, "gradient").unwrap();
-        let mut workspace = Ordinary.workspace(&net.device, &architecture, batch).unwrap();
-        Ordinary.gradient(&net.device, &net.network, net.x.view(), &mut workspace, &mut expected).unwrap();
-        let ours = net.gradient(Ordinary).unwrap().network;
-        for (ours, theirs) in ours.weights.iter().zip(&expected.weights) {
-            prop_assert!(relative_error(wide(ours), wide(theirs)) <= 1e-13);
+        prop_assert!(close(net.log_likelihood().unwrap().mean(), likelihood.mean()));
+        for method in Method::ALL {
+            let mut expected = Gradient::zeros(&device, &architecture, "gradient").unwrap();
+            let mut bound = bind(&device, method, BiasMode::Exact, &architecture, batch).unwrap();
+            bound.gradient(&device, &plain, net.x.view(), &mut expected).unwrap();
+            let ours = net.gradient(method).unwrap();
+            for (ours, theirs) in ours.iter().zip(expected.iter()) {
+                prop_assert!(relative_error(wide(ours), wide(theirs)) <= 1e-12, "{}", method);
+            }
+        }
+    }
+
+    /// A step in place goes along the stored direction, the density's share included.
+    #[test]
+    fn a_step_in_place_moves_the_density_too(architecture in architectures(), batch in 1..6_usize, seed: u32) {
+        let mut net = draw(architecture, 2, batch, seed.into());
+        let expected = moved(&net, 0.01, &net.gradient(Method::Relative).unwrap());
+        let step = InPlaceStep { guard: false, ..InPlaceStep::default() };
+        let mut workspace = step.workspace(&net.device, net.network.architecture(), batch).unwrap();
+        let batch = Batch { x: net.x.view(), u: Some(net.u.view()) };
+        step.step(&net.device, &mut net.network, batch, 0.01, &mut workspace, None).unwrap();
+        for (ours, theirs) in net.network.arrays().iter().zip(expected.network.arrays().iter()) {
+            prop_assert!(relative_error(wide(ours), wide(theirs)) <= 1e-12);
         }
     }
 }
@@ -187,9 +177,9 @@ fn samples_follow_their_condition() {
     let net = draw(Architecture { bias: true, ..Architecture::new(2, 1) }, 1, 1, 4);
     let u: Matrix<Cpu, f64> = Matrix::from_column_major(&net.device, &[1.5; 20_000], 1, 20_000, "test").unwrap();
     let inverter = Inverter::new(&net.device, &net.network).unwrap();
-    let x = conditional::sample(&net.device, &inverter, &net.model(), u.view(), 9).unwrap();
+    let x = inverter.sample_given(&net.device, &net.network, u.view(), 9).unwrap();
     let column = |m: &Matrix<Cpu, f64>| nalgebra::DVector::from_vec(wide(m));
-    let density = &net.density;
+    let density = net.density();
     let location = column(&density.location) * 1.5 + column(&density.location_offset);
     let scale = (column(&density.log_scale) * 1.5 + column(&density.log_scale_offset)).map(f64::exp);
     let w = nalgebra::DMatrix::from_vec(2, 2, wide(&net.network.arrays().weights[0])).try_inverse().unwrap();
@@ -204,16 +194,27 @@ fn samples_follow_their_condition() {
 
 #[test]
 fn what_does_not_fit_is_an_error() {
-    let net = draw(Architecture::new(3, 2), 2, 4, 1);
+    let mut net = draw(Architecture::new(3, 2), 2, 4, 1);
     let wrong = |rows: usize, cols: usize| Matrix::<Cpu, f64>::zeros(&net.device, rows, cols, "test").unwrap();
-    for u in [wrong(2, 3), wrong(1, 4)] {
+    for u in [wrong(2, 3), wrong(1, 4), wrong(2, 5)] {
         let net = Net { u, ..draw(Architecture::new(3, 2), 2, 4, 1) };
-        assert!(matches!(net.gradient(Relative::default()).err(), Some(Error::ShapeMismatch { .. })));
+        for method in Method::ALL {
+            let error = net.gradient(method).err();
+            assert!(matches!(error, Some(Error::ShapeMismatch { .. })), "{method}: {error:?}");
+        }
         assert!(matches!(net.log_likelihood(), Err(Error::ShapeMismatch { .. })));
     }
-    let mut net = net;
-    net.density.log_scale_offset = Matrix::from_column_major(&net.device, &[0.0, f64::NAN, 0.0], 3, 1, "test").unwrap();
-    let error = net.gradient(Ordinary).err().unwrap().to_string();
+    // A density with a condition asks for one, and one without has no use for it.
+    let mut evaluator = Evaluator::new(&net.device, net.network.architecture(), 4).unwrap();
+    let error = evaluator.data_terms(&net.device, &net.network, net.x.view()).unwrap_err().to_string();
+    assert!(error.contains("a condition u for every sample"), "{error}");
+    let plain = init::network::<_, f64, _>(&net.device, &Architecture::new(3, 2), Init::Orthogonal, 1).unwrap();
+    let mut evaluator = Evaluator::new(&net.device, plain.architecture(), 4).unwrap();
+    assert!(evaluator.data_terms(&net.device, &plain, net.batch()).is_err());
+
+    let offset = Matrix::from_column_major(&net.device, &[0.0, f64::NAN, 0.0], 3, 1, "test").unwrap();
+    net.network.arrays_mut().head.as_mut().unwrap().log_scale_offset = offset;
+    let error = net.gradient(Method::Ordinary).err().unwrap().to_string();
     assert!(error.contains("log-scale"), "{error}");
 }
 

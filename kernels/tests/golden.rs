@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use relgrad_golden::{Case, File, Row, compare, compare_convolution, parse};
+use relgrad_golden::{Case, File, Row, compare, parse};
 use relgrad_kernels::{Cpu, Dtype};
 
 /// Every comparison in one precision, and the number of files.
@@ -13,9 +13,8 @@ fn rows(dtype: Dtype) -> (usize, Vec<Row>) {
         let File::Case(case) = parse(&std::fs::read(&path).unwrap()).unwrap() else { continue };
         files += 1;
         let compared = match (case, dtype) {
-            (Case::Dense(golden), Dtype::F32) => compare::<_, f32>(&device, &golden),
-            (Case::Dense(golden), Dtype::F64) => compare::<_, f64>(&device, &golden),
-            (Case::Convolution(golden), _) => compare_convolution(&device, dtype, &golden),
+            (Case::Network(golden), Dtype::F32) => compare::<f32>(&device, &golden),
+            (Case::Network(golden), Dtype::F64) => compare::<f64>(&device, &golden),
             (Case::Unsupported { id, reason }, _) => panic!("{id}: {reason}"),
         };
         rows.extend(compared.unwrap());

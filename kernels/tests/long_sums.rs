@@ -5,7 +5,7 @@ use relgrad_kernels::backend::{GradientBackend, Ordinary, Relative, Transposed};
 use relgrad_kernels::check::{self, Kind};
 use relgrad_kernels::evaluation::{self, Workload};
 use relgrad_kernels::parameters::Gradient;
-use relgrad_kernels::{Activation, Architecture, Convolution, Coupling, Cpu, Dtype, Init, Method, Scalar, init};
+use relgrad_kernels::{Activation, Architecture, Convolution, CouplingKind, Cpu, Dtype, Init, Method, Scalar, init};
 
 const BATCH: usize = 300_000;
 /// Of the largest entry of any array of the gradient; a sum of one term after the other is off by 1e-4 to 4e-3.
@@ -13,7 +13,7 @@ const TOLERANCE: f64 = 3e-5;
 
 fn gradient<T: Scalar, B: GradientBackend<Cpu, T>>(backend: &B, architecture: &Architecture) -> Vec<f64> {
     let device = Cpu::new(1);
-    let parameters = init::network::<_, T>(&device, architecture, Init::Orthogonal, 0).unwrap();
+    let parameters = init::network::<_, T, _>(&device, architecture, Init::Orthogonal, 0).unwrap();
     let x = init::batch::<_, T>(&device, architecture.dim, BATCH, 0).unwrap();
     let mut workspace = backend.workspace(&device, architecture, BATCH).unwrap();
     let mut gradient = Gradient::<Cpu, T>::zeros(&device, architecture, "gradient").unwrap();
@@ -43,7 +43,7 @@ fn gradients_of_many_samples_keep_their_digits() {
     agree("autodiff-streamed", &Autodiff { jacobians: Jacobians::Streamed });
 }
 
-fn many_samples(method: Method, architecture: Architecture) -> Workload {
+fn many_samples(method: Method, architecture: Architecture<CouplingKind>) -> Workload {
     let (init, dtype) = (Init::Orthogonal, Dtype::F32);
     Workload { method, architecture, init, batch: BATCH, dtype, threads: 1, seed: 0 }
 }
@@ -60,12 +60,12 @@ fn every_right_gradient_of_many_samples_passes_its_check() {
     for method in Method::ALL {
         for dim in [1, 3] {
             let architecture = Architecture { activation, bias: true, ..Architecture::new(dim, 2) };
-            passes(&many_samples(method, architecture));
+            passes(&many_samples(method, architecture.into()));
         }
     }
-    for method in [Method::Relative, Method::Ordinary, Method::Autodiff] {
-        let coupling = Coupling::Convolution(Convolution { channels: 1, grid: [1, 3], kernel: [1, 3] });
-        let architecture = Architecture { activation, bias: true, coupling, ..Architecture::new(3, 2) };
+    for method in Method::ALL {
+        let architecture = Architecture::convolutional(Convolution::full(1, [1, 3]), 2);
+        let architecture = Architecture { activation, bias: true, ..architecture };
         passes(&many_samples(method, architecture));
     }
 }
@@ -74,7 +74,7 @@ fn every_right_gradient_of_many_samples_passes_its_check() {
 fn a_gradient_that_is_wrong_by_a_hundredth_is_refused_at_many_samples_too() {
     let device = Cpu::new(1);
     let architecture = Architecture { bias: true, ..Architecture::new(3, 2) };
-    let parameters = init::network::<_, f32>(&device, &architecture, Init::Orthogonal, 0).unwrap();
+    let parameters = init::network::<_, f32, _>(&device, &architecture, Init::Orthogonal, 0).unwrap();
     let x = init::batch(&device, 3, BATCH, 0).unwrap();
     let mut workspace = Ordinary.workspace(&device, &architecture, BATCH).unwrap();
     let mut gradient = Gradient::zeros(&device, &architecture, "gradient").unwrap();

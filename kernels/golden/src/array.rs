@@ -26,7 +26,7 @@ pub struct Array {
 }
 
 /// One vector of `rows` numbers a layer, or `null`, as the architecture has biases or not.
-pub(crate) fn biases(node: &Node<'_>, architecture: &Architecture, rows: usize) -> Read<Vec<Array>> {
+pub(crate) fn biases<C>(node: &Node<'_>, architecture: &Architecture<C>, rows: usize) -> Read<Vec<Array>> {
     match (node.is_null(), architecture.bias) {
         (true, false) => Ok(Vec::new()),
         (true, true) => Err(node.wrong("must not be null: config.bias is true")),

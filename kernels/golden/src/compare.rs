@@ -1,19 +1,19 @@
-//! Every quantity of a golden file, computed by every backend in one precision, beside the file's.
+//! Every quantity of a golden file, computed by every backend in one precision, next to the file's.
 
 use relgrad_kernels::backend::autodiff::Jacobians;
-use relgrad_kernels::backend::{Autodiff, BiasMode, GradientBackend, Ordinary, Relative, Transposed};
+use relgrad_kernels::backend::{Autodiff, BiasMode, GradientBackend};
+use relgrad_kernels::bound::bind;
 use relgrad_kernels::check::relative_error;
-use relgrad_kernels::conditional::{ConditionalBackend, LocationScale};
 use relgrad_kernels::device::{Device, Matrix, MatrixRef};
 use relgrad_kernels::inversion::Inverter;
-use relgrad_kernels::likelihood::{Evaluator, LogLikelihood};
-use relgrad_kernels::parameters::{Arrays, Gradient, Parameters};
+use relgrad_kernels::layer::{Coupling, CouplingKind, ForGroup, Group, MaybeGroup, Spectral, Visitor};
+use relgrad_kernels::likelihood::Evaluator;
+use relgrad_kernels::parameters::{Arrays, Batch, Gradient, LocationScale, Parameters};
 use relgrad_kernels::step::InPlaceStep;
-use relgrad_kernels::{Architecture, Result, Scalar};
+use relgrad_kernels::{Architecture, Cpu, Dense, Error, Method, Result, Scalar};
 
 use crate::array::{Array, Direction};
-use crate::condition::Condition;
-use crate::dense::Golden;
+use crate::case::{Golden, Outputs};
 use crate::tolerance::{Conditioning, Tolerances};
 
 /// How one group of quantities compares.
@@ -42,41 +42,75 @@ pub struct Row {
 /// the difference loses nothing where ΔW is small beside W.
 const STEP: f64 = 64.0;
 
-/// Compares everything on `device` in precision `T`.
+/// Compares everything on the CPU in precision `T`.
 ///
 /// # Errors
 /// When the network itself cannot be set up; a backend that fails is a row.
-pub fn compare<D: Device<T>, T: Scalar>(device: &D, golden: &Golden) -> Result<Vec<Row>> {
-    let mut comparison = Comparison::<D, T>::new(device, golden)?;
-    comparison.likelihood();
-    comparison.inversion();
-    comparison.relative();
-    comparison.in_place();
-    comparison.transposed();
-    comparison.ordinary();
-    comparison.autodiff();
-    comparison.conditional();
-    Ok(comparison.rows)
+pub fn compare<T: Spectral>(device: &Cpu, golden: &Golden) -> Result<Vec<Row>> {
+    golden.architecture.coupling.visit::<T, _>(OnCpu { device, golden })
 }
 
-/// A direction of the network's parameters and, where there is a conditional density, one of its own.
-type Directions<D, T> = (Gradient<D, T>, Option<LocationScale<D, T>>);
+struct OnCpu<'a> {
+    device: &'a Cpu,
+    golden: &'a Golden,
+}
 
-struct Comparison<'a, D: Device<T>, T: Scalar> {
+impl<T: Spectral> Visitor<T> for OnCpu<'_> {
+    type Out = Vec<Row>;
+
+    fn visit<C: MaybeGroup<Cpu, T>>(self, coupling: C) -> Result<Vec<Row>> {
+        Comparison::<Cpu, T, C>::new(self.device, coupling, self.golden)?.rows()
+    }
+}
+
+/// Compares a network of dense layers on any device.
+///
+/// # Errors
+/// As [`compare`]; [`Error::ShapeMismatch`] for other layers.
+pub fn compare_dense<D: Device<T> + 'static, T: Scalar>(device: &D, golden: &Golden) -> Result<Vec<Row>> {
+    if golden.architecture.coupling != CouplingKind::Dense {
+        let (expected, found) = ("dense ones".to_string(), "convolutions, which run on the CPU".to_string());
+        return Err(Error::ShapeMismatch { operation: "layers on this device", expected, found });
+    }
+    Comparison::<D, T, Dense>::new(device, Dense, golden)?.rows()
+}
+
+struct Comparison<'a, D: Device<T>, T: Scalar, C: MaybeGroup<D, T>> {
     golden: &'a Golden,
     device: &'a D,
-    parameters: Parameters<D, T>,
+    parameters: Parameters<D, T, C>,
     x: Matrix<D, T>,
-    condition: Option<Condition<D, T>>,
+    u: Option<Matrix<D, T>>,
     rows: Vec<Row>,
 }
 
-impl<'a, D: Device<T>, T: Scalar> Comparison<'a, D, T> {
-    fn new(device: &'a D, golden: &'a Golden) -> Result<Self> {
-        let parameters = parameters(device, golden.architecture, golden)?;
+impl<'a, D: Device<T> + 'static, T: Scalar, C: MaybeGroup<D, T>> Comparison<'a, D, T, C> {
+    fn new(device: &'a D, coupling: C, golden: &'a Golden) -> Result<Self> {
+        let parameters = parameters(device, golden.architecture.with(coupling), golden)?;
         let x = upload(device, &golden.x)?;
-        let condition = golden.conditional.as_ref().map(|c| Condition::new(device, c)).transpose()?;
-        Ok(Self { golden, device, parameters, x, condition, rows: Vec::new() })
+        let u = golden.conditional.as_ref().map(|conditional| upload(device, &conditional.u)).transpose()?;
+        Ok(Self { golden, device, parameters, x, u, rows: Vec::new() })
+    }
+
+    fn rows(mut self) -> Result<Vec<Row>> {
+        self.likelihood();
+        self.inversion();
+        self.relative();
+        self.stored("transposed", Method::Transposed, &self.golden.outputs.transposed);
+        self.stored("ordinary", Method::Ordinary, &Some(self.golden.outputs.ordinary.clone()));
+        self.autodiff();
+        self.conditional();
+        Ok(self.rows)
+    }
+
+    /// The samples from `first` on.
+    fn samples(&self, first: usize, count: usize) -> Batch<'_, D, T> {
+        let u = self.u.as_ref().map(|u| u.view().columns(first, count));
+        Batch { x: self.x.view().columns(first, count), u }
+    }
+
+    fn batch(&self) -> Batch<'_, D, T> {
+        self.samples(0, self.x.cols())
     }
 
     /// Adds a row; the error of several arrays is that of the worst.
@@ -95,11 +129,15 @@ impl<'a, D: Device<T>, T: Scalar> Comparison<'a, D, T> {
         self.row(backend, group, Conditioning::PerLayer, errors);
     }
 
-    /// ℓ, its parts, and the forward pass.
+    fn evaluator(&self) -> Result<Evaluator<D, T, C>> {
+        Evaluator::new(self.device, self.parameters.architecture(), self.x.cols())
+    }
+
+    /// ℓ, its parts, the forward pass, and δ.
     fn likelihood(&mut self) {
         let outputs = &self.golden.outputs;
         let evaluate = || {
-            let likelihood = self.log_likelihood()?;
+            let likelihood = self.evaluator()?.log_likelihood(self.device, &self.parameters, self.batch())?;
             let loglik = vec![distance(&likelihood.per_sample(), &outputs.per_sample)];
             let parts = vec![
                 distance(&likelihood.lp, &outputs.lp),
@@ -109,31 +147,26 @@ impl<'a, D: Device<T>, T: Scalar> Comparison<'a, D, T> {
             Ok((loglik, parts))
         };
         let (loglik, parts) = split(evaluate());
-        let forward = self.forward();
+        let (forward, delta) = (self.forward(), self.delta());
         self.per_layer("likelihood", "loglik", loglik);
         self.per_layer("likelihood", "parts", parts);
         self.per_layer("likelihood", "forward", forward);
-    }
-
-    fn log_likelihood(&self) -> Result<LogLikelihood> {
-        let (device, x) = (self.device, self.x.view());
-        let mut evaluator = Evaluator::new(device, &self.golden.architecture, self.x.cols())?;
-        match &self.condition {
-            Some(condition) => condition.log_likelihood(device, &mut evaluator, &self.parameters, x),
-            None => evaluator.log_likelihood(device, &self.parameters, x),
-        }
+        self.per_layer("likelihood", "delta", delta);
     }
 
     /// Y and Z. The log-determinants are not needed, so a singular weight is no obstacle.
     fn forward(&self) -> Result<Vec<f64>> {
-        let mut evaluator = Evaluator::new(self.device, &self.golden.architecture, self.x.cols())?;
-        evaluator.data_terms(self.device, &self.parameters, self.x.view())?;
-        let mut errors = Vec::new();
-        for (k, expected) in self.golden.outputs.y.iter().enumerate() {
-            errors.push(distance(&download(self.device, evaluator.pre_activation(k))?, expected));
-        }
-        errors.push(distance(&download(self.device, evaluator.latents())?, &self.golden.outputs.z));
-        Ok(errors)
+        let Outputs { y, z, .. } = &self.golden.outputs;
+        let mut evaluator = self.evaluator()?;
+        evaluator.data_terms(self.device, &self.parameters, self.batch())?;
+        let blocks = (0..y.len()).map(|k| evaluator.pre_activation(k)).chain([evaluator.latents()]);
+        blocks.zip(y.iter().chain([z])).map(|(ours, theirs)| Ok(distance(&wide(self.device, ours)?, theirs))).collect()
+    }
+
+    fn delta(&self) -> Result<Vec<f64>> {
+        let errors = self.evaluator()?.backward_errors(self.device, &self.parameters, self.batch())?;
+        let widened = errors.into_iter().map(|of| of.into_iter().map(Scalar::widen).collect::<Vec<_>>());
+        Ok(widened.zip(&self.golden.outputs.delta).map(|(ours, theirs)| distance(&ours, theirs)).collect())
     }
 
     /// g⁻¹(S), and g⁻¹(g(X)) with g(X) as computed here.
@@ -147,37 +180,45 @@ impl<'a, D: Device<T>, T: Scalar> Comparison<'a, D, T> {
             let x: Vec<f64> = x.into_iter().map(Scalar::widen).collect();
             Ok(vec![distance(&x, expected)])
         };
-        let inverse = invert(golden.outputs.inverse_s.data.clone(), &golden.outputs.inverse_x);
-        let roundtrip = self.latents().and_then(|latents| invert(latents, &golden.x));
-        self.per_layer("inversion", "inverse", inverse);
+        if let Some([s, x]) = &golden.outputs.inverse {
+            self.per_layer("inversion", "inverse", invert(s.data.clone(), x));
+        }
+        let latents = || {
+            let mut evaluator = self.evaluator()?;
+            evaluator.data_terms(self.device, &self.parameters, self.batch())?;
+            wide(self.device, evaluator.latents())
+        };
+        let roundtrip = latents().and_then(|latents| invert(latents, &golden.x));
         self.per_layer("inversion", "roundtrip", roundtrip);
     }
 
-    fn latents(&self) -> Result<Vec<f64>> {
-        let mut evaluator = Evaluator::new(self.device, &self.golden.architecture, self.x.cols())?;
-        evaluator.data_terms(self.device, &self.parameters, self.x.view())?;
-        download(self.device, evaluator.latents())
-    }
-
-    /// The relative gradient in its bias modes, and its δ.
+    /// The relative gradient in its bias modes, its δ, and the step along it.
     fn relative(&mut self) {
-        let expected = &self.golden.outputs.relative;
-        let exact = self.gradient_errors(&Relative { bias_mode: BiasMode::Exact }, expected);
-        let delta = self.delta_errors(&Relative { bias_mode: BiasMode::Plain });
-        self.per_layer("relative", "relative", exact);
-        self.per_layer("relative", "delta", delta);
+        let Some(expected) = &self.golden.outputs.relative else { return };
+        let errors = |bias_mode, expected: &Direction| self.gradient_errors(Method::Relative, bias_mode, expected);
+        let exact = errors(BiasMode::Exact, expected);
+        let delta = self.delta_errors(Method::Relative);
         // Without biases the modes are one and the same.
-        if self.golden.architecture.bias {
-            let paper = self.gradient_errors(&Relative { bias_mode: BiasMode::Paper }, &self.expected_paper());
-            let plain = self.gradient_errors(&Relative { bias_mode: BiasMode::Plain }, &self.expected_plain());
+        let modes = self.golden.architecture.bias && C::IS_DENSE;
+        let modes = modes.then(|| {
+            let paper = errors(BiasMode::Paper, &self.expected_paper(expected));
+            (paper, errors(BiasMode::Plain, &self.expected_plain(expected)))
+        });
+        let in_place = self.in_place_errors(expected);
+        self.per_layer("relative", "relative", exact);
+        if C::IS_DENSE {
+            self.per_layer("relative", "delta", delta);
+        }
+        if let Some((paper, plain)) = modes {
             self.per_layer("relative-paper", "relative", paper);
             self.per_layer("relative-plain", "relative", plain);
         }
+        self.per_layer("relative-inplace", "relative", in_place);
     }
 
     /// Mode `paper`: Δb without the log-determinant's share b (MATH.md §9).
-    fn expected_paper(&self) -> Direction {
-        let Direction { weights, mut biases } = self.golden.outputs.relative.clone();
+    fn expected_paper(&self, exact: &Direction) -> Direction {
+        let Direction { weights, mut biases } = exact.clone();
         for (db, b) in biases.iter_mut().zip(&self.golden.biases) {
             db.data.iter_mut().zip(&b.data).for_each(|(db, b)| *db -= b);
         }
@@ -186,10 +227,10 @@ impl<'a, D: Device<T>, T: Scalar> Comparison<'a, D, T> {
 
     /// Mode `plain`: ΔW = G WᵀW, Δb = g. G WᵀW is taken as the file's `exact` ΔW less g bᵀW: the product itself would
     /// lose cond(W)² (MATH.md §16).
-    fn expected_plain(&self) -> Direction {
+    fn expected_plain(&self, exact: &Direction) -> Direction {
         let Golden { architecture, weights: w, biases: b, outputs, .. } = self.golden;
         let (dim, g) = (architecture.dim, &outputs.ordinary.biases);
-        let mut weights = outputs.relative.weights.clone();
+        let mut weights = exact.weights.clone();
         for (k, dw) in weights.iter_mut().enumerate() {
             for col in 0..dim {
                 let column = &w[k].data[col * dim..][..dim];
@@ -201,157 +242,142 @@ impl<'a, D: Device<T>, T: Scalar> Comparison<'a, D, T> {
         Direction { weights, biases: g.clone() }
     }
 
-    /// (W_new − W)/μ of one in-place step, which knows the architecture's own density only.
-    fn in_place(&mut self) {
-        if self.condition.is_some() {
-            return;
-        }
-        let errors = self.in_place_errors();
-        self.per_layer("relative-inplace", "relative", errors);
-    }
-
-    fn in_place_errors(&self) -> Result<Vec<f64>> {
-        let (golden, device) = (self.golden, self.device);
-        let mut parameters = parameters::<D, T>(device, golden.architecture, golden)?;
-        let step = InPlaceStep { guard: false, ..InPlaceStep::default() };
-        let mut workspace = step.workspace(device, &golden.architecture, self.x.cols())?;
-        step.step(device, &mut parameters, self.x.view(), STEP, &mut workspace, None)?;
-        device.synchronize()?;
-        let moved = |after: &Matrix<D, T>, before: &Matrix<D, T>, expected: &Array| {
-            let (after, before) = (download(device, after.view())?, download(device, before.view())?);
+    /// (W_new − W)/μ of one in-place step.
+    fn in_place_errors(&self, expected: &Direction) -> Result<Vec<f64>> {
+        let device = self.device;
+        let after = self.parameters.architecture().coupling.if_group(Stepped { comparison: self })?;
+        let moved = |((after, before), expected): ((&Matrix<D, T>, &Matrix<D, T>), &Array)| {
+            let (after, before) = (wide(device, after.view())?, wide(device, before.view())?);
             let direction: Vec<f64> = after.iter().zip(before).map(|(after, before)| (after - before) / STEP).collect();
             Ok(distance(&direction, expected))
         };
-        let (after, before, expected) = (parameters.arrays(), self.parameters.arrays(), &golden.outputs.relative);
-        let weights = after.weights.iter().zip(&before.weights).zip(&expected.weights);
-        let biases = after.biases.iter().zip(&before.biases).zip(&expected.biases);
-        weights.chain(biases).map(|((after, before), expected)| moved(after, before, expected)).collect()
+        let pairs = after.arrays().iter().zip(self.parameters.arrays().iter());
+        pairs.zip(expected.weights.iter().chain(&expected.biases)).map(moved).collect()
     }
 
-    fn transposed(&mut self) {
-        let errors = self.gradient_errors(&Transposed, &self.golden.outputs.transposed);
-        self.per_layer("transposed", "transposed", errors);
-    }
-
-    /// Its δ is not compared: it comes from the same code as that of `relative`, which needs no inverse to give it
-    /// away.
-    fn ordinary(&mut self) {
-        let errors = self.gradient_errors(&Ordinary, &self.golden.outputs.ordinary);
-        self.per_layer("ordinary", "ordinary", errors);
+    /// A method with one direction, if the file has it.
+    fn stored(&mut self, name: &'static str, method: Method, expected: &Option<Direction>) {
+        if let Some(expected) = expected {
+            let errors = self.gradient_errors(method, BiasMode::Exact, expected);
+            self.per_layer(name, name, errors);
+        }
     }
 
     fn autodiff(&mut self) {
-        let backend = |jacobians| Autodiff { jacobians };
         let expected = &self.golden.outputs.ordinary;
-        let batched = self.gradient_errors(&backend(Jacobians::Batched), expected);
-        let streamed = self.gradient_errors(&backend(Jacobians::Streamed), expected);
-        let delta = self.delta_errors(&backend(Jacobians::Batched));
+        let batched = self.gradient_errors(Method::Autodiff, BiasMode::Exact, expected);
+        let streamed = self.gradient_errors(Method::AutodiffStreamed, BiasMode::Exact, expected);
+        let delta = self.delta_errors(Method::Autodiff);
         let loglik = self.autodiff_loglik();
         self.row("autodiff", "loglik", Conditioning::Product, loglik);
         self.row("autodiff", "ordinary", Conditioning::Product, batched);
-        self.row("autodiff", "delta", Conditioning::Product, delta);
+        if C::IS_DENSE {
+            self.row("autodiff", "delta", Conditioning::Product, delta);
+        }
         self.row("autodiff-streamed", "ordinary", Conditioning::Product, streamed);
     }
 
     /// ℓ = Lp + log|det J|, the determinant from the full Jacobian of each sample.
     fn autodiff_loglik(&self) -> Result<Vec<f64>> {
-        let (device, architecture) = (self.device, &self.golden.architecture);
-        let lp = match &self.condition {
-            Some(_) => self.log_likelihood()?.lp,
-            None => {
-                let mut evaluator = Evaluator::new(device, architecture, self.x.cols())?;
-                evaluator.data_terms(device, &self.parameters, self.x.view())?.lp
-            }
-        };
+        let (device, architecture) = (self.device, self.parameters.architecture());
+        let lp = self.evaluator()?.data_terms(device, &self.parameters, self.batch())?.lp;
         let backend = Autodiff { jacobians: Jacobians::Batched };
-        let mut workspace = GradientBackend::<D, T>::workspace(&backend, device, architecture, self.x.cols())?;
+        let mut workspace = GradientBackend::<D, T, C>::workspace(&backend, device, architecture, self.x.cols())?;
         let mut out = Gradient::zeros(device, architecture, "gradient")?;
-        backend.gradient(device, &self.parameters, self.x.view(), &mut workspace, &mut out)?;
+        backend.gradient(device, &self.parameters, self.batch(), &mut workspace, &mut out)?;
         device.synchronize()?;
         let log_dets = workspace.log_abs_det_jacobian();
         let per_sample: Vec<f64> = lp.iter().zip(log_dets).map(|(lp, log_det)| lp + log_det).collect();
         Ok(vec![distance(&per_sample, &self.golden.outputs.per_sample)])
     }
 
-    /// The errors of a backend's gradient, array by array.
-    fn gradient_errors<B: ConditionalBackend<D, T> + Copy>(
-        &self,
-        backend: &B,
-        expected: &Direction,
-    ) -> Result<Vec<f64>> {
-        let (out, _) = self.direction(backend, &self.parameters, self.x.view(), 0)?;
-        let weights = out.weights.iter().zip(&expected.weights);
-        let biases = out.biases.iter().zip(&expected.biases);
-        weights.chain(biases).map(|(ours, theirs)| Ok(distance(&download(self.device, ours.view())?, theirs))).collect()
+    /// The errors of a method's gradient, array by array.
+    fn gradient_errors(&self, method: Method, bias_mode: BiasMode, expected: &Direction) -> Result<Vec<f64>> {
+        let out = self.direction(method, bias_mode, &self.parameters, self.batch())?;
+        let pairs = out.iter().zip(expected.weights.iter().chain(&expected.biases));
+        pairs.map(|(ours, theirs)| Ok(distance(&wide(self.device, ours.view())?, theirs))).collect()
     }
 
-    /// A backend's direction for the samples `x`, those of the batch from `first` on; with that of the density where
-    /// the file has a conditional one.
-    fn direction<B: ConditionalBackend<D, T> + Copy>(
+    fn direction(
         &self,
-        backend: &B,
-        parameters: &Parameters<D, T>,
-        x: MatrixRef<'_, D, T>,
-        first: usize,
-    ) -> Result<Directions<D, T>> {
-        let device = self.device;
-        if let Some(condition) = &self.condition {
-            let out = condition.gradient(device, backend, parameters, x, first)?;
-            device.synchronize()?;
-            return Ok((out.network, Some(out.density)));
-        }
-        let mut out = Gradient::zeros(device, parameters.architecture(), "gradient")?;
-        let mut workspace = backend.workspace(device, parameters.architecture(), x.cols())?;
-        backend.gradient(device, parameters, x, &mut workspace, &mut out)?;
+        method: Method,
+        bias_mode: BiasMode,
+        parameters: &Parameters<D, T, C>,
+        batch: Batch<'_, D, T>,
+    ) -> Result<Gradient<D, T>> {
+        let (device, architecture) = (self.device, parameters.architecture());
+        let mut out = Gradient::zeros(device, architecture, "gradient")?;
+        bind(device, method, bias_mode, architecture, batch.x.cols())?.gradient(device, parameters, batch, &mut out)?;
         device.synchronize()?;
-        Ok((out, None))
+        Ok(out)
     }
 
     /// The derivatives in A, a, B and c \[M6\], which every backend starts from.
     fn conditional(&mut self) {
-        let relative = self.density_errors(&Relative::default());
-        let transposed = self.density_errors(&Transposed);
-        let ordinary = self.density_errors(&Ordinary);
-        let autodiff = self.density_errors(&Autodiff { jacobians: Jacobians::Batched });
-        if self.condition.is_some() {
-            self.per_layer("relative", "conditional", relative);
-            self.per_layer("transposed", "conditional", transposed);
-            self.per_layer("ordinary", "conditional", ordinary);
-            self.row("autodiff", "conditional", Conditioning::Product, autodiff);
+        if self.golden.conditional.is_none() {
+            return;
+        }
+        for (method, conditioning) in [
+            (Method::Relative, Conditioning::PerLayer),
+            (Method::Transposed, Conditioning::PerLayer),
+            (Method::Ordinary, Conditioning::PerLayer),
+            (Method::Autodiff, Conditioning::Product),
+            (Method::AutodiffStreamed, Conditioning::Product),
+        ] {
+            let errors = self.density_errors(method);
+            self.row(method.name(), "conditional", conditioning, errors);
         }
     }
 
-    fn density_errors<B: ConditionalBackend<D, T> + Copy>(&self, backend: &B) -> Result<Vec<f64>> {
-        let Some(expected) = &self.golden.conditional else { return Ok(Vec::new()) };
-        let (_, density) = self.direction(backend, &self.parameters, self.x.view(), 0)?;
-        let Some(density) = density else { return Ok(Vec::new()) };
-        let LocationScale { location, location_offset, log_scale, log_scale_offset } = &density;
-        let ours = [location, location_offset, log_scale, log_scale_offset];
-        ours.into_iter()
-            .zip(&expected.gradient)
-            .map(|(ours, theirs)| Ok(distance(&download(self.device, ours.view())?, theirs)))
-            .collect()
+    fn density_errors(&self, method: Method) -> Result<Vec<f64>> {
+        let expected = self.golden.conditional.iter().flat_map(|conditional| &conditional.gradient);
+        let out = self.direction(method, BiasMode::Exact, &self.parameters, self.batch())?;
+        let ours = out.head.iter().flat_map(LocationScale::matrices);
+        ours.zip(expected).map(|(ours, theirs)| Ok(distance(&wide(self.device, ours.view())?, theirs))).collect()
     }
 
     /// The errors of δ_k. A backend does not give δ away, but the bias gradient of a batch of one sample is that
     /// sample's δ \[M9\]; a network without biases is given zeros.
-    fn delta_errors<B: ConditionalBackend<D, T> + Copy>(&self, backend: &B) -> Result<Vec<f64>> {
-        let (golden, device) = (self.golden, self.device);
-        let architecture = Architecture { bias: true, ..golden.architecture };
-        let parameters = parameters::<D, T>(device, architecture, golden)?;
+    fn delta_errors(&self, method: Method) -> Result<Vec<f64>> {
+        let architecture = Architecture { bias: true, ..*self.parameters.architecture() };
+        let parameters = parameters(self.device, architecture, self.golden)?;
         let mut delta: Vec<Vec<f64>> = vec![Vec::new(); architecture.layers];
         for sample in 0..self.x.cols() {
-            let (out, _) = self.direction(backend, &parameters, self.x.view().columns(sample, 1), sample)?;
+            let out = self.direction(method, BiasMode::Plain, &parameters, self.samples(sample, 1))?;
             for (delta, bias) in delta.iter_mut().zip(&out.biases) {
-                delta.extend(download(device, bias.view())?);
+                delta.extend(wide(self.device, bias.view())?);
             }
         }
-        Ok(delta.iter().zip(&golden.outputs.delta).map(|(ours, theirs)| distance(ours, theirs)).collect())
+        Ok(delta.iter().zip(&self.golden.outputs.delta).map(|(ours, theirs)| distance(ours, theirs)).collect())
+    }
+}
+
+/// Steps a copy of the network, which needs a group.
+struct Stepped<'a, 'b, D: Device<T>, T: Scalar, C: MaybeGroup<D, T>> {
+    comparison: &'a Comparison<'b, D, T, C>,
+}
+
+impl<D: Device<T> + 'static, T: Scalar, C: MaybeGroup<D, T>> ForGroup<D, T, C> for Stepped<'_, '_, D, T, C> {
+    type Out = Parameters<D, T, C>;
+
+    fn call(self, _group: C) -> Result<Self::Out>
+    where
+        C: Group<D, T>,
+    {
+        let Comparison { device, golden, parameters: before, .. } = self.comparison;
+        let architecture = *before.architecture();
+        let mut parameters = parameters(*device, architecture, golden)?;
+        let step = InPlaceStep { guard: false, ..InPlaceStep::default() };
+        let batch = self.comparison.batch();
+        let mut workspace = step.workspace(*device, &architecture, batch.x.cols())?;
+        step.step(*device, &mut parameters, batch, STEP, &mut workspace, None)?;
+        device.synchronize()?;
+        Ok(parameters)
     }
 }
 
 /// A row; the error of several arrays is that of the worst.
-pub(crate) fn row<T: Scalar>(
+fn row<T: Scalar>(
     (id, tolerances): (&str, &Tolerances),
     backend: &'static str,
     group: &'static str,
@@ -371,7 +397,7 @@ pub(crate) fn row<T: Scalar>(
 }
 
 /// Both halves of a pair, with the same error.
-pub(crate) fn split<A, B>(pair: Result<(A, B)>) -> (Result<A>, Result<B>) {
+fn split<A, B>(pair: Result<(A, B)>) -> (Result<A>, Result<B>) {
     match pair {
         Ok((a, b)) => (Ok(a), Ok(b)),
         Err(error) => (Err(error.clone()), Err(error)),
@@ -379,32 +405,36 @@ pub(crate) fn split<A, B>(pair: Result<(A, B)>) -> (Result<A>, Result<B>) {
 }
 
 /// The file's parameters in precision `T`; zero biases where `architecture` has biases and the file has none.
-fn parameters<D: Device<T>, T: Scalar>(
+fn parameters<D: Device<T>, T: Scalar, C: Coupling<D, T>>(
     device: &D,
-    architecture: Architecture,
+    architecture: Architecture<C>,
     golden: &Golden,
-) -> Result<Parameters<D, T>> {
+) -> Result<Parameters<D, T, C>> {
     let mut arrays = Arrays::zeros(device, &architecture, "parameters")?;
-    arrays.weights = golden.weights.iter().map(|array| upload(device, array)).collect::<Result<_>>()?;
+    let all = |from: &[Array]| from.iter().map(|array| upload(device, array)).collect::<Result<Vec<_>>>();
+    arrays.weights = all(&golden.weights)?;
     if !golden.biases.is_empty() {
-        arrays.biases = golden.biases.iter().map(|array| upload(device, array)).collect::<Result<_>>()?;
+        arrays.biases = all(&golden.biases)?;
+    }
+    if let (Some(head), Some(conditional)) = (&mut arrays.head, &golden.conditional) {
+        for (to, from) in head.matrices_mut().into_iter().zip(&conditional.density) {
+            *to = upload(device, from)?;
+        }
     }
     Parameters::new(architecture, arrays)
 }
 
-pub(crate) fn upload<D: Device<T>, T: Scalar>(device: &D, array: &Array) -> Result<Matrix<D, T>> {
+fn upload<D: Device<T>, T: Scalar>(device: &D, array: &Array) -> Result<Matrix<D, T>> {
     let data: Vec<T> = array.data.iter().map(|value| T::of(*value)).collect();
     Matrix::from_column_major(device, &data, array.rows, array.cols, "golden array")
 }
 
-fn download<D: Device<T>, T: Scalar>(device: &D, view: MatrixRef<'_, D, T>) -> Result<Vec<f64>> {
-    let mut copy = Matrix::zeros(device, view.rows(), view.cols(), "copy for comparison")?;
-    device.copy(view, copy.view_mut())?;
-    Ok(copy.to_column_major(device)?.into_iter().map(Scalar::widen).collect())
+fn wide<D: Device<T>, T: Scalar>(device: &D, view: MatrixRef<'_, D, T>) -> Result<Vec<f64>> {
+    Ok(device.to_host(view)?.into_iter().map(Scalar::widen).collect())
 }
 
 /// max|a − b| / max|b|; absolute where b is all zero.
-pub(crate) fn distance(ours: &[f64], theirs: &Array) -> f64 {
+fn distance(ours: &[f64], theirs: &Array) -> f64 {
     if ours.len() == theirs.data.len() {
         relative_error(ours.iter().copied(), theirs.data.iter().copied())
     } else {

@@ -1,48 +1,14 @@
 //! Golden files of networks of convolutions.
 
-use relgrad_kernels::{Architecture, Convolution, Coupling};
+use relgrad_kernels::{Convolution, CouplingKind};
 use relgrad_vocabulary::quoted;
 
 use crate::Case;
 use crate::array::{Array, Direction, array, arrays, biases, counted};
+use crate::case::{Golden, Outputs};
 use crate::dense::{architecture, require_sums};
 use crate::node::{Node, Read};
 use crate::tolerance::{Groups, Tolerances, groups, measured_errors};
-
-/// A network of convolutions, a batch, and what must come out.
-#[derive(Debug, Clone)]
-pub struct ConvolutionGolden {
-    /// Name of the case.
-    pub id: String,
-    /// The network.
-    pub architecture: Architecture,
-    /// Kernels as the library keeps them: (c·|S|)×c, one column an input channel.
-    pub kernels: Vec<Array>,
-    /// b_k, c×1; empty without biases.
-    pub biases: Vec<Array>,
-    /// X, D×N.
-    pub x: Array,
-    /// Y_k, D×N.
-    pub y: Vec<Array>,
-    /// δ_k, D×N.
-    pub delta: Vec<Array>,
-    /// Z = g(X), D×N.
-    pub z: Array,
-    /// ℓ of each sample, N×1.
-    pub per_sample: Array,
-    /// Lp of each sample, N×1.
-    pub lp: Array,
-    /// L1J of each sample, N×1.
-    pub l1j: Array,
-    /// log|det W_k|, L×1.
-    pub l2j_per_layer: Array,
-    /// dK in `weights`, shaped like `kernels`.
-    pub ordinary: Direction,
-    /// Only for kernels with every tap.
-    pub relative: Option<Direction>,
-    /// How close it must come.
-    pub tolerances: Tolerances,
-}
 
 /// Reads the rest of a file whose kind is `conv`.
 ///
@@ -57,7 +23,7 @@ pub(crate) fn read(root: &Node<'_>, id: String) -> Read<Case> {
         return Ok(Case::Unsupported { id, reason });
     };
     let convolution = Convolution { channels: conv.field("channels")?.count()?, grid, kernel };
-    let architecture = Architecture { coupling: Coupling::Convolution(convolution), ..architecture(&config)? };
+    let architecture = architecture(&config)?.with(CouplingKind::Convolution(convolution));
     architecture.validate().map_err(|cause| config.wrong(cause))?;
 
     let (dim, layers, batch) = (architecture.dim, architecture.layers, config.field("N")?.count()?);
@@ -71,22 +37,27 @@ pub(crate) fn read(root: &Node<'_>, id: String) -> Read<Case> {
         })
     };
     let relative = outputs.child("relative").filter(|relative| !relative.is_null());
-    Ok(Case::Convolution(Box::new(ConvolutionGolden {
+    Ok(Case::Network(Box::new(Golden {
         id,
         architecture,
-        kernels: kernels(&inputs.field("K")?, layers, &convolution)?,
+        weights: kernels(&inputs.field("K")?, layers, &convolution)?,
         biases: biases(&inputs.field("b")?, &architecture, convolution.channels)?,
         x: array(&inputs.field("X")?, &[dim, batch])?,
-        y: arrays(&outputs.field("Y")?, layers, [dim, batch])?,
-        delta: arrays(&outputs.field("delta")?, layers, [dim, batch])?,
-        z: array(&outputs.field("Z")?, &[dim, batch])?,
-        per_sample: array(&loglik.field("per_sample")?, &[batch])?,
-        lp: array(&loglik.field("Lp")?, &[batch])?,
-        l1j: array(&loglik.field("L1J")?, &[batch])?,
-        l2j_per_layer: array(&loglik.field("L2J_per_layer")?, &[layers])?,
-        ordinary: direction(&outputs.field("ordinary")?)?,
-        relative: relative.map(|node| direction(&node)).transpose()?,
+        outputs: Outputs {
+            y: arrays(&outputs.field("Y")?, layers, [dim, batch])?,
+            delta: arrays(&outputs.field("delta")?, layers, [dim, batch])?,
+            z: array(&outputs.field("Z")?, &[dim, batch])?,
+            per_sample: array(&loglik.field("per_sample")?, &[batch])?,
+            lp: array(&loglik.field("Lp")?, &[batch])?,
+            l1j: array(&loglik.field("L1J")?, &[batch])?,
+            l2j_per_layer: array(&loglik.field("L2J_per_layer")?, &[layers])?,
+            ordinary: direction(&outputs.field("ordinary")?)?,
+            relative: relative.map(|node| direction(&node)).transpose()?,
+            transposed: None,
+            inverse: None,
+        },
         tolerances: tolerances(root, convolution.is_full())?,
+        conditional: None,
     })))
 }
 
@@ -140,7 +111,7 @@ fn kernel_of(support: &Node<'_>, grid: [usize; 2]) -> Read<Option<[usize; 2]>> {
     if rows.checked_mul(cols) != Some(positions.len()) {
         return Ok(None);
     }
-    let mut window = Convolution { channels: 1, grid, kernel }.tap_positions();
+    let mut window: Vec<usize> = Convolution { channels: 1, grid, kernel }.tap_positions().collect();
     window.sort_unstable();
     positions.sort_unstable();
     Ok((!positions.is_empty() && window == positions).then_some(kernel))
@@ -176,10 +147,10 @@ fn kernel(node: &Node<'_>, convolution: &Convolution) -> Read<Array> {
     let taps = convolution.tap_positions();
     let columns = (0..c).flat_map(|input| (0..c).map(move |output| (output, input)));
     let data = columns
-        .flat_map(|(output, input)| taps.iter().map(move |tap| (output * c + input) * points + tap))
+        .flat_map(|(output, input)| taps.clone().map(move |tap| (output * c + input) * points + tap))
         .map(|at| numbers[at])
         .collect();
-    Ok(Array { rows: c * taps.len(), cols: c, data })
+    Ok(Array { rows: c * convolution.taps(), cols: c, data })
 }
 
 #[cfg(test)]

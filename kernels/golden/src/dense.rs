@@ -5,69 +5,9 @@ use relgrad_vocabulary::quoted;
 
 use crate::Case;
 use crate::array::{Array, Direction, array, arrays, biases, free_columns};
+use crate::case::{Conditional, Golden, Outputs};
 use crate::node::{Node, Read};
-use crate::tolerance::{Tolerances, tolerances};
-
-/// A dense network, a batch, and what must come out.
-#[derive(Debug, Clone)]
-pub struct Golden {
-    /// Name of the case.
-    pub id: String,
-    /// The network.
-    pub architecture: Architecture,
-    /// W_k, D×D, first layer first.
-    pub weights: Vec<Array>,
-    /// b_k, D×1; empty without biases.
-    pub biases: Vec<Array>,
-    /// X, D×N.
-    pub x: Array,
-    /// What must come out.
-    pub outputs: Outputs,
-    /// How close it must come.
-    pub tolerances: Tolerances,
-    /// The density of the outputs, where it depends on a condition.
-    pub conditional: Option<Conditional>,
-}
-
-/// A location–scale density with affine m(u) = A u + a and log τ(u) = B u + c \[M6\].
-#[derive(Debug, Clone)]
-pub struct Conditional {
-    /// u, d×N.
-    pub u: Array,
-    /// A, a, B, c.
-    pub density: [Array; 4],
-    /// dA, da, dB, dc.
-    pub gradient: [Array; 4],
-}
-
-/// What the file says must come out; equations as in MATH.md.
-#[derive(Debug, Clone)]
-pub struct Outputs {
-    /// Y_k, D×N.
-    pub y: Vec<Array>,
-    /// Z = g(X), D×N.
-    pub z: Array,
-    /// ℓ of each sample, N×1.
-    pub per_sample: Array,
-    /// Lp of each sample, N×1.
-    pub lp: Array,
-    /// L1J of each sample, N×1.
-    pub l1j: Array,
-    /// log|det W_k|, L×1.
-    pub l2j_per_layer: Array,
-    /// δ_k, D×N, per sample.
-    pub delta: Vec<Array>,
-    /// \[M9\].
-    pub ordinary: Direction,
-    /// \[M13\]–\[M14\].
-    pub relative: Direction,
-    /// \[M12\], \[M15\].
-    pub transposed: Direction,
-    /// S, D×M.
-    pub inverse_s: Array,
-    /// g⁻¹(S), D×M.
-    pub inverse_x: Array,
-}
+use crate::tolerance::tolerances;
 
 /// Reads the rest of a file whose kind is `dense`.
 ///
@@ -87,18 +27,16 @@ pub(crate) fn read(root: &Node<'_>, id: String) -> Read<Case> {
     let architecture = architecture(&config)?;
     let (dim, layers, batch) = (architecture.dim, architecture.layers, config.field("N")?.count()?);
     let inputs = root.field("inputs")?;
-    Ok(Case::Dense(Box::new(Golden {
+    let conditional = conditional.map(|config| config.field("d")?.count()).transpose()?;
+    Ok(Case::Network(Box::new(Golden {
         id,
-        architecture,
+        architecture: Architecture { conditions: conditional.unwrap_or(0), ..architecture.into() },
         weights: arrays(&inputs.field("W")?, layers, [dim, dim])?,
         biases: biases(&inputs.field("b")?, &architecture, dim)?,
         x: array(&inputs.field("X")?, &[dim, batch])?,
         outputs: outputs(&root.field("outputs")?, &architecture, batch)?,
         tolerances: tolerances(root, conditional.is_some())?,
-        conditional: match conditional {
-            Some(config) => Some(conditional_of(root, config.field("d")?.count()?, dim, batch)?),
-            None => None,
-        },
+        conditional: conditional.map(|conditions| conditional_of(root, conditions, dim, batch)).transpose()?,
     })))
 }
 
@@ -171,10 +109,9 @@ fn outputs(outputs: &Node<'_>, architecture: &Architecture, batch: usize) -> Rea
         l2j_per_layer: array(&loglik.field("L2J_per_layer")?, &[layers])?,
         delta: arrays(&outputs.field("delta")?, layers, [dim, batch])?,
         ordinary: direction("ordinary")?,
-        relative: direction("relative")?,
-        transposed: direction("transposed")?,
-        inverse_s,
-        inverse_x,
+        relative: Some(direction("relative")?),
+        transposed: Some(direction("transposed")?),
+        inverse: Some([inverse_s, inverse_x]),
     })
 }
 

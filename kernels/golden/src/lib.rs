@@ -4,9 +4,8 @@
 //! A crate of its own since the kernels know no JSON; their tests and `relgrad verify` both go through it.
 
 mod array;
+mod case;
 mod compare;
-mod compare_convolution;
-mod condition;
 mod convolution;
 mod dense;
 mod node;
@@ -15,14 +14,12 @@ mod tolerance;
 use std::ffi::OsStr;
 use std::path::Path;
 
-use relgrad_kernels::{Cpu, Dtype, Result};
 use relgrad_vocabulary::quoted;
 use serde_json::Value;
 
 pub use array::{Array, Direction};
-pub use compare::{Row, compare};
-pub use convolution::ConvolutionGolden;
-pub use dense::{Conditional, Golden, Outputs};
+pub use case::{Conditional, Golden, Outputs};
+pub use compare::{Row, compare, compare_dense};
 pub use node::Read;
 pub use tolerance::{Conditioning, Tolerances};
 
@@ -34,10 +31,8 @@ const SCHEMA: &str = "relgrad-golden-1";
 /// One file.
 #[derive(Debug, Clone)]
 pub enum Case {
-    /// A dense network: everything can be compared.
-    Dense(Box<Golden>),
-    /// A network of convolutions.
-    Convolution(Box<ConvolutionGolden>),
+    /// A network that can be compared.
+    Network(Box<Golden>),
     /// A kind of network that relgrad cannot evaluate yet.
     Unsupported {
         /// Name of the case.
@@ -94,17 +89,6 @@ fn read(value: &Value) -> Read<Case> {
         "conv" => convolution::read(&root, id),
         "dense" => dense::read(&root, id),
         _ => Err(kind.not("dense or conv")),
-    }
-}
-
-/// Compares everything that a file of convolutions has, on the CPU.
-///
-/// # Errors
-/// When the network itself cannot be set up; a backend that fails is a row.
-pub fn compare_convolution(device: &Cpu, dtype: Dtype, golden: &ConvolutionGolden) -> Result<Vec<Row>> {
-    match dtype {
-        Dtype::F32 => compare_convolution::compare::<f32>(device, golden),
-        Dtype::F64 => compare_convolution::compare::<f64>(device, golden),
     }
 }
 

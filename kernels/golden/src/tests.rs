@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use relgrad_adversary::{damage, damaged, judge};
-use relgrad_kernels::Base;
+use relgrad_kernels::{Base, Cpu, Dtype};
 use serde_json::json;
 
 use super::*;
@@ -60,11 +60,11 @@ fn sums_are_those_of_their_parts() {
 
 #[test]
 fn a_whole_file_is_read_column_by_column() {
-    let Ok(Case::Dense(golden)) = read(&file()) else { panic!("a well-formed file was rejected") };
+    let Ok(Case::Network(golden)) = read(&file()) else { panic!("a well-formed file was rejected") };
     assert_eq!((golden.x.rows, golden.x.cols), (2, 3));
     // The rows of the file are 0 1 2 and 3 4 5.
     assert_eq!(golden.x.data, [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
-    assert_eq!(golden.outputs.inverse_s.cols, 5);
+    assert_eq!(golden.outputs.inverse.unwrap()[0].cols, 5);
     assert_eq!(golden.architecture.base, Base::SECH);
 }
 
@@ -145,7 +145,7 @@ fn the_tolerance_of_autodiff_in_f32_follows_from_what_the_file_has() {
     }
     value["tol"]["f32"]["parts"] = Value::Null;
     value["check"] = json!({"jax_f64_vs_hp": {"delta": 3e-14}});
-    let Ok(Case::Dense(golden)) = read(&value) else { panic!("a well-formed file was rejected") };
+    let Ok(Case::Network(golden)) = read(&value) else { panic!("a well-formed file was rejected") };
     let of = |group| golden.tolerances.of(Dtype::F32, Conditioning::Product, group);
     let is = |group, expected: f64| assert!((of(group).expect("a tolerance") / expected - 1.0).abs() < 1e-9, "{group}");
     // Conditioning costs a factor of 100.
@@ -171,7 +171,7 @@ fn an_index_lists_files_beside_it() {
         assert_eq!(told, format!("files[0]: `{name}` is not the name of a file beside the index"));
     }
     assert_eq!(parsed(json!([7])).unwrap_err(), "files[0]: must be a text");
-    assert!(matches!(parse(file().to_string().as_bytes()), Ok(File::Case(Case::Dense(_)))));
+    assert!(matches!(parse(file().to_string().as_bytes()), Ok(File::Case(Case::Network(_)))));
 }
 
 #[test]
@@ -217,8 +217,7 @@ proptest! {
     fn what_is_read_of_a_damaged_file_can_be_compared(whole in whole_files(), damage in damage()) {
         let Ok(File::Case(case)) = parse(&damaged(&whole, &damage)) else { return Ok(()) };
         match case {
-            Case::Dense(golden) => drop(compare::<_, f32>(&Cpu::new(1), &golden)),
-            Case::Convolution(golden) => drop(compare_convolution(&Cpu::new(1), Dtype::F32, &golden)),
+            Case::Network(golden) => drop(compare::<f32>(&Cpu::new(1), &golden)),
             Case::Unsupported { .. } => {}
         }
     }

@@ -7,8 +7,10 @@ use super::GradientBackend;
 use crate::device::{Addend, Device, Matrix, MatrixRef};
 use crate::error::{Error, Result};
 use crate::forward::ValuesWorkspace;
+use crate::layer::{Block, Group, Seen};
 use crate::network::Architecture;
-use crate::parameters::{Gradient, Parameters};
+use crate::output::Head;
+use crate::parameters::{Batch, Gradient, Layer, Parameters};
 use crate::scalar::Scalar;
 
 mod division;
@@ -59,7 +61,7 @@ impl FromStr for BiasMode {
     }
 }
 
-/// ΔW_k = G_k W_kᵀ W_k = (1/N) δ_k U_kᵀ + W_k, U_k = W_kᵀ Y_k \[M11\]–\[M14\].
+/// ΔW_k = G_k W_kᵀ W_k = (1/N) δ_k U_kᵀ + W_k, U_k = W_kᵀ Y_k \[M11\]–\[M14\]; for circular convolutions \[M27\].
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Relative {
     /// Treatment of the biases.
@@ -70,33 +72,27 @@ pub struct Relative {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Transposed;
 
-/// Work memory of a sweep: L+3 blocks of D×N, and two vectors for the biases.
-pub struct Workspace<D: Device<T>, T: Scalar> {
-    pub(crate) values: ValuesWorkspace<D, T>,
+/// Work memory of a sweep: L+3 blocks of D×N, and a vector for the biases.
+pub struct Workspace<D: Device<T>, T: Scalar, C: Group<D, T>> {
+    pub(crate) values: ValuesWorkspace<D, T, C>,
     /// c_k = 1 + Y_kᵀ b_k of \[M14\], or ones (N×1).
-    pub(crate) weights_of_samples: Matrix<D, T>,
-    /// W_kᵀ b_k (D×1), for [`BiasMode::Plain`].
-    pub(crate) pulled_bias: Matrix<D, T>,
+    weights_of_samples: Matrix<D, T>,
 }
 
-impl<D: Device<T>, T: Scalar> Workspace<D, T> {
-    pub(crate) fn new(device: &D, architecture: &Architecture, batch: usize) -> Result<Self> {
+impl<D: Device<T>, T: Scalar, C: Group<D, T>> Workspace<D, T, C> {
+    pub(crate) fn new(device: &D, architecture: &Architecture<C>, batch: usize) -> Result<Self> {
         let values = ValuesWorkspace::new(device, architecture, batch)?;
-        let (samples, dim) = if architecture.bias { (batch, architecture.dim) } else { (0, 0) };
-        Ok(Self {
-            values,
-            weights_of_samples: Matrix::zeros(device, samples, 1, "sample weights of the bias")?,
-            pulled_bias: Matrix::zeros(device, dim, 1, "back-propagated bias")?,
-        })
+        let samples = if architecture.bias { batch } else { 0 };
+        Ok(Self { values, weights_of_samples: Matrix::zeros(device, samples, 1, "sample weights of the bias")? })
     }
 }
 
 /// The direction of one layer as an outer product: ΔW = (1/N) left rightᵀ + W, Δb = (1/N) left c (+ b).
 pub(crate) struct RankUpdate<'a, D: Device<T>, T: Scalar> {
     /// δ_k, or W_k V_k for the transposed form (D×N).
-    pub(crate) left: MatrixRef<'a, D, T>,
+    pub(crate) left: Block<'a, D, T>,
     /// U_k, or Z_{k-1} (D×N).
-    pub(crate) right: MatrixRef<'a, D, T>,
+    pub(crate) right: Block<'a, D, T>,
     /// c (N×1), when there is a bias.
     pub(crate) samples: Option<MatrixRef<'a, D, T>>,
     /// Whether Δb has the log-determinant's share + b_k.
@@ -117,18 +113,20 @@ impl<'a, D: Device<T>, T: Scalar> RankUpdate<'a, D, T> {
     /// a and b.
     pub(crate) fn factors(&self) -> (MatrixRef<'a, D, T>, MatrixRef<'a, D, T>) {
         match self.relative {
-            Factors::LeftAnd(b) => (self.left, b),
-            Factors::AndRight(a) => (a, self.right),
+            Factors::LeftAnd(b) => (self.left.matrix, b),
+            Factors::AndRight(a) => (a, self.right.matrix),
         }
     }
 }
 
-/// What is done with a layer's direction as soon as it is known: store it, or step along it.
+/// What is done with a direction as soon as it is known: store it, or step along it.
 ///
-/// Layers come from the last to the first. When layer k is absorbed its old weight is no longer needed.
-pub(crate) trait Sink<D: Device<T>, T: Scalar> {
-    fn parameters(&self) -> &Parameters<D, T>;
-    fn absorb(&mut self, device: &D, k: usize, update: &RankUpdate<'_, D, T>) -> Result<()>;
+/// The output density comes first, then the layers from the last to the first. When layer k is absorbed its old weight
+/// is no longer needed.
+pub(crate) trait Sink<D: Device<T>, T: Scalar, C: Group<D, T>> {
+    fn parameters(&self) -> &Parameters<D, T, C>;
+    fn absorb_head(&mut self, device: &D, head: &Head<D, T>, batch: Batch<'_, D, T>) -> Result<()>;
+    fn absorb(&mut self, device: &D, k: usize, update: &RankUpdate<'_, D, T>, work: &mut C::Work) -> Result<()>;
 }
 
 /// Which of the two forms a reverse sweep computes.
@@ -139,188 +137,146 @@ pub(crate) enum Form {
 }
 
 /// Forward pass, then every layer's direction from the last to the first, \[M16\].
-pub(crate) fn sweep<D: Device<T>, T: Scalar>(
+pub(crate) fn sweep<D: Device<T>, T: Scalar, C: Group<D, T>>(
     device: &D,
     form: Form,
-    x: MatrixRef<'_, D, T>,
-    workspace: &mut Workspace<D, T>,
-    sink: &mut impl Sink<D, T>,
+    batch: Batch<'_, D, T>,
+    workspace: &mut Workspace<D, T, C>,
+    sink: &mut impl Sink<D, T, C>,
 ) -> Result<()> {
-    workspace.values.forward(device, sink.parameters(), x)?;
+    workspace.values.forward(device, sink.parameters().network(), batch)?;
     for k in (0..sink.parameters().architecture().layers).rev() {
-        write_error(device, sink.parameters(), k, &mut workspace.values)?;
+        workspace.values.write_error(device, sink.parameters().architecture(), k)?;
+        if k + 1 == sink.parameters().architecture().layers {
+            sink.absorb_head(device, &workspace.values.head, batch)?;
+        }
         match form {
             Form::Relative(mode) => relative_layer(device, mode, k, workspace, sink)?,
-            Form::Transposed => transposed_layer(device, k, x, workspace, sink)?,
+            Form::Transposed => transposed_layer(device, k, batch.x, workspace, sink)?,
         }
     }
     Ok(())
 }
 
-/// δ_k into the block behind Y_k \[M7\]–\[M8\]; V_{k+1} is in the second block of `pair`.
-pub(crate) fn write_error<D: Device<T>, T: Scalar>(
-    device: &D,
-    parameters: &Parameters<D, T>,
-    k: usize,
-    values: &mut ValuesWorkspace<D, T>,
-) -> Result<()> {
-    let batch = values.batch;
-    let architecture = parameters.architecture();
-    let activation = parameters.layer(k).activation;
-    let (head, tail) = values.trail.view_mut().split_columns((k + 1) * batch);
-    let y = head.view().columns(k * batch, batch);
-    let delta = tail.columns(0, batch);
-    if k + 1 == architecture.layers {
-        if let Some(condition) = &mut values.condition {
-            // The forward pass left Z_L in the pair's first block, where σ follows the last layer.
-            let s = if activation.is_some() { values.pair.view().columns(0, batch) } else { y };
-            return condition.output_error(device, (architecture.base, activation), y, s, delta);
-        }
-        return device.output_error(architecture.base, activation, y, delta);
-    }
-    let v = values.pair.view().columns(batch, batch);
-    match activation {
-        Some(activation) => device.backward_error(activation, v, y, delta),
-        None => device.copy(v, delta),
-    }
-}
-
 /// \[U | V\] = W_kᵀ\[Y_k | δ_k\] in one pass over W_k (U alone for the first layer), then the direction.
-fn relative_layer<D: Device<T>, T: Scalar>(
+fn relative_layer<D: Device<T>, T: Scalar, C: Group<D, T>>(
     device: &D,
     mode: BiasMode,
     k: usize,
-    workspace: &mut Workspace<D, T>,
-    sink: &mut impl Sink<D, T>,
+    workspace: &mut Workspace<D, T, C>,
+    sink: &mut impl Sink<D, T, C>,
 ) -> Result<()> {
-    let Workspace { values, weights_of_samples, pulled_bias } = workspace;
-    let batch = values.batch;
-    let (weight, bias) = (sink.parameters().weight(k), sink.parameters().bias(k));
-    let one = T::of(1.0);
-    let wanted = if k == 0 { batch } else { 2 * batch };
-    let errors = values.trail.view().columns(k * batch, wanted);
-    let pulled = values.pair.view_mut().columns(0, wanted);
-    device.multiply(one, weight.transposed(), errors.plain(), Addend::Zero, pulled)?;
-    if let Some(bias) = bias {
+    let Workspace { values, weights_of_samples } = workspace;
+    let samples = values.batch();
+    let ValuesWorkspace { trail, pair, work, .. } = values;
+    let coupling = sink.parameters().architecture().coupling;
+    let layer = sink.parameters().network().layer(k);
+    if let Some(bias) = coupling.bias(&layer, work) {
+        let one = T::of(1.0);
         device.fill(one, weights_of_samples.view_mut())?;
         if mode == BiasMode::Plain {
-            // Y − b1ᵀ in place of Y: subtract the rank-one parts W_kᵀb 1ᵀ from U and b 1ᵀ from Y.
-            let minus = T::of(-1.0);
-            let ones = || weights_of_samples.view().transposed();
-            let pulled = pulled_bias.view_mut();
-            device.multiply(one, weight.transposed(), bias.plain(), Addend::Zero, pulled)?;
-            let u = values.pair.view_mut().columns(0, batch);
-            device.multiply(minus, pulled_bias.view().plain(), ones(), Addend::Scaled(one), u)?;
-            let y = values.trail.view_mut().columns(k * batch, batch);
-            device.multiply(minus, bias.plain(), ones(), Addend::Scaled(one), y)?;
+            // Y − b1ᵀ in place of Y, so that U is Wᵀ(Y − b1ᵀ).
+            let y = trail.view_mut().columns(k * samples, samples);
+            let ones = weights_of_samples.view().transposed();
+            device.multiply(T::of(-1.0), bias.plain(), ones, Addend::Scaled(one), y)?;
         } else {
-            let y = values.trail.view().columns(k * batch, batch);
-            let c = weights_of_samples.view_mut();
-            device.multiply(one, y.transposed(), bias.plain(), Addend::Scaled(one), c)?;
+            let y = trail.view().columns(k * samples, samples);
+            device.multiply(one, y.transposed(), bias.plain(), Addend::Scaled(one), weights_of_samples.view_mut())?;
         }
     }
-    let y = values.trail.view().columns(k * batch, batch);
-    let delta = values.trail.view().columns((k + 1) * batch, batch);
+    let wanted = if k == 0 { samples } else { 2 * samples };
+    let errors = trail.view().columns(k * samples, wanted);
+    coupling.pull_pair(device, &layer, errors, pair.view_mut().columns(0, wanted), work)?;
+    let y = trail.view().columns(k * samples, samples);
+    let delta = trail.view().columns((k + 1) * samples, samples);
     let update = RankUpdate {
-        left: delta,
-        right: values.pair.view().columns(0, batch),
-        samples: bias.is_some().then(|| weights_of_samples.view()),
+        left: Block::new(delta, if k == 0 { Seen::No } else { Seen::Read }),
+        right: Block::new(pair.view().columns(0, samples), Seen::Written),
+        samples: layer.bias.is_some().then(|| weights_of_samples.view()),
         bias_share: mode == BiasMode::Exact,
         relative: Factors::LeftAnd(y),
     };
-    sink.absorb(device, k, &update)
+    sink.absorb(device, k, &update, work)
 }
 
 /// V_k = W_kᵀ δ_k, W_k V_k, and Z_{k-1} recomputed into δ_k's block (spent by then), then the direction.
-fn transposed_layer<D: Device<T>, T: Scalar>(
+fn transposed_layer<D: Device<T>, T: Scalar, C: Group<D, T>>(
     device: &D,
     k: usize,
     x: MatrixRef<'_, D, T>,
-    workspace: &mut Workspace<D, T>,
-    sink: &mut impl Sink<D, T>,
+    workspace: &mut Workspace<D, T, C>,
+    sink: &mut impl Sink<D, T, C>,
 ) -> Result<()> {
-    let Workspace { values, weights_of_samples, .. } = workspace;
-    let batch = values.batch;
-    let weight = sink.parameters().weight(k);
-    let one = T::of(1.0);
+    let Workspace { values, weights_of_samples } = workspace;
+    let samples = values.batch();
+    let ValuesWorkspace { trail, pair, work, .. } = values;
+    let Architecture { coupling, activation, bias, .. } = *sink.parameters().architecture();
     {
-        let (pushed, mut pulled) = values.pair.view_mut().split_columns(batch);
-        let delta = values.trail.view().columns((k + 1) * batch, batch);
-        device.multiply(one, weight.transposed(), delta.plain(), Addend::Zero, pulled.reborrow())?;
-        device.multiply(one, weight.plain(), pulled.view().plain(), Addend::Zero, pushed)?;
+        let layer: Layer<'_, D, T> = sink.parameters().network().layer(k);
+        let (pushed, mut pulled) = pair.view_mut().split_columns(samples);
+        let delta = trail.view().columns((k + 1) * samples, samples);
+        coupling.pull(device, &layer, delta, pulled.reborrow(), work)?;
+        coupling.push(device, &layer, pulled.view(), pushed, work)?;
     }
     if k > 0 {
-        let (head, tail) = values.trail.view_mut().split_columns((k + 1) * batch);
-        let y = head.columns((k - 1) * batch, batch);
-        let activation = sink.parameters().architecture().activation;
-        device.bias_activate(activation, None, y, tail.columns(0, batch))?;
+        let (head, tail) = trail.view_mut().split_columns((k + 1) * samples);
+        let y = head.columns((k - 1) * samples, samples);
+        device.bias_activate(activation, None, y, tail.columns(0, samples))?;
     }
-    let carried = if k == 0 { x.shorten() } else { values.trail.view().columns((k + 1) * batch, batch) };
-    if sink.parameters().architecture().bias {
-        device.fill(one, weights_of_samples.view_mut())?;
+    let carried = if k == 0 { x.shorten() } else { trail.view().columns((k + 1) * samples, samples) };
+    if bias {
+        device.fill(T::of(1.0), weights_of_samples.view_mut())?;
     }
     let update = RankUpdate {
-        left: values.pair.view().columns(0, batch),
-        right: carried,
-        samples: sink.parameters().architecture().bias.then(|| weights_of_samples.view()),
+        left: Block::new(pair.view().columns(0, samples), Seen::No),
+        right: Block::new(carried, Seen::No),
+        samples: bias.then(|| weights_of_samples.view()),
         bias_share: false,
-        relative: Factors::AndRight(values.pair.view().columns(batch, batch)),
+        relative: Factors::AndRight(pair.view().columns(samples, samples)),
     };
-    sink.absorb(device, k, &update)
+    sink.absorb(device, k, &update, work)
 }
 
-pub(crate) fn require_gradient<D: Device<T>, T: Scalar>(
-    architecture: &Architecture,
-    out: &Gradient<D, T>,
-) -> Result<()> {
-    let biases = if architecture.bias { architecture.layers } else { 0 };
-    let fits = out.weights.len() == architecture.layers && out.biases.len() == biases;
-    if fits {
-        return Ok(());
-    }
-    Err(Error::shape(
-        "gradient",
-        format!("{} weights and {biases} biases", architecture.layers),
-        format!("{} and {}", out.weights.len(), out.biases.len()),
-    ))
-}
+impl<D: Device<T>, T: Scalar, C: Group<D, T>> GradientBackend<D, T, C> for Relative {
+    type Workspace = Divided<D, T, C>;
 
-impl<D: Device<T>, T: Scalar> GradientBackend<D, T> for Relative {
-    type Workspace = Divided<D, T>;
-
-    fn workspace(&self, device: &D, architecture: &Architecture, batch: usize) -> Result<Self::Workspace> {
+    fn workspace(&self, device: &D, architecture: &Architecture<C>, batch: usize) -> Result<Self::Workspace> {
         Divided::new(device, architecture, batch)
     }
 
-    fn gradient(
+    fn gradient<'a>(
         &self,
         device: &D,
-        parameters: &Parameters<D, T>,
-        x: MatrixRef<'_, D, T>,
+        parameters: &Parameters<D, T, C>,
+        batch: impl Into<Batch<'a, D, T>>,
         workspace: &mut Self::Workspace,
         out: &mut Gradient<D, T>,
-    ) -> Result<()> {
-        require_gradient(parameters.architecture(), out)?;
-        workspace.gradient(device, Form::Relative(self.bias_mode), parameters, x, out)
+    ) -> Result<()>
+    where
+        D: 'a,
+    {
+        workspace.gradient(device, Form::Relative(self.bias_mode), parameters, batch.into(), out)
     }
 }
 
-impl<D: Device<T>, T: Scalar> GradientBackend<D, T> for Transposed {
-    type Workspace = Divided<D, T>;
+impl<D: Device<T>, T: Scalar, C: Group<D, T>> GradientBackend<D, T, C> for Transposed {
+    type Workspace = Divided<D, T, C>;
 
-    fn workspace(&self, device: &D, architecture: &Architecture, batch: usize) -> Result<Self::Workspace> {
+    fn workspace(&self, device: &D, architecture: &Architecture<C>, batch: usize) -> Result<Self::Workspace> {
         Divided::new(device, architecture, batch)
     }
 
-    fn gradient(
+    fn gradient<'a>(
         &self,
         device: &D,
-        parameters: &Parameters<D, T>,
-        x: MatrixRef<'_, D, T>,
+        parameters: &Parameters<D, T, C>,
+        batch: impl Into<Batch<'a, D, T>>,
         workspace: &mut Self::Workspace,
         out: &mut Gradient<D, T>,
-    ) -> Result<()> {
-        require_gradient(parameters.architecture(), out)?;
-        workspace.gradient(device, Form::Transposed, parameters, x, out)
+    ) -> Result<()>
+    where
+        D: 'a,
+    {
+        workspace.gradient(device, Form::Transposed, parameters, batch.into(), out)
     }
 }

@@ -85,6 +85,11 @@ impl<D: Device<T>, T: Scalar> Clone for MatrixRef<'_, D, T> {
 impl<D: Device<T>, T: Scalar> Copy for MatrixRef<'_, D, T> {}
 
 impl<'a, D: Device<T>, T: Scalar> MatrixRef<'a, D, T> {
+    /// The numbers of a slice, which has rows·cols of them, as columns.
+    pub(crate) fn of_slice(slice: D::Slice<'a>, rows: usize, cols: usize) -> Self {
+        Self { slice, rows, cols }
+    }
+
     /// Number of rows.
     pub fn rows(&self) -> usize {
         self.rows
@@ -135,6 +140,11 @@ pub struct MatrixMut<'a, D: Device<T>, T: Scalar> {
 }
 
 impl<'a, D: Device<T>, T: Scalar> MatrixMut<'a, D, T> {
+    /// The numbers of a slice, which has rows·cols of them, as columns.
+    pub(crate) fn of_slice(slice: D::SliceMut<'a>, rows: usize, cols: usize) -> Self {
+        Self { slice, rows, cols }
+    }
+
     /// Number of rows.
     pub fn rows(&self) -> usize {
         self.rows

@@ -9,6 +9,7 @@ pub use update::Update;
 
 use crate::device::{Device, Matrix};
 use crate::error::{Error, Result};
+use crate::layer::Geometry;
 use crate::network::Architecture;
 use crate::parameters::{Arrays, Gradient, Parameters};
 use crate::scalar::Scalar;
@@ -48,9 +49,9 @@ impl Schedule {
 ///
 /// # Errors
 /// [`Error::ShapeMismatch`] unless the direction has the parameters' shapes.
-pub fn plain_step<D: Update<T>, T: Scalar>(
+pub fn plain_step<D: Update<T>, T: Scalar, C>(
     device: &D,
-    parameters: &mut Parameters<D, T>,
+    parameters: &mut Parameters<D, T, C>,
     direction: &Gradient<D, T>,
     mu: f64,
 ) -> Result<()> {
@@ -95,7 +96,7 @@ impl<D: Device<T>, T: Scalar> Moments<D, T> {
     ///
     /// # Errors
     /// [`Error::OutOfMemory`], [`Error::InvalidParameter`].
-    pub fn zeros(device: &D, architecture: &Architecture) -> Result<Self> {
+    pub fn zeros<C: Geometry>(device: &D, architecture: &Architecture<C>) -> Result<Self> {
         Ok(Self {
             first: Arrays::zeros(device, architecture, "first moments")?,
             second: Arrays::zeros(device, architecture, "second moments")?,
@@ -109,10 +110,10 @@ impl Adam {
     ///
     /// # Errors
     /// [`Error::ShapeMismatch`]; [`Error::InvalidParameter`] for decays outside [0, 1) or an ε that is not positive.
-    pub fn step<D: Update<T>, T: Scalar>(
+    pub fn step<D: Update<T>, T: Scalar, C>(
         &self,
         device: &D,
-        parameters: &mut Parameters<D, T>,
+        parameters: &mut Parameters<D, T, C>,
         direction: &Gradient<D, T>,
         mu: f64,
         moments: &mut Moments<D, T>,
@@ -172,7 +173,7 @@ pub struct AdamCoefficients<T> {
 
 /// Every array, weights first.
 fn all_mut<D: Device<T>, T: Scalar>(arrays: &mut Arrays<D, T>) -> Vec<&mut Matrix<D, T>> {
-    arrays.weights.iter_mut().chain(&mut arrays.biases).collect()
+    arrays.iter_mut().collect()
 }
 
 /// Each array with its direction.
@@ -182,12 +183,13 @@ fn pairs<'a, D: Device<T>, T: Scalar>(
     arrays: &'a mut Arrays<D, T>,
     direction: &'a Gradient<D, T>,
 ) -> Result<Pairs<'a, D, T>> {
-    let expected = (arrays.weights.len(), arrays.biases.len());
-    let found = (direction.weights.len(), direction.biases.len());
+    let counts = |of: &Arrays<D, T>| (of.weights.len(), of.biases.len(), of.head.is_some());
+    let (expected, found) = (counts(arrays), counts(direction));
     if expected != found {
-        return Err(Error::shape("step", format!("{expected:?} weights and biases"), format!("{found:?}")));
+        let tell = |(weights, biases, density)| format!("{weights} weights, {biases} biases, a density: {density}");
+        return Err(Error::shape("step", tell(expected), tell(found)));
     }
-    Ok(all_mut(arrays).into_iter().zip(direction.weights.iter().chain(&direction.biases)).collect())
+    Ok(all_mut(arrays).into_iter().zip(direction.iter()).collect())
 }
 
 #[cfg(test)]
@@ -202,7 +204,7 @@ mod tests {
     fn adam_is_its_published_recursion() {
         let device = Cpu::new(2);
         let architecture = Architecture { bias: true, ..Architecture::new(5, 2) };
-        let mut parameters = init::network::<_, f64>(&device, &architecture, Init::Orthogonal, 3).unwrap();
+        let mut parameters = init::network::<_, f64, _>(&device, &architecture, Init::Orthogonal, 3).unwrap();
         let mut moments = Moments::zeros(&device, &architecture).unwrap();
         let adam = Adam::default();
         let start = parameters.arrays().biases[1].to_column_major(&device).unwrap();
@@ -265,7 +267,7 @@ mod tests {
         let device = Cpu::new(1);
         let with = Architecture { bias: true, ..Architecture::new(3, 2) };
         let without = Architecture::new(3, 2);
-        let mut parameters = init::network::<_, f64>(&device, &with, Init::Orthogonal, 0).unwrap();
+        let mut parameters = init::network::<_, f64, _>(&device, &with, Init::Orthogonal, 0).unwrap();
         let direction = Arrays::zeros(&device, &without, "direction").unwrap();
         assert!(plain_step(&device, &mut parameters, &direction, 0.1).is_err());
         let direction = Arrays::zeros(&device, &with, "direction").unwrap();

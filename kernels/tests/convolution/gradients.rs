@@ -1,14 +1,13 @@
 //! The gradients are derivatives, and the directions ascend.
 
 use proptest::prelude::*;
-use relgrad_kernels::backend::autodiff::Jacobians;
-use relgrad_kernels::convolution::{Spectral, project_mean, project_sum};
-use relgrad_kernels::init;
+use relgrad_kernels::layer::Spectral;
 use relgrad_kernels::reference::Direction;
+use relgrad_kernels::{Method, init};
 
 use crate::support::*;
 
-const EXACT: [Way; 3] = [Way::Ordinary, Way::Autodiff(Jacobians::Batched), Way::Autodiff(Jacobians::Streamed)];
+const EXACT: [Way; 3] = [ORDINARY, Way::Named(Method::Autodiff), Way::Named(Method::AutodiffStreamed)];
 
 /// A random direction of norm 1 in the space of the parameters.
 fn direction(like: &Host, seed: u64) -> Host {
@@ -25,7 +24,7 @@ fn direction(like: &Host, seed: u64) -> Host {
 fn difference_quotient(net: &Net<f64>, along: &Host) -> f64 {
     let x = wide(&net.x);
     let value = |t: f64| {
-        let moved = Net::<f64>::from_host(net.architecture(), &net.host().plus(t, along), &x);
+        let moved = Net::<f64>::from_host(net.architecture, &net.host().plus(t, along), &x);
         moved.log_likelihood().unwrap().mean()
     };
     let central = |h: f64| (value(h) - value(-h)) / (2.0 * h);
@@ -33,13 +32,12 @@ fn difference_quotient(net: &Net<f64>, along: &Host) -> f64 {
 }
 
 /// What a dense direction becomes on kernels and biases.
-fn project(net: &Net<f64>, dense: &Direction, mean: bool) -> Host {
+fn project_all(net: &Net<f64>, dense: &Direction, mean: bool) -> Host {
     let (convolution, points) = (net.convolution(), net.convolution().points());
-    let project = if mean { project_mean } else { project_sum };
     let share = if mean { points as f64 } else { 1.0 };
     let bias = |b: &[f64]| b.chunks(points).map(|channel| channel.iter().sum::<f64>() / share).collect();
     Host {
-        kernels: dense.weights.iter().map(|w| project(&convolution, w.as_slice()).unwrap()).collect(),
+        kernels: dense.weights.iter().map(|w| project(convolution, w, mean)).collect(),
         biases: dense.biases.iter().map(|b| bias(b.as_slice())).collect(),
     }
 }
@@ -65,11 +63,11 @@ proptest! {
     #[test]
     fn all_agree_with_the_block_circulant_reference(architecture in architectures(), batch in 1..5_usize, seed: u32) {
         fn holds<T: Spectral>(
-            architecture: relgrad_kernels::Architecture, batch: usize, seed: u64,
+            architecture: Network, batch: usize, seed: u64,
         ) -> Result<(), TestCaseError> {
             let net = Net::<T>::draw(architecture, batch, seed);
             let double = Net::<f64>::from_host(architecture, &net.host(), &wide(&net.x));
-            let expected = project(&double, &double.reference().ordinary(&wide(&net.x)).unwrap(), false);
+            let expected = project_all(&double, &double.reference().ordinary(&wide(&net.x)).unwrap(), false);
             for way in EXACT {
                 let error = net.gradient(way).unwrap().error(&expected);
                 prop_assert!(error <= per_dtype::<T>(1e-12, 1e-4), "{:?} in {}: {:e}", way, T::DTYPE, error);
@@ -89,32 +87,45 @@ proptest! {
         holds::<f32>(architecture, batch, seed.into())?;
     }
 
+    /// P(A B) = P(A) B, and P(B A) = B P(A): both relative forms of a group are the means over the entries of the dense
+    /// ones.
+    #[test]
+    fn the_transposed_form_of_a_group_is_the_projected_dense_one(
+        architecture in architectures(), batch in 1..5_usize, seed: u32,
+    ) {
+        let convolution = convolution_of(architecture);
+        prop_assume!(convolution.is_full() || convolution.is_pointwise());
+        let net = Net::<f64>::draw(architecture, batch, seed.into());
+        let expected = project_all(&net, &net.reference().transposed(&wide(&net.x)).unwrap(), true);
+        let error = net.gradient(Way::Named(Method::Transposed)).unwrap().error(&expected);
+        prop_assert!(error <= 1e-12, "{:e}", error);
+    }
+
     /// P(A B) = P(A) B: the relative gradient of every tap is the mean over the entries of the dense one.
     #[test]
     fn with_every_tap_the_relative_gradient_is_the_projected_dense_one(
         architecture in architectures(), batch in 1..5_usize, seed: u32,
     ) {
         // A grid of one point has one tap, and is a dense network; the two forms agree there.
-        prop_assume!(architecture.convolution().unwrap().is_full());
+        prop_assume!(convolution_of(architecture).is_full());
         let net = Net::<f64>::draw(architecture, batch, seed.into());
-        let expected = project(&net, &net.reference().relative(&wide(&net.x)).unwrap(), true);
-        let error = net.gradient(Way::Relative).unwrap().error(&expected);
+        let expected = project_all(&net, &net.reference().relative(&wide(&net.x)).unwrap(), true);
+        let error = net.gradient(RELATIVE).unwrap().error(&expected);
         prop_assert!(error <= 1e-12, "{:e}", error);
         let narrow = Net::<f32>::draw(architecture, batch, seed.into());
-        let error = narrow.gradient(Way::Relative).unwrap().error(&expected);
+        let error = narrow.gradient(RELATIVE).unwrap().error(&expected);
         prop_assert!(error <= 1e-4, "f32: {:e}", error);
     }
 
     /// ⟨G, ΔK⟩ ≥ 0, and a small step raises ℓ: for the relative gradient ‖E‖², for the proposal whatever its support.
     #[test]
     fn a_small_step_along_every_direction_ascends(architecture in architectures(), batch in 1..5_usize, seed: u32) {
-        let convolution = architecture.convolution().unwrap();
         let net = Net::<f64>::draw(architecture, batch, seed.into());
-        let ordinary = net.gradient(Way::Ordinary).unwrap();
+        let ordinary = net.gradient(ORDINARY).unwrap();
         let before = net.log_likelihood().unwrap().mean();
-        let group = convolution.is_full() || convolution.is_pointwise();
-        for way in [Way::Relative, Way::Preconditioned] {
-            if way == Way::Relative && !group {
+        let group = net.convolution().is_full() || net.convolution().is_pointwise();
+        for way in [RELATIVE, Way::Preconditioned] {
+            if way == RELATIVE && !group {
                 prop_assert!(net.gradient(way).unwrap_err().to_string().contains("ordinary gradient"));
                 continue;
             }
@@ -134,9 +145,9 @@ proptest! {
         architecture in architectures(), batch in 1..5_usize, seed: u32,
     ) {
         let architecture = relgrad_kernels::Architecture { bias: false, ..architecture };
-        prop_assume!(architecture.convolution().unwrap().is_full());
+        prop_assume!(convolution_of(architecture).is_full());
         let net = Net::<f64>::draw(architecture, batch, seed.into());
-        let error = net.gradient(Way::Preconditioned).unwrap().error(&net.gradient(Way::Relative).unwrap());
+        let error = net.gradient(Way::Preconditioned).unwrap().error(&net.gradient(RELATIVE).unwrap());
         prop_assert!(error <= 1e-12, "{:e}", error);
     }
 }

@@ -1,8 +1,7 @@
 //! f(g(x)) = x, and samples.
 
 use proptest::prelude::*;
-use relgrad_kernels::Architecture;
-use relgrad_kernels::convolution::{Evaluator, Inverter, Spectral};
+use relgrad_kernels::layer::Spectral;
 
 use crate::support::*;
 
@@ -12,12 +11,10 @@ proptest! {
     /// Kernels have a condition of about 2; each s_L layer stretches by 1/α ≤ 20, which eps times the norm covers.
     #[test]
     fn inverting_the_network_gives_the_data_back(architecture in architectures(), batch in 1..5_usize, seed: u32) {
-        fn holds<T: Spectral>(architecture: Architecture, batch: usize, seed: u64) -> Result<(), TestCaseError> {
+        fn holds<T: Spectral>(architecture: Network, batch: usize, seed: u64) -> Result<(), TestCaseError> {
             let net = Net::<T>::draw(architecture, batch, seed);
-            let mut evaluator = Evaluator::new(&net.device, &architecture, batch).unwrap();
-            evaluator.data_terms(&net.device, &net.parameters, net.x.view()).unwrap();
-            let mut s = evaluator.latents().slice().to_vec();
-            Inverter::new(&net.device, &net.parameters).unwrap().invert(&mut s).unwrap();
+            let mut s = net.latents().unwrap();
+            net.inverter().unwrap().invert(&mut s).unwrap();
             let x = wide(&net.x);
             let error = s.iter().zip(x.iter()).map(|(a, b)| (a.widen() - b).abs()).fold(0.0, f64::max) / x.amax();
             prop_assert!(error <= per_dtype::<T>(1e-11, 1e-2), "{}: {:e}", T::DTYPE, error);
@@ -32,12 +29,11 @@ proptest! {
 /// entry's standard error is about 1 % of the variance.
 #[test]
 fn samples_of_a_linear_network_have_its_covariance() {
-    let architecture = Architecture::convolutional(relgrad_kernels::Convolution::full(1, [1, 8]), 1);
+    let architecture = convolutional(relgrad_kernels::Convolution::full(1, [1, 8]), 1);
     let net = Net::<f64>::draw(architecture, 1, 3);
-    let samples = Inverter::new(&net.device, &net.parameters).unwrap().sample(20_000, 5).unwrap();
+    let samples = net.inverter().unwrap().sample(20_000, 5).unwrap();
     let x = nalgebra::DMatrix::from_vec(8, 20_000, samples);
-    let dense = relgrad_kernels::convolution::dense_parameters(&net.device, &net.parameters).unwrap();
-    let w = wide(&dense.arrays().weights[0]);
+    let w = dense(net.convolution(), &net.host().kernels[0]);
     let expected = (w.transpose() * &w).try_inverse().unwrap();
     let difference = (&x * x.transpose() / 20_000.0 - &expected).amax();
     assert!(difference <= 0.05 * expected.amax(), "{difference:e} of {:e}", expected.amax());

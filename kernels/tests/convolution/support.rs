@@ -3,24 +3,32 @@
 use nalgebra::DMatrix;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed};
-use relgrad_kernels::backend::autodiff::Jacobians;
+use relgrad_kernels::backend::{BiasMode, GradientBackend, Preconditioned};
+use relgrad_kernels::bound::bind;
 use relgrad_kernels::check::relative_error;
-use relgrad_kernels::convolution::{
-    self, Arrays, Autodiff, ConvolutionBackend, Evaluator, Gradient, Ordinary, Parameters, Preconditioned, Relative,
-    Spectral,
-};
 use relgrad_kernels::device::Matrix;
 use relgrad_kernels::init::{self, Init};
-use relgrad_kernels::likelihood::LogLikelihood;
+use relgrad_kernels::inversion::Inverter;
+use relgrad_kernels::layer::{Coupling, Geometry, MaybeGroup, Spectral, Visitor, Window};
+use relgrad_kernels::likelihood::{Evaluator, LogLikelihood};
+use relgrad_kernels::parameters::{Arrays, Gradient, Parameters};
 use relgrad_kernels::reference::Reference;
-use relgrad_kernels::{Activation, Architecture, Base, Convolution, Cpu, Dtype, Result};
+use relgrad_kernels::{Activation, Architecture, Base, Convolution, CouplingKind, Cpu, Dtype, Method, Result};
+
+/// A network of convolutions of some kind.
+pub(crate) type Network = Architecture<CouplingKind>;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Way {
-    Relative,
-    Ordinary,
+    Named(Method),
     Preconditioned,
-    Autodiff(Jacobians),
+}
+
+pub(crate) const RELATIVE: Way = Way::Named(Method::Relative);
+pub(crate) const ORDINARY: Way = Way::Named(Method::Ordinary);
+
+pub(crate) fn convolutional(convolution: Convolution, layers: usize) -> Network {
+    Architecture::convolutional(convolution, layers)
 }
 
 /// Kernels and biases, or directions of them, as plain numbers.
@@ -31,9 +39,9 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    pub(crate) fn of<T: Spectral>(arrays: &Arrays<T>) -> Self {
+    pub(crate) fn of<T: Spectral>(arrays: &Arrays<Cpu, T>) -> Self {
         let wide = |m: &Matrix<Cpu, T>| wide(m).as_slice().to_vec();
-        Self { kernels: arrays.kernels.iter().map(wide).collect(), biases: arrays.biases.iter().map(wide).collect() }
+        Self { kernels: arrays.weights.iter().map(wide).collect(), biases: arrays.biases.iter().map(wide).collect() }
     }
 
     fn zip(&self, other: &Self, f: impl Fn(f64, f64) -> f64) -> Self {
@@ -72,76 +80,156 @@ pub(crate) fn narrow<T: Spectral>(rows: usize, data: &[f64]) -> Matrix<Cpu, T> {
     Matrix::from_column_major(&Cpu::new(1), &narrow, rows, data.len() / rows, "test").unwrap()
 }
 
+pub(crate) fn convolution_of(architecture: Network) -> Convolution {
+    match architecture.coupling {
+        CouplingKind::Convolution(convolution) => convolution,
+        CouplingKind::Dense => panic!("a network of convolutions"),
+    }
+}
+
+/// The D×D matrix of a kernel.
+pub(crate) fn dense(convolution: Convolution, kernel: &[f64]) -> DMatrix<f64> {
+    let device = Cpu::new(1);
+    let mut out = Matrix::<Cpu, f64>::zeros(&device, convolution.dim(), convolution.dim(), "test").unwrap();
+    let kernel = narrow::<f64>(kernel.len() / convolution.channels, kernel);
+    Window::of(convolution).to_dense(&device, kernel.view(), out.view_mut()).unwrap();
+    wide(&out)
+}
+
+/// The kernel whose taps are the sums, or the means, over the entries of a D×D matrix that they stand in.
+pub(crate) fn project(convolution: Convolution, of: &DMatrix<f64>, mean: bool) -> Vec<f64> {
+    let device = Cpu::new(1);
+    let [rows, cols] = convolution.weight_shape(0);
+    let mut out = Matrix::<Cpu, f64>::zeros(&device, rows, cols, "test").unwrap();
+    let of = narrow::<f64>(of.nrows(), of.as_slice());
+    Window::of(convolution).sum_entries(&device, of.view(), out.view_mut()).unwrap();
+    let share = if mean { convolution.multiplicity() } else { 1.0 };
+    wide(&out).iter().map(|x| x / share).collect()
+}
+
 /// A network with its batch.
 pub(crate) struct Net<T: Spectral> {
     pub(crate) device: Cpu,
-    pub(crate) parameters: Parameters<T>,
+    pub(crate) architecture: Network,
+    host: Host,
     pub(crate) x: Matrix<Cpu, T>,
+}
+
+/// What is asked of a network whose layers are known at run time only.
+macro_rules! ask {
+    ($name:ident($net:ident, $parameters:ident, $arguments:pat => $given:ty) -> $out:ty $body:block) => {
+        struct $name<'a, T: Spectral>(&'a Net<T>, $given);
+
+        impl<T: Spectral> Visitor<T> for $name<'_, T> {
+            type Out = $out;
+
+            fn visit<C: MaybeGroup<Cpu, T>>(self, coupling: C) -> Result<$out> {
+                let ($net, $arguments) = (self.0, self.1);
+                let $parameters = $net.parameters(coupling)?;
+                $body
+            }
+        }
+    };
+}
+
+ask!(AskGradient(net, parameters, method => Method) -> Host {
+    let (architecture, samples) = (parameters.architecture(), net.x.cols());
+    let mut out = Gradient::zeros(&net.device, architecture, "gradient")?;
+    let mut bound = bind(&net.device, method, BiasMode::Exact, architecture, samples)?;
+    bound.gradient(&net.device, &parameters, net.x.view(), &mut out)?;
+    Ok(Host::of(&out))
+});
+
+ask!(AskLikelihood(net, parameters, () => ()) -> LogLikelihood {
+    let mut evaluator = Evaluator::new(&net.device, parameters.architecture(), net.x.cols())?;
+    evaluator.log_likelihood(&net.device, &parameters, net.x.view())
+});
+
+ask!(AskLatents(net, parameters, () => ()) -> Vec<T> {
+    let mut evaluator = Evaluator::new(&net.device, parameters.architecture(), net.x.cols())?;
+    evaluator.data_terms(&net.device, &parameters, net.x.view())?;
+    Ok(evaluator.latents().slice().to_vec())
+});
+
+ask!(AskInverter(net, parameters, () => ()) -> Inverter<T> { Inverter::new(&net.device, &parameters) });
+
+ask!(AskReference(net, parameters, () => ()) -> Reference { Reference::from_parameters(&net.device, &parameters) });
+
+/// Draws a network.
+struct Draw(Network, u64);
+
+impl Visitor<f64> for Draw {
+    type Out = Host;
+
+    fn visit<C: MaybeGroup<Cpu, f64>>(self, coupling: C) -> Result<Host> {
+        let drawn = init::network(&Cpu::new(2), &self.0.with(coupling), Init::Orthogonal, self.1)?;
+        Ok(Host::of(drawn.arrays()))
+    }
 }
 
 impl<T: Spectral> Net<T> {
     /// K̂(ω) is orthogonal up to a part in eight and then half a tap more of identity, so that K̂ᴴK̂ ≠ I and a missing
     /// factor shows.
-    pub(crate) fn draw(architecture: Architecture, batch: usize, seed: u64) -> Self {
-        let device = Cpu::new(2);
-        let drawn: Parameters<f64> = convolution::network(&device, &architecture, Init::Orthogonal, seed).unwrap();
-        let mut host = Host::of(drawn.arrays());
+    pub(crate) fn draw(architecture: Network, batch: usize, seed: u64) -> Self {
+        let mut host = architecture.coupling.visit::<f64, _>(Draw(architecture, seed)).unwrap();
         let scales = init::uniforms(seed, host.kernels.len());
         for (kernel, scale) in host.kernels.iter_mut().zip(scales) {
             kernel.iter_mut().for_each(|k| *k *= 0.5 + 1.5 * scale);
         }
-        let x = init::batch::<_, f64>(&device, architecture.dim, batch, seed).unwrap();
+        let x = init::batch::<_, f64>(&Cpu::new(2), architecture.dim, batch, seed).unwrap();
         Self::from_host(architecture, &host, &wide(&x))
     }
 
-    pub(crate) fn from_host(architecture: Architecture, host: &Host, x: &DMatrix<f64>) -> Self {
-        let convolution = architecture.convolution().unwrap();
-        let rows = convolution.channels * convolution.taps();
-        let arrays = Arrays {
-            kernels: host.kernels.iter().map(|k| narrow(rows, k)).collect(),
-            biases: host.biases.iter().map(|b| narrow(convolution.channels, b)).collect(),
-        };
-        let parameters = Parameters::new(architecture, arrays).unwrap();
-        Self { device: Cpu::new(2), parameters, x: narrow(x.nrows(), x.as_slice()) }
-    }
-
-    pub(crate) fn architecture(&self) -> Architecture {
-        *self.parameters.architecture()
+    pub(crate) fn from_host(architecture: Network, host: &Host, x: &DMatrix<f64>) -> Self {
+        Self { device: Cpu::new(2), architecture, host: host.clone(), x: narrow(x.nrows(), x.as_slice()) }
     }
 
     pub(crate) fn convolution(&self) -> Convolution {
-        *self.parameters.convolution()
+        convolution_of(self.architecture)
     }
 
+    pub(crate) fn parameters<C: Coupling<Cpu, T>>(&self, coupling: C) -> Result<Parameters<Cpu, T, C>> {
+        let convolution = self.convolution();
+        let [rows, _] = convolution.weight_shape(0);
+        let weights = self.host.kernels.iter().map(|k| narrow(rows, k)).collect();
+        let biases = self.host.biases.iter().map(|b| narrow(convolution.channels, b)).collect();
+        Parameters::new(self.architecture.with(coupling), Arrays { weights, biases, head: None })
+    }
+
+    /// As this precision holds it.
     pub(crate) fn host(&self) -> Host {
-        Host::of(self.parameters.arrays())
+        let round = |all: &[Vec<f64>]| all.iter().map(|of| of.iter().map(|&x| T::of(x).widen()).collect()).collect();
+        Host { kernels: round(&self.host.kernels), biases: round(&self.host.biases) }
     }
 
     pub(crate) fn gradient(&self, way: Way) -> Result<Host> {
         match way {
-            Way::Relative => self.run(&Relative),
-            Way::Ordinary => self.run(&Ordinary),
-            Way::Preconditioned => self.run(&Preconditioned),
-            Way::Autodiff(jacobians) => self.run(&Autodiff { jacobians }),
+            Way::Named(method) => self.architecture.coupling.visit(AskGradient(self, method)),
+            Way::Preconditioned => {
+                let parameters = self.parameters(Window::of(self.convolution()))?;
+                let mut workspace = Preconditioned.workspace(&self.device, parameters.architecture(), self.x.cols())?;
+                let mut out = Gradient::zeros(&self.device, parameters.architecture(), "gradient")?;
+                Preconditioned.gradient(&self.device, &parameters, self.x.view(), &mut workspace, &mut out)?;
+                Ok(Host::of(&out))
+            }
         }
     }
 
-    fn run<B: ConvolutionBackend<T>>(&self, backend: &B) -> Result<Host> {
-        let mut workspace = backend.workspace(&self.device, &self.architecture(), self.x.cols())?;
-        let mut out = Gradient::zeros(&self.device, &self.architecture(), "gradient")?;
-        backend.gradient(&self.device, &self.parameters, self.x.view(), &mut workspace, &mut out)?;
-        Ok(Host::of(&out))
+    pub(crate) fn log_likelihood(&self) -> Result<LogLikelihood> {
+        self.architecture.coupling.visit(AskLikelihood(self, ()))
     }
 
-    pub(crate) fn log_likelihood(&self) -> Result<LogLikelihood> {
-        let mut evaluator = Evaluator::new(&self.device, &self.architecture(), self.x.cols())?;
-        evaluator.log_likelihood(&self.device, &self.parameters, self.x.view())
+    pub(crate) fn latents(&self) -> Result<Vec<T>> {
+        self.architecture.coupling.visit(AskLatents(self, ()))
+    }
+
+    pub(crate) fn inverter(&self) -> Result<Inverter<T>> {
+        self.architecture.coupling.visit(AskInverter(self, ()))
     }
 
     /// The dense network of the same function, by nalgebra.
     pub(crate) fn reference(&self) -> Reference {
-        let dense = convolution::dense_parameters(&self.device, &self.parameters).unwrap();
-        Reference::from_parameters(&self.device, &dense).unwrap()
+        self.architecture.coupling.visit(AskReference(self, ())).unwrap()
     }
 }
 
@@ -163,7 +251,7 @@ const GRIDS: [[usize; 2]; 12] =
     [[1, 1], [1, 2], [1, 5], [1, 6], [1, 7], [4, 1], [5, 1], [2, 2], [2, 3], [3, 4], [4, 3], [3, 5]];
 
 /// Any small network of convolutions, with kernels of any size.
-pub(crate) fn architectures() -> impl Strategy<Value = Architecture> {
+pub(crate) fn architectures() -> impl Strategy<Value = Network> {
     let activation = prop_oneof![
         (0.05..1.0).prop_map(|alpha| Activation::SmoothLeaky { alpha }),
         (0.3..2.0, 0.05..1.0).prop_map(|(alpha, beta)| Activation::TanhLinear { alpha, beta }),
@@ -180,7 +268,7 @@ pub(crate) fn architectures() -> impl Strategy<Value = Architecture> {
                 _ => [some(grid[0], rows), some(grid[1], cols)],
             };
             let convolution = Convolution { channels, grid, kernel };
-            Architecture { activation, last_nonlinear, bias, base, ..Architecture::convolutional(convolution, layers) }
+            Architecture { activation, last_nonlinear, bias, base, ..convolutional(convolution, layers) }
         },
     )
 }

@@ -182,7 +182,15 @@ fn undefined_architectures_are_refused() {
 }
 
 fn workload(method: Method, architecture: Architecture, batch: usize) -> Workload {
-    Workload { method, architecture, init: Init::Orthogonal, batch, dtype: Dtype::F32, threads: 2, seed: 1 }
+    Workload {
+        method,
+        architecture: architecture.into(),
+        init: Init::Orthogonal,
+        batch,
+        dtype: Dtype::F32,
+        threads: 2,
+        seed: 1,
+    }
 }
 
 #[test]
@@ -239,7 +247,7 @@ fn sizes_beyond_memory_are_an_error() {
             let error = net.gradient_with(way, &net.architecture(), batch, &mut out).err();
             assert!(matches!(error, Some(Error::OutOfMemory { .. })), "{way:?}, {dim}×{batch}: {error:?}");
         }
-        let step = InPlaceStep::default().workspace::<_, f32>(&Cpu::new(1), &net.architecture(), batch).err();
+        let step = InPlaceStep::default().workspace::<_, f32, _>(&Cpu::new(1), &net.architecture(), batch).err();
         assert!(matches!(step, Some(Error::OutOfMemory { .. })), "step, {dim}×{batch}: {step:?}");
     }
     let error = init::batch::<_, f32>(&Cpu::new(1), HUGE, HUGE, 1).err();

@@ -11,7 +11,7 @@ fn architecture(dim: usize) -> Architecture {
 }
 
 fn draw<T: Scalar>(dim: usize, init: Init, seed: u64) -> Host {
-    let network = init::network::<_, T>(&Cpu::new(2), &architecture(dim), init, seed).unwrap();
+    let network = init::network::<_, T, _>(&Cpu::new(2), &architecture(dim), init, seed).unwrap();
     Host::of(network.arrays())
 }
 
@@ -60,7 +60,7 @@ fn streams_of_one_seed_differ() {
 fn arrays_do_not_depend_on_each_other() {
     let device = Cpu::new(1);
     let without = Architecture { bias: false, layers: 1, ..architecture(6) };
-    let without = init::network::<_, f64>(&device, &without, Init::Orthogonal, 3).unwrap();
+    let without = init::network::<_, f64, _>(&device, &without, Init::Orthogonal, 3).unwrap();
     assert_eq!(Host::of(without.arrays()).weights[0], draw::<f64>(6, Init::Orthogonal, 3).weights[0]);
     assert_eq!(batch::<f64>(5, 9, 3).columns(0, 4), batch::<f64>(5, 4, 3));
 }

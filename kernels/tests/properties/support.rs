@@ -89,7 +89,7 @@ impl<T: Scalar> Net<T> {
     /// factor W does not show.
     pub(crate) fn draw(architecture: Architecture, batch: usize, seed: u64) -> Self {
         let device = Cpu::new(2);
-        let orthogonal = |seed| init::network::<_, f64>(&device, &architecture, Init::Orthogonal, seed).unwrap();
+        let orthogonal = |seed| init::network::<_, f64, _>(&device, &architecture, Init::Orthogonal, seed).unwrap();
         let (left, right) = (Host::of(orthogonal(seed).arrays()), Host::of(orthogonal(seed + 1).arrays()));
         let scales = init::uniforms(seed, architecture.dim * architecture.layers);
         let weights = left.weights.iter().zip(&right.weights).zip(scales.chunks(architecture.dim));
@@ -105,7 +105,7 @@ impl<T: Scalar> Net<T> {
     pub(crate) fn from_host(architecture: Architecture, host: &Host, x: &DMatrix<f64>) -> Self {
         let weights = host.weights.iter().map(matrix).collect();
         let biases = host.biases.iter().map(|b| matrix(&DMatrix::from_column_slice(b.len(), 1, b.as_slice())));
-        let arrays = Arrays { weights, biases: biases.collect() };
+        let arrays = Arrays { weights, biases: biases.collect(), head: None };
         let parameters = Parameters::new(architecture, arrays).unwrap();
         Self { device: Cpu::new(2), parameters, x: matrix(x) }
     }

@@ -1,19 +1,19 @@
 //! Full-Jacobian automatic differentiation: forward mode through the same forward pass, reverse mode through the
 //! recorded tangents, \[M20\]–\[M21\].
 //!
-//! Nothing here knows that the determinant of the Jacobian factors over the layers, nor that J̄_k J_kᵀ = I: a baseline
+//! Layers that are not dense enter as the D×D matrices that they stand for; the chain rule takes the derivative in each
+//! entry to the number that stands in it. Nothing here knows that the determinant of the Jacobian factors over the layers, nor that J̄_k J_kᵀ = I: a baseline
 //! that did would be [`super::Ordinary`] in disguise. The one shortcut taken is J_0 = I.
 
 mod reverse;
 
 use super::GradientBackend;
-use super::relative::require_gradient;
-use crate::conditional::Condition;
 use crate::device::{Addend, Device, Inversion, Matrix, MatrixMut, MatrixRef};
 use crate::error::{Error, Result};
 use crate::forward::{Carrier, Values, ValuesWorkspace, forward};
+use crate::layer::{Coupling, Dense};
 use crate::network::Architecture;
-use crate::parameters::{Gradient, Layer, Parameters};
+use crate::parameters::{Arrays, Batch, Gradient, Layer, Network, Parameters};
 use crate::scalar::{Dtype, Scalar};
 use reverse::Reverse;
 
@@ -43,15 +43,16 @@ const CHUNK_BYTES: usize = 1 << 20;
 /// Samples are worked on in chunks. Each chunk of c samples records J_2 … J_L side by side (J_1 = diag(σ'(y_1)) W_1 is
 /// cheap and rebuilt when wanted); [`Jacobians::Batched`] keeps the records of all chunks, [`Jacobians::Streamed`] of
 /// one. Two panels of c blocks are scratch, shared by all chunks.
-pub struct Workspace<D: Device<T>, T: Scalar> {
+pub struct Workspace<D: Device<T>, T: Scalar, C = Dense> {
     jacobians: Jacobians,
+    architecture: Architecture<C>,
     /// Where each chunk's samples start in the batch, how many they are, and which record is theirs.
     plan: Vec<Share>,
     records: Vec<Record<D, T>>,
     scratch: Scratch<D, T>,
     log_abs_det_jacobian: Vec<f64>,
-    /// The density of the outputs, where it is not the architecture's own.
-    condition: Option<Condition<D, T>>,
+    /// The dense network and its gradient, for layers that are not dense.
+    copy: Option<[Arrays<D, T>; 2]>,
 }
 
 /// A chunk of the batch.
@@ -64,7 +65,7 @@ struct Share {
 
 /// What forward mode records of c samples.
 struct Record<D: Device<T>, T: Scalar> {
-    values: ValuesWorkspace<D, T>,
+    values: ValuesWorkspace<D, T, Dense>,
     /// J_2 … J_L, each D×Dc.
     jacobians: Vec<Matrix<D, T>>,
 }
@@ -84,15 +85,10 @@ struct Scratch<D: Device<T>, T: Scalar> {
     ones: Matrix<D, T>,
 }
 
-impl<D: Device<T>, T: Scalar> Workspace<D, T> {
+impl<D: Device<T>, T: Scalar, C> Workspace<D, T, C> {
     /// log|det J_g(x_n)| of every sample of the last batch, from the LU factors of the full Jacobians.
     pub fn log_abs_det_jacobian(&self) -> &[f64] {
         &self.log_abs_det_jacobian
-    }
-
-    /// The density of the outputs, where it is not the architecture's own.
-    pub(crate) fn condition(&mut self) -> &mut Option<Condition<D, T>> {
-        &mut self.condition
     }
 }
 
@@ -103,74 +99,160 @@ pub(crate) fn chunk_size(dtype: Dtype, dim: usize, batch: usize, lanes: usize) -
     (CHUNK_BYTES / block.max(1)).max(lanes).clamp(1, batch.max(1))
 }
 
-impl<D: Device<T>, T: Scalar> GradientBackend<D, T> for Autodiff {
-    type Workspace = Workspace<D, T>;
+impl<D: Device<T>, T: Scalar, C: Coupling<D, T>> GradientBackend<D, T, C> for Autodiff {
+    type Workspace = Workspace<D, T, C>;
 
-    fn workspace(&self, device: &D, architecture: &Architecture, batch: usize) -> Result<Self::Workspace> {
+    fn workspace(&self, device: &D, architecture: &Architecture<C>, batch: usize) -> Result<Self::Workspace> {
         architecture.validate()?;
         if batch == 0 {
             return Err(Error::invalid("batch", 0.0, "must be at least 1"));
         }
         let log_abs_det_jacobian = zeros_per_sample(batch)?;
-        let chunk = chunk_size(T::DTYPE, architecture.dim, batch, device.lanes());
+        let dense = architecture.with(Dense);
+        let chunk = chunk_size(T::DTYPE, dense.dim, batch, device.lanes());
         let mut plan = Vec::new();
         let mut records: Vec<Record<D, T>> = Vec::new();
         for start in (0..batch).step_by(chunk) {
             let count = chunk.min(batch - start);
-            let reusable = records.iter().position(|r| r.values.batch == count);
+            let reusable = records.iter().position(|r| r.values.batch() == count);
             let record = match (self.jacobians, reusable) {
                 (Jacobians::Streamed, Some(record)) => record,
                 _ => {
-                    records.push(Record::new(device, architecture, count)?);
+                    records.push(Record::new(device, &dense, count)?);
                     records.len() - 1
                 }
             };
             plan.push(Share { start, count, record });
         }
-        let scratch = Scratch::new(device, architecture, chunk)?;
-        Ok(Workspace { jacobians: self.jacobians, plan, records, scratch, log_abs_det_jacobian, condition: None })
+        let zeros = |what| Arrays::zeros(device, &dense, what);
+        Ok(Workspace {
+            jacobians: self.jacobians,
+            architecture: *architecture,
+            plan,
+            records,
+            scratch: Scratch::new(device, &dense, chunk)?,
+            log_abs_det_jacobian,
+            copy: if C::IS_DENSE { None } else { Some([zeros("dense network")?, zeros("dense gradient")?]) },
+        })
     }
 
-    fn gradient(
+    fn gradient<'a>(
         &self,
         device: &D,
-        parameters: &Parameters<D, T>,
-        x: MatrixRef<'_, D, T>,
+        parameters: &Parameters<D, T, C>,
+        batch: impl Into<Batch<'a, D, T>>,
         workspace: &mut Self::Workspace,
         out: &mut Gradient<D, T>,
-    ) -> Result<()> {
-        let Workspace { jacobians, plan, records, scratch, log_abs_det_jacobian, condition } = workspace;
+    ) -> Result<()>
+    where
+        D: 'a,
+    {
+        let batch = batch.into();
         let architecture = parameters.architecture();
-        require_gradient(architecture, out)?;
-        if (x.rows(), x.cols()) != (architecture.dim, log_abs_det_jacobian.len()) {
-            let expected = format!("a batch of {}×{}", architecture.dim, log_abs_det_jacobian.len());
-            return Err(Error::shape("autodiff", expected, format!("{}×{}", x.rows(), x.cols())));
+        workspace.require_fit(architecture, &batch)?;
+        out.require_fit("gradient", architecture)?;
+        let dense = architecture.with(Dense);
+        let Workspace { copy, .. } = workspace;
+        let Some([mut arrays, mut direction]) = copy.take() else {
+            let network = Network { architecture: &dense, arrays: parameters.arrays() };
+            return workspace.run(device, network, batch, out);
+        };
+        let outcome = write_dense(device, parameters, &mut arrays).and_then(|()| {
+            let network = Network { architecture: &dense, arrays: &arrays };
+            workspace.run(device, network, batch, &mut direction)
+        });
+        let outcome = outcome.and_then(|()| sum_entries(device, architecture.coupling, &mut direction, out));
+        workspace.copy = Some([arrays, direction]);
+        outcome
+    }
+}
+
+/// The D×D matrices and D×1 biases of a network; its density as it is.
+pub(crate) fn write_dense<D: Device<T>, T: Scalar, C: Coupling<D, T>>(
+    device: &D,
+    parameters: &Parameters<D, T, C>,
+    out: &mut Arrays<D, T>,
+) -> Result<()> {
+    let (coupling, arrays) = (parameters.architecture().coupling, parameters.arrays());
+    for (from, to) in arrays.weights.iter().zip(&mut out.weights) {
+        coupling.to_dense(device, from.view(), to.view_mut())?;
+    }
+    for (from, to) in arrays.biases.iter().zip(&mut out.biases) {
+        coupling.expand_bias(device, from.view(), to.view_mut())?;
+    }
+    copy_head(device, arrays, out)
+}
+
+fn sum_entries<D: Device<T>, T: Scalar, C: Coupling<D, T>>(
+    device: &D,
+    coupling: C,
+    dense: &mut Gradient<D, T>,
+    out: &mut Gradient<D, T>,
+) -> Result<()> {
+    for (from, to) in dense.weights.iter().zip(&mut out.weights) {
+        coupling.sum_entries(device, from.view(), to.view_mut())?;
+    }
+    for (from, to) in dense.biases.iter().zip(&mut out.biases) {
+        coupling.sum_bias(device, from.view(), to.view_mut())?;
+    }
+    copy_head(device, dense, out)
+}
+
+fn copy_head<D: Device<T>, T: Scalar>(device: &D, from: &Arrays<D, T>, to: &mut Arrays<D, T>) -> Result<()> {
+    let (Some(from), Some(to)) = (&from.head, &mut to.head) else { return Ok(()) };
+    let mut pairs = from.matrices().into_iter().zip(to.matrices_mut());
+    pairs.try_for_each(|(from, to)| device.copy(from.view(), to.view_mut()))
+}
+
+impl<D: Device<T>, T: Scalar, C: Coupling<D, T>> Workspace<D, T, C> {
+    fn require_fit(&self, architecture: &Architecture<C>, batch: &Batch<'_, D, T>) -> Result<()> {
+        let (dim, samples) = (architecture.dim, self.log_abs_det_jacobian.len());
+        let columns = batch.u.map_or(samples, |u| u.cols());
+        if (batch.x.rows(), batch.x.cols(), columns) != (dim, samples, samples) {
+            let found = format!("{}×{}", batch.x.rows(), batch.x.cols());
+            return Err(Error::shape("autodiff", format!("a batch of {dim}×{samples}"), found));
         }
-        let (dim, layers) = (scratch.slope.rows(), records[0].jacobians.len() + 1);
-        if (dim, layers) != (architecture.dim, architecture.layers) {
-            let expected = format!("a workspace for {} layers of dimension {}", architecture.layers, architecture.dim);
-            return Err(Error::shape("autodiff", expected, format!("{layers} of {dim}")));
+        let own = &self.architecture;
+        let fits = |of: &Architecture<C>| (of.coupling, of.dim, of.layers, of.conditions);
+        if fits(own) != fits(architecture) || architecture.bias && !own.bias && !C::IS_DENSE {
+            let tell = |of: &Architecture<C>| format!("{} layers of dimension {}", of.layers, of.dim);
+            return Err(Error::shape("autodiff", format!("a workspace for {}", tell(architecture)), tell(own)));
         }
-        let zero = T::of(0.0);
-        for array in out.weights.iter_mut().chain(&mut out.biases) {
-            device.fill(zero, array.view_mut())?;
+        Ok(())
+    }
+
+    /// The gradient of a network whose layers are D×D matrices.
+    fn run(
+        &mut self,
+        device: &D,
+        network: Network<'_, D, T, Dense>,
+        batch: Batch<'_, D, T>,
+        out: &mut Gradient<D, T>,
+    ) -> Result<()> {
+        let Self { jacobians, plan, records, scratch, log_abs_det_jacobian, .. } = self;
+        let mean = 1.0 / batch.x.cols() as f64;
+        for array in out.iter_mut() {
+            device.fill(T::of(0.0), array.view_mut())?;
         }
         if *jacobians == Jacobians::Batched {
             for share in &*plan {
-                records[share.record].forward(device, parameters, x.columns(share.start, share.count), scratch)?;
+                records[share.record].forward(
+                    device,
+                    network,
+                    batch.shorten().columns(share.start, share.count),
+                    scratch,
+                )?;
             }
         }
         for share in &*plan {
             let record = &mut records[share.record];
-            let x = x.columns(share.start, share.count);
+            let batch = batch.shorten().columns(share.start, share.count);
             if *jacobians == Jacobians::Streamed {
-                record.forward(device, parameters, x, scratch)?;
+                record.forward(device, network, batch.shorten(), scratch)?;
             }
             let log_dets = &mut log_abs_det_jacobian[share.start..][..share.count];
-            let condition = condition.as_mut();
-            let x = x.shorten();
-            let mut pass = Reverse { device, parameters, x, record, scratch, share: *share, condition };
-            pass.run(T::of(1.0 / plan_samples(plan)), log_dets, out)?;
+            let mut pass = Reverse { device, network, batch: batch.shorten(), record, scratch, share: *share };
+            pass.run(mean, log_dets, out)?;
         }
         Ok(())
     }
@@ -187,10 +269,6 @@ fn zeros_per_sample(batch: usize) -> Result<Vec<f64>> {
     Ok(zeros)
 }
 
-fn plan_samples(plan: &[Share]) -> f64 {
-    plan.iter().map(|share| share.count).sum::<usize>() as f64
-}
-
 impl<D: Device<T>, T: Scalar> Record<D, T> {
     fn new(device: &D, architecture: &Architecture, count: usize) -> Result<Self> {
         let dim = architecture.dim;
@@ -204,13 +282,13 @@ impl<D: Device<T>, T: Scalar> Record<D, T> {
     fn forward(
         &mut self,
         device: &D,
-        parameters: &Parameters<D, T>,
-        x: MatrixRef<'_, D, T>,
+        network: Network<'_, D, T, Dense>,
+        batch: Batch<'_, D, T>,
         scratch: &mut Scratch<D, T>,
     ) -> Result<()> {
-        let layers = parameters.architecture().layers;
-        let values = Values { input: x.shorten(), work: &mut self.values };
-        forward(device, parameters, &mut Tangents { values, jacobians: &mut self.jacobians, scratch })?;
+        let layers = network.architecture.layers;
+        let values = Values::new(batch.x.shorten(), &mut self.values);
+        forward(device, network, &mut Tangents { values, jacobians: &mut self.jacobians, scratch })?;
         device.require_finite(
             "output of the network (or its input or parameters)",
             self.values.pre_activation(layers - 1),
@@ -239,15 +317,16 @@ impl<D: Device<T>, T: Scalar> Scratch<D, T> {
 
 /// Values with D tangents a sample: J_k = diag(σ'(y_k)) W_k J_{k-1} beside y_k \[M20\].
 struct Tangents<'a, D: Device<T>, T: Scalar> {
-    values: Values<'a, D, T>,
+    values: Values<'a, D, T, Dense>,
     jacobians: &'a mut [Matrix<D, T>],
     scratch: &'a mut Scratch<D, T>,
 }
 
 impl<D: Device<T>, T: Scalar> Carrier<D, T> for Tangents<'_, D, T> {
-    fn layer(&mut self, device: &D, k: usize, layer: &Layer<'_, D, T>) -> Result<()> {
-        self.values.layer(device, k, layer)?;
-        let count = self.values.work.batch;
+    fn layer(&mut self, device: &D, layer: &Layer<'_, D, T>) -> Result<()> {
+        let k = layer.index;
+        self.values.layer(device, layer)?;
+        let count = self.values.work.batch();
         let dim = layer.weight.rows();
         let one = T::of(1.0);
         let Scratch { panels, slope, ratio, .. } = &mut *self.scratch;

@@ -6,44 +6,40 @@
 use std::mem::swap;
 
 use super::{Form, RankUpdate, Sink, Workspace, sweep};
-use crate::conditional::Condition;
-use crate::device::{Addend, Device, MatrixRef};
+use crate::device::{Addend, Device};
 use crate::error::{Error, Result};
+use crate::layer::{Dense, Group};
 use crate::network::Architecture;
-use crate::parameters::{Arrays, Gradient, Parameters};
+use crate::output::Head;
+use crate::parameters::{Batch, Gradient, Parameters};
 use crate::scalar::Scalar;
 
 /// Work memory of both forms: L+3 blocks of D×N, two vectors for the biases, and where there are several parts
 /// ([`Device::sample_parts`]) a direction for each but the first.
-pub struct Divided<D: Device<T>, T: Scalar> {
+pub struct Divided<D: Device<T>, T: Scalar, C: Group<D, T> = Dense> {
     batch: usize,
     /// At least one.
-    parts: Vec<Part<D, T>>,
+    parts: Vec<Part<D, T, C>>,
 }
 
-struct Part<D: Device<T>, T: Scalar> {
+struct Part<D: Device<T>, T: Scalar, C: Group<D, T>> {
     /// Column of the batch where its samples begin.
     first: usize,
-    sweep: Workspace<D, T>,
+    sweep: Workspace<D, T, C>,
     /// Σ over its samples; the first part has nothing here and writes to the caller's gradient.
     direction: Gradient<D, T>,
 }
 
-impl<D: Device<T>, T: Scalar> Divided<D, T> {
-    pub(super) fn new(device: &D, architecture: &Architecture, batch: usize) -> Result<Self> {
-        Self::in_parts(device, architecture, batch, device.sample_parts(architecture, batch))
+impl<D: Device<T>, T: Scalar, C: Group<D, T>> Divided<D, T, C> {
+    pub(super) fn new(device: &D, architecture: &Architecture<C>, batch: usize) -> Result<Self> {
+        Self::in_parts(device, architecture, batch, architecture.coupling.parts(device, architecture, batch))
     }
 
-    /// In one part.
-    pub(crate) fn whole(device: &D, architecture: &Architecture, batch: usize) -> Result<Self> {
-        Self::in_parts(device, architecture, batch, 1)
-    }
-
-    fn in_parts(device: &D, architecture: &Architecture, batch: usize, count: usize) -> Result<Self> {
+    fn in_parts(device: &D, architecture: &Architecture<C>, batch: usize, count: usize) -> Result<Self> {
         let part = |index: usize| {
             let (first, end) = (batch * index / count, batch * (index + 1) / count);
             let direction = match index {
-                0 => Arrays { weights: Vec::new(), biases: Vec::new() },
+                0 => Gradient::none(),
                 _ => Gradient::zeros(device, architecture, "a part's direction")?,
             };
             Ok(Part { first, sweep: Workspace::new(device, architecture, end - first)?, direction })
@@ -51,31 +47,28 @@ impl<D: Device<T>, T: Scalar> Divided<D, T> {
         Ok(Self { batch, parts: (0..count).map(part).collect::<Result<_>>()? })
     }
 
-    /// The place of a conditional density, which a workspace in one part can have.
-    pub(crate) fn condition(&mut self) -> &mut Option<Condition<D, T>> {
-        &mut self.parts[0].sweep.values.condition
-    }
-
     /// Writes every layer's direction to `out`.
     pub(super) fn gradient(
         &mut self,
         device: &D,
         form: Form,
-        parameters: &Parameters<D, T>,
-        x: MatrixRef<'_, D, T>,
+        parameters: &Parameters<D, T, C>,
+        batch: Batch<'_, D, T>,
         out: &mut Gradient<D, T>,
     ) -> Result<()> {
-        let Self { batch, parts } = self;
-        if x.cols() != *batch {
-            return Err(Error::shape("gradient", format!("a batch of {batch}"), x.cols()));
+        let Self { batch: samples, parts } = self;
+        let columns = batch.u.map_or(batch.x.cols(), |u| u.cols().min(batch.x.cols()));
+        if batch.x.cols() != *samples || columns != *samples {
+            return Err(Error::shape("gradient", format!("a batch of {samples}"), columns));
         }
-        let mean = T::of(1.0 / *batch as f64);
+        out.require_fit("gradient", parameters.architecture())?;
+        let mean = 1.0 / *samples as f64;
         swap(&mut parts[0].direction, out);
         let outcome = device.each_part(parts, |device, part| {
             let Part { first, sweep: work, direction } = part;
-            let x = x.columns(*first, work.values.batch);
+            let batch = batch.columns(*first, work.values.batch());
             let mut sink = Store { parameters, mean, with_parameters: *first == 0, out: direction };
-            sweep(device, form, x, work, &mut sink)
+            sweep(device, form, batch, work, &mut sink)
         });
         swap(&mut parts[0].direction, out);
         outcome?;
@@ -85,41 +78,50 @@ impl<D: Device<T>, T: Scalar> Divided<D, T> {
 
 /// out ← out + direction.
 fn add<D: Device<T>, T: Scalar>(device: &D, direction: &Gradient<D, T>, out: &mut Gradient<D, T>) -> Result<()> {
-    for (weight, out) in direction.weights.iter().zip(&mut out.weights) {
-        device.add_blocks(T::of(1.0), weight.view(), out.view_mut())?;
-    }
-    for (bias, out) in direction.biases.iter().zip(&mut out.biases) {
-        device.add_bias(bias.view(), out.view_mut())?;
+    for (array, out) in direction.iter().zip(out.iter_mut()) {
+        if array.rows() == array.cols() {
+            device.add_blocks(T::of(1.0), array.view(), out.view_mut())?;
+        } else {
+            for j in 0..array.cols() {
+                device.add_bias(array.view().columns(j, 1), out.view_mut().columns(j, 1))?;
+            }
+        }
     }
     Ok(())
 }
 
 /// Writes every direction to a gradient.
-struct Store<'a, D: Device<T>, T: Scalar> {
-    parameters: &'a Parameters<D, T>,
+struct Store<'a, D: Device<T>, T: Scalar, C: Group<D, T>> {
+    parameters: &'a Parameters<D, T, C>,
     /// 1/N, of the whole batch.
-    mean: T,
+    mean: f64,
     /// Whether the direction has the log-determinant's share + W_k, + b_k: one part's has.
     with_parameters: bool,
     out: &'a mut Gradient<D, T>,
 }
 
-impl<D: Device<T>, T: Scalar> Sink<D, T> for Store<'_, D, T> {
-    fn parameters(&self) -> &Parameters<D, T> {
+impl<D: Device<T>, T: Scalar, C: Group<D, T>> Sink<D, T, C> for Store<'_, D, T, C> {
+    fn parameters(&self) -> &Parameters<D, T, C> {
         self.parameters
     }
 
-    fn absorb(&mut self, device: &D, k: usize, update: &RankUpdate<'_, D, T>) -> Result<()> {
+    fn absorb_head(&mut self, device: &D, head: &Head<D, T>, batch: Batch<'_, D, T>) -> Result<()> {
+        head.add_gradient(device, (self.mean, 0.0), batch.u, self.out.head.as_mut())
+    }
+
+    fn absorb(&mut self, device: &D, k: usize, update: &RankUpdate<'_, D, T>, work: &mut C::Work) -> Result<()> {
+        let coupling = self.parameters.architecture().coupling;
+        let mean = T::of(self.mean / coupling.multiplicity());
         let share = |wanted: bool, of| if wanted { Addend::Matrix(of) } else { Addend::Zero };
         let addend = share(self.with_parameters, self.parameters.weight(k));
         let out = self.out.weights[k].view_mut();
-        device.multiply(self.mean, update.left.plain(), update.right.transposed(), addend, out)?;
+        coupling.outer(device, mean, (update.left, update.right), addend, out, work)?;
         let (Some(samples), Some(bias)) = (update.samples, self.parameters.bias(k)) else {
             return Ok(());
         };
         let addend = share(self.with_parameters && update.bias_share, bias);
         let out = self.out.biases[k].view_mut();
-        device.multiply(self.mean, update.left.plain(), samples.plain(), addend, out)
+        coupling.outer_bias(device, mean, (update.left.matrix, samples), addend, out, work)
     }
 }
 
@@ -164,7 +166,7 @@ mod tests {
                 let mut out = Gradient::zeros(&device, &architecture(), "gradient").unwrap();
                 // Twice: what a part had added up before must not count.
                 for _ in 0..2 {
-                    divided.gradient(&device, form, &parameters, x.view(), &mut out).unwrap();
+                    divided.gradient(&device, form, &parameters, x.view().into(), &mut out).unwrap();
                 }
                 numbers(&device, &out)
             };
@@ -195,12 +197,12 @@ mod tests {
             let mut samples = vec![0.5; DIM * BATCH];
             samples[lost * DIM] = f64::NAN;
             let x = Matrix::from_column_major(&device, &samples, DIM, BATCH, "batch").unwrap();
-            let error = divided.gradient(&device, form, &parameters, x.view(), &mut out).unwrap_err();
+            let error = divided.gradient(&device, form, &parameters, x.view().into(), &mut out).unwrap_err();
             assert!(matches!(error, Error::NonFinite { .. }), "sample {lost}: {error}");
             assert_eq!((out.weights.len(), out.biases.len()), (3, 3));
         }
         let x = init::batch(&device, DIM, BATCH + 1, 6).unwrap();
-        let error = divided.gradient(&device, form, &parameters, x.view(), &mut out).unwrap_err();
+        let error = divided.gradient(&device, form, &parameters, x.view().into(), &mut out).unwrap_err();
         assert!(matches!(error, Error::ShapeMismatch { .. }), "{error}");
     }
 }

@@ -14,7 +14,7 @@ use rustfft::{Fft, FftPlanner};
 use super::Spectral;
 use crate::device::Cpu;
 use crate::error::{Error, Result};
-use crate::network::Convolution;
+use crate::layer::Convolution;
 
 /// Plans for one grid, and the work memory of every thread.
 pub(super) struct Transform<T: Spectral> {
@@ -63,7 +63,7 @@ impl<T: Spectral> Transform<T> {
     pub(super) fn new(device: &Cpu, convolution: &Convolution) -> Result<Self> {
         let grid = Grid::new(convolution.grid);
         let lanes = (0..device.threads()).map(|_| Lane::new(&grid)).collect::<Result<_>>()?;
-        Ok(Self { grid, lanes, taps: convolution.tap_positions() })
+        Ok(Self { grid, lanes, taps: convolution.tap_positions().collect() })
     }
 
     /// Frequencies that stand for all: m = n₁(⌊n₂/2⌋ + 1).

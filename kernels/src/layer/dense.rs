@@ -1,0 +1,137 @@
+//! A dense D×D matrix, on any device.
+
+use super::{Block, Coupling, Extent, ForGroup, Geometry, Group, MaybeGroup, finite_log_det};
+use crate::cost::{Cost, Shape, dense};
+use crate::device::{Addend, Device, Inversion, Matrix, MatrixMut, MatrixRef};
+use crate::error::{Error, Result};
+use crate::init::{Init, square};
+use crate::inversion::{DenseFactors, Solve};
+use crate::method::Method;
+use crate::network::Architecture;
+use crate::parameters::Layer;
+use crate::scalar::Scalar;
+
+/// y = W z + b with a dense D×D matrix W, D×D column-major.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Dense;
+
+impl Geometry for Dense {
+    fn weight_shape(&self, dim: usize) -> [usize; 2] {
+        [dim, dim]
+    }
+
+    fn cost(&self, method: Method, shape: &Shape) -> Result<Cost> {
+        Ok(dense(method, shape))
+    }
+}
+
+/// The LU factors of a weight (the inverse is built in the gradient's own buffer).
+pub struct Factors<D: Device<T>, T: Scalar> {
+    factors: Matrix<D, T>,
+    factorization: D::Factorization,
+}
+
+impl<D: Device<T>, T: Scalar> Coupling<D, T> for Dense {
+    const IS_DENSE: bool = true;
+    type Work = ();
+    type Inverse = Factors<D, T>;
+
+    fn work(&self, _device: &D, _extent: Extent) -> Result<()> {
+        Ok(())
+    }
+
+    fn parts(&self, device: &D, architecture: &Architecture, batch: usize) -> usize {
+        device.sample_parts(architecture, batch)
+    }
+
+    fn inverse(&self, device: &D, dim: usize) -> Result<Self::Inverse> {
+        let factors = Matrix::zeros(device, dim, dim, "LU factors")?;
+        Ok(Factors { factors, factorization: device.factorization(dim, 1)? })
+    }
+
+    fn push(
+        &self,
+        device: &D,
+        layer: &Layer<'_, D, T>,
+        z: MatrixRef<'_, D, T>,
+        y: MatrixMut<'_, D, T>,
+        _work: &mut (),
+    ) -> Result<()> {
+        device.multiply(T::of(1.0), layer.weight.plain(), z.plain(), Addend::Zero, y)
+    }
+
+    fn pull(
+        &self,
+        device: &D,
+        layer: &Layer<'_, D, T>,
+        delta: MatrixRef<'_, D, T>,
+        v: MatrixMut<'_, D, T>,
+        _work: &mut (),
+    ) -> Result<()> {
+        device.multiply(T::of(1.0), layer.weight.transposed(), delta.plain(), Addend::Zero, v)
+    }
+
+    fn outer(
+        &self,
+        device: &D,
+        alpha: T,
+        (left, right): (Block<'_, D, T>, Block<'_, D, T>),
+        addend: Addend<'_, D, T>,
+        out: MatrixMut<'_, D, T>,
+        _work: &mut (),
+    ) -> Result<()> {
+        device.multiply(alpha, left.matrix.plain(), right.matrix.transposed(), addend, out)
+    }
+
+    fn invert_transposed(
+        &self,
+        device: &D,
+        layer: &Layer<'_, D, T>,
+        out: MatrixMut<'_, D, T>,
+        Factors { factors, factorization }: &mut Self::Inverse,
+        _work: &mut (),
+    ) -> Result<()> {
+        device.copy(layer.weight, factors.view_mut())?;
+        let mut report = [Inversion { log_abs_det: 0.0, condition: 0.0 }];
+        device.invert_transposed(factors.view_mut(), out, factorization, &mut report)?;
+        if report[0].is_singular::<T>(layer.weight.rows()) {
+            let matrix = format!("weight of layer {}", layer.index + 1);
+            return Err(Error::Singular { matrix, condition: report[0].condition });
+        }
+        Ok(())
+    }
+
+    fn to_dense(&self, device: &D, weight: MatrixRef<'_, D, T>, out: MatrixMut<'_, D, T>) -> Result<()> {
+        device.copy(weight, out)
+    }
+
+    fn sum_entries(&self, device: &D, dense: MatrixRef<'_, D, T>, out: MatrixMut<'_, D, T>) -> Result<()> {
+        device.copy(dense, out)
+    }
+
+    fn draw(
+        &self,
+        device: &D,
+        _dim: usize,
+        (init, seed, k): (Init, u64, usize),
+        weight: &mut Matrix<D, T>,
+    ) -> Result<()> {
+        square(device, init, seed, k, weight)
+    }
+
+    fn log_abs_det(&self, device: &D, _dim: usize, layer: &Layer<'_, D, T>) -> Result<f64> {
+        finite_log_det(layer.index, device.log_abs_det(layer.weight)?)
+    }
+
+    fn factor(&self, device: &D, dim: usize, layer: &Layer<'_, D, T>) -> Result<Box<dyn Solve<T>>> {
+        Ok(Box::new(DenseFactors::new(layer.index, dim, &device.to_host(layer.weight)?)?))
+    }
+}
+
+impl<D: Device<T>, T: Scalar> Group<D, T> for Dense {}
+
+impl<D: Device<T>, T: Scalar> MaybeGroup<D, T> for Dense {
+    fn if_group<V: ForGroup<D, T, Self>>(&self, visitor: V) -> Result<V::Out> {
+        visitor.call(*self)
+    }
+}

@@ -1,0 +1,401 @@
+//! What couples the D components inside one layer.
+//!
+//! A coupling is a set of D×D matrices W with fewer numbers than D²: all of them ([`Dense`]), circular convolutions
+//! ([`Window`], [`EveryTap`], [`Pointwise`]), or one of a caller's own. [`Coupling`] is what the passes need of it;
+//! the forward pass, the backends, the likelihood, the inversion and the check are written once over it. A set that is
+//! closed under products and transposes is a [`Group`], and only a group has a relative gradient.
+
+mod circular;
+mod convolution;
+mod dense;
+mod pointwise;
+
+use std::fmt::Debug;
+
+pub use circular::{Circular, EveryTap, Spectral, Window};
+pub use convolution::Convolution;
+pub use dense::Dense;
+pub use pointwise::Pointwise;
+
+use crate::cost::{Cost, Shape};
+use crate::device::{Addend, Device, Matrix, MatrixMut, MatrixRef};
+use crate::error::{Error, Result};
+use crate::init::Init;
+use crate::inversion::{DenseFactors, Solve};
+use crate::method::Method;
+use crate::network::Architecture;
+use crate::parameters::{Arrays, Layer};
+use crate::scalar::Scalar;
+
+/// What the layers of a network are, where it is known at run time only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CouplingKind {
+    /// y = W z + b with a dense D×D matrix W.
+    #[default]
+    Dense,
+    /// y = K ∗ z + b, circular, with one bias a channel \[M24\].
+    Convolution(Convolution),
+}
+
+impl CouplingKind {
+    fn geometry(&self) -> &dyn Geometry {
+        match self {
+            Self::Dense => &Dense,
+            Self::Convolution(convolution) => convolution,
+        }
+    }
+
+    /// Calls `visitor` with the type that evaluates this coupling on the CPU: the one place where the two meet.
+    ///
+    /// # Errors
+    /// Those of the visitor.
+    pub fn visit<T: Spectral, V: Visitor<T>>(self, visitor: V) -> Result<V::Out> {
+        match self {
+            Self::Dense => visitor.visit(Dense),
+            Self::Convolution(convolution) if convolution.is_pointwise() => visitor.visit(Pointwise(convolution)),
+            Self::Convolution(convolution) if convolution.is_full() => visitor.visit(Circular::<true>(convolution)),
+            Self::Convolution(convolution) => visitor.visit(Circular::<false>(convolution)),
+        }
+    }
+}
+
+/// Work to be done for whatever type a [`CouplingKind`] stands for.
+pub trait Visitor<T: Scalar> {
+    /// What comes of it.
+    type Out;
+    /// Does the work.
+    ///
+    /// # Errors
+    /// Its own.
+    fn visit<C: MaybeGroup<crate::Cpu, T>>(self, coupling: C) -> Result<Self::Out>;
+}
+
+impl Geometry for CouplingKind {
+    fn validate(&self, dim: usize) -> Result<()> {
+        self.geometry().validate(dim)
+    }
+
+    fn weight_shape(&self, dim: usize) -> [usize; 2] {
+        self.geometry().weight_shape(dim)
+    }
+
+    fn bias_len(&self, dim: usize) -> usize {
+        self.geometry().bias_len(dim)
+    }
+
+    fn multiplicity(&self) -> f64 {
+        self.geometry().multiplicity()
+    }
+
+    fn cost(&self, method: Method, shape: &Shape) -> Result<Cost> {
+        self.geometry().cost(method, shape)
+    }
+}
+
+/// The arrays of a coupling's layer, and what computing with them costs.
+pub trait Geometry: Debug {
+    /// Rejects a coupling that has no layers of dimension `dim`; most have layers of any.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] says what would fit.
+    fn validate(&self, _dim: usize) -> Result<()> {
+        Ok(())
+    }
+
+    /// Rows and columns of the array that stands for W.
+    fn weight_shape(&self, dim: usize) -> [usize; 2];
+
+    /// Numbers in a bias.
+    fn bias_len(&self, dim: usize) -> usize {
+        dim
+    }
+
+    /// In how many entries of W each number of the array stands.
+    fn multiplicity(&self) -> f64 {
+        1.0
+    }
+
+    /// The model of one evaluation of `method`.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] for a method that has no form for this coupling, or where there is no model.
+    fn cost(&self, method: Method, _shape: &Shape) -> Result<Cost> {
+        Err(Error::shape("cost", "a coupling with a cost model", method))
+    }
+}
+
+/// The sizes of a pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// D.
+    pub dim: usize,
+    /// L.
+    pub layers: usize,
+    /// N.
+    pub batch: usize,
+    /// Whether the layers have biases.
+    pub bias: bool,
+}
+
+/// A block of D×N, and whether the coupling's work memory knows it.
+pub struct Block<'a, D: Device<T>, T: Scalar> {
+    /// The numbers; for [`Seen::Written`] by [`Group::pull_pair`] only where the coupling is dense.
+    pub matrix: MatrixRef<'a, D, T>,
+    /// What was last done with it.
+    pub seen: Seen,
+}
+
+/// What a coupling has just done with a block: it may have kept a transform.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// Nothing.
+    No,
+    /// It was the last block that a pull read.
+    Read,
+    /// It was the first block that a pull wrote.
+    Written,
+}
+
+impl<D: Device<T>, T: Scalar> Clone for Block<'_, D, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<D: Device<T>, T: Scalar> Copy for Block<'_, D, T> {}
+
+impl<'a, D: Device<T>, T: Scalar> Block<'a, D, T> {
+    pub(crate) fn new(matrix: MatrixRef<'a, D, T>, seen: Seen) -> Self {
+        Self { matrix, seen }
+    }
+}
+
+/// A set of D×D matrices, and what the passes ask of one: products with blocks of D×N, on the device, without
+/// allocating. `work` is the memory that [`Coupling::work`] took for blocks of the pass's size.
+pub trait Coupling<D: Device<T>, T: Scalar>: Geometry + Copy + PartialEq + Send + Sync + 'static {
+    /// Whether the array that stands for W is W itself.
+    const IS_DENSE: bool = false;
+    /// Memory of the products.
+    type Work: Send;
+    /// Memory of an inverse.
+    type Inverse: Send;
+
+    /// Takes the memory of the products.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    fn work(&self, device: &D, extent: Extent) -> Result<Self::Work>;
+
+    /// Takes the memory of [`Self::invert_transposed`].
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    fn inverse(&self, device: &D, dim: usize) -> Result<Self::Inverse>;
+
+    /// Into how many parts the samples of a batch are best divided for a sweep, each part to go through the network on
+    /// its own.
+    fn parts(&self, _device: &D, _architecture: &Architecture<Self>, _batch: usize) -> usize {
+        1
+    }
+
+    /// Reads the parameters once, before the first product of a pass.
+    ///
+    /// # Errors
+    /// Those of the device.
+    fn prepare(&self, _device: &D, _arrays: &Arrays<D, T>, _work: &mut Self::Work) -> Result<()> {
+        Ok(())
+    }
+
+    /// b_k with one number a component (D×1).
+    fn bias<'a>(&self, layer: &'a Layer<'_, D, T>, _work: &'a Self::Work) -> Option<MatrixRef<'a, D, T>> {
+        layer.bias.as_ref().map(MatrixRef::shorten)
+    }
+
+    /// y ← W z.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`].
+    fn push(
+        &self,
+        device: &D,
+        layer: &Layer<'_, D, T>,
+        z: MatrixRef<'_, D, T>,
+        y: MatrixMut<'_, D, T>,
+        work: &mut Self::Work,
+    ) -> Result<()>;
+
+    /// v ← Wᵀ δ.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`].
+    fn pull(
+        &self,
+        device: &D,
+        layer: &Layer<'_, D, T>,
+        delta: MatrixRef<'_, D, T>,
+        v: MatrixMut<'_, D, T>,
+        work: &mut Self::Work,
+    ) -> Result<()>;
+
+    /// out ← addend + α S(left rightᵀ): S gives each number of the array the sum over the entries of W in which it
+    /// stands, the chain rule.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`].
+    fn outer(
+        &self,
+        device: &D,
+        alpha: T,
+        factors: (Block<'_, D, T>, Block<'_, D, T>),
+        addend: Addend<'_, D, T>,
+        out: MatrixMut<'_, D, T>,
+        work: &mut Self::Work,
+    ) -> Result<()>;
+
+    /// The same for a bias: out ← addend + α S(left c), with c of N×1.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`].
+    fn outer_bias(
+        &self,
+        device: &D,
+        alpha: T,
+        (left, samples): (MatrixRef<'_, D, T>, MatrixRef<'_, D, T>),
+        addend: Addend<'_, D, T>,
+        out: MatrixMut<'_, D, T>,
+        _work: &mut Self::Work,
+    ) -> Result<()> {
+        device.multiply(alpha, left.plain(), samples.plain(), addend, out)
+    }
+
+    /// ‖block‖_F, in f64.
+    ///
+    /// # Errors
+    /// Those of the device.
+    fn norm(&self, device: &D, block: &Block<'_, D, T>, _work: &Self::Work) -> Result<f64> {
+        device.frobenius_norm(block.matrix)
+    }
+
+    /// out ← S(W^{-T}) / [`Geometry::multiplicity`], the derivative of log|det W| but for that factor.
+    ///
+    /// # Errors
+    /// [`Error::Singular`] names the layer.
+    fn invert_transposed(
+        &self,
+        device: &D,
+        layer: &Layer<'_, D, T>,
+        out: MatrixMut<'_, D, T>,
+        inverse: &mut Self::Inverse,
+        work: &mut Self::Work,
+    ) -> Result<()>;
+
+    /// W itself, D×D.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`].
+    fn to_dense(&self, device: &D, weight: MatrixRef<'_, D, T>, out: MatrixMut<'_, D, T>) -> Result<()>;
+
+    /// S of a D×D matrix: for each number the sum over the entries in which it stands.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`].
+    fn sum_entries(&self, device: &D, dense: MatrixRef<'_, D, T>, out: MatrixMut<'_, D, T>) -> Result<()>;
+
+    /// A bias with one number a component (D×1).
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`].
+    fn expand_bias(&self, device: &D, bias: MatrixRef<'_, D, T>, out: MatrixMut<'_, D, T>) -> Result<()> {
+        device.copy(bias, out)
+    }
+
+    /// S of a D×1 bias.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`].
+    fn sum_bias(&self, device: &D, expanded: MatrixRef<'_, D, T>, out: MatrixMut<'_, D, T>) -> Result<()> {
+        device.copy(expanded, out)
+    }
+
+    /// Draws W_k for a network of dimension `dim`, away from singular, from (kind, seed, k from 0).
+    ///
+    /// # Errors
+    /// Those of the device.
+    fn draw(&self, device: &D, dim: usize, drawn: (Init, u64, usize), weight: &mut Matrix<D, T>) -> Result<()>;
+
+    /// log|det W|, in f64 whatever `T` is; by an LU of the dense matrix unless the coupling knows better.
+    ///
+    /// # Errors
+    /// [`Error::Singular`] where it is not a number.
+    fn log_abs_det(&self, device: &D, dim: usize, layer: &Layer<'_, D, T>) -> Result<f64> {
+        let mut dense = Matrix::zeros(device, dim, dim, "dense weight")?;
+        self.to_dense(device, layer.weight, dense.view_mut())?;
+        finite_log_det(layer.index, device.log_abs_det(dense.view())?)
+    }
+
+    /// The factors that solve W y = b on the host; an LU of the dense matrix unless the coupling knows better.
+    ///
+    /// # Errors
+    /// [`Error::Singular`] names the layer.
+    fn factor(&self, device: &D, dim: usize, layer: &Layer<'_, D, T>) -> Result<Box<dyn Solve<T>>> {
+        let mut dense = Matrix::zeros(device, dim, dim, "dense weight")?;
+        self.to_dense(device, layer.weight, dense.view_mut())?;
+        Ok(Box::new(DenseFactors::new(layer.index, dim, &dense.to_column_major(device)?)?))
+    }
+}
+
+/// log|det W_k|, unless it is not a number.
+pub(crate) fn finite_log_det(k: usize, value: f64) -> Result<f64> {
+    if value.is_finite() {
+        return Ok(value);
+    }
+    Err(Error::Singular { matrix: format!("weight of layer {}", k + 1), condition: f64::INFINITY })
+}
+
+/// A coupling that is closed under products and transposes. The steps W ← (I + E)W with E in the set stay in it, so
+/// that it has a relative gradient: S(G WᵀW) / [`Geometry::multiplicity`], the orthogonal projection, which commutes
+/// with products by members.
+pub trait Group<D: Device<T>, T: Scalar>: Coupling<D, T> {
+    /// \[U | V\] ← Wᵀ\[Y | δ\], N columns each; for the first layer U ← WᵀY alone. U is asked for in
+    /// [`Coupling::outer`] and [`Coupling::norm`] only, as [`Seen::Written`].
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`].
+    fn pull_pair(
+        &self,
+        device: &D,
+        layer: &Layer<'_, D, T>,
+        errors: MatrixRef<'_, D, T>,
+        pulled: MatrixMut<'_, D, T>,
+        work: &mut Self::Work,
+    ) -> Result<()> {
+        self.pull(device, layer, errors, pulled, work)
+    }
+}
+
+/// A coupling that says whether it is a group, so that a method known by name only can be bound to it. A group hands
+/// itself to the visitor; a coupling that is none has nothing to write here.
+pub trait MaybeGroup<D: Device<T>, T: Scalar>: Coupling<D, T> {
+    /// Calls `visitor`, with the knowledge that this coupling is a group.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] for a coupling that is none; those of the visitor.
+    fn if_group<V: ForGroup<D, T, Self>>(&self, visitor: V) -> Result<V::Out> {
+        let _ = visitor;
+        let expected = "layers closed under products (these are no group: take the ordinary gradient)";
+        Err(Error::shape("relative gradient", expected, format!("{self:?}")))
+    }
+}
+
+/// Work that only a group allows.
+pub trait ForGroup<D: Device<T>, T: Scalar, C> {
+    /// What comes of it.
+    type Out;
+    /// Does the work.
+    ///
+    /// # Errors
+    /// Its own.
+    fn call(self, group: C) -> Result<Self::Out>
+    where
+        C: Group<D, T>;
+}
