@@ -1,15 +1,17 @@
-//! From the name of a method to the backend that computes it, with its work memory: the one place where the two meet.
+//! From the name of a method to the backend that computes it, with its work memory, and to what that costs: the one place
+//! where name and code meet.
 
-use crate::backend::autodiff::{Autodiff, Jacobians};
+use crate::backend::autodiff::{self, Autodiff, Jacobians};
 use crate::backend::{BiasMode, GradientBackend, Ordinary, Relative, Transposed};
 use crate::check::Kind;
+use crate::cost::{Cost, Shape};
 use crate::device::Device;
 use crate::error::Result;
 use crate::layer::{Coupling, Dense, ForGroup, Group, MaybeGroup};
 use crate::method::Method;
 use crate::network::Architecture;
 use crate::parameters::{Batch, Gradient, Parameters};
-use crate::scalar::Scalar;
+use crate::scalar::{Dtype, Scalar};
 
 /// A backend with its work memory, whatever its type. One call through a pointer a gradient.
 pub struct Bound<D: Device<T>, T: Scalar, C: Coupling<D, T> = Dense> {
@@ -54,6 +56,63 @@ pub fn bind<D: Device<T> + 'static, T: Scalar, C: MaybeGroup<D, T>>(
         Method::Autodiff => autodiff(Jacobians::Batched),
         Method::AutodiffStreamed => autodiff(Jacobians::Streamed),
     }
+}
+
+/// What a method costs with dense layers.
+pub(crate) fn cost_of_dense(method: Method, shape: &Shape) -> Cost {
+    let Shape { dtype, lanes, .. } = *shape;
+    let (d, n, l) = (shape.dim as f64, shape.batch as f64, shape.layers as f64);
+    let w = dtype.bytes() as f64;
+    let product = 2.0 * n * d * d;
+    let (square, parameters, blocks) = (d * d * w, l * d * d * w, (l + 3.0) * n * d * w);
+    // The batch itself is the caller's; it is resident all the same.
+    let input = n * d * w;
+    match method {
+        Method::Relative => Cost {
+            flops: (4.0 * l - 1.0) * product,
+            min_bytes: 2.0 * parameters + blocks,
+            min_traffic_bytes: 4.0 * parameters,
+            expected_bytes: 2.0 * parameters + blocks + input,
+        },
+        Method::RelativeInPlace => Cost {
+            flops: (4.0 * l - 1.0) * product,
+            min_bytes: parameters + blocks,
+            min_traffic_bytes: 4.0 * parameters,
+            expected_bytes: parameters + blocks + input,
+        },
+        Method::Transposed => Cost {
+            flops: 4.0 * l * product,
+            min_bytes: 2.0 * parameters + blocks,
+            min_traffic_bytes: 5.0 * parameters,
+            expected_bytes: 2.0 * parameters + blocks + input,
+        },
+        Method::Ordinary => Cost {
+            flops: (3.0 * l - 1.0) * product + 2.0 * l * d.powi(3),
+            min_bytes: 2.0 * parameters + blocks,
+            min_traffic_bytes: (4.0 * l - 1.0) * square,
+            expected_bytes: 2.0 * parameters + square + blocks + input,
+        },
+        Method::Autodiff => Cost {
+            flops: n * (6.0 * l - 4.0) * d.powi(3),
+            min_bytes: 2.0 * parameters + n * square,
+            min_traffic_bytes: 2.0 * parameters + 2.0 * n * square,
+            expected_bytes: 2.0 * parameters
+                + ((l - 1.0) * n + 2.0 * chunk(lanes, dtype, d, n)) * square
+                + blocks
+                + input,
+        },
+        Method::AutodiffStreamed => Cost {
+            flops: n * (6.0 * l - 4.0) * d.powi(3),
+            min_bytes: 2.0 * parameters + parameters,
+            min_traffic_bytes: 2.0 * parameters,
+            expected_bytes: 2.0 * parameters + (l + 1.0) * chunk(lanes, dtype, d, n) * square + blocks + input,
+        },
+    }
+}
+
+/// Samples per chunk of Jacobians, as [`crate::backend::autodiff`] chooses them.
+fn chunk(lanes: usize, dtype: Dtype, dim: f64, batch: f64) -> f64 {
+    autodiff::chunk_size(dtype, dim as usize, batch as usize, lanes) as f64
 }
 
 /// Binds the methods that need a group.

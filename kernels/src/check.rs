@@ -77,7 +77,10 @@ pub fn gradient<D: Device<T>, T: Scalar, C: Coupling<D, T>>(
     x: &Matrix<D, T>,
     gradient: &Gradient<D, T>,
 ) -> Result<Check> {
-    let (kind, max_rel_err) = if parameters.architecture().dim <= REFERENCE_DIM {
+    let Architecture { dim, bias, coupling, .. } = *parameters.architecture();
+    // Where a sample has several weights the group is not that of the D×D matrices, whose affine step the reference has.
+    let is_other_group = kind == Kind::Relative && bias && coupling.weights_per_sample() > 1;
+    let (kind, max_rel_err) = if dim <= REFERENCE_DIM && !is_other_group {
         ("reference", against_reference(device, kind, parameters, x, gradient)?)
     } else {
         // The probe multiplies on the device too: it must not round more than the gradient's own precision does.
@@ -234,7 +237,7 @@ fn along_directions<D: Device<T>, T: Scalar, C: Coupling<D, T>>(
 
 /// The derivative of the log-likelihood when one layer moves by R, b by r, so that Y moves by R Z + r. R is chosen from
 /// the gradient A, a under test so that its inner product with the derivative G, g and its share of the
-/// log-determinant, tr(W⁻¹R), are both known. u holds a random number of (0, 1) for each row, the same for all rows that
+/// log-determinant, tr(W⁻¹R), are both known. u holds a random number of (½, 3/2) for each row, the same for all rows that
 /// share a bias; H = u ⊙ A, h = u ⊙ a.
 ///
 /// | gradient | R, r | Y moves by | tr(W⁻¹R) | inner product |
@@ -332,12 +335,23 @@ impl<'a, D: Device<T>, T: Scalar, C: Coupling<D, T>> Probe<'a, D, T, C> {
         Ok(wide(self.device, out.view())?.as_slice().to_vec())
     }
 
+    /// c = 1 + Y_kᵀ b_k.
+    fn weights(&self, k: usize) -> Result<Vec<f64>> {
+        let (device, coupling) = (self.device, self.parameters.architecture().coupling);
+        let count = self.x.cols() * coupling.weights_per_sample();
+        let mut c = Matrix::zeros(device, count, 1, "probe of the gradient")?;
+        device.fill(T::of(1.0), c.view_mut())?;
+        let layer = self.parameters.network().layer(k);
+        coupling.weigh(device, self.values.pre_activation(k), &layer, c.view_mut(), &self.values.work)?;
+        Ok(wide(device, c.view())?.as_slice().to_vec())
+    }
+
     fn layer(&mut self, kind: Kind, k: usize) -> Result<f64> {
         let device = self.device;
         let coupling = self.parameters.architecture().coupling;
         let (weight, direction) = (self.parameters.weight(k), self.gradient.weights[k].view());
         let len = coupling.bias_len(self.parameters.architecture().dim);
-        let u = init::uniforms(PROBE_SEED + k as u64, len);
+        let u: Vec<f64> = init::uniforms(PROBE_SEED + k as u64, len).into_iter().map(|u| 0.5 + u).collect();
         let bias = |arrays: &[Matrix<D, T>]| -> Result<Vec<f64>> {
             match arrays.get(k) {
                 Some(b) => Ok(wide(device, b.view())?.as_slice().to_vec()),
@@ -361,11 +375,11 @@ impl<'a, D: Device<T>, T: Scalar, C: Coupling<D, T>> Probe<'a, D, T, C> {
             Kind::Relative => {
                 let pulled = self.multiply(Factor::WeightTransposed, k, &self.y[k].clone())?;
                 let product = self.multiply(Factor::Gradient, k, &pulled)?;
-                let (rows, h_all, b_all) = (self.expand(&u)?, self.expand(&h)?, self.expand(&b)?);
+                let (rows, h_all) = (self.expand(&u)?, self.expand(&h)?);
                 let mut tangent = by_rows(&product, |i, t| rows[i] * t);
-                for (mut t, y) in tangent.column_iter_mut().zip(self.y[k].column_iter()) {
-                    let c = 1.0 + dot(y.as_slice(), &b_all);
-                    t.iter_mut().zip(&h_all).for_each(|(t, h)| *t += h * c);
+                let (weights, per_sample) = (self.weights(k)?, coupling.weights_per_sample());
+                for (mut t, c) in tangent.column_iter_mut().zip(weights.chunks_exact(per_sample)) {
+                    t.iter_mut().zip(&h_all).enumerate().for_each(|(i, (t, h))| *t += h * c[i % per_sample]);
                 }
                 let share = entries * (dot(&u, &moved) + dot(&h, &b));
                 (tangent, share, entries * (dot(&u, &own) + dot(&a, &h)))

@@ -57,63 +57,6 @@ pub fn cost_on<C: Geometry>(
     architecture.coupling.cost(method, &shape)
 }
 
-/// The model of dense layers.
-pub(crate) fn dense(method: Method, shape: &Shape) -> Cost {
-    let Shape { dtype, lanes, .. } = *shape;
-    let (d, n, l) = (shape.dim as f64, shape.batch as f64, shape.layers as f64);
-    let w = dtype.bytes() as f64;
-    let product = 2.0 * n * d * d;
-    let (square, parameters, blocks) = (d * d * w, l * d * d * w, (l + 3.0) * n * d * w);
-    // The batch itself is the caller's; it is resident all the same.
-    let input = n * d * w;
-    match method {
-        Method::Relative => Cost {
-            flops: (4.0 * l - 1.0) * product,
-            min_bytes: 2.0 * parameters + blocks,
-            min_traffic_bytes: 4.0 * parameters,
-            expected_bytes: 2.0 * parameters + blocks + input,
-        },
-        Method::RelativeInPlace => Cost {
-            flops: (4.0 * l - 1.0) * product,
-            min_bytes: parameters + blocks,
-            min_traffic_bytes: 4.0 * parameters,
-            expected_bytes: parameters + blocks + input,
-        },
-        Method::Transposed => Cost {
-            flops: 4.0 * l * product,
-            min_bytes: 2.0 * parameters + blocks,
-            min_traffic_bytes: 5.0 * parameters,
-            expected_bytes: 2.0 * parameters + blocks + input,
-        },
-        Method::Ordinary => Cost {
-            flops: (3.0 * l - 1.0) * product + 2.0 * l * d.powi(3),
-            min_bytes: 2.0 * parameters + blocks,
-            min_traffic_bytes: (4.0 * l - 1.0) * square,
-            expected_bytes: 2.0 * parameters + square + blocks + input,
-        },
-        Method::Autodiff => Cost {
-            flops: n * (6.0 * l - 4.0) * d.powi(3),
-            min_bytes: 2.0 * parameters + n * square,
-            min_traffic_bytes: 2.0 * parameters + 2.0 * n * square,
-            expected_bytes: 2.0 * parameters
-                + ((l - 1.0) * n + 2.0 * chunk(lanes, dtype, d, n)) * square
-                + blocks
-                + input,
-        },
-        Method::AutodiffStreamed => Cost {
-            flops: n * (6.0 * l - 4.0) * d.powi(3),
-            min_bytes: 2.0 * parameters + parameters,
-            min_traffic_bytes: 2.0 * parameters,
-            expected_bytes: 2.0 * parameters + (l + 1.0) * chunk(lanes, dtype, d, n) * square + blocks + input,
-        },
-    }
-}
-
-/// Samples per chunk of Jacobians, as [`crate::backend::autodiff`] chooses them.
-fn chunk(lanes: usize, dtype: Dtype, dim: f64, batch: f64) -> f64 {
-    crate::backend::autodiff::chunk_size(dtype, dim as usize, batch as usize, lanes) as f64
-}
-
 /// Threads of a small machine; only the width of a chunk at large D depends on it.
 const TYPICAL_LANES: usize = 2;
 

@@ -90,6 +90,10 @@ impl<D: Device<T>, T: Scalar, C: Coupling<D, T>> ValuesWorkspace<D, T, C> {
                 format!("{}×{}", batch.x.rows(), batch.x.cols()),
             ));
         }
+        if batch.u.as_ref().is_some_and(|u| u.cols() != samples) {
+            let found = batch.u.map_or(0, |u| u.cols());
+            return Err(Error::shape("conditional density", format!("{samples} columns of u, one a sample"), found));
+        }
         coupling.prepare(device, network.arrays, &mut self.work)?;
         forward(device, network, &mut Values::new(batch.x.shorten(), self))?;
         device.require_finite("output of the network (or its input or parameters)", self.pre_activation(layers - 1))?;

@@ -2,7 +2,7 @@
 
 use relgrad_kernels::agreement::{self, workload};
 use relgrad_kernels::evaluation::{Evaluation, Workload, prepare, prepare_on};
-use relgrad_kernels::{Architecture, Cuda, Dtype, Init, Math, Method, Result};
+use relgrad_kernels::{Architecture, Convolution, Cuda, Dtype, Error, Init, Math, Method, Result};
 
 /// Sizes on both sides of the blocks of vectors, tiles and chunks, and of the switch from the reference to the probe.
 const DIMS: [usize; 12] = [1, 2, 3, 15, 16, 17, 31, 33, 64, 127, 129, 257];
@@ -42,6 +42,26 @@ fn every_method_agrees_for_every_architecture() {
 #[test]
 fn every_method_agrees_where_weights_are_not_orthogonal() {
     agreement::ill_conditioned(&[1, 2, 9, 33, 100, 130, 257]).iter().for_each(assert_passes);
+}
+
+/// Circular layers: every method that a kernel has a form for, at sizes for the reference and for the probe.
+#[test]
+fn every_method_agrees_for_convolutions() {
+    let kernels =
+        [([1, 6], [1, 6]), ([1, 6], [1, 3]), ([1, 90], [1, 90]), ([9, 10], [3, 4]), ([7, 3], [1, 1]), ([9, 9], [1, 1])];
+    for (grid, kernel) in kernels {
+        let convolution = Convolution { channels: 2, grid, kernel };
+        for (method, bias, dtype) in Method::ALL.into_iter().flat_map(|method| {
+            Dtype::ALL.into_iter().flat_map(move |dtype| [(method, false, dtype), (method, true, dtype)])
+        }) {
+            let architecture = Architecture { bias, ..Architecture::convolutional(convolution, 3) };
+            let workload = Workload { architecture, ..workload(method, 1, dtype) };
+            match prepare(&workload) {
+                Err(Error::ShapeMismatch { .. }) if kernel != grid && kernel != [1, 1] => {}
+                _ => assert_passes(&workload),
+            }
+        }
+    }
 }
 
 /// The same bodies on a GPU, in each of its arithmetics.

@@ -27,7 +27,7 @@ impl<D: Device<T>, T: Scalar, C: Coupling<D, T>> GradientBackend<D, T, C> for Or
     fn workspace(&self, device: &D, architecture: &Architecture<C>, batch: usize) -> Result<Self::Workspace> {
         let values = ValuesWorkspace::new(device, architecture, batch)?;
         let inverse = architecture.coupling.inverse(device, architecture.dim)?;
-        let samples = if architecture.bias { batch } else { 0 };
+        let samples = if architecture.bias { batch * architecture.coupling.weights_per_sample() } else { 0 };
         let mut ones = Matrix::zeros(device, samples, 1, "ones")?;
         device.fill(T::of(1.0), ones.view_mut())?;
         Ok(Workspace { values, inverse, ones })

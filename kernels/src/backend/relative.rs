@@ -75,14 +75,14 @@ pub struct Transposed;
 /// Work memory of a sweep: L+3 blocks of D×N, and a vector for the biases.
 pub struct Workspace<D: Device<T>, T: Scalar, C: Group<D, T>> {
     pub(crate) values: ValuesWorkspace<D, T, C>,
-    /// c_k = 1 + Y_kᵀ b_k of \[M14\], or ones (N×1).
+    /// c_k = 1 + Y_kᵀ b_k of \[M14\], or ones; one column.
     weights_of_samples: Matrix<D, T>,
 }
 
 impl<D: Device<T>, T: Scalar, C: Group<D, T>> Workspace<D, T, C> {
     pub(crate) fn new(device: &D, architecture: &Architecture<C>, batch: usize) -> Result<Self> {
         let values = ValuesWorkspace::new(device, architecture, batch)?;
-        let samples = if architecture.bias { batch } else { 0 };
+        let samples = if architecture.bias { batch * architecture.coupling.weights_per_sample() } else { 0 };
         Ok(Self { values, weights_of_samples: Matrix::zeros(device, samples, 1, "sample weights of the bias")? })
     }
 }
@@ -93,7 +93,7 @@ pub(crate) struct RankUpdate<'a, D: Device<T>, T: Scalar> {
     pub(crate) left: Block<'a, D, T>,
     /// U_k, or Z_{k-1} (D×N).
     pub(crate) right: Block<'a, D, T>,
-    /// c (N×1), when there is a bias.
+    /// c, when there is a bias.
     pub(crate) samples: Option<MatrixRef<'a, D, T>>,
     /// Whether Δb has the log-determinant's share + b_k.
     pub(crate) bias_share: bool,
@@ -172,16 +172,15 @@ fn relative_layer<D: Device<T>, T: Scalar, C: Group<D, T>>(
     let coupling = sink.parameters().architecture().coupling;
     let layer = sink.parameters().network().layer(k);
     if let Some(bias) = coupling.bias(&layer, work) {
-        let one = T::of(1.0);
-        device.fill(one, weights_of_samples.view_mut())?;
+        device.fill(T::of(1.0), weights_of_samples.view_mut())?;
         if mode == BiasMode::Plain {
             // Y − b1ᵀ in place of Y, so that U is Wᵀ(Y − b1ᵀ).
             let y = trail.view_mut().columns(k * samples, samples);
-            let ones = weights_of_samples.view().transposed();
-            device.multiply(T::of(-1.0), bias.plain(), ones, Addend::Scaled(one), y)?;
+            let ones = weights_of_samples.view().first(samples).transposed();
+            device.multiply(T::of(-1.0), bias.plain(), ones, Addend::Scaled(T::of(1.0)), y)?;
         } else {
             let y = trail.view().columns(k * samples, samples);
-            device.multiply(one, y.transposed(), bias.plain(), Addend::Scaled(one), weights_of_samples.view_mut())?;
+            coupling.weigh(device, y, &layer, weights_of_samples.view_mut(), work)?;
         }
     }
     let wanted = if k == 0 { samples } else { 2 * samples };

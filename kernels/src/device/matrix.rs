@@ -121,6 +121,15 @@ impl<'a, D: Device<T>, T: Scalar> MatrixRef<'a, D, T> {
         Self { slice, rows: self.rows, cols: count }
     }
 
+    /// The first numbers of a single column.
+    ///
+    /// # Panics
+    /// When the column has fewer.
+    pub(crate) fn first(self, count: usize) -> Self {
+        assert!(self.cols <= 1 && count <= self.rows, "{count} of {}×{}", self.rows, self.cols);
+        Self { slice: D::split(self.slice, count).0, rows: count, cols: self.cols }
+    }
+
     /// This matrix as a factor of a product.
     pub fn plain(self) -> Factor<'a, D, T> {
         Factor { matrix: self, transposed: false }

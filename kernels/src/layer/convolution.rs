@@ -1,12 +1,13 @@
 //! Circular convolutions: their arrays, the matrices that they stand for, and what they cost.
 
-use crate::cost::{Cost, Shape, dense};
-use crate::device::Cpu;
-use crate::device::{Addend, MatrixMut, MatrixRef};
+use super::{Extent, Geometry};
+use crate::bound::cost_of_dense;
+use crate::cost::{Cost, Shape};
+use crate::device::{Addend, Cpu, Matrix, MatrixMut, MatrixRef};
 use crate::error::{Error, Result};
 use crate::init::{self, Init};
-use crate::layer::Geometry;
 use crate::method::Method;
+use crate::parameters::Arrays;
 use crate::scalar::Scalar;
 
 /// A circular convolution: c channels in and out, on a grid of n = n₁·n₂ points, D = c·n, flattened channel-major and
@@ -123,7 +124,7 @@ impl Geometry for Convolution {
         }
         Ok(match method {
             Method::Autodiff | Method::AutodiffStreamed => {
-                let cost = dense(method, shape);
+                let cost = cost_of_dense(method, shape);
                 // The dense network and its gradient stand next to the kernels and theirs.
                 let kernels = (shape.layers * self.taps() * shape.dtype.bytes()) as f64;
                 let kernels = 2.0 * kernels * (self.channels as f64).powi(2);
@@ -131,7 +132,7 @@ impl Geometry for Convolution {
             }
             _ if self.is_pointwise() => {
                 let samples = self.points().saturating_mul(shape.batch);
-                dense(method, &Shape { dim: self.channels, batch: samples, ..*shape })
+                cost_of_dense(method, &Shape { dim: self.channels, batch: samples, ..*shape })
             }
             _ => self.spectral_cost(method, shape),
         })
@@ -166,24 +167,6 @@ impl Convolution {
             min_traffic_bytes: 4.0 * parameters,
             expected_bytes: stored * parameters + (l + 4.0) * block + spectrum * (3.0 * samples + kernel_spectra * c),
         }
-    }
-
-    /// Every bias on all points of its channel.
-    pub(super) fn expand_bias<T: Scalar>(&self, bias: &[T], out: &mut [T]) {
-        out.chunks_exact_mut(self.points()).zip(bias).for_each(|(out, &b)| out.fill(b));
-    }
-
-    /// out ← addend + factor times the sums over the points of every channel; in f64, since one after the other many
-    /// points would lose digits.
-    pub(super) fn sum_bias<T: Scalar>(
-        &self,
-        factor: f64,
-        expanded: &[T],
-        addend: &Addend<'_, Cpu, T>,
-        out: MatrixMut<'_, Cpu, T>,
-    ) {
-        let sums = expanded.chunks_exact(self.points()).map(|of| of.iter().map(|b| b.widen()).sum::<f64>());
-        add_to(addend, sums.map(|sum| factor * sum), out);
     }
 
     /// W of a kernel, D×D.
@@ -235,7 +218,7 @@ impl Convolution {
         /// Away from the seeds of batches and probes.
         const KERNEL_SEED: u64 = 0x6b65_726e_656c;
         let (channels, taps) = (self.channels, self.taps());
-        let mut pixel = crate::device::Matrix::<Cpu, T>::zeros(device, channels, channels, "weight of a pixel")?;
+        let mut pixel = Matrix::<Cpu, T>::zeros(device, channels, channels, "weight of a pixel")?;
         init::square(device, init, seed, k, &mut pixel)?;
         let (offset, spread) = match init {
             Init::Orthogonal => (1.0, 0.125),
@@ -252,6 +235,97 @@ impl Convolution {
         Ok(())
     }
 }
+
+/// Biases on all points of their channels, b_1 … b_L, D×1.
+pub(super) struct Channels<T: Scalar> {
+    pub(super) biases: Vec<Matrix<Cpu, T>>,
+}
+
+impl<T: Scalar> Channels<T> {
+    pub(super) fn new(device: &Cpu, extent: Extent) -> Result<Self> {
+        let bias = |_| Matrix::zeros(device, extent.dim, 1, "bias on every point");
+        Ok(Self { biases: (0..if extent.bias { extent.layers } else { 0 }).map(bias).collect::<Result<_>>()? })
+    }
+
+    pub(super) fn prepare(&mut self, arrays: &Arrays<Cpu, T>) {
+        for (bias, out) in arrays.biases.iter().zip(&mut self.biases) {
+            expand(bias.view(), out.view_mut());
+        }
+    }
+}
+
+/// Every bias on all points of its channel.
+pub(super) fn expand<T: Scalar>(bias: MatrixRef<'_, Cpu, T>, out: MatrixMut<'_, Cpu, T>) {
+    let points = out.rows() / bias.rows();
+    out.into_slice().chunks_exact_mut(points).zip(bias.slice()).for_each(|(out, &b)| out.fill(b));
+}
+
+/// out ← addend + factor times the sums over the points of every channel; in f64, since one after the other many points
+/// would lose digits.
+pub(super) fn sum<T: Scalar>(
+    factor: f64,
+    expanded: MatrixRef<'_, Cpu, T>,
+    addend: &Addend<'_, Cpu, T>,
+    out: MatrixMut<'_, Cpu, T>,
+) {
+    let sums = expanded.slice().chunks_exact(expanded.rows() / out.rows());
+    add_to(addend, sums.map(|of| factor * of.iter().map(|b| b.widen()).sum::<f64>()), out);
+}
+
+/// What every coupling by a convolution has of it, for the impls of two traits.
+macro_rules! geometry_of_convolution {
+    () => {
+        fn weight_shape(&self, dim: usize) -> [usize; 2] {
+            self.0.weight_shape(dim)
+        }
+
+        fn bias_len(&self, dim: usize) -> usize {
+            self.0.bias_len(dim)
+        }
+
+        fn multiplicity(&self) -> f64 {
+            self.0.multiplicity()
+        }
+
+        fn cost(&self, method: Method, shape: &Shape) -> Result<Cost> {
+            self.0.cost(method, shape)
+        }
+    };
+}
+
+macro_rules! entries_of_convolution {
+    () => {
+        fn bias<'a>(&self, layer: &'a Layer<'_, Cpu, T>, work: &'a Work<T>) -> Option<Ref<'a, T>> {
+            layer.bias.is_some().then(|| work.channels.biases[layer.index].view())
+        }
+
+        fn to_dense(&self, _: &Cpu, weight: Ref<'_, T>, out: Mut<'_, T>) -> Result<()> {
+            self.0.write_dense(weight.slice(), out.into_slice());
+            Ok(())
+        }
+
+        fn sum_entries(&self, _: &Cpu, dense: Ref<'_, T>, out: Mut<'_, T>) -> Result<()> {
+            self.0.sum_entries(dense, out);
+            Ok(())
+        }
+
+        fn expand_bias(&self, _: &Cpu, bias: Ref<'_, T>, out: Mut<'_, T>) -> Result<()> {
+            convolution::expand(bias, out);
+            Ok(())
+        }
+
+        fn sum_bias(&self, _: &Cpu, expanded: Ref<'_, T>, out: Mut<'_, T>) -> Result<()> {
+            convolution::sum(1.0, expanded, &Addend::Zero, out);
+            Ok(())
+        }
+
+        fn draw(&self, device: &Cpu, _: usize, of: (Init, u64, usize), weight: &mut Matrix<Cpu, T>) -> Result<()> {
+            self.0.draw(device, of, weight.view_mut())
+        }
+    };
+}
+
+pub(super) use {entries_of_convolution, geometry_of_convolution};
 
 /// out ← addend + values.
 pub(super) fn add_to<T: Scalar>(

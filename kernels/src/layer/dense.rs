@@ -1,7 +1,8 @@
 //! A dense D×D matrix, on any device.
 
 use super::{Block, Coupling, Extent, ForGroup, Geometry, Group, MaybeGroup, finite_log_det};
-use crate::cost::{Cost, Shape, dense};
+use crate::bound::cost_of_dense;
+use crate::cost::{Cost, Shape};
 use crate::device::{Addend, Device, Inversion, Matrix, MatrixMut, MatrixRef};
 use crate::error::{Error, Result};
 use crate::init::{Init, square};
@@ -21,7 +22,7 @@ impl Geometry for Dense {
     }
 
     fn cost(&self, method: Method, shape: &Shape) -> Result<Cost> {
-        Ok(dense(method, shape))
+        Ok(cost_of_dense(method, shape))
     }
 }
 

@@ -252,7 +252,28 @@ pub trait Coupling<D: Device<T>, T: Scalar>: Geometry + Copy + PartialEq + Send 
         work: &mut Self::Work,
     ) -> Result<()>;
 
-    /// The same for a bias: out ← addend + α S(left c), with c of N×1.
+    /// Weights that a sample has in the direction of a bias, as [`Self::weigh`] makes them.
+    fn weights_per_sample(&self) -> usize {
+        1
+    }
+
+    /// c ← c + Yᵀ b, one number a sample, for the bias of a relative gradient \[M14\].
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`].
+    fn weigh(
+        &self,
+        device: &D,
+        y: MatrixRef<'_, D, T>,
+        layer: &Layer<'_, D, T>,
+        c: MatrixMut<'_, D, T>,
+        work: &Self::Work,
+    ) -> Result<()> {
+        let Some(bias) = self.bias(layer, work) else { return Ok(()) };
+        device.multiply(T::of(1.0), y.transposed(), bias.plain(), Addend::Scaled(T::of(1.0)), c)
+    }
+
+    /// The same for a bias: out ← addend + α S(left c), with one number c for each of [`Self::weights_per_sample`].
     ///
     /// # Errors
     /// [`Error::ShapeMismatch`].

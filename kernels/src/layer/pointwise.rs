@@ -4,7 +4,7 @@
 
 use rayon::prelude::*;
 
-use super::convolution::add_to;
+use super::convolution::{self, Channels, add_to, entries_of_convolution, geometry_of_convolution};
 use super::{Block, Convolution, Coupling, Dense, Extent, ForGroup, Geometry, Group, MaybeGroup};
 use crate::cost::{Cost, Shape};
 use crate::device::{Addend, Cpu, Device, Factor, Matrix, MatrixMut, MatrixRef};
@@ -25,27 +25,15 @@ impl Geometry for Pointwise {
         Convolution { kernel: [1, 1], ..self.0 }.validate(dim)
     }
 
-    fn weight_shape(&self, dim: usize) -> [usize; 2] {
-        self.0.weight_shape(dim)
-    }
-
-    fn bias_len(&self, dim: usize) -> usize {
-        self.0.bias_len(dim)
-    }
-
-    fn multiplicity(&self) -> f64 {
-        self.0.multiplicity()
-    }
-
-    fn cost(&self, method: Method, shape: &Shape) -> Result<Cost> {
-        self.0.cost(method, shape)
-    }
+    geometry_of_convolution!();
 }
+
+type Ref<'a, T> = MatrixRef<'a, Cpu, T>;
+type Mut<'a, T> = MatrixMut<'a, Cpu, T>;
 
 /// Biases on all points, and a direction of each thread.
 pub struct Work<T: Scalar> {
-    biases: Vec<Matrix<Cpu, T>>,
-    expanded: Matrix<Cpu, T>,
+    channels: Channels<T>,
     /// c×c side by side.
     partial: Matrix<Cpu, T>,
 }
@@ -59,8 +47,8 @@ impl Pointwise {
         &self,
         device: &Cpu,
         factor: impl Fn() -> Factor<'a, Cpu, T> + Sync,
-        z: MatrixRef<'_, Cpu, T>,
-        out: MatrixMut<'_, Cpu, T>,
+        z: Ref<'_, T>,
+        out: Mut<'_, T>,
     ) -> Result<()> {
         let (n, c) = (self.0.points(), self.0.channels);
         let samples = z.slice().par_chunks_exact(n * c).zip(out.into_slice().par_chunks_exact_mut(n * c));
@@ -78,11 +66,9 @@ impl<T: Scalar> Coupling<Cpu, T> for Pointwise {
     type Inverse = <Dense as Coupling<Cpu, T>>::Inverse;
 
     fn work(&self, device: &Cpu, extent: Extent) -> Result<Work<T>> {
-        let bias = || Matrix::zeros(device, extent.dim, 1, "bias on every point");
         let c = self.0.channels;
         Ok(Work {
-            biases: (0..if extent.bias { extent.layers } else { 0 }).map(|_| bias()).collect::<Result<_>>()?,
-            expanded: bias()?,
+            channels: Channels::new(device, extent)?,
             partial: Matrix::zeros(device, c, c.saturating_mul(device.threads()), "directions of threads")?,
         })
     }
@@ -97,22 +83,16 @@ impl<T: Scalar> Coupling<Cpu, T> for Pointwise {
     }
 
     fn prepare(&self, _device: &Cpu, arrays: &Arrays<Cpu, T>, work: &mut Work<T>) -> Result<()> {
-        for (bias, out) in arrays.biases.iter().zip(&mut work.biases) {
-            self.0.expand_bias(bias.view().slice(), out.view_mut().into_slice());
-        }
+        work.channels.prepare(arrays);
         Ok(())
-    }
-
-    fn bias<'a>(&self, layer: &'a Layer<'_, Cpu, T>, work: &'a Work<T>) -> Option<MatrixRef<'a, Cpu, T>> {
-        layer.bias.is_some().then(|| work.biases[layer.index].view())
     }
 
     fn push(
         &self,
         device: &Cpu,
         layer: &Layer<'_, Cpu, T>,
-        z: MatrixRef<'_, Cpu, T>,
-        y: MatrixMut<'_, Cpu, T>,
+        z: Ref<'_, T>,
+        y: Mut<'_, T>,
         _work: &mut Work<T>,
     ) -> Result<()> {
         self.each_sample(device, || layer.weight.transposed(), z, y)
@@ -122,8 +102,8 @@ impl<T: Scalar> Coupling<Cpu, T> for Pointwise {
         &self,
         device: &Cpu,
         layer: &Layer<'_, Cpu, T>,
-        delta: MatrixRef<'_, Cpu, T>,
-        v: MatrixMut<'_, Cpu, T>,
+        delta: Ref<'_, T>,
+        v: Mut<'_, T>,
         _work: &mut Work<T>,
     ) -> Result<()> {
         self.each_sample(device, || layer.weight.plain(), delta, v)
@@ -135,7 +115,7 @@ impl<T: Scalar> Coupling<Cpu, T> for Pointwise {
         alpha: T,
         (left, right): (Block<'_, Cpu, T>, Block<'_, Cpu, T>),
         addend: Addend<'_, Cpu, T>,
-        out: MatrixMut<'_, Cpu, T>,
+        out: Mut<'_, T>,
         work: &mut Work<T>,
     ) -> Result<()> {
         let (n, c) = (self.0.points(), self.0.channels);
@@ -161,54 +141,63 @@ impl<T: Scalar> Coupling<Cpu, T> for Pointwise {
         Ok(())
     }
 
-    fn outer_bias(
-        &self,
-        device: &Cpu,
-        alpha: T,
-        (left, samples): (MatrixRef<'_, Cpu, T>, MatrixRef<'_, Cpu, T>),
-        addend: Addend<'_, Cpu, T>,
-        out: MatrixMut<'_, Cpu, T>,
-        work: &mut Work<T>,
-    ) -> Result<()> {
-        device.multiply(T::of(1.0), left.plain(), samples.plain(), Addend::Zero, work.expanded.view_mut())?;
-        self.0.sum_bias(alpha.widen(), work.expanded.view().slice(), &addend, out);
-        Ok(())
-    }
-
     fn invert_transposed(
         &self,
         device: &Cpu,
         layer: &Layer<'_, Cpu, T>,
-        out: MatrixMut<'_, Cpu, T>,
+        out: Mut<'_, T>,
         inverse: &mut Self::Inverse,
         _work: &mut Work<T>,
     ) -> Result<()> {
         Dense.invert_transposed(device, layer, out, inverse, &mut ())
     }
 
-    fn to_dense(&self, _: &Cpu, weight: MatrixRef<'_, Cpu, T>, out: MatrixMut<'_, Cpu, T>) -> Result<()> {
-        self.0.write_dense(weight.slice(), out.into_slice());
+    /// Every pixel has its own: they are the samples.
+    fn weights_per_sample(&self) -> usize {
+        self.0.points()
+    }
+
+    fn weigh(
+        &self,
+        _device: &Cpu,
+        y: Ref<'_, T>,
+        layer: &Layer<'_, Cpu, T>,
+        c: Mut<'_, T>,
+        _work: &Work<T>,
+    ) -> Result<()> {
+        let Some(bias) = &layer.bias else { return Ok(()) };
+        let n = self.0.points();
+        for (y, c) in y.slice().chunks_exact(n * bias.rows()).zip(c.into_slice().chunks_exact_mut(n)) {
+            for (y, &b) in y.chunks_exact(n).zip(bias.slice()) {
+                c.iter_mut().zip(y).for_each(|(c, &y)| *c += b * y);
+            }
+        }
         Ok(())
     }
 
-    fn sum_entries(&self, _: &Cpu, dense: MatrixRef<'_, Cpu, T>, out: MatrixMut<'_, Cpu, T>) -> Result<()> {
-        self.0.sum_entries(dense, out);
+    fn outer_bias(
+        &self,
+        _device: &Cpu,
+        alpha: T,
+        (left, pixels): (Ref<'_, T>, Ref<'_, T>),
+        addend: Addend<'_, Cpu, T>,
+        out: Mut<'_, T>,
+        _work: &mut Work<T>,
+    ) -> Result<()> {
+        let (n, dim) = (self.0.points(), left.rows());
+        let sum = |channel: usize| {
+            let samples = left.slice().chunks_exact(dim).zip(pixels.slice().chunks_exact(n));
+            let sample = |(left, c): (&[T], &[T])| {
+                let pixels = left[channel * n..].iter().zip(c);
+                pixels.fold(0.0, |sum, (&left, &c)| sum + (left * c).widen())
+            };
+            alpha.widen() * samples.map(sample).sum::<f64>()
+        };
+        add_to(&addend, (0..self.0.channels).map(sum), out);
         Ok(())
     }
 
-    fn expand_bias(&self, _: &Cpu, bias: MatrixRef<'_, Cpu, T>, out: MatrixMut<'_, Cpu, T>) -> Result<()> {
-        self.0.expand_bias(bias.slice(), out.into_slice());
-        Ok(())
-    }
-
-    fn sum_bias(&self, _: &Cpu, expanded: MatrixRef<'_, Cpu, T>, out: MatrixMut<'_, Cpu, T>) -> Result<()> {
-        self.0.sum_bias(1.0, expanded.slice(), &Addend::Zero, out);
-        Ok(())
-    }
-
-    fn draw(&self, device: &Cpu, _dim: usize, drawn: (Init, u64, usize), weight: &mut Matrix<Cpu, T>) -> Result<()> {
-        self.0.draw(device, drawn, weight.view_mut())
-    }
+    entries_of_convolution!();
 
     fn log_abs_det(&self, device: &Cpu, _dim: usize, layer: &Layer<'_, Cpu, T>) -> Result<f64> {
         Ok(self.0.multiplicity() * Dense.log_abs_det(device, self.0.channels, layer)?)

@@ -12,7 +12,7 @@ use faer::linalg::solvers::Solve as _;
 use faer::{Mat, MatRef};
 use realfft::num_complex::Complex;
 
-use super::convolution::add_to;
+use super::convolution::{self, Channels, add_to, entries_of_convolution, geometry_of_convolution};
 use super::{Block, Convolution, Coupling, Extent, ForGroup, Geometry, Group, MaybeGroup, Seen};
 use crate::cost::{Cost, Shape};
 use crate::device::{Addend, Cpu, Device, Matrix, MatrixMut, MatrixRef};
@@ -58,21 +58,7 @@ impl<const FULL: bool> Geometry for Circular<FULL> {
         self.0.validate(dim)
     }
 
-    fn weight_shape(&self, dim: usize) -> [usize; 2] {
-        self.0.weight_shape(dim)
-    }
-
-    fn bias_len(&self, dim: usize) -> usize {
-        self.0.bias_len(dim)
-    }
-
-    fn multiplicity(&self) -> f64 {
-        self.0.multiplicity()
-    }
-
-    fn cost(&self, method: Method, shape: &Shape) -> Result<Cost> {
-        self.0.cost(method, shape)
-    }
+    geometry_of_convolution!();
 }
 
 /// Spectra of the kernels and of three blocks.
@@ -87,9 +73,13 @@ pub struct Work<T: Spectral> {
     direction: [Vec<Complex<T>>; 2],
     /// A kernel.
     taps: Vec<T>,
-    biases: Vec<Matrix<Cpu, T>>,
+    channels: Channels<T>,
+    /// D×1.
     expanded: Matrix<Cpu, T>,
 }
+
+type Ref<'a, T> = MatrixRef<'a, Cpu, T>;
+type Mut<'a, T> = MatrixMut<'a, Cpu, T>;
 
 impl<T: Spectral> Work<T> {
     fn new(device: &Cpu, convolution: &Convolution, extent: Extent) -> Result<Self> {
@@ -99,15 +89,14 @@ impl<T: Spectral> Work<T> {
         let block = |samples: usize, what| zeros(spectra.block().saturating_mul(samples), what);
         let batch = || block(extent.batch, "spectra");
         let kernel = || block(c, "spectra of the kernels");
-        let bias = || Matrix::zeros(device, extent.dim, 1, "bias on every point");
         Ok(Self {
             transform,
             kernels: (0..extent.layers).map(|_| kernel()).collect::<Result<_>>()?,
             blocks: [batch()?, batch()?, batch()?],
             direction: [kernel()?, kernel()?],
             taps: vec![T::of(0.0); c * c * convolution.taps()],
-            biases: (0..if extent.bias { extent.layers } else { 0 }).map(|_| bias()).collect::<Result<_>>()?,
-            expanded: bias()?,
+            channels: Channels::new(device, extent)?,
+            expanded: Matrix::zeros(device, extent.dim, 1, "direction of a bias")?,
             spectra,
         })
     }
@@ -122,7 +111,7 @@ impl<T: Spectral> Work<T> {
     }
 
     /// out ← addend + factor times the taps of the spectrum of a direction.
-    fn store(&mut self, factor: f64, addend: &Addend<'_, Cpu, T>, out: MatrixMut<'_, Cpu, T>) {
+    fn store(&mut self, factor: f64, addend: &Addend<'_, Cpu, T>, out: Mut<'_, T>) {
         self.transform.inverse_kernel(self.spectra.channels, &self.direction[0], &mut self.taps);
         add_to(addend, self.taps.iter().map(|x| factor * x.widen()), out);
     }
@@ -134,13 +123,7 @@ fn spectra_of<T: Spectral>(device: &Cpu, convolution: &Convolution, transform: &
 
 impl<const FULL: bool> Circular<FULL> {
     /// gradient ← factor · gradient ∗ KᵀK for the kernel of layer k, restricted to its taps.
-    pub(crate) fn times_gram<T: Spectral>(
-        &self,
-        k: usize,
-        factor: T,
-        gradient: MatrixMut<'_, Cpu, T>,
-        work: &mut Work<T>,
-    ) {
+    pub(crate) fn times_gram<T: Spectral>(&self, k: usize, factor: T, gradient: Mut<'_, T>, work: &mut Work<T>) {
         let Work { transform, spectra, kernels, direction: [direction, product], .. } = work;
         transform.kernel(self.0.channels, gradient.view().slice(), direction);
         // g K̂ᴴ, then (g K̂ᴴ) K̂: both factors act from the right.
@@ -167,22 +150,16 @@ impl<T: Spectral, const FULL: bool> Coupling<Cpu, T> for Circular<FULL> {
         for (kernel, spectrum) in arrays.weights.iter().zip(&mut work.kernels) {
             work.transform.kernel(self.0.channels, kernel.view().slice(), spectrum);
         }
-        for (bias, out) in arrays.biases.iter().zip(&mut work.biases) {
-            self.0.expand_bias(bias.view().slice(), out.view_mut().into_slice());
-        }
+        work.channels.prepare(arrays);
         Ok(())
-    }
-
-    fn bias<'a>(&self, layer: &'a Layer<'_, Cpu, T>, work: &'a Work<T>) -> Option<MatrixRef<'a, Cpu, T>> {
-        layer.bias.is_some().then(|| work.biases[layer.index].view())
     }
 
     fn push(
         &self,
         _device: &Cpu,
         layer: &Layer<'_, Cpu, T>,
-        z: MatrixRef<'_, Cpu, T>,
-        y: MatrixMut<'_, Cpu, T>,
+        z: Ref<'_, T>,
+        y: Mut<'_, T>,
         work: &mut Work<T>,
     ) -> Result<()> {
         let Work { transform, spectra, kernels, blocks: [input, _, output], .. } = work;
@@ -197,8 +174,8 @@ impl<T: Spectral, const FULL: bool> Coupling<Cpu, T> for Circular<FULL> {
         &self,
         _device: &Cpu,
         layer: &Layer<'_, Cpu, T>,
-        delta: MatrixRef<'_, Cpu, T>,
-        v: MatrixMut<'_, Cpu, T>,
+        delta: Ref<'_, T>,
+        v: Mut<'_, T>,
         work: &mut Work<T>,
     ) -> Result<()> {
         let Work { transform, spectra, kernels, blocks: [read, _, output], .. } = work;
@@ -214,7 +191,7 @@ impl<T: Spectral, const FULL: bool> Coupling<Cpu, T> for Circular<FULL> {
         alpha: T,
         (left, right): (Block<'_, Cpu, T>, Block<'_, Cpu, T>),
         addend: Addend<'_, Cpu, T>,
-        out: MatrixMut<'_, Cpu, T>,
+        out: Mut<'_, T>,
         work: &mut Work<T>,
     ) -> Result<()> {
         work.load(0, &left);
@@ -223,20 +200,6 @@ impl<T: Spectral, const FULL: bool> Coupling<Cpu, T> for Circular<FULL> {
         direction.fill(Complex::new(T::of(0.0), T::of(0.0)));
         spectra.add_outer(alpha, left, right, direction);
         work.store(1.0, &addend, out);
-        Ok(())
-    }
-
-    fn outer_bias(
-        &self,
-        device: &Cpu,
-        alpha: T,
-        (left, samples): (MatrixRef<'_, Cpu, T>, MatrixRef<'_, Cpu, T>),
-        addend: Addend<'_, Cpu, T>,
-        out: MatrixMut<'_, Cpu, T>,
-        work: &mut Work<T>,
-    ) -> Result<()> {
-        device.multiply(T::of(1.0), left.plain(), samples.plain(), Addend::Zero, work.expanded.view_mut())?;
-        self.0.sum_bias(alpha.widen(), work.expanded.view().slice(), &addend, out);
         Ok(())
     }
 
@@ -257,7 +220,7 @@ impl<T: Spectral, const FULL: bool> Coupling<Cpu, T> for Circular<FULL> {
         &self,
         _device: &Cpu,
         layer: &Layer<'_, Cpu, T>,
-        out: MatrixMut<'_, Cpu, T>,
+        out: Mut<'_, T>,
         inverse: &mut Inverses<T>,
         work: &mut Work<T>,
     ) -> Result<()> {
@@ -268,29 +231,21 @@ impl<T: Spectral, const FULL: bool> Coupling<Cpu, T> for Circular<FULL> {
         Ok(())
     }
 
-    fn to_dense(&self, _: &Cpu, weight: MatrixRef<'_, Cpu, T>, out: MatrixMut<'_, Cpu, T>) -> Result<()> {
-        self.0.write_dense(weight.slice(), out.into_slice());
+    fn outer_bias(
+        &self,
+        device: &Cpu,
+        alpha: T,
+        (left, samples): (Ref<'_, T>, Ref<'_, T>),
+        addend: Addend<'_, Cpu, T>,
+        out: Mut<'_, T>,
+        work: &mut Work<T>,
+    ) -> Result<()> {
+        device.multiply(T::of(1.0), left.plain(), samples.plain(), Addend::Zero, work.expanded.view_mut())?;
+        convolution::sum(alpha.widen(), work.expanded.view(), &addend, out);
         Ok(())
     }
 
-    fn sum_entries(&self, _: &Cpu, dense: MatrixRef<'_, Cpu, T>, out: MatrixMut<'_, Cpu, T>) -> Result<()> {
-        self.0.sum_entries(dense, out);
-        Ok(())
-    }
-
-    fn expand_bias(&self, _: &Cpu, bias: MatrixRef<'_, Cpu, T>, out: MatrixMut<'_, Cpu, T>) -> Result<()> {
-        self.0.expand_bias(bias.slice(), out.into_slice());
-        Ok(())
-    }
-
-    fn sum_bias(&self, _: &Cpu, expanded: MatrixRef<'_, Cpu, T>, out: MatrixMut<'_, Cpu, T>) -> Result<()> {
-        self.0.sum_bias(1.0, expanded.slice(), &Addend::Zero, out);
-        Ok(())
-    }
-
-    fn draw(&self, device: &Cpu, _dim: usize, drawn: (Init, u64, usize), weight: &mut Matrix<Cpu, T>) -> Result<()> {
-        self.0.draw(device, drawn, weight.view_mut())
-    }
+    entries_of_convolution!();
 
     /// log|det W| = Σ_ω log|det K̂(ω)| \[M25\].
     fn log_abs_det(&self, _device: &Cpu, _dim: usize, layer: &Layer<'_, Cpu, T>) -> Result<f64> {
@@ -317,8 +272,8 @@ impl<T: Spectral> Group<Cpu, T> for EveryTap {
         &self,
         _device: &Cpu,
         layer: &Layer<'_, Cpu, T>,
-        errors: MatrixRef<'_, Cpu, T>,
-        pulled: MatrixMut<'_, Cpu, T>,
+        errors: Ref<'_, T>,
+        pulled: Mut<'_, T>,
         work: &mut Work<T>,
     ) -> Result<()> {
         let Work { transform, spectra, kernels, blocks: [read, written, output], .. } = work;
