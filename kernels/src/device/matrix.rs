@@ -1,17 +1,17 @@
 //! Column-major matrices over a device's memory.
 
-use super::{Device, Factor};
+use super::{Device, Factor, Memory};
 use crate::error::{Error, Result};
 use crate::scalar::Scalar;
 
 /// An owned rows×cols matrix, column-major, without padding.
-pub struct Matrix<D: Device<T>, T: Scalar> {
+pub struct Matrix<D: Memory<T>, T: Scalar> {
     buffer: D::Buffer,
     rows: usize,
     cols: usize,
 }
 
-impl<D: Device<T>, T: Scalar> Matrix<D, T> {
+impl<D: Memory<T>, T: Scalar> Matrix<D, T> {
     /// A zero matrix; `what` names it when memory runs out.
     ///
     /// # Errors
@@ -28,7 +28,10 @@ impl<D: Device<T>, T: Scalar> Matrix<D, T> {
     ///
     /// # Errors
     /// [`Error::ShapeMismatch`] unless `data` has rows×cols numbers; [`Error::OutOfMemory`].
-    pub fn from_column_major(device: &D, data: &[T], rows: usize, cols: usize, what: &str) -> Result<Self> {
+    pub fn from_column_major(device: &D, data: &[T], rows: usize, cols: usize, what: &str) -> Result<Self>
+    where
+        D: Device<T>,
+    {
         if rows.checked_mul(cols) != Some(data.len()) {
             return Err(Error::shape(
                 "upload",
@@ -42,10 +45,11 @@ impl<D: Device<T>, T: Scalar> Matrix<D, T> {
     }
 
     /// Copies to host memory, column-major.
-    pub fn to_column_major(&self, device: &D) -> Result<Vec<T>> {
-        let mut data = vec![T::default(); self.rows * self.cols];
-        device.download(D::slice(&self.buffer), &mut data)?;
-        Ok(data)
+    pub fn to_column_major(&self, device: &D) -> Result<Vec<T>>
+    where
+        D: Device<T>,
+    {
+        device.to_host(self.view())
     }
 
     /// Number of rows.
@@ -70,21 +74,21 @@ impl<D: Device<T>, T: Scalar> Matrix<D, T> {
 }
 
 /// A shared view of contiguous columns.
-pub struct MatrixRef<'a, D: Device<T>, T: Scalar> {
+pub struct MatrixRef<'a, D: Memory<T>, T: Scalar> {
     slice: D::Slice<'a>,
     rows: usize,
     cols: usize,
 }
 
-impl<D: Device<T>, T: Scalar> Clone for MatrixRef<'_, D, T> {
+impl<D: Memory<T>, T: Scalar> Clone for MatrixRef<'_, D, T> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<D: Device<T>, T: Scalar> Copy for MatrixRef<'_, D, T> {}
+impl<D: Memory<T>, T: Scalar> Copy for MatrixRef<'_, D, T> {}
 
-impl<'a, D: Device<T>, T: Scalar> MatrixRef<'a, D, T> {
+impl<'a, D: Memory<T>, T: Scalar> MatrixRef<'a, D, T> {
     /// Number of rows.
     pub fn rows(&self) -> usize {
         self.rows
@@ -98,6 +102,16 @@ impl<'a, D: Device<T>, T: Scalar> MatrixRef<'a, D, T> {
     /// The same view for a shorter time.
     pub fn shorten(&self) -> MatrixRef<'_, D, T> {
         MatrixRef { slice: D::shorten(&self.slice), rows: self.rows, cols: self.cols }
+    }
+
+    /// Rows and columns.
+    pub fn shape(&self) -> (usize, usize) {
+        (self.rows, self.cols)
+    }
+
+    /// Whether there are no numbers in it.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0 || self.cols == 0
     }
 
     /// The numbers, column by column.
@@ -128,13 +142,13 @@ impl<'a, D: Device<T>, T: Scalar> MatrixRef<'a, D, T> {
 }
 
 /// An exclusive view of contiguous columns.
-pub struct MatrixMut<'a, D: Device<T>, T: Scalar> {
+pub struct MatrixMut<'a, D: Memory<T>, T: Scalar> {
     slice: D::SliceMut<'a>,
     rows: usize,
     cols: usize,
 }
 
-impl<'a, D: Device<T>, T: Scalar> MatrixMut<'a, D, T> {
+impl<'a, D: Memory<T>, T: Scalar> MatrixMut<'a, D, T> {
     /// Number of rows.
     pub fn rows(&self) -> usize {
         self.rows
@@ -143,6 +157,16 @@ impl<'a, D: Device<T>, T: Scalar> MatrixMut<'a, D, T> {
     /// Number of columns.
     pub fn cols(&self) -> usize {
         self.cols
+    }
+
+    /// Rows and columns.
+    pub fn shape(&self) -> (usize, usize) {
+        (self.rows, self.cols)
+    }
+
+    /// Whether there are no numbers in it.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0 || self.cols == 0
     }
 
     /// The numbers, column by column.

@@ -14,8 +14,6 @@ pub(super) trait Sigma<T: Real>: Copy {
     fn value<const FMA: bool>(self, x: T) -> T;
     /// (σ'(x), σ''(x)/σ'(x)).
     fn slope_and_ratio<const FMA: bool>(self, x: T) -> (T, T);
-    /// (σ(x), σ'(x), σ''(x)/σ'(x)).
-    fn value_slope_ratio<const FMA: bool>(self, x: T) -> (T, T, T);
     /// v σ'(y) + σ''(y)/σ'(y), with a single division.
     fn backward_error<const FMA: bool>(self, v: T, y: T) -> T;
     /// log σ'(x).
@@ -50,20 +48,14 @@ impl<T: Real> SmoothLeaky<T> {
         let q = if x < T::ZERO { self.alpha + e } else { mul_add::<T, FMA>(self.alpha, e, T::ONE) };
         (e, q)
     }
-
-    /// σ(x), given e = exp(−|x|).
-    #[inline(always)]
-    fn value_from_exp<const FMA: bool>(self, x: T, e: T) -> T {
-        let positive = if x > T::ZERO { x } else { T::ZERO };
-        let softplus = positive + log1p_unit::<T, FMA>(e);
-        mul_add::<T, FMA>(self.alpha, x, self.rest * softplus)
-    }
 }
 
 impl<T: Real> Sigma<T> for SmoothLeaky<T> {
     #[inline(always)]
     fn value<const FMA: bool>(self, x: T) -> T {
-        self.value_from_exp::<FMA>(x, exp_minus::<T, FMA>(x.magnitude()))
+        let positive = if x > T::ZERO { x } else { T::ZERO };
+        let softplus = positive + log1p_unit::<T, FMA>(exp_minus::<T, FMA>(x.magnitude()));
+        mul_add::<T, FMA>(self.alpha, x, self.rest * softplus)
     }
 
     #[inline(always)]
@@ -71,13 +63,6 @@ impl<T: Real> Sigma<T> for SmoothLeaky<T> {
         let (e, q) = self.exp_and_numerator::<FMA>(x);
         let d = T::ONE + e;
         (q / d, self.rest * e / (d * q))
-    }
-
-    #[inline(always)]
-    fn value_slope_ratio<const FMA: bool>(self, x: T) -> (T, T, T) {
-        let (e, q) = self.exp_and_numerator::<FMA>(x);
-        let d = T::ONE + e;
-        (self.value_from_exp::<FMA>(x, e), q / d, self.rest * e / (d * q))
     }
 
     #[inline(always)]
@@ -158,13 +143,6 @@ impl<T: Real> Sigma<T> for TanhLinear<T> {
     fn slope_and_ratio<const FMA: bool>(self, x: T) -> (T, T) {
         let TanhParts { e, d, tau, p } = self.parts::<FMA>(x);
         (p / (d * d), -(self.eight_alpha_squared * tau * e / (d * p)))
-    }
-
-    #[inline(always)]
-    fn value_slope_ratio<const FMA: bool>(self, x: T) -> (T, T, T) {
-        let TanhParts { e, d, tau, p } = self.parts::<FMA>(x);
-        let value = mul_add::<T, FMA>(self.beta, x, tau / d);
-        (value, p / (d * d), -(self.eight_alpha_squared * tau * e / (d * p)))
     }
 
     /// σ' = p/d² and r = −8α² τ e/(d p), over the common denominator d² p.

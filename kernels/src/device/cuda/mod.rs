@@ -8,7 +8,6 @@
 //! without inverses need none of these, so that they can be recorded as a CUDA graph.
 
 mod blas;
-mod calls;
 mod factorization;
 mod gemm;
 mod graph;
@@ -32,17 +31,45 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaContext, result, sys};
 
+use crate::device::{Device, Inversion, Replay};
 use crate::error::{Error, Result};
 use crate::math::Math;
-use crate::scalar::Dtype;
+use crate::scalar::{Dtype, Scalar};
 use blas::Blas;
-use memory::Memory;
+use factorization::Factorization;
+use gemm::Gemm;
+use launch::{Kernels, Launcher};
+use memory::{Block, Buffer, Heap, SliceMut};
+use operations::{Answers, Gpu};
 use solver::Solver;
-use stream::{Module, Queue};
+use stream::{Lane, Module, Queue};
 
-pub use memory::{Buffer, MemoryUse, Slice, SliceMut};
+pub use memory::MemoryUse;
 pub use probe::{Found, Library, look_in, require};
 pub use source::compile;
+
+/// The library's name of a number type; each library has a type of its own for it.
+macro_rules! data_type {
+    ($sys:ident, $dtype:expr) => {
+        match $dtype {
+            Dtype::F32 => $sys::cudaDataType_t::CUDA_R_32F,
+            Dtype::F64 => $sys::cudaDataType_t::CUDA_R_64F,
+        }
+    };
+}
+use data_type;
+
+/// The library's name of an arithmetic of products.
+macro_rules! compute_type {
+    ($sys:ident, $math:expr) => {
+        match $math {
+            Math::F32 => $sys::cublasComputeType_t::CUBLAS_COMPUTE_32F,
+            Math::Tf32 => $sys::cublasComputeType_t::CUBLAS_COMPUTE_32F_FAST_TF32,
+            Math::F64 => $sys::cublasComputeType_t::CUBLAS_COMPUTE_64F,
+        }
+    };
+}
+use compute_type;
 
 /// A GPU and the arithmetic of its products. Clones share the GPU's stream and handles.
 #[derive(Clone)]
@@ -57,7 +84,7 @@ struct Shared {
     solver: OnceCell<Solver>,
     blas: Blas,
     queue: Queue,
-    memory: Arc<Memory>,
+    heap: Arc<Heap>,
     context: Arc<CudaContext>,
 }
 
@@ -92,11 +119,11 @@ impl Cuda {
             return Err(Error::NoDevice { reason });
         }
         let context = CudaContext::new(ordinal).map_err(refused("starting the GPU"))?;
-        let memory = Arc::new(Memory::new(Arc::clone(&context)));
-        let queue = Queue::new(&context, &memory)?;
+        let heap = Arc::new(Heap::new(Arc::clone(&context)));
+        let queue = Queue::new(&context, &heap)?;
         let blas = Blas::new(queue.stream())?;
         let (modules, solver) = (Default::default(), OnceCell::new());
-        let shared = Shared { modules, solver, blas, queue, memory, context };
+        let shared = Shared { modules, solver, blas, queue, heap, context };
         Ok(Self { shared: Rc::new(shared), math: Cell::new(math) })
     }
 
@@ -118,18 +145,18 @@ impl Cuda {
     /// # Errors
     /// [`Error::Device`].
     pub fn memory(&self) -> Result<MemoryUse> {
-        self.shared.memory.usage()
+        self.shared.heap.usage()
     }
 
     /// Reads the bytes in buffers now, from any thread: for a trace of memory over time.
     pub fn live_bytes(&self) -> impl Fn() -> u64 + Send + use<> {
-        let memory = Arc::clone(&self.shared.memory);
-        move || memory.live_bytes()
+        let heap = Arc::clone(&self.shared.heap);
+        move || heap.live_bytes()
     }
 
     /// Lets the peak of [`Self::memory`] begin at what buffers take now.
     pub fn reset_peak(&self) {
-        self.shared.memory.reset_peak();
+        self.shared.heap.reset_peak();
     }
 
     /// Marks the beginning of a span of work; [`crate::device::Device::synchronize`] marks its end.
@@ -148,22 +175,144 @@ impl Cuda {
         self.shared.queue.span_seconds()
     }
 
-    fn module(&self, dtype: Dtype) -> Result<&Module> {
-        let cell = &self.shared.modules[dtype as usize];
-        if let Some(module) = cell.get() {
-            return Ok(module);
-        }
-        let module = Module::load(&self.shared.context, dtype)?;
-        Ok(cell.get_or_init(|| module))
+    fn solver(&self) -> Result<&Solver> {
+        once(&self.shared.solver, || Solver::new(self.shared.queue.stream()))
     }
 
-    fn solver(&self) -> Result<&Solver> {
-        let cell = &self.shared.solver;
-        if let Some(solver) = cell.get() {
-            return Ok(solver);
+    /// Libraries work on the context that is current on the calling thread.
+    fn enter(&self) -> Result<()> {
+        self.shared.context.bind_to_thread().map_err(refused("entering the GPU's context"))
+    }
+
+    /// The stream for a copy.
+    fn stream(&self) -> Result<sys::CUstream> {
+        self.enter()?;
+        Ok(self.shared.queue.stream().cu_stream())
+    }
+
+    /// Numbers of another type than that of the chosen arithmetic are multiplied in their own.
+    fn math_of(&self, dtype: Dtype) -> Math {
+        let math = self.math.get();
+        if math.dtype() == dtype { math } else { Math::of(dtype) }
+    }
+}
+
+/// What the cell holds, made at the first call.
+fn once<V>(cell: &OnceCell<V>, make: impl FnOnce() -> Result<V>) -> Result<&V> {
+    if let Some(value) = cell.get() {
+        return Ok(value);
+    }
+    let value = make()?;
+    Ok(cell.get_or_init(|| value))
+}
+
+impl Gpu for Cuda {
+    type Buffer<T: Scalar> = Buffer<T>;
+    type Factorization = Factorization;
+
+    fn answers(&self) -> &impl Answers {
+        &self.shared.queue
+    }
+
+    fn kernels<T: Scalar>(&self) -> Result<Kernels<impl Launcher, T>> {
+        self.enter()?;
+        let Shared { queue, modules, context, .. } = &*self.shared;
+        let module = once(&modules[T::DTYPE as usize], || Module::load(context, T::DTYPE))?;
+        Ok(Kernels::new(Lane { queue, module }))
+    }
+
+    fn buffer<T: Scalar>(&self, len: usize, what: &str) -> Result<Buffer<T>> {
+        let buffer = Buffer::new(&self.shared.heap, len, what)?;
+        if len > 0 {
+            let stream = self.shared.queue.stream().cu_stream();
+            // SAFETY: the bytes are those of the new buffer; all-zero bits are 0.0.
+            unsafe { result::memset_d8_async(buffer.address(), 0, len * size_of::<T>(), stream) }
+                .map_err(refused("filling new memory with zeros"))?;
         }
-        let solver = Solver::new(self.shared.queue.stream())?;
-        Ok(cell.get_or_init(|| solver))
+        Ok(buffer)
+    }
+
+    unsafe fn copy_from_host<T: Scalar>(&self, source: &[T], to: u64) -> Result<()> {
+        let stream = self.stream()?;
+        // SAFETY: the caller vouches for the address, and `source` is borrowed until the copy has been waited for.
+        unsafe { result::memcpy_htod_async(to, source, stream) }.map_err(refused("upload"))?;
+        self.shared.queue.stream().synchronize().map_err(refused("upload"))
+    }
+
+    unsafe fn copy_to_host<T: Scalar>(&self, from: u64, destination: &mut [T]) -> Result<()> {
+        let stream = self.stream()?;
+        // SAFETY: the caller vouches for the address, and `destination` is borrowed until the copy has been waited for.
+        unsafe { result::memcpy_dtoh_async(destination, from, stream) }.map_err(refused("download"))?;
+        self.shared.queue.stream().synchronize().map_err(refused("download"))
+    }
+
+    unsafe fn copy_bytes(&self, from: u64, to: u64, bytes: usize) -> Result<()> {
+        // SAFETY: the caller's promise.
+        unsafe { result::memcpy_dtod_async(to, from, bytes, self.stream()?) }.map_err(refused("copy"))
+    }
+
+    unsafe fn gemm<T: Scalar>(&self, gemm: &Gemm, factors: (T, T), operands: [u64; 3]) -> Result<()> {
+        self.enter()?;
+        // SAFETY: the caller's promise.
+        unsafe { self.shared.blas.multiply(self.math_of(T::DTYPE), gemm, factors, operands) }
+    }
+
+    unsafe fn gemm_onto<T: Scalar>(&self, gemm: &Gemm, alpha: T, addend: u64, operands: [u64; 3]) -> Result<bool> {
+        self.enter()?;
+        // SAFETY: the caller's promise.
+        unsafe { self.shared.blas.multiply_onto(self.math_of(T::DTYPE), gemm, alpha, addend, operands) }
+    }
+
+    fn fits(work: &Factorization, dim: usize, count: usize) -> bool {
+        work.fits(dim, count)
+    }
+
+    unsafe fn invert<T: Scalar>(
+        &self,
+        a: SliceMut<'_, T>,
+        out: SliceMut<'_, T>,
+        work: &mut Factorization,
+        report: &mut [Inversion],
+    ) -> Result<()> {
+        // SAFETY: the caller's promise.
+        unsafe { work.invert_transposed::<T>(self, [a.address(), out.address()], report) }
+    }
+
+    unsafe fn log_det<T: Scalar>(&self, dim: usize, a: u64) -> Result<f64> {
+        // SAFETY: the caller's promise.
+        unsafe { factorization::log_abs_det::<T>(self, dim, a) }
+    }
+}
+
+impl<T: Scalar> Device<T> for Cuda {
+    fn synchronize(&self) -> Result<()> {
+        self.enter()?;
+        self.shared.queue.wait()
+    }
+
+    fn lanes(&self) -> usize {
+        Self::LANES
+    }
+
+    fn factorization(&self, dim: usize, count: usize) -> Result<Factorization> {
+        self.enter()?;
+        Factorization::new::<T>(self, dim, count)
+    }
+
+    fn math(&self) -> Math {
+        self.math_of(T::DTYPE)
+    }
+
+    fn in_full_precision<R>(&self, work: impl FnOnce() -> R) -> R {
+        let math = self.math.replace(Math::of(T::DTYPE));
+        let result = work();
+        self.math.set(math);
+        result
+    }
+
+    fn record(&self, work: &mut dyn FnMut() -> Result<()>) -> Result<Option<Box<dyn Replay>>> {
+        self.enter()?;
+        graph::record(self, work)
     }
 }
 

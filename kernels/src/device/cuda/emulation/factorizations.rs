@@ -2,10 +2,21 @@
 
 use super::super::blas::Trailing;
 use super::super::{launch, lu};
-use super::{address, address_mut, calls, cpu, in_both_precisions, matrix, numbers};
+use super::{address, address_mut, in_both_precisions, kernels, numbers};
 use crate::check;
-use crate::device::{Device, Inversion};
+use crate::device::{Cpu, Device, Inversion, Matrix};
 use crate::scalar::Scalar;
+
+/// The CPU's inverse-transposes of `count` blocks, and what it reports of them.
+fn inverses<T: Scalar>((dim, count): (usize, usize), a: &[T]) -> (Vec<T>, Vec<Inversion>) {
+    let device = Cpu::new(1);
+    let matrix = || Matrix::from_column_major(&device, a, dim, dim * count, "test").unwrap();
+    let (mut a, mut out, mut report) =
+        (matrix(), matrix(), vec![Inversion { log_abs_det: 0.0, condition: 0.0 }; count]);
+    let mut work = Device::<T>::factorization(&device, dim, count).unwrap();
+    device.invert_transposed(a.view_mut(), out.view_mut(), &mut work, &mut report).unwrap();
+    (out.to_column_major(&device).unwrap(), report)
+}
 
 /// LU factors without pivoting, which a matrix with a dominant diagonal does not need: L below the diagonal, U above.
 fn factors(dim: usize, a: &[f64]) -> Vec<f64> {
@@ -22,7 +33,7 @@ fn factors(dim: usize, a: &[f64]) -> Vec<f64> {
 }
 
 fn reports<T: Scalar>() {
-    let (calls, device) = (calls::<T>(), cpu());
+    let kernels = kernels::<T>();
     for (dim, count) in [(1, 3), (2, 1), (31, 3), (33, 2), (300, 1)] {
         let block = dim * dim;
         let mut a = numbers::<T>(20, block * count);
@@ -31,12 +42,7 @@ fn reports<T: Scalar>() {
                 a[n * block + i * dim + i] = T::of((n + 1) as f64 * 100.0 + i as f64);
             }
         }
-        let mut inverse = matrix(&a, dim, dim * count);
-        let mut expected = vec![Inversion { log_abs_det: 0.0, condition: 0.0 }; count];
-        let mut work = Device::<T>::factorization(&device, dim, count).unwrap();
-        let mut overwritten = matrix(&a, dim, dim * count);
-        device.invert_transposed(overwritten.view_mut(), inverse.view_mut(), &mut work, &mut expected).unwrap();
-
+        let (inverse, expected) = inverses((dim, count), &a);
         let lu: Vec<T> = a
             .chunks(block)
             .flat_map(|a| factors(dim, &a.iter().map(|x| x.widen()).collect::<Vec<_>>()))
@@ -47,11 +53,10 @@ fn reports<T: Scalar>() {
         // SAFETY: all arrays have the sizes that dim and count say.
         unsafe {
             let (sums, terms) = (address_mut(&mut row_sums), address_mut(&mut terms));
-            let inverse = address(inverse.view().slice());
-            calls.row_abs_sums(dim, count, address(&a), sums).unwrap();
+            kernels.row_abs_sums(dim, count, address(&a), sums).unwrap();
             let report = address_mut(&mut report);
-            calls.log_abs_dets((dim, count), address(&lu), report).unwrap();
-            calls.condition_numbers((dim, count), inverse, sums, terms, report).unwrap();
+            kernels.log_abs_dets(count, dim, address(&lu), report).unwrap();
+            kernels.skeel_conditions((dim, count), [address(&inverse), sums, terms, report]).unwrap();
         }
         for (n, expected) in expected.iter().enumerate() {
             let (log_det, condition) = (report[2 * n], report[2 * n + 1]);
@@ -65,7 +70,7 @@ in_both_precisions!(reports_are_those_of_the_cpu, reports);
 
 /// A zero on the diagonal of U, and a NaN anywhere in the inverse, reach the report.
 fn bad_news<T: Scalar>() {
-    let calls = calls::<T>();
+    let kernels = kernels::<T>();
     let dim = 300;
     for (zero, nan, log_abs_det_is_finite) in [(Some(299), None, false), (None, Some(7), true), (None, Some(299), true)]
     {
@@ -82,8 +87,8 @@ fn bad_news<T: Scalar>() {
         unsafe {
             let (sums, terms) = (address(&row_sums), address_mut(&mut terms));
             let report = address_mut(&mut report);
-            calls.log_abs_dets((dim, 1), address(&lu), report).unwrap();
-            calls.condition_numbers((dim, 1), address(&inverse), sums, terms, report).unwrap();
+            kernels.log_abs_dets(1, dim, address(&lu), report).unwrap();
+            kernels.skeel_conditions((dim, 1), [address(&inverse), sums, terms, report]).unwrap();
         }
         if log_abs_det_is_finite {
             assert!((report[0] - dim as f64 * 2.0_f64.ln()).abs() < 1e-10 && report[1].is_nan(), "{report:?}");
@@ -95,15 +100,15 @@ fn bad_news<T: Scalar>() {
 in_both_precisions!(bad_news_reaches_the_report, bad_news);
 
 fn operands<T: Scalar>() {
-    let calls = calls::<T>();
+    let kernels = kernels::<T>();
     for (dim, count) in [(1, 1), (2, 3), (17, 4)] {
         let mut identities = numbers::<T>(30, dim * dim * count);
         let mut pointers = vec![0_u64; count];
         // SAFETY: there are `count` blocks of dim×dim numbers, and `count` pointers.
         unsafe {
-            calls.identities(dim, count, address_mut(&mut identities)).unwrap();
+            kernels.identities(dim, count, address_mut(&mut identities)).unwrap();
             let blocks = address_mut(&mut identities);
-            calls.block_pointers(dim * dim, count, blocks, address_mut(&mut pointers)).unwrap();
+            kernels.block_pointers(dim * dim, count, blocks, address_mut(&mut pointers)).unwrap();
         }
         for (n, block) in identities.chunks(dim * dim).enumerate() {
             assert_eq!(pointers[n], address(block));
@@ -115,7 +120,7 @@ fn operands<T: Scalar>() {
     let lu: Vec<f64> = numbers::<f64>(31, 300 * 300);
     let mut total = [0.0];
     // SAFETY: the matrix is 300×300, the total one number.
-    unsafe { calls.log_abs_diagonal(300, address(&lu), address_mut(&mut total)).unwrap() };
+    unsafe { kernels.log_abs_diagonal(300, address(&lu), address_mut(&mut total)).unwrap() };
     let expected: f64 = (0..300).map(|i| lu[i * 300 + i].abs().ln()).sum();
     assert!((total[0] - expected).abs() < 1e-9);
 }
@@ -152,7 +157,7 @@ fn solve_transposed(dim: usize, lu: &[f64], b: &mut [f64]) {
 
 /// From the panels' LU of matrices that need pivoting, and the order of rows, comes the CPU's inverse-transpose.
 fn panels<T: Scalar>() {
-    let (calls, device) = (calls::<T>(), cpu());
+    let kernels = kernels::<T>();
     // Panels in registers, panels in memory, and both: only the last two panels of 100 have up to 40 rows.
     let shapes = [(1, 4), (2, 3), (31, 2), (32, 2), (33, 2), (64, 1), (100, 2)];
     let short = launch::short_rows(T::DTYPE);
@@ -165,7 +170,7 @@ fn panels<T: Scalar>() {
         let (address, pivots_address) = (address_mut(&mut lu), address_mut(&mut pivots));
         // SAFETY: there are `count` blocks of dim×dim and as many pivots as rows.
         unsafe {
-            lu::factor::<T, _>(&calls, shape, short_rows, (address, pivots_address), |trailing| {
+            lu::factor(&kernels, shape, short_rows, (address, pivots_address), |trailing| {
                 update(&mut lu, trailing);
                 Ok(())
             })
@@ -186,17 +191,14 @@ fn panels<T: Scalar>() {
             // SAFETY: all arrays have the sizes that dim and count say.
             unsafe {
                 let orders = address_mut(&mut orders);
-                calls.row_orders(shape, pivots, stride, orders).unwrap();
+                kernels.row_orders(count, dim, pivots, stride, orders).unwrap();
                 let (solved, inverse) = (super::address(&solved), address_mut(&mut inverse));
-                calls.permute_rows(shape, orders, solved, inverse).unwrap();
+                kernels.permute_rows(dim, count, orders, solved, inverse).unwrap();
             }
-            let (mut factored, mut expected) = (matrix(&a, dim, dim * count), matrix(&inverse, dim, dim * count));
-            let mut report = vec![Inversion { log_abs_det: 0.0, condition: 0.0 }; count];
-            let mut work = Device::<T>::factorization(&device, dim, count).unwrap();
-            device.invert_transposed(factored.view_mut(), expected.view_mut(), &mut work, &mut report).unwrap();
+            let (expected, report) = inverses(shape, &a);
             let worst = report.iter().map(|report| report.condition).fold(1.0, f64::max);
             let wide = |x: &[T]| x.iter().map(|x| x.widen()).collect::<Vec<_>>();
-            let error = check::relative_error(wide(&inverse), wide(&super::host(&expected)));
+            let error = check::relative_error(wide(&inverse), wide(&expected));
             assert!(
                 error <= 10.0 * worst * T::EPS,
                 "D = {dim}, {short_rows} short rows, stride {stride}: {error:e}, condition {worst:e}"
@@ -208,7 +210,7 @@ in_both_precisions!(panels_and_row_orders_invert_as_the_cpu_does, panels);
 
 /// A column of zeros keeps its zero pivot, so that log|det| is −∞ and not a NaN; a NaN stays one.
 fn singular<T: Scalar>() {
-    let calls = calls::<T>();
+    let kernels = kernels::<T>();
     let dim = 40;
     let short = launch::short_rows(T::DTYPE);
     for (bad, expected, short_rows) in [
@@ -223,12 +225,12 @@ fn singular<T: Scalar>() {
         let at = address_mut(&mut a);
         // SAFETY: one block of dim×dim and its pivots.
         unsafe {
-            lu::factor::<T, _>(&calls, (dim, 1), short_rows, (at, address_mut(&mut pivots)), |trailing| {
+            lu::factor(&kernels, (dim, 1), short_rows, (at, address_mut(&mut pivots)), |trailing| {
                 update(&mut a, trailing);
                 Ok(())
             })
             .unwrap();
-            calls.log_abs_dets((dim, 1), at, address_mut(&mut report)).unwrap();
+            kernels.log_abs_dets(1, dim, at, address_mut(&mut report)).unwrap();
         }
         let same = report[0] == expected || report[0].is_nan() && expected.is_nan();
         assert!(same, "{} is not {expected}", report[0]);
@@ -239,11 +241,11 @@ in_both_precisions!(a_zero_pivot_stays_zero, singular);
 
 /// Pivots that a library left undefined move nothing and reach no memory beyond the orders.
 fn undefined_pivots<T: Scalar>() {
-    let calls = calls::<T>();
+    let kernels = kernels::<T>();
     let mut orders = vec![-1_i32; 5];
     let pivots = [0_i32, i32::MIN, 4, 5, i32::MAX];
     // SAFETY: one matrix of 4 rows, and four pivots and more.
-    unsafe { calls.row_orders((4, 1), address(&pivots), 1, address_mut(&mut orders)).unwrap() };
+    unsafe { kernels.row_orders(1, 4, address(&pivots), 1, address_mut(&mut orders)).unwrap() };
     assert_eq!(orders, [0, 1, 3, 2, -1]);
 }
 in_both_precisions!(undefined_pivots_move_nothing, undefined_pivots);
