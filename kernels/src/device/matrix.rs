@@ -4,6 +4,36 @@ use super::{Device, Factor, Memory};
 use crate::error::{Error, Result};
 use crate::scalar::Scalar;
 
+/// What every kind of matrix knows.
+macro_rules! shaped {
+    ($($matrix:ty),+) => {
+        $(
+            impl<D: Memory<T>, T: Scalar> $matrix {
+                /// Number of rows.
+                pub fn rows(&self) -> usize {
+                    self.rows
+                }
+
+                /// Number of columns.
+                pub fn cols(&self) -> usize {
+                    self.cols
+                }
+
+                /// Rows and columns.
+                pub fn shape(&self) -> (usize, usize) {
+                    (self.rows, self.cols)
+                }
+
+                /// Whether there are no numbers in it.
+                pub fn is_empty(&self) -> bool {
+                    self.rows == 0 || self.cols == 0
+                }
+            }
+        )+
+    };
+}
+shaped!(Matrix<D, T>, MatrixRef<'_, D, T>, MatrixMut<'_, D, T>);
+
 /// An owned rows×cols matrix, column-major, without padding.
 pub struct Matrix<D: Memory<T>, T: Scalar> {
     buffer: D::Buffer,
@@ -52,16 +82,6 @@ impl<D: Memory<T>, T: Scalar> Matrix<D, T> {
         device.to_host(self.view())
     }
 
-    /// Number of rows.
-    pub fn rows(&self) -> usize {
-        self.rows
-    }
-
-    /// Number of columns.
-    pub fn cols(&self) -> usize {
-        self.cols
-    }
-
     /// Shared view.
     pub fn view(&self) -> MatrixRef<'_, D, T> {
         MatrixRef { slice: D::slice(&self.buffer), rows: self.rows, cols: self.cols }
@@ -89,29 +109,9 @@ impl<D: Memory<T>, T: Scalar> Clone for MatrixRef<'_, D, T> {
 impl<D: Memory<T>, T: Scalar> Copy for MatrixRef<'_, D, T> {}
 
 impl<'a, D: Memory<T>, T: Scalar> MatrixRef<'a, D, T> {
-    /// Number of rows.
-    pub fn rows(&self) -> usize {
-        self.rows
-    }
-
-    /// Number of columns.
-    pub fn cols(&self) -> usize {
-        self.cols
-    }
-
     /// The same view for a shorter time.
     pub fn shorten(&self) -> MatrixRef<'_, D, T> {
         MatrixRef { slice: D::shorten(&self.slice), rows: self.rows, cols: self.cols }
-    }
-
-    /// Rows and columns.
-    pub fn shape(&self) -> (usize, usize) {
-        (self.rows, self.cols)
-    }
-
-    /// Whether there are no numbers in it.
-    pub fn is_empty(&self) -> bool {
-        self.rows == 0 || self.cols == 0
     }
 
     /// The numbers, column by column.
@@ -149,26 +149,6 @@ pub struct MatrixMut<'a, D: Memory<T>, T: Scalar> {
 }
 
 impl<'a, D: Memory<T>, T: Scalar> MatrixMut<'a, D, T> {
-    /// Number of rows.
-    pub fn rows(&self) -> usize {
-        self.rows
-    }
-
-    /// Number of columns.
-    pub fn cols(&self) -> usize {
-        self.cols
-    }
-
-    /// Rows and columns.
-    pub fn shape(&self) -> (usize, usize) {
-        (self.rows, self.cols)
-    }
-
-    /// Whether there are no numbers in it.
-    pub fn is_empty(&self) -> bool {
-        self.rows == 0 || self.cols == 0
-    }
-
     /// The numbers, column by column.
     pub fn into_slice(self) -> D::SliceMut<'a> {
         self.slice
@@ -191,10 +171,8 @@ impl<'a, D: Memory<T>, T: Scalar> MatrixMut<'a, D, T> {
     pub fn split_columns(self, mid: usize) -> (Self, Self) {
         assert!(mid <= self.cols, "column {mid} of {}", self.cols);
         let (left, right) = D::split_mut(self.slice, mid * self.rows);
-        (
-            Self { slice: left, rows: self.rows, cols: mid },
-            Self { slice: right, rows: self.rows, cols: self.cols - mid },
-        )
+        let part = |slice, cols| Self { slice, rows: self.rows, cols };
+        (part(left, mid), part(right, self.cols - mid))
     }
 
     /// Columns `start..start + count`.

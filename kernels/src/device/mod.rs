@@ -17,12 +17,13 @@ pub use cpu::Cpu;
 pub use cuda::Cuda;
 pub use matrix::{Matrix, MatrixMut, MatrixRef};
 pub use memory::Memory;
+pub(crate) use raw::Term;
 
 use crate::error::{Error, Result};
 use crate::math::Math;
 use crate::network::{Activation, Architecture, Base};
 use crate::scalar::Scalar;
-use raw::Raw;
+use raw::{Combination, Raw};
 
 /// A factor of a product: a matrix or its transpose.
 pub struct Factor<'a, D: Memory<T>, T: Scalar> {
@@ -192,7 +193,7 @@ pub trait Device<T: Scalar>: Raw<T> {
             return Ok(());
         }
         // SAFETY: the shapes fit.
-        unsafe { self.raw_multiply(alpha, a, b, addend, c) }
+        unsafe { self.raw_multiply(Combination { alpha, a, b, addend }, c) }
     }
 
     /// y ← y + b 1ᵀ, with b (D×1) and y (D×N).
@@ -270,14 +271,14 @@ pub trait Device<T: Scalar>: Raw<T> {
     fn log_slope_sums(&self, activation: Activation, y: MatrixRef<'_, Self, T>, out: &mut [f64]) -> Result<()> {
         require_length("log-slope sums", out.len(), y.cols())?;
         // SAFETY: there is a sum for each column.
-        unsafe { self.raw_log_slope_sums(y.rows(), activation, y.slice(), out) }
+        unsafe { self.raw_add_sums(y.rows(), Term::LogSlope(activation), y.slice(), out) }
     }
 
     /// out\[n\] ← out\[n\] + Σ_i log p(z_in), the terms of Lp \[M2\], \[M5\], in f64.
     fn log_density_sums(&self, base: Base, z: MatrixRef<'_, Self, T>, out: &mut [f64]) -> Result<()> {
         require_length("log-density sums", out.len(), z.cols())?;
         // SAFETY: there is a sum for each column.
-        unsafe { self.raw_log_density_sums(z.rows(), base, z.slice(), out) }
+        unsafe { self.raw_add_sums(z.rows(), Term::LogDensity(base), z.slice(), out) }
     }
 
     /// ρ ← (s − m)/τ \[M6\], with log τ given, over D×N matrices.

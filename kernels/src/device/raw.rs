@@ -6,6 +6,23 @@ use crate::error::Result;
 use crate::network::{Activation, Base};
 use crate::scalar::Scalar;
 
+/// addend + α a b.
+pub struct Combination<'a, 'b, 'c, D: Memory<T>, T: Scalar> {
+    pub alpha: T,
+    pub a: Factor<'a, D, T>,
+    pub b: Factor<'b, D, T>,
+    pub addend: Addend<'c, D, T>,
+}
+
+/// What a sum over a column has for each of its numbers.
+#[derive(Debug, Clone, Copy)]
+pub enum Term {
+    /// log σ'(y).
+    LogSlope(Activation),
+    /// log p(z).
+    LogDensity(Base),
+}
+
 /// The operations of [`Device`](super::Device), each under its name there, on slices: matrices without their shapes.
 /// Where the numbers of rows and columns matter they come first, as do D and the number of D×D blocks.
 ///
@@ -26,14 +43,7 @@ pub trait Raw<T: Scalar>: Memory<T> {
 
     fn raw_frobenius_norm(&self, a: Self::Slice<'_>) -> Result<f64>;
 
-    unsafe fn raw_multiply(
-        &self,
-        alpha: T,
-        a: Factor<'_, Self, T>,
-        b: Factor<'_, Self, T>,
-        addend: Addend<'_, Self, T>,
-        c: MatrixMut<'_, Self, T>,
-    ) -> Result<()>;
+    unsafe fn raw_multiply(&self, product: Combination<'_, '_, '_, Self, T>, c: MatrixMut<'_, Self, T>) -> Result<()>;
 
     unsafe fn raw_add_bias(&self, shape: (usize, usize), bias: Self::Slice<'_>, y: Self::SliceMut<'_>) -> Result<()>;
 
@@ -72,15 +82,7 @@ pub trait Raw<T: Scalar>: Memory<T> {
         ratio: Self::SliceMut<'_>,
     ) -> Result<()>;
 
-    unsafe fn raw_log_slope_sums(
-        &self,
-        rows: usize,
-        activation: Activation,
-        y: Self::Slice<'_>,
-        out: &mut [f64],
-    ) -> Result<()>;
-
-    unsafe fn raw_log_density_sums(&self, rows: usize, base: Base, z: Self::Slice<'_>, out: &mut [f64]) -> Result<()>;
+    unsafe fn raw_add_sums(&self, rows: usize, term: Term, x: Self::Slice<'_>, out: &mut [f64]) -> Result<()>;
 
     /// A copy in host memory.
     fn raw_to_host(&self, numbers: Self::Slice<'_>) -> Result<Vec<T>> {

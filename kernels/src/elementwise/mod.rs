@@ -32,6 +32,7 @@ mod real;
 pub mod reference;
 mod sweep;
 
+use crate::device::Term;
 use crate::error::{Error, Result};
 use crate::network::{Activation, Base};
 
@@ -42,6 +43,7 @@ use maps::{Activate, AddBias, BackwardError, BiasActivate, LogDensity, LogSlope,
 pub(crate) use parameters::{DensityParameters, SigmaParameters};
 pub use real::Real;
 use sweep::{Operand, RowValues, add_column_sums, for_each};
+pub(crate) use sweep::{Vectorised, vectorised};
 
 /// Does something with the activation's own type, so that each has its own vectorised code.
 macro_rules! with_sigma {
@@ -112,14 +114,16 @@ pub(crate) fn base_score<T: Real>(base: Base, z: &[T], psi: &mut [T]) -> Result<
     with_density!(base, T, density => for_each(Score(density), [psi], [Operand::Flat(z)]))
 }
 
-/// Adds Σ_i log σ'(y_i) of each column of `dim` rows to `sums`: one layer's share of L1J \[M2\], summed in f64.
-pub(crate) fn log_slope_sums<T: Real>(activation: Activation, y: &[T], dim: usize, sums: &mut [f64]) -> Result<()> {
-    with_sigma!(activation, T, sigma => add_column_sums(LogSlope(sigma), y, dim, sums))
-}
-
-/// Adds Σ_i log p(z_i) of each column of `dim` rows to `sums`: Lp of \[M2\], summed in f64.
-pub(crate) fn log_density_sums<T: Real>(base: Base, z: &[T], dim: usize, sums: &mut [f64]) -> Result<()> {
-    with_density!(base, T, density => add_column_sums(LogDensity(density), z, dim, sums))
+/// Adds the sum of the terms of each column of `dim` rows to `sums`, in f64: a layer's share of L1J, or Lp \[M2\].
+pub(crate) fn add_sums<T: Real>(term: Term, x: &[T], dim: usize, sums: &mut [f64]) -> Result<()> {
+    match term {
+        Term::LogSlope(activation) => {
+            with_sigma!(activation, T, sigma => add_column_sums(LogSlope(sigma), x, dim, sums))
+        }
+        Term::LogDensity(base) => {
+            with_density!(base, T, density => add_column_sums(LogDensity(density), x, dim, sums))
+        }
+    }
 }
 
 /// Y ← σ⁻¹(Z) by Newton's method \[M23\], to one or two ulp of backward error; not vectorised.

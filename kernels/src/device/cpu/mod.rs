@@ -13,7 +13,7 @@ mod team;
 
 use faer::{MatMut, MatRef};
 
-use super::raw::Raw;
+use super::raw::{Combination, Raw, Term};
 use super::{Addend, Device, Factor, Inversion, MatrixMut, MatrixRef, Memory};
 use crate::elementwise;
 use crate::error::{Error, Result};
@@ -156,14 +156,8 @@ impl<T: Scalar> Raw<T> for Cpu {
         Ok(norm::frobenius(self.threads, a))
     }
 
-    unsafe fn raw_multiply(
-        &self,
-        alpha: T,
-        a: Factor<'_, Self, T>,
-        b: Factor<'_, Self, T>,
-        addend: Addend<'_, Self, T>,
-        c: MatrixMut<'_, Self, T>,
-    ) -> Result<()> {
+    unsafe fn raw_multiply(&self, product: Combination<'_, '_, '_, Self, T>, c: MatrixMut<'_, Self, T>) -> Result<()> {
+        let Combination { alpha, a, b, addend } = product;
         let onto = match addend {
             Addend::Zero => Onto::Overwrite,
             Addend::Scaled(beta) => Onto::Scaled(beta),
@@ -226,12 +220,8 @@ impl<T: Scalar> Raw<T> for Cpu {
         elementwise::slope_and_ratio(activation, y, slope, ratio)
     }
 
-    unsafe fn raw_log_slope_sums(&self, rows: usize, activation: Activation, y: &[T], out: &mut [f64]) -> Result<()> {
-        elementwise::log_slope_sums(activation, y, rows, out)
-    }
-
-    unsafe fn raw_log_density_sums(&self, rows: usize, base: Base, z: &[T], out: &mut [f64]) -> Result<()> {
-        elementwise::log_density_sums(base, z, rows, out)
+    unsafe fn raw_add_sums(&self, rows: usize, term: Term, x: &[T], out: &mut [f64]) -> Result<()> {
+        elementwise::add_sums(term, x, rows, out)
     }
 
     unsafe fn raw_standardize(&self, [s, location, log_scale]: [&[T]; 3], rho: &mut [T]) -> Result<()> {

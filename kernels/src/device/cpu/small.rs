@@ -10,10 +10,9 @@
     reason = "iterators would not be compiled for the instruction set of the loops around them"
 )]
 
-use pulp::{Arch, Simd, WithSimd};
-
 use super::factor::{row_sums, skeel_condition};
 use crate::device::Inversion;
+use crate::elementwise::{Vectorised, vectorised};
 use crate::scalar::Scalar;
 
 /// Columns that are added to another one at a time.
@@ -32,7 +31,7 @@ pub(super) fn invert_transposed<T: Scalar>(
     pivots: &mut [usize],
     sums: &mut [f64],
 ) -> Inversion {
-    Arch::new().dispatch(Inverse { dim, a, out, pivots, sums })
+    vectorised(Inverse { dim, a, out, pivots, sums })
 }
 
 struct Inverse<'a, T> {
@@ -43,18 +42,11 @@ struct Inverse<'a, T> {
     sums: &'a mut [f64],
 }
 
-impl<T: Scalar> WithSimd for Inverse<'_, T> {
-    type Output = Inversion;
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> Inversion {
-        if S::IS_SCALAR { self.run::<false>() } else { self.run::<true>() }
-    }
-}
-
 // Loops in plain words from here on: closures, and with them most of an iterator's methods, would not be compiled for
 // the instruction set that the loops around them are.
-impl<T: Scalar> Inverse<'_, T> {
+impl<T: Scalar> Vectorised for Inverse<'_, T> {
+    type Output = Inversion;
+
     #[inline(always)]
     fn run<const FMA: bool>(self) -> Inversion {
         let Self { dim, a, out, pivots, sums } = self;

@@ -40,12 +40,12 @@ impl Ledger {
         self.live.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    fn reset_peak(&self) {
+    pub(super) fn reset_peak(&self) {
         self.peak.store(self.live.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
     /// (live, peak)
-    fn bytes(&self) -> (u64, u64) {
+    pub(super) fn bytes(&self) -> (u64, u64) {
         (self.live.load(Ordering::Relaxed), self.peak.load(Ordering::Relaxed))
     }
 }
@@ -54,20 +54,12 @@ impl Ledger {
 #[derive(Debug)]
 pub(super) struct Heap {
     context: Arc<CudaContext>,
-    ledger: Ledger,
+    pub(super) ledger: Ledger,
 }
 
 impl Heap {
     pub(super) fn new(context: Arc<CudaContext>) -> Self {
         Self { context, ledger: Ledger::default() }
-    }
-
-    pub(super) fn reset_peak(&self) {
-        self.ledger.reset_peak();
-    }
-
-    pub(super) fn live_bytes(&self) -> u64 {
-        self.ledger.bytes().0
     }
 
     pub(super) fn usage(&self) -> Result<MemoryUse> {

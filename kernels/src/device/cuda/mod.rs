@@ -151,12 +151,12 @@ impl Cuda {
     /// Reads the bytes in buffers now, from any thread: for a trace of memory over time.
     pub fn live_bytes(&self) -> impl Fn() -> u64 + Send + use<> {
         let heap = Arc::clone(&self.shared.heap);
-        move || heap.live_bytes()
+        move || heap.ledger.bytes().0
     }
 
     /// Lets the peak of [`Self::memory`] begin at what buffers take now.
     pub fn reset_peak(&self) {
-        self.shared.heap.reset_peak();
+        self.shared.heap.ledger.reset_peak();
     }
 
     /// Marks the beginning of a span of work; [`crate::device::Device::synchronize`] marks its end.

@@ -3,8 +3,8 @@
 use super::gemm::Gemm;
 use super::launch::{Kernels, Launcher};
 use super::memory::{Block, Slice, SliceMut, Span};
-use crate::device::raw::Raw;
-use crate::device::{Addend, Factor, Inversion, MatrixMut, Memory};
+use crate::device::raw::{Combination, Raw, Term};
+use crate::device::{Addend, Inversion, MatrixMut, Memory};
 use crate::elementwise::{DensityParameters, SigmaParameters};
 use crate::error::Result;
 use crate::network::{Activation, Base};
@@ -122,23 +122,6 @@ impl<T: Scalar, G: Gpu> Memory<T> for G {
     }
 }
 
-/// Sums per column of `rows` numbers through `ask` (columns, their address, address of the sums), added to `out`; as
-/// many columns at a time as there are answers.
-fn add_sums<T>(
-    answers: &impl Answers,
-    rows: usize,
-    columns: Slice<'_, T>,
-    out: &mut [f64],
-    ask: impl Fn(usize, u64, u64) -> Result<()>,
-) -> Result<()> {
-    for (i, out) in out.chunks_mut(ANSWERS).enumerate() {
-        ask(out.len(), columns.split(i * ANSWERS * rows).1.address(), answers.address())?;
-        answers.wait()?;
-        out.iter_mut().enumerate().for_each(|(n, out)| *out += answers.get(n));
-    }
-    Ok(())
-}
-
 /// Numbers from one block of dim×dim to the next; 0 when one block stands for all.
 fn stride<T>(dim: usize, blocks: Slice<'_, T>) -> usize {
     if blocks.len() == dim * dim { 0 } else { dim * dim }
@@ -183,12 +166,10 @@ impl<T: Scalar, G: Gpu> Raw<T> for G {
 
     unsafe fn raw_multiply(
         &self,
-        alpha: T,
-        a: Factor<'_, Self, T>,
-        b: Factor<'_, Self, T>,
-        addend: Addend<'_, Self, T>,
+        product: Combination<'_, '_, '_, Self, T>,
         mut c: MatrixMut<'_, Self, T>,
     ) -> Result<()> {
+        let Combination { alpha, a, b, addend } = product;
         let gemm = Gemm::new((a.matrix.shape(), a.transposed), (b.matrix.shape(), b.transposed));
         let operands = [a.matrix.slice().address(), b.matrix.slice().address(), c.view().slice().address()];
         // SAFETY: the shapes fit, and c is borrowed exclusively.
@@ -276,24 +257,25 @@ impl<T: Scalar, G: Gpu> Raw<T> for G {
         unsafe { kernels.slope_and_ratio(y.len(), sigma, y.address(), slope.address(), ratio.address()) }
     }
 
-    unsafe fn raw_log_slope_sums(
-        &self,
-        rows: usize,
-        activation: Activation,
-        y: Slice<'_, T>,
-        out: &mut [f64],
-    ) -> Result<()> {
-        let (sigma, kernels) = (SigmaParameters::new(activation)?, self.kernels::<T>()?);
-        // SAFETY: there are `rows` numbers for each of the sums.
-        let ask = |cols, y, sums| unsafe { kernels.log_slope_sums(cols, rows, sigma, y, sums) };
-        add_sums(self.answers(), rows, y, out, ask)
-    }
-
-    unsafe fn raw_log_density_sums(&self, rows: usize, base: Base, z: Slice<'_, T>, out: &mut [f64]) -> Result<()> {
-        let (density, kernels) = (DensityParameters::new(base)?, self.kernels::<T>()?);
-        // SAFETY: there are `rows` numbers for each of the sums.
-        let ask = |cols, z, sums| unsafe { kernels.log_density_sums(cols, rows, density, z, sums) };
-        add_sums(self.answers(), rows, z, out, ask)
+    unsafe fn raw_add_sums(&self, rows: usize, term: Term, x: Slice<'_, T>, out: &mut [f64]) -> Result<()> {
+        let (kernels, answers) = (self.kernels::<T>()?, self.answers());
+        for (i, out) in out.chunks_mut(ANSWERS).enumerate() {
+            let (cols, x, sums) = (out.len(), x.split(i * ANSWERS * rows).1.address(), answers.address());
+            // SAFETY: there are `rows` numbers for each of the sums.
+            unsafe {
+                match term {
+                    Term::LogSlope(sigma) => {
+                        kernels.log_slope_sums(cols, rows, SigmaParameters::new(sigma)?, x, sums)?
+                    }
+                    Term::LogDensity(base) => {
+                        kernels.log_density_sums(cols, rows, DensityParameters::new(base)?, x, sums)?;
+                    }
+                }
+            }
+            answers.wait()?;
+            out.iter_mut().enumerate().for_each(|(n, out)| *out += answers.get(n));
+        }
+        Ok(())
     }
 
     fn raw_fits(work: &G::Factorization, dim: usize, count: usize) -> bool {

@@ -27,8 +27,8 @@ fn results_around<T: Real>(activation: Activation, base: Base, lost: T) -> Resul
     base_score(base, &x, psi)?;
     inverse(activation, &x, inverted)?;
     let mut sums = [[0.0; 3]; 2];
-    log_slope_sums(activation, &x, 1, &mut sums[0])?;
-    log_density_sums(base, &x, 1, &mut sums[1])?;
+    add_sums(Term::LogSlope(activation), &x, 1, &mut sums[0])?;
+    add_sums(Term::LogDensity(base), &x, 1, &mut sums[1])?;
     Ok(out.into_iter().chain(sums.map(|sums| sums.map(T::from_f64))).collect())
 }
 

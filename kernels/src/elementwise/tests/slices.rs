@@ -1,7 +1,5 @@
 //! The vectorised operations against the functions of one element, bit for bit, at lengths on both sides of the block.
 
-use pulp::{Arch, Simd, WithSimd};
-
 use crate::network::{Activation, Base};
 
 use super::super::activation::{Sigma, SmoothLeaky, TanhLinear};
@@ -13,13 +11,13 @@ use super::{ACTIVATIONS, activated};
 /// Whether this processor's code has fused multiply-adds.
 fn fused() -> bool {
     struct Fused;
-    impl WithSimd for Fused {
+    impl Vectorised for Fused {
         type Output = bool;
-        fn with_simd<S: Simd>(self, _: S) -> bool {
-            !S::IS_SCALAR
+        fn run<const FMA: bool>(self) -> bool {
+            FMA
         }
     }
-    Arch::new().dispatch(Fused)
+    vectorised(Fused)
 }
 
 /// Calls a generic method with this processor's `FMA`.
@@ -108,10 +106,10 @@ fn check_sums<T: Real>(dim: usize, columns: usize) {
     };
 
     let mut sums = vec![5.0; columns];
-    log_slope_sums(Activation::SmoothLeaky { alpha }, &y, dim, &mut sums).unwrap();
+    add_sums(Term::LogSlope(Activation::SmoothLeaky { alpha }), &y, dim, &mut sums).unwrap();
     check("log σ'", &sums, &|y| here!(sigma.log_slope(y)).to_f64());
     let mut sums = vec![5.0; columns];
-    log_density_sums(Base::Logistic, &y, dim, &mut sums).unwrap();
+    add_sums(Term::LogDensity(Base::Logistic), &y, dim, &mut sums).unwrap();
     check("log p", &sums, &|z| here!(Logistic.log_density(z)).to_f64());
 }
 

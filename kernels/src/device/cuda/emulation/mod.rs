@@ -2,6 +2,8 @@
 //! the CPU's. It needs a C++ compiler, and shows everything about a kernel but its speed and the GPU's
 //! own rounding.
 
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a compiler is started on files of its own")]
+
 mod factorizations;
 mod operations;
 
