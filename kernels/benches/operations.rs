@@ -1,4 +1,5 @@
-//! The operations of the CPU device, one at a time, at the shapes that a gradient gives them: f32, batches of 100.
+//! The operations of the CPU device, one at a time, at the shapes that a gradient gives them, and one gradient of every
+//! method: f32, batches of 100.
 //!
 //! Throughput is in floating-point operations for what is bound by arithmetic (a multiply-add counts 2) and in numbers
 //! of the result for elementwise work. `RELGRAD_BENCH_LARGE=1` adds D = 5000.
@@ -11,7 +12,8 @@ use std::time::Duration;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use relgrad_kernels::device::{Addend, Device, Inversion, Matrix};
-use relgrad_kernels::{Activation, Architecture, Cpu, Init, init};
+use relgrad_kernels::evaluation::{Workload, prepare};
+use relgrad_kernels::{Activation, Architecture, Cpu, Dtype, Init, Method, cost, init};
 
 type Block = Matrix<Cpu, f32>;
 
@@ -153,5 +155,25 @@ fn panels(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(operations, products, elementwise, inverse, panels);
+/// One gradient of every method, two layers; throughput in floating-point operations of the cost model. Autodiff stops
+/// at D = 100, where a gradient already takes as long as the others' at D = 1000.
+fn gradients(criterion: &mut Criterion) {
+    let mut group = group(criterion, "gradient");
+    group.sample_size(10);
+    for method in Method::ALL {
+        let largest = if matches!(method, Method::Autodiff | Method::AutodiffStreamed) { 100 } else { 1000 };
+        for dim in [10, 100, 1000].into_iter().filter(|&dim| dim <= largest) {
+            let (architecture, init) = (Architecture::new(dim, 2), Init::Orthogonal);
+            let (batch, dtype, threads, seed) = (BATCH, Dtype::F32, device().threads(), 1);
+            let flops = cost(method, &architecture, BATCH, dtype).flops;
+            let workload = Workload { method, architecture, init, batch, dtype, threads, seed };
+            let mut evaluation = prepare(&workload).expect("memory for the benchmark");
+            time(&mut group, method.name(), dim, flops as usize, || {
+                evaluation.evaluate().expect("a finite gradient");
+            });
+        }
+    }
+}
+
+criterion_group!(operations, products, elementwise, inverse, panels, gradients);
 criterion_main!(operations);

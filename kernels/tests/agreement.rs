@@ -57,7 +57,7 @@ fn every_method_agrees_on_a_gpu() {
             workloads.extend(agreement::architectures(Dtype::F64));
             workloads.extend(agreement::ill_conditioned(&GPU_DIMS));
         }
-        workloads.iter().for_each(|workload| assert_passes_on(&on_gpu, workload));
+        workloads.iter().for_each(|workload| assert_passes_on(on_gpu, workload));
     }
 }
 

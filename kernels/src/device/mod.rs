@@ -12,18 +12,21 @@ pub mod cuda;
 mod matrix;
 mod memory;
 mod raw;
+mod shape;
 
 pub use cpu::Cpu;
 pub use cuda::Cuda;
 pub use matrix::{Matrix, MatrixMut, MatrixRef};
 pub use memory::Memory;
 pub(crate) use raw::Term;
+pub(crate) use shape::require;
 
 use crate::error::{Error, Result};
 use crate::math::Math;
 use crate::network::{Activation, Architecture, Base};
 use crate::scalar::Scalar;
 use raw::{Combination, Raw};
+use shape::{require_block_or_blocks, require_blocks, require_length};
 
 /// A factor of a product: a matrix or its transpose.
 pub struct Factor<'a, D: Memory<T>, T: Scalar> {
@@ -404,34 +407,6 @@ pub trait Device<T: Scalar>: Raw<T> {
         // SAFETY: the shapes fit.
         unsafe { self.raw_add_blocks(alpha, a.slice(), out.into_slice()) }
     }
-}
-
-/// Checks the shape of an operand, rows×columns.
-pub(crate) fn require(operation: &'static str, found: (usize, usize), expected: (usize, usize)) -> Result<()> {
-    if found == expected {
-        return Ok(());
-    }
-    let text = |(rows, cols): (usize, usize)| format!("{rows}×{cols}");
-    Err(Error::shape(operation, text(expected), text(found)))
-}
-
-/// Checks a number of numbers.
-fn require_length(operation: &'static str, found: usize, expected: usize) -> Result<()> {
-    if found == expected { Ok(()) } else { Err(Error::shape(operation, expected, found)) }
-}
-
-/// Checks for `count` blocks of dim×dim side by side.
-fn require_blocks(operation: &'static str, (dim, count): (usize, usize), found: (usize, usize)) -> Result<()> {
-    require(operation, found, (dim, dim * count))
-}
-
-/// Checks for either `count` blocks of dim×dim or a single one for all.
-fn require_block_or_blocks(operation: &'static str, (dim, count): (usize, usize), found: (usize, usize)) -> Result<()> {
-    if found == (dim, dim) || found == (dim, dim * count) {
-        return Ok(());
-    }
-    let expected = format!("1 or {count} blocks of {dim}×{dim}");
-    Err(Error::shape(operation, expected, format!("{}×{}", found.0, found.1)))
 }
 
 #[cfg(test)]

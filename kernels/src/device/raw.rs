@@ -27,8 +27,8 @@ pub enum Term {
 /// Where the numbers of rows and columns matter they come first, as do D and the number of D×D blocks.
 ///
 /// # Safety
-/// Slices have the lengths that the operation's doc there says, and shapes that are given in full are not empty: that is
-/// what `Device` has checked, and an implementation need not notice when it is not so.
+/// Slices have the lengths that the operation's doc there says, and shapes that are given in full are not empty: that
+/// is what `Device` has checked, and an implementation need not notice when it is not so.
 #[allow(clippy::missing_safety_doc, reason = "it is that of the trait")]
 pub trait Raw<T: Scalar>: Memory<T> {
     unsafe fn raw_upload(&self, source: &[T], destination: Self::SliceMut<'_>) -> Result<()>;

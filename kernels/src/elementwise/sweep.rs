@@ -12,8 +12,8 @@ use super::real::Real;
 pub(crate) trait Vectorised {
     type Output;
 
-    /// Does the work; `FMA` says whether a fused multiply-add is one instruction here. It has to be inlined, as all that
-    /// it calls.
+    /// Does the work; `FMA` says whether a fused multiply-add is one instruction here. It has to be inlined, as all
+    /// that it calls.
     fn run<const FMA: bool>(self) -> Self::Output;
 }
 

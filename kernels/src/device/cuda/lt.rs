@@ -55,7 +55,7 @@ owned!(
 );
 owned!(
     /// A descriptor of a product.
-    Product(cublasLtMatmulDesc_t), destroy_matmul_desc
+    Descriptor(cublasLtMatmulDesc_t), destroy_matmul_desc
 );
 owned!(
     /// A descriptor of a matrix.
@@ -87,7 +87,7 @@ impl LtHandle {
         use sys::cublasLtMatmulDescAttributes_t::{CUBLASLT_MATMUL_DESC_TRANSA, CUBLASLT_MATMUL_DESC_TRANSB};
         let Gemm { transposed_a, transposed_b, m, n, k, lda, ldb, ldc } = key.gemm;
         let (number, compute) = (data_type!(sys, key.math.dtype()), compute_type!(sys, key.math));
-        let product = lt::create_matmul_desc(compute, number).map(Product).map_err(refused(OPERATION))?;
+        let product = lt::create_matmul_desc(compute, number).map(Descriptor).map_err(refused(OPERATION))?;
         // CUBLAS_OP_T and CUBLAS_OP_N, which the library's documentation calls 32-bit integers here.
         set!(set_matmul_desc_attribute, product, CUBLASLT_MATMUL_DESC_TRANSA, i32::from(transposed_a))?;
         set!(set_matmul_desc_attribute, product, CUBLASLT_MATMUL_DESC_TRANSB, i32::from(transposed_b))?;
@@ -146,7 +146,7 @@ impl LtHandle {
 
 /// The descriptors of a product and its algorithm; the addend and the result have one layout.
 pub(super) struct Plan {
-    product: Product,
+    product: Descriptor,
     a: Layout,
     b: Layout,
     c: Layout,

@@ -18,56 +18,6 @@ fn inverses<T: Scalar>((dim, count): (usize, usize), a: &[T]) -> (Vec<T>, Vec<In
     (out.to_column_major(&device).unwrap(), report)
 }
 
-/// LU factors without pivoting, which a matrix with a dominant diagonal does not need: L below the diagonal, U above.
-fn factors(dim: usize, a: &[f64]) -> Vec<f64> {
-    let mut lu = a.to_vec();
-    for k in 0..dim {
-        for i in k + 1..dim {
-            lu[k * dim + i] /= lu[k * dim + k];
-            for j in k + 1..dim {
-                lu[j * dim + i] -= lu[k * dim + i] * lu[j * dim + k];
-            }
-        }
-    }
-    lu
-}
-
-fn reports<T: Scalar>() {
-    let kernels = kernels::<T>();
-    for (dim, count) in [(1, 3), (2, 1), (31, 3), (33, 2), (300, 1)] {
-        let block = dim * dim;
-        let mut a = numbers::<T>(20, block * count);
-        for n in 0..count {
-            for i in 0..dim {
-                a[n * block + i * dim + i] = T::of((n + 1) as f64 * 100.0 + i as f64);
-            }
-        }
-        let (inverse, expected) = inverses((dim, count), &a);
-        let lu: Vec<T> = a
-            .chunks(block)
-            .flat_map(|a| factors(dim, &a.iter().map(|x| x.widen()).collect::<Vec<_>>()))
-            .map(T::of)
-            .collect();
-        let (mut row_sums, mut terms) = (vec![0.0; dim * count], vec![0.0; dim * count]);
-        let mut report = vec![0.0; 2 * count];
-        // SAFETY: all arrays have the sizes that dim and count say.
-        unsafe {
-            let (sums, terms) = (address_mut(&mut row_sums), address_mut(&mut terms));
-            kernels.row_abs_sums(dim, count, address(&a), sums).unwrap();
-            let report = address_mut(&mut report);
-            kernels.log_abs_dets(count, dim, address(&lu), report).unwrap();
-            kernels.skeel_conditions((dim, count), [address(&inverse), sums, terms, report]).unwrap();
-        }
-        for (n, expected) in expected.iter().enumerate() {
-            let (log_det, condition) = (report[2 * n], report[2 * n + 1]);
-            let close = |a: f64, b: f64| (a / b - 1.0).abs() <= 100.0 * T::EPS;
-            assert!(close(log_det, expected.log_abs_det), "{dim}: {log_det} {expected:?}");
-            assert!(close(condition, expected.condition), "{dim}: {condition} {expected:?}");
-        }
-    }
-}
-in_both_precisions!(reports_are_those_of_the_cpu, reports);
-
 /// A zero on the diagonal of U, and a NaN anywhere in the inverse, reach the report.
 fn bad_news<T: Scalar>() {
     let kernels = kernels::<T>();
@@ -155,54 +105,67 @@ fn solve_transposed(dim: usize, lu: &[f64], b: &mut [f64]) {
     }
 }
 
-/// From the panels' LU of matrices that need pivoting, and the order of rows, comes the CPU's inverse-transpose.
+/// From the panels' LU of matrices that need pivoting, and the order of rows, come the CPU's inverse-transpose and what
+/// it reports.
 fn panels<T: Scalar>() {
     let kernels = kernels::<T>();
     // Panels in registers, panels in memory, and both: only the last two panels of 100 have up to 40 rows.
-    let shapes = [(1, 4), (2, 3), (31, 2), (32, 2), (33, 2), (64, 1), (100, 2)];
+    let shapes = [(1, 4), (2, 3), (31, 2), (32, 2), (33, 2), (64, 1), (100, 2), (300, 1)];
     let short = launch::short_rows(T::DTYPE);
     let cases = [short, 0, 40].into_iter().flat_map(|short| shapes.map(|(dim, count)| (dim, count, short)));
     for (dim, count, short_rows) in cases {
-        let shape = (dim, count);
         let block = dim * dim;
         let a = numbers::<T>(40, block * count);
-        let (mut lu, mut pivots) = (a.clone(), vec![0_i32; dim * count]);
-        let (address, pivots_address) = (address_mut(&mut lu), address_mut(&mut pivots));
-        // SAFETY: there are `count` blocks of dim×dim and as many pivots as rows.
-        unsafe {
-            lu::factor(&kernels, shape, short_rows, (address, pivots_address), |trailing| {
-                update(&mut lu, trailing);
-                Ok(())
-            })
-            .unwrap();
-        }
-        let (below, most) = (|i: usize| i % block % dim > i % block / dim, 1.0 + 4.0 * T::EPS);
-        assert!(lu.iter().enumerate().filter(|(i, _)| below(*i)).all(|(_, l)| l.widen().abs() <= most));
+        let (expected, expected_report) = inverses((dim, count), &a);
+        let worst = expected_report.iter().map(|report| report.condition).fold(1.0, f64::max);
+        let what = format!("D = {dim}, {short_rows} short rows, condition {worst:e}");
+        let tolerance = 10.0 * worst * T::EPS;
 
+        let (mut lu, mut pivots) = (a.clone(), vec![0_i32; dim * count]);
+        let (at, pivots_at) = (address_mut(&mut lu), address_mut(&mut pivots));
+        let update = |trailing| {
+            update(&mut lu, trailing);
+            Ok(())
+        };
+        // SAFETY: there are `count` blocks of dim×dim and as many pivots as rows.
+        unsafe { lu::factor(&kernels, (dim, count), short_rows, (at, pivots_at), update).unwrap() };
+        let (below, most) = (|i: usize| i % block % dim > i % block / dim, 1.0 + 4.0 * T::EPS);
+        assert!(lu.iter().enumerate().filter(|(i, _)| below(*i)).all(|(_, l)| l.widen().abs() <= most), "{what}");
+
+        let wide = |x: &[T]| x.iter().map(|x| x.widen()).collect::<Vec<_>>();
         let mut solved: Vec<f64> =
             (0..block * count).map(|i| if i % block / dim == i % block % dim { 1.0 } else { 0.0 }).collect();
         for (lu, b) in lu.chunks(block).zip(solved.chunks_mut(block)) {
-            solve_transposed(dim, &lu.iter().map(|x| x.widen()).collect::<Vec<_>>(), b);
+            solve_transposed(dim, &wide(lu), b);
         }
         let solved: Vec<T> = solved.into_iter().map(T::of).collect();
-        let wide: Vec<i64> = pivots.iter().map(|&pivot| i64::from(pivot)).collect();
-        for (pivots, stride) in [(super::address(&pivots), 1), (super::address(&wide), 2)] {
+        let pivots_64: Vec<i64> = pivots.iter().map(|&pivot| i64::from(pivot)).collect();
+        for (pivots, stride) in [(address(&pivots), 1), (address(&pivots_64), 2)] {
             let (mut orders, mut inverse) = (vec![0_i32; dim * count], vec![T::of(0.0); block * count]);
+            let (orders, at) = (address_mut(&mut orders), address_mut(&mut inverse));
             // SAFETY: all arrays have the sizes that dim and count say.
             unsafe {
-                let orders = address_mut(&mut orders);
                 kernels.row_orders(count, dim, pivots, stride, orders).unwrap();
-                let (solved, inverse) = (super::address(&solved), address_mut(&mut inverse));
-                kernels.permute_rows(dim, count, orders, solved, inverse).unwrap();
+                kernels.permute_rows(dim, count, orders, address(&solved), at).unwrap();
             }
-            let (expected, report) = inverses(shape, &a);
-            let worst = report.iter().map(|report| report.condition).fold(1.0, f64::max);
-            let wide = |x: &[T]| x.iter().map(|x| x.widen()).collect::<Vec<_>>();
             let error = check::relative_error(wide(&inverse), wide(&expected));
+            assert!(error <= tolerance, "{what}, stride {stride}: {error:e}");
+        }
+
+        let (mut sums, mut terms, mut report) = (vec![0.0; dim * count], vec![0.0; dim * count], vec![0.0; 2 * count]);
+        let [sums, terms, at] = [&mut sums, &mut terms, &mut report].map(|numbers| address_mut(numbers));
+        // SAFETY: as above.
+        unsafe {
+            kernels.row_abs_sums(dim, count, address(&a), sums).unwrap();
+            kernels.log_abs_dets(count, dim, address(&lu), at).unwrap();
+            kernels.skeel_conditions((dim, count), [address(&expected), sums, terms, at]).unwrap();
+        }
+        for (report, expected) in report.chunks(2).zip(&expected_report) {
             assert!(
-                error <= 10.0 * worst * T::EPS,
-                "D = {dim}, {short_rows} short rows, stride {stride}: {error:e}, condition {worst:e}"
+                (report[0] - expected.log_abs_det).abs() <= tolerance * dim as f64,
+                "{what}: {report:?} {expected:?}"
             );
+            assert!((report[1] / expected.condition - 1.0).abs() <= 100.0 * T::EPS, "{what}: {report:?} {expected:?}");
         }
     }
 }
