@@ -11,8 +11,6 @@ pub trait Memory<T: Scalar>: Sized {
     type Slice<'a>: Copy + Send + Sync;
     /// Exclusive slice of a buffer.
     type SliceMut<'a>;
-    /// Work memory of [`super::Device::invert_transposed`] and [`super::Device::log_abs_det`].
-    type Factorization: Send;
 
     /// Takes zero-filled storage for `len` numbers, resident from now on. `what` names it in an error.
     ///

@@ -1,7 +1,7 @@
 //! Where matrices live and what can be done to them in place.
 //!
 //! A [`Device`] offers some twenty operations, each at the level of one line of MATH.md's equations. None returns a
-//! matrix, none allocates: results go to a caller's buffer and work memory is the caller's ([`Device::Factorization`]).
+//! matrix, none allocates: results go to a caller's buffer and work memory is the caller's ([`Device::factorization`]).
 //! Everything above (forward pass, backends, in-place sweep) is written once against this trait, for f32 and f64.
 //!
 //! All matrices are column-major without padding, so that a range of columns is a contiguous slice; a batch has one
@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 use crate::math::Math;
 use crate::network::{Activation, Architecture, Base};
 use crate::scalar::Scalar;
-use raw::{Combination, Raw};
+use raw::{Combination, Raw, RawInverse};
 use shape::{require_block_or_blocks, require_blocks, require_length};
 
 /// A factor of a product: a matrix or its transpose.
@@ -90,7 +90,7 @@ pub trait Replay {
 /// Shapes are checked once, here ([`crate::Error::ShapeMismatch`]), before a device does its work. Destinations never
 /// alias sources: the borrow checker sees to it. Work may be asynchronous; [`Device::synchronize`] waits for it and
 /// reports a deferred error.
-pub trait Device<T: Scalar>: Raw<T> {
+pub trait Device<T: Scalar>: Raw<T> + RawInverse<T> {
     /// Waits for everything asked for so far.
     fn synchronize(&self) -> Result<()>;
 

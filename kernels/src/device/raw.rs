@@ -117,20 +117,6 @@ pub trait Raw<T: Scalar>: Memory<T> {
         unsafe { self.raw_upload(&host.0, psi).and_then(|()| self.raw_upload(&host.1, rho)) }
     }
 
-    /// Whether `work` is for `count` blocks of dim×dim.
-    fn raw_fits(work: &Self::Factorization, dim: usize, count: usize) -> bool;
-
-    unsafe fn raw_invert_transposed(
-        &self,
-        dim: usize,
-        a: Self::SliceMut<'_>,
-        out: Self::SliceMut<'_>,
-        work: &mut Self::Factorization,
-        report: &mut [Inversion],
-    ) -> Result<()>;
-
-    unsafe fn raw_log_abs_det(&self, dim: usize, a: Self::Slice<'_>) -> Result<f64>;
-
     /// Without `a`, `out` is scaled in place.
     unsafe fn raw_scale_rows(
         &self,
@@ -148,4 +134,28 @@ pub trait Raw<T: Scalar>: Memory<T> {
     ) -> Result<()>;
 
     unsafe fn raw_add_blocks(&self, alpha: T, a: Self::Slice<'_>, out: Self::SliceMut<'_>) -> Result<()>;
+}
+
+/// As [`Raw`], the operations on a factorisation.
+///
+/// # Safety
+/// As there.
+#[allow(clippy::missing_safety_doc, reason = "it is that of the trait")]
+pub trait RawInverse<T: Scalar>: Memory<T> {
+    /// Work memory of [`super::Device::invert_transposed`] and [`super::Device::log_abs_det`].
+    type Factorization: Send;
+
+    /// Whether `work` is for `count` blocks of dim×dim.
+    fn raw_fits(work: &Self::Factorization, dim: usize, count: usize) -> bool;
+
+    unsafe fn raw_invert_transposed(
+        &self,
+        dim: usize,
+        a: Self::SliceMut<'_>,
+        out: Self::SliceMut<'_>,
+        work: &mut Self::Factorization,
+        report: &mut [Inversion],
+    ) -> Result<()>;
+
+    unsafe fn raw_log_abs_det(&self, dim: usize, a: Self::Slice<'_>) -> Result<f64>;
 }

@@ -3,7 +3,6 @@
 use crate::error::{Error, Result};
 
 use super::functions::{exp_and_expm1, exp_minus, log_of_sum, log1p_unit, mul_add, unless_lost};
-use super::parameters::SigmaParameters;
 use super::real::Real;
 
 /// σ and what the gradients need of it, at one element. One exponential serves each method.
@@ -23,9 +22,9 @@ pub(super) trait Sigma<T: Real>: Copy {
 /// s_L \[M3\].
 #[derive(Clone, Copy)]
 pub(super) struct SmoothLeaky<T> {
-    alpha: T,
+    pub(super) alpha: T,
     /// 1 − α.
-    rest: T,
+    pub(super) rest: T,
 }
 
 impl<T: Real> SmoothLeaky<T> {
@@ -35,10 +34,6 @@ impl<T: Real> SmoothLeaky<T> {
             return Err(Error::invalid("alpha", alpha.to_f64(), "must be in (0, 1] for s_L"));
         }
         Ok(Self { alpha, rest: T::ONE - alpha })
-    }
-
-    pub(super) fn parameters(self) -> SigmaParameters<T> {
-        SigmaParameters { kind: 0, alpha: self.alpha, rest: self.rest, ..SigmaParameters::default() }
     }
 
     /// (e, q) with e = exp(−|x|) and q = (1+e) σ'(x); NaN unless x is finite.
@@ -84,13 +79,13 @@ impl<T: Real> Sigma<T> for SmoothLeaky<T> {
 /// s_T \[M4\].
 #[derive(Clone, Copy)]
 pub(super) struct TanhLinear<T> {
-    beta: T,
+    pub(super) beta: T,
     /// 2α.
-    two_alpha: T,
+    pub(super) two_alpha: T,
     /// 4α.
-    four_alpha: T,
+    pub(super) four_alpha: T,
     /// 8α².
-    eight_alpha_squared: T,
+    pub(super) eight_alpha_squared: T,
 }
 
 /// e = exp(−2α|x|), d = 1 + e, τ = d tanh(αx) and p = d² σ'(x).
@@ -111,11 +106,6 @@ impl<T: Real> TanhLinear<T> {
             four_alpha: T::from_f64(4.0 * rounded),
             eight_alpha_squared: T::from_f64(8.0 * rounded * rounded),
         })
-    }
-
-    pub(super) fn parameters(self) -> SigmaParameters<T> {
-        let Self { beta, two_alpha, four_alpha, eight_alpha_squared } = self;
-        SigmaParameters { kind: 1, beta, two_alpha, four_alpha, eight_alpha_squared, ..SigmaParameters::default() }
     }
 
     /// The parts of every formula; NaN unless x is finite.

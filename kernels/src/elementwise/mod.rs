@@ -39,6 +39,7 @@ use crate::network::{Activation, Base};
 use activation::{SmoothLeaky, TanhLinear};
 pub(crate) use conditional::{conditional_scores, standardize};
 use density::{Laplace, Logistic, Normal, Sech};
+pub(crate) use functions::mul_add;
 use maps::{Activate, AddBias, BackwardError, BiasActivate, LogDensity, LogSlope, OutputError, Score, SlopeAndRatio};
 pub(crate) use parameters::{DensityParameters, SigmaParameters};
 pub use real::Real;

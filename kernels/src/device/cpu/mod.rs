@@ -13,7 +13,7 @@ mod team;
 
 use faer::{MatMut, MatRef};
 
-use super::raw::{Combination, Raw, Term};
+use super::raw::{Combination, Raw, RawInverse, Term};
 use super::{Addend, Device, Factor, Inversion, MatrixMut, MatrixRef, Memory};
 use crate::elementwise;
 use crate::error::{Error, Result};
@@ -63,7 +63,6 @@ impl<T: Scalar> Memory<T> for Cpu {
     type Buffer = Buffer<T>;
     type Slice<'a> = &'a [T];
     type SliceMut<'a> = &'a mut [T];
-    type Factorization = Vec<Lane>;
 
     fn allocate(&self, len: usize, what: &str) -> Result<Buffer<T>> {
         Buffer::zeroed(len, what)
@@ -235,26 +234,6 @@ impl<T: Scalar> Raw<T> for Cpu {
         Ok(())
     }
 
-    fn raw_fits(work: &Vec<Lane>, dim: usize, _: usize) -> bool {
-        work.iter().all(|lane| lane.dim() == dim)
-    }
-
-    unsafe fn raw_invert_transposed(
-        &self,
-        dim: usize,
-        a: &mut [T],
-        out: &mut [T],
-        work: &mut Vec<Lane>,
-        report: &mut [Inversion],
-    ) -> Result<()> {
-        blocks::invert_each(self.threads, dim, a, out, work, report);
-        Ok(())
-    }
-
-    unsafe fn raw_log_abs_det(&self, dim: usize, a: &[T]) -> Result<f64> {
-        Ok(factor::log_abs_det(MatRef::from_column_major_slice(a, dim, dim), self.threads))
-    }
-
     unsafe fn raw_scale_rows(
         &self,
         (dim, _): (usize, usize),
@@ -274,5 +253,29 @@ impl<T: Scalar> Raw<T> for Cpu {
     unsafe fn raw_add_blocks(&self, alpha: T, a: &[T], out: &mut [T]) -> Result<()> {
         blocks::add_blocks(self.threads, alpha, a, out);
         Ok(())
+    }
+}
+
+impl<T: Scalar> RawInverse<T> for Cpu {
+    type Factorization = Vec<Lane>;
+
+    fn raw_fits(work: &Vec<Lane>, dim: usize, _: usize) -> bool {
+        work.iter().all(|lane| lane.dim() == dim)
+    }
+
+    unsafe fn raw_invert_transposed(
+        &self,
+        dim: usize,
+        a: &mut [T],
+        out: &mut [T],
+        work: &mut Vec<Lane>,
+        report: &mut [Inversion],
+    ) -> Result<()> {
+        blocks::invert_each(self.threads, dim, a, out, work, report);
+        Ok(())
+    }
+
+    unsafe fn raw_log_abs_det(&self, dim: usize, a: &[T]) -> Result<f64> {
+        Ok(factor::log_abs_det(MatRef::from_column_major_slice(a, dim, dim), self.threads))
     }
 }

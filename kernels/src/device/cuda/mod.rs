@@ -32,6 +32,7 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaContext, result, sys};
 
+use crate::device::raw::RawInverse;
 use crate::device::{Device, Inversion, Replay};
 use crate::error::{Error, Result};
 use crate::math::Math;
@@ -40,7 +41,7 @@ use blas::Blas;
 use factorization::Factorization;
 use gemm::Gemm;
 use launch::{Kernels, Launcher};
-use memory::{Block, Buffer, Heap, SliceMut};
+use memory::{Block, Buffer, Heap, Slice, SliceMut};
 use operations::{Answers, Gpu};
 use solver::Solver;
 use stream::{Lane, Module, Queue};
@@ -197,7 +198,6 @@ fn once<V>(cell: &OnceCell<V>, make: impl FnOnce() -> Result<V>) -> Result<&V> {
 
 impl Gpu for Cuda {
     type Buffer<T: Scalar> = Buffer<T>;
-    type Factorization = Factorization;
 
     fn answers(&self) -> &impl Answers {
         &self.shared.queue
@@ -251,13 +251,18 @@ impl Gpu for Cuda {
         // SAFETY: the caller's promise.
         unsafe { self.shared.blas.multiply_onto(self.math_of(T::DTYPE), gemm, alpha, addend, operands) }
     }
+}
 
-    fn fits(work: &Factorization, dim: usize, count: usize) -> bool {
+impl<T: Scalar> RawInverse<T> for Cuda {
+    type Factorization = Factorization;
+
+    fn raw_fits(work: &Factorization, dim: usize, count: usize) -> bool {
         work.fits(dim, count)
     }
 
-    unsafe fn invert<T: Scalar>(
+    unsafe fn raw_invert_transposed(
         &self,
+        _: usize,
         a: SliceMut<'_, T>,
         out: SliceMut<'_, T>,
         work: &mut Factorization,
@@ -267,9 +272,9 @@ impl Gpu for Cuda {
         unsafe { work.invert_transposed::<T>(self, [a.address(), out.address()], report) }
     }
 
-    unsafe fn log_det<T: Scalar>(&self, dim: usize, a: u64) -> Result<f64> {
+    unsafe fn raw_log_abs_det(&self, dim: usize, a: Slice<'_, T>) -> Result<f64> {
         // SAFETY: the caller's promise.
-        unsafe { factorization::log_abs_det::<T>(self, dim, a) }
+        unsafe { factorization::log_abs_det::<T>(self, dim, a.address()) }
     }
 }
 

@@ -4,7 +4,7 @@ use super::gemm::Gemm;
 use super::launch::{Kernels, Launcher};
 use super::memory::{Block, Slice, SliceMut, Span};
 use crate::device::raw::{Combination, Raw, Term};
-use crate::device::{Addend, Inversion, MatrixMut, Memory};
+use crate::device::{Addend, MatrixMut, Memory};
 use crate::elementwise::{DensityParameters, SigmaParameters};
 use crate::error::Result;
 use crate::network::{Activation, Base};
@@ -16,7 +16,6 @@ use crate::scalar::Scalar;
 /// The unsafe functions take it that the addresses are of as much memory as they use.
 pub trait Gpu: Sized {
     type Buffer<T: Scalar>: Block;
-    type Factorization: Send;
 
     /// Where kernels leave what the host wants to know.
     fn answers(&self) -> &impl Answers;
@@ -41,21 +40,6 @@ pub trait Gpu: Sized {
 
     /// c ← addend + α op(a) op(b) in one pass over c; `false` where there is no such way, and nothing was done.
     unsafe fn gemm_onto<T: Scalar>(&self, gemm: &Gemm, alpha: T, addend: u64, operands: [u64; 3]) -> Result<bool>;
-
-    /// Whether `work` is large enough for `count` blocks of dim×dim.
-    fn fits(work: &Self::Factorization, dim: usize, count: usize) -> bool;
-
-    /// As [`crate::device::Device::invert_transposed`].
-    unsafe fn invert<T: Scalar>(
-        &self,
-        a: SliceMut<'_, T>,
-        out: SliceMut<'_, T>,
-        work: &mut Self::Factorization,
-        report: &mut [Inversion],
-    ) -> Result<()>;
-
-    /// As [`crate::device::Device::log_abs_det`].
-    unsafe fn log_det<T: Scalar>(&self, dim: usize, a: u64) -> Result<f64>;
 }
 
 /// Sums that a kernel can hand to the host at a time.
@@ -83,7 +67,6 @@ impl<T: Scalar, G: Gpu> Memory<T> for G {
     type Buffer = G::Buffer<T>;
     type Slice<'a> = Slice<'a, T>;
     type SliceMut<'a> = SliceMut<'a, T>;
-    type Factorization = G::Factorization;
 
     fn allocate(&self, len: usize, what: &str) -> Result<G::Buffer<T>> {
         self.buffer(len, what)
@@ -276,27 +259,6 @@ impl<T: Scalar, G: Gpu> Raw<T> for G {
             out.iter_mut().enumerate().for_each(|(n, out)| *out += answers.get(n));
         }
         Ok(())
-    }
-
-    fn raw_fits(work: &G::Factorization, dim: usize, count: usize) -> bool {
-        G::fits(work, dim, count)
-    }
-
-    unsafe fn raw_invert_transposed(
-        &self,
-        _: usize,
-        a: SliceMut<'_, T>,
-        out: SliceMut<'_, T>,
-        work: &mut G::Factorization,
-        report: &mut [Inversion],
-    ) -> Result<()> {
-        // SAFETY: the caller's promise.
-        unsafe { self.invert(a, out, work, report) }
-    }
-
-    unsafe fn raw_log_abs_det(&self, dim: usize, a: Slice<'_, T>) -> Result<f64> {
-        // SAFETY: the caller's promise.
-        unsafe { self.log_det::<T>(dim, a.address()) }
     }
 
     unsafe fn raw_scale_rows(

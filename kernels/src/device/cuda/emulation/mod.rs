@@ -16,9 +16,10 @@ use libloading::Library;
 
 use super::gemm::{Gemm, blas};
 use super::launch::{Geometry, Kernel, Kernels, Launcher, PARTIAL_SUMS};
-use super::memory::{Block, SliceMut};
+use super::memory::{Block, Slice, SliceMut};
 use super::operations::{ANSWERS, Answers, Gpu};
 use super::source;
+use crate::device::raw::RawInverse;
 use crate::device::{Device, Inversion};
 use crate::error::{Error, Result};
 use crate::init;
@@ -134,7 +135,6 @@ impl Answers for Emulated {
 
 impl Gpu for Emulated {
     type Buffer<T: Scalar> = Vec<T>;
-    type Factorization = ();
 
     fn answers(&self) -> &impl Answers {
         self
@@ -179,13 +179,18 @@ impl Gpu for Emulated {
     unsafe fn gemm_onto<T: Scalar>(&self, _: &Gemm, _: T, _: u64, _: [u64; 3]) -> Result<bool> {
         Ok(false)
     }
+}
 
-    fn fits((): &(), _: usize, _: usize) -> bool {
+impl<T: Scalar> RawInverse<T> for Emulated {
+    type Factorization = ();
+
+    fn raw_fits((): &(), _: usize, _: usize) -> bool {
         false
     }
 
-    unsafe fn invert<T: Scalar>(
+    unsafe fn raw_invert_transposed(
         &self,
+        _: usize,
         _: SliceMut<'_, T>,
         _: SliceMut<'_, T>,
         (): &mut (),
@@ -194,7 +199,7 @@ impl Gpu for Emulated {
         unreachable!("nothing fits")
     }
 
-    unsafe fn log_det<T: Scalar>(&self, _: usize, _: u64) -> Result<f64> {
+    unsafe fn raw_log_abs_det(&self, _: usize, _: Slice<'_, T>) -> Result<f64> {
         Err(Error::Device { operation: "log-determinant", status: "not emulated".to_owned() })
     }
 }
