@@ -1,4 +1,5 @@
-//! The operations of the CPU device, one at a time, at the shapes that a gradient gives them: f32, batches of 100.
+//! The operations of the CPU device, one at a time, at the shapes that a gradient gives them, and one gradient of every
+//! method: f32, batches of 100.
 //!
 //! Throughput is in floating-point operations for what is bound by arithmetic (a multiply-add counts 2) and in numbers
 //! of the result for elementwise work. `RELGRAD_BENCH_LARGE=1` adds D = 5000.
@@ -11,7 +12,8 @@ use std::time::Duration;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use relgrad_kernels::device::{Addend, Device, Inversion, Matrix};
-use relgrad_kernels::{Activation, Architecture, Cpu, Init, init};
+use relgrad_kernels::evaluation::{Workload, prepare};
+use relgrad_kernels::{Activation, Architecture, Cpu, Dtype, Init, Method, cost, init};
 
 type Block = Matrix<Cpu, f32>;
 
@@ -23,6 +25,7 @@ const PANEL: usize = 1 << 21;
 
 const ACTIVATION: Activation = Activation::SmoothLeaky { alpha: 0.3 };
 
+#[allow(clippy::disallowed_methods, reason = "the benches of criterion have no arguments of their own")]
 fn dims() -> Vec<usize> {
     let mut dims = vec![10, 100, 1000];
     if std::env::var_os("RELGRAD_BENCH_LARGE").is_some() {
@@ -57,48 +60,39 @@ fn group<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, Wal
     group
 }
 
+/// Times `work` at a D; `elements` are those of the throughput.
+fn time(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, dim: usize, elements: usize, mut work: impl FnMut()) {
+    group.throughput(Throughput::Elements(elements as u64));
+    group.bench_function(BenchmarkId::new(name, dim), |bencher| bencher.iter(&mut work));
+}
+
 /// The three products of the relative gradient: W Z, Wᵀ\[Y | δ\], and δUᵀ onto each kind of addend.
 fn products(criterion: &mut Criterion) {
     let device = device();
     let mut group = group(criterion, "product");
     for dim in dims() {
-        let w = weight(dim);
-        let z = normals(dim, BATCH, 2);
-        let pair = normals(dim, 2 * BATCH, 3);
-        let flops = 2 * BATCH as u64 * (dim * dim) as u64;
-
-        group.throughput(Throughput::Elements(flops));
-        let mut y = zeros(dim, BATCH);
-        group.bench_function(BenchmarkId::new("forward", dim), |bencher| {
-            bencher.iter(|| {
-                let (w, z) = (w.view().plain(), z.view().plain());
-                device.multiply(1.0, black_box(w), z, Addend::Zero, y.view_mut()).unwrap();
-            });
+        let (w, z, pair) = (weight(dim), normals(dim, BATCH, 2), normals(dim, 2 * BATCH, 3));
+        let (mut y, mut out, mut pulled) = (zeros(dim, BATCH), zeros(dim, dim), zeros(dim, 2 * BATCH));
+        let flops = 2 * BATCH * dim * dim;
+        time(&mut group, "forward", dim, flops, || {
+            let (w, z) = (w.view().plain(), z.view().plain());
+            device.multiply(1.0, black_box(w), z, Addend::Zero, y.view_mut()).unwrap();
         });
-
-        let mut out = zeros(dim, dim);
         for name in ["outer onto zero", "outer onto itself", "outer onto weight"] {
-            group.bench_function(BenchmarkId::new(name, dim), |bencher| {
-                bencher.iter(|| {
-                    let addend = match name {
-                        "outer onto zero" => Addend::Zero,
-                        "outer onto itself" => Addend::Scaled(0.5),
-                        _ => Addend::Matrix(w.view()),
-                    };
-                    let delta = pair.view().columns(0, BATCH).plain();
-                    let u = pair.view().columns(BATCH, BATCH).transposed();
-                    device.multiply(0.01, black_box(delta), u, addend, out.view_mut()).unwrap();
-                });
+            time(&mut group, name, dim, flops, || {
+                let addend = match name {
+                    "outer onto zero" => Addend::Zero,
+                    "outer onto itself" => Addend::Scaled(0.5),
+                    _ => Addend::Matrix(w.view()),
+                };
+                let delta = pair.view().columns(0, BATCH).plain();
+                let u = pair.view().columns(BATCH, BATCH).transposed();
+                device.multiply(0.01, black_box(delta), u, addend, out.view_mut()).unwrap();
             });
         }
-
-        group.throughput(Throughput::Elements(2 * flops));
-        let mut pulled = zeros(dim, 2 * BATCH);
-        group.bench_function(BenchmarkId::new("pull back two blocks", dim), |bencher| {
-            bencher.iter(|| {
-                let (w, pair) = (w.view().transposed(), pair.view().plain());
-                device.multiply(1.0, black_box(w), pair, Addend::Zero, pulled.view_mut()).unwrap();
-            });
+        time(&mut group, "pull back two blocks", dim, 2 * flops, || {
+            let (w, pair) = (w.view().transposed(), pair.view().plain());
+            device.multiply(1.0, black_box(w), pair, Addend::Zero, pulled.view_mut()).unwrap();
         });
     }
 }
@@ -108,21 +102,14 @@ fn elementwise(criterion: &mut Criterion) {
     let device = device();
     let mut group = group(criterion, "elementwise");
     for dim in dims() {
-        let bias = zeros(dim, 1);
-        let v = normals(dim, BATCH, 4);
-        let mut y = normals(dim, BATCH, 5);
-        let mut out = zeros(dim, BATCH);
-        group.throughput(Throughput::Elements((dim * BATCH) as u64));
-        group.bench_function(BenchmarkId::new("bias_activate", dim), |bencher| {
-            bencher.iter(|| {
-                let bias = Some(black_box(bias.view()));
-                device.bias_activate(ACTIVATION, bias, y.view_mut(), out.view_mut()).unwrap();
-            });
+        let (bias, v) = (zeros(dim, 1), normals(dim, BATCH, 4));
+        let (mut y, mut out) = (normals(dim, BATCH, 5), zeros(dim, BATCH));
+        time(&mut group, "bias_activate", dim, dim * BATCH, || {
+            let bias = Some(black_box(bias.view()));
+            device.bias_activate(ACTIVATION, bias, y.view_mut(), out.view_mut()).unwrap();
         });
-        group.bench_function(BenchmarkId::new("backward_error", dim), |bencher| {
-            bencher.iter(|| {
-                device.backward_error(ACTIVATION, black_box(v.view()), y.view(), out.view_mut()).unwrap();
-            });
+        time(&mut group, "backward_error", dim, dim * BATCH, || {
+            device.backward_error(ACTIVATION, black_box(v.view()), y.view(), out.view_mut()).unwrap();
         });
     }
 }
@@ -136,12 +123,9 @@ fn inverse(criterion: &mut Criterion) {
         let (mut factors, mut out) = (zeros(dim, dim), zeros(dim, dim));
         let mut work = Device::<f32>::factorization(&device, dim, 1).unwrap();
         let mut report = [Inversion { log_abs_det: 0.0, condition: 0.0 }];
-        group.throughput(Throughput::Elements(2 * (dim * dim * dim) as u64));
-        group.bench_function(BenchmarkId::new("invert_transposed", dim), |bencher| {
-            bencher.iter(|| {
-                device.copy(black_box(w.view()), factors.view_mut()).unwrap();
-                device.invert_transposed(factors.view_mut(), out.view_mut(), &mut work, &mut report).unwrap();
-            });
+        time(&mut group, "invert_transposed", dim, 2 * dim * dim * dim, || {
+            device.copy(black_box(w.view()), factors.view_mut()).unwrap();
+            device.invert_transposed(factors.view_mut(), out.view_mut(), &mut work, &mut report).unwrap();
         });
     }
 }
@@ -152,28 +136,44 @@ fn panels(criterion: &mut Criterion) {
     let mut group = group(criterion, "panel");
     for dim in dims() {
         let count = (PANEL / (dim * dim)).clamp(1, BATCH);
-        let w = weight(dim);
-        let (a, b) = (normals(dim, dim * count, 6), normals(dim, dim * count, 7));
+        let (w, a, b) = (weight(dim), normals(dim, dim * count, 6), normals(dim, dim * count, 7));
         let (slope, ratio) = (normals(dim, count, 8), normals(dim, count, 9));
-        let (mut panel, mut adjoint) = (zeros(dim, dim * count), zeros(dim, count));
-        let mut sum = zeros(dim, dim);
-        group.throughput(Throughput::Elements((dim * dim * count) as u64));
-        group.bench_function(BenchmarkId::new("scale_rows", dim), |bencher| {
-            bencher.iter(|| device.scale_rows(black_box(slope.view()), w.view(), panel.view_mut()).unwrap());
+        let (mut panel, mut adjoint, mut sum) = (zeros(dim, dim * count), zeros(dim, count), zeros(dim, dim));
+        let numbers = dim * dim * count;
+        time(&mut group, "scale_rows", dim, numbers, || {
+            device.scale_rows(black_box(slope.view()), w.view(), panel.view_mut()).unwrap();
         });
-        group.bench_function(BenchmarkId::new("curvature_adjoint", dim), |bencher| {
-            bencher.iter(|| {
-                let (slope, ratio) = (black_box(slope.view()), ratio.view());
-                // The destination is an addend too: from zero each time, or repeated scaling would end in denormals.
-                device.fill(0.0, adjoint.view_mut()).unwrap();
-                device.curvature_adjoint(slope, ratio, a.view(), b.view(), adjoint.view_mut()).unwrap();
-            });
+        time(&mut group, "curvature_adjoint", dim, numbers, || {
+            let (slope, ratio) = (black_box(slope.view()), ratio.view());
+            // The destination is an addend too: from zero each time, or repeated scaling would end in denormals.
+            device.fill(0.0, adjoint.view_mut()).unwrap();
+            device.curvature_adjoint(slope, ratio, a.view(), b.view(), adjoint.view_mut()).unwrap();
         });
-        group.bench_function(BenchmarkId::new("add_blocks", dim), |bencher| {
-            bencher.iter(|| device.add_blocks(1e-3, black_box(a.view()), sum.view_mut()).unwrap());
+        time(&mut group, "add_blocks", dim, numbers, || {
+            device.add_blocks(1e-3, black_box(a.view()), sum.view_mut()).unwrap();
         });
     }
 }
 
-criterion_group!(operations, products, elementwise, inverse, panels);
+/// One gradient of every method, two layers; throughput in floating-point operations of the cost model. Autodiff stops
+/// at D = 100, where a gradient already takes as long as the others' at D = 1000.
+fn gradients(criterion: &mut Criterion) {
+    let mut group = group(criterion, "gradient");
+    group.sample_size(10);
+    for method in Method::ALL {
+        let largest = if matches!(method, Method::Autodiff | Method::AutodiffStreamed) { 100 } else { 1000 };
+        for dim in [10, 100, 1000].into_iter().filter(|&dim| dim <= largest) {
+            let (architecture, init) = (Architecture::new(dim, 2), Init::Orthogonal);
+            let (batch, dtype, threads, seed) = (BATCH, Dtype::F32, device().threads(), 1);
+            let flops = cost(method, &architecture, BATCH, dtype).expect("a model of dense layers").flops;
+            let workload = Workload { method, architecture: architecture.into(), init, batch, dtype, threads, seed };
+            let mut evaluation = prepare(&workload).expect("memory for the benchmark");
+            time(&mut group, method.name(), dim, flops as usize, || {
+                evaluation.evaluate().expect("a finite gradient");
+            });
+        }
+    }
+}
+
+criterion_group!(operations, products, elementwise, inverse, panels, gradients);
 criterion_main!(operations);

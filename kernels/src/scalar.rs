@@ -12,34 +12,24 @@ pub trait Scalar: Real + faer::traits::RealField + nalgebra::Scalar + Send + Syn
     const EPS: f64;
 
     /// Rounds to this precision.
-    fn of(value: f64) -> Self;
+    #[inline]
+    fn of(value: f64) -> Self {
+        Self::from_f64(value)
+    }
 
     /// Widens without error.
-    fn widen(self) -> f64;
+    #[inline]
+    fn widen(self) -> f64 {
+        self.to_f64()
+    }
 }
 
 impl Scalar for f32 {
     const DTYPE: Dtype = Dtype::F32;
     const EPS: f64 = f32::EPSILON as f64;
-
-    fn of(value: f64) -> Self {
-        value as Self
-    }
-
-    fn widen(self) -> f64 {
-        f64::from(self)
-    }
 }
 
 impl Scalar for f64 {
     const DTYPE: Dtype = Dtype::F64;
     const EPS: f64 = f64::EPSILON;
-
-    fn of(value: f64) -> Self {
-        value
-    }
-
-    fn widen(self) -> f64 {
-        self
-    }
 }

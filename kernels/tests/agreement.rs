@@ -10,14 +10,12 @@ const DIMS: [usize; 12] = [1, 2, 3, 15, 16, 17, 31, 33, 64, 127, 129, 257];
 /// Sizes for a GPU: odd ones around its tiles, and those on either side of the switch from small to panelled LU.
 const GPU_DIMS: [usize; 8] = [1, 31, 33, 127, 160, 161, 257, 1000];
 
-type Prepare<'a> = dyn Fn(&Workload) -> Result<Box<dyn Evaluation>> + 'a;
-
 fn assert_passes(workload: &Workload) {
-    assert_passes_on(&prepare, workload);
+    assert_passes_on(prepare, workload);
 }
 
 /// The gradient passes its check; so does the one that the device replays from a recording, if it can record.
-fn assert_passes_on(prepare: &Prepare<'_>, workload: &Workload) {
+fn assert_passes_on(prepare: impl Fn(&Workload) -> Result<Box<dyn Evaluation>>, workload: &Workload) {
     let mut evaluation = prepare(workload).unwrap();
     let check = evaluation.check().unwrap();
     assert!(check.passed(), "{workload:?}: {check:?}");
@@ -74,17 +72,12 @@ fn every_method_agrees_on_a_gpu() {
             Dtype::F32 => prepare_on::<_, f32>(cuda.clone(), workload),
             Dtype::F64 => prepare_on::<_, f64>(cuda.clone(), workload),
         };
-        for workload in agreement::sizes(&GPU_DIMS, math.dtype()) {
-            assert_passes_on(&on_gpu, &workload);
-        }
+        let mut workloads = agreement::sizes(&GPU_DIMS, math.dtype());
         if math == Math::F64 {
-            for workload in agreement::architectures(Dtype::F64) {
-                assert_passes_on(&on_gpu, &workload);
-            }
-            for workload in agreement::ill_conditioned(&GPU_DIMS) {
-                assert_passes_on(&on_gpu, &workload);
-            }
+            workloads.extend(agreement::architectures(Dtype::F64));
+            workloads.extend(agreement::ill_conditioned(&GPU_DIMS));
         }
+        workloads.iter().for_each(|workload| assert_passes_on(on_gpu, workload));
     }
 }
 

@@ -6,6 +6,7 @@ use relgrad_golden::{Case, File, Row, compare, parse};
 use relgrad_kernels::{Cpu, Dtype};
 
 /// Every comparison in one precision, and the number of files.
+#[allow(clippy::disallowed_methods, reason = "golden vectors are files")]
 fn rows(dtype: Dtype) -> (usize, Vec<Row>) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let (device, mut files, mut rows) = (Cpu::new(2), 0, Vec::new());

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// The crates: name in ARCHITECTURE.md, folder, and the most lines of Rust. Lower a budget when the code gets smaller.
 const CRATES: [(&str, &str, usize); 7] = [
-    ("kernels", "kernels", 20_600),
+    ("kernels", "kernels", 19_700),
     ("golden", "kernels/golden", 1_700),
     ("vocabulary", "kernels/vocabulary", 600),
     ("reports", "reports", 13_600),
@@ -19,8 +19,8 @@ const CRATES: [(&str, &str, usize); 7] = [
 const DECLARED_TWICE: [(&str, &str); 4] = [
     (
         "kernels",
-        "Arrays Autodiff Buffer Evaluator FactoredLayer Form Inverter Lane Ordinary Parameters \
-         Probe Product Relative Shared Stored Triangle Values Work Workspace",
+        "Arrays Autodiff Buffer Evaluator FactoredLayer Inverter Lane Ordinary Parameters \
+         Probe Relative Shared Stored Triangle Values Work Workspace",
     ),
     (
         "reports",

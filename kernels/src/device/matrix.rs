@@ -1,17 +1,47 @@
 //! Column-major matrices over a device's memory.
 
-use super::{Device, Factor};
+use super::{Device, Factor, Memory};
 use crate::error::{Error, Result};
 use crate::scalar::Scalar;
 
+/// What every kind of matrix knows.
+macro_rules! shaped {
+    ($($matrix:ty),+) => {
+        $(
+            impl<D: Memory<T>, T: Scalar> $matrix {
+                /// Number of rows.
+                pub fn rows(&self) -> usize {
+                    self.rows
+                }
+
+                /// Number of columns.
+                pub fn cols(&self) -> usize {
+                    self.cols
+                }
+
+                /// Rows and columns.
+                pub fn shape(&self) -> (usize, usize) {
+                    (self.rows, self.cols)
+                }
+
+                /// Whether there are no numbers in it.
+                pub fn is_empty(&self) -> bool {
+                    self.rows == 0 || self.cols == 0
+                }
+            }
+        )+
+    };
+}
+shaped!(Matrix<D, T>, MatrixRef<'_, D, T>, MatrixMut<'_, D, T>);
+
 /// An owned rows×cols matrix, column-major, without padding.
-pub struct Matrix<D: Device<T>, T: Scalar> {
+pub struct Matrix<D: Memory<T>, T: Scalar> {
     buffer: D::Buffer,
     rows: usize,
     cols: usize,
 }
 
-impl<D: Device<T>, T: Scalar> Matrix<D, T> {
+impl<D: Memory<T>, T: Scalar> Matrix<D, T> {
     /// A zero matrix; `what` names it when memory runs out.
     ///
     /// # Errors
@@ -28,7 +58,10 @@ impl<D: Device<T>, T: Scalar> Matrix<D, T> {
     ///
     /// # Errors
     /// [`Error::ShapeMismatch`] unless `data` has rows×cols numbers; [`Error::OutOfMemory`].
-    pub fn from_column_major(device: &D, data: &[T], rows: usize, cols: usize, what: &str) -> Result<Self> {
+    pub fn from_column_major(device: &D, data: &[T], rows: usize, cols: usize, what: &str) -> Result<Self>
+    where
+        D: Device<T>,
+    {
         if rows.checked_mul(cols) != Some(data.len()) {
             return Err(Error::shape(
                 "upload",
@@ -42,20 +75,11 @@ impl<D: Device<T>, T: Scalar> Matrix<D, T> {
     }
 
     /// Copies to host memory, column-major.
-    pub fn to_column_major(&self, device: &D) -> Result<Vec<T>> {
-        let mut data = vec![T::default(); self.rows * self.cols];
-        device.download(D::slice(&self.buffer), &mut data)?;
-        Ok(data)
-    }
-
-    /// Number of rows.
-    pub fn rows(&self) -> usize {
-        self.rows
-    }
-
-    /// Number of columns.
-    pub fn cols(&self) -> usize {
-        self.cols
+    pub fn to_column_major(&self, device: &D) -> Result<Vec<T>>
+    where
+        D: Device<T>,
+    {
+        device.to_host(self.view())
     }
 
     /// Shared view.
@@ -70,34 +94,24 @@ impl<D: Device<T>, T: Scalar> Matrix<D, T> {
 }
 
 /// A shared view of contiguous columns.
-pub struct MatrixRef<'a, D: Device<T>, T: Scalar> {
+pub struct MatrixRef<'a, D: Memory<T>, T: Scalar> {
     slice: D::Slice<'a>,
     rows: usize,
     cols: usize,
 }
 
-impl<D: Device<T>, T: Scalar> Clone for MatrixRef<'_, D, T> {
+impl<D: Memory<T>, T: Scalar> Clone for MatrixRef<'_, D, T> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<D: Device<T>, T: Scalar> Copy for MatrixRef<'_, D, T> {}
+impl<D: Memory<T>, T: Scalar> Copy for MatrixRef<'_, D, T> {}
 
-impl<'a, D: Device<T>, T: Scalar> MatrixRef<'a, D, T> {
+impl<'a, D: Memory<T>, T: Scalar> MatrixRef<'a, D, T> {
     /// The numbers of a slice, which has rows·cols of them, as columns.
     pub(crate) fn of_slice(slice: D::Slice<'a>, rows: usize, cols: usize) -> Self {
         Self { slice, rows, cols }
-    }
-
-    /// Number of rows.
-    pub fn rows(&self) -> usize {
-        self.rows
-    }
-
-    /// Number of columns.
-    pub fn cols(&self) -> usize {
-        self.cols
     }
 
     /// The same view for a shorter time.
@@ -142,26 +156,16 @@ impl<'a, D: Device<T>, T: Scalar> MatrixRef<'a, D, T> {
 }
 
 /// An exclusive view of contiguous columns.
-pub struct MatrixMut<'a, D: Device<T>, T: Scalar> {
+pub struct MatrixMut<'a, D: Memory<T>, T: Scalar> {
     slice: D::SliceMut<'a>,
     rows: usize,
     cols: usize,
 }
 
-impl<'a, D: Device<T>, T: Scalar> MatrixMut<'a, D, T> {
+impl<'a, D: Memory<T>, T: Scalar> MatrixMut<'a, D, T> {
     /// The numbers of a slice, which has rows·cols of them, as columns.
     pub(crate) fn of_slice(slice: D::SliceMut<'a>, rows: usize, cols: usize) -> Self {
         Self { slice, rows, cols }
-    }
-
-    /// Number of rows.
-    pub fn rows(&self) -> usize {
-        self.rows
-    }
-
-    /// Number of columns.
-    pub fn cols(&self) -> usize {
-        self.cols
     }
 
     /// The numbers, column by column.
@@ -186,10 +190,8 @@ impl<'a, D: Device<T>, T: Scalar> MatrixMut<'a, D, T> {
     pub fn split_columns(self, mid: usize) -> (Self, Self) {
         assert!(mid <= self.cols, "column {mid} of {}", self.cols);
         let (left, right) = D::split_mut(self.slice, mid * self.rows);
-        (
-            Self { slice: left, rows: self.rows, cols: mid },
-            Self { slice: right, rows: self.rows, cols: self.cols - mid },
-        )
+        let part = |slice, cols| Self { slice, rows: self.rows, cols };
+        (part(left, mid), part(right, self.cols - mid))
     }
 
     /// Columns `start..start + count`.

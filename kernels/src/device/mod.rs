@@ -1,7 +1,7 @@
 //! Where matrices live and what can be done to them in place.
 //!
 //! A [`Device`] offers some twenty operations, each at the level of one line of MATH.md's equations. None returns a
-//! matrix, none allocates: results go to a caller's buffer and work memory is the caller's ([`Device::Factorization`]).
+//! matrix, none allocates: results go to a caller's buffer and work memory is the caller's ([`Device::factorization`]).
 //! Everything above (forward pass, backends, in-place sweep) is written once against this trait, for f32 and f64.
 //!
 //! All matrices are column-major without padding, so that a range of columns is a contiguous slice; a batch has one
@@ -10,27 +10,33 @@
 mod cpu;
 pub mod cuda;
 mod matrix;
+mod memory;
+mod raw;
 mod shape;
 
 pub use cpu::Cpu;
 pub use cuda::Cuda;
 pub use matrix::{Matrix, MatrixMut, MatrixRef};
+pub use memory::Memory;
+pub(crate) use raw::Term;
+pub(crate) use shape::require;
 
-use crate::elementwise;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::math::Math;
 use crate::network::{Activation, Architecture, Base};
 use crate::scalar::Scalar;
+use raw::{Combination, Raw, RawInverse};
+use shape::{require_block_or_blocks, require_blocks, require_length};
 
 /// A factor of a product: a matrix or its transpose.
-pub struct Factor<'a, D: Device<T>, T: Scalar> {
+pub struct Factor<'a, D: Memory<T>, T: Scalar> {
     /// The stored matrix.
     pub matrix: MatrixRef<'a, D, T>,
     /// Whether the product uses the transpose of what is stored.
     pub transposed: bool,
 }
 
-impl<D: Device<T>, T: Scalar> Factor<'_, D, T> {
+impl<D: Memory<T>, T: Scalar> Factor<'_, D, T> {
     /// Rows of the factor as the product sees it.
     pub fn rows(&self) -> usize {
         if self.transposed { self.matrix.cols() } else { self.matrix.rows() }
@@ -43,7 +49,7 @@ impl<D: Device<T>, T: Scalar> Factor<'_, D, T> {
 }
 
 /// What a product is added to.
-pub enum Addend<'a, D: Device<T>, T: Scalar> {
+pub enum Addend<'a, D: Memory<T>, T: Scalar> {
     /// Nothing: the destination is overwritten and may hold anything, NaN included.
     Zero,
     /// The destination itself, scaled: c ← βc + αab.
@@ -81,49 +87,19 @@ pub trait Replay {
 /// In-place linear algebra and elementwise work on one kind of memory, in precision `T`.
 ///
 /// # Contract of every operation
-/// Shapes are checked once, on entry ([`crate::Error::ShapeMismatch`]). Destinations never alias sources: the borrow
-/// checker sees to it. Work may be asynchronous; [`Device::synchronize`] waits for it and reports a deferred error.
-pub trait Device<T: Scalar>: Sized {
-    /// Owned, zero-initialised storage.
-    type Buffer: Send + Sync;
-    /// Shared slice of a buffer.
-    type Slice<'a>: Copy + Send + Sync;
-    /// Exclusive slice of a buffer.
-    type SliceMut<'a>;
-    /// Work memory of [`Device::invert_transposed`] and [`Device::log_abs_det`].
-    type Factorization: Send;
-
-    /// Takes zero-filled storage for `len` numbers, resident from now on. `what` names it in an error.
-    ///
-    /// # Errors
-    /// [`crate::Error::OutOfMemory`].
-    fn allocate(&self, len: usize, what: &str) -> Result<Self::Buffer>;
-
-    /// The whole buffer.
-    fn slice(buffer: &Self::Buffer) -> Self::Slice<'_>;
-    /// The whole buffer, exclusively.
-    fn slice_mut(buffer: &mut Self::Buffer) -> Self::SliceMut<'_>;
-    /// Splits a slice in two at `mid`.
-    fn split<'a>(slice: Self::Slice<'a>, mid: usize) -> (Self::Slice<'a>, Self::Slice<'a>);
-    /// Splits an exclusive slice in two at `mid`.
-    fn split_mut<'a>(slice: Self::SliceMut<'a>, mid: usize) -> (Self::SliceMut<'a>, Self::SliceMut<'a>);
-    /// Lends an exclusive slice for a shorter time.
-    fn reborrow_mut<'b>(slice: &'b mut Self::SliceMut<'_>) -> Self::SliceMut<'b>;
-    /// The same shared slice for a shorter time (the compiler cannot see that an associated type is covariant).
-    fn shorten<'b>(slice: &'b Self::Slice<'_>) -> Self::Slice<'b>;
-    /// Lends an exclusive slice as a shared one.
-    fn reborrow<'b>(slice: &'b Self::SliceMut<'_>) -> Self::Slice<'b>;
-
-    /// Copies from host memory of the same length.
-    fn upload(&self, source: &[T], destination: Self::SliceMut<'_>) -> Result<()>;
-    /// Copies to host memory of the same length.
-    fn download(&self, source: Self::Slice<'_>, destination: &mut [T]) -> Result<()>;
-    /// destination ← source, both on the device.
-    fn copy(&self, source: MatrixRef<'_, Self, T>, destination: MatrixMut<'_, Self, T>) -> Result<()>;
-    /// Sets every element.
-    fn fill(&self, value: T, destination: MatrixMut<'_, Self, T>) -> Result<()>;
+/// Shapes are checked once, here ([`crate::Error::ShapeMismatch`]), before a device does its work. Destinations never
+/// alias sources: the borrow checker sees to it. Work may be asynchronous; [`Device::synchronize`] waits for it and
+/// reports a deferred error.
+pub trait Device<T: Scalar>: Raw<T> + RawInverse<T> {
     /// Waits for everything asked for so far.
     fn synchronize(&self) -> Result<()>;
+
+    /// How many of the blocks of [`Device::invert_transposed`] are factored at the same time; a panel with fewer leaves
+    /// the device partly idle.
+    fn lanes(&self) -> usize;
+
+    /// Work memory to factor `count` D×D matrices at a time.
+    fn factorization(&self, dim: usize, count: usize) -> Result<Self::Factorization>;
 
     /// The arithmetic of [`Device::multiply`].
     fn math(&self) -> Math {
@@ -143,6 +119,7 @@ pub trait Device<T: Scalar>: Sized {
     fn record(&self, _work: &mut dyn FnMut() -> Result<()>) -> Result<Option<Box<dyn Replay>>> {
         Ok(None)
     }
+
     /// Into how many parts the samples of a batch are best divided for a gradient of such a network, each part to go
     /// through the network on its own in [`Device::each_part`]; 1 where every operation is shared out by itself.
     fn sample_parts(&self, _architecture: &Architecture, _batch: usize) -> usize {
@@ -157,12 +134,47 @@ pub trait Device<T: Scalar>: Sized {
         parts.iter_mut().map(|part| work(self, part)).fold(Ok(()), Result::and)
     }
 
+    /// Copies from host memory of the same length.
+    fn upload(&self, source: &[T], destination: Self::SliceMut<'_>) -> Result<()> {
+        require_length("upload", Self::len(&Self::reborrow(&destination)), source.len())?;
+        // SAFETY: both have the same length.
+        unsafe { self.raw_upload(source, destination) }
+    }
+
+    /// Copies to host memory of the same length.
+    fn download(&self, source: Self::Slice<'_>, destination: &mut [T]) -> Result<()> {
+        require_length("download", destination.len(), Self::len(&source))?;
+        // SAFETY: both have the same length.
+        unsafe { self.raw_download(source, destination) }
+    }
+
+    /// A copy in host memory, column-major.
+    fn to_host(&self, matrix: MatrixRef<'_, Self, T>) -> Result<Vec<T>> {
+        self.raw_to_host(matrix.slice())
+    }
+
+    /// destination ← source, both on the device.
+    fn copy(&self, source: MatrixRef<'_, Self, T>, destination: MatrixMut<'_, Self, T>) -> Result<()> {
+        require("copy", destination.shape(), source.shape())?;
+        // SAFETY: the shapes fit.
+        unsafe { self.raw_copy(source.rows(), source.slice(), destination.into_slice()) }
+    }
+
+    /// Sets every element.
+    fn fill(&self, value: T, destination: MatrixMut<'_, Self, T>) -> Result<()> {
+        self.raw_fill(value, destination.into_slice())
+    }
+
     /// Fails with [`crate::Error::NonFinite`] when an element is NaN or infinite; an asynchronous device may tell at
     /// the next [`Device::synchronize`].
-    fn require_finite(&self, what: &str, matrix: MatrixRef<'_, Self, T>) -> Result<()>;
+    fn require_finite(&self, what: &str, matrix: MatrixRef<'_, Self, T>) -> Result<()> {
+        self.raw_require_finite(what, matrix.slice())
+    }
 
     /// ‖a‖_F, in f64; waits for `a`.
-    fn frobenius_norm(&self, a: MatrixRef<'_, Self, T>) -> Result<f64>;
+    fn frobenius_norm(&self, a: MatrixRef<'_, Self, T>) -> Result<f64> {
+        self.raw_frobenius_norm(a.slice())
+    }
 
     /// c ← addend + α a b, with a (m×k), b (k×n), c (m×n).
     fn multiply(
@@ -172,10 +184,30 @@ pub trait Device<T: Scalar>: Sized {
         b: Factor<'_, Self, T>,
         addend: Addend<'_, Self, T>,
         c: MatrixMut<'_, Self, T>,
-    ) -> Result<()>;
+    ) -> Result<()> {
+        if b.rows() != a.cols() {
+            return Err(Error::shape("product", format!("{} rows of the right factor", a.cols()), b.rows()));
+        }
+        require("product", c.shape(), (a.rows(), b.cols()))?;
+        if let Addend::Matrix(addend) = &addend {
+            require("product's addend", addend.shape(), c.shape())?;
+        }
+        if c.is_empty() {
+            return Ok(());
+        }
+        // SAFETY: the shapes fit.
+        unsafe { self.raw_multiply(Combination { alpha, a, b, addend }, c) }
+    }
 
     /// y ← y + b 1ᵀ, with b (D×1) and y (D×N).
-    fn add_bias(&self, bias: MatrixRef<'_, Self, T>, y: MatrixMut<'_, Self, T>) -> Result<()>;
+    fn add_bias(&self, bias: MatrixRef<'_, Self, T>, y: MatrixMut<'_, Self, T>) -> Result<()> {
+        require("add bias", bias.shape(), (y.rows(), 1))?;
+        if y.is_empty() {
+            return Ok(());
+        }
+        // SAFETY: the shapes fit.
+        unsafe { self.raw_add_bias(y.shape(), bias.slice(), y.into_slice()) }
+    }
 
     /// y ← y + b 1ᵀ (when there is a bias), z ← σ(y), in one pass over D×N matrices \[M1\].
     fn bias_activate(
@@ -184,7 +216,18 @@ pub trait Device<T: Scalar>: Sized {
         bias: Option<MatrixRef<'_, Self, T>>,
         y: MatrixMut<'_, Self, T>,
         z: MatrixMut<'_, Self, T>,
-    ) -> Result<()>;
+    ) -> Result<()> {
+        require("activation", z.shape(), y.shape())?;
+        if let Some(bias) = &bias {
+            require("activation's bias", bias.shape(), (y.rows(), 1))?;
+        }
+        if y.is_empty() {
+            return Ok(());
+        }
+        let bias = bias.map(|bias| bias.slice());
+        // SAFETY: the shapes fit.
+        unsafe { self.raw_bias_activate(y.shape(), activation, bias, y.into_slice(), z.into_slice()) }
+    }
 
     /// δ ← v ⊙ σ'(y) + r(y), r = σ''/σ' \[M8\], over D×N matrices.
     fn backward_error(
@@ -193,7 +236,12 @@ pub trait Device<T: Scalar>: Sized {
         v: MatrixRef<'_, Self, T>,
         y: MatrixRef<'_, Self, T>,
         delta: MatrixMut<'_, Self, T>,
-    ) -> Result<()>;
+    ) -> Result<()> {
+        require("backward error", y.shape(), v.shape())?;
+        require("backward error", delta.shape(), v.shape())?;
+        // SAFETY: the shapes fit.
+        unsafe { self.raw_backward_error(y.rows(), activation, v.slice(), y.slice(), delta.into_slice()) }
+    }
 
     /// δ_L \[M7\]: ψ(y) for a linear last layer (`activation` is `None`), else ψ(σ(y)) ⊙ σ'(y) + r(y).
     fn output_error(
@@ -202,7 +250,11 @@ pub trait Device<T: Scalar>: Sized {
         activation: Option<Activation>,
         y: MatrixRef<'_, Self, T>,
         delta: MatrixMut<'_, Self, T>,
-    ) -> Result<()>;
+    ) -> Result<()> {
+        require("output error", delta.shape(), y.shape())?;
+        // SAFETY: the shapes fit.
+        unsafe { self.raw_output_error(y.rows(), base, activation, y.slice(), delta.into_slice()) }
+    }
 
     /// slope ← σ'(y), ratio ← r(y), over D×N matrices.
     fn slope_and_ratio(
@@ -211,17 +263,28 @@ pub trait Device<T: Scalar>: Sized {
         y: MatrixRef<'_, Self, T>,
         slope: MatrixMut<'_, Self, T>,
         ratio: MatrixMut<'_, Self, T>,
-    ) -> Result<()>;
+    ) -> Result<()> {
+        require("slope", slope.shape(), y.shape())?;
+        require("slope", ratio.shape(), y.shape())?;
+        // SAFETY: the shapes fit.
+        unsafe { self.raw_slope_and_ratio(activation, y.slice(), slope.into_slice(), ratio.into_slice()) }
+    }
 
     /// out\[n\] ← out\[n\] + Σ_i log σ'(y_in), the terms of L1J \[M2\], in f64.
-    fn log_slope_sums(&self, activation: Activation, y: MatrixRef<'_, Self, T>, out: &mut [f64]) -> Result<()>;
+    fn log_slope_sums(&self, activation: Activation, y: MatrixRef<'_, Self, T>, out: &mut [f64]) -> Result<()> {
+        require_length("log-slope sums", out.len(), y.cols())?;
+        // SAFETY: there is a sum for each column.
+        unsafe { self.raw_add_sums(y.rows(), Term::LogSlope(activation), y.slice(), out) }
+    }
 
     /// out\[n\] ← out\[n\] + Σ_i log p(z_in), the terms of Lp \[M2\], \[M5\], in f64.
-    fn log_density_sums(&self, base: Base, z: MatrixRef<'_, Self, T>, out: &mut [f64]) -> Result<()>;
+    fn log_density_sums(&self, base: Base, z: MatrixRef<'_, Self, T>, out: &mut [f64]) -> Result<()> {
+        require_length("log-density sums", out.len(), z.cols())?;
+        // SAFETY: there is a sum for each column.
+        unsafe { self.raw_add_sums(z.rows(), Term::LogDensity(base), z.slice(), out) }
+    }
 
     /// ρ ← (s − m)/τ \[M6\], with log τ given, over D×N matrices.
-    ///
-    /// As given here it goes through the host and takes memory there; a device overrides it to stay in its own.
     fn standardize(
         &self,
         s: MatrixRef<'_, Self, T>,
@@ -229,43 +292,27 @@ pub trait Device<T: Scalar>: Sized {
         log_scale: MatrixRef<'_, Self, T>,
         rho: MatrixMut<'_, Self, T>,
     ) -> Result<()> {
-        let (s, location) = (self.to_host(s)?, self.to_host(location)?);
-        let log_scale = self.to_host(log_scale)?;
-        let mut out = vec![T::default(); rho.rows() * rho.cols()];
-        elementwise::standardize(&s, &location, &log_scale, &mut out)?;
-        self.upload(&out, rho.into_slice())
+        for shape in [s.shape(), location.shape(), log_scale.shape()] {
+            require("standardize", shape, rho.shape())?;
+        }
+        let operands = [s.shorten().slice(), location.shorten().slice(), log_scale.shorten().slice()];
+        // SAFETY: the shapes fit.
+        unsafe { self.raw_standardize(operands, rho.into_slice()) }
     }
 
     /// ψ ← ψ/τ and ρ ← −1 − ρψ \[M6\], over D×N matrices: from ψ(ρ) and ρ to the derivatives of log p(s|u) in s and in
     /// log τ.
-    ///
-    /// As given here it goes through the host and takes memory there; a device overrides it to stay in its own.
     fn conditional_scores(
         &self,
         log_scale: MatrixRef<'_, Self, T>,
         psi: MatrixMut<'_, Self, T>,
         rho: MatrixMut<'_, Self, T>,
     ) -> Result<()> {
-        let log_scale = self.to_host(log_scale)?;
-        let (mut host_psi, mut host_rho) = (self.to_host(psi.view())?, self.to_host(rho.view())?);
-        elementwise::conditional_scores(&log_scale, &mut host_psi, &mut host_rho)?;
-        self.upload(&host_psi, psi.into_slice())?;
-        self.upload(&host_rho, rho.into_slice())
+        require("conditional scores", psi.shape(), log_scale.shape())?;
+        require("conditional scores", rho.shape(), log_scale.shape())?;
+        // SAFETY: the shapes fit.
+        unsafe { self.raw_conditional_scores(log_scale.slice(), psi.into_slice(), rho.into_slice()) }
     }
-
-    /// A copy in host memory, column-major.
-    fn to_host(&self, matrix: MatrixRef<'_, Self, T>) -> Result<Vec<T>> {
-        let mut copy = vec![T::default(); matrix.rows() * matrix.cols()];
-        self.download(matrix.slice(), &mut copy)?;
-        Ok(copy)
-    }
-
-    /// How many of the blocks of [`Device::invert_transposed`] are factored at the same time; a panel with fewer leaves
-    /// the device partly idle.
-    fn lanes(&self) -> usize;
-
-    /// Work memory to factor `count` D×D matrices at a time.
-    fn factorization(&self, dim: usize, count: usize) -> Result<Self::Factorization>;
 
     /// For each of the D×D blocks A_n side by side in `a` (D×Dc): out_n ← A_n^{-T} by LU with partial pivoting, into
     /// the same place of `out`; `report[n]` tells log|det A_n| and the condition. `a` is overwritten.
@@ -277,10 +324,27 @@ pub trait Device<T: Scalar>: Sized {
         out: MatrixMut<'_, Self, T>,
         work: &mut Self::Factorization,
         report: &mut [Inversion],
-    ) -> Result<()>;
+    ) -> Result<()> {
+        let (dim, count) = (a.rows(), report.len());
+        require("inverse", a.shape(), (dim, dim * count))?;
+        require("inverse", out.shape(), a.shape())?;
+        if !Self::raw_fits(work, dim, count) {
+            let expected = format!("work memory for {count} blocks of {dim}×{dim}");
+            return Err(Error::shape("inverse", expected, "another size"));
+        }
+        if a.is_empty() {
+            return Ok(());
+        }
+        // SAFETY: the shapes fit.
+        unsafe { self.raw_invert_transposed(dim, a.into_slice(), out.into_slice(), work, report) }
+    }
 
     /// log|det A| of a D×D matrix, by an LU in f64 whatever `T` is (MATH.md §16); −∞ when a pivot is zero.
-    fn log_abs_det(&self, a: MatrixRef<'_, Self, T>) -> Result<f64>;
+    fn log_abs_det(&self, a: MatrixRef<'_, Self, T>) -> Result<f64> {
+        require("log-determinant", a.shape(), (a.rows(), a.rows()))?;
+        // SAFETY: the matrix is square and, where it is used, not empty.
+        if a.is_empty() { Ok(0.0) } else { unsafe { self.raw_log_abs_det(a.rows(), a.slice()) } }
+    }
 
     /// out_n ← diag(s_n) a_n for each D×D block a_n of a (D×Dc), s_n the n-th column of `scale` (D×c).
     ///
@@ -290,10 +354,25 @@ pub trait Device<T: Scalar>: Sized {
         scale: MatrixRef<'_, Self, T>,
         a: MatrixRef<'_, Self, T>,
         out: MatrixMut<'_, Self, T>,
-    ) -> Result<()>;
+    ) -> Result<()> {
+        require_blocks("row scaling", scale.shape(), out.shape())?;
+        require_block_or_blocks("row scaling", scale.shape(), a.shape())?;
+        if out.is_empty() {
+            return Ok(());
+        }
+        // SAFETY: the shapes fit.
+        unsafe { self.raw_scale_rows(scale.shape(), scale.slice(), Some(a.slice()), out.into_slice()) }
+    }
 
     /// a_n ← diag(s_n) a_n, in place.
-    fn scale_rows_in_place(&self, scale: MatrixRef<'_, Self, T>, a: MatrixMut<'_, Self, T>) -> Result<()>;
+    fn scale_rows_in_place(&self, scale: MatrixRef<'_, Self, T>, a: MatrixMut<'_, Self, T>) -> Result<()> {
+        require_blocks("row scaling", scale.shape(), a.shape())?;
+        if a.is_empty() {
+            return Ok(());
+        }
+        // SAFETY: the shapes fit.
+        unsafe { self.raw_scale_rows(scale.shape(), scale.slice(), None, a.into_slice()) }
+    }
 
     /// out\[:,n\] ← slope\[:,n\] ⊙ out\[:,n\] + weight\[:,n\] ⊙ rowsum(a_n ⊙ b_n), the ȳ of \[M21\], for D×D
     /// blocks a_n, b_n; `b` may be one single block: then it is used for every n.
@@ -304,8 +383,31 @@ pub trait Device<T: Scalar>: Sized {
         a: MatrixRef<'_, Self, T>,
         b: MatrixRef<'_, Self, T>,
         out: MatrixMut<'_, Self, T>,
-    ) -> Result<()>;
+    ) -> Result<()> {
+        require("curvature adjoint", slope.shape(), out.shape())?;
+        require("curvature adjoint", weight.shape(), out.shape())?;
+        require_blocks("curvature adjoint", out.shape(), a.shape())?;
+        require_block_or_blocks("curvature adjoint", out.shape(), b.shape())?;
+        if out.is_empty() {
+            return Ok(());
+        }
+        let operands = [slope.shorten().slice(), weight.shorten().slice(), a.shorten().slice(), b.shorten().slice()];
+        // SAFETY: the shapes fit.
+        unsafe { self.raw_curvature_adjoint(out.shape(), operands, out.into_slice()) }
+    }
 
     /// out ← out + α Σ_n a_n, for D×D blocks a_n of a (D×Dc).
-    fn add_blocks(&self, alpha: T, a: MatrixRef<'_, Self, T>, out: MatrixMut<'_, Self, T>) -> Result<()>;
+    fn add_blocks(&self, alpha: T, a: MatrixRef<'_, Self, T>, out: MatrixMut<'_, Self, T>) -> Result<()> {
+        let dim = out.rows();
+        require("block sum", out.shape(), (dim, dim))?;
+        require_blocks("block sum", (dim, a.cols() / dim.max(1)), a.shape())?;
+        if a.is_empty() {
+            return Ok(());
+        }
+        // SAFETY: the shapes fit.
+        unsafe { self.raw_add_blocks(alpha, a.slice(), out.into_slice()) }
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,21 +1,14 @@
-//! The checks of shapes at a device's door, the same on every device.
+//! The checks in front of a device.
 
-use super::{Device, MatrixRef};
 use crate::error::{Error, Result};
-use crate::scalar::Scalar;
 
-/// Checks that `view` is rows×cols.
-pub(super) fn require<D: Device<T>, T: Scalar>(
-    operation: &'static str,
-    view: &MatrixRef<'_, D, T>,
-    rows: usize,
-    cols: usize,
-) -> Result<()> {
-    if (view.rows(), view.cols()) == (rows, cols) {
-        Ok(())
-    } else {
-        Err(Error::shape(operation, format!("{rows}×{cols}"), format!("{}×{}", view.rows(), view.cols())))
+/// Checks the shape of an operand, rows×columns.
+pub(crate) fn require(operation: &'static str, found: (usize, usize), expected: (usize, usize)) -> Result<()> {
+    if found == expected {
+        return Ok(());
     }
+    let text = |(rows, cols): (usize, usize)| format!("{rows}×{cols}");
+    Err(Error::shape(operation, text(expected), text(found)))
 }
 
 /// Checks a number of numbers.
@@ -23,17 +16,24 @@ pub(super) fn require_length(operation: &'static str, found: usize, expected: us
     if found == expected { Ok(()) } else { Err(Error::shape(operation, expected, found)) }
 }
 
-/// Checks that `a` holds either `count` D×D blocks or a single one for all.
-pub(super) fn require_blocks<D: Device<T>, T: Scalar>(
+/// Checks for `count` blocks of dim×dim side by side.
+pub(super) fn require_blocks(
     operation: &'static str,
-    dim: usize,
-    count: usize,
-    a: &MatrixRef<'_, D, T>,
+    (dim, count): (usize, usize),
+    found: (usize, usize),
 ) -> Result<()> {
-    if a.rows() == dim && (a.cols() == dim * count || a.cols() == dim) {
-        Ok(())
-    } else {
-        let found = format!("{}×{}", a.rows(), a.cols());
-        Err(Error::shape(operation, format!("1 or {count} blocks of {dim}×{dim}"), found))
+    require(operation, found, (dim, dim * count))
+}
+
+/// Checks for either `count` blocks of dim×dim or a single one for all.
+pub(super) fn require_block_or_blocks(
+    operation: &'static str,
+    (dim, count): (usize, usize),
+    found: (usize, usize),
+) -> Result<()> {
+    if found == (dim, dim) || found == (dim, dim * count) {
+        return Ok(());
     }
+    let expected = format!("1 or {count} blocks of {dim}×{dim}");
+    Err(Error::shape(operation, expected, format!("{}×{}", found.0, found.1)))
 }

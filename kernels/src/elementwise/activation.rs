@@ -3,7 +3,6 @@
 use crate::error::{Error, Result};
 
 use super::functions::{exp_and_expm1, exp_minus, log_of_sum, log1p_unit, mul_add, unless_lost};
-use super::parameters::SigmaParameters;
 use super::real::Real;
 
 /// σ and what the gradients need of it, at one element. One exponential serves each method.
@@ -14,8 +13,6 @@ pub(super) trait Sigma<T: Real>: Copy {
     fn value<const FMA: bool>(self, x: T) -> T;
     /// (σ'(x), σ''(x)/σ'(x)).
     fn slope_and_ratio<const FMA: bool>(self, x: T) -> (T, T);
-    /// (σ(x), σ'(x), σ''(x)/σ'(x)).
-    fn value_slope_ratio<const FMA: bool>(self, x: T) -> (T, T, T);
     /// v σ'(y) + σ''(y)/σ'(y), with a single division.
     fn backward_error<const FMA: bool>(self, v: T, y: T) -> T;
     /// log σ'(x).
@@ -25,9 +22,9 @@ pub(super) trait Sigma<T: Real>: Copy {
 /// s_L \[M3\].
 #[derive(Clone, Copy)]
 pub(super) struct SmoothLeaky<T> {
-    alpha: T,
+    pub(super) alpha: T,
     /// 1 − α.
-    rest: T,
+    pub(super) rest: T,
 }
 
 impl<T: Real> SmoothLeaky<T> {
@@ -39,10 +36,6 @@ impl<T: Real> SmoothLeaky<T> {
         Ok(Self { alpha, rest: T::ONE - alpha })
     }
 
-    pub(super) fn parameters(self) -> SigmaParameters<T> {
-        SigmaParameters { kind: 0, alpha: self.alpha, rest: self.rest, ..SigmaParameters::default() }
-    }
-
     /// (e, q) with e = exp(−|x|) and q = (1+e) σ'(x); NaN unless x is finite.
     #[inline(always)]
     fn exp_and_numerator<const FMA: bool>(self, x: T) -> (T, T) {
@@ -50,20 +43,14 @@ impl<T: Real> SmoothLeaky<T> {
         let q = if x < T::ZERO { self.alpha + e } else { mul_add::<T, FMA>(self.alpha, e, T::ONE) };
         (e, q)
     }
-
-    /// σ(x), given e = exp(−|x|).
-    #[inline(always)]
-    fn value_from_exp<const FMA: bool>(self, x: T, e: T) -> T {
-        let positive = if x > T::ZERO { x } else { T::ZERO };
-        let softplus = positive + log1p_unit::<T, FMA>(e);
-        mul_add::<T, FMA>(self.alpha, x, self.rest * softplus)
-    }
 }
 
 impl<T: Real> Sigma<T> for SmoothLeaky<T> {
     #[inline(always)]
     fn value<const FMA: bool>(self, x: T) -> T {
-        self.value_from_exp::<FMA>(x, exp_minus::<T, FMA>(x.magnitude()))
+        let positive = if x > T::ZERO { x } else { T::ZERO };
+        let softplus = positive + log1p_unit::<T, FMA>(exp_minus::<T, FMA>(x.magnitude()));
+        mul_add::<T, FMA>(self.alpha, x, self.rest * softplus)
     }
 
     #[inline(always)]
@@ -71,13 +58,6 @@ impl<T: Real> Sigma<T> for SmoothLeaky<T> {
         let (e, q) = self.exp_and_numerator::<FMA>(x);
         let d = T::ONE + e;
         (q / d, self.rest * e / (d * q))
-    }
-
-    #[inline(always)]
-    fn value_slope_ratio<const FMA: bool>(self, x: T) -> (T, T, T) {
-        let (e, q) = self.exp_and_numerator::<FMA>(x);
-        let d = T::ONE + e;
-        (self.value_from_exp::<FMA>(x, e), q / d, self.rest * e / (d * q))
     }
 
     #[inline(always)]
@@ -99,13 +79,13 @@ impl<T: Real> Sigma<T> for SmoothLeaky<T> {
 /// s_T \[M4\].
 #[derive(Clone, Copy)]
 pub(super) struct TanhLinear<T> {
-    beta: T,
+    pub(super) beta: T,
     /// 2α.
-    two_alpha: T,
+    pub(super) two_alpha: T,
     /// 4α.
-    four_alpha: T,
+    pub(super) four_alpha: T,
     /// 8α².
-    eight_alpha_squared: T,
+    pub(super) eight_alpha_squared: T,
 }
 
 /// e = exp(−2α|x|), d = 1 + e, τ = d tanh(αx) and p = d² σ'(x).
@@ -126,11 +106,6 @@ impl<T: Real> TanhLinear<T> {
             four_alpha: T::from_f64(4.0 * rounded),
             eight_alpha_squared: T::from_f64(8.0 * rounded * rounded),
         })
-    }
-
-    pub(super) fn parameters(self) -> SigmaParameters<T> {
-        let Self { beta, two_alpha, four_alpha, eight_alpha_squared } = self;
-        SigmaParameters { kind: 1, beta, two_alpha, four_alpha, eight_alpha_squared, ..SigmaParameters::default() }
     }
 
     /// The parts of every formula; NaN unless x is finite.
@@ -158,13 +133,6 @@ impl<T: Real> Sigma<T> for TanhLinear<T> {
     fn slope_and_ratio<const FMA: bool>(self, x: T) -> (T, T) {
         let TanhParts { e, d, tau, p } = self.parts::<FMA>(x);
         (p / (d * d), -(self.eight_alpha_squared * tau * e / (d * p)))
-    }
-
-    #[inline(always)]
-    fn value_slope_ratio<const FMA: bool>(self, x: T) -> (T, T, T) {
-        let TanhParts { e, d, tau, p } = self.parts::<FMA>(x);
-        let value = mul_add::<T, FMA>(self.beta, x, tau / d);
-        (value, p / (d * d), -(self.eight_alpha_squared * tau * e / (d * p)))
     }
 
     /// σ' = p/d² and r = −8α² τ e/(d p), over the common denominator d² p.

@@ -3,7 +3,6 @@
 use crate::error::Result;
 
 use super::functions::{exp_and_expm1, exp_minus, log1p_unit, mul_add, unless_lost};
-use super::parameters::DensityParameters;
 use super::real::Real;
 
 /// log p and its derivative ψ, at one element.
@@ -36,19 +35,15 @@ impl<T: Real> Density<T> for Normal {
 /// Hyperbolic secant (c/π) sech(cs).
 #[derive(Clone, Copy)]
 pub(super) struct Sech<T> {
-    c: T,
+    pub(super) c: T,
     /// log(2c/π), 0 for unit variance.
-    log_scale: T,
+    pub(super) log_scale: T,
 }
 
 impl<T: Real> Sech<T> {
     pub(super) fn new(c: f64) -> Result<Self> {
         let log_scale = T::from_f64((c / std::f64::consts::FRAC_PI_2).ln());
         Ok(Self { c: T::representable("c", c)?, log_scale })
-    }
-
-    pub(super) fn parameters(self) -> DensityParameters<T> {
-        DensityParameters { kind: 1, c: self.c, log_scale: self.log_scale }
     }
 }
 

@@ -7,7 +7,7 @@ use super::real::Real;
 
 /// a·b + c.
 #[inline(always)]
-pub(super) fn mul_add<T: Real, const FMA: bool>(a: T, b: T, c: T) -> T {
+pub(crate) fn mul_add<T: Real, const FMA: bool>(a: T, b: T, c: T) -> T {
     if FMA { a.fused_mul_add(b, c) } else { a * b + c }
 }
 

@@ -16,8 +16,8 @@ pub(super) fn invert<T: Real, A: Sigma<T>>(sigma: A, start: T, z: T) -> (T, usiz
     let tolerance = T::from_f64(4.0) * T::EPSILON;
     let mut y = start;
     for iteration in 1..=MAX_ITERATIONS {
-        let (value, slope, _) = sigma.value_slope_ratio::<false>(y);
-        let step = (value - z) / slope;
+        let slope = sigma.slope_and_ratio::<false>(y).0;
+        let step = (sigma.value::<false>(y) - z) / slope;
         y = y - step;
         let on = step.magnitude() > tolerance * (y.magnitude() + z.magnitude() / slope);
         // Not the opposite comparison: NaN ends the loop too.

@@ -1,108 +1,64 @@
-//! The public operations as functions of one element, for [`sweep`](super::sweep).
+//! The operations as functions of one element, for [`sweep`](super::sweep).
 
 use super::activation::Sigma;
 use super::density::Density;
 use super::real::Real;
 use super::sweep::Map;
 
-/// y ← y + b.
-#[derive(Clone, Copy)]
-pub(super) struct AddBias;
+/// Maps over the functions in parentheses: numbers that change and numbers that are read, and the new ones from both.
+macro_rules! maps {
+    ($(
+        $(#[$doc:meta])+
+        $name:ident($($function:ident: $kind:ident),*), $m:literal, $r:literal
+            => |$map:pat_param, $changed:pat_param, $read:pat_param| $new:expr;
+    )+) => {
+        $(
+            $(#[$doc])+
+            #[derive(Clone, Copy)]
+            pub(super) struct $name<$($function),*>($(pub(super) $function),*);
 
-impl<T: Real> Map<T, 1, 1> for AddBias {
-    #[inline(always)]
-    fn apply<const FMA: bool>(self, [y]: [T; 1], [b]: [T; 1]) -> [T; 1] {
-        [y + b]
-    }
+            impl<T: Real, $($function: $kind<T>),*> Map<T, $m, $r> for $name<$($function),*> {
+                #[inline(always)]
+                fn apply<const FMA: bool>(self, $changed: [T; $m], $read: [T; $r]) -> [T; $m] {
+                    let $map = self;
+                    $new
+                }
+            }
+        )+
+    };
 }
 
-/// z ← σ(y).
-#[derive(Clone, Copy)]
-pub(super) struct Activate<A>(pub(super) A);
+maps! {
+    /// y ← y + b.
+    AddBias(), 1, 1 => |_, [y], [b]| [y + b];
 
-impl<T: Real, A: Sigma<T>> Map<T, 1, 1> for Activate<A> {
-    #[inline(always)]
-    fn apply<const FMA: bool>(self, _: [T; 1], [y]: [T; 1]) -> [T; 1] {
-        [self.0.value::<FMA>(y)]
-    }
-}
+    /// z ← σ(y).
+    Activate(A: Sigma), 1, 1 => |Activate(sigma), _, [y]| [sigma.value::<FMA>(y)];
 
-/// y ← y + b, z ← σ(y).
-#[derive(Clone, Copy)]
-pub(super) struct BiasActivate<A>(pub(super) A);
+    /// y ← y + b, z ← σ(y).
+    BiasActivate(A: Sigma), 2, 1 => |BiasActivate(sigma), [y, _], [b]| [y + b, sigma.value::<FMA>(y + b)];
 
-impl<T: Real, A: Sigma<T>> Map<T, 2, 1> for BiasActivate<A> {
-    #[inline(always)]
-    fn apply<const FMA: bool>(self, [y, _]: [T; 2], [b]: [T; 1]) -> [T; 2] {
-        let y = y + b;
-        [y, self.0.value::<FMA>(y)]
-    }
-}
+    /// δ ← v σ'(y) + r(y).
+    BackwardError(A: Sigma), 1, 2 => |BackwardError(sigma), _, [v, y]| [sigma.backward_error::<FMA>(v, y)];
 
-/// δ ← v σ'(y) + r(y).
-#[derive(Clone, Copy)]
-pub(super) struct BackwardError<A>(pub(super) A);
+    /// δ ← ψ(σ(y)) σ'(y) + r(y).
+    OutputError(A: Sigma, B: Density), 1, 1 => |OutputError(sigma, density), _, [y]| {
+        let psi = density.score::<FMA>(sigma.value::<FMA>(y));
+        [sigma.backward_error::<FMA>(psi, y)]
+    };
 
-impl<T: Real, A: Sigma<T>> Map<T, 1, 2> for BackwardError<A> {
-    #[inline(always)]
-    fn apply<const FMA: bool>(self, _: [T; 1], [v, y]: [T; 2]) -> [T; 1] {
-        [self.0.backward_error::<FMA>(v, y)]
-    }
-}
-
-/// δ ← ψ(σ(y)) σ'(y) + r(y).
-#[derive(Clone, Copy)]
-pub(super) struct OutputError<A, B>(pub(super) A, pub(super) B);
-
-impl<T: Real, A: Sigma<T>, B: Density<T>> Map<T, 1, 1> for OutputError<A, B> {
-    #[inline(always)]
-    fn apply<const FMA: bool>(self, _: [T; 1], [y]: [T; 1]) -> [T; 1] {
-        let z = self.0.value::<FMA>(y);
-        [self.0.backward_error::<FMA>(self.1.score::<FMA>(z), y)]
-    }
-}
-
-/// (slope, ratio) ← (σ'(y), r(y)).
-#[derive(Clone, Copy)]
-pub(super) struct SlopeAndRatio<A>(pub(super) A);
-
-impl<T: Real, A: Sigma<T>> Map<T, 2, 1> for SlopeAndRatio<A> {
-    #[inline(always)]
-    fn apply<const FMA: bool>(self, _: [T; 2], [y]: [T; 1]) -> [T; 2] {
-        let (slope, ratio) = self.0.slope_and_ratio::<FMA>(y);
+    /// (slope, ratio) ← (σ'(y), r(y)).
+    SlopeAndRatio(A: Sigma), 2, 1 => |SlopeAndRatio(sigma), _, [y]| {
+        let (slope, ratio) = sigma.slope_and_ratio::<FMA>(y);
         [slope, ratio]
-    }
-}
+    };
 
-/// log σ'(y).
-#[derive(Clone, Copy)]
-pub(super) struct LogSlope<A>(pub(super) A);
+    /// log σ'(y).
+    LogSlope(A: Sigma), 1, 0 => |LogSlope(sigma), [y], []| [sigma.log_slope::<FMA>(y)];
 
-impl<T: Real, A: Sigma<T>> Map<T, 1, 0> for LogSlope<A> {
-    #[inline(always)]
-    fn apply<const FMA: bool>(self, [y]: [T; 1], _: [T; 0]) -> [T; 1] {
-        [self.0.log_slope::<FMA>(y)]
-    }
-}
+    /// ψ ← ψ(z).
+    Score(B: Density), 1, 1 => |Score(density), _, [z]| [density.score::<FMA>(z)];
 
-/// ψ ← ψ(z).
-#[derive(Clone, Copy)]
-pub(super) struct Score<B>(pub(super) B);
-
-impl<T: Real, B: Density<T>> Map<T, 1, 1> for Score<B> {
-    #[inline(always)]
-    fn apply<const FMA: bool>(self, _: [T; 1], [z]: [T; 1]) -> [T; 1] {
-        [self.0.score::<FMA>(z)]
-    }
-}
-
-/// log p(z).
-#[derive(Clone, Copy)]
-pub(super) struct LogDensity<B>(pub(super) B);
-
-impl<T: Real, B: Density<T>> Map<T, 1, 0> for LogDensity<B> {
-    #[inline(always)]
-    fn apply<const FMA: bool>(self, [z]: [T; 1], _: [T; 0]) -> [T; 1] {
-        [self.0.log_density::<FMA>(z)]
-    }
+    /// log p(z).
+    LogDensity(B: Density), 1, 0 => |LogDensity(density), [z], []| [density.log_density::<FMA>(z)];
 }

@@ -1,10 +1,10 @@
 //! The elementwise work of a network: nonlinearities \[M3\], \[M4\], base densities \[M5\], backward errors \[M7\],
 //! \[M8\].
 //!
-//! Matrices are D×N and column-major with one sample per column, passed as one contiguous slice; an operation that does
-//! not care about columns takes any slice. Each operation is one pass, allocates nothing, and runs on the widest
-//! vectors of the processor (AVX-512, AVX2 with FMA, Neon, or the target's baseline), chosen at run time. Callers that
-//! want threads split the slices between columns.
+//! Matrices are D×N and column-major with one sample per column, passed as one contiguous slice. Each operation is one
+//! pass, allocates nothing, and runs on the widest vectors of the processor (AVX-512, AVX2 with FMA, Neon, or the
+//! target's baseline), chosen at run time. Callers have checked shapes ([`crate::device::Device`]); those that want
+//! threads split the slices between columns.
 //!
 //! # Accuracy
 //! σ, σ', σ''/σ' and log σ' overflow at no finite argument unless their own value does. Over |x| ≤ 10⁴ the relative
@@ -18,9 +18,8 @@
 //! where the limit would be finite (σ'(∞), ψ(∞)): a lost number is never hidden.
 //!
 //! # Errors
-//! Every operation returns [`Error::ShapeMismatch`] if lengths do not fit, and [`Error::InvalidParameter`]
-//! if a parameter of the activation is out of range or not a normal number in the working precision. Buffers are then
-//! untouched.
+//! Every operation returns [`Error::InvalidParameter`] if a parameter is out of range or not a normal number in the
+//! working precision. Buffers are then untouched.
 
 mod activation;
 mod conditional;
@@ -32,196 +31,117 @@ mod parameters;
 mod real;
 pub mod reference;
 mod sweep;
-#[cfg(test)]
-mod tests;
 
+use crate::device::Term;
 use crate::error::{Error, Result};
 use crate::network::{Activation, Base};
 
 use activation::{SmoothLeaky, TanhLinear};
-pub use conditional::{conditional_scores, standardize};
+pub(crate) use conditional::{conditional_scores, standardize};
 use density::{Laplace, Logistic, Normal, Sech};
+pub(crate) use functions::mul_add;
 use maps::{Activate, AddBias, BackwardError, BiasActivate, LogDensity, LogSlope, OutputError, Score, SlopeAndRatio};
 pub(crate) use parameters::{DensityParameters, SigmaParameters};
 pub use real::Real;
 use sweep::{Operand, RowValues, add_column_sums, for_each};
+pub(crate) use sweep::{Vectorised, vectorised};
 
-/// Evaluates an expression with the activation's own type, so that each has its own vectorised code.
+/// Does something with the activation's own type, so that each has its own vectorised code.
 macro_rules! with_sigma {
     ($activation:expr, $T:ty, $sigma:ident => $run:expr) => {
         match $activation {
-            Activation::SmoothLeaky { alpha } => {
-                let $sigma = SmoothLeaky::<$T>::new(alpha)?;
-                $run
-            }
-            Activation::TanhLinear { alpha, beta } => {
-                let $sigma = TanhLinear::<$T>::new(alpha, beta)?;
-                $run
-            }
+            Activation::SmoothLeaky { alpha } => SmoothLeaky::<$T>::new(alpha).map(|$sigma| $run),
+            Activation::TanhLinear { alpha, beta } => TanhLinear::<$T>::new(alpha, beta).map(|$sigma| $run),
         }
     };
 }
 
-/// Evaluates an expression with the density's own type.
+/// Does something with the density's own type.
 macro_rules! with_density {
     ($base:expr, $T:ty, $density:ident => $run:expr) => {
         match $base {
-            Base::Normal => {
-                let $density = Normal;
-                $run
-            }
-            Base::Sech { c } => {
-                let $density = Sech::<$T>::new(c)?;
-                $run
-            }
-            Base::Logistic => {
-                let $density = Logistic;
-                $run
-            }
-            Base::Laplace => {
-                let $density = Laplace;
-                $run
-            }
+            Base::Normal => Ok(Normal).map(|$density| $run),
+            Base::Sech { c } => Sech::<$T>::new(c).map(|$density| $run),
+            Base::Logistic => Ok(Logistic).map(|$density| $run),
+            Base::Laplace => Ok(Laplace).map(|$density| $run),
         }
     };
 }
 
-/// Y ← Y + b 1ᵀ, for Y of `bias.len()` rows; the linear last layer of \[M1\].
-///
-/// # Errors
-/// `y` is not a whole number of columns, or `bias` is empty.
-pub fn add_bias<T: Real>(bias: &[T], y: &mut [T]) -> Result<()> {
-    check_columns("add_bias", bias.len(), y.len())?;
-    for_each(AddBias, [y], [Operand::Rows(&RowValues::new(bias))]);
-    Ok(())
+/// Y ← Y + b 1ᵀ, for Y of `bias.len()` ≥ 1 rows; the linear last layer of \[M1\].
+pub(crate) fn add_bias<T: Real>(bias: &[T], y: &mut [T]) {
+    for_each(AddBias(), [y], [Operand::Rows(&RowValues::new(bias))]);
 }
 
-/// Z ← σ(Y) \[M3\], \[M4\].
-///
-/// # Errors
-/// `y` and `z` differ in length, or a bad parameter.
-pub fn activate<T: Real>(activation: Activation, y: &[T], z: &mut [T]) -> Result<()> {
-    check_lengths("activate", y.len(), [z.len()])?;
-    with_sigma!(activation, T, sigma => for_each(Activate(sigma), [z], [Operand::Flat(y)]));
-    Ok(())
-}
-
-/// Y ← Y + b 1ᵀ and Z ← σ(Y), \[M1\], in one pass; Y has `bias.len()` rows. Without a bias Y is only read.
-///
-/// # Errors
-/// `y` and `z` differ in length, `y` is not a whole number of columns, `bias` is empty, or a bad parameter.
-pub fn bias_activate<T: Real>(activation: Activation, bias: Option<&[T]>, y: &mut [T], z: &mut [T]) -> Result<()> {
-    let Some(bias) = bias else {
-        return activate(activation, y, z);
-    };
-    check_lengths("bias_activate", y.len(), [z.len()])?;
-    check_columns("bias_activate", bias.len(), y.len())?;
-    let rows = RowValues::new(bias);
-    with_sigma!(activation, T, sigma => for_each(BiasActivate(sigma), [y, z], [Operand::Rows(&rows)]));
-    Ok(())
+/// Y ← Y + b 1ᵀ and Z ← σ(Y), \[M1\], in one pass; Y has `bias.len()` ≥ 1 rows. Without a bias Y is only read.
+pub(crate) fn bias_activate<T: Real>(
+    activation: Activation,
+    bias: Option<&[T]>,
+    y: &mut [T],
+    z: &mut [T],
+) -> Result<()> {
+    with_sigma!(activation, T, sigma => match bias {
+        Some(bias) => for_each(BiasActivate(sigma), [y, z], [Operand::Rows(&RowValues::new(bias))]),
+        None => for_each(Activate(sigma), [z], [Operand::Flat(y)]),
+    })
 }
 
 /// δ ← V ⊙ σ'(Y) + σ''(Y)/σ'(Y) \[M8\].
-///
-/// # Errors
-/// The lengths differ, or a bad parameter.
-pub fn backward_error<T: Real>(activation: Activation, v: &[T], y: &[T], delta: &mut [T]) -> Result<()> {
-    check_lengths("backward_error", y.len(), [v.len(), delta.len()])?;
+pub(crate) fn backward_error<T: Real>(activation: Activation, v: &[T], y: &[T], delta: &mut [T]) -> Result<()> {
     let read = [Operand::Flat(v), Operand::Flat(y)];
-    with_sigma!(activation, T, sigma => for_each(BackwardError(sigma), [delta], read));
-    Ok(())
+    with_sigma!(activation, T, sigma => for_each(BackwardError(sigma), [delta], read))
 }
 
 /// δ_L ← ψ(σ(Y)) ⊙ σ'(Y) + σ''(Y)/σ'(Y), the backward error of a nonlinear last layer \[M7\].
-///
-/// # Errors
-/// The lengths differ, or a bad parameter.
-pub fn output_error<T: Real>(activation: Activation, base: Base, y: &[T], delta: &mut [T]) -> Result<()> {
-    check_lengths("output_error", y.len(), [delta.len()])?;
+pub(crate) fn output_error<T: Real>(activation: Activation, base: Base, y: &[T], delta: &mut [T]) -> Result<()> {
     with_sigma!(activation, T, sigma => with_density!(base, T, density => {
         for_each(OutputError(sigma, density), [delta], [Operand::Flat(y)]);
-    }));
-    Ok(())
+    }))
+    .flatten()
 }
 
 /// `slope` ← σ'(Y) and `ratio` ← σ''(Y)/σ'(Y).
-///
-/// # Errors
-/// The lengths differ, or a bad parameter.
-pub fn slope_and_ratio<T: Real>(activation: Activation, y: &[T], slope: &mut [T], ratio: &mut [T]) -> Result<()> {
-    check_lengths("slope_and_ratio", y.len(), [slope.len(), ratio.len()])?;
-    with_sigma!(activation, T, sigma => for_each(SlopeAndRatio(sigma), [slope, ratio], [Operand::Flat(y)]));
-    Ok(())
+pub(crate) fn slope_and_ratio<T: Real>(
+    activation: Activation,
+    y: &[T],
+    slope: &mut [T],
+    ratio: &mut [T],
+) -> Result<()> {
+    with_sigma!(activation, T, sigma => for_each(SlopeAndRatio(sigma), [slope, ratio], [Operand::Flat(y)]))
 }
 
 /// `psi` ← ψ(Z) = (log p)'(Z) \[M5\].
-///
-/// # Errors
-/// The lengths differ, or a bad parameter.
-pub fn base_score<T: Real>(base: Base, z: &[T], psi: &mut [T]) -> Result<()> {
-    check_lengths("base_score", z.len(), [psi.len()])?;
-    with_density!(base, T, density => for_each(Score(density), [psi], [Operand::Flat(z)]));
-    Ok(())
+pub(crate) fn base_score<T: Real>(base: Base, z: &[T], psi: &mut [T]) -> Result<()> {
+    with_density!(base, T, density => for_each(Score(density), [psi], [Operand::Flat(z)]))
 }
 
-/// Adds Σ_i log σ'(y_i) of each column to `sums`: one layer's share of L1J \[M2\], per sample, summed in f64.
-///
-/// `dim` is the number of rows of Y.
-///
-/// # Errors
-/// `y` is not `sums.len()` columns of `dim` rows, `dim` is 0, or a bad parameter.
-pub fn log_slope_sums<T: Real>(activation: Activation, y: &[T], dim: usize, sums: &mut [f64]) -> Result<()> {
-    check_sums("log_slope_sums", y.len(), dim, sums.len())?;
-    with_sigma!(activation, T, sigma => add_column_sums(LogSlope(sigma), y, dim, sums));
-    Ok(())
-}
-
-/// Adds Σ_i log p(z_i) of each column to `sums`: Lp of \[M2\], per sample, summed in f64.
-///
-/// `dim` is the number of rows of Z.
-///
-/// # Errors
-/// `z` is not `sums.len()` columns of `dim` rows, `dim` is 0, or a bad parameter.
-pub fn log_density_sums<T: Real>(base: Base, z: &[T], dim: usize, sums: &mut [f64]) -> Result<()> {
-    check_sums("log_density_sums", z.len(), dim, sums.len())?;
-    with_density!(base, T, density => add_column_sums(LogDensity(density), z, dim, sums));
-    Ok(())
+/// Adds the sum of the terms of each column of `dim` rows to `sums`, in f64: a layer's share of L1J, or Lp \[M2\].
+pub(crate) fn add_sums<T: Real>(term: Term, x: &[T], dim: usize, sums: &mut [f64]) -> Result<()> {
+    match term {
+        Term::LogSlope(activation) => {
+            with_sigma!(activation, T, sigma => add_column_sums(LogSlope(sigma), x, dim, sums))
+        }
+        Term::LogDensity(base) => {
+            with_density!(base, T, density => add_column_sums(LogDensity(density), x, dim, sums))
+        }
+    }
 }
 
 /// Y ← σ⁻¹(Z) by Newton's method \[M23\], to one or two ulp of backward error; not vectorised.
 ///
 /// # Errors
-/// The lengths differ, or a bad parameter.
+/// [`Error::ShapeMismatch`] when the lengths differ, [`Error::InvalidParameter`].
 pub fn inverse<T: Real>(activation: Activation, z: &[T], y: &mut [T]) -> Result<()> {
-    check_lengths("inverse", z.len(), [y.len()])?;
+    if y.len() != z.len() {
+        return Err(Error::shape("inverse", format!("{} elements", z.len()), format!("{} elements", y.len())));
+    }
     with_sigma!(activation, T, sigma => {
         for (y, &z) in y.iter_mut().zip(z) {
             (*y, _) = inverse::invert(sigma, inverse::start(activation, z), z);
         }
-    });
-    Ok(())
+    })
 }
 
-fn check_lengths<const K: usize>(operation: &'static str, expected: usize, found: [usize; K]) -> Result<()> {
-    match found.into_iter().find(|&length| length != expected) {
-        None => Ok(()),
-        Some(length) => Err(Error::shape(operation, format!("{expected} elements in each array"), format!("{length}"))),
-    }
-}
-
-fn check_columns(operation: &'static str, dim: usize, length: usize) -> Result<()> {
-    if dim > 0 && length.is_multiple_of(dim) {
-        Ok(())
-    } else {
-        Err(Error::shape(operation, format!("whole columns of {dim} ≥ 1 elements"), format!("{length} elements")))
-    }
-}
-
-fn check_sums(operation: &'static str, length: usize, dim: usize, columns: usize) -> Result<()> {
-    if dim > 0 && dim.checked_mul(columns) == Some(length) {
-        Ok(())
-    } else {
-        let expected = format!("{columns} columns of {dim} ≥ 1 elements");
-        Err(Error::shape(operation, expected, format!("{length} elements")))
-    }
-}
+// Below the macros, which it uses.
+#[cfg(test)]
+mod tests;

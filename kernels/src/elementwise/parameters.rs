@@ -12,22 +12,22 @@ use super::real::Real;
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct SigmaParameters<T> {
-    pub(super) kind: i32,
-    pub(super) alpha: T,
-    pub(super) rest: T,
-    pub(super) beta: T,
-    pub(super) two_alpha: T,
-    pub(super) four_alpha: T,
-    pub(super) eight_alpha_squared: T,
+    kind: i32,
+    alpha: T,
+    rest: T,
+    beta: T,
+    two_alpha: T,
+    four_alpha: T,
+    eight_alpha_squared: T,
 }
 
 /// `Density` of `density.cu`.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct DensityParameters<T> {
-    pub(super) kind: i32,
-    pub(super) c: T,
-    pub(super) log_scale: T,
+    kind: i32,
+    c: T,
+    log_scale: T,
 }
 
 impl<T: Real> SigmaParameters<T> {
@@ -35,8 +35,14 @@ impl<T: Real> SigmaParameters<T> {
     /// [`crate::Error::InvalidParameter`], as every elementwise operation.
     pub(crate) fn new(activation: Activation) -> Result<Self> {
         match activation {
-            Activation::SmoothLeaky { alpha } => SmoothLeaky::<T>::new(alpha).map(SmoothLeaky::parameters),
-            Activation::TanhLinear { alpha, beta } => TanhLinear::<T>::new(alpha, beta).map(TanhLinear::parameters),
+            Activation::SmoothLeaky { alpha } => {
+                let SmoothLeaky { alpha, rest } = SmoothLeaky::new(alpha)?;
+                Ok(Self { kind: 0, alpha, rest, ..Self::default() })
+            }
+            Activation::TanhLinear { alpha, beta } => {
+                let TanhLinear { beta, two_alpha, four_alpha, eight_alpha_squared } = TanhLinear::new(alpha, beta)?;
+                Ok(Self { kind: 1, beta, two_alpha, four_alpha, eight_alpha_squared, ..Self::default() })
+            }
         }
     }
 }
@@ -48,7 +54,7 @@ impl<T: Real> DensityParameters<T> {
         let plain = |kind| Ok(Self { kind, ..Self::default() });
         match base {
             Base::Normal => plain(0),
-            Base::Sech { c } => Sech::<T>::new(c).map(Sech::parameters),
+            Base::Sech { c } => Sech::new(c).map(|Sech { c, log_scale }| Self { kind: 1, c, log_scale }),
             Base::Logistic => plain(2),
             Base::Laplace => plain(3),
         }

@@ -35,7 +35,6 @@ pub(super) mod lane {
         const HALF: Self;
         const ONE: Self;
         const EPSILON: Self;
-        const INFINITY: Self;
         const LOG2_E: Self;
         const LN_2: Self;
         /// √2 − 1, where log1p changes from f = e to f = (1+e)/2 − 1.
@@ -79,22 +78,17 @@ pub(super) mod lane {
     }
 
     macro_rules! implement_lane {
-        ($float:ident, $bits:ident, $constants:ident) => {
+        ($float:ident, $bits:ident; $($constants:tt)+) => {
             impl Lane for $float {
                 const ZERO: Self = 0.0;
                 const HALF: Self = 0.5;
                 const ONE: Self = 1.0;
                 const EPSILON: Self = $float::EPSILON;
-                const INFINITY: Self = $float::INFINITY;
                 const LOG2_E: Self = std::$float::consts::LOG2_E;
                 const LN_2: Self = std::$float::consts::LN_2;
                 const SQRT_2_MINUS_1: Self = std::$float::consts::SQRT_2 - 1.0;
-                const LN_2_HIGH: Self = $constants::LN_2_HIGH;
-                const LN_2_LOW: Self = $constants::LN_2_LOW;
                 const ROUNDER: Self = 1.5 / $float::EPSILON;
-                const EXP_MIN: Self = $constants::EXP_MIN;
-                const EXP_TAIL: &'static [Self] = &$constants::EXP_TAIL;
-                const LOG_TAIL: &'static [Self] = &$constants::LOG_TAIL;
+                $($constants)+
 
                 #[inline(always)]
                 fn from_f64(value: f64) -> Self {
@@ -152,20 +146,17 @@ pub(super) mod lane {
         };
     }
 
-    implement_lane!(f32, u32, single);
-    implement_lane!(f64, u64, double);
-
     // Minimax (Remez in 50 digits); ln 2 split as in fdlibm's e_exp.c and its float version.
 
-    mod single {
-        pub(super) const LN_2_HIGH: f32 = 0.693_138_1;
-        pub(super) const LN_2_LOW: f32 = 9.058_001e-6;
-        pub(super) const EXP_MIN: f32 = -87.3;
+    implement_lane! {
+        f32, u32;
+        const LN_2_HIGH: Self = 0.693_138_1;
+        const LN_2_LOW: Self = 9.058_001e-6;
+        const EXP_MIN: Self = -87.3;
         /// Error 2⁻³² of |r|.
-        pub(super) const EXP_TAIL: [f32; 6] =
-            [0.5, 0.166_666_67, 0.041_666_355, 0.008_333_273, 0.001_394_101_1, 0.000_199_141_97];
+        const EXP_TAIL: &'static [Self] = &[0.5, 0.166_666_67, 0.041_666_355, 0.008_333_273, 0.001_394_101_1, 0.000_199_141_97];
         /// Error 2⁻³⁰ of f².
-        pub(super) const LOG_TAIL: [f32; 9] = [
+        const LOG_TAIL: &'static [Self] = &[
             0.333_333_1,
             -0.249_999_87,
             0.200_021_46,
@@ -177,13 +168,13 @@ pub(super) mod lane {
             0.069_210_55,
         ];
     }
-
-    mod double {
-        pub(super) const LN_2_HIGH: f64 = 6.931_471_803_691_238e-1;
-        pub(super) const LN_2_LOW: f64 = 1.908_214_929_270_587_7e-10;
-        pub(super) const EXP_MIN: f64 = -708.3;
+    implement_lane! {
+        f64, u64;
+        const LN_2_HIGH: Self = 6.931_471_803_691_238e-1;
+        const LN_2_LOW: Self = 1.908_214_929_270_587_7e-10;
+        const EXP_MIN: Self = -708.3;
         /// Error 2⁻⁶¹ of |r|.
-        pub(super) const EXP_TAIL: [f64; 11] = [
+        const EXP_TAIL: &'static [Self] = &[
             0.5,
             0.16666666666666677,
             0.0416666666666667,
@@ -197,7 +188,7 @@ pub(super) mod lane {
             2.092446773855671e-09,
         ];
         /// Error 2⁻⁵⁶ of f².
-        pub(super) const LOG_TAIL: [f64; 19] = [
+        const LOG_TAIL: &'static [Self] = &[
             0.33333333333333276,
             -0.24999999999988987,
             0.20000000000020868,

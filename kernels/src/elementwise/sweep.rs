@@ -8,6 +8,32 @@ use pulp::{Arch, Simd, WithSimd};
 
 use super::real::Real;
 
+/// Work in loops that are to be compiled for the widest vectors of the processor.
+pub(crate) trait Vectorised {
+    type Output;
+
+    /// Does the work; `FMA` says whether a fused multiply-add is one instruction here. It has to be inlined, as all
+    /// that it calls.
+    fn run<const FMA: bool>(self) -> Self::Output;
+}
+
+/// Does the work on the instruction set of this processor.
+#[inline]
+pub(crate) fn vectorised<V: Vectorised>(work: V) -> V::Output {
+    struct Compiled<V>(V);
+
+    impl<V: Vectorised> WithSimd for Compiled<V> {
+        type Output = V::Output;
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _: S) -> V::Output {
+            if S::IS_SCALAR { self.0.run::<false>() } else { self.0.run::<true>() }
+        }
+    }
+
+    Arch::new().dispatch(Compiled(work))
+}
+
 /// Elements per block: four AVX-512 registers of f32, eight of f64.
 pub(super) const BLOCK: usize = 64;
 
@@ -74,7 +100,7 @@ where
     T: Real,
     F: Map<T, M, R>,
 {
-    Arch::new().dispatch(Sweep { map, changed, read });
+    vectorised(Sweep { map, changed, read });
 }
 
 struct Sweep<'a, T, F, const M: usize, const R: usize> {
@@ -83,16 +109,9 @@ struct Sweep<'a, T, F, const M: usize, const R: usize> {
     read: [Operand<'a, T>; R],
 }
 
-impl<T: Real, F: Map<T, M, R>, const M: usize, const R: usize> WithSimd for Sweep<'_, T, F, M, R> {
+impl<T: Real, F: Map<T, M, R>, const M: usize, const R: usize> Vectorised for Sweep<'_, T, F, M, R> {
     type Output = ();
 
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        if S::IS_SCALAR { self.run::<false>() } else { self.run::<true>() }
-    }
-}
-
-impl<T: Real, F: Map<T, M, R>, const M: usize, const R: usize> Sweep<'_, T, F, M, R> {
     #[inline(always)]
     fn run<const FMA: bool>(mut self) {
         let total = self.changed[0].len();
@@ -106,7 +125,9 @@ impl<T: Real, F: Map<T, M, R>, const M: usize, const R: usize> Sweep<'_, T, F, M
             self.block::<FMA>(whole, total - whole);
         }
     }
+}
 
+impl<T: Real, F: Map<T, M, R>, const M: usize, const R: usize> Sweep<'_, T, F, M, R> {
     #[inline(always)]
     fn block<const FMA: bool>(&mut self, start: usize, length: usize) {
         let mut changed = [[T::ZERO; BLOCK]; M];
@@ -133,7 +154,7 @@ impl<T: Real, F: Map<T, M, R>, const M: usize, const R: usize> Sweep<'_, T, F, M
 /// Adds Σ map(x) over each column of a column-major matrix with `dim` rows to that column's entry of `sums`.
 #[inline]
 pub(super) fn add_column_sums<T: Real, F: Map<T, 1, 0>>(map: F, values: &[T], dim: usize, sums: &mut [f64]) {
-    Arch::new().dispatch(ColumnSums { map, values, dim, sums });
+    vectorised(ColumnSums { map, values, dim, sums });
 }
 
 struct ColumnSums<'a, T, F> {
@@ -143,16 +164,9 @@ struct ColumnSums<'a, T, F> {
     sums: &'a mut [f64],
 }
 
-impl<T: Real, F: Map<T, 1, 0>> WithSimd for ColumnSums<'_, T, F> {
+impl<T: Real, F: Map<T, 1, 0>> Vectorised for ColumnSums<'_, T, F> {
     type Output = ();
 
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        if S::IS_SCALAR { self.run::<false>() } else { self.run::<true>() }
-    }
-}
-
-impl<T: Real, F: Map<T, 1, 0>> ColumnSums<'_, T, F> {
     #[inline(always)]
     fn run<const FMA: bool>(self) {
         let (mut row, mut column) = (0, 0);

@@ -147,11 +147,8 @@ impl Adam {
                 return Err(Error::invalid(name, beta, "must be in [0, 1)"));
             }
         }
-        if self.epsilon > 0.0 && self.epsilon.is_finite() {
-            Ok(())
-        } else {
-            Err(Error::invalid("epsilon", self.epsilon, "must be positive and finite"))
-        }
+        let fine = self.epsilon > 0.0 && self.epsilon.is_finite();
+        fine.then_some(()).ok_or_else(|| Error::invalid("epsilon", self.epsilon, "must be positive and finite"))
     }
 }
 
@@ -234,18 +231,16 @@ mod tests {
         let device = Cpu::new(2);
         let n = 300; // 90 000 numbers: shared among threads.
         let values: Vec<f32> = init::normals(1, n * n).into_iter().map(|x| x as f32).collect();
-        let matrix = || Matrix::<Cpu, f32>::from_column_major(&device, &values, n, n, "a").unwrap();
-        let (direction, mut first, mut second, mut theta) = (matrix(), matrix(), matrix(), matrix());
+        let squares: Vec<f32> = values.iter().map(|x| x * x).collect();
+        let matrix = |x: &[f32]| Matrix::<Cpu, f32>::from_column_major(&device, x, n, n, "a").unwrap();
+        let (direction, mut m, mut v, mut theta) =
+            (matrix(&values), matrix(&values), matrix(&squares), matrix(&values));
         device.add_scaled(0.5, direction.view(), theta.view_mut()).unwrap();
         let sums = theta.to_column_major(&device).unwrap();
         assert!(sums.iter().zip(&values).all(|(s, x)| *s == x + 0.5 * x));
         let c = AdamCoefficients { beta1: 0.9, beta2: 0.99, rate: 0.1, second_scale: 2.0, epsilon: 1e-8 };
-        let mut squares = second.to_column_major(&device).unwrap();
-        squares.iter_mut().for_each(|x| *x = x.abs());
-        second = Matrix::from_column_major(&device, &squares, n, n, "v").unwrap();
-        device.adam(c, direction.view(), first.view_mut(), second.view_mut(), theta.view_mut()).unwrap();
-        let (m, v) = (first.to_column_major(&device).unwrap(), second.to_column_major(&device).unwrap());
-        let after = theta.to_column_major(&device).unwrap();
+        device.adam(c, direction.view(), m.view_mut(), v.view_mut(), theta.view_mut()).unwrap();
+        let [m, v, after] = [m, v, theta].map(|matrix| matrix.to_column_major(&device).unwrap());
         for i in (0..n * n).step_by(997).chain([n * n - 1]) {
             let expected = sums[i] + 0.1 * m[i] / ((2.0 * v[i]).sqrt() + 1e-8);
             assert!((after[i] - expected).abs() <= 1e-6 * expected.abs().max(1.0), "{i}");

@@ -1,11 +1,10 @@
 //! The two elementwise operations that optimisers need of a device.
 
 use faer::traits::math_utils::sqrt;
-use rayon::prelude::*;
 
 use super::AdamCoefficients;
-use crate::device::{Cpu, Device, MatrixMut, MatrixRef};
-use crate::error::{Error, Result};
+use crate::device::{Cpu, Device, MatrixMut, MatrixRef, require};
+use crate::error::Result;
 use crate::scalar::Scalar;
 
 /// A device that can also update parameters. Measuring gradients does not need it, so it is no part of [`Device`].
@@ -27,22 +26,13 @@ pub trait Update<T: Scalar>: Device<T> {
     ) -> Result<()>;
 }
 
-/// Numbers that one task updates; a smaller array stays on the calling thread.
-const PIECE: usize = 1 << 15;
-
 impl<T: Scalar> Update<T> for Cpu {
     fn add_scaled(&self, alpha: T, a: MatrixRef<'_, Self, T>, out: MatrixMut<'_, Self, T>) -> Result<()> {
-        require("scaled sum", &a, &out.view())?;
-        let add = |(out, a): (&mut [T], &[T])| {
+        require("scaled sum", a.shape(), out.shape())?;
+        self.on_columns(1, [out.into_slice()], [a.slice()], |[out], [a]| {
             out.iter_mut().zip(a).for_each(|(out, &a)| *out += alpha * a);
-        };
-        let (a, out) = (a.slice(), out.into_slice());
-        if self.threads() == 1 || out.len() <= PIECE {
-            add((out, a));
-        } else {
-            out.par_chunks_mut(PIECE).zip(a.par_chunks(PIECE)).for_each(add);
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     fn adam(
@@ -53,21 +43,14 @@ impl<T: Scalar> Update<T> for Cpu {
         second: MatrixMut<'_, Self, T>,
         parameters: MatrixMut<'_, Self, T>,
     ) -> Result<()> {
-        for other in [first.view(), second.view(), parameters.view()] {
-            require("Adam", &other, &direction)?;
+        for shape in [first.shape(), second.shape(), parameters.shape()] {
+            require("Adam", shape, direction.shape())?;
         }
-        let (g, m, v) = (direction.slice(), first.into_slice(), second.into_slice());
-        let theta = parameters.into_slice();
-        if self.threads() == 1 || theta.len() <= PIECE {
+        let changed = [first.into_slice(), second.into_slice(), parameters.into_slice()];
+        self.on_columns(1, changed, [direction.slice()], |[m, v, theta], [g]| {
             adam(coefficients, g, m, v, theta);
-        } else {
-            g.par_chunks(PIECE)
-                .zip(m.par_chunks_mut(PIECE))
-                .zip(v.par_chunks_mut(PIECE))
-                .zip(theta.par_chunks_mut(PIECE))
-                .for_each(|(((g, m), v), theta)| adam(coefficients, g, m, v, theta));
-        }
-        Ok(())
+            Ok(())
+        })
     }
 }
 
@@ -78,18 +61,5 @@ fn adam<T: Scalar>(c: AdamCoefficients<T>, g: &[T], m: &mut [T], v: &mut [T], th
         *m = c.beta1 * *m + rest1 * g;
         *v = c.beta2 * *v + rest2 * g * g;
         *theta += c.rate * *m / (sqrt(&(c.second_scale * *v)) + c.epsilon);
-    }
-}
-
-fn require<T: Scalar>(
-    operation: &'static str,
-    found: &MatrixRef<'_, Cpu, T>,
-    expected: &MatrixRef<'_, Cpu, T>,
-) -> Result<()> {
-    let shape = |m: &MatrixRef<'_, Cpu, T>| format!("{}×{}", m.rows(), m.cols());
-    if (found.rows(), found.cols()) == (expected.rows(), expected.cols()) {
-        Ok(())
-    } else {
-        Err(Error::shape(operation, shape(expected), shape(found)))
     }
 }

@@ -48,17 +48,23 @@ pub(super) fn invert_each<T: Scalar>(
     });
 }
 
-/// out_n ← diag(s_n) a_n, where `a` is one block per sample or one for all.
-pub(super) fn scale_rows<T: Scalar>(threads: usize, dim: usize, scale: &[T], a: &[T], out: &mut [T]) {
+/// out_n ← diag(s_n) a_n, where `a` is one block per sample or one for all; without `a` in place.
+pub(super) fn scale_rows<T: Scalar>(threads: usize, dim: usize, scale: &[T], a: Option<&[T]>, out: &mut [T]) {
     let block = dim * dim;
     let work = Work { count: out.len() / block, numbers: block };
     let out = Shared::new(out);
     work.share_out(threads, |_, samples| {
         for n in samples {
-            let (a, scale) = (sample_block(a, block, n), &scale[n * dim..][..dim]);
+            let scale = &scale[n * dim..][..dim];
             // SAFETY: each sample's block is one part's alone.
             let out = unsafe { out.range(n * block..(n + 1) * block) };
-            for (out, a) in out.chunks_exact_mut(dim).zip(a.chunks_exact(dim)) {
+            let Some(a) = a else {
+                for column in out.chunks_exact_mut(dim) {
+                    column.iter_mut().zip(scale).for_each(|(out, &scale)| *out *= scale);
+                }
+                continue;
+            };
+            for (out, a) in out.chunks_exact_mut(dim).zip(sample_block(a, block, n).chunks_exact(dim)) {
                 for ((out, &a), &scale) in out.iter_mut().zip(a).zip(scale) {
                     *out = a * scale;
                 }
@@ -67,39 +73,17 @@ pub(super) fn scale_rows<T: Scalar>(threads: usize, dim: usize, scale: &[T], a: 
     });
 }
 
-/// a_n ← diag(s_n) a_n.
-pub(super) fn scale_rows_in_place<T: Scalar>(threads: usize, dim: usize, scale: &[T], a: &mut [T]) {
-    let block = dim * dim;
-    let work = Work { count: a.len() / block, numbers: block };
-    let a = Shared::new(a);
-    work.share_out(threads, |_, samples| {
-        for n in samples {
-            let scale = &scale[n * dim..][..dim];
-            // SAFETY: each sample's block is one part's alone.
-            for column in unsafe { a.range(n * block..(n + 1) * block) }.chunks_exact_mut(dim) {
-                for (a, &scale) in column.iter_mut().zip(scale) {
-                    *a *= scale;
-                }
-            }
-        }
-    });
-}
-
-/// Operands of [`curvature_adjoint`].
-pub(super) struct Adjoint<'a, T> {
-    pub(super) slope: &'a [T],
-    pub(super) weight: &'a [T],
-    pub(super) a: &'a [T],
-    pub(super) b: &'a [T],
-}
-
 /// out\[:,n\] ← slope\[:,n\] ⊙ out\[:,n\] + weight\[:,n\] ⊙ rowsum(a_n ⊙ b_n).
 ///
 /// The row sums run over columns in chunks of rows that fit in registers, so nothing is allocated.
-pub(super) fn curvature_adjoint<T: Scalar>(threads: usize, dim: usize, operands: &Adjoint<'_, T>, out: &mut [T]) {
+pub(super) fn curvature_adjoint<T: Scalar>(
+    threads: usize,
+    dim: usize,
+    [slope, weight, a, b]: [&[T]; 4],
+    out: &mut [T],
+) {
     const ROWS: usize = 32;
     let block = dim * dim;
-    let Adjoint { slope, weight, a, b } = *operands;
     let work = Work { count: out.len() / dim, numbers: block };
     let out = Shared::new(out);
     work.share_out(threads, |_, samples| {

@@ -3,9 +3,8 @@
 
 use std::ops::Range;
 
-use pulp::{Arch, Simd, WithSimd};
-
 use super::team::{self, Shared};
+use crate::elementwise::{Vectorised, vectorised};
 use crate::scalar::Scalar;
 
 /// Threads that share a norm at most: each has its sum in a place of its own, to be added in the same order every time.
@@ -49,17 +48,17 @@ pub(super) fn all_finite<T: Scalar>(numbers: &[T]) -> bool {
 }
 
 fn sum_of_squares<T: Scalar>(a: &[T]) -> f64 {
-    Arch::new().dispatch(SumOfSquares(a))
+    vectorised(SumOfSquares(a))
 }
 
 struct SumOfSquares<'a, T>(&'a [T]);
 
-impl<T: Scalar> WithSimd for SumOfSquares<'_, T> {
+impl<T: Scalar> Vectorised for SumOfSquares<'_, T> {
     type Output = f64;
 
     // Plain loops: a closure would not be compiled for the instruction set of the function around it.
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> f64 {
+    fn run<const FMA: bool>(self) -> f64 {
         let (whole, rest) = self.0.as_chunks::<LANES>();
         let mut sums = [0.0; LANES];
         for chunk in whole {

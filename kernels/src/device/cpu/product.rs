@@ -126,16 +126,16 @@ fn sequential<T: Scalar>(alpha: T, a: MatRef<'_, T>, b: MatRef<'_, T>, onto: Ont
     match onto {
         Onto::Overwrite => matmul(c, Accum::Replace, a, b, alpha, Par::Seq),
         Onto::Scaled(beta) if beta == T::of(1.0) => matmul(c, Accum::Add, a, b, alpha, Par::Seq),
-        Onto::Scaled(beta) => for_each_tile(c.nrows(), c.ncols(), |rows, cols| {
+        _ => for_each_tile(c.nrows(), c.ncols(), |rows, cols| {
             let mut tile = c.rb_mut().get_mut(rows.clone(), cols.clone());
-            for column in tile.rb_mut().col_iter_mut() {
-                column.iter_mut().for_each(|value| *value *= beta);
+            match onto {
+                Onto::Overwrite => {}
+                Onto::Scaled(beta) => {
+                    let columns = tile.rb_mut().col_iter_mut();
+                    columns.for_each(|column| column.iter_mut().for_each(|value| *value *= beta));
+                }
+                Onto::Matrix(m) => tile.rb_mut().copy_from(m.get(rows.clone(), cols.clone())),
             }
-            matmul(tile, Accum::Add, a.get(rows, ..), b.get(.., cols), alpha, Par::Seq);
-        }),
-        Onto::Matrix(m) => for_each_tile(c.nrows(), c.ncols(), |rows, cols| {
-            let mut tile = c.rb_mut().get_mut(rows.clone(), cols.clone());
-            tile.rb_mut().copy_from(m.get(rows.clone(), cols.clone()));
             matmul(tile, Accum::Add, a.get(rows, ..), b.get(.., cols), alpha, Par::Seq);
         }),
     }
@@ -174,7 +174,7 @@ fn long_sums<T: Scalar>(alpha: T, a: MatRef<'_, T>, b: MatRef<'_, T>, onto: Onto
     }
 }
 
-fn for_each_tile(rows: usize, cols: usize, mut visit: impl FnMut(std::ops::Range<usize>, std::ops::Range<usize>)) {
+fn for_each_tile(rows: usize, cols: usize, mut visit: impl FnMut(Range<usize>, Range<usize>)) {
     for col in (0..cols).step_by(TILE_COLS) {
         for row in (0..rows).step_by(TILE_ROWS) {
             visit(row..(row + TILE_ROWS).min(rows), col..(col + TILE_COLS).min(cols));

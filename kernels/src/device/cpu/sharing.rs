@@ -1,6 +1,5 @@
 //! What the threads of a device share out among themselves: the columns of a matrix, or the samples of a batch.
 
-use std::ops::Range;
 use std::sync::Mutex;
 
 use super::Cpu;
@@ -22,18 +21,26 @@ const LEAST_SAMPLES: usize = 16;
 const LEAST_DIVIDED: usize = 1_000;
 
 impl Cpu {
-    /// Shares out `len` numbers, whole columns of `rows`, among the threads.
-    pub(super) fn share_out(
+    /// Does `work` on whole columns of `rows` numbers, the same ones of every slice, shared out among the threads.
+    pub(crate) fn on_columns<T: Send + Sync, const M: usize, const R: usize>(
         &self,
-        len: usize,
         rows: usize,
-        work: impl Fn(Range<usize>) -> Result<()> + Sync,
+        changed: [&mut [T]; M],
+        read: [&[T]; R],
+        work: impl Fn([&mut [T]; M], [&[T]; R]) -> Result<()> + Sync,
     ) -> Result<()> {
+        let len = changed[0].len();
         if self.threads <= 1 || len < PARALLEL_ELEMENTS {
-            return work(0..len);
+            return work(changed, read);
         }
         let piece = (len / rows).div_ceil(self.threads) * rows;
-        run_fallible(self.threads, |part| work((part * piece).min(len)..((part + 1) * piece).min(len)))
+        let changed = changed.map(Shared::new);
+        run_fallible(self.threads, |part| {
+            let range = (part * piece).min(len)..((part + 1) * piece).min(len);
+            // SAFETY: the ranges of the parts are disjoint.
+            let changed = changed.each_ref().map(|slice| unsafe { slice.range(range.clone()) });
+            work(changed, read.map(|slice| &slice[range.clone()]))
+        })
     }
 
     /// As [`crate::device::Device::sample_parts`].

@@ -10,10 +10,9 @@
     reason = "iterators would not be compiled for the instruction set of the loops around them"
 )]
 
-use pulp::{Arch, Simd, WithSimd};
-
 use super::factor::{row_sums, skeel_condition};
 use crate::device::Inversion;
+use crate::elementwise::{Vectorised, mul_add, vectorised};
 use crate::scalar::Scalar;
 
 /// Columns that are added to another one at a time.
@@ -32,7 +31,7 @@ pub(super) fn invert_transposed<T: Scalar>(
     pivots: &mut [usize],
     sums: &mut [f64],
 ) -> Inversion {
-    Arch::new().dispatch(Inverse { dim, a, out, pivots, sums })
+    vectorised(Inverse { dim, a, out, pivots, sums })
 }
 
 struct Inverse<'a, T> {
@@ -43,18 +42,11 @@ struct Inverse<'a, T> {
     sums: &'a mut [f64],
 }
 
-impl<T: Scalar> WithSimd for Inverse<'_, T> {
-    type Output = Inversion;
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> Inversion {
-        if S::IS_SCALAR { self.run::<false>() } else { self.run::<true>() }
-    }
-}
-
 // Loops in plain words from here on: closures, and with them most of an iterator's methods, would not be compiled for
 // the instruction set that the loops around them are.
-impl<T: Scalar> Inverse<'_, T> {
+impl<T: Scalar> Vectorised for Inverse<'_, T> {
+    type Output = Inversion;
+
     #[inline(always)]
     fn run<const FMA: bool>(self) -> Inversion {
         let Self { dim, a, out, pivots, sums } = self;
@@ -121,7 +113,7 @@ fn factorize<T: Scalar, const FMA: bool>(dim: usize, m: &mut [T], pivots: &mut [
             for row in 0..STEP {
                 let mut sum = column[k + row];
                 for l in 0..row {
-                    sum = add::<T, FMA>(left[(k + l) * dim + k + row], factors[l], sum);
+                    sum = mul_add::<T, FMA>(left[(k + l) * dim + k + row], factors[l], sum);
                 }
                 column[k + row] = sum;
                 factors[row] = -sum;
@@ -196,7 +188,7 @@ fn invert_upper<T: Scalar, const FMA: bool>(dim: usize, m: &mut [T]) {
             for row in 0..STEP {
                 let mut sum = left[(k + row) * dim + k + row] * factors[row];
                 for l in row + 1..STEP {
-                    sum = add::<T, FMA>(left[(k + l) * dim + k + row], factors[l], sum);
+                    sum = mul_add::<T, FMA>(left[(k + l) * dim + k + row], factors[l], sum);
                 }
                 x[k + row] = sum;
             }
@@ -315,10 +307,10 @@ fn add_columns_to_two<T: Scalar, const K: usize, const FMA: bool>(
         for k in 0..K {
             let x = &columns[k][start..start + LANES];
             for lane in 0..LANES {
-                sums[0][lane] = add::<T, FMA>(x[lane], factors[0][k], sums[0][lane]);
+                sums[0][lane] = mul_add::<T, FMA>(x[lane], factors[0][k], sums[0][lane]);
             }
             for lane in 0..LANES {
-                sums[1][lane] = add::<T, FMA>(x[lane], factors[1][k], sums[1][lane]);
+                sums[1][lane] = mul_add::<T, FMA>(x[lane], factors[1][k], sums[1][lane]);
             }
         }
         first.copy_from_slice(&sums[0]);
@@ -363,15 +355,10 @@ fn add_piece<T: Scalar, const K: usize, const N: usize, const FMA: bool>(
     for k in 0..K {
         let x = &x[k][start..start + N];
         for lane in 0..N {
-            sums[lane] = add::<T, FMA>(x[lane], factors[k], sums[lane]);
+            sums[lane] = mul_add::<T, FMA>(x[lane], factors[k], sums[lane]);
         }
     }
     y.copy_from_slice(&sums);
-}
-
-#[inline(always)]
-fn add<T: Scalar, const FMA: bool>(a: T, b: T, c: T) -> T {
-    if FMA { a.fused_mul_add(b, c) } else { a * b + c }
 }
 
 #[cfg(test)]

@@ -239,26 +239,25 @@ mod tests {
         }
     }
 
+    /// How many parts run.
+    fn runs(parts: usize, work: impl Fn() -> usize + Sync) -> usize {
+        let count = AtomicUsize::new(0);
+        run(parts, &|_| {
+            count.fetch_add(work(), Ordering::Relaxed);
+        });
+        count.into_inner()
+    }
+
     #[test]
     fn a_part_may_have_parts() {
-        let count = AtomicUsize::new(0);
-        run(3, &|_| {
-            run(2, &|_| {
-                count.fetch_add(1, Ordering::Relaxed);
-            });
-        });
-        assert_eq!(count.into_inner(), 6);
+        assert_eq!(runs(3, || runs(2, || 1)), 6);
     }
 
     #[test]
     fn a_sleeping_team_wakes() {
         for _ in 0..3 {
             thread::sleep(std::time::Duration::from_millis(5));
-            let count = AtomicUsize::new(0);
-            run(2, &|_| {
-                count.fetch_add(1, Ordering::Relaxed);
-            });
-            assert_eq!(count.into_inner(), 2);
+            assert_eq!(runs(2, || 1), 2);
         }
     }
 
@@ -266,15 +265,7 @@ mod tests {
     fn callers_at_the_same_time_all_finish() {
         thread::scope(|scope| {
             for _ in 0..4 {
-                scope.spawn(|| {
-                    for _ in 0..500 {
-                        let count = AtomicUsize::new(0);
-                        run(2, &|_| {
-                            count.fetch_add(1, Ordering::Relaxed);
-                        });
-                        assert_eq!(count.into_inner(), 2);
-                    }
-                });
+                scope.spawn(|| (0..500).for_each(|_| assert_eq!(runs(2, || 1), 2)));
             }
         });
     }
@@ -285,11 +276,7 @@ mod tests {
             let outcome = catch_unwind(|| run(2, &|part| assert_ne!(part, bad, "planted")));
             assert!(outcome.is_err(), "part {bad}");
         }
-        let count = AtomicUsize::new(0);
-        run(2, &|_| {
-            count.fetch_add(1, Ordering::Relaxed);
-        });
-        assert_eq!(count.into_inner(), 2);
+        assert_eq!(runs(2, || 1), 2);
     }
 
     #[test]

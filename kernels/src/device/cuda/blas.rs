@@ -11,10 +11,29 @@ use cudarc::driver::{CudaStream, result as driver};
 
 use super::gemm::Gemm;
 use super::lt::{LtHandle, Plan, PlanKey};
-use super::refused;
+use super::{compute_type, data_type, refused};
 use crate::error::Result;
 use crate::math::Math;
 use crate::scalar::{Dtype, Scalar};
+
+/// Calls the library for numbers of type `T`, which is `$Number` in the arguments, by one function or one of a pair.
+macro_rules! call {
+    ($operation:literal, $function:ident { $($argument:expr),+ $(,)? }) => {
+        blas_sys::$function($($argument),+).result().map_err(refused($operation))
+    };
+    ($operation:literal, $T:ty as $Number:ident, $single:ident | $double:ident { $($argument:expr),+ $(,)? }) => {
+        match <$T>::DTYPE {
+            Dtype::F32 => {
+                type $Number = f32;
+                call!($operation, $single { $($argument),+ })
+            }
+            Dtype::F64 => {
+                type $Number = f64;
+                call!($operation, $double { $($argument),+ })
+            }
+        }
+    };
+}
 
 /// Work memory of products, taken once: what NVIDIA recommends for Hopper. With memory of the caller's the library
 /// allocates none of its own in a product, and a product can be recorded.
@@ -28,14 +47,6 @@ pub(super) struct Blas {
     plans: RefCell<HashMap<PlanKey, Option<Rc<Plan>>>>,
     /// Declared last: handles go before their stream.
     stream: Arc<CudaStream>,
-}
-
-/// The matrices of a product, by address.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Operands {
-    pub(super) a: u64,
-    pub(super) b: u64,
-    pub(super) c: u64,
 }
 
 /// The matrices of a batched factorisation, by address of what the library wants on the device.
@@ -81,19 +92,16 @@ impl Blas {
         this.workspace =
             unsafe { driver::malloc_sync(WORKSPACE_BYTES) }.map_err(refused("taking cuBLAS's work memory"))?;
         // After the stream: setting that would put the library's own memory back.
-        // SAFETY: the block has the size that is said, and outlives the handle.
-        unsafe { blas_sys::cublasSetWorkspace_v2(handle, this.workspace as *mut c_void, WORKSPACE_BYTES) }
-            .result()
-            .map_err(&failed)?;
         // No reduced precision but where a product asks for it by its compute type.
-        // SAFETY: a call on a live handle.
-        unsafe { blas_sys::cublasSetMathMode(handle, blas_sys::cublasMath_t::CUBLAS_DEFAULT_MATH) }
-            .result()
-            .map_err(&failed)?;
+        // SAFETY: the block has the size that is said, and outlives the handle, which is alive.
+        unsafe {
+            call!("starting cuBLAS", cublasSetWorkspace_v2 { handle, this.workspace as *mut c_void, WORKSPACE_BYTES })?;
+            call!("starting cuBLAS", cublasSetMathMode { handle, blas_sys::cublasMath_t::CUBLAS_DEFAULT_MATH })?;
+        }
         Ok(this)
     }
 
-    /// c ← α op(a) op(b) + β c; with β = 0 the old c is not read.
+    /// c ← α op(a) op(b) + β c, for the addresses of a, b and c; with β = 0 the old c is not read.
     ///
     /// # Safety
     /// The operands are device memory of the sizes that `gemm` says, and c overlaps neither a nor b.
@@ -102,44 +110,20 @@ impl Blas {
         math: Math,
         gemm: &Gemm,
         (alpha, beta): (T, T),
-        Operands { a, b, c }: Operands,
+        [a, b, c]: [u64; 3],
     ) -> Result<()> {
-        use blas_sys::cublasComputeType_t as Compute;
-        let compute = match math {
-            Math::F32 => Compute::CUBLAS_COMPUTE_32F,
-            Math::Tf32 => Compute::CUBLAS_COMPUTE_32F_FAST_TF32,
-            Math::F64 => Compute::CUBLAS_COMPUTE_64F,
-        };
-        let number = match T::DTYPE {
-            Dtype::F32 => blas_sys::cudaDataType_t::CUDA_R_32F,
-            Dtype::F64 => blas_sys::cudaDataType_t::CUDA_R_64F,
-        };
+        let (number, compute) = (data_type!(blas_sys, T::DTYPE), compute_type!(blas_sys, math));
+        let Gemm { transposed_a, transposed_b, m, n, k, lda, ldb, ldc } = *gemm;
         // SAFETY: the caller vouches for the operands. α and β are of the scale type that goes with the compute type
         // (f32 or f64), in host memory, which the handle expects and the call reads before it returns.
-        let status = unsafe {
-            blas_sys::cublasGemmEx_64(
-                self.handle,
-                operation(gemm.transposed_a),
-                operation(gemm.transposed_b),
-                gemm.m,
-                gemm.n,
-                gemm.k,
-                (&raw const alpha).cast(),
-                a as *const c_void,
-                number,
-                gemm.lda,
-                b as *const c_void,
-                number,
-                gemm.ldb,
-                (&raw const beta).cast(),
-                c as *mut c_void,
-                number,
-                gemm.ldc,
-                compute,
-                blas_sys::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT,
-            )
-        };
-        status.result().map_err(refused("a product"))
+        unsafe {
+            call! { "a product", cublasGemmEx_64 {
+                self.handle, operation(transposed_a), operation(transposed_b), m, n, k,
+                (&raw const alpha).cast(), a as *const c_void, number, lda, b as *const c_void, number, ldb,
+                (&raw const beta).cast(), c as *mut c_void, number, ldc,
+                compute, blas_sys::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT,
+            } }
+        }
     }
 
     /// c ← addend + α op(a) op(b) in one pass over c; `false` where cuBLASLt knows no way, and nothing was done.
@@ -152,7 +136,7 @@ impl Blas {
         gemm: &Gemm,
         alpha: T,
         addend: u64,
-        operands: Operands,
+        operands: [u64; 3],
     ) -> Result<bool> {
         let key = PlanKey::new(math, *gemm, addend, operands);
         let known = self.plans.borrow().get(&key).cloned();
@@ -176,21 +160,12 @@ impl Blas {
     /// The addresses in `batch` are device memory of the sizes it says.
     pub(super) unsafe fn factor_batch<T: Scalar>(&self, batch: Batch) -> Result<()> {
         let Batch { dim, count, a, pivots, info } = batch;
-        let (pivots, info) = (pivots as *mut i32, info as *mut i32);
         // SAFETY: the caller vouches for the operands.
-        let status = unsafe {
-            match T::DTYPE {
-                Dtype::F32 => {
-                    let a = a as *const *mut f32;
-                    blas_sys::cublasSgetrfBatched(self.handle, dim, a, dim, pivots, info, count)
-                }
-                Dtype::F64 => {
-                    let a = a as *const *mut f64;
-                    blas_sys::cublasDgetrfBatched(self.handle, dim, a, dim, pivots, info, count)
-                }
-            }
-        };
-        status.result().map_err(refused("a batched factorisation"))
+        unsafe {
+            call! { "a batched factorisation", T as Number, cublasSgetrfBatched | cublasDgetrfBatched {
+                self.handle, dim, a as *const *mut Number, dim, pivots as *mut i32, info as *mut i32, count,
+            } }
+        }
     }
 
     /// B ← T^{-T} B for every pair of matrices, T a triangle of the factors of [`Self::factor_batch`]; `b` has the
@@ -200,50 +175,14 @@ impl Blas {
     /// As [`Self::factor_batch`].
     pub(super) unsafe fn solve_triangles<T: Scalar>(&self, triangle: Triangle, batch: Batch, b: u64) -> Result<()> {
         let Batch { dim, count, a, .. } = batch;
-        let (side, transposed) = (blas_sys::cublasSideMode_t::CUBLAS_SIDE_LEFT, operation(true));
-        let (fill, diagonal) = triangle.flags();
+        let (side, fill, diagonal) = triangle.flags();
         // SAFETY: the caller vouches for the operands; 1 is in host memory and read before the call returns.
-        let status = unsafe {
-            match T::DTYPE {
-                Dtype::F32 => {
-                    let (one, a, b) = (1.0_f32, a as *const *const f32, b as *const *mut f32);
-                    blas_sys::cublasStrsmBatched(
-                        self.handle,
-                        side,
-                        fill,
-                        transposed,
-                        diagonal,
-                        dim,
-                        dim,
-                        &raw const one,
-                        a,
-                        dim,
-                        b,
-                        dim,
-                        count,
-                    )
-                }
-                Dtype::F64 => {
-                    let (one, a, b) = (1.0_f64, a as *const *const f64, b as *const *mut f64);
-                    blas_sys::cublasDtrsmBatched(
-                        self.handle,
-                        side,
-                        fill,
-                        transposed,
-                        diagonal,
-                        dim,
-                        dim,
-                        &raw const one,
-                        a,
-                        dim,
-                        b,
-                        dim,
-                        count,
-                    )
-                }
-            }
-        };
-        status.result().map_err(refused("a batched solve"))
+        unsafe {
+            call! { "a batched solve", T as Number, cublasStrsmBatched | cublasDtrsmBatched {
+                self.handle, side, fill, operation(true), diagonal, dim, dim, &(1.0 as Number),
+                a as *const *const Number, dim, b as *const *mut Number, dim, count,
+            } }
+        }
     }
 
     /// B ← T^{-T} B for B (rows×cols), T a triangle of the rows×rows matrix at `a`; both with leading dimension `ld`.
@@ -254,52 +193,17 @@ impl Blas {
         &self,
         triangle: Triangle,
         (rows, cols): (i64, i64),
-        a: u64,
-        b: u64,
+        [a, b]: [u64; 2],
         ld: i64,
     ) -> Result<()> {
-        let (side, transposed) = (blas_sys::cublasSideMode_t::CUBLAS_SIDE_LEFT, operation(true));
-        let (fill, diagonal) = triangle.flags();
+        let (side, fill, diagonal) = triangle.flags();
         // SAFETY: the caller vouches for the operands; 1 is in host memory and read before the call returns.
-        let status = unsafe {
-            match T::DTYPE {
-                Dtype::F32 => {
-                    let (one, a, b) = (1.0_f32, a as *const f32, b as *mut f32);
-                    blas_sys::cublasStrsm_v2_64(
-                        self.handle,
-                        side,
-                        fill,
-                        transposed,
-                        diagonal,
-                        rows,
-                        cols,
-                        &raw const one,
-                        a,
-                        ld,
-                        b,
-                        ld,
-                    )
-                }
-                Dtype::F64 => {
-                    let (one, a, b) = (1.0_f64, a as *const f64, b as *mut f64);
-                    blas_sys::cublasDtrsm_v2_64(
-                        self.handle,
-                        side,
-                        fill,
-                        transposed,
-                        diagonal,
-                        rows,
-                        cols,
-                        &raw const one,
-                        a,
-                        ld,
-                        b,
-                        ld,
-                    )
-                }
-            }
-        };
-        status.result().map_err(refused("a solve"))
+        unsafe {
+            call! { "a solve", T as Number, cublasStrsm_v2_64 | cublasDtrsm_v2_64 {
+                self.handle, side, fill, operation(true), diagonal, rows, cols, &(1.0 as Number),
+                a as *const Number, ld, b as *mut Number, ld,
+            } }
+        }
     }
 
     /// A22 ← A22 − A21 A12 for every matrix, what an LU leaves to do after a panel, in the number type's own precision.
@@ -308,10 +212,7 @@ impl Blas {
     /// The matrices of `trailing` are device memory.
     pub(super) unsafe fn update_trailing<T: Scalar>(&self, trailing: Trailing) -> Result<()> {
         let Trailing { dim, count, first, width, a } = trailing;
-        let (compute, number) = match T::DTYPE {
-            Dtype::F32 => (blas_sys::cublasComputeType_t::CUBLAS_COMPUTE_32F, blas_sys::cudaDataType_t::CUDA_R_32F),
-            Dtype::F64 => (blas_sys::cublasComputeType_t::CUBLAS_COMPUTE_64F, blas_sys::cudaDataType_t::CUDA_R_64F),
-        };
+        let (compute, number) = (compute_type!(blas_sys, Math::of(T::DTYPE)), data_type!(blas_sys, T::DTYPE));
         let (next, ld) = (first + width, dim as i64);
         let (rest, stride) = ((dim - next) as i64, (dim * dim) as i64);
         let at = |row: usize, col: usize| a + ((col * dim + row) * size_of::<T>()) as u64;
@@ -319,34 +220,15 @@ impl Blas {
         // SAFETY: the three parts lie within each matrix, and the part that is written overlaps neither of the others.
         // α and β are of the scale type that goes with the compute type, in host memory, and read before the call
         // returns.
-        let status = unsafe {
-            blas_sys::cublasGemmStridedBatchedEx_64(
-                self.handle,
-                operation(false),
-                operation(false),
-                rest,
-                rest,
-                width as i64,
-                (&raw const minus_one).cast(),
-                at(next, first) as *const c_void,
-                number,
-                ld,
-                stride,
-                at(first, next) as *const c_void,
-                number,
-                ld,
-                stride,
-                (&raw const one).cast(),
-                at(next, next) as *mut c_void,
-                number,
-                ld,
-                stride,
-                count as i64,
-                compute,
-                blas_sys::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT,
-            )
-        };
-        status.result().map_err(refused("an update of many matrices"))
+        unsafe {
+            call! { "an update of many matrices", cublasGemmStridedBatchedEx_64 {
+                self.handle, operation(false), operation(false), rest, rest, width as i64,
+                (&raw const minus_one).cast(), at(next, first) as *const c_void, number, ld, stride,
+                at(first, next) as *const c_void, number, ld, stride,
+                (&raw const one).cast(), at(next, next) as *mut c_void, number, ld, stride,
+                count as i64, compute, blas_sys::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT,
+            } }
+        }
     }
 }
 
@@ -360,12 +242,14 @@ pub(super) enum Triangle {
 }
 
 impl Triangle {
-    fn flags(self) -> (blas_sys::cublasFillMode_t, blas_sys::cublasDiagType_t) {
-        use blas_sys::{cublasDiagType_t as Diagonal, cublasFillMode_t as Fill};
-        match self {
+    /// The library's words for a solve with it from the left.
+    fn flags(self) -> (blas_sys::cublasSideMode_t, blas_sys::cublasFillMode_t, blas_sys::cublasDiagType_t) {
+        use blas_sys::{cublasDiagType_t as Diagonal, cublasFillMode_t as Fill, cublasSideMode_t as Side};
+        let (fill, diagonal) = match self {
             Self::UnitLower => (Fill::CUBLAS_FILL_MODE_LOWER, Diagonal::CUBLAS_DIAG_UNIT),
             Self::Upper => (Fill::CUBLAS_FILL_MODE_UPPER, Diagonal::CUBLAS_DIAG_NON_UNIT),
-        }
+        };
+        (Side::CUBLAS_SIDE_LEFT, fill, diagonal)
     }
 }
 

@@ -2,15 +2,14 @@
 //! triangular solves.
 
 use super::blas::{Batch, Triangle};
-use super::calls::Calls;
-use super::memory::{Buffer, Pinned, Slice, SliceMut};
+use super::launch::{self, Kernels, Launcher};
+use super::memory::{Block, Buffer, Pinned};
+use super::operations::{Answers, Gpu};
 use super::solver::Work;
-use super::stream::Lane;
-use super::{Cuda, launch, lu, refused};
+use super::{Cuda, lu, refused};
 use crate::device::Inversion;
 use crate::error::Result;
 use crate::scalar::Scalar;
-use cudarc::driver::result;
 
 /// Largest D whose blocks cuBLAS factors side by side, each by one multiprocessor: beyond it the panels of [`lu`] are
 /// faster.
@@ -54,18 +53,9 @@ struct Addresses {
     info: Buffer<i32>,
 }
 
-/// The blocks of one call.
-#[derive(Clone, Copy)]
-struct Blocks<'a, T> {
-    dim: usize,
-    count: usize,
-    a: Slice<'a, T>,
-    out: Slice<'a, T>,
-}
-
 impl Factorization {
     pub(super) fn new<T: Scalar>(device: &Cuda, dim: usize, count: usize) -> Result<Self> {
-        let memory = &device.shared.memory;
+        let memory = &device.shared.heap;
         let numbers = dim.saturating_mul(count);
         let small = count > 1 && dim <= SMALL_DIM;
         let way = if small || count >= MANY {
@@ -94,44 +84,44 @@ impl Factorization {
         dim == self.dim && count <= self.count
     }
 
-    /// out_n ← A_n^{-T}, with the A_n as work memory; waits, to tell what it found out.
+    /// out_n ← A_n^{-T} for the blocks at `a` and `out`, with the A_n as work memory; waits, to tell what it found out.
     ///
     /// From PA = LU follows A^{-T} = Pᵀ L^{-T} U^{-T}: two solves with transposed triangles, then an order of rows.
-    pub(super) fn invert_transposed<T: Scalar>(
+    ///
+    /// # Safety
+    /// There are as many blocks as reports, and they fit.
+    pub(super) unsafe fn invert_transposed<T: Scalar>(
         &mut self,
         device: &Cuda,
-        calls: &Calls<Lane<'_>>,
-        a: &SliceMut<'_, T>,
-        out: &SliceMut<'_, T>,
+        [a, out]: [u64; 2],
         report: &mut [Inversion],
     ) -> Result<()> {
         let (dim, count) = (self.dim, report.len());
-        let shape = (dim, count);
-        let blocks = Blocks { dim, count, a: a.shared(), out: out.shared() };
-        let (a, out) = (a.address(), out.address());
-        debug_assert!(self.fits(dim, count) && blocks.a.len() == dim * dim * count);
-        debug_assert_eq!(blocks.a.len(), blocks.out.len());
+        let kernels = device.kernels::<T>()?;
         let (row_sums, terms, orders) = (self.row_sums.address(), self.terms.address(), self.orders.address());
         let reports = self.reports.address(0);
         // SAFETY: `a` and `out` are `count` blocks of dim×dim, the other buffers were taken for as many. The factors in
         // `a` are not needed once log|det| is asked for and the solves are done: then `a` takes the ordered rows.
         unsafe {
-            calls.row_abs_sums(dim, count, a, row_sums)?;
-            calls.identities(dim, count, out)?;
+            kernels.row_abs_sums(dim, count, a, row_sums)?;
+            kernels.identities(dim, count, out)?;
             match &mut self.way {
-                Way::OneByOne(work) => one_by_one(device, calls, work, blocks, orders)?,
-                Way::SideBySide(addresses) => side_by_side(device, calls, addresses, blocks, orders)?,
+                Way::OneByOne(work) => one_by_one(device, &kernels, work, (dim, count), [a, out, orders])?,
+                Way::SideBySide(addresses) => {
+                    side_by_side(device, &kernels, addresses, (dim, count), [a, out, orders])?;
+                }
             }
-            calls.log_abs_dets(shape, a, reports)?;
-            calls.permute_rows(shape, orders, out, a)?;
-            let bytes = blocks.a.len() * size_of::<T>();
-            result::memcpy_dtod_async(out, a, bytes, device.shared.queue.stream().cu_stream())
-                .map_err(refused("copying an inverse"))?;
-            calls.condition_numbers(shape, out, row_sums, terms, reports)?;
+            kernels.log_abs_dets(count, dim, a, reports)?;
+            kernels.permute_rows(dim, count, orders, out, a)?;
+            device.copy_bytes(a, out, dim * dim * count * size_of::<T>())?;
+            kernels.skeel_conditions((dim, count), [out, row_sums, terms, reports])?;
         }
-        device.shared.queue.wait()?;
+        device.answers().wait()?;
         for (n, report) in report.iter_mut().enumerate() {
-            *report = told(self.reports.get(2 * n), self.reports.get(2 * n + 1));
+            let (log_abs_det, condition) = (self.reports.get(2 * n), self.reports.get(2 * n + 1));
+            // After a zero pivot the inverse is nonsense, and so is a condition number from it.
+            let condition = if log_abs_det == f64::NEG_INFINITY { f64::INFINITY } else { condition };
+            *report = Inversion { log_abs_det, condition };
         }
         Ok(())
     }
@@ -143,26 +133,26 @@ impl Factorization {
 /// The blocks are as `work` was made for, `out` holds identities, `orders` has dim×count i32.
 unsafe fn one_by_one<T: Scalar>(
     device: &Cuda,
-    calls: &Calls<Lane<'_>>,
+    kernels: &Kernels<impl Launcher, T>,
     work: &mut Work,
-    Blocks { dim, count, a, out }: Blocks<'_, T>,
-    orders: u64,
+    (dim, count): (usize, usize),
+    [a, out, orders]: [u64; 3],
 ) -> Result<()> {
     let (solver, blas, ld) = (device.solver()?, &device.shared.blas, dim as i64);
     for n in 0..count {
-        let (a, out) = (nth(a, n, dim * dim), nth(out, n, dim * dim));
-        let order = orders + (n * dim * size_of::<i32>()) as u64;
+        let block = (n * dim * dim * size_of::<T>()) as u64;
+        let (a, out, order) = (a + block, out + block, orders + (n * dim * size_of::<i32>()) as u64);
         // SAFETY: the caller vouches for the blocks. Each solve is with the trailing part of U and of the same columns
         // of the identity, whose entries above it are zero and stay so.
         unsafe {
             solver.factor::<T>(a, work)?;
-            calls.row_orders((dim, 1), work.pivots(), 2, order)?;
+            kernels.row_orders(1, dim, work.pivots(), 2, order)?;
             for first in (0..dim).step_by(SOLVED_COLUMNS) {
                 let shape = ((dim - first) as i64, SOLVED_COLUMNS.min(dim - first) as i64);
                 let corner = ((first * dim + first) * size_of::<T>()) as u64;
-                blas.solve_triangle::<T>(Triangle::Upper, shape, a + corner, out + corner, ld)?;
+                blas.solve_triangle::<T>(Triangle::Upper, shape, [a + corner, out + corner], ld)?;
             }
-            blas.solve_triangle::<T>(Triangle::UnitLower, (ld, ld), a, out, ld)?;
+            blas.solve_triangle::<T>(Triangle::UnitLower, (ld, ld), [a, out], ld)?;
         }
     }
     Ok(())
@@ -174,13 +164,12 @@ unsafe fn one_by_one<T: Scalar>(
 /// As [`one_by_one`], with `addresses` for as many blocks.
 unsafe fn side_by_side<T: Scalar>(
     device: &Cuda,
-    calls: &Calls<Lane<'_>>,
-    addresses: &Addresses,
-    Blocks { dim, count, a, out }: Blocks<'_, T>,
-    orders: u64,
+    kernels: &Kernels<impl Launcher, T>,
+    Addresses { a: from, b: to, pivots, info }: &Addresses,
+    (dim, count): (usize, usize),
+    [a, out, orders]: [u64; 3],
 ) -> Result<()> {
     let blas = &device.shared.blas;
-    let Addresses { a: from, b: to, pivots, info } = addresses;
     let failed = refused("a batched factorisation");
     let batch = Batch {
         dim: i32::try_from(dim).map_err(&failed)?,
@@ -191,45 +180,35 @@ unsafe fn side_by_side<T: Scalar>(
     };
     // SAFETY: the caller vouches for the blocks.
     unsafe {
-        calls.block_pointers(dim * dim, count, a.address(), from.address())?;
-        calls.block_pointers(dim * dim, count, out.address(), to.address())?;
+        kernels.block_pointers(dim * dim, count, a, from.address())?;
+        kernels.block_pointers(dim * dim, count, out, to.address())?;
         if dim <= SMALL_DIM {
             blas.factor_batch::<T>(batch)?;
         } else {
             let update = |trailing| blas.update_trailing::<T>(trailing);
-            let (short_rows, addresses) = (launch::short_rows(T::DTYPE), (a.address(), pivots.address()));
-            lu::factor::<T, _>(calls, (dim, count), short_rows, addresses, update)?;
+            lu::factor(kernels, (dim, count), launch::short_rows(T::DTYPE), (a, pivots.address()), update)?;
         }
-        calls.row_orders((dim, count), pivots.address(), 1, orders)?;
+        kernels.row_orders(count, dim, pivots.address(), 1, orders)?;
         blas.solve_triangles::<T>(Triangle::Upper, batch, to.address())?;
         blas.solve_triangles::<T>(Triangle::UnitLower, batch, to.address())
     }
 }
 
-/// What a block's report says; after a zero pivot the inverse is nonsense, and so is a condition number from it.
-fn told(log_abs_det: f64, condition: f64) -> Inversion {
-    let condition = if log_abs_det == f64::NEG_INFINITY { f64::INFINITY } else { condition };
-    Inversion { log_abs_det, condition }
-}
-
-/// The address of block `n`.
-fn nth<T>(blocks: Slice<'_, T>, n: usize, block: usize) -> u64 {
-    blocks.split(n * block).1.address()
-}
-
-/// log|det A| by an LU in f64, of a matrix that is overwritten; waits.
+/// log|det A| by an LU in f64; waits.
 ///
 /// # Safety
-/// `a` is the address of dim×dim f64.
-pub(super) unsafe fn log_abs_det(device: &Cuda, calls: &Calls<Lane<'_>>, dim: usize, a: u64) -> Result<f64> {
-    let solver = device.solver()?;
-    let mut work = solver.work::<f64>(&device.shared.memory, dim)?;
-    let queue = &device.shared.queue;
-    // SAFETY: the caller vouches for `a`; the answer is one f64.
+/// `a` is the address of dim×dim numbers.
+pub(super) unsafe fn log_abs_det<T: Scalar>(device: &Cuda, dim: usize, a: u64) -> Result<f64> {
+    let (solver, kernels, answers) = (device.solver()?, device.kernels::<T>()?, device.answers());
+    let heap = &device.shared.heap;
+    let wide = Buffer::<f64>::new(heap, dim * dim, "LU factors in f64")?;
+    let mut work = solver.work::<f64>(heap, dim)?;
+    // SAFETY: the caller vouches for `a`, `wide` is of the same size, and the answer one f64.
     unsafe {
-        solver.factor::<f64>(a, &mut work)?;
-        calls.log_abs_diagonal(dim, a, queue.answer_address(0))?;
+        kernels.widen(dim * dim, a, wide.address())?;
+        solver.factor::<f64>(wide.address(), &mut work)?;
+        kernels.log_abs_diagonal(dim, wide.address(), answers.address())?;
     }
-    queue.wait()?;
-    Ok(queue.answer(0))
+    answers.wait()?;
+    Ok(answers.get(0))
 }

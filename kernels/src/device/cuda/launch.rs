@@ -1,9 +1,12 @@
-//! Kernels, and how many threads each gets.
+//! Every kernel in one table: its parameters, and how many threads it gets. A GPU and the emulation of the tests both
+//! follow from it.
 
 use std::ffi::c_void;
+use std::marker::PhantomData;
 
-use crate::error::Result;
-use crate::scalar::Dtype;
+use crate::elementwise::{DensityParameters, SigmaParameters};
+use crate::error::{Error, Result};
+use crate::scalar::{Dtype, Scalar};
 
 /// Threads of a block of the one-dimensional kernels; `BLOCK` of `prelude.cu`.
 const BLOCK: u32 = 256;
@@ -34,122 +37,44 @@ pub(super) const fn short_rows(dtype: Dtype) -> usize {
 /// Blocks of a sum whose partial sums another kernel adds up.
 pub(super) const PARTIAL_SUMS: u64 = 1024;
 
-macro_rules! kernels {
-    ($($name:ident),+ $(,)?) => {
-        /// A kernel of the `.cu` sources, by its name there.
-        #[allow(non_camel_case_types, reason = "the names are those of the sources")]
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub(super) enum Kernel { $($name),+ }
-
-        impl Kernel {
-            /// Every kernel.
-            pub(super) const ALL: &'static [Self] = &[$(Self::$name),+];
-
-            pub(super) const fn name(self) -> &'static str {
-                match self { $(Self::$name => stringify!($name)),+ }
-            }
-        }
-    };
-}
-
-kernels!(
-    fill,
-    add_bias,
-    bias_activate,
-    activate,
-    backward_error,
-    output_score,
-    output_error,
-    slope_and_ratio,
-    widen,
-    flag_not_finite,
-    sum_of_squares,
-    sum_partials,
-    log_slope_sums,
-    log_density_sums,
-    scale_rows,
-    curvature_adjoint,
-    add_blocks,
-    identities,
-    block_pointers,
-    row_abs_sums,
-    skeel_terms,
-    log_abs_dets,
-    condition_numbers,
-    log_abs_diagonal,
-    lu_panel,
-    lu_short_panel,
-    lu_rows,
-    row_orders,
-    permute_rows,
-);
-
 /// Blocks of a grid and threads of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Geometry {
+pub struct Geometry {
     pub(super) grid: (u32, u32, u32),
     pub(super) block: (u32, u32, u32),
 }
 
 impl Geometry {
-    /// A thread for each of `len` numbers, as far as a grid goes.
-    pub(super) fn flat(len: usize) -> Self {
-        Self::blocks((len as u64).div_ceil(u64::from(BLOCK)).clamp(1, MOST_BLOCKS))
+    /// A thread for each of `len` numbers, as far as a grid of at most `most` blocks goes.
+    fn flat(len: usize, most: u64) -> Option<Self> {
+        Self::blocks((len as u64).div_ceil(u64::from(BLOCK)).clamp(1, most) as usize, BLOCK)
     }
 
-    /// As [`Self::flat`], with at most [`PARTIAL_SUMS`] blocks.
-    pub(super) fn partial_sums(len: usize) -> Self {
-        Self::blocks((len as u64).div_ceil(u64::from(BLOCK)).clamp(1, PARTIAL_SUMS))
+    /// `count` blocks of `threads` threads, one for each column or matrix.
+    fn blocks(count: usize, threads: u32) -> Option<Self> {
+        Self::grid(count as u64, 1, (threads, 1))
     }
 
-    /// A block for each of `count` columns or matrices; `None` for more than a grid can have.
-    pub(super) fn one_block_each(count: usize) -> Option<Self> {
-        let blocks = u32::try_from(count).ok().filter(|&blocks| blocks <= i32::MAX as u32)?;
-        Some(Self::blocks(u64::from(blocks)))
+    /// A thread for each of `cols` columns of `count` matrices.
+    fn thread_a_column(cols: usize, count: usize) -> Option<Self> {
+        Self::grid((cols as u64).div_ceil(u64::from(BLOCK)).clamp(1, i32::MAX as u64), count as u64, (BLOCK, 1))
     }
 
-    /// A block for each of `count` panels; `None` for more than a grid can have.
-    pub(super) fn panels(count: usize) -> Option<Self> {
-        Some(Self { block: (PANEL_THREADS, 1, 1), ..Self::one_block_each(count)? })
-    }
-
-    /// A block for each of `count` short panels; `None` for more than a grid can have.
-    pub(super) fn short_panels(dtype: Dtype, count: usize) -> Option<Self> {
-        Some(Self { block: (short_rows(dtype) as u32, 1, 1), ..Self::one_block_each(count)? })
-    }
-
-    /// A thread for each of `cols` columns of `count` matrices; `None` for more matrices than a grid can have.
-    pub(super) fn thread_a_column(cols: usize, count: usize) -> Option<Self> {
-        let across = (cols as u64).div_ceil(u64::from(BLOCK)).clamp(1, i32::MAX as u64);
-        if count as u64 > MOST_BLOCKS_Y {
-            return None;
-        }
-        Some(Self { grid: (across as u32, count as u32, 1), block: (BLOCK, 1, 1) })
-    }
-
-    /// A single block.
-    pub(super) fn one_block() -> Self {
-        Self::blocks(1)
-    }
-
-    /// A thread for each entry of a matrix, in tiles; `None` for more columns than a grid can have.
-    pub(super) fn tiles(rows: usize, cols: usize) -> Option<Self> {
-        let across = (cols as u64).div_ceil(u64::from(TILE.1)).max(1);
+    /// A thread for each entry of a matrix, in tiles.
+    fn tiles(rows: usize, cols: usize) -> Option<Self> {
         let down = (rows as u64).div_ceil(u64::from(TILE.0)).clamp(1, MOST_BLOCKS_Y);
-        if across > i32::MAX as u64 {
-            return None;
-        }
-        Some(Self { grid: (across as u32, down as u32, 1), block: (TILE.0, TILE.1, 1) })
+        Self::grid((cols as u64).div_ceil(u64::from(TILE.1)).max(1), down, TILE)
     }
 
-    /// `count` is at most 2³¹ − 1.
-    fn blocks(count: u64) -> Self {
-        Self { grid: (count as u32, 1, 1), block: (BLOCK, 1, 1) }
+    /// `None` for more than a grid can have.
+    fn grid(across: u64, down: u64, block: (u32, u32)) -> Option<Self> {
+        let fits = across <= i32::MAX as u64 && down <= MOST_BLOCKS_Y;
+        fits.then_some(Self { grid: (across as u32, down as u32, 1), block: (block.0, block.1, 1) })
     }
 }
 
 /// Something that runs kernels in the order in which it is asked to: a stream of a GPU, or the emulation of the tests.
-pub(super) trait Launcher {
+pub trait Launcher {
     /// Runs `kernel` on the arguments that the pointers point to.
     ///
     /// # Safety
@@ -158,17 +83,170 @@ pub(super) trait Launcher {
     unsafe fn launch(&self, kernel: Kernel, geometry: Geometry, arguments: &mut [*mut c_void]) -> Result<()>;
 }
 
+/// The kernels on numbers of type `T`.
+pub struct Kernels<L, T> {
+    launcher: L,
+    numbers: PhantomData<T>,
+}
+
+impl<L: Launcher, T: Scalar> Kernels<L, T> {
+    /// The kernels that `launcher` has for `T`.
+    pub(super) fn new(launcher: L) -> Self {
+        Self { launcher, numbers: PhantomData }
+    }
+}
+
+/// The type of a kernel's parameter of a kind, and the value that is passed for it.
+macro_rules! parameter {
+    (size) => { usize };
+    (real) => { T };
+    (sigma) => { SigmaParameters<T> };
+    (density) => { DensityParameters<T> };
+    (address) => { u64 };
+    (size $value:ident) => { $value as u64 };
+    ($kind:ident $value:ident) => { $value };
+}
+
+/// Each kernel of the `.cu` sources as a function with the names, order and kinds of the parameters there, and its
+/// geometry; what that needs besides comes first, in brackets.
+///
+/// The functions are unsafe to call with addresses of less memory than the kernel takes it to be.
+macro_rules! kernels {
+    ($($name:ident $([$($more:ident),+])? ($($parameter:ident: $kind:ident),+) over $geometry:expr;)+) => {
+        /// A kernel of the `.cu` sources, by its name there.
+        #[allow(non_camel_case_types, reason = "the names are those of the sources")]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Kernel { $($name),+ }
+
+        impl Kernel {
+            /// Every kernel.
+            pub(super) const ALL: &'static [Self] = &[$(Self::$name),+];
+
+            pub(super) const fn name(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name)),+ }
+            }
+
+            /// Names and kinds of its parameters.
+            #[cfg(test)]
+            pub(super) const fn parameters(self) -> &'static [(&'static str, &'static str)] {
+                match self { $(Self::$name => &[$((stringify!($parameter), stringify!($kind))),+]),+ }
+            }
+        }
+
+        impl<L: Launcher, T: Scalar> Kernels<L, T> {
+            $(
+                #[allow(clippy::too_many_arguments, reason = "they are those of the kernel")]
+                pub(super) unsafe fn $name(
+                    &self,
+                    $($($more: usize,)+)?
+                    $($parameter: parameter!($kind)),+
+                ) -> Result<()> {
+                    let (operation, geometry) = (stringify!($name), $geometry);
+                    let status = || "more columns than a grid of thread blocks can have".to_owned();
+                    let geometry = geometry.ok_or_else(|| Error::Device { operation, status: status() })?;
+                    $(let mut $parameter = parameter!($kind $parameter);)+
+                    // SAFETY: the values have the types and the order of the parameters in the .cu file, which a test
+                    // compares with this table; the caller vouches for the addresses.
+                    unsafe {
+                        let arguments = &mut [$((&raw mut $parameter).cast::<c_void>()),+];
+                        self.launcher.launch(Kernel::$name, geometry, arguments)
+                    }
+                }
+            )+
+        }
+    };
+}
+
+kernels! {
+    fill(len: size, value: real, x: address) over Geometry::flat(len, MOST_BLOCKS);
+    add_bias(rows: size, cols: size, bias: address, y: address) over Geometry::tiles(rows, cols);
+    bias_activate(rows: size, cols: size, sigma: sigma, bias: address, y: address, z: address)
+        over Geometry::tiles(rows, cols);
+    activate(len: size, sigma: sigma, y: address, z: address) over Geometry::flat(len, MOST_BLOCKS);
+    backward_error(len: size, sigma: sigma, v: address, y: address, delta: address)
+        over Geometry::flat(len, MOST_BLOCKS);
+    output_score(len: size, density: density, y: address, delta: address) over Geometry::flat(len, MOST_BLOCKS);
+    output_error(len: size, sigma: sigma, density: density, y: address, delta: address)
+        over Geometry::flat(len, MOST_BLOCKS);
+    slope_and_ratio(len: size, sigma: sigma, y: address, slope: address, ratio: address)
+        over Geometry::flat(len, MOST_BLOCKS);
+    widen(len: size, x: address, wide: address) over Geometry::flat(len, MOST_BLOCKS);
+
+    flag_not_finite(len: size, x: address, flag: address) over Geometry::flat(len, MOST_BLOCKS);
+    sum_of_squares(len: size, x: address, partial: address) over Geometry::flat(len, PARTIAL_SUMS);
+    sum_partials(count: size, partial: address, total: address) over Geometry::blocks(1, BLOCK);
+    log_slope_sums[cols](rows: size, sigma: sigma, y: address, sums: address) over Geometry::blocks(cols, BLOCK);
+    log_density_sums[cols](rows: size, density: density, z: address, sums: address) over Geometry::blocks(cols, BLOCK);
+
+    scale_rows(dim: size, count: size, scale: address, a: address, stride: size, out: address)
+        over Geometry::tiles(dim, dim * count);
+    curvature_adjoint(dim: size, count: size, slope: address, weight: address, a: address, b: address, stride: size,
+        out: address) over Geometry::flat(dim * count, MOST_BLOCKS);
+    add_blocks(len: size, count: size, alpha: real, a: address, out: address) over Geometry::flat(len, MOST_BLOCKS);
+
+    identities(dim: size, count: size, out: address) over Geometry::flat(dim * dim * count, MOST_BLOCKS);
+    block_pointers(len: size, count: size, blocks: address, pointers: address) over Geometry::flat(count, MOST_BLOCKS);
+    row_abs_sums(dim: size, count: size, a: address, sums: address) over Geometry::flat(dim * count, MOST_BLOCKS);
+    skeel_terms[count](dim: size, inverse: address, row_sums: address, terms: address)
+        over Geometry::blocks(dim * count, BLOCK);
+    log_abs_dets[count](dim: size, lu: address, report: address) over Geometry::blocks(count, BLOCK);
+    condition_numbers[count](dim: size, terms: address, report: address) over Geometry::blocks(count, BLOCK);
+    log_abs_diagonal(dim: size, lu: address, total: address) over Geometry::blocks(1, BLOCK);
+
+    lu_panel[count](dim: size, first: size, width: size, a: address, pivots: address)
+        over Geometry::blocks(count, PANEL_THREADS);
+    lu_short_panel[count](dim: size, first: size, width: size, a: address, pivots: address)
+        over Geometry::blocks(count, short_rows(T::DTYPE) as u32);
+    lu_rows[count](dim: size, first: size, width: size, a: address, pivots: address)
+        over Geometry::thread_a_column(dim - width, count);
+    row_orders[count](dim: size, pivots: address, stride: size, orders: address) over Geometry::blocks(count, BLOCK);
+    permute_rows(dim: size, count: size, orders: address, y: address, out: address)
+        over Geometry::tiles(dim, dim * count);
+}
+
+impl<L: Launcher, T: Scalar> Kernels<L, T> {
+    /// total (f64) ← the sum of the squares of `len` numbers, through [`PARTIAL_SUMS`] f64 of `partial`.
+    ///
+    /// # Safety
+    /// As for a kernel.
+    pub(super) unsafe fn total_of_squares(&self, len: usize, x: u64, partial: u64, total: u64) -> Result<()> {
+        let blocks = Geometry::flat(len, PARTIAL_SUMS).map_or(0, |geometry| geometry.grid.0 as usize);
+        // SAFETY: the caller's promise.
+        unsafe {
+            self.sum_of_squares(len, x, partial)?;
+            self.sum_partials(blocks, partial, total)
+        }
+    }
+
+    /// report (f64, two a block): the second of each pair ← Skeel's condition number from the inverse-transposes and
+    /// |A_n| 1; `terms` (dim×count, f64) is work memory.
+    ///
+    /// # Safety
+    /// As for a kernel.
+    pub(super) unsafe fn skeel_conditions(
+        &self,
+        (dim, count): (usize, usize),
+        [inverse, row_sums, terms, report]: [u64; 4],
+    ) -> Result<()> {
+        // SAFETY: the caller's promise.
+        unsafe {
+            self.skeel_terms(count, dim, inverse, row_sums, terms)?;
+            self.condition_numbers(count, dim, terms, report)
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::source;
     use super::*;
 
     #[test]
     fn a_flat_grid_covers_its_numbers_or_is_as_large_as_allowed() {
         for (len, blocks) in [(0, 1), (1, 1), (256, 1), (257, 2), (1 << 28, 1 << 20), (10_000_000_000, 1 << 20)] {
-            assert_eq!(Geometry::flat(len).grid, (blocks, 1, 1), "{len}");
+            assert_eq!(Geometry::flat(len, MOST_BLOCKS).unwrap().grid, (blocks, 1, 1), "{len}");
         }
-        assert_eq!(Geometry::partial_sums(1 << 30).grid, (1024, 1, 1));
-        assert_eq!(Geometry::partial_sums(300).grid, (2, 1, 1));
+        assert_eq!(Geometry::flat(1 << 30, PARTIAL_SUMS).unwrap().grid, (1024, 1, 1));
     }
 
     #[test]
@@ -182,11 +260,36 @@ mod tests {
         // More rows than the second axis takes at once: the kernels loop.
         assert_eq!(Geometry::tiles(1 << 30, 1).unwrap().grid, (1, 65_535, 1));
         assert_eq!(Geometry::tiles(1, 1 << 40), None);
-        assert_eq!(Geometry::one_block_each(1 << 31), None);
-        assert_eq!(Geometry::one_block_each(7).unwrap().grid, (7, 1, 1));
-        assert_eq!(Geometry::panels(7).unwrap().block, (512, 1, 1));
-        assert_eq!(Geometry::short_panels(Dtype::F32, 7).unwrap().block, (1024, 1, 1));
+        assert_eq!(Geometry::blocks(1 << 31, BLOCK), None);
+        assert_eq!(Geometry::blocks(7, 512), Some(Geometry { grid: (7, 1, 1), block: (512, 1, 1) }));
         assert_eq!(Geometry::thread_a_column(257, 50).unwrap().grid, (2, 50, 1));
         assert_eq!(Geometry::thread_a_column(1, 1 << 16), None);
+    }
+
+    /// The table against the sources: every kernel, and its parameters by name, type and order.
+    #[test]
+    fn kernels_have_the_parameters_of_the_sources() {
+        let text = source::source();
+        let mut found = 0;
+        for definition in text.split("extern \"C\" __global__ void").skip(1) {
+            let definition = definition.trim_start().trim_start_matches("__launch_bounds__(SHORT_ROWS)").trim_start();
+            let (name, rest) = definition.split_once('(').unwrap();
+            let kernel = Kernel::ALL.iter().find(|kernel| kernel.name() == name).expect(name);
+            let parameters = rest.split_once(')').unwrap().0.split(',').map(|parameter| {
+                let (kind, name) = parameter.trim().rsplit_once([' ', '*']).unwrap();
+                let kind = match kind {
+                    "Size" => "size",
+                    "Real" => "real",
+                    "Sigma" => "sigma",
+                    "Density" => "density",
+                    _ => "address",
+                };
+                assert_eq!(kind == "address", parameter.contains('*'), "{parameter}");
+                (name, kind)
+            });
+            assert_eq!(kernel.parameters(), parameters.collect::<Vec<_>>(), "{name}");
+            found += 1;
+        }
+        assert_eq!(found, Kernel::ALL.len());
     }
 }

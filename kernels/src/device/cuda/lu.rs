@@ -5,8 +5,7 @@
 //! of cuSOLVER after the other waits for the pivots of one matrix while most multiprocessors idle (1.9 ms each).
 
 use super::blas::Trailing;
-use super::calls::Calls;
-use super::launch::{Launcher, PANEL};
+use super::launch::{Kernels, Launcher, PANEL};
 use crate::error::Result;
 use crate::scalar::Scalar;
 
@@ -17,7 +16,7 @@ use crate::scalar::Scalar;
 /// `a` and `pivots` are addresses of memory of these sizes, of numbers of type `T` and i32; `short_rows` is at most
 /// [`super::launch::short_rows`].
 pub(super) unsafe fn factor<T: Scalar, L: Launcher>(
-    calls: &Calls<L>,
+    kernels: &Kernels<L, T>,
     (dim, count): (usize, usize),
     short_rows: usize,
     (a, pivots): (u64, u64),
@@ -28,12 +27,12 @@ pub(super) unsafe fn factor<T: Scalar, L: Launcher>(
         // SAFETY: the caller vouches for the addresses; the panel lies within the matrices.
         unsafe {
             if dim - first <= short_rows {
-                calls.lu_short_panel::<T>((dim, count), (first, width), a, pivots)?;
+                kernels.lu_short_panel(count, dim, first, width, a, pivots)?;
             } else {
-                calls.lu_panel((dim, count), (first, width), a, pivots)?;
+                kernels.lu_panel(count, dim, first, width, a, pivots)?;
             }
             if width < dim {
-                calls.lu_rows((dim, count), (first, width), a, pivots)?;
+                kernels.lu_rows(count, dim, first, width, a, pivots)?;
             }
         }
         if first + width < dim {

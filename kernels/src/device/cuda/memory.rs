@@ -40,34 +40,26 @@ impl Ledger {
         self.live.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    fn reset_peak(&self) {
+    pub(super) fn reset_peak(&self) {
         self.peak.store(self.live.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
     /// (live, peak)
-    fn bytes(&self) -> (u64, u64) {
+    pub(super) fn bytes(&self) -> (u64, u64) {
         (self.live.load(Ordering::Relaxed), self.peak.load(Ordering::Relaxed))
     }
 }
 
 /// The memory of one device.
 #[derive(Debug)]
-pub(super) struct Memory {
+pub(super) struct Heap {
     context: Arc<CudaContext>,
-    ledger: Ledger,
+    pub(super) ledger: Ledger,
 }
 
-impl Memory {
+impl Heap {
     pub(super) fn new(context: Arc<CudaContext>) -> Self {
         Self { context, ledger: Ledger::default() }
-    }
-
-    pub(super) fn reset_peak(&self) {
-        self.ledger.reset_peak();
-    }
-
-    pub(super) fn live_bytes(&self) -> u64 {
-        self.ledger.bytes().0
     }
 
     pub(super) fn usage(&self) -> Result<MemoryUse> {
@@ -82,13 +74,13 @@ impl Memory {
 pub struct Buffer<T> {
     address: u64,
     len: usize,
-    memory: Arc<Memory>,
+    memory: Arc<Heap>,
     numbers: PhantomData<T>,
 }
 
 impl<T: Copy> Buffer<T> {
     /// Memory with undefined contents.
-    pub(super) fn new(memory: &Arc<Memory>, len: usize, what: &str) -> Result<Self> {
+    pub(super) fn new(memory: &Arc<Heap>, len: usize, what: &str) -> Result<Self> {
         let out_of_memory =
             || Error::OutOfMemory { bytes: len as u128 * size_of::<T>() as u128, what: what.to_owned() };
         let buffer = |address| Self { address, len, memory: Arc::clone(memory), numbers: PhantomData };
@@ -105,21 +97,15 @@ impl<T: Copy> Buffer<T> {
         memory.ledger.take(bytes as u64);
         Ok(buffer(address))
     }
+}
 
-    pub(super) fn address(&self) -> u64 {
+impl<T: Send + Sync> Block for Buffer<T> {
+    fn address(&self) -> u64 {
         self.address
     }
 
-    pub(super) fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.len
-    }
-
-    pub(super) fn view(&self) -> Slice<'_, T> {
-        Slice { address: self.address, len: self.len, numbers: PhantomData }
-    }
-
-    pub(super) fn view_mut(&mut self) -> SliceMut<'_, T> {
-        SliceMut { address: self.address, len: self.len, numbers: PhantomData }
     }
 }
 
@@ -136,13 +122,27 @@ impl<T> Drop for Buffer<T> {
     }
 }
 
-/// A shared range of a buffer.
+/// Memory of a device that something owns.
+pub trait Block: Send + Sync {
+    /// Where it begins.
+    fn address(&self) -> u64;
+
+    /// How many numbers it has.
+    fn len(&self) -> usize;
+}
+
+/// A range of a buffer, borrowed as `B` says.
 #[derive(Debug)]
-pub struct Slice<'a, T> {
+pub struct Span<T, B> {
     address: u64,
     len: usize,
-    numbers: PhantomData<&'a [T]>,
+    borrow: PhantomData<(T, B)>,
 }
+
+/// A shared range of a buffer.
+pub(super) type Slice<'a, T> = Span<T, &'a [T]>;
+/// An exclusive range of a buffer.
+pub(super) type SliceMut<'a, T> = Span<T, &'a mut [T]>;
 
 impl<T> Clone for Slice<'_, T> {
     fn clone(&self) -> Self {
@@ -152,38 +152,12 @@ impl<T> Clone for Slice<'_, T> {
 
 impl<T> Copy for Slice<'_, T> {}
 
-/// An exclusive range of a buffer.
-#[derive(Debug)]
-pub struct SliceMut<'a, T> {
-    address: u64,
-    len: usize,
-    numbers: PhantomData<&'a mut [T]>,
-}
-
-impl<'a, T> Slice<'a, T> {
-    pub(super) fn address(self) -> u64 {
-        self.address
+impl<T, B> Span<T, B> {
+    /// All of a buffer; the caller says how it is borrowed.
+    pub(super) fn of(buffer: &impl Block) -> Self {
+        Self { address: buffer.address(), len: buffer.len(), borrow: PhantomData }
     }
 
-    pub(super) fn len(self) -> usize {
-        self.len
-    }
-
-    pub(super) fn shorten<'b>(self) -> Slice<'b, T>
-    where
-        'a: 'b,
-    {
-        Slice { address: self.address, len: self.len, numbers: PhantomData }
-    }
-
-    pub(super) fn split(self, mid: usize) -> (Self, Self) {
-        assert!(mid <= self.len, "split at {mid} of {}", self.len);
-        let tail = Self { address: offset::<T>(self.address, mid), len: self.len - mid, ..self };
-        (Self { len: mid, ..self }, tail)
-    }
-}
-
-impl<'a, T> SliceMut<'a, T> {
     pub(super) fn address(&self) -> u64 {
         self.address
     }
@@ -192,18 +166,15 @@ impl<'a, T> SliceMut<'a, T> {
         self.len
     }
 
-    pub(super) fn shared(&self) -> Slice<'_, T> {
-        Slice { address: self.address, len: self.len, numbers: PhantomData }
+    /// The `len` numbers from `start` on; the caller says how they are borrowed.
+    pub(super) fn part<C>(&self, start: usize, len: usize) -> Span<T, C> {
+        assert!(start <= self.len && len <= self.len - start, "{len} numbers from {start} on of {}", self.len);
+        Span { address: offset::<T>(self.address, start), len, borrow: PhantomData }
     }
 
-    pub(super) fn reborrow(&mut self) -> SliceMut<'_, T> {
-        SliceMut { address: self.address, len: self.len, numbers: PhantomData }
-    }
-
-    pub(super) fn split(self, mid: usize) -> (SliceMut<'a, T>, SliceMut<'a, T>) {
-        assert!(mid <= self.len, "split at {mid} of {}", self.len);
-        let tail = SliceMut { address: offset::<T>(self.address, mid), len: self.len - mid, numbers: PhantomData };
-        (SliceMut { address: self.address, len: mid, numbers: PhantomData }, tail)
+    /// The numbers before `mid` and from there on, borrowed as these are.
+    pub(super) fn split(self, mid: usize) -> (Self, Self) {
+        (self.part(0, mid), self.part(mid, self.len - mid))
     }
 }
 
@@ -219,7 +190,7 @@ pub(super) struct Pinned<T> {
     host: *mut T,
     address: u64,
     len: usize,
-    memory: Arc<Memory>,
+    memory: Arc<Heap>,
 }
 
 // SAFETY: the block is owned, and T is plain data.
@@ -227,7 +198,7 @@ unsafe impl<T: Copy + Send> Send for Pinned<T> {}
 
 impl<T: Copy + Default> Pinned<T> {
     /// `len` ≥ 1 default values.
-    pub(super) fn new(memory: &Arc<Memory>, len: usize) -> Result<Self> {
+    pub(super) fn new(memory: &Arc<Heap>, len: usize) -> Result<Self> {
         let bytes = len.max(1) * size_of::<T>();
         let failed = refused("taking page-locked memory");
         memory.context.bind_to_thread().map_err(&failed)?;
@@ -292,13 +263,13 @@ mod tests {
 
     #[test]
     fn slices_split_at_numbers_not_bytes() {
-        let whole = Slice::<f64> { address: 1000, len: 10, numbers: PhantomData };
-        let (head, tail) = whole.split(3);
-        assert_eq!((head.address(), head.len(), tail.address(), tail.len()), (1000, 3, 1024, 7));
-        let (all, nothing) = whole.split(10);
-        assert_eq!((all.len(), nothing.len()), (10, 0));
-        let whole = SliceMut::<f32> { address: 1000, len: 10, numbers: PhantomData };
-        let (head, tail) = whole.split(4);
-        assert_eq!((head.len(), tail.address(), tail.len()), (4, 1016, 6));
+        fn split<T>(len: usize, mid: usize) -> [(u64, usize); 2] {
+            let whole = Slice::<T> { address: 1000, len, borrow: PhantomData };
+            let (head, tail) = whole.split(mid);
+            [(head.address(), head.len()), (tail.address(), tail.len())]
+        }
+        assert_eq!(split::<f64>(10, 3), [(1000, 3), (1024, 7)]);
+        assert_eq!(split::<f64>(10, 10), [(1000, 10), (1080, 0)]);
+        assert_eq!(split::<f32>(10, 4), [(1000, 4), (1016, 6)]);
     }
 }

@@ -1,86 +1,87 @@
-//! [`Device`] on a GPU: shapes are checked here, and kernels and libraries are asked for the rest.
+//! The operations of a device on memory that is known by address: kernels of ours, and what a GPU's libraries do.
 
-use cudarc::driver::result;
-
-use super::blas::Operands;
-use super::calls::{Calls, Panel};
-use super::factorization::{self, Factorization};
-use super::gemm::{Gemm, Stored};
-use super::memory::{Buffer, Slice, SliceMut};
-use super::stream::{ANSWERS, Lane};
-use super::{Cuda, graph, refused};
-use crate::device::shape::{require, require_blocks, require_length};
-use crate::device::{Addend, Device, Factor, Inversion, MatrixMut, MatrixRef, Replay};
+use super::gemm::Gemm;
+use super::launch::{Kernels, Launcher};
+use super::memory::{Block, Slice, SliceMut, Span};
+use crate::device::raw::{Combination, Raw, Term};
+use crate::device::{Addend, MatrixMut, Memory};
 use crate::elementwise::{DensityParameters, SigmaParameters};
-use crate::error::{Error, Result};
-use crate::math::Math;
+use crate::error::Result;
 use crate::network::{Activation, Base};
 use crate::scalar::Scalar;
 
-impl Cuda {
-    /// The kernels for numbers of type `T`, with this GPU's context current on the calling thread.
-    fn calls<T: Scalar>(&self) -> Result<Calls<Lane<'_>>> {
-        self.enter()?;
-        Ok(Calls { launcher: Lane { queue: &self.shared.queue, module: self.module(T::DTYPE)? } })
-    }
+/// What the operations are made of: a GPU has it, and so has the emulation of the tests. Addresses are of its memory.
+///
+/// # Safety
+/// The unsafe functions take it that the addresses are of as much memory as they use.
+pub trait Gpu: Sized {
+    type Buffer<T: Scalar>: Block;
 
-    /// Libraries work on the context that is current on the calling thread.
-    fn enter(&self) -> Result<()> {
-        self.shared.context.bind_to_thread().map_err(refused("entering the GPU's context"))
-    }
+    /// Where kernels leave what the host wants to know.
+    fn answers(&self) -> &impl Answers;
 
-    /// Sums per column through `ask` (first column, columns, address of the sums), added to `out`; as many columns at a
-    /// time as there are answers.
-    fn add_sums(&self, out: &mut [f64], ask: impl Fn(usize, usize, u64) -> Result<()>) -> Result<()> {
-        let queue = &self.shared.queue;
-        for (i, out) in out.chunks_mut(ANSWERS).enumerate() {
-            ask(i * ANSWERS, out.len(), queue.answer_address(0))?;
-            queue.wait()?;
-            out.iter_mut().enumerate().for_each(|(n, out)| *out += queue.answer(n));
-        }
-        Ok(())
-    }
+    /// The kernels for numbers of type `T`, ready to run from the calling thread.
+    fn kernels<T: Scalar>(&self) -> Result<Kernels<impl Launcher, T>>;
+
+    /// Zero-filled memory.
+    fn buffer<T: Scalar>(&self, len: usize, what: &str) -> Result<Self::Buffer<T>>;
+
+    /// Copies all of `source`, which is not empty, to the device.
+    unsafe fn copy_from_host<T: Scalar>(&self, source: &[T], to: u64) -> Result<()>;
+
+    /// Fills `destination`, which is not empty, from the device.
+    unsafe fn copy_to_host<T: Scalar>(&self, from: u64, destination: &mut [T]) -> Result<()>;
+
+    /// Copies at least one byte on the device.
+    unsafe fn copy_bytes(&self, from: u64, to: u64, bytes: usize) -> Result<()>;
+
+    /// c ← α op(a) op(b) + β c; with β = 0 the old c is not read.
+    unsafe fn gemm<T: Scalar>(&self, gemm: &Gemm, factors: (T, T), operands: [u64; 3]) -> Result<()>;
+
+    /// c ← addend + α op(a) op(b) in one pass over c; `false` where there is no such way, and nothing was done.
+    unsafe fn gemm_onto<T: Scalar>(&self, gemm: &Gemm, alpha: T, addend: u64, operands: [u64; 3]) -> Result<bool>;
 }
 
-/// One block per sample, or one for all.
-fn panel<T: Scalar>(
-    operation: &'static str,
-    (dim, count): (usize, usize),
-    a: &MatrixRef<'_, Cuda, T>,
-) -> Result<Panel> {
-    require_blocks(operation, dim, count, a)?;
-    let stride = if a.cols() == dim * count { (dim * dim) as u64 } else { 0 };
-    Ok(Panel { address: a.slice().address(), stride })
+/// Sums that a kernel can hand to the host at a time.
+pub(super) const ANSWERS: usize = 4096;
+
+/// Small memory that kernels write to and the host reads after waiting.
+pub trait Answers {
+    /// The address of the flag (u32) that a kernel sets when `what` is not finite.
+    fn flag(&self, what: &str) -> u64;
+
+    /// The address of [`super::launch::PARTIAL_SUMS`] f64.
+    fn partial_sums(&self) -> u64;
+
+    /// The address of [`ANSWERS`] f64.
+    fn address(&self) -> u64;
+
+    /// Answer `i`; the caller has waited.
+    fn get(&self, i: usize) -> f64;
+
+    /// Waits for everything asked for, and tells what the checks have found.
+    fn wait(&self) -> Result<()>;
 }
 
-fn stored<T: Scalar>(factor: &Factor<'_, Cuda, T>) -> Stored {
-    let Factor { matrix, transposed } = factor;
-    Stored { rows: matrix.rows(), cols: matrix.cols(), transposed: *transposed }
-}
-
-impl<T: Scalar> Device<T> for Cuda {
-    type Buffer = Buffer<T>;
+impl<T: Scalar, G: Gpu> Memory<T> for G {
+    type Buffer = G::Buffer<T>;
     type Slice<'a> = Slice<'a, T>;
     type SliceMut<'a> = SliceMut<'a, T>;
-    type Factorization = Factorization;
 
-    fn allocate(&self, len: usize, what: &str) -> Result<Buffer<T>> {
-        let buffer = Buffer::new(&self.shared.memory, len, what)?;
-        if len > 0 {
-            let stream = self.shared.queue.stream().cu_stream();
-            // SAFETY: the bytes are those of the new buffer; all-zero bits are 0.0.
-            unsafe { result::memset_d8_async(buffer.address(), 0, len * size_of::<T>(), stream) }
-                .map_err(refused("filling new memory with zeros"))?;
-        }
-        Ok(buffer)
+    fn allocate(&self, len: usize, what: &str) -> Result<G::Buffer<T>> {
+        self.buffer(len, what)
     }
 
-    fn slice(buffer: &Buffer<T>) -> Slice<'_, T> {
-        buffer.view()
+    fn slice(buffer: &G::Buffer<T>) -> Slice<'_, T> {
+        Span::of(buffer)
     }
 
-    fn slice_mut(buffer: &mut Buffer<T>) -> SliceMut<'_, T> {
-        buffer.view_mut()
+    fn slice_mut(buffer: &mut G::Buffer<T>) -> SliceMut<'_, T> {
+        Span::of(buffer)
+    }
+
+    fn len(slice: &Slice<'_, T>) -> usize {
+        slice.len()
     }
 
     fn split<'a>(slice: Self::Slice<'a>, mid: usize) -> (Self::Slice<'a>, Self::Slice<'a>) {
@@ -92,354 +93,202 @@ impl<T: Scalar> Device<T> for Cuda {
     }
 
     fn reborrow_mut<'b>(slice: &'b mut SliceMut<'_, T>) -> SliceMut<'b, T> {
-        slice.reborrow()
+        slice.part(0, slice.len())
     }
 
     fn shorten<'b>(slice: &'b Slice<'_, T>) -> Slice<'b, T> {
-        slice.shorten()
+        slice.part(0, slice.len())
     }
 
     fn reborrow<'b>(slice: &'b SliceMut<'_, T>) -> Slice<'b, T> {
-        slice.shared()
+        slice.part(0, slice.len())
+    }
+}
+
+/// Numbers from one block of dim×dim to the next; 0 when one block stands for all.
+fn stride<T>(dim: usize, blocks: Slice<'_, T>) -> usize {
+    if blocks.len() == dim * dim { 0 } else { dim * dim }
+}
+
+impl<T: Scalar, G: Gpu> Raw<T> for G {
+    unsafe fn raw_upload(&self, source: &[T], destination: SliceMut<'_, T>) -> Result<()> {
+        // SAFETY: both have the same length.
+        if source.is_empty() { Ok(()) } else { unsafe { self.copy_from_host(source, destination.address()) } }
     }
 
-    fn upload(&self, source: &[T], destination: SliceMut<'_, T>) -> Result<()> {
-        require_length("upload", destination.len(), source.len())?;
-        if source.is_empty() {
-            return Ok(());
-        }
-        self.enter()?;
-        let stream = self.shared.queue.stream();
-        // SAFETY: both sides have the same length, and `source` is borrowed until the copy has been waited for.
-        unsafe { result::memcpy_htod_async(destination.address(), source, stream.cu_stream()) }
-            .map_err(refused("upload"))?;
-        stream.synchronize().map_err(refused("upload"))
+    unsafe fn raw_download(&self, source: Slice<'_, T>, destination: &mut [T]) -> Result<()> {
+        // SAFETY: both have the same length.
+        if destination.is_empty() { Ok(()) } else { unsafe { self.copy_to_host(source.address(), destination) } }
     }
 
-    fn download(&self, source: Slice<'_, T>, destination: &mut [T]) -> Result<()> {
-        require_length("download", destination.len(), source.len())?;
-        if destination.is_empty() {
-            return Ok(());
-        }
-        self.enter()?;
-        let stream = self.shared.queue.stream();
-        // SAFETY: both sides have the same length, and `destination` is borrowed until the copy has been waited for.
-        unsafe { result::memcpy_dtoh_async(destination, source.address(), stream.cu_stream()) }
-            .map_err(refused("download"))?;
-        stream.synchronize().map_err(refused("download"))
+    unsafe fn raw_copy(&self, _: usize, source: Slice<'_, T>, destination: SliceMut<'_, T>) -> Result<()> {
+        let bytes = source.len() * size_of::<T>();
+        // SAFETY: both have this many bytes, and do not overlap: one is borrowed exclusively.
+        if bytes == 0 { Ok(()) } else { unsafe { self.copy_bytes(source.address(), destination.address(), bytes) } }
     }
 
-    fn copy(&self, source: MatrixRef<'_, Self, T>, destination: MatrixMut<'_, Self, T>) -> Result<()> {
-        require("copy", &destination.view(), source.rows(), source.cols())?;
-        let bytes = source.slice().len() * size_of::<T>();
-        if bytes == 0 {
-            return Ok(());
-        }
-        self.enter()?;
-        let (from, to) = (source.slice().address(), destination.into_slice().address());
-        // SAFETY: both sides have this many bytes, and do not overlap: one is borrowed exclusively.
-        unsafe { result::memcpy_dtod_async(to, from, bytes, self.shared.queue.stream().cu_stream()) }
-            .map_err(refused("copy"))
-    }
-
-    fn fill(&self, value: T, destination: MatrixMut<'_, Self, T>) -> Result<()> {
-        let slice = destination.into_slice();
-        if slice.len() == 0 {
-            return Ok(());
-        }
+    fn raw_fill(&self, value: T, destination: SliceMut<'_, T>) -> Result<()> {
         // SAFETY: the kernel writes as many numbers as the slice has.
-        unsafe { self.calls::<T>()?.fill(slice.len(), value, slice.address()) }
+        unsafe { self.kernels()?.fill(destination.len(), value, destination.address()) }
     }
 
-    fn synchronize(&self) -> Result<()> {
-        self.enter()?;
-        self.shared.queue.wait()
-    }
-
-    /// Numbers of another type than that of the chosen arithmetic are multiplied in their own.
-    fn math(&self) -> Math {
-        let math = self.math.get();
-        if math.dtype() == T::DTYPE { math } else { Math::of(T::DTYPE) }
-    }
-
-    fn in_full_precision<R>(&self, work: impl FnOnce() -> R) -> R {
-        let math = self.math.replace(Math::of(T::DTYPE));
-        let result = work();
-        self.math.set(math);
-        result
-    }
-
-    fn record(&self, work: &mut dyn FnMut() -> Result<()>) -> Result<Option<Box<dyn Replay>>> {
-        self.enter()?;
-        graph::record(self, work)
-    }
-
-    fn require_finite(&self, what: &str, matrix: MatrixRef<'_, Self, T>) -> Result<()> {
-        let slice = matrix.slice();
-        let flag = self.shared.queue.flag(what);
+    fn raw_require_finite(&self, what: &str, numbers: Slice<'_, T>) -> Result<()> {
+        let flag = self.answers().flag(what);
         // SAFETY: the kernel reads as many numbers as the slice has, and may write the flag.
-        unsafe { self.calls::<T>()?.flag_not_finite(slice.len(), slice.address(), flag) }
+        unsafe { self.kernels::<T>()?.flag_not_finite(numbers.len(), numbers.address(), flag) }
     }
 
-    fn frobenius_norm(&self, a: MatrixRef<'_, Self, T>) -> Result<f64> {
-        let queue = &self.shared.queue;
-        let (slice, total) = (a.slice(), queue.answer_address(0));
-        // SAFETY: the kernels read as many numbers as the slice has; partial sums and total are of the queue.
+    fn raw_frobenius_norm(&self, a: Slice<'_, T>) -> Result<f64> {
+        let answers = self.answers();
+        let (partial, total) = (answers.partial_sums(), answers.address());
+        // SAFETY: the kernels read as many numbers as the slice has; there is room for all sums.
+        unsafe { self.kernels::<T>()?.total_of_squares(a.len(), a.address(), partial, total)? };
+        answers.wait()?;
+        Ok(answers.get(0).sqrt())
+    }
+
+    unsafe fn raw_multiply(
+        &self,
+        product: Combination<'_, '_, '_, Self, T>,
+        mut c: MatrixMut<'_, Self, T>,
+    ) -> Result<()> {
+        let Combination { alpha, a, b, addend } = product;
+        let gemm = Gemm::new((a.matrix.shape(), a.transposed), (b.matrix.shape(), b.transposed));
+        let operands = [a.matrix.slice().address(), b.matrix.slice().address(), c.view().slice().address()];
+        // SAFETY: the shapes fit, and c is borrowed exclusively.
         unsafe {
-            self.calls::<T>()?.sum_of_squares(slice.len(), slice.address(), queue.partial_sums(), total)?;
-        }
-        queue.wait()?;
-        Ok(queue.answer(0).sqrt())
-    }
-
-    fn multiply(
-        &self,
-        alpha: T,
-        a: Factor<'_, Self, T>,
-        b: Factor<'_, Self, T>,
-        addend: Addend<'_, Self, T>,
-        c: MatrixMut<'_, Self, T>,
-    ) -> Result<()> {
-        let shape = (c.rows(), c.cols());
-        let gemm = Gemm::new(stored(&a), stored(&b), shape)?;
-        if let Addend::Matrix(addend) = &addend {
-            require("product's addend", addend, shape.0, shape.1)?;
-        }
-        if gemm.is_empty() {
-            return Ok(());
-        }
-        self.enter()?;
-        let (math, blas) = (Device::<T>::math(self), &self.shared.blas);
-        let mut c = c;
-        let (a, b) = (a.matrix.slice().address(), b.matrix.slice().address());
-        let operands = Operands { a, b, c: c.view().slice().address() };
-        let beta = match addend {
-            Addend::Zero => T::of(0.0),
-            Addend::Scaled(beta) => beta,
-            Addend::Matrix(addend) => {
-                // SAFETY: `Gemm::new` has checked the factors against c, and `require` the addend; c is exclusive.
-                if unsafe { blas.multiply_onto(math, &gemm, alpha, addend.slice().address(), operands)? } {
-                    return Ok(());
+            let beta = match addend {
+                Addend::Zero => T::of(0.0),
+                Addend::Scaled(beta) => beta,
+                Addend::Matrix(addend) => {
+                    if self.gemm_onto(&gemm, alpha, addend.slice().address(), operands)? {
+                        return Ok(());
+                    }
+                    self.raw_copy(c.rows(), addend.slice(), c.reborrow().into_slice())?;
+                    T::of(1.0)
                 }
-                self.copy(addend, c.reborrow())?;
-                T::of(1.0)
-            }
-        };
-        // SAFETY: `Gemm::new` has checked the factors against c, which is borrowed exclusively.
-        unsafe { blas.multiply(math, &gemm, (alpha, beta), operands) }
-    }
-
-    fn add_bias(&self, bias: MatrixRef<'_, Self, T>, y: MatrixMut<'_, Self, T>) -> Result<()> {
-        require("add bias", &bias, y.rows(), 1)?;
-        let (rows, cols) = (y.rows(), y.cols());
-        // SAFETY: y is rows×cols and the bias has as many rows.
-        unsafe { self.calls::<T>()?.add_bias(rows, cols, bias.slice().address(), y.into_slice().address()) }
-    }
-
-    fn bias_activate(
-        &self,
-        activation: Activation,
-        bias: Option<MatrixRef<'_, Self, T>>,
-        y: MatrixMut<'_, Self, T>,
-        z: MatrixMut<'_, Self, T>,
-    ) -> Result<()> {
-        let (rows, cols) = (y.rows(), y.cols());
-        require("activation", &z.view(), rows, cols)?;
-        if let Some(bias) = &bias {
-            require("activation's bias", bias, rows, 1)?;
+            };
+            self.gemm(&gemm, (alpha, beta), operands)
         }
-        let sigma = SigmaParameters::<T>::new(activation)?;
-        let calls = self.calls::<T>()?;
-        let (y, z) = (y.into_slice().address(), z.into_slice().address());
+    }
+
+    unsafe fn raw_add_bias(&self, (rows, cols): (usize, usize), bias: Slice<'_, T>, y: SliceMut<'_, T>) -> Result<()> {
+        // SAFETY: y is rows×cols and the bias has as many rows.
+        unsafe { self.kernels::<T>()?.add_bias(rows, cols, bias.address(), y.address()) }
+    }
+
+    unsafe fn raw_bias_activate(
+        &self,
+        (rows, cols): (usize, usize),
+        activation: Activation,
+        bias: Option<Slice<'_, T>>,
+        y: SliceMut<'_, T>,
+        z: SliceMut<'_, T>,
+    ) -> Result<()> {
+        let (sigma, kernels) = (SigmaParameters::new(activation)?, self.kernels::<T>()?);
         // SAFETY: y and z are rows×cols and the bias has as many rows.
         unsafe {
             match bias {
-                Some(bias) => calls.bias_activate((rows, cols), sigma, bias.slice().address(), y, z),
-                None => calls.activate(rows * cols, sigma, y, z),
+                Some(bias) => kernels.bias_activate(rows, cols, sigma, bias.address(), y.address(), z.address()),
+                None => kernels.activate(rows * cols, sigma, y.address(), z.address()),
             }
         }
     }
 
-    fn backward_error(
+    unsafe fn raw_backward_error(
         &self,
+        _: usize,
         activation: Activation,
-        v: MatrixRef<'_, Self, T>,
-        y: MatrixRef<'_, Self, T>,
-        delta: MatrixMut<'_, Self, T>,
+        v: Slice<'_, T>,
+        y: Slice<'_, T>,
+        delta: SliceMut<'_, T>,
     ) -> Result<()> {
-        require("backward error", &y, v.rows(), v.cols())?;
-        require("backward error", &delta.view(), v.rows(), v.cols())?;
-        let sigma = SigmaParameters::<T>::new(activation)?;
-        let delta = delta.into_slice();
+        let (sigma, kernels) = (SigmaParameters::new(activation)?, self.kernels::<T>()?);
         // SAFETY: all three have the length of delta.
-        unsafe {
-            let (v, y) = (v.slice().address(), y.slice().address());
-            self.calls::<T>()?.backward_error(delta.len(), sigma, v, y, delta.address())
-        }
+        unsafe { kernels.backward_error(delta.len(), sigma, v.address(), y.address(), delta.address()) }
     }
 
-    fn output_error(
+    unsafe fn raw_output_error(
         &self,
+        _: usize,
         base: Base,
         activation: Option<Activation>,
-        y: MatrixRef<'_, Self, T>,
-        delta: MatrixMut<'_, Self, T>,
+        y: Slice<'_, T>,
+        delta: SliceMut<'_, T>,
     ) -> Result<()> {
-        require("output error", &delta.view(), y.rows(), y.cols())?;
-        let density = DensityParameters::<T>::new(base)?;
-        let sigma = activation.map(SigmaParameters::<T>::new).transpose()?;
-        let calls = self.calls::<T>()?;
-        let (y, delta) = (y.slice().address(), delta.into_slice());
+        let density = DensityParameters::new(base)?;
+        let sigma = activation.map(SigmaParameters::new).transpose()?;
+        let (kernels, len, y, delta) = (self.kernels::<T>()?, delta.len(), y.address(), delta.address());
         // SAFETY: both have the length of delta.
         unsafe {
             match sigma {
-                Some(sigma) => calls.output_error(delta.len(), sigma, density, y, delta.address()),
-                None => calls.output_score(delta.len(), density, y, delta.address()),
+                Some(sigma) => kernels.output_error(len, sigma, density, y, delta),
+                None => kernels.output_score(len, density, y, delta),
             }
         }
     }
 
-    fn slope_and_ratio(
+    unsafe fn raw_slope_and_ratio(
         &self,
         activation: Activation,
-        y: MatrixRef<'_, Self, T>,
-        slope: MatrixMut<'_, Self, T>,
-        ratio: MatrixMut<'_, Self, T>,
+        y: Slice<'_, T>,
+        slope: SliceMut<'_, T>,
+        ratio: SliceMut<'_, T>,
     ) -> Result<()> {
-        require("slope", &slope.view(), y.rows(), y.cols())?;
-        require("slope", &ratio.view(), y.rows(), y.cols())?;
-        let sigma = SigmaParameters::<T>::new(activation)?;
-        let (slope, ratio) = (slope.into_slice(), ratio.into_slice());
-        // SAFETY: all three have the length of slope.
-        unsafe {
-            let y = y.slice().address();
-            self.calls::<T>()?.slope_and_ratio(slope.len(), sigma, y, slope.address(), ratio.address())
+        let (sigma, kernels) = (SigmaParameters::new(activation)?, self.kernels::<T>()?);
+        // SAFETY: all three have the length of y.
+        unsafe { kernels.slope_and_ratio(y.len(), sigma, y.address(), slope.address(), ratio.address()) }
+    }
+
+    unsafe fn raw_add_sums(&self, rows: usize, term: Term, x: Slice<'_, T>, out: &mut [f64]) -> Result<()> {
+        let (kernels, answers) = (self.kernels::<T>()?, self.answers());
+        for (i, out) in out.chunks_mut(ANSWERS).enumerate() {
+            let (cols, x, sums) = (out.len(), x.split(i * ANSWERS * rows).1.address(), answers.address());
+            // SAFETY: there are `rows` numbers for each of the sums.
+            unsafe {
+                match term {
+                    Term::LogSlope(sigma) => {
+                        kernels.log_slope_sums(cols, rows, SigmaParameters::new(sigma)?, x, sums)?
+                    }
+                    Term::LogDensity(base) => {
+                        kernels.log_density_sums(cols, rows, DensityParameters::new(base)?, x, sums)?;
+                    }
+                }
+            }
+            answers.wait()?;
+            out.iter_mut().enumerate().for_each(|(n, out)| *out += answers.get(n));
         }
+        Ok(())
     }
 
-    fn log_slope_sums(&self, activation: Activation, y: MatrixRef<'_, Self, T>, out: &mut [f64]) -> Result<()> {
-        require_length("log-slope sums", out.len(), y.cols())?;
-        let sigma = SigmaParameters::<T>::new(activation)?;
-        let calls = self.calls::<T>()?;
-        self.add_sums(out, |first, cols, sums| {
-            let y = y.columns(first, cols);
-            // SAFETY: y is rows×cols; there are at least as many sums as columns.
-            unsafe { calls.log_slope_sums((y.rows(), cols), sigma, y.slice().address(), sums) }
-        })
-    }
-
-    fn log_density_sums(&self, base: Base, z: MatrixRef<'_, Self, T>, out: &mut [f64]) -> Result<()> {
-        require_length("log-density sums", out.len(), z.cols())?;
-        let density = DensityParameters::<T>::new(base)?;
-        let calls = self.calls::<T>()?;
-        self.add_sums(out, |first, cols, sums| {
-            let z = z.columns(first, cols);
-            // SAFETY: z is rows×cols; there are at least as many sums as columns.
-            unsafe { calls.log_density_sums((z.rows(), cols), density, z.slice().address(), sums) }
-        })
-    }
-
-    fn lanes(&self) -> usize {
-        Self::LANES
-    }
-
-    fn factorization(&self, dim: usize, count: usize) -> Result<Factorization> {
-        self.enter()?;
-        Factorization::new::<T>(self, dim, count)
-    }
-
-    fn invert_transposed(
+    unsafe fn raw_scale_rows(
         &self,
-        a: MatrixMut<'_, Self, T>,
-        out: MatrixMut<'_, Self, T>,
-        work: &mut Factorization,
-        report: &mut [Inversion],
+        (dim, count): (usize, usize),
+        scale: Slice<'_, T>,
+        a: Option<Slice<'_, T>>,
+        out: SliceMut<'_, T>,
     ) -> Result<()> {
-        let dim = a.rows();
-        require("inverse", &out.view(), dim, a.cols())?;
-        require_length("inverse", a.cols(), dim * report.len())?;
-        if !work.fits(dim, report.len()) {
-            let expected = format!("work memory for {} blocks of {dim}×{dim}", report.len());
-            return Err(Error::shape("inverse", expected, "another size"));
-        }
-        if dim == 0 || report.is_empty() {
-            return Ok(());
-        }
-        let calls = self.calls::<T>()?;
-        work.invert_transposed(self, &calls, &a.into_slice(), &out.into_slice(), report)
-    }
-
-    fn log_abs_det(&self, a: MatrixRef<'_, Self, T>) -> Result<f64> {
-        let dim = a.rows();
-        require("log-determinant", &a, dim, dim)?;
-        if dim == 0 {
-            return Ok(0.0);
-        }
-        let calls = self.calls::<T>()?;
-        let wide = Buffer::<f64>::new(&self.shared.memory, dim * dim, "LU factors in f64")?;
-        // SAFETY: both have dim×dim numbers.
-        unsafe {
-            calls.widen(dim * dim, a.slice().address(), wide.address())?;
-            factorization::log_abs_det(self, &calls, dim, wide.address())
-        }
-    }
-
-    fn scale_rows(
-        &self,
-        scale: MatrixRef<'_, Self, T>,
-        a: MatrixRef<'_, Self, T>,
-        out: MatrixMut<'_, Self, T>,
-    ) -> Result<()> {
-        let (dim, count) = (scale.rows(), scale.cols());
-        require("row scaling", &out.view(), dim, dim * count)?;
-        let a = panel("row scaling", (dim, count), &a)?;
+        // In place each entry is read before it is written.
+        let (a, stride) = a.map_or((out.address(), dim * dim), |a| (a.address(), stride(dim, a)));
         // SAFETY: `out` is `count` blocks, `a` one or as many, and `scale` has a column for each.
-        unsafe {
-            let (scale, out) = (scale.slice().address(), out.into_slice().address());
-            self.calls::<T>()?.scale_rows((dim, count), scale, a, out)
-        }
+        unsafe { self.kernels::<T>()?.scale_rows(dim, count, scale.address(), a, stride, out.address()) }
     }
 
-    fn scale_rows_in_place(&self, scale: MatrixRef<'_, Self, T>, a: MatrixMut<'_, Self, T>) -> Result<()> {
-        let (dim, count) = (scale.rows(), scale.cols());
-        require("row scaling", &a.view(), dim, dim * count)?;
-        let out = a.into_slice().address();
-        let a = Panel { address: out, stride: (dim * dim) as u64 };
-        // SAFETY: `a` is `count` blocks, and `scale` has a column for each; each entry is read before it is written.
-        unsafe { self.calls::<T>()?.scale_rows((dim, count), scale.slice().address(), a, out) }
-    }
-
-    fn curvature_adjoint(
+    unsafe fn raw_curvature_adjoint(
         &self,
-        slope: MatrixRef<'_, Self, T>,
-        weight: MatrixRef<'_, Self, T>,
-        a: MatrixRef<'_, Self, T>,
-        b: MatrixRef<'_, Self, T>,
-        out: MatrixMut<'_, Self, T>,
+        (dim, count): (usize, usize),
+        [slope, weight, a, b]: [Slice<'_, T>; 4],
+        out: SliceMut<'_, T>,
     ) -> Result<()> {
-        let (dim, count) = (out.rows(), out.cols());
-        require("curvature adjoint", &slope, dim, count)?;
-        require("curvature adjoint", &weight, dim, count)?;
-        require("curvature adjoint", &a, dim, dim * count)?;
-        let b = panel("curvature adjoint", (dim, count), &b)?;
-        let factors = (slope.slice().address(), weight.slice().address());
+        let (kernels, stride, b) = (self.kernels::<T>()?, stride(dim, b), b.address());
+        let (slope, weight, a) = (slope.address(), weight.address(), a.address());
         // SAFETY: slope, weight and out are dim×count, `a` is `count` blocks, `b` one or as many.
-        unsafe {
-            let (a, out) = (a.slice().address(), out.into_slice().address());
-            self.calls::<T>()?.curvature_adjoint((dim, count), factors, a, b, out)
-        }
+        unsafe { kernels.curvature_adjoint(dim, count, slope, weight, a, b, stride, out.address()) }
     }
 
-    fn add_blocks(&self, alpha: T, a: MatrixRef<'_, Self, T>, out: MatrixMut<'_, Self, T>) -> Result<()> {
-        let dim = out.rows();
-        require("block sum", &out.view(), dim, dim)?;
-        if dim == 0 {
-            return require("block sum", &a, 0, a.cols());
-        }
-        let count = a.cols() / dim;
-        require("block sum", &a, dim, count * dim)?;
-        let out = out.into_slice();
+    unsafe fn raw_add_blocks(&self, alpha: T, a: Slice<'_, T>, out: SliceMut<'_, T>) -> Result<()> {
+        let (len, count) = (out.len(), a.len() / out.len());
         // SAFETY: `a` is `count` blocks of the length of out.
-        unsafe { self.calls::<T>()?.add_blocks((out.len(), count), alpha, a.slice().address(), out.address()) }
+        unsafe { self.kernels::<T>()?.add_blocks(len, count, alpha, a.address(), out.address()) }
     }
 }

@@ -45,46 +45,28 @@ impl Library {
     /// Every library, the driver first.
     pub const ALL: [Self; 5] = [Self::Driver, Self::Nvrtc, Self::Cublas, Self::CublasLt, Self::Cusolver];
 
+    /// Its name in CUDA's documentation, what the loader calls it without prefix and suffix, and the newest function of
+    /// it that we call.
+    const fn facts(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::Driver => ("the CUDA driver (libcuda)", "cuda", "cuGraphInstantiateWithFlags"),
+            Self::Nvrtc => ("NVRTC (libnvrtc)", "nvrtc", "nvrtcGetCUBIN"),
+            Self::Cublas => ("cuBLAS (libcublas)", "cublas", "cublasGemmEx_64"),
+            Self::CublasLt => ("cuBLASLt (libcublasLt)", "cublasLt", "cublasLtMatmulAlgoGetHeuristic"),
+            Self::Cusolver => ("cuSOLVER (libcusolver)", "cusolver", "cusolverDnXgetrs"),
+        }
+    }
+
     /// Its name, as CUDA's documentation spells it.
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::Driver => "the CUDA driver (libcuda)",
-            Self::Nvrtc => "NVRTC (libnvrtc)",
-            Self::Cublas => "cuBLAS (libcublas)",
-            Self::CublasLt => "cuBLASLt (libcublasLt)",
-            Self::Cusolver => "cuSOLVER (libcusolver)",
-        }
+        self.facts().0
     }
 
     /// How to get it, in a phrase.
     pub const fn remedy(self) -> &'static str {
         match self {
             Self::Driver => "install the NVIDIA driver, 525 or newer for CUDA 12 and 580 or newer for CUDA 13",
-            Self::Nvrtc | Self::Cublas | Self::CublasLt | Self::Cusolver => {
-                "install the CUDA toolkit, 12 or 13, or put the folder that holds it on LD_LIBRARY_PATH"
-            }
-        }
-    }
-
-    /// What the loader calls it, without prefix and suffix.
-    const fn stem(self) -> &'static str {
-        match self {
-            Self::Driver => "cuda",
-            Self::Nvrtc => "nvrtc",
-            Self::Cublas => "cublas",
-            Self::CublasLt => "cublasLt",
-            Self::Cusolver => "cusolver",
-        }
-    }
-
-    /// The newest function of each library that we call.
-    const fn symbol(self) -> &'static str {
-        match self {
-            Self::Driver => "cuGraphInstantiateWithFlags",
-            Self::Nvrtc => "nvrtcGetCUBIN",
-            Self::Cublas => "cublasGemmEx_64",
-            Self::CublasLt => "cublasLtMatmulAlgoGetHeuristic",
-            Self::Cusolver => "cusolverDnXgetrs",
+            _ => "install the CUDA toolkit, 12 or 13, or put the folder that holds it on LD_LIBRARY_PATH",
         }
     }
 
@@ -95,26 +77,22 @@ impl Library {
     }
 
     fn search(self, folders: &[PathBuf]) -> Found {
-        let names = cudarc::get_lib_name_candidates(self.stem());
+        let names = cudarc::get_lib_name_candidates(self.facts().1);
         let everywhere = names.iter().map(PathBuf::from);
         let in_folders = folders.iter().flat_map(|folder| names.iter().map(move |name| folder.join(name)));
-        for path in everywhere.chain(in_folders) {
-            if let Some(found) = self.load(&path) {
-                return found;
-            }
-        }
-        Found::Missing
+        everywhere.chain(in_folders).find_map(|path| self.load(&path)).unwrap_or(Found::Missing)
     }
 
     /// Loads it for the rest of the process: the bindings then find the very same library by its name.
     fn load(self, path: &Path) -> Option<Found> {
         // SAFETY: the initialisers of NVIDIA's libraries have no preconditions.
         let library = unsafe { Loaded::new(path) }.ok()?;
+        let symbol = self.facts().2;
         // SAFETY: the symbol is only looked for; it is not called through this type.
-        let known = unsafe { library.get::<unsafe extern "C" fn()>(self.symbol().as_bytes()) }.is_ok();
+        let known = unsafe { library.get::<unsafe extern "C" fn()>(symbol.as_bytes()) }.is_ok();
         std::mem::forget(library);
         let path = path.to_owned();
-        Some(if known { Found::At(path) } else { Found::Lacks { path, symbol: self.symbol() } })
+        Some(if known { Found::At(path) } else { Found::Lacks { path, symbol } })
     }
 }
 

@@ -6,13 +6,18 @@ use std::sync::Arc;
 use cudarc::cusolver::{result, sys};
 use cudarc::driver::CudaStream;
 
-use super::memory::{Buffer, Memory};
+use super::memory::{Block, Buffer, Heap};
 use super::probe::{self, Library};
-use super::refused;
+use super::{data_type, refused};
 use crate::error::Result;
 use crate::scalar::{Dtype, Scalar};
 
-const FACTOR: &str = "a factorisation";
+/// Calls the library.
+macro_rules! call {
+    ($function:ident { $($argument:expr),+ $(,)? }) => {
+        sys::$function($($argument),+).result().map_err(refused("a factorisation"))
+    };
+}
 
 /// The library's handle on one stream.
 pub(super) struct Solver {
@@ -55,25 +60,16 @@ impl Solver {
     }
 
     /// Work memory for matrices of `dim`×`dim` numbers of type `T`.
-    pub(super) fn work<T: Scalar>(&self, memory: &Arc<Memory>, dim: usize) -> Result<Work> {
+    pub(super) fn work<T: Scalar>(&self, memory: &Arc<Heap>, dim: usize) -> Result<Work> {
         let (mut device_bytes, mut host_bytes) = (0, 0);
-        let number = number(T::DTYPE);
+        let number = data_type!(sys, T::DTYPE);
         // SAFETY: the matrix is not read, only its size and type are; the call writes two numbers of bytes.
-        let status = unsafe {
-            sys::cusolverDnXgetrf_bufferSize(
-                self.handle,
-                self.parameters,
-                dim as i64,
-                dim as i64,
-                number,
-                std::ptr::null(),
-                dim as i64,
-                number,
-                &raw mut device_bytes,
-                &raw mut host_bytes,
-            )
-        };
-        status.result().map_err(refused(FACTOR))?;
+        unsafe {
+            call! { cusolverDnXgetrf_bufferSize {
+                self.handle, self.parameters, dim as i64, dim as i64, number, std::ptr::null(), dim as i64, number,
+                &raw mut device_bytes, &raw mut host_bytes,
+            } }?;
+        }
         Ok(Work {
             dim,
             pivots: Buffer::new(memory, dim, "pivots")?,
@@ -88,28 +84,16 @@ impl Solver {
     /// # Safety
     /// `a` is the address of as many numbers of type `T` as `work` was made for.
     pub(super) unsafe fn factor<T: Scalar>(&self, a: u64, work: &mut Work) -> Result<()> {
-        let (dim, number) = (work.dim as i64, number(T::DTYPE));
+        let (dim, number) = (work.dim as i64, data_type!(sys, T::DTYPE));
         // SAFETY: the caller vouches for `a`; pivots, status and work memory are of the sizes that the library asked
         // for.
-        let status = unsafe {
-            sys::cusolverDnXgetrf(
-                self.handle,
-                self.parameters,
-                dim,
-                dim,
-                number,
-                a as *mut c_void,
-                dim,
-                work.pivots.address() as *mut i64,
-                number,
-                work.device.address() as *mut c_void,
-                work.device.len(),
-                work.host.as_mut_ptr().cast(),
-                work.host.len(),
-                work.info.address() as *mut i32,
-            )
-        };
-        status.result().map_err(refused(FACTOR))
+        unsafe {
+            call! { cusolverDnXgetrf {
+                self.handle, self.parameters, dim, dim, number, a as *mut c_void, dim,
+                work.pivots.address() as *mut i64, number, work.device.address() as *mut c_void, work.device.len(),
+                work.host.as_mut_ptr().cast(), work.host.len(), work.info.address() as *mut i32,
+            } }
+        }
     }
 }
 
@@ -117,13 +101,6 @@ impl Work {
     /// The address of the pivots of the last factorisation, one-based, 64 bits each.
     pub(super) fn pivots(&self) -> u64 {
         self.pivots.address()
-    }
-}
-
-fn number(dtype: Dtype) -> sys::cudaDataType_t {
-    match dtype {
-        Dtype::F32 => sys::cudaDataType_t::CUDA_R_32F,
-        Dtype::F64 => sys::cudaDataType_t::CUDA_R_64F,
     }
 }
 

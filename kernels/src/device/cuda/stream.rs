@@ -9,7 +9,8 @@ use cudarc::driver::{CudaContext, CudaEvent, CudaFunction, CudaStream, result};
 use cudarc::nvrtc::Ptx;
 
 use super::launch::{Geometry, Kernel, Launcher, PARTIAL_SUMS};
-use super::memory::{Buffer, Memory, Pinned};
+use super::memory::{Block, Buffer, Heap, Pinned};
+use super::operations::{ANSWERS, Answers};
 use super::probe::{self, ElapsedTime};
 use super::{refused, source};
 use crate::error::{Error, Result};
@@ -17,9 +18,6 @@ use crate::scalar::Dtype;
 
 /// Names of matrices that a deferred check can tell apart; further ones share the last.
 const CHECKS: usize = 16;
-
-/// Sums that a kernel can hand to the host at a time.
-pub(super) const ANSWERS: usize = 4096;
 
 /// A stream with its events, and small memory that every operation may use: work on a stream is in order.
 pub(super) struct Queue {
@@ -37,7 +35,7 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    pub(super) fn new(context: &Arc<CudaContext>, memory: &Arc<Memory>) -> Result<Self> {
+    pub(super) fn new(context: &Arc<CudaContext>, memory: &Arc<Heap>) -> Result<Self> {
         let failed = refused("starting a stream");
         // SAFETY: with one stream there is nothing to order by events.
         unsafe { context.disable_event_tracking() };
@@ -60,21 +58,6 @@ impl Queue {
         &self.stream
     }
 
-    /// The address of answer `i`, an f64 that the host reads after [`Self::wait`].
-    pub(super) fn answer_address(&self, i: usize) -> u64 {
-        self.answers.address(i)
-    }
-
-    /// Answer `i`; the caller has waited.
-    pub(super) fn answer(&self, i: usize) -> f64 {
-        self.answers.get(i)
-    }
-
-    /// The address of [`PARTIAL_SUMS`] f64.
-    pub(super) fn partial_sums(&self) -> u64 {
-        self.partial_sums.address()
-    }
-
     pub(super) fn begin_span(&self) -> Result<()> {
         self.begin.record(&self.stream).map_err(refused("recording an event"))
     }
@@ -89,9 +72,15 @@ impl Queue {
         Ok(f64::from(milliseconds) / 1e3)
     }
 
-    /// The address of the flag that a kernel sets when `what` is not finite. The same words have the same flag, so that
-    /// a gradient asked for again allocates nothing.
-    pub(super) fn flag(&self, what: &str) -> u64 {
+    /// Expects answers of checks that a recording will ask for.
+    pub(super) fn expect_checks(&self) {
+        self.pending.set(true);
+    }
+}
+
+impl Answers for Queue {
+    /// The same words have the same flag, so that a gradient asked for again allocates nothing.
+    fn flag(&self, what: &str) -> u64 {
         self.pending.set(true);
         let mut checked = self.checked.borrow_mut();
         let known = checked.iter().position(|known| known == what);
@@ -105,16 +94,23 @@ impl Queue {
         self.flags.borrow().address(slot)
     }
 
-    /// Expects answers of checks that a recording will ask for.
-    pub(super) fn expect_checks(&self) {
-        self.pending.set(true);
+    fn partial_sums(&self) -> u64 {
+        self.partial_sums.address()
     }
 
-    /// Waits for everything asked for, marks the end of a span, and tells what the checks have found.
+    fn address(&self) -> u64 {
+        self.answers.address(0)
+    }
+
+    fn get(&self, i: usize) -> f64 {
+        self.answers.get(i)
+    }
+
+    /// Marks the end of a span too.
     ///
     /// # Errors
     /// [`Error::NonFinite`] of the first check that failed; [`Error::Device`] for work that went wrong.
-    pub(super) fn wait(&self) -> Result<()> {
+    fn wait(&self) -> Result<()> {
         let failed = refused("waiting for the GPU");
         self.end.record(&self.stream).map_err(&failed)?;
         self.end.synchronize().map_err(&failed)?;

@@ -1,5 +1,6 @@
 //! Each function of one element against the plain formulas in f64 and against an 80-digit table.
 
+use crate::error::Result;
 use crate::network::{Activation, Base};
 
 use super::super::density::{Density, Laplace, Logistic, Normal, Sech};
@@ -55,47 +56,42 @@ fn argument_rounding(activation: Activation, x: f64, slope: f64) -> f64 {
     }
 }
 
-/// `row` is x, σ, σ', r, log σ'.
-fn check_row<T: Real, const FMA: bool>(activation: Activation, row: [f64; 5], tolerance: &Tolerance) {
-    let [x, value, slope, ratio, log_slope] = row;
-    let at = (activation, x);
-    let found = element::<T, FMA>(activation, T::from_f64(x));
+/// Each row is x, σ, σ', r, log σ'.
+fn check_rows<T: Real>(activation: Activation, rows: impl IntoIterator<Item = [f64; 5]>, tolerance: &Tolerance) {
     let Tolerance { relative, derived, underflow, .. } = *tolerance;
-    assert_close(
-        "σ",
-        at,
-        found.value.to_f64(),
-        value,
-        relative * value_scale(activation, x, value) + f64::MIN_POSITIVE,
-    );
-    let allowed = relative * slope + derived * argument_rounding(activation, x, slope);
-    assert_close("σ'", at, found.slope.to_f64(), slope, allowed);
-    let allowed = derived * exponent_condition(activation, x) * ratio.abs() + underflow / slope;
-    assert_close("r", at, found.ratio.to_f64(), ratio, allowed);
-    let scale = log_slope.abs().max(1.0);
-    assert_close("log σ'", at, found.log_slope.to_f64(), log_slope, tolerance.log_slope * scale);
+    for [x, value, slope, ratio, log_slope] in rows {
+        let at = (activation, x);
+        let allowed = [
+            relative * value_scale(activation, x, value) + f64::MIN_POSITIVE,
+            relative * slope + derived * argument_rounding(activation, x, slope),
+            derived * exponent_condition(activation, x) * ratio.abs() + underflow / slope,
+            tolerance.log_slope * log_slope.abs().max(1.0),
+        ];
+        for found in [element::<T, true>(activation, T::from_f64(x)), element::<T, false>(activation, T::from_f64(x))] {
+            let found = [found.value, found.slope, found.ratio, found.log_slope].map(T::to_f64);
+            let expected = [value, slope, ratio, log_slope];
+            for (i, what) in ["σ", "σ'", "r", "log σ'"].into_iter().enumerate() {
+                assert_close(what, at, found[i], expected[i], allowed[i]);
+            }
+        }
+    }
 }
 
 #[test]
 fn f64_activations_agree_with_the_table() {
-    for (activation, rows) in table::ACTIVATIONS {
-        for &row in *rows {
-            check_row::<f64, true>(*activation, row, &DOUBLE);
-            check_row::<f64, false>(*activation, row, &DOUBLE);
-        }
+    for (activation, rows) in table::activations() {
+        check_rows::<f64>(activation, rows, &DOUBLE);
     }
+    let identity = grid().into_iter().map(|x| [x, x, 1.0, 0.0, 0.0]);
+    check_rows::<f64>(Activation::SmoothLeaky { alpha: 1.0 }, identity, &DOUBLE);
 }
 
 /// The plain f64 formulas are a thousand times better than f32, so they are exact here.
 #[test]
 fn f32_activations_agree_with_the_plain_formulas() {
     for activation in ACTIVATIONS.map(rounded::<f32>) {
-        for x in grid() {
-            let x = f64::from(x as f32);
-            let row = reference_row(activation, x);
-            check_row::<f32, true>(activation, row, &SINGLE);
-            check_row::<f32, false>(activation, row, &SINGLE);
-        }
+        let rows = grid().into_iter().map(|x| reference_row(activation, f64::from(x as f32)));
+        check_rows::<f32>(activation, rows, &SINGLE);
     }
 }
 
@@ -104,76 +100,61 @@ fn f32_activations_agree_with_the_plain_formulas() {
 fn f64_activations_agree_with_the_plain_formulas() {
     let both = Tolerance { relative: 1e-15, log_slope: 6e-16, derived: 8.0 * f64::EPSILON, underflow: 1e-306 };
     for activation in ACTIVATIONS {
-        for x in grid() {
-            let row = reference_row(activation, x);
-            check_row::<f64, true>(activation, row, &both);
-            check_row::<f64, false>(activation, row, &both);
-        }
+        check_rows::<f64>(activation, grid().into_iter().map(|x| reference_row(activation, x)), &both);
     }
 }
 
 fn reference_row(activation: Activation, x: f64) -> [f64; 5] {
-    [
-        x,
-        reference::sigma(activation, x),
-        reference::slope(activation, x),
-        reference::ratio(activation, x),
-        reference::log_slope(activation, x),
-    ]
+    use reference::{log_slope, ratio, sigma, slope};
+    [x, sigma(activation, x), slope(activation, x), ratio(activation, x), log_slope(activation, x)]
 }
 
 #[test]
 fn plain_formulas_agree_with_the_table() {
     let tolerance = 8.0 * f64::EPSILON;
-    for (activation, rows) in table::ACTIVATIONS {
-        for &[x, value, slope, ratio, log_slope] in *rows {
-            let at = (*activation, x);
-            let found = reference_row(*activation, x);
-            assert_close("σ", at, found[1], value, tolerance * value_scale(*activation, x, value));
+    for (activation, rows) in table::activations() {
+        for [x, value, slope, ratio, log_slope] in rows {
+            let (at, found) = ((activation, x), reference_row(activation, x));
+            assert_close("σ", at, found[1], value, tolerance * value_scale(activation, x, value));
             assert_close("σ'", at, found[2], slope, tolerance * slope);
-            let condition = exponent_condition(*activation, x);
+            let condition = exponent_condition(activation, x);
             assert_close("r", at, found[3], ratio, tolerance * condition * ratio.abs() + 1e-306 / slope);
             assert_close("log σ'", at, found[4], log_slope, tolerance * log_slope.abs().max(1.0));
         }
     }
-    for (base, rows) in table::DENSITIES {
-        for &[s, log_density, score] in *rows {
-            let found = reference::log_density(*base, s);
-            assert!((found - log_density).abs() <= tolerance * log_density.abs(), "log p, {base:?}, {s}: {found}");
-            let found = reference::score(*base, s);
-            assert!((found - score).abs() <= tolerance * score.abs(), "ψ, {base:?}, {s}: {found}");
+    for (base, rows) in table::densities() {
+        for row in rows {
+            let found = (reference::log_density(base, row[0]), reference::score(base, row[0]));
+            check_density(base, row, &[found], tolerance);
         }
     }
 }
 
-/// (log p, ψ) of one element.
-fn density<T: Real, const FMA: bool>(base: Base, s: f64) -> (f64, f64) {
-    fn of<T: Real, B: Density<T>, const FMA: bool>(density: B, s: T) -> (f64, f64) {
-        (density.log_density::<FMA>(s).to_f64(), density.score::<FMA>(s).to_f64())
+/// (log p, ψ) of one element, with and without fused multiply-add.
+fn density<T: Real>(base: Base, s: f64) -> [(f64, f64); 2] {
+    fn of<T: Real, B: Density<T>>(density: B, s: T) -> [(f64, f64); 2] {
+        let fused = (density.log_density::<true>(s), density.score::<true>(s));
+        let plain = (density.log_density::<false>(s), density.score::<false>(s));
+        [fused, plain].map(|(log_density, score)| (log_density.to_f64(), score.to_f64()))
     }
-    let s = T::from_f64(s);
-    match base {
-        Base::Normal => of::<T, _, FMA>(Normal, s),
-        Base::Sech { c } => of::<T, _, FMA>(Sech::new(c).unwrap(), s),
-        Base::Logistic => of::<T, _, FMA>(Logistic, s),
-        Base::Laplace => of::<T, _, FMA>(Laplace, s),
-    }
+    let found: Result<_> = with_density!(base, T, density => of(density, T::from_f64(s)));
+    found.unwrap()
 }
 
-fn check_density<T: Real>(base: Base, [s, log_density, score]: [f64; 3], relative: f64) {
-    for found in [density::<T, true>(base, s), density::<T, false>(base, s)] {
-        let error = (found.0 - log_density).abs();
-        assert!(error <= relative * log_density.abs(), "log p, {base:?}, {s}: {error:e}");
-        let error = (found.1 - score).abs();
-        assert!(error <= relative * score.abs(), "ψ, {base:?}, {s}: {error:e}");
+/// `row` is s, log p, ψ.
+fn check_density(base: Base, [s, log_density, score]: [f64; 3], found: &[(f64, f64)], relative: f64) {
+    let pairs = found.iter().flat_map(|found| [("log p", found.0, log_density), ("ψ", found.1, score)]);
+    for (what, found, expected) in pairs {
+        let error = (found - expected).abs();
+        assert!(error <= relative * expected.abs(), "{what}, {base:?}, {s}: {error:e}");
     }
 }
 
 #[test]
 fn f64_densities_agree_with_the_table() {
-    for (base, rows) in table::DENSITIES {
-        for &row in *rows {
-            check_density::<f64>(*base, row, DOUBLE.derived);
+    for (base, rows) in table::densities() {
+        for row in rows {
+            check_density(base, row, &density::<f64>(base, row[0]), DOUBLE.derived);
         }
     }
 }
@@ -185,7 +166,7 @@ fn f32_densities_agree_with_the_plain_formulas() {
         for s in grid() {
             let s = f64::from(s as f32);
             let row = [s, reference::log_density(base, s), reference::score(base, s)];
-            check_density::<f32>(base, row, SINGLE.derived);
+            check_density(base, row, &density::<f32>(base, s), SINGLE.derived);
         }
     }
 }

@@ -6,9 +6,11 @@ mod properties;
 mod slices;
 mod table;
 
+use crate::error::Result;
 use crate::network::Activation;
 
 use super::activation::{Sigma, SmoothLeaky, TanhLinear};
+use super::bias_activate;
 use super::real::Real;
 
 /// Parameters over the whole range of slopes: nearly flat, the authors' two, and the identity.
@@ -42,10 +44,13 @@ fn element<T: Real, const FMA: bool>(activation: Activation, x: T) -> Element<T>
         let (slope, ratio) = sigma.slope_and_ratio::<FMA>(x);
         Element { value: sigma.value::<FMA>(x), slope, ratio, log_slope: sigma.log_slope::<FMA>(x) }
     }
-    match activation {
-        Activation::SmoothLeaky { alpha } => of::<T, _, FMA>(SmoothLeaky::new(alpha).unwrap(), x),
-        Activation::TanhLinear { alpha, beta } => of::<T, _, FMA>(TanhLinear::new(alpha, beta).unwrap(), x),
-    }
+    with_sigma!(activation, T, sigma => of::<T, _, FMA>(sigma, x)).unwrap()
+}
+
+/// σ of each.
+fn activated<T: Real>(activation: Activation, y: &[T]) -> Result<Vec<T>> {
+    let mut z = vec![T::from_f64(7.0); y.len()];
+    bias_activate(activation, None, &mut y.to_vec(), &mut z).map(|()| z)
 }
 
 /// Arguments of every size up to 10⁴, of both signs, with zeros, dense where the functions bend.

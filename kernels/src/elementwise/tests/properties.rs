@@ -8,62 +8,38 @@ use crate::network::{Activation, Base};
 use super::super::inverse::{invert, start};
 use super::super::real::Real;
 use super::super::{activation::*, *};
-use super::{ACTIVATIONS, element, grid};
+use super::{ACTIVATIONS, activated, element, grid, rounded};
 
 const BASES: [Base; 4] = [Base::Normal, Base::SECH, Base::Logistic, Base::Laplace];
 
-/// Every operation on one column of three elements, the middle one lost; the lost results, then the good ones.
-fn results_around<T: Real>(activation: Activation, base: Base, lost: T) -> (Vec<f64>, Vec<f64>) {
-    let good = T::from_f64(0.5);
-    let x = [good, lost, good];
-    let fresh = || [good; 3];
-    let (mut lost_results, mut good_results) = (vec![], vec![]);
-    let mut record = |result: [T; 3]| {
-        lost_results.push(result[1].to_f64());
-        good_results.extend([result[0].to_f64(), result[2].to_f64()]);
-    };
-
-    let mut z = fresh();
-    activate(activation, &x, &mut z).unwrap();
-    record(z);
-    let (mut y, mut z) = (fresh(), fresh());
-    bias_activate(activation, Some(&x), &mut y, &mut z).unwrap();
-    record(y);
-    record(z);
-    let mut delta = fresh();
-    backward_error(activation, &fresh(), &x, &mut delta).unwrap();
-    record(delta);
-    backward_error(activation, &x, &fresh(), &mut delta).unwrap();
-    record(delta);
-    output_error(activation, base, &x, &mut delta).unwrap();
-    record(delta);
-    let (mut slope, mut ratio) = (fresh(), fresh());
-    slope_and_ratio(activation, &x, &mut slope, &mut ratio).unwrap();
-    record(slope);
-    record(ratio);
-    let mut psi = fresh();
-    base_score(base, &x, &mut psi).unwrap();
-    record(psi);
-    inverse(activation, &x, &mut psi).unwrap();
-    record(psi);
-
-    let mut sums = [0.0; 3];
-    log_slope_sums(activation, &x, 1, &mut sums).unwrap();
-    record(sums.map(T::from_f64));
-    let mut sums = [0.0; 3];
-    log_density_sums(base, &x, 1, &mut sums).unwrap();
-    record(sums.map(T::from_f64));
-    (lost_results, good_results)
+/// Every operation on one column of three elements, the middle one lost.
+fn results_around<T: Real>(activation: Activation, base: Base, lost: T) -> Result<Vec<[T; 3]>> {
+    let good = [T::from_f64(0.5); 3];
+    let x = [good[0], lost, good[2]];
+    let mut out = [good; 10];
+    let [z, y, biased, of_y, of_v, output, slope, ratio, psi, inverted] = &mut out;
+    bias_activate(activation, None, &mut x.clone(), z)?;
+    bias_activate(activation, Some(&x), y, biased)?;
+    backward_error(activation, &good, &x, of_y)?;
+    backward_error(activation, &x, &good, of_v)?;
+    output_error(activation, base, &x, output)?;
+    slope_and_ratio(activation, &x, slope, ratio)?;
+    base_score(base, &x, psi)?;
+    inverse(activation, &x, inverted)?;
+    let mut sums = [[0.0; 3]; 2];
+    add_sums(Term::LogSlope(activation), &x, 1, &mut sums[0])?;
+    add_sums(Term::LogDensity(base), &x, 1, &mut sums[1])?;
+    Ok(out.into_iter().chain(sums.map(|sums| sums.map(T::from_f64))).collect())
 }
 
 fn check_lost_numbers<T: Real>() {
     for lost in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY].map(T::from_f64) {
         for activation in ACTIVATIONS {
             for base in BASES {
-                let (lost_results, good_results) = results_around(activation, base, lost);
-                let found = lost_results.iter().position(|result| result.is_finite());
-                assert_eq!(found, None, "{activation:?} {base:?} {lost:?}: {lost_results:?}");
-                assert!(good_results.iter().all(|result| result.is_finite()), "{activation:?} {base:?}");
+                for (i, result) in results_around(activation, base, lost).unwrap().into_iter().enumerate() {
+                    let finite = result.map(|x| x.to_f64().is_finite());
+                    assert_eq!(finite, [true, false, true], "{activation:?} {base:?} {lost:?} {i}: {result:?}");
+                }
             }
         }
     }
@@ -80,12 +56,11 @@ fn a_lost_number_stays_lost_and_alone() {
 fn nothing_overflows_at_large_arguments() {
     for activation in ACTIVATIONS {
         for x in [1e5, 1e20, 1e38, -1e5, -1e20, -1e38] {
-            let found = element::<f32, true>(activation, x);
-            assert!(found.value.is_finite() && found.slope.is_finite(), "{activation:?} {x}");
-            assert!(found.ratio.is_finite() && found.log_slope.is_finite(), "{activation:?} {x}");
-            let found = element::<f64, true>(activation, f64::from(x) * 1e260);
-            assert!(found.value.is_finite() && found.slope.is_finite(), "{activation:?} {x}");
-            assert!(found.ratio.is_finite() && found.log_slope.is_finite(), "{activation:?} {x}");
+            fn all_finite<T: Real>(activation: Activation, x: f64) -> bool {
+                let found = element::<T, true>(activation, T::from_f64(x));
+                [found.value, found.slope, found.ratio, found.log_slope].iter().all(|x| x.to_f64().is_finite())
+            }
+            assert!(all_finite::<f32>(activation, x) && all_finite::<f64>(activation, x * 1e260), "{activation:?} {x}");
         }
     }
 }
@@ -126,18 +101,13 @@ fn check_inverse<T: Real, A: Sigma<T>>(activation: Activation, sigma: A) -> usiz
 
 #[test]
 fn inverse_converges_within_the_stated_iterations() {
-    for (alpha, stated) in [(0.3, 6), (0.01, 8), (1e-6, 17)] {
-        let activation = Activation::SmoothLeaky { alpha };
-        let most = check_inverse::<f64, _>(activation, SmoothLeaky::new(alpha).unwrap());
-        assert!(most <= stated, "α = {alpha}: {most} iterations, not {stated}");
-        let single = f64::from(alpha as f32);
-        check_inverse::<f32, _>(Activation::SmoothLeaky { alpha: single }, SmoothLeaky::new(single).unwrap());
+    let smooth_leaky = [(0.3, 6), (0.01, 8), (1e-6, 17)].map(|(alpha, most)| (Activation::SmoothLeaky { alpha }, most));
+    for (activation, stated) in smooth_leaky.into_iter().chain([(ACTIVATIONS[3], 6)]) {
+        let most = with_sigma!(activation, f64, sigma => check_inverse(activation, sigma)).unwrap();
+        assert!(most <= stated, "{activation:?}: {most} iterations, not {stated}");
+        let single = rounded::<f32>(activation);
+        with_sigma!(single, f32, sigma => check_inverse::<f32, _>(single, sigma)).unwrap();
     }
-    let (alpha, beta) = (1.0, 0.1);
-    let most = check_inverse::<f64, _>(Activation::TanhLinear { alpha, beta }, TanhLinear::new(alpha, beta).unwrap());
-    assert!(most <= 6, "s_T: {most} iterations");
-    let beta = f64::from(0.1_f32);
-    check_inverse::<f32, _>(Activation::TanhLinear { alpha, beta }, TanhLinear::new(alpha, beta).unwrap());
 }
 
 proptest! {
@@ -145,51 +115,30 @@ proptest! {
     #[test]
     fn inverse_undoes_activate(y in -500.0..500.0_f64, alpha in 0.01..1.0_f64, beta in 0.01..1.0_f64) {
         for activation in [Activation::SmoothLeaky { alpha }, Activation::TanhLinear { alpha, beta }] {
-            let (mut z, mut back) = ([0.0], [0.0]);
-            activate(activation, &[y], &mut z).unwrap();
+            let (z, mut back) = (activated(activation, &[y]).unwrap(), [0.0]);
             inverse(activation, &z, &mut back).unwrap();
-            let size = y.abs() + (z[0].abs() + 1.0) / reference::slope(activation, y);
+            let size = y.abs() + (f64::abs(z[0]) + 1.0) / reference::slope(activation, y);
             prop_assert!((back[0] - y).abs() <= 16.0 * f64::EPSILON * size, "{activation:?} {y}: {}", back[0]);
         }
     }
 }
 
 #[test]
-fn misfits_are_errors_and_touch_nothing() {
-    let activation = ACTIVATIONS[1];
-    let (mut two, mut six) = ([7.0; 2], [7.0; 6]);
-    let mut sums = [7.0; 2];
-    let results = [
-        add_bias(&[1.0; 4], &mut six),
-        add_bias(&[], &mut six),
-        activate(activation, &[1.0], &mut two),
-        bias_activate(activation, Some(&[1.0; 4]), &mut [7.0; 6], &mut six),
-        bias_activate(activation, None, &mut two, &mut six),
-        backward_error(activation, &[1.0], &[1.0; 2], &mut two),
-        output_error(activation, Base::Normal, &[1.0], &mut two),
-        slope_and_ratio(activation, &[1.0; 2], &mut two, &mut six),
-        base_score(Base::Normal, &[1.0], &mut two),
-        log_slope_sums(activation, &six, 2, &mut sums),
-        log_slope_sums::<f64>(activation, &[], 0, &mut sums),
-        log_density_sums(Base::Normal, &six, 4, &mut sums),
-        inverse(activation, &[1.0], &mut two),
-    ];
-    for result in results {
-        assert!(matches!(result, Err(Error::ShapeMismatch { .. })), "{result:?}");
-    }
-    assert!(two.iter().chain(&six).chain(&sums).all(|&untouched| untouched == 7.0));
+fn a_misfit_is_an_error_and_touches_nothing() {
+    let mut two = [7.0; 2];
+    assert!(matches!(inverse(ACTIVATIONS[1], &[1.0], &mut two), Err(Error::ShapeMismatch { .. })));
+    assert_eq!(two, [7.0; 2]);
 }
 
 #[test]
 fn parameters_out_of_range_are_errors() {
+    let tanh = [(0.0, 1.0), (1.0, 0.0), (-1.0, 1.0), (f64::NAN, 1.0), (1e-50, 1.0), (1.0, 1e50)];
+    let tanh = tanh.map(|(alpha, beta)| Activation::TanhLinear { alpha, beta });
+    let smooth_leaky = [0.0, 1.5, 1e-50, f64::NAN].map(|alpha| Activation::SmoothLeaky { alpha });
     let mut z = [7.0_f32];
-    for (alpha, beta) in [(0.0, 1.0), (1.0, 0.0), (-1.0, 1.0), (f64::NAN, 1.0), (1e-50, 1.0), (1.0, 1e50)] {
-        let result = activate(Activation::TanhLinear { alpha, beta }, &[1.0], &mut z);
-        assert!(matches!(result, Err(Error::InvalidParameter { .. })), "{alpha} {beta}: {result:?}");
-    }
-    for alpha in [0.0, 1.5, 1e-50, f64::NAN] {
-        let result = activate(Activation::SmoothLeaky { alpha }, &[1.0], &mut z);
-        assert!(matches!(result, Err(Error::InvalidParameter { .. })), "{alpha}: {result:?}");
+    for activation in tanh.into_iter().chain(smooth_leaky) {
+        let result = bias_activate(activation, None, &mut [1.0], &mut z);
+        assert!(matches!(result, Err(Error::InvalidParameter { .. })), "{activation:?}: {result:?}");
     }
     let result = base_score(Base::Sech { c: 0.0 }, &[1.0], &mut z);
     assert!(matches!(result, Err(Error::InvalidParameter { name: "c", .. })), "{result:?}");

@@ -187,28 +187,24 @@ impl<T: Scalar> Product<T> {
     }
 }
 
-#[target_feature(enable = "avx2,fma")]
-unsafe fn avx2_f32(product: &Product<f32>, block: *mut f32, panel: *mut f32) {
-    // SAFETY: the features are enabled, the rest is the caller's promise.
-    unsafe { blocked::<__m256>(product, block, panel) }
+/// [`blocked`] compiled for an instruction set.
+macro_rules! compile {
+    ($($name:ident: $features:literal, $register:ty, $number:ty;)+) => {
+        $(
+            #[target_feature(enable = $features)]
+            unsafe fn $name(product: &Product<$number>, block: *mut $number, panel: *mut $number) {
+                // SAFETY: the features are enabled, the rest is the caller's promise.
+                unsafe { blocked::<$register>(product, block, panel) }
+            }
+        )+
+    };
 }
 
-#[target_feature(enable = "avx2,fma")]
-unsafe fn avx2_f64(product: &Product<f64>, block: *mut f64, panel: *mut f64) {
-    // SAFETY: as above.
-    unsafe { blocked::<__m256d>(product, block, panel) }
-}
-
-#[target_feature(enable = "avx2,fma,avx512f")]
-unsafe fn avx512_f32(product: &Product<f32>, block: *mut f32, panel: *mut f32) {
-    // SAFETY: as above.
-    unsafe { blocked::<__m512>(product, block, panel) }
-}
-
-#[target_feature(enable = "avx2,fma,avx512f")]
-unsafe fn avx512_f64(product: &Product<f64>, block: *mut f64, panel: *mut f64) {
-    // SAFETY: as above.
-    unsafe { blocked::<__m512d>(product, block, panel) }
+compile! {
+    avx2_f32: "avx2,fma", __m256, f32;
+    avx2_f64: "avx2,fma", __m256d, f64;
+    avx512_f32: "avx2,fma,avx512f", __m512, f32;
+    avx512_f64: "avx2,fma,avx512f", __m512d, f64;
 }
 
 #[cfg(test)]

@@ -65,16 +65,22 @@ pub(super) trait Quarters: Vector {
     unsafe fn quarter(self, index: usize) -> Self;
 }
 
-macro_rules! implement_avx2 {
-    ($register:ty, $number:ty, $lanes:literal, $zero:ident, $splat:ident, $load:ident, $store:ident,
-     $load_masked:ident, $store_first:ident, $mul:ident, $fma:ident) => {
+/// A register by its sizes, and instructions in the order of the methods of [`Vector`]; those for the first lanes are
+/// expressions.
+macro_rules! implement {
+    ($register:ty, $number:ty, $lanes:literal {
+        $cols:literal, $reads_columns:literal, $block_bytes:expr, $streamed_bytes:expr;
+        $zero:ident $splat:ident $load:ident $store:ident $mul:ident $fma:ident;
+        |$from:ident, $n:ident| $load_first:expr;
+        |$this:ident, $to:ident, $count:ident| $store_first:expr;
+    }) => {
         impl Vector for $register {
             type Number = $number;
             const LANES: usize = $lanes;
-            const COLS: usize = 6;
-            const READS_COLUMNS: bool = true;
-            const BLOCK_BYTES: usize = 96 << 10;
-            const STREAMED_BYTES: usize = 8 << 20;
+            const COLS: usize = $cols;
+            const READS_COLUMNS: bool = $reads_columns;
+            const BLOCK_BYTES: usize = $block_bytes;
+            const STREAMED_BYTES: usize = $streamed_bytes;
 
             #[inline(always)]
             unsafe fn zero() -> Self {
@@ -97,14 +103,14 @@ macro_rules! implement_avx2 {
             }
 
             #[inline(always)]
-            unsafe fn load_first(from: *const $number, count: usize) -> Self {
-                unsafe { $load_masked(from, lanes_below::<{ size_of::<$number>() }>(count)) }
+            unsafe fn load_first($from: *const $number, $n: usize) -> Self {
+                unsafe { $load_first }
             }
 
-            // A masked store costs tens of cycles on some processors.
             #[inline(always)]
-            unsafe fn store_first(self, to: *mut $number, count: usize) {
-                unsafe { $store_first(self, to, count) }
+            unsafe fn store_first(self, $to: *mut $number, $count: usize) {
+                let $this = self;
+                unsafe { $store_first }
             }
 
             #[inline(always)]
@@ -119,6 +125,32 @@ macro_rules! implement_avx2 {
         }
     };
 }
+
+// A masked store of AVX2 costs tens of cycles on some processors.
+implement! { __m256, f32, 8 {
+    6, true, 96 << 10, 8 << 20;
+    _mm256_setzero_ps _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_mul_ps _mm256_fmadd_ps;
+    |from, count| _mm256_maskload_ps(from, lanes_below::<4>(count));
+    |register, to, count| store_first_ps(register, to, count);
+} }
+implement! { __m256d, f64, 4 {
+    6, true, 96 << 10, 8 << 20;
+    _mm256_setzero_pd _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_mul_pd _mm256_fmadd_pd;
+    |from, count| _mm256_maskload_pd(from, lanes_below::<8>(count));
+    |register, to, count| store_first_pd(register, to, count);
+} }
+implement! { __m512, f32, 16 {
+    12, false, 384 << 10, 2 << 20;
+    _mm512_setzero_ps _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_mul_ps _mm512_fmadd_ps;
+    |from, count| _mm512_maskz_loadu_ps(first_lanes(count) as __mmask16, from);
+    |register, to, count| _mm512_mask_storeu_ps(to, first_lanes(count) as __mmask16, register);
+} }
+implement! { __m512d, f64, 8 {
+    12, false, 384 << 10, 2 << 20;
+    _mm512_setzero_pd _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_mul_pd _mm512_fmadd_pd;
+    |from, count| _mm512_maskz_loadu_pd(first_lanes(count) as __mmask8, from);
+    |register, to, count| _mm512_mask_storeu_pd(to, first_lanes(count) as __mmask8, register);
+} }
 
 /// A mask of the lowest `count` lanes of WIDTH bytes each in a 256-bit register.
 #[inline(always)]
@@ -170,121 +202,11 @@ unsafe fn store_first_pd(register: __m256d, mut to: *mut f64, count: usize) {
     }
 }
 
-implement_avx2!(
-    __m256,
-    f32,
-    8,
-    _mm256_setzero_ps,
-    _mm256_set1_ps,
-    _mm256_loadu_ps,
-    _mm256_storeu_ps,
-    _mm256_maskload_ps,
-    store_first_ps,
-    _mm256_mul_ps,
-    _mm256_fmadd_ps
-);
-implement_avx2!(
-    __m256d,
-    f64,
-    4,
-    _mm256_setzero_pd,
-    _mm256_set1_pd,
-    _mm256_loadu_pd,
-    _mm256_storeu_pd,
-    _mm256_maskload_pd,
-    store_first_pd,
-    _mm256_mul_pd,
-    _mm256_fmadd_pd
-);
-
-macro_rules! implement_avx512 {
-    ($register:ty, $number:ty, $lanes:literal, $mask:ty, $zero:ident, $splat:ident, $load:ident, $store:ident,
-     $load_masked:ident, $store_masked:ident, $mul:ident, $fma:ident) => {
-        impl Vector for $register {
-            type Number = $number;
-            const LANES: usize = $lanes;
-            const COLS: usize = 12;
-            const READS_COLUMNS: bool = false;
-            const BLOCK_BYTES: usize = 384 << 10;
-            const STREAMED_BYTES: usize = 2 << 20;
-
-            #[inline(always)]
-            unsafe fn zero() -> Self {
-                unsafe { $zero() }
-            }
-
-            #[inline(always)]
-            unsafe fn splat(x: $number) -> Self {
-                unsafe { $splat(x) }
-            }
-
-            #[inline(always)]
-            unsafe fn load(from: *const $number) -> Self {
-                unsafe { $load(from) }
-            }
-
-            #[inline(always)]
-            unsafe fn store(self, to: *mut $number) {
-                unsafe { $store(to, self) }
-            }
-
-            #[inline(always)]
-            unsafe fn load_first(from: *const $number, count: usize) -> Self {
-                unsafe { $load_masked(first_lanes(count) as $mask, from) }
-            }
-
-            #[inline(always)]
-            unsafe fn store_first(self, to: *mut $number, count: usize) {
-                unsafe { $store_masked(to, first_lanes(count) as $mask, self) }
-            }
-
-            #[inline(always)]
-            unsafe fn mul(self, factor: Self) -> Self {
-                unsafe { $mul(self, factor) }
-            }
-
-            #[inline(always)]
-            unsafe fn add_mul(self, a: Self, b: Self) -> Self {
-                unsafe { $fma(a, b, self) }
-            }
-        }
-    };
-}
-
 /// A mask of the lowest `count` ≤ 16 bits.
 #[inline(always)]
 fn first_lanes(count: usize) -> u32 {
     (1 << count) - 1
 }
-
-implement_avx512!(
-    __m512,
-    f32,
-    16,
-    __mmask16,
-    _mm512_setzero_ps,
-    _mm512_set1_ps,
-    _mm512_loadu_ps,
-    _mm512_storeu_ps,
-    _mm512_maskz_loadu_ps,
-    _mm512_mask_storeu_ps,
-    _mm512_mul_ps,
-    _mm512_fmadd_ps
-);
-implement_avx512!(
-    __m512d,
-    f64,
-    8,
-    __mmask8,
-    _mm512_setzero_pd,
-    _mm512_set1_pd,
-    _mm512_loadu_pd,
-    _mm512_storeu_pd,
-    _mm512_maskz_loadu_pd,
-    _mm512_mask_storeu_pd,
-    _mm512_mul_pd,
-    _mm512_fmadd_pd
-);
 
 impl Quarters for __m512 {
     const ONE: f32 = 1.0;

@@ -2,70 +2,25 @@
 
 use super::super::blas::Trailing;
 use super::super::{launch, lu};
-use super::{address, address_mut, calls, cpu, in_both_precisions, matrix, numbers};
+use super::{address, address_mut, in_both_precisions, kernels, numbers};
 use crate::check;
-use crate::device::{Device, Inversion};
+use crate::device::{Cpu, Device, Inversion, Matrix};
 use crate::scalar::Scalar;
 
-/// LU factors without pivoting, which a matrix with a dominant diagonal does not need: L below the diagonal, U above.
-fn factors(dim: usize, a: &[f64]) -> Vec<f64> {
-    let mut lu = a.to_vec();
-    for k in 0..dim {
-        for i in k + 1..dim {
-            lu[k * dim + i] /= lu[k * dim + k];
-            for j in k + 1..dim {
-                lu[j * dim + i] -= lu[k * dim + i] * lu[j * dim + k];
-            }
-        }
-    }
-    lu
+/// The CPU's inverse-transposes of `count` blocks, and what it reports of them.
+fn inverses<T: Scalar>((dim, count): (usize, usize), a: &[T]) -> (Vec<T>, Vec<Inversion>) {
+    let device = Cpu::new(1);
+    let matrix = || Matrix::from_column_major(&device, a, dim, dim * count, "test").unwrap();
+    let (mut a, mut out, mut report) =
+        (matrix(), matrix(), vec![Inversion { log_abs_det: 0.0, condition: 0.0 }; count]);
+    let mut work = Device::<T>::factorization(&device, dim, count).unwrap();
+    device.invert_transposed(a.view_mut(), out.view_mut(), &mut work, &mut report).unwrap();
+    (out.to_column_major(&device).unwrap(), report)
 }
-
-fn reports<T: Scalar>() {
-    let (calls, device) = (calls::<T>(), cpu());
-    for (dim, count) in [(1, 3), (2, 1), (31, 3), (33, 2), (300, 1)] {
-        let block = dim * dim;
-        let mut a = numbers::<T>(20, block * count);
-        for n in 0..count {
-            for i in 0..dim {
-                a[n * block + i * dim + i] = T::of((n + 1) as f64 * 100.0 + i as f64);
-            }
-        }
-        let mut inverse = matrix(&a, dim, dim * count);
-        let mut expected = vec![Inversion { log_abs_det: 0.0, condition: 0.0 }; count];
-        let mut work = Device::<T>::factorization(&device, dim, count).unwrap();
-        let mut overwritten = matrix(&a, dim, dim * count);
-        device.invert_transposed(overwritten.view_mut(), inverse.view_mut(), &mut work, &mut expected).unwrap();
-
-        let lu: Vec<T> = a
-            .chunks(block)
-            .flat_map(|a| factors(dim, &a.iter().map(|x| x.widen()).collect::<Vec<_>>()))
-            .map(T::of)
-            .collect();
-        let (mut row_sums, mut terms) = (vec![0.0; dim * count], vec![0.0; dim * count]);
-        let mut report = vec![0.0; 2 * count];
-        // SAFETY: all arrays have the sizes that dim and count say.
-        unsafe {
-            let (sums, terms) = (address_mut(&mut row_sums), address_mut(&mut terms));
-            let inverse = address(inverse.view().slice());
-            calls.row_abs_sums(dim, count, address(&a), sums).unwrap();
-            let report = address_mut(&mut report);
-            calls.log_abs_dets((dim, count), address(&lu), report).unwrap();
-            calls.condition_numbers((dim, count), inverse, sums, terms, report).unwrap();
-        }
-        for (n, expected) in expected.iter().enumerate() {
-            let (log_det, condition) = (report[2 * n], report[2 * n + 1]);
-            let close = |a: f64, b: f64| (a / b - 1.0).abs() <= 100.0 * T::EPS;
-            assert!(close(log_det, expected.log_abs_det), "{dim}: {log_det} {expected:?}");
-            assert!(close(condition, expected.condition), "{dim}: {condition} {expected:?}");
-        }
-    }
-}
-in_both_precisions!(reports_are_those_of_the_cpu, reports);
 
 /// A zero on the diagonal of U, and a NaN anywhere in the inverse, reach the report.
 fn bad_news<T: Scalar>() {
-    let calls = calls::<T>();
+    let kernels = kernels::<T>();
     let dim = 300;
     for (zero, nan, log_abs_det_is_finite) in [(Some(299), None, false), (None, Some(7), true), (None, Some(299), true)]
     {
@@ -82,8 +37,8 @@ fn bad_news<T: Scalar>() {
         unsafe {
             let (sums, terms) = (address(&row_sums), address_mut(&mut terms));
             let report = address_mut(&mut report);
-            calls.log_abs_dets((dim, 1), address(&lu), report).unwrap();
-            calls.condition_numbers((dim, 1), address(&inverse), sums, terms, report).unwrap();
+            kernels.log_abs_dets(1, dim, address(&lu), report).unwrap();
+            kernels.skeel_conditions((dim, 1), [address(&inverse), sums, terms, report]).unwrap();
         }
         if log_abs_det_is_finite {
             assert!((report[0] - dim as f64 * 2.0_f64.ln()).abs() < 1e-10 && report[1].is_nan(), "{report:?}");
@@ -95,15 +50,15 @@ fn bad_news<T: Scalar>() {
 in_both_precisions!(bad_news_reaches_the_report, bad_news);
 
 fn operands<T: Scalar>() {
-    let calls = calls::<T>();
+    let kernels = kernels::<T>();
     for (dim, count) in [(1, 1), (2, 3), (17, 4)] {
         let mut identities = numbers::<T>(30, dim * dim * count);
         let mut pointers = vec![0_u64; count];
         // SAFETY: there are `count` blocks of dim×dim numbers, and `count` pointers.
         unsafe {
-            calls.identities(dim, count, address_mut(&mut identities)).unwrap();
+            kernels.identities(dim, count, address_mut(&mut identities)).unwrap();
             let blocks = address_mut(&mut identities);
-            calls.block_pointers(dim * dim, count, blocks, address_mut(&mut pointers)).unwrap();
+            kernels.block_pointers(dim * dim, count, blocks, address_mut(&mut pointers)).unwrap();
         }
         for (n, block) in identities.chunks(dim * dim).enumerate() {
             assert_eq!(pointers[n], address(block));
@@ -115,7 +70,7 @@ fn operands<T: Scalar>() {
     let lu: Vec<f64> = numbers::<f64>(31, 300 * 300);
     let mut total = [0.0];
     // SAFETY: the matrix is 300×300, the total one number.
-    unsafe { calls.log_abs_diagonal(300, address(&lu), address_mut(&mut total)).unwrap() };
+    unsafe { kernels.log_abs_diagonal(300, address(&lu), address_mut(&mut total)).unwrap() };
     let expected: f64 = (0..300).map(|i| lu[i * 300 + i].abs().ln()).sum();
     assert!((total[0] - expected).abs() < 1e-9);
 }
@@ -150,57 +105,67 @@ fn solve_transposed(dim: usize, lu: &[f64], b: &mut [f64]) {
     }
 }
 
-/// From the panels' LU of matrices that need pivoting, and the order of rows, comes the CPU's inverse-transpose.
+/// From the panels' LU of matrices that need pivoting, and the order of rows, come the CPU's inverse-transpose and what
+/// it reports.
 fn panels<T: Scalar>() {
-    let (calls, device) = (calls::<T>(), cpu());
+    let kernels = kernels::<T>();
     // Panels in registers, panels in memory, and both: only the last two panels of 100 have up to 40 rows.
-    let shapes = [(1, 4), (2, 3), (31, 2), (32, 2), (33, 2), (64, 1), (100, 2)];
+    let shapes = [(1, 4), (2, 3), (31, 2), (32, 2), (33, 2), (64, 1), (100, 2), (300, 1)];
     let short = launch::short_rows(T::DTYPE);
     let cases = [short, 0, 40].into_iter().flat_map(|short| shapes.map(|(dim, count)| (dim, count, short)));
     for (dim, count, short_rows) in cases {
-        let shape = (dim, count);
         let block = dim * dim;
         let a = numbers::<T>(40, block * count);
-        let (mut lu, mut pivots) = (a.clone(), vec![0_i32; dim * count]);
-        let (address, pivots_address) = (address_mut(&mut lu), address_mut(&mut pivots));
-        // SAFETY: there are `count` blocks of dim×dim and as many pivots as rows.
-        unsafe {
-            lu::factor::<T, _>(&calls, shape, short_rows, (address, pivots_address), |trailing| {
-                update(&mut lu, trailing);
-                Ok(())
-            })
-            .unwrap();
-        }
-        let (below, most) = (|i: usize| i % block % dim > i % block / dim, 1.0 + 4.0 * T::EPS);
-        assert!(lu.iter().enumerate().filter(|(i, _)| below(*i)).all(|(_, l)| l.widen().abs() <= most));
+        let (expected, expected_report) = inverses((dim, count), &a);
+        let worst = expected_report.iter().map(|report| report.condition).fold(1.0, f64::max);
+        let what = format!("D = {dim}, {short_rows} short rows, condition {worst:e}");
+        let tolerance = 10.0 * worst * T::EPS;
 
+        let (mut lu, mut pivots) = (a.clone(), vec![0_i32; dim * count]);
+        let (at, pivots_at) = (address_mut(&mut lu), address_mut(&mut pivots));
+        let update = |trailing| {
+            update(&mut lu, trailing);
+            Ok(())
+        };
+        // SAFETY: there are `count` blocks of dim×dim and as many pivots as rows.
+        unsafe { lu::factor(&kernels, (dim, count), short_rows, (at, pivots_at), update).unwrap() };
+        let (below, most) = (|i: usize| i % block % dim > i % block / dim, 1.0 + 4.0 * T::EPS);
+        assert!(lu.iter().enumerate().filter(|(i, _)| below(*i)).all(|(_, l)| l.widen().abs() <= most), "{what}");
+
+        let wide = |x: &[T]| x.iter().map(|x| x.widen()).collect::<Vec<_>>();
         let mut solved: Vec<f64> =
             (0..block * count).map(|i| if i % block / dim == i % block % dim { 1.0 } else { 0.0 }).collect();
         for (lu, b) in lu.chunks(block).zip(solved.chunks_mut(block)) {
-            solve_transposed(dim, &lu.iter().map(|x| x.widen()).collect::<Vec<_>>(), b);
+            solve_transposed(dim, &wide(lu), b);
         }
         let solved: Vec<T> = solved.into_iter().map(T::of).collect();
-        let wide: Vec<i64> = pivots.iter().map(|&pivot| i64::from(pivot)).collect();
-        for (pivots, stride) in [(super::address(&pivots), 1), (super::address(&wide), 2)] {
+        let pivots_64: Vec<i64> = pivots.iter().map(|&pivot| i64::from(pivot)).collect();
+        for (pivots, stride) in [(address(&pivots), 1), (address(&pivots_64), 2)] {
             let (mut orders, mut inverse) = (vec![0_i32; dim * count], vec![T::of(0.0); block * count]);
+            let (orders, at) = (address_mut(&mut orders), address_mut(&mut inverse));
             // SAFETY: all arrays have the sizes that dim and count say.
             unsafe {
-                let orders = address_mut(&mut orders);
-                calls.row_orders(shape, pivots, stride, orders).unwrap();
-                let (solved, inverse) = (super::address(&solved), address_mut(&mut inverse));
-                calls.permute_rows(shape, orders, solved, inverse).unwrap();
+                kernels.row_orders(count, dim, pivots, stride, orders).unwrap();
+                kernels.permute_rows(dim, count, orders, address(&solved), at).unwrap();
             }
-            let (mut factored, mut expected) = (matrix(&a, dim, dim * count), matrix(&inverse, dim, dim * count));
-            let mut report = vec![Inversion { log_abs_det: 0.0, condition: 0.0 }; count];
-            let mut work = Device::<T>::factorization(&device, dim, count).unwrap();
-            device.invert_transposed(factored.view_mut(), expected.view_mut(), &mut work, &mut report).unwrap();
-            let worst = report.iter().map(|report| report.condition).fold(1.0, f64::max);
-            let wide = |x: &[T]| x.iter().map(|x| x.widen()).collect::<Vec<_>>();
-            let error = check::relative_error(wide(&inverse), wide(&super::host(&expected)));
+            let error = check::relative_error(wide(&inverse), wide(&expected));
+            assert!(error <= tolerance, "{what}, stride {stride}: {error:e}");
+        }
+
+        let (mut sums, mut terms, mut report) = (vec![0.0; dim * count], vec![0.0; dim * count], vec![0.0; 2 * count]);
+        let [sums, terms, at] = [&mut sums, &mut terms, &mut report].map(|numbers| address_mut(numbers));
+        // SAFETY: as above.
+        unsafe {
+            kernels.row_abs_sums(dim, count, address(&a), sums).unwrap();
+            kernels.log_abs_dets(count, dim, address(&lu), at).unwrap();
+            kernels.skeel_conditions((dim, count), [address(&expected), sums, terms, at]).unwrap();
+        }
+        for (report, expected) in report.chunks(2).zip(&expected_report) {
             assert!(
-                error <= 10.0 * worst * T::EPS,
-                "D = {dim}, {short_rows} short rows, stride {stride}: {error:e}, condition {worst:e}"
+                (report[0] - expected.log_abs_det).abs() <= tolerance * dim as f64,
+                "{what}: {report:?} {expected:?}"
             );
+            assert!((report[1] / expected.condition - 1.0).abs() <= 100.0 * T::EPS, "{what}: {report:?} {expected:?}");
         }
     }
 }
@@ -208,7 +173,7 @@ in_both_precisions!(panels_and_row_orders_invert_as_the_cpu_does, panels);
 
 /// A column of zeros keeps its zero pivot, so that log|det| is −∞ and not a NaN; a NaN stays one.
 fn singular<T: Scalar>() {
-    let calls = calls::<T>();
+    let kernels = kernels::<T>();
     let dim = 40;
     let short = launch::short_rows(T::DTYPE);
     for (bad, expected, short_rows) in [
@@ -223,12 +188,12 @@ fn singular<T: Scalar>() {
         let at = address_mut(&mut a);
         // SAFETY: one block of dim×dim and its pivots.
         unsafe {
-            lu::factor::<T, _>(&calls, (dim, 1), short_rows, (at, address_mut(&mut pivots)), |trailing| {
+            lu::factor(&kernels, (dim, 1), short_rows, (at, address_mut(&mut pivots)), |trailing| {
                 update(&mut a, trailing);
                 Ok(())
             })
             .unwrap();
-            calls.log_abs_dets((dim, 1), at, address_mut(&mut report)).unwrap();
+            kernels.log_abs_dets(1, dim, at, address_mut(&mut report)).unwrap();
         }
         let same = report[0] == expected || report[0].is_nan() && expected.is_nan();
         assert!(same, "{} is not {expected}", report[0]);
@@ -239,11 +204,11 @@ in_both_precisions!(a_zero_pivot_stays_zero, singular);
 
 /// Pivots that a library left undefined move nothing and reach no memory beyond the orders.
 fn undefined_pivots<T: Scalar>() {
-    let calls = calls::<T>();
+    let kernels = kernels::<T>();
     let mut orders = vec![-1_i32; 5];
     let pivots = [0_i32, i32::MIN, 4, 5, i32::MAX];
     // SAFETY: one matrix of 4 rows, and four pivots and more.
-    unsafe { calls.row_orders((4, 1), address(&pivots), 1, address_mut(&mut orders)).unwrap() };
+    unsafe { kernels.row_orders(1, 4, address(&pivots), 1, address_mut(&mut orders)).unwrap() };
     assert_eq!(orders, [0, 1, 3, 2, -1]);
 }
 in_both_precisions!(undefined_pivots_move_nothing, undefined_pivots);

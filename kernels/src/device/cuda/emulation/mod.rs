@@ -1,45 +1,49 @@
-//! The kernels on the host: their sources compiled as C++, run through the very calls that a GPU gets, and compared
-//! with the CPU's operations. It needs a C++ compiler, and shows everything about a kernel but its speed and the GPU's
+//! The kernels on the host: their sources compiled as C++, run by the very operations that a GPU has, and compared with
+//! the CPU's. It needs a C++ compiler, and shows everything about a kernel but its speed and the GPU's
 //! own rounding.
+
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a compiler is started on files of its own")]
 
 mod factorizations;
 mod operations;
 
+use std::cell::Cell;
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::process::Command;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use libloading::Library;
 
-use super::calls::Calls;
-use super::launch::{Geometry, Kernel, Launcher};
+use super::gemm::{Gemm, blas};
+use super::launch::{Geometry, Kernel, Kernels, Launcher, PARTIAL_SUMS};
+use super::memory::{Block, Slice, SliceMut};
+use super::operations::{ANSWERS, Answers, Gpu};
 use super::source;
-use crate::device::{Cpu, Matrix};
+use crate::device::raw::RawInverse;
+use crate::device::{Device, Inversion};
 use crate::error::{Error, Result};
 use crate::init;
 use crate::scalar::{Dtype, Scalar};
 
 type Emulate = unsafe extern "C" fn(*const c_char, *const u32, *mut *mut c_void) -> c_int;
 
-/// The compiled kernels in one precision. They keep what a GPU has per thread in static memory: one launch at a time.
-struct Emulation {
-    library: Mutex<Library>,
+/// A device in host memory that runs the kernels as a GPU would; its products are plain loops, and it has no inverses.
+struct Emulated {
+    flag: Cell<u32>,
+    partial_sums: Vec<Cell<f64>>,
+    answers: Vec<Cell<f64>>,
 }
 
-/// The emulation, held by one test.
-struct Emulated(MutexGuard<'static, Library>);
-
-impl Emulation {
-    fn of(dtype: Dtype) -> Emulated {
-        static LIBRARIES: [OnceLock<Emulation>; 2] = [const { OnceLock::new() }; 2];
-        let emulation = LIBRARIES[dtype as usize].get_or_init(|| Self { library: Mutex::new(compile(dtype)) });
-        // A test that failed left nothing behind that the next one could stumble over.
-        Emulated(emulation.library.lock().unwrap_or_else(PoisonError::into_inner))
+impl Emulated {
+    fn new() -> Self {
+        let zeros = |count| vec![Cell::new(0.0); count];
+        Self { flag: Cell::new(0), partial_sums: zeros(PARTIAL_SUMS as usize), answers: zeros(ANSWERS) }
     }
 }
 
 fn compile(dtype: Dtype) -> Library {
-    let cases: String = Kernel::ALL.iter().map(|kernel| format!("    CASE({})\n", kernel.name())).collect();
+    let case = |kernel: &Kernel| format!("    CASE({})\n", kernel.name());
+    let cases: String = Kernel::ALL.iter().map(case).collect();
     let text = format!(
         "{}\n{}\n#define CASE(k) if (std::strcmp(name, #k) == 0) return launch(k, geometry, arguments);\n\
          extern \"C\" int emulate(const char *name, const unsigned *geometry, void **arguments) {{\n{cases}    return \
@@ -67,30 +71,156 @@ fn compile(dtype: Dtype) -> Library {
     library
 }
 
-impl Launcher for Emulated {
+/// The kernels for numbers of one type.
+struct Host(Dtype);
+
+impl Launcher for Host {
     unsafe fn launch(
         &self,
         kernel: Kernel,
         Geometry { grid, block }: Geometry,
         arguments: &mut [*mut c_void],
     ) -> Result<()> {
+        static LIBRARIES: [OnceLock<Mutex<Library>>; 2] = [const { OnceLock::new() }; 2];
+        let library = LIBRARIES[self.0 as usize].get_or_init(|| Mutex::new(compile(self.0)));
+        // What a GPU has per thread is in static memory: one launch at a time. A test that failed left nothing behind.
+        let library = library.lock().unwrap_or_else(PoisonError::into_inner);
         let name = CString::new(kernel.name()).expect("a name without zeros");
         let geometry = [grid.0, grid.1, grid.2, block.0, block.1, block.2];
         // SAFETY: the symbol has this type in the source above; the caller vouches for the arguments.
         let status = unsafe {
-            let emulate = self.0.get::<Emulate>(b"emulate").expect("the symbol is there");
+            let emulate = library.get::<Emulate>(b"emulate").expect("the symbol is there");
             emulate(name.as_ptr(), geometry.as_ptr(), arguments.as_mut_ptr())
         };
-        match status {
-            0 => Ok(()),
-            1 => Err(Error::Device { operation: kernel.name(), status: "a torn barrier".to_owned() }),
-            _ => Err(Error::Device { operation: kernel.name(), status: "no such kernel".to_owned() }),
-        }
+        let status = match status {
+            0 => return Ok(()),
+            1 => "a torn barrier",
+            _ => "no such kernel",
+        };
+        Err(Error::Device { operation: kernel.name(), status: status.to_owned() })
     }
 }
 
-fn calls<T: Scalar>() -> Calls<Emulated> {
-    Calls { launcher: Emulation::of(T::DTYPE) }
+impl<T: Send + Sync> Block for Vec<T> {
+    fn address(&self) -> u64 {
+        address(self)
+    }
+
+    fn len(&self) -> usize {
+        self.len()
+    }
+}
+
+impl Answers for Emulated {
+    fn flag(&self, _: &str) -> u64 {
+        self.flag.as_ptr() as u64
+    }
+
+    fn partial_sums(&self) -> u64 {
+        address(&self.partial_sums)
+    }
+
+    fn address(&self) -> u64 {
+        address(&self.answers)
+    }
+
+    fn get(&self, i: usize) -> f64 {
+        self.answers[i].get()
+    }
+
+    fn wait(&self) -> Result<()> {
+        if self.flag.replace(0) == 0 { Ok(()) } else { Err(Error::NonFinite { what: "a matrix".to_owned() }) }
+    }
+}
+
+impl Gpu for Emulated {
+    type Buffer<T: Scalar> = Vec<T>;
+
+    fn answers(&self) -> &impl Answers {
+        self
+    }
+
+    fn kernels<T: Scalar>(&self) -> Result<Kernels<impl Launcher, T>> {
+        Ok(Kernels::new(Host(T::DTYPE)))
+    }
+
+    fn buffer<T: Scalar>(&self, len: usize, _: &str) -> Result<Vec<T>> {
+        Ok(vec![T::default(); len])
+    }
+
+    unsafe fn copy_from_host<T: Scalar>(&self, source: &[T], to: u64) -> Result<()> {
+        // SAFETY: the caller's promise.
+        unsafe { self.copy_bytes(address(source), to, size_of_val(source)) }
+    }
+
+    unsafe fn copy_to_host<T: Scalar>(&self, from: u64, destination: &mut [T]) -> Result<()> {
+        // SAFETY: the caller's promise.
+        unsafe { self.copy_bytes(from, address_mut(destination), size_of_val(destination)) }
+    }
+
+    unsafe fn copy_bytes(&self, from: u64, to: u64, bytes: usize) -> Result<()> {
+        // SAFETY: the caller's promise.
+        unsafe { std::ptr::copy_nonoverlapping(from as *const u8, to as *mut u8, bytes) };
+        Ok(())
+    }
+
+    unsafe fn gemm<T: Scalar>(&self, gemm: &Gemm, factors: (T, T), [a, b, c]: [u64; 3]) -> Result<()> {
+        let (rows_b, len_c) = (if gemm.transposed_b { gemm.n } else { gemm.k }, (gemm.m * gemm.n) as usize);
+        let (len_a, len_b) = ((gemm.m * gemm.k) as usize, (gemm.n * gemm.k) as usize);
+        assert_eq!(gemm.ldb, rows_b.max(1), "matrices without padding");
+        // SAFETY: the caller vouches for the operands.
+        unsafe {
+            let (a, b) = (numbers_at(a, len_a), numbers_at(b, len_b));
+            blas(gemm, factors, a, b, std::slice::from_raw_parts_mut(c as *mut T, len_c));
+        }
+        Ok(())
+    }
+
+    unsafe fn gemm_onto<T: Scalar>(&self, _: &Gemm, _: T, _: u64, _: [u64; 3]) -> Result<bool> {
+        Ok(false)
+    }
+}
+
+impl<T: Scalar> RawInverse<T> for Emulated {
+    type Factorization = ();
+
+    fn raw_fits((): &(), _: usize, _: usize) -> bool {
+        false
+    }
+
+    unsafe fn raw_invert_transposed(
+        &self,
+        _: usize,
+        _: SliceMut<'_, T>,
+        _: SliceMut<'_, T>,
+        (): &mut (),
+        _: &mut [Inversion],
+    ) -> Result<()> {
+        unreachable!("nothing fits")
+    }
+
+    unsafe fn raw_log_abs_det(&self, _: usize, _: Slice<'_, T>) -> Result<f64> {
+        Err(Error::Device { operation: "log-determinant", status: "not emulated".to_owned() })
+    }
+}
+
+impl<T: Scalar> Device<T> for Emulated {
+    fn synchronize(&self) -> Result<()> {
+        self.wait()
+    }
+
+    fn lanes(&self) -> usize {
+        1
+    }
+
+    fn factorization(&self, _: usize, _: usize) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// The kernels alone.
+fn kernels<T: Scalar>() -> Kernels<impl Launcher, T> {
+    Kernels::new(Host(T::DTYPE))
 }
 
 /// The address of host memory, which the emulation takes for a device's.
@@ -102,28 +232,17 @@ fn address_mut<T>(numbers: &mut [T]) -> u64 {
     numbers.as_mut_ptr() as u64
 }
 
+/// # Safety
+/// There are `len` numbers at the address for as long as the slice is used.
+unsafe fn numbers_at<'a, T>(address: u64, len: usize) -> &'a [T] {
+    // SAFETY: the caller's promise.
+    unsafe { std::slice::from_raw_parts(address as *const T, len) }
+}
+
 /// Normal numbers, some of them far out.
 fn numbers<T: Scalar>(seed: u64, count: usize) -> Vec<T> {
     let far = |i: usize| if i % 11 == 3 { 30.0 } else { 1.0 };
     init::normals(seed, count).into_iter().enumerate().map(|(i, x)| T::of(x * far(i))).collect()
-}
-
-fn matrix<T: Scalar>(data: &[T], rows: usize, cols: usize) -> Matrix<Cpu, T> {
-    Matrix::from_column_major(&Cpu::new(1), data, rows, cols, "test").expect("the sizes fit")
-}
-
-fn host<T: Scalar>(matrix: &Matrix<Cpu, T>) -> Vec<T> {
-    matrix.to_column_major(&Cpu::new(1)).expect("a copy")
-}
-
-/// Every number within `ulps` units of the larger of 1 and what is expected: the CPU has its own exponential.
-fn assert_close<T: Scalar>(what: &str, ours: &[T], expected: &[T], ulps: f64) {
-    assert_eq!(ours.len(), expected.len(), "{what}");
-    for (i, (ours, expected)) in ours.iter().zip(expected).enumerate() {
-        let (ours, expected) = (ours.widen(), expected.widen());
-        let bound = ulps * T::EPS * expected.abs().max(1.0);
-        assert!((ours - expected).abs() <= bound, "{what}, {}, number {i}: {ours} is not {expected}", T::DTYPE);
-    }
 }
 
 /// Runs a generic test in both precisions.
@@ -138,21 +257,3 @@ macro_rules! in_both_precisions {
     };
 }
 use in_both_precisions;
-
-/// The CPU's device, for whose operations the kernels stand.
-fn cpu() -> Cpu {
-    Cpu::new(1)
-}
-
-#[test]
-fn every_kernel_of_the_list_is_in_the_sources_and_the_other_way_round() {
-    let text = source::source();
-    let defined: Vec<&str> = text
-        .match_indices("__global__ void ")
-        .map(|(at, found)| text[at + found.len()..].trim_start_matches("__launch_bounds__(SHORT_ROWS)").trim_start())
-        .map(|text| text.split('(').next().expect("a name"))
-        .collect();
-    let listed: Vec<&str> = Kernel::ALL.iter().map(|kernel| kernel.name()).collect();
-    assert_eq!(defined.len(), listed.len(), "{defined:?}");
-    assert!(listed.iter().all(|name| defined.contains(name)), "{defined:?}");
-}

@@ -1,0 +1,43 @@
+//! Elementwise operations on shapes that do not fit. Products and inverses are in the crate's own tests.
+
+use super::*;
+
+#[test]
+fn misfits_are_errors_and_touch_nothing() {
+    let (device, activation) = (Cpu::new(1), Activation::SmoothLeaky { alpha: 0.3 });
+    let sevens =
+        |rows, cols| Matrix::<Cpu, f64>::from_column_major(&device, &vec![7.0; rows * cols], rows, cols, "").unwrap();
+    let (one, two, other) = (sevens(2, 1), sevens(2, 2), sevens(2, 3));
+    let (one, two, other) = (one.view(), two.view(), other.view());
+    let (mut out, mut wide, mut sums) = (sevens(2, 2), sevens(2, 3), [7.0; 3]);
+    let results = [
+        device.upload(&[1.0; 3], out.view_mut().into_slice()),
+        device.download(two.slice(), &mut sums),
+        device.copy(other, out.view_mut()),
+        device.add_bias(two, out.view_mut()),
+        device.add_bias(sevens(1, 1).view(), out.view_mut()),
+        device.bias_activate(activation, None, out.view_mut(), wide.view_mut()),
+        device.bias_activate(activation, Some(two), out.view_mut(), sevens(2, 2).view_mut()),
+        device.backward_error(activation, other, two, out.view_mut()),
+        device.backward_error(activation, two, two, wide.view_mut()),
+        device.output_error(Base::Normal, None, other, out.view_mut()),
+        device.output_error(Base::Normal, Some(activation), other, out.view_mut()),
+        device.slope_and_ratio(activation, two, out.view_mut(), wide.view_mut()),
+        device.log_slope_sums(activation, two, &mut sums),
+        device.log_density_sums(Base::Normal, two, &mut sums),
+        device.standardize(two, other, two, out.view_mut()),
+        device.conditional_scores(two, out.view_mut(), wide.view_mut()),
+        device.scale_rows(two, other, sevens(2, 4).view_mut()),
+        device.scale_rows(two, two, out.view_mut()),
+        device.scale_rows_in_place(two, out.view_mut()),
+        device.curvature_adjoint(two, two, two, two, out.view_mut()),
+        device.curvature_adjoint(one, one, two, other, sevens(2, 1).view_mut()),
+        device.add_blocks(1.0, other, out.view_mut()),
+        device.add_blocks(1.0, two, wide.view_mut()),
+    ];
+    for (i, result) in results.into_iter().enumerate() {
+        assert!(matches!(result, Err(Error::ShapeMismatch { .. })), "{i}: {result:?}");
+    }
+    let untouched = [out.view().slice(), wide.view().slice(), &sums].concat();
+    assert!(untouched.iter().all(|&x| x == 7.0));
+}
