@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::io::Write;
 use std::path::Path;
 
+use relgrad_vocabulary::{Activation, DeviceKind, Kernel, Math, Subject};
 use serde::{Deserialize, Serialize};
 
 pub use changes::{ChangePoint, change_points};
@@ -15,7 +16,6 @@ pub use series::{Metric, Series, series};
 use crate::contents;
 use crate::error::{Error, Result};
 use crate::log;
-use crate::method::{GEMM, is_calibration};
 use crate::record::SCHEMA_VERSION;
 use crate::regress::OverKernels;
 use crate::run::CellName;
@@ -44,9 +44,9 @@ pub struct Entry {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EntryCell {
     /// The method.
-    pub method: String,
+    pub method: Subject,
     /// The device.
-    pub device: String,
+    pub device: DeviceKind,
     /// Data dimension D.
     pub dim: usize,
     /// Batch size N.
@@ -57,7 +57,7 @@ pub struct EntryCell {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub convolution: Option<String>,
     /// Number type; on a GPU the arithmetic of products (`tf32`).
-    pub dtype: String,
+    pub dtype: Math,
     /// Threads; absent in lines of before it was kept, as the two below.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
@@ -66,7 +66,7 @@ pub struct EntryCell {
     pub bias: Option<bool>,
     /// Nonlinearity, as the command line spells it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub activation: Option<String>,
+    pub activation: Option<Activation>,
     /// Median seconds of one gradient.
     pub seconds: Estimate,
     /// Time over that of the matrix product of the same shape, where it was measured in turn.
@@ -90,20 +90,20 @@ impl Entry {
         let summary = Summary::of(study);
         let kernels = OverKernels::of(study);
         let mut cells = Vec::new();
-        for series in summary.series.iter().filter(|s| !is_calibration(&s.method)) {
+        for series in summary.series.iter().filter(|s| !s.method.is_kernel()) {
             cells.extend(series.points.iter().map(|point| EntryCell {
-                method: series.method.clone(),
-                device: series.device.clone(),
+                method: series.method,
+                device: series.device,
                 dim: point.dim,
                 batch: series.batch,
                 layers: series.layers,
                 convolution: settings.convolution.as_ref().map(|c| c.describe_layers_at(point.dim)),
-                dtype: settings.arithmetic(&series.device).to_string(),
+                dtype: settings.arithmetic(series.device),
                 threads: Some(settings.threads),
                 bias: Some(settings.bias),
-                activation: Some(settings.activation.clone()),
+                activation: Some(settings.activation),
                 seconds: point.seconds,
-                over_gemm: kernels.as_ref().and_then(|k| k.ratio(series, point.dim, GEMM)),
+                over_gemm: kernels.as_ref().and_then(|k| k.ratio(series, point.dim, Kernel::Gemm)),
                 speedup_over_ordinary: point.speedup_over_ordinary.map(|e| e.value),
                 speedup_over_autodiff: point.speedup_over_autodiff.map(|e| e.value),
                 peak_bytes: point.peak_bytes,
@@ -123,12 +123,12 @@ impl EntryCell {
     /// The cell in words, with every setting that changes its time. Stores of before some settings were kept lack them.
     pub(crate) fn name(&self) -> String {
         CellName {
-            method: &self.method,
-            device: &self.device,
-            arithmetic: &self.dtype,
+            method: self.method,
+            device: self.device,
+            arithmetic: self.dtype,
             threads: self.threads,
             bias: self.bias,
-            activation: self.activation.as_deref(),
+            activation: self.activation,
             convolution: self.convolution.as_deref(),
         }
         .at(self.batch, self.layers, self.dim)

@@ -14,12 +14,12 @@ mod contents;
 pub mod error;
 pub mod experiment;
 pub mod export;
+mod failure;
 pub mod fit;
 #[doc(hidden)]
 pub mod fixture;
 pub mod history;
 mod log;
-pub mod method;
 mod random;
 pub mod record;
 pub mod regress;

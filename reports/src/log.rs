@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
-use crate::record::{Cell, Record, SCHEMA_VERSION};
+use crate::record::{Cell, Point, Record, SCHEMA_VERSION};
 use crate::run::{Run, Settings};
 use crate::validity;
 
@@ -92,15 +92,15 @@ impl Log {
 
     /// A cell has one record; a second one would count as a process more.
     fn reject_repeated(&mut self, path: &Path, invalid: Invalid) -> Result<()> {
-        // All else is the same for all records of a run; arithmetic may be left out where it is that of the numbers.
+        // Arithmetic may be left out where it is that of the numbers.
         let key = |cell: &Cell| {
-            let Cell { method, device, dim, batch, layers, round, convolution, .. } = cell;
-            (method.clone(), device.clone(), *dim, *batch, *layers, *round, *convolution)
+            let math = Some(cell.point.arithmetic());
+            Cell { point: Point { math, ..cell.point }, ..*cell }
         };
         let mut seen = HashSet::with_capacity(self.records.len());
         let repeated: Vec<bool> = self.records.iter().map(|record| !seen.insert(key(&record.cell))).collect();
         for (index, _) in repeated.iter().enumerate().filter(|(_, repeated)| **repeated) {
-            let Cell { method, device, dim, round, .. } = &self.records[index].cell;
+            let Cell { method, point: Point { device, dim, .. }, round } = self.records[index].cell;
             let reason = format!("{method} on {device} at dim {dim}, round {round}, has a record before");
             self.reject(path, self.lines[index], reason, invalid)?;
         }
@@ -115,7 +115,8 @@ impl Log {
 fn is_cut_off(line: &[u8]) -> bool {
     /// No record is longer.
     const LONGEST: usize = 16 << 20;
-    (!line.ends_with(b"\n") && line.len() < LONGEST) || line.contains(&0)
+    let is_json = || serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok();
+    (!line.ends_with(b"\n") && line.len() < LONGEST && !is_json()) || line.contains(&0)
 }
 
 /// What to do about an invalid record.

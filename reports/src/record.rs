@@ -1,46 +1,64 @@
 //! The record of one cell: one JSON object a line of `records.jsonl`.
 //!
-//! A *cell* is one point of the sweep (method, device, dimension, …) in one round, measured in a process of its own.
+//! A *cell* is a method at one point of the sweep (device, dimension, …) in one round, measured in a process of its own.
 //! Whatever happens to it, it leaves exactly one record: measured, skipped (with the prediction that ruled it out), or
 //! failed (with the reason). Fields are only ever added within a schema version; readers ignore the ones they don't
 //! know.
 
+use relgrad_vocabulary::{Activation, DeviceKind, Dtype, Math, Subject};
 use serde::{Deserialize, Deserializer, Serialize};
+
+pub use crate::failure::{Failure, KILL_FACTOR, Reason};
 
 /// Version of the schema of records and of `run.json`. A reader rejects a newer one.
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// What was measured in one process: a point of the sweep and its round.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+/// What was measured in one process: a method, or a calibration kernel next to it, at a point of the sweep in one round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Cell {
-    /// Gradient backend, by the name the command line uses (`relative`, `ordinary`, `autodiff`, …).
-    pub method: String,
-    /// `cpu` or `cuda`.
-    pub device: String,
+    /// What computes: a gradient backend or a kernel, by the name the command line uses.
+    pub method: Subject,
+    /// Where on the axes.
+    #[serde(flatten)]
+    pub point: Point,
+    /// Index of the independent process that measured this cell, from 0; what people read counts rounds from 1.
+    pub round: usize,
+}
+
+/// A place on the axes of a sweep, whatever is measured there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Point {
+    /// Where it is computed.
+    pub device: DeviceKind,
     /// Data dimension D.
     pub dim: usize,
     /// Batch size N.
     pub batch: usize,
     /// Number of layers L.
     pub layers: usize,
-    /// `f32` or `f64`.
-    pub dtype: String,
+    /// Type of the numbers.
+    pub dtype: Dtype,
     /// Arithmetic of matrix products where it is not that of `dtype`: `tf32`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub math: Option<String>,
+    pub math: Option<Math>,
     /// Threads the CPU backend may use.
     pub threads: usize,
     /// Whether the layers have biases.
     pub bias: bool,
-    /// Nonlinearity with its parameters, as the command line spells it.
-    pub activation: String,
+    /// Nonlinearity with its parameters.
+    pub activation: Activation,
     /// Seed of the network and of the data.
     pub seed: u64,
-    /// Index of the independent process that measured this cell, from 0; what people read counts rounds from 1.
-    pub round: usize,
     /// What the layers convolve; absent for dense layers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub convolution: Option<Convolution>,
+}
+
+impl Point {
+    /// The arithmetic of matrix products.
+    pub fn arithmetic(&self) -> Math {
+        self.math.unwrap_or(Math::of(self.dtype))
+    }
 }
 
 /// Layers that are circular convolutions: D = channels · points of the grid.
@@ -156,7 +174,7 @@ pub struct Record {
     pub outcome: Outcome,
     /// Why the cell was skipped or failed; absent when measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
+    pub reason: Option<Reason>,
     /// Raw samples in the order taken: seconds of one gradient evaluation each.
     #[serde(default)]
     pub seconds: Vec<f64>,
@@ -192,6 +210,44 @@ pub struct Record {
     /// When the cell started, seconds since the Unix epoch.
     #[serde(default)]
     pub started_unix_seconds: f64,
+}
+
+impl Record {
+    /// What kept the cell from a measurement, where its reason says so.
+    pub fn failure(&self) -> Option<Failure> {
+        self.reason.as_ref().map(Reason::failure)
+    }
+
+    /// Whether it holds a time that counts: measured, with a gradient that is not known to be wrong.
+    pub fn is_valid(&self) -> bool {
+        self.outcome == Outcome::Measured && !self.check_failed()
+    }
+
+    /// Whether the gradient was compared and found wrong; an error that is not a number is wrong too.
+    pub fn check_failed(&self) -> bool {
+        self.check.as_ref().is_some_and(|c| c.max_rel_err.is_nan() || c.max_rel_err > c.tolerance)
+    }
+
+    /// A record of a cell that nothing is known of but its model: skipped, which the other outcomes start from.
+    pub fn blank(cell: Cell, model: Model) -> Self {
+        Self {
+            schema: SCHEMA_VERSION,
+            cell,
+            outcome: Outcome::Skipped,
+            reason: None,
+            seconds: Vec::new(),
+            evaluations_per_sample: 1,
+            warmup_seconds: Vec::new(),
+            peak_bytes: None,
+            memory_trace: Vec::new(),
+            model,
+            prediction: None,
+            check: None,
+            gpu: None,
+            wall_seconds: 0.0,
+            started_unix_seconds: 0.0,
+        }
+    }
 }
 
 /// Reads `null`, which is how JSON carries a number that is not finite, as NaN.

@@ -6,6 +6,7 @@
 //! the machine, through the same operations as the gradients use, and keeps them in `run.json`, so that a report can
 //! say which fraction of its ceiling a cell reaches.
 
+use relgrad_vocabulary::{DeviceKind, Math};
 use serde::{Deserialize, Serialize};
 
 use crate::record::Model;
@@ -14,8 +15,8 @@ use crate::summary::Estimate;
 /// What was measured on one device in one process. Every entry keeps its raw samples.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Roofline {
-    /// `cpu` or `cuda`, as in [`crate::record::Cell::device`].
-    pub device: String,
+    /// Where.
+    pub device: DeviceKind,
     /// Whether this is the short form that a sweep takes: fewer sizes, fewer and shorter samples.
     pub quick: bool,
     /// Start, RFC 3339 in UTC.
@@ -68,8 +69,9 @@ impl Operation {
 pub struct Rate {
     /// The operation.
     pub operation: Operation,
-    /// The arithmetic: `f32`, `f64`, or on a GPU `tf32`.
-    pub dtype: String,
+    /// The arithmetic; the file calls it `dtype`.
+    #[serde(rename = "dtype")]
+    pub math: Math,
     /// Threads that it may use; on a GPU, those that the sweep gives the host's part.
     pub threads: usize,
     /// Dimension D.
@@ -194,16 +196,16 @@ fn fastest(seconds: &[f64]) -> Option<f64> {
 }
 
 impl Roofline {
-    /// The rate that bounds arithmetic in `dtype` on `threads` threads: the fastest sample of a square product over the
+    /// The rate that bounds arithmetic in `math` on `threads` threads: the fastest sample of a square product over the
     /// sizes measured.
     ///
     /// The fastest, not the median: whatever disturbs the machine while its ceilings are measured only lowers a rate,
     /// and a ceiling that was lowered is none.
     /// Deliberately not the rate of the skinny products that a method happens to use: those are part of what is judged.
-    pub fn peak_flops_per_second(&self, dtype: &str, threads: usize) -> Option<f64> {
+    pub fn peak_flops_per_second(&self, math: Math, threads: usize) -> Option<f64> {
         self.rates
             .iter()
-            .filter(|r| r.operation == Operation::SquareProduct && r.dtype == dtype && r.threads == threads)
+            .filter(|r| r.operation == Operation::SquareProduct && r.math == math && r.threads == threads)
             .map(Rate::best_flops_per_second)
             .reduce(f64::max)
     }
@@ -217,8 +219,8 @@ impl Roofline {
     /// The least time of a cell of this cost, and what fraction of it `seconds` reaches.
     ///
     /// `None` where nothing was measured at this number type and count of threads.
-    pub fn ceiling(&self, model: &Model, dtype: &str, threads: usize, seconds: &Estimate) -> Option<Ceiling> {
-        let compute = model.flops / self.peak_flops_per_second(dtype, threads)?;
+    pub fn ceiling(&self, model: &Model, math: Math, threads: usize, seconds: &Estimate) -> Option<Ceiling> {
+        let compute = model.flops / self.peak_flops_per_second(math, threads)?;
         let traffic = model.min_traffic_bytes / self.peak_bytes_per_second(threads)?;
         let (least, bound) = if compute >= traffic { (compute, Bound::Compute) } else { (traffic, Bound::Bandwidth) };
         let fraction = Estimate { value: least / seconds.value, low: least / seconds.high, high: least / seconds.low };
@@ -240,22 +242,22 @@ mod tests {
         let roofline = fixture::roofline();
         let (rate, bandwidth) = (100e9, 40e9);
         let time = Estimate { value: 2.0, low: 1.6, high: 2.5 };
-        let compute = roofline.ceiling(&model(rate, 0.5 * bandwidth), "f32", 2, &time).unwrap();
+        let compute = roofline.ceiling(&model(rate, 0.5 * bandwidth), Math::F32, 2, &time).unwrap();
         assert_eq!((compute.seconds, compute.bound), (1.0, Bound::Compute));
         assert_eq!(compute.fraction, Estimate { value: 0.5, low: 0.4, high: 0.625 });
-        let traffic = roofline.ceiling(&model(rate, 1.5 * bandwidth), "f32", 2, &time).unwrap();
+        let traffic = roofline.ceiling(&model(rate, 1.5 * bandwidth), Math::F32, 2, &time).unwrap();
         assert_eq!((traffic.seconds, traffic.bound), (1.5, Bound::Bandwidth));
     }
 
     #[test]
     fn the_rate_is_that_of_the_best_square_product_of_the_same_kind() {
         let roofline = fixture::roofline();
-        assert_eq!(roofline.peak_flops_per_second("f32", 2), Some(100e9));
-        assert_eq!(roofline.peak_flops_per_second("f32", 1), Some(50e9));
-        assert_eq!(roofline.peak_flops_per_second("f64", 2), None);
+        assert_eq!(roofline.peak_flops_per_second(Math::F32, 2), Some(100e9));
+        assert_eq!(roofline.peak_flops_per_second(Math::F32, 1), Some(50e9));
+        assert_eq!(roofline.peak_flops_per_second(Math::F64, 2), None);
         assert_eq!(roofline.peak_bytes_per_second(2), Some(40e9));
         let time = Estimate { value: 1.0, low: 1.0, high: 1.0 };
-        assert_eq!(roofline.ceiling(&model(1.0, 1.0), "f64", 2, &time), None);
+        assert_eq!(roofline.ceiling(&model(1.0, 1.0), Math::F64, 2, &time), None);
     }
 
     /// A machine that is busy with something else in all samples but one has the ceilings that the one found.
@@ -272,11 +274,11 @@ mod tests {
             bandwidth.bytes_per_second /= 2.0;
         }
         for threads in [1, 2] {
-            let peaks = |r: &Roofline| (r.peak_flops_per_second("f32", threads), r.peak_bytes_per_second(threads));
+            let peaks = |r: &Roofline| (r.peak_flops_per_second(Math::F32, threads), r.peak_bytes_per_second(threads));
             assert_eq!(peaks(&disturbed), peaks(&quiet));
         }
         disturbed.rates.iter_mut().for_each(|rate| rate.seconds.clear());
-        assert_eq!(disturbed.peak_flops_per_second("f32", 2), Some(50e9));
+        assert_eq!(disturbed.peak_flops_per_second(Math::F32, 2), Some(50e9));
     }
 
     /// A sweep of a newer relgrad may have measured more than this one knows.
@@ -287,6 +289,6 @@ mod tests {
         let newer = text.replace("square-product", "sparse-product").replace("\"read\"", "\"scatter\"");
         let read: Roofline = serde_json::from_str(&newer).unwrap();
         assert_eq!(read.rates[0].operation, Operation::Unknown);
-        assert_eq!(read.peak_flops_per_second("f32", 2), None);
+        assert_eq!(read.peak_flops_per_second(Math::F32, 2), None);
     }
 }

@@ -1,5 +1,6 @@
 //! `run.json`: the command, the plan and the machine that every record of a folder belongs to.
 
+use relgrad_vocabulary::{Activation, DeviceKind, Dtype, Math, Method, Subject};
 use serde::{Deserialize, Serialize};
 
 use crate::roofline::Roofline;
@@ -71,7 +72,7 @@ impl Run {
     }
 
     /// The ceilings of `device`, where they were measured.
-    pub fn roofline(&self, device: &str) -> Option<&Roofline> {
+    pub fn roofline(&self, device: DeviceKind) -> Option<&Roofline> {
         self.rooflines.iter().find(|roofline| roofline.device == device)
     }
 }
@@ -82,9 +83,9 @@ pub struct Settings {
     /// Data dimensions D, ascending.
     pub dims: Vec<usize>,
     /// Methods, in the order figures list them.
-    pub methods: Vec<String>,
+    pub methods: Vec<Method>,
     /// Devices.
-    pub devices: Vec<String>,
+    pub devices: Vec<DeviceKind>,
     /// Batch size N: the one that figures against D show.
     pub batch: usize,
     /// Further batch sizes of the sweep.
@@ -95,12 +96,12 @@ pub struct Settings {
     /// Further numbers of layers of the sweep.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub other_layers: Vec<usize>,
-    /// `f32` or `f64`.
-    pub dtype: String,
+    /// Type of the numbers.
+    pub dtype: Dtype,
     /// Whether the layers have biases.
     pub bias: bool,
-    /// Nonlinearity, as the command line spells it.
-    pub activation: String,
+    /// Nonlinearity.
+    pub activation: Activation,
     /// CPU threads.
     pub threads: usize,
     /// Seed of networks, data and cell order.
@@ -125,7 +126,7 @@ pub struct Settings {
     pub device_memory_limit_bytes: Option<u64>,
     /// Arithmetic of matrix products on a GPU: `f32`, `tf32` or `f64`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub math: Option<String>,
+    pub math: Option<Math>,
 }
 
 /// A sweep over the grid of convolution layers: D = channels · points takes the values in [`Settings::dims`].
@@ -180,12 +181,12 @@ impl Convolution {
 /// setting that changes the time, so that equal names may be compared.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CellName<'a> {
-    pub(crate) method: &'a str,
-    pub(crate) device: &'a str,
-    pub(crate) arithmetic: &'a str,
+    pub(crate) method: Subject,
+    pub(crate) device: DeviceKind,
+    pub(crate) arithmetic: Math,
     pub(crate) threads: Option<usize>,
     pub(crate) bias: Option<bool>,
-    pub(crate) activation: Option<&'a str>,
+    pub(crate) activation: Option<Activation>,
     pub(crate) convolution: Option<&'a str>,
 }
 
@@ -213,14 +214,14 @@ impl std::fmt::Display for CellName<'_> {
 impl Settings {
     /// The arithmetic of matrix products on a device: on a GPU it says more than the type of the numbers, since both
     /// f32 and tf32 multiply f32 numbers.
-    pub fn arithmetic(&self, device: &str) -> &str {
-        self.math.as_ref().filter(|_| device != "cpu").unwrap_or(&self.dtype)
+    pub fn arithmetic(&self, device: DeviceKind) -> Math {
+        self.math.filter(|_| device != DeviceKind::Cpu).unwrap_or(Math::of(self.dtype))
     }
 
     /// A name made from that of a method's cells on a device, at one D or of all.
     pub(crate) fn name(
         &self,
-        (method, device): (&str, &str),
+        (method, device): (Subject, DeviceKind),
         dim: Option<usize>,
         words: impl Fn(&CellName<'_>) -> String,
     ) -> String {
@@ -232,7 +233,7 @@ impl Settings {
             arithmetic: self.arithmetic(device),
             threads: Some(self.threads),
             bias: Some(self.bias),
-            activation: Some(&self.activation),
+            activation: Some(self.activation),
             convolution: convolution.as_deref(),
         })
     }

@@ -8,9 +8,10 @@
 
 mod recovery;
 
+use relgrad_vocabulary::Method;
+
 use crate::fit::{self, Crossover, Observation};
 use crate::fixture::{Noise, Planted, planted};
-use crate::method::{ORDINARY, RELATIVE};
 use crate::stats::{Processes, median_estimate, ratio_estimate};
 use crate::study::Study;
 use crate::summary::Estimate;
@@ -91,7 +92,7 @@ impl Covered {
 pub fn covered(design: &Design, seed: u64) -> Covered {
     let dims: Vec<usize> = DIMS.into_iter().chain([BEYOND]).collect();
     let study = planted(&Planted {
-        methods: &[(RELATIVE, &relative), (ORDINARY, &ordinary)],
+        methods: &[(Method::Relative, &relative), (Method::Ordinary, &ordinary)],
         dims: &dims,
         rounds: design.rounds,
         samples: SAMPLES,
@@ -99,7 +100,7 @@ pub fn covered(design: &Design, seed: u64) -> Covered {
         seed,
     });
     let cells = |method| DIMS.map(|dim| (dim, processes(&study, method, dim)));
-    let (this, base) = (cells(RELATIVE), cells(ORDINARY));
+    let (this, base) = (cells(Method::Relative), cells(Method::Ordinary));
     let tried = |cells: &[(usize, Processes)]| cells.iter().position(|(dim, _)| *dim == DIM).unwrap_or(0);
     let (this_tried, base_tried) = (&this[tried(&this)].1, &base[tried(&base)].1);
     let (this, base) = (observe(&this), observe(&base));
@@ -108,7 +109,7 @@ pub fn covered(design: &Design, seed: u64) -> Covered {
         Some(Crossover::At(place)) => Some(place),
         _ => None,
     };
-    let further = processes(&study, RELATIVE, BEYOND).median().unwrap_or(f64::NAN);
+    let further = processes(&study, Method::Relative, BEYOND).median().unwrap_or(f64::NAN);
     let at = DIM as f64;
     Covered {
         exponent: holds(fit::exponent(&this, range.clone()).map(|fit| fit.exponent), EXPONENT),
@@ -146,8 +147,8 @@ fn ordinary(dim: f64) -> f64 {
     1e-8 * CROSSOVER.powf(EXPONENT - 3.0) * dim.powi(3)
 }
 
-fn processes(study: &Study, method: &str, dim: usize) -> Processes {
-    let cell = study.records.iter().filter(|r| r.cell.method == method && r.cell.dim == dim);
+fn processes(study: &Study, method: Method, dim: usize) -> Processes {
+    let cell = study.records.iter().filter(|r| r.cell.method == method && r.cell.point.dim == dim);
     Processes::new(cell.map(|r| (r.cell.round, r.seconds.as_slice())))
 }
 

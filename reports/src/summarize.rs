@@ -6,15 +6,14 @@ mod warnings;
 
 use std::collections::BTreeMap;
 
-use relgrad_vocabulary::excerpt;
+use relgrad_vocabulary::{DeviceKind, Method, Subject, excerpt};
 
 use crate::fit::Observation;
-use crate::method::{AUTODIFF, ORDINARY};
-use crate::record::{Cell, Outcome, Record, SCHEMA_VERSION};
+use crate::record::{Outcome, Point, Record, SCHEMA_VERSION};
 use crate::roofline::{Ceiling, Roofline};
 use crate::stats::{Processes, median_estimate, ratio_estimate};
 use crate::study::Study;
-use crate::summary::{Point, Series, Stop, Summary};
+use crate::summary::{CellSummary, Series, Stop, Summary};
 
 impl Summary {
     /// Reduces every cell to its estimates, fits the exponents and collects the warnings.
@@ -27,11 +26,11 @@ impl Summary {
         let series = groups
             .iter()
             .map(|group| {
-                let baseline = |name: &str| {
-                    groups.iter().find(|g| g.method == name && g.method != group.method && g.is_beside(group))
+                let baseline = |method: Method| {
+                    groups.iter().find(|g| g.method == method && g.method != group.method && g.is_beside(group))
                 };
                 let roofline = study.run.roofline(group.device);
-                let mut series = summarize(group, baseline(ORDINARY), baseline(AUTODIFF), roofline);
+                let mut series = summarize(group, baseline(Method::Ordinary), baseline(Method::Autodiff), roofline);
                 fits::complete(&mut series, group, &study.run.settings);
                 series
             })
@@ -48,8 +47,8 @@ impl Summary {
 
 /// The records of one method on one device, at one batch size and number of layers, by dimension.
 struct Group<'a> {
-    method: &'a str,
-    device: &'a str,
+    method: Subject,
+    device: DeviceKind,
     batch: usize,
     layers: usize,
     cells: BTreeMap<usize, Rounds<'a>>,
@@ -77,45 +76,35 @@ struct Rounds<'a> {
 impl<'a> Rounds<'a> {
     fn new(mut records: Vec<&'a Record>) -> Self {
         records.sort_by_key(|r| r.cell.round);
-        let valid = records.iter().filter(|r| is_valid(r));
+        let valid = records.iter().filter(|r| r.is_valid());
         let processes = Processes::new(valid.map(|r| (r.cell.round, r.seconds.as_slice())));
         Self { records, processes }
     }
 
     fn valid(&self) -> impl Iterator<Item = &'a Record> {
-        self.records.iter().copied().filter(|r| is_valid(r))
+        self.records.iter().copied().filter(|r| r.is_valid())
     }
-}
-
-/// Whether a record holds a time that counts.
-pub(crate) fn is_valid(record: &Record) -> bool {
-    record.outcome == Outcome::Measured && !check_failed(record)
-}
-
-/// Whether the gradient was compared and found wrong; an error that is not a number is wrong too.
-pub(crate) fn check_failed(record: &Record) -> bool {
-    record.check.as_ref().is_some_and(|c| c.max_rel_err.is_nan() || c.max_rel_err > c.tolerance)
 }
 
 /// Groups by device, layers, batch, then method, all in the order of the settings; what the settings lack comes last.
 fn group(study: &Study) -> Vec<Group<'_>> {
     let settings = &study.run.settings;
-    let rank = |names: &[String], name: &str| names.iter().position(|n| n == name).unwrap_or(names.len());
+    let rank = |place: Option<usize>| place.unwrap_or(usize::MAX);
     let mut cells: BTreeMap<_, BTreeMap<usize, Vec<&Record>>> = BTreeMap::new();
     for record in &study.records {
-        let (device, method) = (record.cell.device.as_str(), record.cell.method.as_str());
-        let Cell { batch, layers, dim, .. } = record.cell;
+        let method = record.cell.method;
+        let Point { device, batch, layers, dim, .. } = record.cell.point;
         let key = (
-            (rank(&settings.devices, device), device),
+            (rank(settings.devices.iter().position(|d| *d == device)), device),
             (layers != settings.layers, layers),
             (batch != settings.batch, batch),
-            (rank(&settings.methods, method), method),
+            (rank(settings.methods.iter().position(|m| method == *m)), method.name(), method),
         );
         cells.entry(key).or_default().entry(dim).or_default().push(record);
     }
     cells
         .into_iter()
-        .map(|(((_, device), (_, layers), (_, batch), (_, method)), cells)| {
+        .map(|(((_, device), (_, layers), (_, batch), (.., method)), cells)| {
             let cells = cells.into_iter().map(|(dim, records)| (dim, Rounds::new(records))).collect();
             Group { method, device, batch, layers, cells }
         })
@@ -129,8 +118,8 @@ fn summarize(
     roofline: Option<&Roofline>,
 ) -> Series {
     let mut series = Series {
-        method: group.method.into(),
-        device: group.device.into(),
+        method: group.method,
+        device: group.device,
         batch: group.batch,
         layers: group.layers,
         points: Vec::new(),
@@ -146,7 +135,7 @@ fn summarize(
         let speedup =
             |baseline: Option<&Group<'_>>| ratio_estimate(&baseline?.cells.get(&dim)?.processes, &rounds.processes);
         match point(dim, rounds) {
-            Some(point) => series.points.push(Point {
+            Some(point) => series.points.push(CellSummary {
                 speedup_over_ordinary: speedup(ordinary),
                 speedup_over_autodiff: speedup(autodiff),
                 ceiling: roofline.and_then(|roofline| ceiling(roofline, rounds, &point)),
@@ -159,11 +148,11 @@ fn summarize(
 }
 
 /// The estimates of one cell, speed-ups and ceiling left out; `None` without a valid measurement.
-fn point(dim: usize, rounds: &Rounds<'_>) -> Option<Point> {
+fn point(dim: usize, rounds: &Rounds<'_>) -> Option<CellSummary> {
     let seconds = median_estimate(&rounds.processes)?;
     let model = rounds.valid().next()?.model;
     let errors = rounds.valid().filter_map(|r| r.check.as_ref()).map(|c| c.max_rel_err);
-    Some(Point {
+    Some(CellSummary {
         dim,
         seconds,
         rounds: rounds.processes.rounds(),
@@ -179,10 +168,9 @@ fn point(dim: usize, rounds: &Rounds<'_>) -> Option<Point> {
 }
 
 /// The least time of a cell on its machine, for the number type and threads of its records.
-fn ceiling(roofline: &Roofline, rounds: &Rounds<'_>, point: &Point) -> Option<Ceiling> {
-    let cell = &rounds.valid().next()?.cell;
-    let arithmetic = cell.math.as_ref().unwrap_or(&cell.dtype);
-    roofline.ceiling(&point.model, arithmetic, cell.threads, &point.seconds)
+fn ceiling(roofline: &Roofline, rounds: &Rounds<'_>, point: &CellSummary) -> Option<Ceiling> {
+    let place = &rounds.valid().next()?.cell.point;
+    roofline.ceiling(&point.model, place.arithmetic(), place.threads, &point.seconds)
 }
 
 /// Longest reason that is shown, in characters.
@@ -192,8 +180,8 @@ pub(crate) const LONGEST_REASON: usize = 200;
 fn stop(dim: usize, rounds: &Rounds<'_>) -> Option<Stop> {
     let told = rounds.records.iter().find(|r| r.outcome != Outcome::Skipped).or(rounds.records.first())?;
     let reason = match &told.reason {
-        Some(reason) => excerpt(reason, LONGEST_REASON),
-        None if check_failed(told) => "the gradient failed its check".into(),
+        Some(reason) => excerpt(reason.as_str(), LONGEST_REASON),
+        None if told.check_failed() => "the gradient failed its check".into(),
         None if told.outcome == Outcome::Measured => "no usable sample".into(),
         None => "no reason recorded".into(),
     };

@@ -1,5 +1,6 @@
 //! What a sweep's records say, per method and dimension: the numbers that tables and figures show.
 
+use relgrad_vocabulary::{DeviceKind, Method, Subject};
 use serde::{Deserialize, Serialize};
 
 use crate::fit::{Breakpoint, Choice, Crossover, LocalExponent, TwoTerm};
@@ -19,7 +20,7 @@ pub struct Estimate {
 
 /// One method at one dimension, over all its rounds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Point {
+pub struct CellSummary {
     /// Data dimension D.
     pub dim: usize,
     /// Median seconds of one gradient evaluation.
@@ -104,10 +105,10 @@ pub struct Residual {
 /// How the time of a method grows along another axis than D.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Scaling {
-    /// Method name.
-    pub method: String,
-    /// Device name.
-    pub device: String,
+    /// The method.
+    pub method: Subject,
+    /// The device.
+    pub device: DeviceKind,
     /// The axis.
     pub axis: Axis,
     /// Data dimension D, the largest at which enough of the axis was measured.
@@ -120,11 +121,11 @@ pub struct Scaling {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Overtaking {
     /// The method that is the faster one at the end of the measured range.
-    pub method: String,
+    pub method: Method,
     /// The method that it overtakes.
-    pub over: String,
-    /// Device name.
-    pub device: String,
+    pub over: Method,
+    /// The device.
+    pub device: DeviceKind,
     /// The axis.
     pub axis: Axis,
     /// Data dimension D, for an axis other than D.
@@ -139,16 +140,16 @@ pub struct Overtaking {
 /// One line of a figure: a method on a device, at one batch size and number of layers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Series {
-    /// Method name.
-    pub method: String,
-    /// Device name.
-    pub device: String,
+    /// The method.
+    pub method: Subject,
+    /// The device.
+    pub device: DeviceKind,
     /// Batch size N.
     pub batch: usize,
     /// Number of layers L.
     pub layers: usize,
     /// Measured points, by ascending dimension.
-    pub points: Vec<Point>,
+    pub points: Vec<CellSummary>,
     /// Cells without a measurement, by ascending dimension.
     pub stops: Vec<Stop>,
     /// Fitted complexity, when at least three dimensions allow it.

@@ -11,13 +11,11 @@ mod settings;
 
 use std::ops::RangeInclusive;
 
-use relgrad_vocabulary::{Activation, DeviceKind, Dtype, Math, Method, excerpt};
+use relgrad_vocabulary::{Activation, Dtype, Math, excerpt};
 
 pub(crate) use entry::entry;
 pub(crate) use record::{of_run, record};
 pub(crate) use run::run;
-
-use crate::method::is_calibration;
 
 /// Whether a value is what it must be; the reason where it is not.
 type Checked = std::result::Result<(), String>;
@@ -70,25 +68,16 @@ fn at_most(what: &str, found: usize, most: usize) -> Checked {
     if found <= most { Ok(()) } else { Err(format!("{found} {what}, and at most {most} are read")) }
 }
 
-fn method(name: &str) -> Checked {
-    let known = if is_calibration(name) { Ok(()) } else { name.parse::<Method>().map(drop) };
-    known.map_err(|cause| cause.to_string())
+fn activation(activation: Activation) -> Checked {
+    activation.validate().map_err(|cause| format!("activation `{activation}`: {cause}"))
 }
 
-fn device(name: &str) -> Checked {
-    name.parse::<DeviceKind>().map(drop).map_err(|cause| cause.to_string())
-}
-
-fn activation(words: &str) -> Checked {
-    let activation = words.parse::<Activation>().map_err(|cause| cause.to_string())?;
-    activation.validate().map_err(|cause| format!("activation `{}`: {cause}", excerpt(words, 60)))
-}
-
-/// The name of a number type, and of an arithmetic that multiplies numbers of that type.
-fn arithmetic(dtype: &str, math: Option<&str>) -> Checked {
-    let dtype = dtype.parse::<Dtype>().map_err(|cause| cause.to_string())?;
-    let math = math.map_or(Ok(Math::of(dtype)), str::parse).map_err(|cause| cause.to_string())?;
-    if math.dtype() == dtype { Ok(()) } else { Err(format!("arithmetic {math} does not multiply {dtype} numbers")) }
+/// An arithmetic that multiplies numbers of this type.
+fn arithmetic(dtype: Dtype, math: Option<Math>) -> Checked {
+    match math.filter(|math| math.dtype() != dtype) {
+        None => Ok(()),
+        Some(math) => Err(format!("arithmetic {math} does not multiply {dtype} numbers")),
+    }
 }
 
 /// A moment as RFC 3339 writes it: `2026-11-24T02:21:23Z`, with a fraction or another offset perhaps.

@@ -32,7 +32,7 @@ fn noisy(exponent: f64, scale: f64, seed: u64) -> Vec<(usize, Processes)> {
         within_process: 0.01,
         seed,
     });
-    let at = |dim| study.records.iter().filter(move |r| r.cell.dim == dim);
+    let at = |dim| study.records.iter().filter(move |r| r.cell.point.dim == dim);
     XS.iter().map(|&x| (x, Processes::new(at(x).map(|r| (r.cell.round, r.seconds.as_slice()))))).collect()
 }
 

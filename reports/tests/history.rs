@@ -4,6 +4,7 @@ use relgrad_reports::fixture::{PowerLaw, power_law};
 use relgrad_reports::history::{Entry, Metric, add, read, series};
 use relgrad_reports::run::Convolution;
 use relgrad_reports::study::Study;
+use relgrad_vocabulary::Dtype;
 
 fn run(day: u32, scale: f64) -> Study {
     let plan = PowerLaw {
@@ -108,8 +109,8 @@ fn other_settings_are_series_of_their_own_with_a_name_of_their_own() {
     let changes: [Change; 5] = [
         |s| s.threads = 7,
         |s| s.bias = true,
-        |s| s.activation = "tanh:1:0.1".into(),
-        |s| s.dtype = "f64".into(),
+        |s| s.activation = "tanh:1:0.1".parse().unwrap(),
+        |s| s.dtype = Dtype::F64,
         |s| s.layers = 3,
     ];
     for change in changes {
@@ -119,7 +120,7 @@ fn other_settings_are_series_of_their_own_with_a_name_of_their_own() {
             if day > 6 {
                 change(&mut study.run.settings);
                 let layers = study.run.settings.layers;
-                study.records.iter_mut().for_each(|r| r.cell.layers = layers);
+                study.records.iter_mut().for_each(|r| r.cell.point.layers = layers);
             }
             entries.push(Entry::of(&study));
         }

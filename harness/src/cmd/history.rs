@@ -130,7 +130,7 @@ impl Show {
     fn run(&self) -> Result<u8> {
         let entries = history::read(&self.store).map_err(|cause| Error::Input(cause.to_string()))?;
         let mut all = series(&entries, self.metric);
-        all.retain(|s| self.method.is_none_or(|m| s.method == m.name()));
+        all.retain(|s| self.method.is_none_or(|m| s.method == m));
         all.retain(|s| self.dim.as_ref().is_none_or(|dims| dims.0.contains(&s.dim)));
         if all.is_empty() {
             return Err(Error::Input(format!("{} has no such series", self.store.display())));

@@ -195,6 +195,17 @@ pub(crate) fn require_memory(what: &str, bytes: f64) -> Result<()> {
     machine::memory::require(what, bytes, reserved, "choose a smaller one")
 }
 
+/// A list without what stands in it before.
+pub(crate) fn each_once<T: Copy + PartialEq>(list: &[T]) -> Vec<T> {
+    let mut once = Vec::new();
+    list.iter().for_each(|entry| {
+        if !once.contains(entry) {
+            once.push(*entry);
+        }
+    });
+    once
+}
+
 #[cfg(test)]
 mod flags_tests;
 

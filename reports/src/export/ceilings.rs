@@ -22,7 +22,7 @@ fn of_rate(rate: &Rate) -> Vec<String> {
     vec![
         rate.operation.description().into(),
         size,
-        rate.dtype.clone(),
+        rate.math.to_string(),
         rate.threads.to_string(),
         units::gflops(rate.flops_per_second),
         units::gflops(rate.best_flops_per_second()),

@@ -1,11 +1,11 @@
 //! `summary.csv`: one line a method and dimension, units in the column names.
 
-use relgrad_vocabulary::excerpt;
+use relgrad_vocabulary::{DeviceKind, excerpt};
 
 use super::{Exporter, Report};
 use crate::record::Outcome;
 use crate::run::Settings;
-use crate::summary::{Estimate, Point, Series, Stop};
+use crate::summary::{CellSummary, Estimate, Series, Stop};
 
 /// Writes `summary.csv` (RFC 4180 quoting, `\n` line ends). A value that does not exist is an empty field.
 #[derive(Debug, Clone, Copy)]
@@ -76,7 +76,7 @@ impl Exporter for Csv {
             rows.sort_by_key(|(dim, _)| *dim);
             for (dim, middle) in rows {
                 let head = of_cell(series, dim, &run.settings);
-                let settings = of_settings(&run.settings, &series.device, dim);
+                let settings = of_settings(&run.settings, series.device, dim);
                 text += &line(&[head.as_slice(), &middle, &of_fit(series), &tail, &settings].concat());
             }
         }
@@ -86,28 +86,28 @@ impl Exporter for Csv {
 
 fn of_cell(series: &Series, dim: usize, settings: &Settings) -> Vec<String> {
     vec![
-        series.device.clone(),
-        series.method.clone(),
+        series.device.to_string(),
+        series.method.to_string(),
         dim.to_string(),
         series.batch.to_string(),
         series.layers.to_string(),
-        settings.dtype.clone(),
+        settings.dtype.to_string(),
     ]
 }
 
 /// The settings that change a time beside those of [`of_cell`].
-fn of_settings(settings: &Settings, device: &str, dim: usize) -> [String; 5] {
+fn of_settings(settings: &Settings, device: DeviceKind, dim: usize) -> [String; 5] {
     [
         settings.arithmetic(device).to_string(),
         settings.threads.to_string(),
         settings.bias.to_string(),
-        settings.activation.clone(),
+        settings.activation.to_string(),
         settings.convolution.as_ref().map_or(String::new(), |c| c.describe_layers_at(dim)),
     ]
 }
 
 /// From `outcome` to `predicted_peak_bytes`.
-fn of_point(point: &Point) -> Vec<String> {
+fn of_point(point: &CellSummary) -> Vec<String> {
     let peak = point.peak_bytes.map(|b| b as f64);
     let mut fields = vec!["measured".into(), String::new(), point.rounds.to_string(), point.samples.to_string()];
     fields.extend(estimate(Some(&point.seconds)));

@@ -3,14 +3,13 @@
 mod growth;
 mod overview;
 
-use relgrad_vocabulary::excerpt;
+use relgrad_vocabulary::{Math, excerpt};
 
 use super::{Figure, Report, ceilings};
-use crate::method::{AUTODIFF, ORDINARY};
 use crate::record::Outcome;
 use crate::roofline::{Bound, Ceiling};
 use crate::run::{Machine, Run, Settings};
-use crate::summary::{Point, Series, Stop, Summary};
+use crate::summary::{CellSummary, Series, Stop, Summary};
 use crate::units::{self, NONE, grouped, number};
 
 /// Dimensions that the paper and its readers quote; the summary shows the speed-ups at those that were measured, and at
@@ -158,7 +157,7 @@ fn facts(run: &Run) -> Vec<(&'static str, String)> {
         ("Machine", machine(&run.machine)),
         ("System", system(&run.machine)),
     ];
-    facts.extend(s.math.as_ref().map(|math| ("GPU arithmetic", gpu_arithmetic(math))));
+    facts.extend(s.math.map(|math| ("GPU arithmetic", gpu_arithmetic(math))));
     facts.extend(run.machine.gpus.iter().map(|gpu| ("GPU", gpu.clone())));
     facts.extend([
         ("Date", format!("{} to {ended}", run.started)),
@@ -180,9 +179,9 @@ fn all(values: impl Iterator<Item = usize>) -> String {
 }
 
 /// What the matrix products of a GPU are made of.
-fn gpu_arithmetic(math: &str) -> String {
+fn gpu_arithmetic(math: Math) -> String {
     match math {
-        "tf32" => "tf32: factors of matrix products rounded to 11 bits, sums and all else in f32; the check error \
+        Math::Tf32 => "tf32: factors of matrix products rounded to 11 bits, sums and all else in f32; the check error \
             below shows what that costs"
             .into(),
         other => format!("{other} in every product, sum and factorisation"),
@@ -226,12 +225,12 @@ fn command(arguments: &[String]) -> String {
 }
 
 fn speedups(summary: &Summary, settings: &Settings) -> Vec<Block<'static>> {
-    let compared = |s: &&Series| ![ORDINARY, AUTODIFF].contains(&s.method.as_str());
+    let compared = |s: &&Series| !s.method.is_baseline();
     let mut rows = Vec::new();
     for series in summary.series.iter().filter(compared) {
         let last = series.points.last().map(|point| point.dim);
-        let wanted = |point: &&Point| QUOTED_DIMS.contains(&point.dim) || Some(point.dim) == last;
-        let quoted: Vec<&Point> = series.points.iter().filter(wanted).collect();
+        let wanted = |point: &&CellSummary| QUOTED_DIMS.contains(&point.dim) || Some(point.dim) == last;
+        let quoted: Vec<&CellSummary> = series.points.iter().filter(wanted).collect();
         let largest = &series.points[series.points.len().saturating_sub(LARGEST_DIMS)..];
         let shown = if quoted.len() < 2 { largest.iter().collect() } else { quoted };
         rows.extend(shown.into_iter().map(|point| {
@@ -317,7 +316,7 @@ fn outcome(stop: &Stop) -> &'static str {
 }
 
 fn measurements(series: &Series) -> Table {
-    let row = |p: &Point| {
+    let row = |p: &CellSummary| {
         let peak = p.peak_bytes.map(|b| b as f64);
         vec![
             grouped(p.dim),

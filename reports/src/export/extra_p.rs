@@ -32,7 +32,7 @@ impl Exporter for ExtraP {
         for (series, point) in report.points() {
             let records = report.records(series, point);
             let settings = &report.study.run.settings;
-            let callpath = settings.name((&series.method, &series.device), None, |name| name.to_string());
+            let callpath = settings.name((series.method, series.device), None, |name| name.to_string());
             let seconds = records.iter().filter_map(|r| median(&r.seconds)).collect();
             let bytes = records.iter().filter_map(|r| r.peak_bytes).map(|b| b as f64).collect();
             for (metric, value) in [("time", seconds), ("memory", bytes)] {

@@ -70,7 +70,7 @@ impl Exporter for GoogleBenchmark {
                     repetition_index: Some(record.cell.round),
                     iterations: record.seconds.len() as u64 * record.evaluations_per_sample,
                     max_bytes_used: record.peak_bytes,
-                    ..blank(&name, nanoseconds, point.rounds, record.cell.threads)
+                    ..blank(&name, nanoseconds, point.rounds, record.cell.point.threads)
                 })
             };
             benchmarks.extend(report.records(series, point).into_iter().filter_map(repetition));

@@ -52,12 +52,12 @@ impl Exporter for Hyperfine {
             let parameters = numbers.map(|(name, number)| (name, number.to_string())).into_iter();
             let Settings { threads, bias, activation, .. } = &report.study.run.settings;
             let settings = [
-                ("method", series.method.clone()),
-                ("device", series.device.clone()),
-                ("arithmetic", report.study.run.settings.arithmetic(&series.device).to_string()),
+                ("method", series.method.to_string()),
+                ("device", series.device.to_string()),
+                ("arithmetic", report.study.run.settings.arithmetic(series.device).to_string()),
                 ("threads", threads.to_string()),
                 ("bias", bias.to_string()),
-                ("activation", activation.clone()),
+                ("activation", activation.to_string()),
             ];
             let parameters = parameters.chain(settings);
             let mean = times.iter().sum::<f64>() / times.len() as f64;

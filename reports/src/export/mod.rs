@@ -19,6 +19,8 @@ mod markdown;
 
 use std::path::{Path, PathBuf};
 
+use relgrad_vocabulary::Method;
+
 pub use bencher::Bencher;
 pub use csv::Csv;
 pub use extra_p::ExtraP;
@@ -31,11 +33,9 @@ pub use markdown::Markdown;
 pub(crate) use markdown::escape;
 
 use crate::error::Result;
-use crate::method::{AUTODIFF, ORDINARY, is_calibration};
-use crate::record::Record;
+use crate::record::{Point, Record};
 use crate::study::Study;
-use crate::summarize::is_valid;
-use crate::summary::{Estimate, Point, Series, Summary};
+use crate::summary::{CellSummary, Estimate, Series, Summary};
 use crate::writer::write_atomically;
 
 /// A figure to show in a report.
@@ -84,26 +84,27 @@ pub fn formats() -> [(&'static str, &'static dyn Exporter); 7] {
 
 impl<'a> Report<'a> {
     /// Every measured point with its series; calibration kernels are none.
-    fn points(&self) -> impl Iterator<Item = (&'a Series, &'a Point)> + use<'a> {
-        let methods = self.summary.series.iter().filter(|series| !is_calibration(&series.method));
+    fn points(&self) -> impl Iterator<Item = (&'a Series, &'a CellSummary)> + use<'a> {
+        let methods = self.summary.series.iter().filter(|series| !series.method.is_kernel());
         methods.flat_map(|series| series.points.iter().map(move |point| (series, point)))
     }
 
     /// The measured records behind a point.
-    fn records(&self, series: &Series, point: &Point) -> Vec<&'a Record> {
+    fn records(&self, series: &Series, point: &CellSummary) -> Vec<&'a Record> {
         let is_of = |r: &&Record| {
-            let cell = (&r.cell.method, &r.cell.device, r.cell.batch, r.cell.layers, r.cell.dim);
-            is_valid(r) && cell == (&series.method, &series.device, series.batch, series.layers, point.dim)
+            let Point { device, batch, layers, dim, .. } = r.cell.point;
+            let cell = (r.cell.method, device, batch, layers, dim);
+            r.is_valid() && cell == (series.method, series.device, series.batch, series.layers, point.dim)
         };
         self.study.records.iter().filter(is_of).collect()
     }
 }
 
-impl Point {
+impl CellSummary {
     /// The speed-ups that exist, with the method they are over.
-    fn speedups(&self) -> impl Iterator<Item = (&'static str, &Estimate)> {
-        let over = [(ORDINARY, &self.speedup_over_ordinary), (AUTODIFF, &self.speedup_over_autodiff)];
-        over.into_iter().filter_map(|(name, speedup)| Some((name, speedup.as_ref()?)))
+    fn speedups(&self) -> impl Iterator<Item = (Method, &Estimate)> {
+        let over = [&self.speedup_over_ordinary, &self.speedup_over_autodiff];
+        Method::BASELINES.into_iter().zip(over).filter_map(|(method, speedup)| Some((method, speedup.as_ref()?)))
     }
 }
 
@@ -113,7 +114,7 @@ fn name_of(report: &Report<'_>, series: &Series, dim: usize) -> String {
         .study
         .run
         .settings
-        .name((&series.method, &series.device), Some(dim), |name| name.at(series.batch, series.layers, dim))
+        .name((series.method, series.device), Some(dim), |name| name.at(series.batch, series.layers, dim))
 }
 
 /// Indented JSON that ends with a newline.

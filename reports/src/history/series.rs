@@ -5,6 +5,8 @@ use std::collections::hash_map::Entry as Slot;
 use std::fmt;
 use std::str::FromStr;
 
+use relgrad_vocabulary::Subject;
+
 use super::{ChangePoint, Entry, EntryCell, change_points};
 
 /// Which number of a cell.
@@ -72,7 +74,7 @@ pub struct Series {
     /// The cell in words: method, device, type and every other setting that changes its time, N, L, D.
     pub name: String,
     /// The method.
-    pub method: String,
+    pub method: Subject,
     /// Data dimension D.
     pub dim: usize,
     /// Index of the run among all entries, and the value there.
@@ -97,7 +99,7 @@ pub fn series(entries: &[Entry], metric: Metric) -> Vec<Series> {
                     all.push(Series {
                         machine: entry.machine.clone(),
                         name,
-                        method: cell.method.clone(),
+                        method: cell.method,
                         dim: cell.dim,
                         values: vec![(run, value)],
                         changes: Vec::new(),

@@ -2,13 +2,14 @@
 
 use std::fmt::Write;
 
+use relgrad_vocabulary::Method;
 use serde::Serialize;
 
 use super::judge::Limits;
 use super::rounds::{self, Points};
 use super::trials::{Plan, regression_rate, smallest_found, upper_bound};
 use super::{CellComparison, Comparison, Outcome, Rules, Verdict};
-use crate::record::Cell;
+use crate::record::Point;
 use crate::study::Study;
 use crate::units::{self, NONE, grouped};
 
@@ -43,9 +44,9 @@ pub struct Counted {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CellCalibration {
     /// The method.
-    pub method: String,
-    /// The point; its method, threads, seed and round mean nothing.
-    pub point: Cell,
+    pub method: Method,
+    /// The point; its threads and seed mean nothing.
+    pub point: Point,
     /// Decisions on equal sides.
     pub equal: Counted,
     /// Decisions on the planted fault.
@@ -96,7 +97,7 @@ impl Calibration {
             let place = match self.cells.iter().position(|c| c.method == cell.method && c.point == cell.point) {
                 Some(place) => place,
                 None => {
-                    self.cells.push(CellCalibration::new(&cell.method, &cell.point));
+                    self.cells.push(CellCalibration::new(cell.method, cell.point));
                     self.cells.len() - 1
                 }
             };
@@ -106,7 +107,7 @@ impl Calibration {
             if let Some(planted) = trial.planted.and_then(|p| p.cells.iter().find(same)) {
                 entry.planted.count(planted);
             }
-            let sides = (base.rounds(&cell.point, &cell.method), new.rounds(&cell.point, &cell.method));
+            let sides = (base.rounds(&cell.point, cell.method), new.rounds(&cell.point, cell.method));
             if let (Some(base), Some(new)) = sides {
                 entry.log_ratios.extend(rounds::between(new, base, true));
             }
@@ -166,10 +167,10 @@ impl Calibration {
 }
 
 impl CellCalibration {
-    fn new(method: &str, point: &Cell) -> Self {
+    fn new(method: Method, point: Point) -> Self {
         Self {
-            method: method.into(),
-            point: point.clone(),
+            method,
+            point,
             equal: Counted::default(),
             planted: Counted::default(),
             scatter: f64::NAN,

@@ -1,11 +1,12 @@
 //! Two studies side by side: every quantity of every cell with its change and verdict.
 
+use relgrad_vocabulary::Method;
 use serde::{Deserialize, Serialize};
 
 use super::draft::Drafts;
 use super::fault::Fault;
 use super::{Rules, Shift, Verdict};
-use crate::record::{Cell, Convolution};
+use crate::record::{Convolution, Point};
 use crate::study::Study;
 use crate::summary::Estimate;
 
@@ -50,6 +51,11 @@ impl Kind {
         matches!(self, Self::TimeOverGemm | Self::TimeOverCopy)
     }
 
+    /// Whether it is a speed-up, of which more is better.
+    pub(super) fn is_speedup(self) -> bool {
+        matches!(self, Self::SpeedupOverOrdinary | Self::SpeedupOverAutodiff)
+    }
+
     /// Whether it is a time of some kind.
     pub(super) fn is_time(self) -> bool {
         self == Self::Time || self.is_over_kernel()
@@ -61,12 +67,13 @@ impl Kind {
 pub struct Quantity {
     /// Which.
     pub kind: Kind,
-    /// Geometric mean over the rounds of the base, to which the mean log-ratio of a change refers (seconds or a ratio);
-    /// the median for bytes; 0 for an exponent, of which only the change is known.
+    /// What a report of the base says: median seconds, or median ratio of times, over its rounds; the median for bytes; 0
+    /// for an exponent, of which only the change is known.
     pub base: f64,
     /// The same of the new side.
     pub new: f64,
-    /// New over base with its 95 % interval; new minus base for an exponent.
+    /// New over base, and the 95 % interval of what the verdict rests on, the mean over the rounds; new minus base for an
+    /// exponent.
     pub change: Estimate,
     /// What follows from it.
     pub verdict: Verdict,
@@ -82,9 +89,9 @@ pub struct Quantity {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CellComparison {
     /// The method.
-    pub method: String,
-    /// The point; its method, threads, seed and round mean nothing.
-    pub point: Cell,
+    pub method: Method,
+    /// The point; its threads and seed mean nothing.
+    pub point: Point,
     /// What is wrong with it, when something is.
     pub fault: Option<Fault>,
     /// What was compared.
@@ -95,9 +102,9 @@ pub struct CellComparison {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SeriesComparison {
     /// The method.
-    pub method: String,
+    pub method: Method,
     /// The point of its smallest dimension; it names device, N, L and type.
-    pub point: Cell,
+    pub point: Point,
     /// The change of its exponent, with three dimensions or more.
     pub exponent: Option<Quantity>,
     /// What moved, where a cell got better or worse.
@@ -205,17 +212,13 @@ impl Comparison {
     }
 
     /// The points whose rounds do not decide, at a cell or at a method's exponent.
-    pub fn open_points(&self) -> Vec<Cell> {
+    pub fn open_points(&self) -> Vec<Point> {
         let open = |q: &Quantity| q.judged && q.verdict == Verdict::Inconclusive;
-        let mut points: Vec<Cell> = self
-            .cells
-            .iter()
-            .filter(|c| c.fault.is_none() && c.quantities.iter().any(open))
-            .map(|c| c.point.clone())
-            .collect();
+        let mut points: Vec<Point> =
+            self.cells.iter().filter(|c| c.fault.is_none() && c.quantities.iter().any(open)).map(|c| c.point).collect();
         for series in self.series.iter().filter(|s| s.exponent.as_ref().is_some_and(open)) {
             let of_series = |c: &&CellComparison| c.method == series.method && alike(&c.point, &series.point);
-            points.extend(self.cells.iter().filter(of_series).map(|c| c.point.clone()));
+            points.extend(self.cells.iter().filter(of_series).map(|c| c.point));
         }
         points.sort();
         points.dedup();
@@ -265,16 +268,16 @@ fn confirm(quantity: &mut Quantity, fresh: Option<Quantity>) {
 }
 
 /// Whether two points differ in D alone.
-pub(super) fn alike(a: &Cell, b: &Cell) -> bool {
+pub(super) fn alike(a: &Point, b: &Point) -> bool {
     series_key(a) == series_key(b)
 }
 
 /// A point without D and what follows from D: the grid of a convolution, and a kernel with every tap of it.
-pub(super) fn series_key(point: &Cell) -> Cell {
+pub(super) fn series_key(point: &Point) -> Point {
     let convolution = point.convolution.map(|c| Convolution {
         kernel: if c.kernel == c.grid { [0, 0] } else { c.kernel },
         grid: [0, 0],
         ..c
     });
-    Cell { dim: 0, convolution, ..point.clone() }
+    Point { dim: 0, convolution, ..*point }
 }

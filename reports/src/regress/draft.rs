@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use relgrad_vocabulary::{DeviceKind, Kernel, Method, Subject};
+
 use super::compare::{CellComparison, Kind, Quantity, SeriesComparison, Sides, alike, series_key};
 use super::fault::{Fault, fault, memory, peak};
 use super::judge::Limits;
 use super::rounds::{self, Points};
 use super::shift::{Observed, exponent_change, shift};
 use super::{Change, Rules, Verdict, judge, rounds_to_decide};
-use crate::method::{AUTODIFF, COPY, GEMM, ORDINARY, is_calibration};
-use crate::record::Cell;
+use crate::record::Point;
 use crate::run::{Convolution, Settings};
+use crate::summary::Estimate;
 
 /// Everything that two studies share, by method and point.
 pub(super) struct Drafts<'a> {
@@ -70,9 +72,9 @@ impl<'a> Drafts<'a> {
         const METHODS: usize = 2;
         let time = |c: &CellComparison| {
             let judged = c.quantities.iter().find(|q| q.kind == Kind::Time && q.judged);
-            judged.map(|q| (c.method.clone(), q.change.value.ln()))
+            judged.map(|q| (c.method, q.change.value.ln()))
         };
-        let mut found: Vec<(String, f64)> = cells.iter().filter_map(time).collect();
+        let mut found: Vec<(Method, f64)> = cells.iter().filter_map(time).collect();
         let (low, high) = found
             .iter()
             .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), (_, log)| (low.min(*log), high.max(*log)));
@@ -91,8 +93,8 @@ impl<'a> Drafts<'a> {
 
 /// A cell before its verdicts.
 struct Draft {
-    method: String,
-    point: Cell,
+    method: Method,
+    point: Point,
     fault: Option<Fault>,
     changes: Vec<Measured>,
     memory: Option<(f64, f64)>,
@@ -106,14 +108,16 @@ struct Measured {
     kind: Kind,
     base: f64,
     new: f64,
+    /// New over base.
+    shown: f64,
     /// Of the cost: positive is worse.
     change: Change,
     judged: bool,
 }
 
 struct SeriesDraft {
-    method: String,
-    point: Cell,
+    method: Method,
+    point: Point,
     observed: Vec<Observed>,
     exponent: Option<Change>,
     /// Whether the exponent is judged: machines with other caches have other exponents.
@@ -144,7 +148,7 @@ impl<'a> Builder<'a> {
     fn drafts(&self) -> Vec<Draft> {
         let mut drafts = Vec::new();
         for (point, methods) in &self.base.points {
-            for (&method, base) in methods.iter().filter(|(name, _)| !is_calibration(name)) {
+            for (method, base) in methods.iter().filter_map(|(subject, rounds)| Some((subject.method()?, rounds))) {
                 let Some(new) = self.new.rounds(point, method) else { continue };
                 if !base.values().any(|r| rounds::is_valid(r)) {
                     continue;
@@ -154,34 +158,23 @@ impl<'a> Builder<'a> {
                 let changes = if invalid { Vec::new() } else { self.changes(point, method) };
                 let memory = peak(base).zip(peak(new)).filter(|_| !invalid);
                 if fault.is_some() || !changes.is_empty() {
-                    drafts.push(Draft {
-                        method: method.into(),
-                        point: point.clone(),
-                        fault,
-                        changes,
-                        memory,
-                        judged: self.same_threads(),
-                    });
+                    drafts.push(Draft { method, point: *point, fault, changes, memory, judged: self.same_threads() });
                 }
             }
         }
-        drafts.sort_by_key(|d| (rank(&self.sides.base.run.settings.methods, &d.method), d.point.clone()));
+        drafts.sort_by_key(|d| (rank(&self.sides.base.run.settings.methods, d.method), d.point));
         drafts
     }
 
-    fn changes(&self, point: &Cell, method: &str) -> Vec<Measured> {
+    fn changes(&self, point: &Point, method: Method) -> Vec<Measured> {
         let calibrated = self.calibrated(point, method);
         let judge_time = self.sides.paired || (self.same_machine && (calibrated.is_none() || self.sides.absolute));
         let mut changes: Vec<Measured> = self.time(point, method, judge_time).into_iter().collect();
         changes.extend(calibrated);
-        if !self.sides.paired && ![ORDINARY, AUTODIFF].contains(&method) {
-            let over = [(ORDINARY, Kind::SpeedupOverOrdinary), (AUTODIFF, Kind::SpeedupOverAutodiff)];
-            let ratio = |(baseline, kind): (&str, Kind)| self.ratio(point, method, baseline, kind);
-            changes.extend(over.into_iter().filter_map(ratio).map(|m| Measured {
-                base: m.base.recip(),
-                new: m.new.recip(),
-                ..m
-            }));
+        if !self.sides.paired && !Method::BASELINES.contains(&method) {
+            let over = Method::BASELINES.into_iter().zip([Kind::SpeedupOverOrdinary, Kind::SpeedupOverAutodiff]);
+            let ratio = |(baseline, kind): (Method, Kind)| self.ratio(point, method, baseline.into(), kind);
+            changes.extend(over.filter_map(ratio));
         }
         let judged = self.same_threads();
         changes.iter_mut().for_each(|change| change.judged &= judged);
@@ -193,54 +186,56 @@ impl<'a> Builder<'a> {
         self.sides.base.run.settings.threads == self.sides.new.run.settings.threads
     }
 
-    fn time(&self, point: &Cell, method: &str, judged: bool) -> Option<Measured> {
+    fn time(&self, point: &Point, method: Method, judged: bool) -> Option<Measured> {
         let (base, new) = (self.base.rounds(point, method)?, self.new.rounds(point, method)?);
-        let (base_logs, new_logs) = (rounds::log_medians(base), rounds::log_medians(new));
         let change = if self.sides.paired {
             Change::paired(&rounds::between(new, base, true))?
         } else {
-            Change::between(&base_logs, &new_logs)?
+            Change::between(&rounds::log_medians(base), &rounds::log_medians(new))?
         };
-        let (base, new) = (geometric_mean(&base_logs)?, geometric_mean(&new_logs)?);
-        Some(Measured { kind: Kind::Time, base, new, change, judged })
+        let (base, new) = (rounds::processes(base).median()?, rounds::processes(new).median()?);
+        // In turn, each round says by itself how much longer one side took.
+        let shown = if self.sides.paired { change.log.exp() } else { new / base };
+        Some(Measured { kind: Kind::Time, base, new, shown, change, judged })
     }
 
     /// The time against the calibration kernel beside which it looks best: code that got slower did so beside each of
     /// them, while a machine with other proportions (memory, vector units) did so beside one.
-    fn calibrated(&self, point: &Cell, method: &str) -> Option<Measured> {
-        let beside = [(GEMM, Kind::TimeOverGemm), (COPY, Kind::TimeOverCopy)];
-        let ratios = beside.into_iter().filter_map(|(kernel, kind)| self.ratio(point, method, kernel, kind));
+    fn calibrated(&self, point: &Point, method: Method) -> Option<Measured> {
+        let beside = [(Kernel::Gemm, Kind::TimeOverGemm), (Kernel::Copy, Kind::TimeOverCopy)];
+        let ratios = beside.into_iter().filter_map(|(kernel, kind)| self.ratio(point, method, kernel.into(), kind));
         ratios.min_by(|a, b| a.change.log.total_cmp(&b.change.log))
     }
 
     /// The change of `method`'s time over that of `other` at the same point.
-    fn ratio(&self, point: &Cell, method: &str, other: &str, kind: Kind) -> Option<Measured> {
+    fn ratio(&self, point: &Point, method: Method, other: Subject, kind: Kind) -> Option<Measured> {
         if self.sides.paired {
             return None;
         }
-        let base = self.base.log_ratios(point, method, other);
-        let new = self.new.log_ratios(point, method, other);
+        let method = Subject::from(method);
+        let [base, new] = [&self.base, &self.new].map(|side| side.log_ratios(point, method, other));
         let change = Change::between(&base, &new)?;
-        let (base, new) = (geometric_mean(&base)?, geometric_mean(&new)?);
-        Some(Measured { kind, base, new, change, judged: true })
+        let (over, under) = if kind.is_speedup() { (other, method) } else { (method, other) };
+        let (base, new) = (self.base.ratio(point, over, under)?, self.new.ratio(point, over, under)?);
+        Some(Measured { kind, base, new, shown: new / base, change, judged: true })
     }
 
     /// One series a method and device: its cells in ascending D.
     fn series(&self, drafts: &[Draft]) -> Vec<SeriesDraft> {
-        let mut series: BTreeMap<(usize, String, Cell), SeriesDraft> = BTreeMap::new();
+        let mut series: BTreeMap<(usize, Method, Point), SeriesDraft> = BTreeMap::new();
         for draft in drafts {
             let Some(change) = draft.typical() else { continue };
             let key = series_key(&draft.point);
-            let order = rank(&self.sides.base.run.settings.methods, &draft.method);
-            let entry = series.entry((order, draft.method.clone(), key)).or_insert_with(|| SeriesDraft {
-                method: draft.method.clone(),
-                point: draft.point.clone(),
+            let order = rank(&self.sides.base.run.settings.methods, draft.method);
+            let entry = series.entry((order, draft.method, key)).or_insert_with(|| SeriesDraft {
+                method: draft.method,
+                point: draft.point,
                 observed: Vec::new(),
                 exponent: None,
                 judged: self.sides.paired || self.same_machine,
                 span: 0.0,
             });
-            let (base_seconds, base_error) = self.base_time(&draft.point, &draft.method);
+            let (base_seconds, base_error) = self.base_time(&draft.point, draft.method);
             entry.observed.push(Observed { dim: draft.point.dim, base_seconds, base_error, change: change.change });
         }
         let mut series: Vec<_> = series.into_values().collect();
@@ -259,7 +254,7 @@ impl<'a> Builder<'a> {
 
     /// Geometric mean of the base time over its rounds and the standard error of its logarithm (0 where one round
     /// leaves it unknown).
-    fn base_time(&self, point: &Cell, method: &str) -> (f64, f64) {
+    fn base_time(&self, point: &Point, method: Method) -> (f64, f64) {
         let logs = self.base.rounds(point, method).map(rounds::log_medians).unwrap_or_default();
         let error = Change::paired(&logs).map_or(0.0, |c| c.error);
         (geometric_mean(&logs).unwrap_or(f64::NAN), if error.is_finite() { error } else { 0.0 })
@@ -273,13 +268,13 @@ impl<'a> Builder<'a> {
                     .into(),
             );
         }
-        let cells = |points: &Points<'_>| -> Vec<(String, Cell)> {
+        let cells = |points: &Points<'_>| -> Vec<(Method, Point)> {
             let methods = points.points.iter();
             let valid = methods.flat_map(|(p, m)| {
                 let with_time = m.iter().filter(|(_, rounds)| rounds.values().any(|r| rounds::is_valid(r)));
-                with_time.map(move |(name, _)| (name.to_string(), p.clone()))
+                with_time.filter_map(move |(subject, _)| Some((subject.method()?, *p)))
             });
-            valid.filter(|(name, _)| !is_calibration(name)).collect()
+            valid.collect()
         };
         let (base, new) = (cells(&self.base), cells(&self.new));
         let missing = base.iter().filter(|c| !new.contains(c)).count();
@@ -302,10 +297,10 @@ impl<'a> Builder<'a> {
             ));
         }
         let words = |settings: &Settings| {
-            let device = settings.devices.first().map_or("", String::as_str);
+            let device = settings.devices.first().copied().unwrap_or(DeviceKind::Cpu);
             let layers = settings.convolution.as_ref().map_or("dense".to_string(), Convolution::describe_layers);
             let bias = if settings.bias { "with bias" } else { "without bias" };
-            [settings.arithmetic(device).to_string(), settings.activation.clone(), bias.into(), layers]
+            [settings.arithmetic(device).to_string(), settings.activation.to_string(), bias.into(), layers]
         };
         let kinds = ["arithmetic", "activation", "bias", "layers"];
         for ((kind, base), new) in kinds.into_iter().zip(words(base)).zip(words(new)) {
@@ -329,21 +324,23 @@ impl Draft {
         let mut quantities: Vec<_> = self.changes.iter().map(|m| m.quantity(limits)).collect();
         let memory = self.memory.map(|(base, new)| memory(base, new, rules));
         quantities.extend(memory.map(|quantity| Quantity { judged: self.judged, ..quantity }));
-        CellComparison { method: self.method.clone(), point: self.point.clone(), fault: self.fault.clone(), quantities }
+        CellComparison { method: self.method, point: self.point, fault: self.fault.clone(), quantities }
     }
 }
 
 impl Measured {
     fn quantity(&self, limits: &Limits) -> Quantity {
-        let Self { kind, base, new, change, judged } = *self;
+        let Self { kind, base, new, shown, change, judged } = *self;
         let verdict = judge(&change, limits);
         let more_rounds = (verdict == Verdict::Inconclusive).then(|| rounds_to_decide(&change, limits)).flatten();
-        let shown = match kind {
-            Kind::SpeedupOverOrdinary | Kind::SpeedupOverAutodiff => change.reversed().factor(),
+        let interval = match kind {
             Kind::Exponent => change.difference(),
+            _ if kind.is_speedup() => change.reversed().factor(),
             _ => change.factor(),
         };
-        Quantity { kind, base, new, change: shown, verdict, judged, rounds: change.rounds, more_rounds }
+        // A mean over the rounds and their medians may differ.
+        let change = Estimate { value: shown, low: interval.low.min(shown), high: interval.high.max(shown) };
+        Quantity { kind, base, new, change, verdict, judged, rounds: self.change.rounds, more_rounds }
     }
 }
 
@@ -357,13 +354,14 @@ impl SeriesDraft {
         let of_slowdown = if self.span > 0.0 { rules.max_slowdown.ln_1p() / self.span } else { 0.0 };
         let limits = Limits::new(rules.max_exponent_rise.max(of_slowdown), alpha, paired);
         let quantity = |change: Change| {
-            Measured { kind: Kind::Exponent, base: 0.0, new: 0.0, change, judged: self.judged }.quantity(&limits)
+            Measured { kind: Kind::Exponent, base: 0.0, new: 0.0, shown: change.log, change, judged: self.judged }
+                .quantity(&limits)
         };
         SeriesComparison {
             exponent: self.exponent.map(quantity),
             shift: moved.then(|| shift(&self.observed)),
-            method: self.method.clone(),
-            point: self.point.clone(),
+            method: self.method,
+            point: self.point,
         }
     }
 }
@@ -373,6 +371,6 @@ fn geometric_mean(logs: &[f64]) -> Option<f64> {
     (!logs.is_empty()).then(|| (logs.iter().sum::<f64>() / logs.len() as f64).exp())
 }
 
-fn rank(methods: &[String], method: &str) -> usize {
-    methods.iter().position(|m| m == method).unwrap_or(methods.len())
+fn rank(methods: &[Method], method: Method) -> usize {
+    methods.iter().position(|m| *m == method).unwrap_or(methods.len())
 }

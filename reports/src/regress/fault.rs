@@ -4,9 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::rounds::{self, Rounds};
 use super::{Kind, Quantity, Rules, Verdict};
-use crate::record::{Outcome as Ended, Record};
+use crate::record::{Failure, Outcome as Ended, Reason, Record};
 use crate::stats::median;
-use crate::summarize::check_failed;
 use crate::summary::Estimate;
 
 /// Bytes of peak memory that come and go with the allocator.
@@ -21,12 +20,12 @@ pub enum Fault {
     /// The gradient is wrong: the cell has no speed.
     WrongGradient {
         /// What the check said.
-        reason: String,
+        reason: Reason,
     },
     /// The cell was measured before and fails now.
     Failed {
         /// What the record says.
-        reason: String,
+        reason: Reason,
     },
     /// Memory grows with every evaluation.
     Leak {
@@ -37,7 +36,7 @@ pub enum Fault {
 
 pub(super) fn fault(base: &Rounds<'_>, new: &Rounds<'_>, interleaved: bool) -> Option<Fault> {
     let reason = |record: &Record| record.reason.clone().unwrap_or_else(|| "no reason recorded".into());
-    if let Some(record) = new.values().find(|r| check_failed(r) || says_wrong_gradient(r)) {
+    if let Some(record) = new.values().find(|r| r.check_failed() || says_wrong_gradient(r)) {
         return Some(Fault::WrongGradient { reason: reason(record) });
     }
     if !new.values().any(|r| rounds::is_valid(r)) {
@@ -55,8 +54,7 @@ pub(super) fn fault(base: &Rounds<'_>, new: &Rounds<'_>, interleaved: bool) -> O
 
 /// A check whose error is not a number leaves only its reason in the record.
 fn says_wrong_gradient(record: &Record) -> bool {
-    let wrong = |reason: &String| reason.starts_with("wrong gradient");
-    record.outcome == Ended::Failed && record.reason.as_ref().is_some_and(wrong)
+    record.outcome == Ended::Failed && record.failure() == Some(Failure::WrongGradient)
 }
 
 /// Bytes gained while sampling and the evaluations meanwhile, of the round that gained least.

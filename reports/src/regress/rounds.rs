@@ -2,18 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use crate::method::is_calibration;
-use crate::record::{Cell, Record};
-use crate::stats::median;
+use relgrad_vocabulary::{Kernel, Subject};
+
+use crate::record::{Point, Record};
+use crate::stats::{self, Processes, median};
 use crate::study::Study;
 use crate::summary::Series;
 
 /// Records of one method at one point, by round.
 pub(super) type Rounds<'a> = BTreeMap<usize, &'a Record>;
 
-/// A study by point (everything of a cell but method, threads, seed and round), then method.
+/// A study by point (without threads and seed), then method.
 pub(super) struct Points<'a> {
-    pub(super) points: BTreeMap<Cell, BTreeMap<&'a str, Rounds<'a>>>,
+    pub(super) points: BTreeMap<Point, BTreeMap<Subject, Rounds<'a>>>,
     /// Whether the samples of a round were taken in turn, so that equal places in the records belong together.
     interleaved: bool,
 }
@@ -21,17 +22,23 @@ pub(super) struct Points<'a> {
 impl<'a> Points<'a> {
     /// Groups the records of the rounds from `first_round` on. A study with calibration kernels was measured in turn.
     pub(super) fn new(study: &'a Study, first_round: usize, interleaved: bool) -> Self {
-        let mut points: BTreeMap<Cell, BTreeMap<&str, Rounds<'_>>> = BTreeMap::new();
+        let mut points: BTreeMap<Point, BTreeMap<Subject, Rounds<'_>>> = BTreeMap::new();
         for record in study.records.iter().filter(|r| r.cell.round >= first_round) {
-            let methods = points.entry(point(&record.cell)).or_default();
-            methods.entry(&record.cell.method).or_default().insert(record.cell.round, record);
+            let methods = points.entry(point(&record.cell.point)).or_default();
+            methods.entry(record.cell.method).or_default().insert(record.cell.round, record);
         }
-        let calibrated = study.records.iter().any(|r| is_calibration(&r.cell.method));
+        let calibrated = study.records.iter().any(|r| r.cell.method.is_kernel());
         Self { points, interleaved: interleaved || calibrated }
     }
 
-    pub(super) fn rounds(&self, point: &Cell, method: &str) -> Option<&Rounds<'a>> {
-        self.points.get(point)?.get(method)
+    pub(super) fn rounds(&self, point: &Point, method: impl Into<Subject>) -> Option<&Rounds<'a>> {
+        self.points.get(point)?.get(&method.into())
+    }
+
+    /// How many times longer `base` takes than `this`, as a report says it.
+    pub(super) fn ratio(&self, point: &Point, base: Subject, this: Subject) -> Option<f64> {
+        let [base, this] = [base, this].map(|subject| self.rounds(point, subject).map(processes));
+        stats::ratio(&base?, &this?)
     }
 
     /// The records whose rounds were measured in turn with others.
@@ -40,12 +47,18 @@ impl<'a> Points<'a> {
     }
 
     /// ln(numerator/denominator) of every round that has both.
-    pub(super) fn log_ratios(&self, point: &Cell, numerator: &str, denominator: &str) -> Vec<f64> {
+    pub(super) fn log_ratios(&self, point: &Point, numerator: Subject, denominator: Subject) -> Vec<f64> {
         match (self.rounds(point, numerator), self.rounds(point, denominator)) {
             (Some(a), Some(b)) => between(a, b, self.interleaved),
             _ => Vec::new(),
         }
     }
+}
+
+/// The samples of the valid rounds, as a report pools them.
+pub(super) fn processes(rounds: &Rounds<'_>) -> Processes {
+    let valid = rounds.values().filter(|record| is_valid(record));
+    Processes::new(valid.map(|record| (record.cell.round, record.seconds.as_slice())))
 }
 
 /// ln(numerator/denominator) of every round that both have a valid time in.
@@ -89,22 +102,22 @@ impl<'a> OverKernels<'a> {
     }
 
     /// Median over the rounds of a series' time over that of a kernel; `None` where they were not measured in turn.
-    pub(crate) fn ratio(&self, series: &Series, dim: usize, kernel: &str) -> Option<f64> {
+    pub(crate) fn ratio(&self, series: &Series, dim: usize, kernel: Kernel) -> Option<f64> {
         let Series { method, device, batch, layers, .. } = series;
-        let is_there = |p: &&Cell| (&p.device, p.dim, p.batch, p.layers) == (device, dim, *batch, *layers);
+        let is_there = |p: &&Point| (p.device, p.dim, p.batch, p.layers) == (*device, dim, *batch, *layers);
         let at = self.0.points.keys().find(is_there)?;
-        Some(median(&self.0.log_ratios(at, method, kernel))?.exp())
+        Some(median(&self.0.log_ratios(at, *method, kernel.into()))?.exp())
     }
 }
 
 /// Whether a record holds a time that counts.
 pub(super) fn is_valid(record: &Record) -> bool {
-    crate::summarize::is_valid(record) && !record.seconds.is_empty()
+    record.is_valid() && !record.seconds.is_empty()
 }
 
 /// Where on the axes a cell lies, whatever measured it there.
-pub(super) fn point(cell: &Cell) -> Cell {
-    Cell { method: String::new(), threads: 0, seed: 0, round: 0, ..cell.clone() }
+pub(super) fn point(point: &Point) -> Point {
+    Point { threads: 0, seed: 0, ..*point }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use relgrad_vocabulary::excerpt;
 use super::compare::alike;
 use super::{CellComparison, Comparison, Fault, Kind, Outcome, Quantity, SeriesComparison, Shift, Verdict};
 use crate::export::escape;
-use crate::record::Cell;
+use crate::record::{Failure, Point, Reason};
 use crate::summarize::LONGEST_REASON;
 use crate::summary::Estimate;
 use crate::units::{self, NONE, grouped, percent};
@@ -132,7 +132,7 @@ impl Comparison {
         let mut rows = Vec::new();
         let several = self.cells.windows(2).any(|pair| !alike(&pair[0].point, &pair[1].point));
         for cell in &self.cells {
-            let head = [cell.method.clone(), place(&cell.point, several)];
+            let head = [cell.method.to_string(), place(&cell.point, several)];
             if let Some(fault) = &cell.fault {
                 let [method, dim] = head.clone();
                 let blank = NONE.to_string();
@@ -142,7 +142,10 @@ impl Comparison {
         }
         for series in &self.series {
             rows.extend(
-                series.exponent.iter().map(|q| (q.judged, row([series.method.clone(), all_dims(series, several)], q))),
+                series
+                    .exponent
+                    .iter()
+                    .map(|q| (q.judged, row([series.method.to_string(), all_dims(series, several)], q))),
             );
         }
         rows
@@ -217,10 +220,11 @@ fn name(fault: &Fault) -> &'static str {
 }
 
 fn said(fault: &Fault) -> String {
+    let shown = |reason: &Reason| excerpt(reason.as_str(), LONGEST_REASON);
     match fault {
-        Fault::WrongGradient { reason } if reason.starts_with("wrong gradient") => excerpt(reason, LONGEST_REASON),
-        Fault::WrongGradient { reason } => format!("wrong gradient ({})", excerpt(reason, LONGEST_REASON)),
-        Fault::Failed { reason } => format!("failed ({})", excerpt(reason, LONGEST_REASON)),
+        Fault::WrongGradient { reason } if reason.failure() == Failure::WrongGradient => shown(reason),
+        Fault::WrongGradient { reason } => format!("wrong gradient ({})", shown(reason)),
+        Fault::Failed { reason } => format!("failed ({})", shown(reason)),
         Fault::Leak { bytes_per_evaluation } => {
             format!("memory leak of {} an evaluation", units::bytes(*bytes_per_evaluation))
         }
@@ -248,7 +252,7 @@ fn moved(shift: &Shift) -> String {
 }
 
 /// D, and where points differ in more than D, what else tells them apart.
-fn place(point: &Cell, several: bool) -> String {
+fn place(point: &Point, several: bool) -> String {
     let dim = grouped(point.dim);
     if several { format!("{dim} (N = {}, L = {}, {})", point.batch, point.layers, point.dtype) } else { dim }
 }

@@ -82,7 +82,13 @@ pub fn median_estimate(processes: &Processes) -> Option<Estimate> {
     Some(interval(value, &resampler))
 }
 
-/// How many times longer `base` takes than `this`, paired by round, with its 95 % interval.
+/// How many times longer `base` takes than `this`: the one number that reports and comparisons show of a ratio of two
+/// times at a point. `None` without a shared round.
+pub fn ratio(base: &Processes, this: &Processes) -> Option<f64> {
+    Some(Pairs::new(base, this)?.median_ratio())
+}
+
+/// [`ratio`], paired by round, with its 95 % interval.
 ///
 /// The estimate is the median over the rounds that both have of the ratio of their medians. The interval resamples
 /// rounds jointly, then the samples within each side. `None` without a shared round.

@@ -11,6 +11,6 @@ pub mod order;
 pub(crate) mod resample;
 pub(crate) mod student;
 
-pub use bootstrap::{Processes, median_estimate, ratio_estimate};
+pub use bootstrap::{Processes, median_estimate, ratio, ratio_estimate};
 pub use order::{median, median_interval, relative_half_width_of_median};
 pub(crate) use student::NORMAL_975;

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use relgrad_vocabulary::{DeviceKind, Method};
+
 use super::{Group, Rounds};
 use crate::fit::{self, Crossover, Observation};
-use crate::method::{AUTODIFF, ORDINARY, RELATIVE, is_calibration};
 use crate::run::Settings;
 use crate::summary::{Axis, Overtaking, Scaling};
 
@@ -18,13 +19,7 @@ pub(super) fn scaling(groups: &[Group<'_>], settings: &Settings) -> Vec<Scaling>
                 let all: Vec<usize> = observations.iter().map(|o| o.x).collect();
                 Some((dim, fit::exponent(&observations, fit::asymptotic_range(&all)?)?))
             });
-            found.extend(fits.map(|(dim, fit)| Scaling {
-                method: group.method.into(),
-                device: group.device.into(),
-                axis,
-                dim,
-                fit,
-            }));
+            found.extend(fits.map(|(dim, fit)| Scaling { method: group.method, device: group.device, axis, dim, fit }));
         }
     }
     found
@@ -34,23 +29,22 @@ pub(super) fn scaling(groups: &[Group<'_>], settings: &Settings) -> Vec<Scaling>
 /// the largest where both have at least two places. Every pair that has one of the three methods of the comparison in
 /// it is told, as the faster at the end of the range overtaking the other.
 pub(super) fn overtakings(groups: &[Group<'_>], settings: &Settings) -> Vec<Overtaking> {
-    let compared = |g: &&Group<'_>| is_main(g, settings) && !is_calibration(g.method);
-    let main: Vec<&Group<'_>> = groups.iter().filter(compared).collect();
+    let compared = groups.iter().filter(|g| is_main(g, settings));
+    let main: Vec<(&Group<'_>, Method)> = compared.filter_map(|g| Some((g, g.method.method()?))).collect();
     let mut found = Vec::new();
     for (index, first) in main.iter().enumerate() {
-        for second in main[index + 1..].iter().filter(|second| second.is_beside(first)) {
-            if ![first, second].iter().any(|g| [RELATIVE, ORDINARY, AUTODIFF].contains(&g.method)) {
+        for second in main[index + 1..].iter().filter(|second| second.0.is_beside(first.0)) {
+            let compared = [Method::Relative, Method::Ordinary, Method::Autodiff];
+            if ![first, second].iter().any(|(_, method)| compared.contains(method)) {
                 continue;
             }
-            found.extend(overtaking(
-                Pair { first, second, axis: Axis::Dim, dim: None },
-                [&first.observations(), &second.observations()],
-            ));
+            let pair = |axis| Pair { methods: [first.1, second.1], device: first.0.device, axis, dim: None };
+            found.extend(overtaking(pair(Axis::Dim), [&first.0.observations(), &second.0.observations()]));
             for axis in [Axis::Batch, Axis::Layers] {
-                let [ours, theirs] = [first, second].map(|g| along(axis, g, groups, settings));
+                let [ours, theirs] = [first, second].map(|(g, _)| along(axis, g, groups, settings));
                 let told = ours.iter().filter_map(|(dim, places)| {
                     let theirs = observations(theirs.get(dim)?);
-                    let pair = Pair { first, second, axis, dim: Some(*dim) };
+                    let pair = Pair { dim: Some(*dim), ..pair(axis) };
                     overtaking(pair, [&observations(places), &theirs])
                 });
                 let mut told: Vec<Overtaking> = told.collect();
@@ -64,31 +58,23 @@ pub(super) fn overtakings(groups: &[Group<'_>], settings: &Settings) -> Vec<Over
 }
 
 /// Two methods to compare along an axis.
-struct Pair<'a> {
-    first: &'a Group<'a>,
-    second: &'a Group<'a>,
+struct Pair {
+    methods: [Method; 2],
+    device: DeviceKind,
     axis: Axis,
     dim: Option<usize>,
 }
 
 /// `None` with fewer than two places that both measured.
-fn overtaking(pair: Pair<'_>, sides: [&[Observation<'_>]; 2]) -> Option<Overtaking> {
-    let [first, second] = sides;
+fn overtaking(pair: Pair, sides: [&[Observation<'_>]; 2]) -> Option<Overtaking> {
+    let ([first, second], [this, other]) = (sides, pair.methods);
     let shared: Vec<usize> = first.iter().map(|o| o.x).filter(|x| second.iter().any(|o| o.x == *x)).collect();
     let range = (*shared.iter().min()?, *shared.iter().max()?);
     let (crossover, method, over) = match fit::crossover(second, first)? {
-        Crossover::AboveRange => (fit::crossover(first, second)?, pair.second, pair.first),
-        crossover => (crossover, pair.first, pair.second),
+        Crossover::AboveRange => (fit::crossover(first, second)?, other, this),
+        crossover => (crossover, this, other),
     };
-    Some(Overtaking {
-        method: method.method.into(),
-        over: over.method.into(),
-        device: pair.first.device.into(),
-        axis: pair.axis,
-        dim: pair.dim,
-        range,
-        crossover,
-    })
+    Some(Overtaking { method, over, device: pair.device, axis: pair.axis, dim: pair.dim, range, crossover })
 }
 
 fn is_main(group: &Group<'_>, settings: &Settings) -> bool {

@@ -2,14 +2,9 @@
 
 use super::{Group, Rounds};
 use crate::fit::{self, Bound, Observation};
-use crate::record::{Outcome, Record};
+use crate::record::{Failure, KILL_FACTOR, Outcome, Record};
 use crate::run::Settings;
 use crate::summary::{Residual, Series};
-
-/// How the reason of a record begins whose process was killed because its time was up.
-const TIMED_OUT: &str = "timed out";
-/// A process is killed no earlier than this many cell limits after its start, unless the budget ends first.
-const KILL_FACTOR: f64 = 1.5;
 
 /// Fits the measured cells of a series and completes its stops with bounds and extrapolations.
 pub(super) fn complete(series: &mut Series, group: &Group<'_>, settings: &Settings) {
@@ -40,15 +35,15 @@ pub(super) fn complete(series: &mut Series, group: &Group<'_>, settings: &Settin
 
 /// What a cell that was killed for its time tells of one evaluation.
 ///
-/// Such a process has made two evaluations at most, one to warm up and one sample, in 1.5 cell limits beyond what its
+/// Such a process has made two evaluations at most, one to warm up and one sample, in [`KILL_FACTOR`] cell limits beyond what its
 /// set-up was allowed: the longer took more than half of that. A process that the end of the budget killed earlier
 /// tells nothing.
 fn at_least(rounds: &Rounds<'_>, settings: &Settings) -> Option<f64> {
     let limit = settings.cell_limit_seconds?;
-    let timed_out = |r: &&&Record| {
-        r.outcome == Outcome::Failed && r.reason.as_deref().is_some_and(|reason| reason.starts_with(TIMED_OUT))
+    let killed_for_its_limit = |r: &&Record| {
+        let timed_out = r.outcome == Outcome::Failed && r.failure() == Some(Failure::TimedOut);
+        timed_out && r.wall_seconds >= KILL_FACTOR * limit
     };
-    let killed_for_its_limit = |r: &&Record| r.wall_seconds >= KILL_FACTOR * limit;
-    let found = rounds.records.iter().filter(timed_out).any(killed_for_its_limit);
+    let found = rounds.records.iter().any(killed_for_its_limit);
     found.then_some(KILL_FACTOR * limit / 2.0)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Group, Rounds, check_failed, is_valid};
+use super::{Group, Rounds};
 use crate::record::{Outcome, Record};
 use crate::stats::diagnosis::{clock_is_coarse, disagreement, drift, slow_outliers};
 use crate::stats::median;
@@ -109,7 +109,7 @@ fn of_cells(study: &Study, groups: &[Group<'_>]) -> Vec<String> {
     type Test<'a> = &'a dyn Fn(&Rounds<'_>) -> bool;
     let kinds: [(&str, Test<'_>); 10] = [
         ("the gradient failed its check, so these cells have no valid time", &|c| {
-            c.records.iter().any(|r| check_failed(r))
+            c.records.iter().any(|r| r.check_failed())
         }),
         ("a process failed although others of the same cell were measured", &|c| {
             measured(c) && c.records.iter().any(|r| r.outcome == Outcome::Failed)
@@ -149,7 +149,7 @@ fn place(study: &Study, group: &Group<'_>, test: &dyn Fn(&Rounds<'_>) -> bool) -
 }
 
 fn many_outliers(rounds: &Rounds<'_>) -> bool {
-    let valid = rounds.records.iter().filter(|r| is_valid(r));
+    let valid = rounds.records.iter().filter(|r| r.is_valid());
     let outliers: usize = valid.map(|r| slow_outliers(&r.seconds)).sum();
     outliers > 1 && outliers as f64 > OUTLIER_SHARE * rounds.processes.samples() as f64
 }

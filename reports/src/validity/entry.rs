@@ -2,11 +2,7 @@
 
 use std::collections::HashSet;
 
-use relgrad_vocabulary::Math;
-
-use super::{
-    BATCH, Checked, DIM, LAYERS, SECONDS, THREADS, activation, at_most, bytes, count, device, method, moment, number,
-};
+use super::{BATCH, Checked, DIM, LAYERS, SECONDS, THREADS, activation, at_most, bytes, count, moment, number};
 use crate::history::{Entry, EntryCell};
 use crate::run::Settings;
 
@@ -23,14 +19,11 @@ pub(crate) fn entry(entry: &Entry) -> Checked {
 }
 
 fn cell(cell: &EntryCell) -> Checked {
-    method(&cell.method)?;
-    device(&cell.device)?;
-    cell.dtype.parse::<Math>().map_err(|cause| cause.to_string())?;
     count("dim", cell.dim, &DIM)?;
     count("batch", cell.batch, &BATCH)?;
     count("layers", cell.layers, &LAYERS)?;
     count("threads", cell.threads.unwrap_or(1), &THREADS)?;
-    cell.activation.as_deref().map_or(Ok(()), activation)?;
+    cell.activation.map_or(Ok(()), activation)?;
     at_most("characters of convolution", cell.convolution.as_ref().map_or(0, String::len), 200)?;
     number("seconds", cell.seconds.value, &SECONDS)?;
     // Ends of an interval are exponentials of what a few processes tell, and may lie far out.

@@ -1,13 +1,10 @@
 //! One record, and whether it belongs to the run beside it.
 
-use relgrad_vocabulary::excerpt;
-
 use super::{
     AMOUNT, BATCH, BYTES, Checked, DIM, DURATION, EVALUATIONS, LAYERS, MOST_ROUNDS, SECONDS, THREADS, activation,
-    arithmetic, at_most, bytes, count, device, method, number, numbers,
+    arithmetic, at_most, bytes, count, number, numbers,
 };
-use crate::method::is_calibration;
-use crate::record::{Cell, Check, Convolution, Gpu, GpuState, MemoryPoint, Model, Outcome, Prediction, Record};
+use crate::record::{Check, Convolution, Gpu, GpuState, MemoryPoint, Model, Outcome, Point, Prediction, Record};
 use crate::run::{self, Settings};
 
 /// Most samples of a process, and most points of its trace.
@@ -17,7 +14,8 @@ const LATEST: f64 = 1e11;
 
 /// Checks every number and name of a record.
 pub(crate) fn record(record: &Record) -> Checked {
-    cell(&record.cell)?;
+    point(&record.cell.point)?;
+    count("round", record.cell.round, &(0..=MOST_ROUNDS - 1))?;
     at_most("samples", record.seconds.len(), MOST_SAMPLES)?;
     numbers("seconds of sample", &record.seconds, &SECONDS)?;
     if record.outcome == Outcome::Measured && record.seconds.is_empty() {
@@ -28,7 +26,7 @@ pub(crate) fn record(record: &Record) -> Checked {
     numbers("seconds of warm-up", &record.warmup_seconds, &DURATION)?;
     bytes("peak_bytes", record.peak_bytes.unwrap_or(0))?;
     trace(&record.memory_trace)?;
-    model(&record.model, is_calibration(&record.cell.method))?;
+    model(&record.model, record.cell.method.is_kernel())?;
     record.prediction.as_ref().map_or(Ok(()), prediction)?;
     record.check.as_ref().map_or(Ok(()), check)?;
     record.gpu.as_ref().map_or(Ok(()), |gpu| of_gpu(gpu, record.seconds.len()))?;
@@ -39,18 +37,18 @@ pub(crate) fn record(record: &Record) -> Checked {
 /// Checks that a record was made with the settings of its run, without which it would be pooled with others. What only
 /// makes another series (method, device, D, N, L) may differ, and further rounds may have been added.
 pub(crate) fn of_run(record: &Record, settings: &Settings) -> Checked {
-    let cell = &record.cell;
-    let arithmetic = cell.math.as_ref().unwrap_or(&cell.dtype);
-    let same = |what: &str, found: &str, expected: &str| {
-        if found == expected { Ok(()) } else { Err(format!("its {what} is {found}, that of run.json {expected}")) }
-    };
-    same("dtype", &cell.dtype, &settings.dtype)?;
-    same("arithmetic", arithmetic, settings.arithmetic(&cell.device))?;
-    same("activation", &excerpt(&cell.activation, 60), &excerpt(&settings.activation, 60))?;
-    same("number of threads", &cell.threads.to_string(), &settings.threads.to_string())?;
-    same("bias", &cell.bias.to_string(), &settings.bias.to_string())?;
-    same("seed", &cell.seed.to_string(), &settings.seed.to_string())?;
-    layers(cell.convolution.as_ref(), settings.convolution.as_ref())
+    let point = &record.cell.point;
+    same("dtype", point.dtype, settings.dtype)?;
+    same("arithmetic", point.arithmetic(), settings.arithmetic(point.device))?;
+    same("activation", point.activation, settings.activation)?;
+    same("number of threads", point.threads, settings.threads)?;
+    same("bias", point.bias, settings.bias)?;
+    same("seed", point.seed, settings.seed)?;
+    layers(point.convolution.as_ref(), settings.convolution.as_ref())
+}
+
+fn same<T: PartialEq + std::fmt::Display>(what: &str, found: T, expected: T) -> Checked {
+    if found == expected { Ok(()) } else { Err(format!("its {what} is {found}, that of run.json {expected}")) }
 }
 
 fn layers(cell: Option<&Convolution>, settings: Option<&run::Convolution>) -> Checked {
@@ -66,20 +64,17 @@ fn layers(cell: Option<&Convolution>, settings: Option<&run::Convolution>) -> Ch
     if alike { Ok(()) } else { Err("its layers are not those of run.json".into()) }
 }
 
-fn cell(cell: &Cell) -> Checked {
-    method(&cell.method)?;
-    device(&cell.device)?;
-    arithmetic(&cell.dtype, cell.math.as_deref())?;
-    activation(&cell.activation)?;
-    count("dim", cell.dim, &DIM)?;
-    count("batch", cell.batch, &BATCH)?;
-    count("layers", cell.layers, &LAYERS)?;
-    count("threads", cell.threads, &THREADS)?;
-    count("round", cell.round, &(0..=MOST_ROUNDS - 1))?;
-    let Some(Convolution { channels, grid, kernel }) = cell.convolution else { return Ok(()) };
+fn point(point: &Point) -> Checked {
+    arithmetic(point.dtype, point.math)?;
+    activation(point.activation)?;
+    count("dim", point.dim, &DIM)?;
+    count("batch", point.batch, &BATCH)?;
+    count("layers", point.layers, &LAYERS)?;
+    count("threads", point.threads, &THREADS)?;
+    let Some(Convolution { channels, grid, kernel }) = point.convolution else { return Ok(()) };
     let dim = grid[0].checked_mul(grid[1]).and_then(|points| points.checked_mul(channels));
-    if dim != Some(cell.dim) {
-        return Err(format!("channels × points of the grid are not dim {}", cell.dim));
+    if dim != Some(point.dim) {
+        return Err(format!("channels × points of the grid are not dim {}", point.dim));
     }
     kernel.iter().zip(grid).try_for_each(|(taps, side)| count("a side of the kernel", *taps, &(1..=side)))
 }

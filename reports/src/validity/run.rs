@@ -1,12 +1,11 @@
 //! `run.json`.
 
 use super::{
-    AMOUNT, BATCH, Checked, DIM, DURATION, EVALUATIONS, SECONDS, THREADS, at_most, bytes, count, device, moment,
-    number, numbers,
+    AMOUNT, BATCH, Checked, DIM, DURATION, EVALUATIONS, SECONDS, THREADS, at_most, bytes, count, moment, number,
+    numbers,
 };
 use crate::roofline::{Bandwidth, Rate, Region, Roofline};
 use crate::run::{Machine, Run};
-use relgrad_vocabulary::Math;
 
 /// Most lines of a list of facts, arguments or measurements.
 const MOST_FACTS: usize = 100_000;
@@ -37,7 +36,6 @@ fn machine(machine: &Machine) -> Checked {
 }
 
 fn roofline(roofline: &Roofline) -> Checked {
-    device(&roofline.device)?;
     moment("started of a roofline", &roofline.started)?;
     number("wall_seconds of a roofline", roofline.wall_seconds, &DURATION)?;
     let entries = roofline.rates.len() + roofline.bandwidths.len() + roofline.regions.len();
@@ -48,7 +46,6 @@ fn roofline(roofline: &Roofline) -> Checked {
 }
 
 fn rate(rate: &Rate) -> Checked {
-    rate.dtype.parse::<Math>().map_err(|cause| cause.to_string())?;
     count("dim of a rate", rate.dim, &DIM)?;
     count("batch of a rate", rate.batch.unwrap_or(1), &BATCH)?;
     timed(&rate.seconds, &SECONDS, rate.threads, rate.evaluations_per_sample)?;

@@ -1,10 +1,11 @@
 //! The first screen of a report.
 
+use relgrad_vocabulary::Method;
+
 use super::{KeyNumber, Overview, Table, dims_of, joined, label, or_none, outcome};
-use crate::method::{AUTODIFF, ORDINARY, RELATIVE};
 use crate::run::{Run, Settings};
 use crate::study::Study;
-use crate::summary::{Estimate, Point, Series, Summary};
+use crate::summary::{CellSummary, Estimate, Series, Summary};
 use crate::units::{self, NONE, grouped};
 
 /// Machine, key numbers, a line a method, warnings.
@@ -14,7 +15,7 @@ pub(super) fn of(study: &Study, summary: &Summary) -> Overview {
         summary.series.iter().filter(|s| (s.batch, s.layers) == (settings.batch, settings.layers)).collect();
     Overview {
         setting: setting(&study.run),
-        numbers: main.iter().filter(|s| s.method == RELATIVE).flat_map(|s| numbers(s, settings)).collect(),
+        numbers: main.iter().filter(|s| s.method == Method::Relative).flat_map(|s| numbers(s, settings)).collect(),
         methods: methods(&main, settings),
         warnings: summary.warnings.clone(),
     }
@@ -49,7 +50,7 @@ fn short(revision: &str) -> String {
 /// The speed-ups of relative at the largest dimension that each baseline reached, and its exponent.
 fn numbers(relative: &Series, settings: &Settings) -> Vec<KeyNumber> {
     let apart = settings.apart(relative.batch, relative.layers);
-    let speedup = |baseline: &str, of: fn(&Point) -> Option<Estimate>| {
+    let speedup = |baseline: Method, of: fn(&CellSummary) -> Option<Estimate>| {
         let (point, estimate) = relative.points.iter().rev().find_map(|p| Some((p, of(p)?)))?;
         let [value, low, high] = units::ratio_parts(&estimate);
         Some(KeyNumber {
@@ -59,7 +60,7 @@ fn numbers(relative: &Series, settings: &Settings) -> Vec<KeyNumber> {
         })
     };
     let exponent = relative.fit.map(|fit| KeyNumber {
-        what: format!("time of {RELATIVE} on {}", relative.device),
+        what: format!("time of {} on {}", relative.method, relative.device),
         value: format!("∝ D^{:.2}", fit.exponent.value),
         detail: format!(
             "[{:.2}, {:.2}] for D from {} to {}{apart}",
@@ -74,7 +75,10 @@ fn numbers(relative: &Series, settings: &Settings) -> Vec<KeyNumber> {
         value: units::seconds(point.seconds.value),
         detail: point.peak_bytes.map_or(String::new(), |b| format!("{} at the peak", units::bytes(b as f64))),
     });
-    let speedups = [speedup(ORDINARY, |p| p.speedup_over_ordinary), speedup(AUTODIFF, |p| p.speedup_over_autodiff)];
+    let speedups = [
+        speedup(Method::Ordinary, |p| p.speedup_over_ordinary),
+        speedup(Method::Autodiff, |p| p.speedup_over_autodiff),
+    ];
     speedups.into_iter().chain([exponent, largest]).flatten().collect()
 }
 
