@@ -8,11 +8,11 @@ mod extreme;
 pub use extreme::extreme;
 use relgrad_vocabulary::{Activation, DeviceKind, Dtype, Math, Method, Subject};
 
-use crate::random::Random;
+use crate::record::roofline::{Bandwidth, Operation, Rate, Region, Roofline, Stream};
+use crate::record::run::{Machine, Run, Settings};
+use crate::record::study::Study;
 use crate::record::{Cell, Check, MemoryPoint, Model, Outcome, Point, Prediction, Record, SCHEMA_VERSION};
-use crate::roofline::{Bandwidth, Operation, Rate, Region, Roofline, Stream};
-use crate::run::{Machine, Run, Settings};
-use crate::study::Study;
+use crate::statistics::random::Random;
 
 const METHODS: [Method; 3] = [Method::Relative, Method::Ordinary, Method::Autodiff];
 const ACTIVATION: Activation = Activation::SmoothLeaky { alpha: 0.3 };

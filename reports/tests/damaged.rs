@@ -8,10 +8,10 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use proptest::prelude::*;
 use relgrad_adversary::{Counting, damage, damaged, judge};
-use relgrad_reports::export::{Report, exporters, formats};
+use relgrad_reports::compare::{Comparison, Rules, Sides};
+use relgrad_reports::export::{FORMATS, REPORT, Report};
 use relgrad_reports::history::{Entry, Metric, series};
 use relgrad_reports::record::{Gpu, GpuState};
-use relgrad_reports::regress::{Comparison, Rules, Sides};
 use relgrad_reports::study::{Invalid, Study};
 use relgrad_reports::summary::Summary;
 use relgrad_reports::writer::{RecordWriter, write_run};
@@ -222,9 +222,8 @@ static STORE: LazyLock<Vec<u8>> = LazyLock::new(|| {
 fn written_out(study: &Study) -> Result<(), String> {
     let summary = Summary::of(study);
     let report = Report { study, summary: &summary, figures: &[] };
-    for exporter in exporters().into_iter().chain(formats().map(|(_, exporter)| exporter)) {
-        let text = exporter.render(&report);
-        let file = exporter.file_name();
+    for format in REPORT.into_iter().chain(FORMATS) {
+        let (text, file) = ((format.render)(&report), format.file_name);
         let is_bad = |c: char| c.is_control() && c != '\n';
         assert!(!text.contains(is_bad), "{file} has control characters");
         if file.ends_with(".md") || file.ends_with(".html") || file.ends_with(".csv") {

@@ -5,7 +5,7 @@ use relgrad_reports::fit::{
     local_exponents, residuals, two_term,
 };
 use relgrad_reports::fixture::{PowerLaw, power_law};
-use relgrad_reports::stats::Processes;
+use relgrad_reports::statistics::Processes;
 
 const XS: [usize; 7] = [20, 50, 100, 200, 500, 1000, 2000];
 

@@ -4,10 +4,10 @@
 //! The simulation takes samples as `relgrad gate` does: in every round new processes, asked in turn A B … B A; it looks
 //! at the rounds when the gate does, and measures what is open again.
 
+use relgrad_reports::compare::trials::Plan;
+use relgrad_reports::compare::{Comparison, Outcome, Rules, Sides, Verdict};
 use relgrad_reports::fixture::{PowerLaw, power_law};
 use relgrad_reports::record::{Cell, Record};
-use relgrad_reports::regress::trials::Plan;
-use relgrad_reports::regress::{Comparison, Outcome, Rules, Sides, Verdict};
 use relgrad_reports::study::Study;
 use relgrad_vocabulary::{Kernel, Method, Subject};
 
@@ -177,7 +177,7 @@ const METHODS: [Subject; 2] = [RELATIVE, ORDINARY];
 const CALIBRATED: [Subject; 4] = [RELATIVE, ORDINARY, GEMM, COPY];
 
 fn worse(comparison: &Comparison, dim: usize) -> bool {
-    let is_cell = |c: &&relgrad_reports::regress::CellComparison| c.method == Method::Relative && c.point.dim == dim;
+    let is_cell = |c: &&relgrad_reports::compare::CellComparison| c.method == Method::Relative && c.point.dim == dim;
     comparison
         .cells
         .iter()

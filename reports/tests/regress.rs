@@ -1,10 +1,10 @@
 //! Comparisons of synthetic studies in which the answer is known.
 
-use relgrad_reports::fixture::{self, PowerLaw, power_law};
-use relgrad_reports::record::{Check, MemoryPoint, Outcome as Ended, Record};
-use relgrad_reports::regress::{
+use relgrad_reports::compare::{
     Comparison, Fault, Kind, Limits, Outcome, Rules, Shift, Sides, Verdict, judge, rounds_to_decide,
 };
+use relgrad_reports::fixture::{self, PowerLaw, power_law};
+use relgrad_reports::record::{Check, MemoryPoint, Outcome as Ended, Record};
 use relgrad_reports::study::Study;
 use relgrad_reports::summary::{Series, Summary};
 use relgrad_vocabulary::{Kernel, Method};
@@ -325,7 +325,7 @@ fn json_reads_back() {
 
 #[test]
 fn what_decides_is_public_and_consistent() {
-    let change = relgrad_reports::regress::Change::paired(&[0.02, -0.05, 0.08]).expect("rounds");
+    let change = relgrad_reports::compare::Change::paired(&[0.02, -0.05, 0.08]).expect("rounds");
     let limits = Limits::new(0.0953, 0.01, true);
     assert_eq!(judge(&change, &limits), Verdict::Inconclusive);
     assert!(rounds_to_decide(&change, &limits).is_some());

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use relgrad_kernels::{Activation, DeviceKind, Dtype, Method};
+use relgrad_reports::compare::Comparison;
+use relgrad_reports::compare::trials::Plan;
 use relgrad_reports::record::{Cell, Outcome, Point, Reason};
-use relgrad_reports::regress::Comparison;
-use relgrad_reports::regress::trials::Plan;
 use relgrad_reports::run::{Run, Settings};
 use relgrad_reports::units::{self, counted};
 

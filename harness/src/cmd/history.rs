@@ -7,7 +7,7 @@ use relgrad_kernels::Method;
 use relgrad_plots::{Trend, draw_trend};
 use relgrad_reports::history::{self, Entry, Metric, Series, series};
 use relgrad_reports::units;
-use relgrad_vocabulary::{excerpt, visible};
+use relgrad_vocabulary::{Unknown, excerpt, visible};
 
 use super::compare::Reading;
 use super::plot::{failed, write_one};
@@ -82,7 +82,7 @@ fn metrics_help() -> String {
     format!("Which number: {}", Metric::ALL.map(Metric::name).join(", "))
 }
 
-fn metric(text: &str) -> Result<Metric, String> {
+fn metric(text: &str) -> Result<Metric, Unknown> {
     text.parse()
 }
 

@@ -1,6 +1,6 @@
 //! The gate: measures contenders in turn, compares, looks again where something is suspicious, and decides.
 //!
-//! What a change is worth is decided in `relgrad_reports::regress`; here are the processes and the order of rounds.
+//! What a change is worth is decided in `relgrad_reports::compare`; here are the processes and the order of rounds.
 
 pub(crate) mod bench;
 pub(crate) mod build;
@@ -9,9 +9,9 @@ mod worker;
 use std::path::{Path, PathBuf};
 
 use relgrad_reports::baseline;
+use relgrad_reports::compare::trials::Plan;
+use relgrad_reports::compare::{Comparison, Rules, Sides};
 use relgrad_reports::record::{Cell, Outcome as Ended, Point};
-use relgrad_reports::regress::trials::Plan;
-use relgrad_reports::regress::{Comparison, Rules, Sides};
 use relgrad_reports::run::Run;
 use relgrad_reports::study::Study;
 use relgrad_reports::units;

@@ -177,7 +177,7 @@ fn terminal_columns() -> Option<usize> {
 mod tests {
     use relgrad_kernels::Method;
     use relgrad_plots::Figure;
-    use relgrad_reports::export::{Exporter, Markdown, Report};
+    use relgrad_reports::export::{REPORT, Report};
     use relgrad_reports::fixture;
     use relgrad_reports::record::MemoryPoint;
     use relgrad_reports::study::Study;
@@ -255,7 +255,7 @@ mod tests {
                 assert!(line.contains(text), "{line} lacks {text}");
             }
 
-            let table = Markdown.render(&Report { study: &study, summary: &summary, figures: &[] });
+            let table = (REPORT[0].render)(&Report { study: &study, summary: &summary, figures: &[] });
             let of_method = table.split("### relative on cpu").nth(1).unwrap();
             let row: Vec<&str> = of_method.lines().nth(4).unwrap().split('|').map(str::trim).collect();
             assert_eq!((row[1], row[5]), (shown_dim, shown_bytes), "{row:?}");

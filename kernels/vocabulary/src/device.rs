@@ -1,6 +1,7 @@
 //! Where a gradient is computed.
 
-use crate::spelt::{names, spelt};
+use crate::names;
+use crate::spelt::spelt;
 
 names! {
     /// A device, by the name that the command line and records use.
@@ -11,6 +12,8 @@ names! {
         Cuda = "cuda",
     }
 }
+
+spelt!(DeviceKind);
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,7 @@
 //! The two working precisions.
 
-use crate::spelt::{names, spelt};
+use crate::names;
+use crate::spelt::spelt;
 
 names! {
     /// Name of a working precision.
@@ -11,6 +12,8 @@ names! {
         F64 = "f64",
     }
 }
+
+spelt!(Dtype);
 
 impl Dtype {
     /// Bytes of one number, `w` of MATH.md.

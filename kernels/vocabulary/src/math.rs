@@ -1,7 +1,8 @@
 //! The arithmetic of matrix products.
 
 use crate::Dtype;
-use crate::spelt::{names, spelt};
+use crate::names;
+use crate::spelt::spelt;
 
 names! {
     /// How a device multiplies: never chosen silently, always a name in the record.
@@ -14,6 +15,8 @@ names! {
         F64 = "f64",
     }
 }
+
+spelt!(Math);
 
 impl Math {
     /// The arithmetic that is exact to the numbers' own precision.

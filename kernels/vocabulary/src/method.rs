@@ -4,7 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::Unknown;
-use crate::spelt::{names, spelt};
+use crate::names;
+use crate::spelt::spelt;
 
 names! {
     /// A way to a gradient (or a gradient step), by the name that the command line, records and figures use.
@@ -23,6 +24,8 @@ names! {
         RelativeInPlace = "relative-inplace",
     }
 }
+
+spelt!(Method);
 
 impl Method {
     /// The methods that the speed-ups of the others are over.
@@ -51,6 +54,8 @@ names! {
         Copy = "copy",
     }
 }
+
+spelt!(Kernel);
 
 /// What a record measured: a method, or a kernel that methods are compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

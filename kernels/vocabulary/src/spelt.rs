@@ -21,6 +21,7 @@ macro_rules! spelt {
 }
 
 /// Declares an enum whose variants are names, each spelt once: on the command line, in records and in tables.
+#[macro_export]
 macro_rules! names {
     ($(#[$about:meta])* $type:ident, $kind:literal, { $($(#[$doc:meta])* $variant:ident = $name:literal,)+ }) => {
         $(#[$about])*
@@ -55,9 +56,7 @@ macro_rules! names {
                 found.ok_or_else(|| $crate::Unknown::new($kind, text, Self::ALL.map(Self::name).join(", ")))
             }
         }
-
-        spelt!($type);
     };
 }
 
-pub(crate) use {names, spelt};
+pub(crate) use spelt;

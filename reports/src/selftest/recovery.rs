@@ -3,10 +3,10 @@
 use relgrad_vocabulary::Method;
 
 use super::{observe, processes};
-use crate::fit::{self, Bound, Crossover, Law, Observation};
 use crate::fixture::{Noise, Planted, planted};
-use crate::stats::Processes;
-use crate::summary::Estimate;
+use crate::statistics::Processes;
+use crate::statistics::fit::{self, Bound, Crossover, Law, Observation};
+use crate::statistics::summary::Estimate;
 
 /// Dimensions of every study here.
 const DIMS: [usize; 10] = [20, 30, 50, 100, 200, 300, 500, 1000, 2000, 5000];
