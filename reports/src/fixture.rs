@@ -55,17 +55,18 @@ pub fn study_with_batches() -> Study {
     study
 }
 
-/// A study of one method whose time is exactly `scale`·Dᵖ with p = `exponent`, times log-normal noise.
-pub fn power_law(plan: &PowerLaw) -> Study {
-    let law = |dim: f64| plan.scale * dim.powf(plan.exponent);
-    planted(&Planted {
-        methods: &[(Method::Relative, &law)],
-        dims: &plan.dims,
-        rounds: plan.rounds,
-        samples: plan.samples,
-        noise: Noise { rounds: 0.0, processes: plan.between_processes, samples: plan.within_process, slow: 0.0 },
-        seed: plan.seed,
-    })
+/// A study of one method whose time is exactly `scale`·Dᵖ with p = `exponent`, times log-normal noise between processes
+/// and within them.
+pub fn power_law(
+    dims: &[usize],
+    (scale, exponent): (f64, f64),
+    (rounds, samples): (usize, usize),
+    (between, within): (f64, f64),
+    seed: u64,
+) -> Study {
+    let law = |dim: f64| scale * dim.powf(exponent);
+    let noise = Noise { rounds: 0.0, processes: between, samples: within, slow: 0.0 };
+    planted(&Planted { methods: &[(Method::Relative, &law)], dims, rounds, samples, noise, seed })
 }
 
 /// A study whose methods take the planted times, times log-normal noise on every level.
@@ -123,27 +124,6 @@ pub struct Noise {
     pub samples: f64,
     /// Share of samples that take twice as long: something else ran.
     pub slow: f64,
-}
-
-/// What [`power_law`] plants.
-#[derive(Debug, Clone)]
-pub struct PowerLaw {
-    /// Dimensions, ascending.
-    pub dims: Vec<usize>,
-    /// The planted exponent.
-    pub exponent: f64,
-    /// Seconds at D = 1.
-    pub scale: f64,
-    /// Processes per dimension.
-    pub rounds: usize,
-    /// Samples per process.
-    pub samples: usize,
-    /// Standard deviation of the logarithm of a process's own factor.
-    pub between_processes: f64,
-    /// Standard deviation of the logarithm of a sample's own factor.
-    pub within_process: f64,
-    /// Seed of the noise.
-    pub seed: u64,
 }
 
 fn sweep(devices: &[DeviceKind]) -> Study {

@@ -6,7 +6,7 @@
 
 use relgrad_reports::compare::trials::Plan;
 use relgrad_reports::compare::{Comparison, Outcome, Rules, Sides, Verdict};
-use relgrad_reports::fixture::{PowerLaw, power_law};
+use relgrad_reports::fixture::power_law;
 use relgrad_reports::record::{Cell, Record};
 use relgrad_reports::study::Study;
 use relgrad_vocabulary::{Kernel, Method, Subject};
@@ -88,17 +88,7 @@ struct Gate {
 
 impl Gate {
     fn new(seed: u64, factors: &[f64], methods: &[Subject]) -> Self {
-        let plan = PowerLaw {
-            dims: vec![100],
-            exponent: 2.0,
-            scale: 1e-8,
-            rounds: 1,
-            samples: 1,
-            between_processes: 0.0,
-            within_process: 0.0,
-            seed: 1,
-        };
-        let mut empty = power_law(&plan);
+        let mut empty = power_law(&[100], (1e-8, 2.0), (1, 1), (0.0, 0.0), 1);
         let template = empty.records.remove(0);
         empty.run.settings.methods = methods.iter().filter_map(|subject| subject.method()).collect();
         Self {

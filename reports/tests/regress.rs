@@ -3,7 +3,7 @@
 use relgrad_reports::compare::{
     Comparison, Fault, Kind, Limits, Outcome, Rules, Shift, Sides, Verdict, judge, rounds_to_decide,
 };
-use relgrad_reports::fixture::{self, PowerLaw, power_law};
+use relgrad_reports::fixture::{self, power_law};
 use relgrad_reports::record::{Check, MemoryPoint, Outcome as Ended, Record};
 use relgrad_reports::study::Study;
 use relgrad_reports::summary::{Series, Summary};
@@ -18,17 +18,7 @@ fn base(seed: u64) -> Study {
 
 /// The same with other times.
 fn planted(seed: u64, change: impl Fn(f64, f64) -> f64) -> Study {
-    let plan = PowerLaw {
-        dims: DIMS.to_vec(),
-        exponent: 2.0,
-        scale: 1e-8,
-        rounds: 8,
-        samples: 10,
-        between_processes: 0.01,
-        within_process: 0.01,
-        seed,
-    };
-    let mut study = power_law(&plan);
+    let mut study = power_law(&DIMS, (1e-8, 2.0), (8, 10), (0.01, 0.01), seed);
     for record in &mut study.records {
         let dim = record.cell.point.dim as f64;
         let noise = |t: &f64| t / (1e-8 * dim * dim);

@@ -1,7 +1,7 @@
 //! What a summary says of a study.
 
 use relgrad_reports::fit::{Crossover, asymptotic_range};
-use relgrad_reports::fixture::{self, PowerLaw, power_law};
+use relgrad_reports::fixture::{self, power_law};
 use relgrad_reports::record::{Outcome, Record};
 use relgrad_reports::study::Study;
 use relgrad_reports::summary::{Axis, Overtaking, Series, Summary};
@@ -261,23 +261,13 @@ fn a_coarse_clock_and_few_rounds_are_told() {
 
 #[test]
 fn an_exact_power_law_is_recovered_exactly() {
-    let plan = PowerLaw {
-        dims: vec![10, 100, 200, 500, 1000],
-        exponent: 2.5,
-        scale: 1e-9,
-        rounds: 3,
-        samples: 5,
-        between_processes: 0.0,
-        within_process: 0.0,
-        seed: 0,
-    };
-    let fit = Summary::of(&power_law(&plan)).series[0].fit.unwrap();
+    let law = |dims: &[usize]| power_law(dims, (1e-9, 2.5), (3, 5), (0.0, 0.0), 0);
+    let fit = Summary::of(&law(&[10, 100, 200, 500, 1000])).series[0].fit.unwrap();
     assert_eq!((fit.from, fit.to, fit.points), (100, 1000, 4));
     for end in [fit.exponent.value, fit.exponent.low, fit.exponent.high] {
         assert!((end - 2.5).abs() < 1e-12, "{fit:?}");
     }
-    let few = PowerLaw { dims: vec![10, 100], ..plan };
-    assert!(Summary::of(&power_law(&few)).series[0].fit.is_none(), "two dimensions are not fitted");
+    assert!(Summary::of(&law(&[10, 100])).series[0].fit.is_none(), "two dimensions are not fitted");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use flate2::write::GzEncoder;
 
 use crate::record::contents;
 use crate::record::error::{Error, Result};
-use crate::record::log::{self, Invalid, Rules};
+use crate::record::log::{self, Invalid, Reading};
 use crate::record::study::Study;
 use crate::record::validity;
 use crate::record::writer::{to_readable_json, write_atomically};
@@ -36,8 +36,8 @@ pub fn read_with(path: &Path, invalid: Invalid) -> Result<Study> {
     let end = bytes.iter().position(|&b| b == b'\n').map_or(bytes.len(), |end| end + 1);
     let (head, lines) = bytes.split_at(end);
     let run = log::parse_run(path, head)?;
-    let rules = Rules { settings: Some(&run.settings), invalid, may_be_torn: false, first_line: 2 };
-    let log = log::parse(path, lines, &rules)?;
+    let reading = Reading { settings: Some(&run.settings), invalid, may_be_torn: false, first_line: 2 };
+    let log = log::parse(path, lines, &reading)?;
     let warnings = log.told(path).into_iter().chain(run.mixtures()).collect();
     Ok(Study { run, records: log.records, warnings })
 }

@@ -30,7 +30,7 @@ pub enum Invalid {
 
 /// How the lines of a file are read.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Rules<'a> {
+pub(crate) struct Reading<'a> {
     /// The settings of the run that the records belong to, where they are known.
     pub(crate) settings: Option<&'a Settings>,
     pub(crate) invalid: Invalid,
@@ -129,41 +129,41 @@ pub(super) const SKIP: &str =
 ///
 /// # Errors
 /// Any other line that does not parse, that says what cannot be, or that repeats a cell, unless such lines are skipped.
-pub(crate) fn parse(path: &Path, bytes: &[u8], rules: &Rules<'_>) -> Result<Log> {
+pub(crate) fn parse(path: &Path, bytes: &[u8], reading: &Reading<'_>) -> Result<Log> {
     let mut log = Log::default();
     let mut end = 0;
     for (index, line) in bytes.split_inclusive(|&b| b == b'\n').enumerate() {
         end += line.len();
-        let (is_last, number) = (end == bytes.len(), index + rules.first_line);
+        let (is_last, number) = (end == bytes.len(), index + reading.first_line);
         if line.iter().all(u8::is_ascii_whitespace) {
             log.whole_bytes = end;
             continue;
         }
         check_schema(path, line)?;
         match parse_json::<Record>(line) {
-            Ok(record) => match check(&record, rules) {
+            Ok(record) => match check(&record, reading) {
                 Ok(()) => {
                     log.records.push(record);
                     log.lines.push(number);
                     log.unended = !line.ends_with(b"\n");
                 }
-                Err(reason) => log.reject(path, number, reason, rules.invalid)?,
+                Err(reason) => log.reject(path, number, reason, reading.invalid)?,
             },
-            Err(_) if is_last && rules.may_be_torn && is_cut_off(line) => break,
-            Err(reason) if rules.invalid == Invalid::Refuse => {
+            Err(_) if is_last && reading.may_be_torn && is_cut_off(line) => break,
+            Err(reason) if reading.invalid == Invalid::Refuse => {
                 return Err(Error::Record { path: path.into(), line: number, reason });
             }
             Err(reason) => log.left_out.push((number, reason)),
         }
         log.whole_bytes = end;
     }
-    log.reject_repeated(path, rules.invalid)?;
+    log.reject_repeated(path, reading.invalid)?;
     Ok(log)
 }
 
-fn check(record: &Record, rules: &Rules<'_>) -> std::result::Result<(), String> {
+fn check(record: &Record, reading: &Reading<'_>) -> std::result::Result<(), String> {
     validity::record(record)?;
-    rules.settings.map_or(Ok(()), |settings| validity::of_run(record, settings))
+    reading.settings.map_or(Ok(()), |settings| validity::of_run(record, settings))
 }
 
 /// Parses and checks the facts of a run.

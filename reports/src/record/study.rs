@@ -7,7 +7,7 @@ use crate::record::Record;
 use crate::record::contents;
 use crate::record::error::{Error, Result};
 pub use crate::record::log::Invalid;
-use crate::record::log::{self, Rules};
+use crate::record::log::{self, Reading};
 use crate::record::run::Run;
 
 /// A folder that a sweep wrote, read back.
@@ -41,8 +41,8 @@ impl Study {
     pub fn read_with(dir: &Path, invalid: Invalid) -> Result<Self> {
         let run = read_run(dir)?;
         let (path, bytes) = read_records(dir)?;
-        let rules = Rules { settings: Some(&run.settings), invalid, may_be_torn: true, first_line: 1 };
-        let log = log::parse(&path, &bytes, &rules)?;
+        let reading = Reading { settings: Some(&run.settings), invalid, may_be_torn: true, first_line: 1 };
+        let log = log::parse(&path, &bytes, &reading)?;
         let mut warnings: Vec<String> = log.told(&path).into_iter().chain(run.mixtures()).collect();
         if log.is_torn(&bytes) {
             let (name, remedy) = if contents::is_packed(&path) {

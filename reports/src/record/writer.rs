@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use crate::record::Record;
 use crate::record::contents;
 use crate::record::error::{Error, Result};
-use crate::record::log::{self, Invalid, Rules};
+use crate::record::log::{self, Invalid, Reading};
 use crate::record::run::Run;
 use crate::record::validity;
 
@@ -41,8 +41,8 @@ impl RecordWriter {
         let mut file = open_locked(&path)?;
         sync_folder(dir)?;
         let text = contents::of_file(&mut file, &path)?;
-        let rules = Rules { settings: None, invalid: Invalid::Refuse, may_be_torn: true, first_line: 1 };
-        let log = log::parse(&path, &text, &rules)?;
+        let reading = Reading { settings: None, invalid: Invalid::Refuse, may_be_torn: true, first_line: 1 };
+        let log = log::parse(&path, &text, &reading)?;
         let mut bytes = log.whole_bytes as u64;
         let mut told = None;
         if log.is_torn(&text) {

@@ -240,7 +240,7 @@ fn speedups(summary: &Summary, settings: &Settings) -> Vec<Block<'static>> {
     if rows.is_empty() {
         return Vec::new();
     }
-    let columns = "method | >D | >time [95 %] | >faster than ordinary [95 %] | >faster than autodiff [95 %]";
+    let columns = "method | >D | >time [95 %] | >faster than ordinary [95 %] | >faster than autodiff [95 %]";
     let table = Table::new(columns, rows).without_empty(NONE);
     vec![Block::Subheading("Speed-up".into()), Block::Table(table)]
 }
@@ -311,8 +311,8 @@ fn measurements(series: &Series) -> Table {
             or_none(p.check_max_rel_err.map(units::scientific)),
         ]
     };
-    let columns = ">D | >time [95 %] | >GFLOP/s | >of ceiling [95 %] | >peak memory | >model | >peak / model | \
-                   >over ordinary [95 %] | >over autodiff [95 %] | >samples / processes | >check error";
+    let columns = ">D | >time [95 %] | >GFLOP/s | >of ceiling [95 %] | >peak memory | >model | >peak / model | \
+                   >over ordinary [95 %] | >over autodiff [95 %] | >samples / processes | >check error";
     Table::new(columns, series.points.iter().map(row)).without_empty(NONE)
 }
 
