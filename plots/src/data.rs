@@ -133,7 +133,7 @@ pub(crate) fn speedup(point: &CellSummary, baseline: Method) -> Option<Estimate>
 }
 
 /// The series of `relative` on a device.
-pub(crate) fn relative<'a>(summary: &'a Summary, device: DeviceKind) -> Option<&'a Series> {
+pub(crate) fn relative(summary: &Summary, device: DeviceKind) -> Option<&Series> {
     summary.series.iter().find(|s| s.device == device && s.method == Method::Relative)
 }
 

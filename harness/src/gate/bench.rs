@@ -74,9 +74,9 @@ pub(crate) fn round(cells: &[Cell], contenders: &[Contender], timing: Timing) ->
         for contender in in_turn(contenders.len(), cell.round) {
             let Contender { program, inject } = &contenders[contender];
             let inject = inject.clone().filter(|_| !cell.method.is_kernel());
-            let worker = Worker::start(program, &WorkerSpec { cell: cell.clone(), inject })?;
+            let worker = Worker::start(program, &WorkerSpec { cell: *cell, inject })?;
             let state = State::Failed { reason: String::new().into(), check: None };
-            lanes.push(Lane { contender, cell: cell.clone(), worker, state });
+            lanes.push(Lane { contender, cell: *cell, worker, state });
         }
     }
     // All build and check at the same time: nothing of that is timed.

@@ -61,7 +61,7 @@ impl Cells {
     /// # Errors
     /// As [`Cells::new`].
     pub(crate) fn measured_in(study: &Study, calibrated: bool) -> Result<Self> {
-        let measured = study.records.iter().filter(|r| r.outcome == Ended::Measured).map(|r| r.cell.clone());
+        let measured = study.records.iter().filter(|r| r.outcome == Ended::Measured).map(|r| r.cell);
         let on_cpu = |cell: &Cell| cell.point.device == DeviceKind::Cpu && !cell.method.is_kernel();
         let mut cells: Vec<Cell> = measured.filter(on_cpu).collect();
         let rank = |cell: &Cell| study.run.settings.methods.iter().position(|m| cell.method == *m);

@@ -55,7 +55,7 @@ fn simulate(plan: Plan, limits: Limits) -> Simulation {
         match schedule.next(result.elapsed) {
             Step::Done => return result,
             Step::Skip { planned, reason, .. } => {
-                let cell = planned.cell.clone();
+                let cell = planned.cell;
                 schedule.mark(&cell);
                 result.skipped.push((cell.method, cell.point.dim, cell.round, reason));
             }

@@ -67,8 +67,9 @@ impl Kind {
 pub struct Quantity {
     /// Which.
     pub kind: Kind,
-    /// What a report of the base says: median seconds, or median ratio of times, over its rounds; the median for bytes; 0
-    /// for an exponent, of which only the change is known.
+    /// What a report of the base says: median seconds, or median ratio of times, over its rounds (where the sides were
+    /// measured in turn, the geometric mean, to which their change refers); the median for bytes; 0 for an exponent, of
+    /// which only the change is known.
     pub base: f64,
     /// The same of the new side.
     pub new: f64,

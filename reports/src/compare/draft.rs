@@ -188,15 +188,17 @@ impl<'a> Builder<'a> {
 
     fn time(&self, point: &Point, method: Method, judged: bool) -> Option<Measured> {
         let (base, new) = (self.base.rounds(point, method)?, self.new.rounds(point, method)?);
-        let change = if self.sides.paired {
-            Change::paired(&rounds::between(new, base, true))?
-        } else {
-            Change::between(&rounds::log_medians(base), &rounds::log_medians(new))?
-        };
+        let (base_logs, new_logs) = (rounds::log_medians(base), rounds::log_medians(new));
+        let kind = Kind::Time;
+        if self.sides.paired {
+            // Each round says by itself how much longer one side took; means are what agrees with that.
+            let change = Change::paired(&rounds::between(new, base, true))?;
+            let (base, new) = (geometric_mean(&base_logs)?, geometric_mean(&new_logs)?);
+            return Some(Measured { kind, base, new, shown: change.log.exp(), change, judged });
+        }
+        let change = Change::between(&base_logs, &new_logs)?;
         let (base, new) = (rounds::processes(base).median()?, rounds::processes(new).median()?);
-        // In turn, each round says by itself how much longer one side took.
-        let shown = if self.sides.paired { change.log.exp() } else { new / base };
-        Some(Measured { kind: Kind::Time, base, new, shown, change, judged })
+        Some(Measured { kind, base, new, shown: new / base, change, judged })
     }
 
     /// The time against the calibration kernel beside which it looks best: code that got slower did so beside each of
