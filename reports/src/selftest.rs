@@ -63,12 +63,12 @@ pub const DESIGNS: [Design; 6] = {
     ]
 };
 
-/// What is tried of a study: the exponent of `relative`, its speed-up and median at D = 1000, the crossover, and a further
-/// median at D = 4000 in the prediction interval of the fit to the others.
+/// What is tried of a study: the exponent of `relative`, its speed-up and median at D = 1000, the crossover, and a
+/// further median at D = 4000 in the prediction interval of the fit to the others.
 pub const TRIED: [&str; 5] = ["exponent", "speed-up", "median", "crossover", "prediction"];
 
-/// Makes the study of `design` with this seed and looks which of its intervals, in the order of [`TRIED`], hold the planted
-/// answers.
+/// Makes the study of `design` with this seed and looks which of its intervals, in the order of [`TRIED`], hold the
+/// planted answers.
 pub fn covered(design: &Design, seed: u64) -> [bool; 5] {
     let dims: Vec<usize> = DIMS.into_iter().chain([BEYOND]).collect();
     let study = planted(&Planted {

@@ -102,8 +102,8 @@ impl Table {
 }
 
 /// Makes text literal in Markdown: the marks that could open emphasis, code, a table cell or an element lose their
-/// meaning, and a line stays one line. Brackets stay as they are: intervals are full of them, and only `](` would make a
-/// link.
+/// meaning, and a line stays one line. Brackets stay as they are: intervals are full of them, and only `](` would make
+/// a link.
 pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {

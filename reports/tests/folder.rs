@@ -373,7 +373,9 @@ fn a_last_line_that_was_changed_is_refused_and_kept() {
     let text = fs::read_to_string(&path).unwrap();
     let (others, last) = text.trim_end().rsplit_once('\n').unwrap();
     let edited = format!("{others}\n{}\n", last.replace("\"outcome\":\"", "\"outcome\":\"X"));
-    for changed in [edited, text.replace('\n', " ") + "\n"] {
+    // Whole, but for its newline, and of a device that nobody knows: it was not cut off.
+    let unknown = format!("{others}\n{}", last.replace("\"cpu\"", "\"tpu\""));
+    for changed in [edited, text.replace('\n', " ") + "\n", unknown] {
         fs::write(&path, &changed).unwrap();
         let told = Study::read(dir.path()).unwrap_err().to_string();
         assert!(told.contains("is not a record"), "{told}");

@@ -73,8 +73,8 @@ pub struct Quantity {
     pub base: f64,
     /// The same of the new side.
     pub new: f64,
-    /// New over base, and the 95 % interval of what the verdict rests on, the mean over the rounds; new minus base for an
-    /// exponent.
+    /// New over base, and the 95 % interval of what the verdict rests on, the mean over the rounds; new minus base for
+    /// an exponent.
     pub change: Estimate,
     /// What follows from it.
     pub verdict: Verdict,

@@ -1,9 +1,9 @@
-//! The files of a report. Each is one [`Exporter`] in a file of its own.
+//! The files of a report. Each is one [`Format`] in a file of its own.
 //!
-//! Files for other programs ([`formats`]) follow those programs' published schemas.
+//! Files for other programs ([`FORMATS`]) follow those programs' published schemas.
 //!
-//! `report.md` and `report.html` say the same (one `document`, two renderings) in units people read; `summary.json` and
-//! `summary.csv` carry the same numbers for programs, in SI units and bytes.
+//! `report.md` and `report.html` say the same in units people read (one document, two renderings, in `report`);
+//! `summary.json` and `summary.csv` carry the same numbers for programs, in SI units and bytes.
 
 mod bencher;
 mod csv;

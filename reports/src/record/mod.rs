@@ -1,9 +1,9 @@
 //! The record of one cell: one JSON object a line of `records.jsonl`.
 //!
-//! A *cell* is a method at one point of the sweep (device, dimension, …) in one round, measured in a process of its own.
-//! Whatever happens to it, it leaves exactly one record: measured, skipped (with the prediction that ruled it out), or
-//! failed (with the reason). Fields are only ever added within a schema version; readers ignore the ones they don't
-//! know.
+//! A *cell* is a method at one point of the sweep (device, dimension, …) in one round, measured in a process of its
+//! own. Whatever happens to it, it leaves exactly one record: measured, skipped (with the prediction that ruled it
+//! out), or failed (with the reason). Fields are only ever added within a schema version; readers ignore the ones they
+//! don't know.
 
 pub(crate) mod contents;
 pub mod error;
@@ -25,7 +25,8 @@ pub use failure::{Failure, KILL_FACTOR, Reason};
 /// Version of the schema of records and of `run.json`. A reader rejects a newer one.
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// What was measured in one process: a method, or a calibration kernel next to it, at a point of the sweep in one round.
+/// What was measured in one process: a method, or a calibration kernel next to it, at a point of the sweep in one
+/// round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Cell {
     /// What computes: a gradient backend or a kernel, by the name the command line uses.

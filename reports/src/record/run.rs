@@ -177,8 +177,8 @@ impl Convolution {
     }
 }
 
-/// What other programs and stores call the cells of a method: `relative/cpu/f32/threads=2/smooth:0.3`. It has every setting
-/// that changes the time, so that equal names may be compared.
+/// What other programs and stores call the cells of a method: `relative/cpu/f32/threads=2/smooth:0.3`. It has every
+/// setting that changes the time, so that equal names may be compared.
 pub(crate) fn name(
     (method, device, arithmetic): (Subject, DeviceKind, Math),
     (threads, bias): (Option<usize>, Option<bool>),

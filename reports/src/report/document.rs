@@ -269,8 +269,8 @@ fn stops(summary: &Summary, settings: &Settings) -> Vec<Block<'static>> {
     if rows.is_empty() {
         return vec![heading, Block::Paragraph("Every cell was measured.".into())];
     }
-    let columns = "method | >D | outcome | why | >time known | >time extrapolated [95 % prediction] | >time planned for | \
-                   >memory planned for";
+    let columns = "method | >D | outcome | why | >time known | >time extrapolated [95 % prediction] | \
+                   >time planned for | >memory planned for";
     vec![heading, Block::Table(Table::new(columns, rows)), Block::Paragraph(HOW_STOPS_READ.into())]
 }
 

@@ -33,9 +33,9 @@ pub fn asymptotic_range(xs: &[usize]) -> Option<RangeInclusive<usize>> {
 /// factor of several either way, and the relative scatter of times changes little along the axis.
 ///
 /// The 95 % interval refits 2000 resamples (at each place processes are drawn with replacement, then samples within
-/// each) and is stretched by Student's t, see [`median_estimate`](crate::statistics::median_estimate). What a round does to
-/// all places alike does not move the slope and is taken out first, as in a randomised block design whose blocks are
-/// the rounds. `None` with fewer than three places in the range.
+/// each) and is stretched by Student's t, see [`median_estimate`](crate::statistics::median_estimate). What a round
+/// does to all places alike does not move the slope and is taken out first, as in a randomised block design whose
+/// blocks are the rounds. `None` with fewer than three places in the range.
 pub fn exponent(observations: &[Observation<'_>], range: RangeInclusive<usize>) -> Option<Exponent> {
     bounded_exponent(observations, &[], range)
 }

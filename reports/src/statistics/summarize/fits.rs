@@ -35,9 +35,9 @@ pub(super) fn complete(series: &mut Series, group: &Group<'_>, settings: &Settin
 
 /// What a cell that was killed for its time tells of one evaluation.
 ///
-/// Such a process has made two evaluations at most, one to warm up and one sample, in [`KILL_FACTOR`] cell limits beyond what its
-/// set-up was allowed: the longer took more than half of that. A process that the end of the budget killed earlier
-/// tells nothing.
+/// Such a process has made two evaluations at most, one to warm up and one sample, in [`KILL_FACTOR`] cell limits
+/// beyond what its set-up was allowed: the longer took more than half of that. A process that the end of the budget
+/// killed earlier tells nothing.
 fn at_least(rounds: &Rounds<'_>, settings: &Settings) -> Option<f64> {
     let limit = settings.cell_limit_seconds?;
     let killed_for_its_limit = |r: &&Record| {
