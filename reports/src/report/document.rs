@@ -311,7 +311,7 @@ fn measurements(series: &Series) -> Table {
             or_none(p.check_max_rel_err.map(units::scientific)),
         ]
     };
-    let columns = ">D | >time [95 %] | >GFLOP/s | >of ceiling [95 %] | >peak memory | >model | >peak / model | \
+    let columns = ">D | >time [95 %] | >GFLOP/s | >of ceiling [95 %] | >peak memory | >model | >peak / model | \
                    >over ordinary [95 %] | >over autodiff [95 %] | >samples / processes | >check error";
     Table::new(columns, series.points.iter().map(row)).without_empty(NONE)
 }
