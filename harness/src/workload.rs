@@ -1,10 +1,8 @@
-//! From the words of a cell to the types of the kernels.
+//! From a cell to what the kernels evaluate.
 
 pub(crate) use relgrad_kernels::DeviceKind;
-use relgrad_kernels::{
-    Activation, Architecture, Convolution, Cost, Coupling, Cuda, Dtype, Error, Math, Method, Result,
-};
-use relgrad_reports::record::{self, Cell};
+use relgrad_kernels::{Architecture, Convolution, Cost, Coupling, Cuda, Dtype, Error, Math, Method, Result};
+use relgrad_reports::record::{self, Cell, Point};
 
 /// What a cell evaluates.
 #[derive(Debug, Clone, Copy)]
@@ -22,29 +20,27 @@ pub(crate) struct Workload {
 }
 
 impl Workload {
-    /// Reads the words of a cell.
+    /// What a cell's method evaluates at its point.
     ///
     /// # Errors
-    /// Names the word that is not known, or the parameter that is out of range.
+    /// Names the parameter that is out of range, or the calibration kernel, which evaluates no gradient.
     pub(crate) fn of(cell: &Cell) -> Result<Self> {
-        let coupling = match cell.convolution {
+        let coupling = match cell.point.convolution {
             None => Coupling::Dense,
             Some(record::Convolution { channels, grid, kernel }) => {
                 Coupling::Convolution(Convolution { channels, grid, kernel })
             }
         };
         let architecture = Architecture {
-            activation: cell.activation.parse::<Activation>()?,
-            bias: cell.bias,
+            activation: cell.point.activation,
+            bias: cell.point.bias,
             coupling,
-            ..Architecture::new(cell.dim, cell.layers)
+            ..Architecture::new(cell.point.dim, cell.point.layers)
         };
         architecture.validate()?;
-        let dtype = cell.dtype.parse::<Dtype>()?;
-        let math = cell.math.as_deref().map_or(Ok(Math::of(dtype)), str::parse)?;
-        let method = cell.method.parse::<Method>()?;
-        let device = cell.device.parse::<DeviceKind>()?;
-        Ok(Self { method, architecture, dtype, math, device })
+        let method = Method::try_from(cell.method)?;
+        let Point { dtype, device, .. } = cell.point;
+        Ok(Self { method, architecture, dtype, math: cell.point.arithmetic(), device })
     }
 
     /// Its cost on batches of `batch` samples.

@@ -8,21 +8,12 @@ use std::process::{Command, Output};
 
 use common::{relgrad, run, stderr, stdout, tiny_sweep};
 use relgrad_reports::baseline;
-use relgrad_reports::fixture::{PowerLaw, power_law};
+use relgrad_reports::fixture::power_law;
 use relgrad_reports::study::Study;
 
 /// `relative` over four dimensions, every time `factor` times what it is in [`synthetic`] of 1.
 fn synthetic(factor: f64, rounds: usize, seed: u64) -> Study {
-    power_law(&PowerLaw {
-        dims: vec![100, 200, 500, 1000],
-        exponent: 2.0,
-        scale: 1e-8 * factor,
-        rounds,
-        samples: 8,
-        between_processes: 0.005,
-        within_process: 0.005,
-        seed,
-    })
+    power_law(&[100, 200, 500, 1000], (1e-8 * factor, 2.0), (rounds, 8), (0.005, 0.005), seed)
 }
 
 fn compare(dir: &Path, base: &Study, new: &Study, more: &[&str]) -> Output {
@@ -250,7 +241,7 @@ fn a_history_is_kept_shown_and_drawn() {
 fn a_sweep_is_exported_in_every_format() {
     let dir = tempfile::tempdir().expect("a scratch folder");
     assert!(tiny_sweep(dir.path(), 3).output().expect("relgrad starts").status.success());
-    for (name, _) in relgrad_reports::export::formats() {
+    for name in relgrad_reports::export::FORMATS.map(|format| format.name) {
         let output = relgrad().arg("export").arg(dir.path()).args(["--format", name]).output().expect("starts");
         assert!(output.status.success(), "{name}: {}", stderr(&output));
         assert!(stdout(&output).contains("relative"), "{name}: {}", stdout(&output));

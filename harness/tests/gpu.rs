@@ -5,6 +5,7 @@ mod common;
 use std::path::Path;
 
 use common::{run, stderr, stdout};
+use relgrad_kernels::{DeviceKind, Math};
 use relgrad_reports::fixture;
 use relgrad_reports::record::{Gpu, GpuState, Outcome};
 use relgrad_reports::writer::{RecordWriter, write_run};
@@ -13,22 +14,22 @@ use relgrad_reports::writer::{RecordWriter, write_run};
 /// from ours in another.
 fn write(dir: &Path) {
     let mut study = fixture::study_with_gpu();
-    study.run.settings.math = Some("tf32".to_string());
+    study.run.settings.math = Some(Math::Tf32);
     write_run(dir, &study.run).expect("a writable folder");
     let mut writer = RecordWriter::open(dir).expect("a writable folder");
     for record in &mut study.records {
-        if record.cell.device == "cuda" {
-            record.cell.math = Some("tf32".to_string());
+        if record.cell.point.device == DeviceKind::Cuda {
+            record.cell.point.math = Some(Math::Tf32);
         }
-        if record.cell.device == "cuda" && record.outcome == Outcome::Measured {
-            let held_back = record.cell.dim == 1000;
+        if record.cell.point.device == DeviceKind::Cuda && record.outcome == Outcome::Measured {
+            let held_back = record.cell.point.dim == 1000;
             let reasons = if held_back { vec!["sw_power_cap".to_string()] } else { Vec::new() };
             let state = GpuState { sm_mhz: Some(1980.0), throttled_by: reasons, ..GpuState::default() };
-            let unexplained = if record.cell.dim == 100 { 1 << 30 } else { 1 << 20 };
+            let unexplained = if record.cell.point.dim == 100 { 1 << 30 } else { 1 << 20 };
             record.gpu = Some(Gpu {
                 event_seconds: record.seconds.clone(),
                 first_call_seconds: 2.0,
-                graph: record.cell.dim < 100,
+                graph: record.cell.point.dim < 100,
                 driver_bytes: record.peak_bytes.unwrap_or(0) + unexplained,
                 before: Some(GpuState::default()),
                 after: Some(state),

@@ -41,7 +41,12 @@ fn what_cannot_be_is_refused_in_one_line_that_names_file_and_value() {
             "\"seconds\":[1.7e308,",
             "line 1 is invalid: seconds of sample 1 is 1.7e308",
         ),
-        ("records.jsonl", "\"device\":\"cpu\"", "\"device\":\"tpu\"", "line 1 is invalid: unknown device `tpu`"),
+        (
+            "records.jsonl",
+            "\"device\":\"cpu\"",
+            "\"device\":\"tpu\"",
+            "line 1 is not a record (unknown device `tpu`: expected cpu, cuda",
+        ),
         ("run.json", "\"cell_limit_seconds\": 60.0", "\"cell_limit_seconds\": 1e300", "cell_limit_seconds is 1e300"),
         ("run.json", "\"rounds\": 3", "\"rounds\": 1000000000000", "rounds is 1000000000000"),
     ];

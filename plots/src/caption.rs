@@ -1,14 +1,13 @@
 //! Captions: what a figure shows, in the sentences that stand below it.
 
-use relgrad_reports::method::RELATIVE;
 use relgrad_reports::record::Outcome;
 use relgrad_reports::study::Study;
 use relgrad_reports::summary::{Series, Summary};
 use relgrad_reports::units::{self, grouped, number};
-use relgrad_vocabulary::excerpt;
+use relgrad_vocabulary::{DeviceKind, Method, excerpt};
 
 use crate::Figure;
-use crate::data::{self, BASELINES};
+use crate::data;
 use crate::guides::Laws;
 use crate::trace;
 
@@ -65,16 +64,16 @@ fn roofline(study: &Study, summary: &Summary) -> String {
 }
 
 fn heat_map(study: &Study, summary: &Summary) -> String {
-    let conditions = conditions(study, data::main_device(summary));
-    let batch = format!("N = {}, ", grouped(study.run.settings.batch));
+    let device = data::main_device(summary);
+    let conditions = on_machine(study, device, data::conditions_but_batch(study, device));
     format!(
         "Time of the baseline over time of relative, over the data dimension D and the batch size N ({}). Blue: \
          relative is faster; orange: the baseline is. Grey: one of the two has no measurement.",
-        conditions.replace(&batch, "")
+        conditions
     )
 }
 
-fn time(study: &Study, summary: &Summary, device: &str) -> String {
+fn time(study: &Study, summary: &Summary, device: DeviceKind) -> String {
     let series = || summary.series.iter().filter(|s| s.device == device);
     let mut sentences = vec![
         format!(
@@ -115,8 +114,8 @@ fn memory_over_time(study: &Study) -> String {
         "Resident memory over time from the allocation of the problem to the end of its first gradient, relative \
          beside autodiff, at D = {} ({}). The panels share the memory axis; each has its own time axis. Dashed: the \
          lower bound of the memory model. At its peak autodiff holds {} times the memory of relative ({} and {}).",
-        grouped(cell.dim),
-        conditions(study, &cell.device),
+        grouped(cell.point.dim),
+        conditions(study, cell.point.device),
         number(autodiff / relative),
         units::bytes(autodiff),
         units::bytes(relative),
@@ -125,17 +124,17 @@ fn memory_over_time(study: &Study) -> String {
 
 fn speedup(study: &Study, summary: &Summary) -> String {
     let device = data::main_device(summary);
-    let last = |baseline: &str| {
+    let last = |baseline: Method| {
         let points = data::measured(data::relative(summary, device)?, |p| data::speedup(p, baseline));
         let (dim, estimate) = *points.last()?;
         let times = units::ratio(estimate.value);
         Some(format!("{times} over {baseline} at D = {}", grouped(dim as usize)))
     };
-    let ends: Vec<String> = BASELINES.into_iter().filter_map(last).collect();
+    let ends: Vec<String> = Method::BASELINES.into_iter().filter_map(last).collect();
     let ends = if ends.is_empty() {
         String::new()
     } else {
-        format!(" At the largest dimension that both ran, {RELATIVE} is faster by {}.", ends.join(" and "))
+        format!(" At the largest dimension that both ran, {} is faster by {}.", Method::Relative, ends.join(" and "))
     };
     format!(
         "Time of the baseline over time of relative against the data dimension D ({}). Bands are 95 % confidence \
@@ -148,7 +147,7 @@ fn memory(study: &Study, summary: &Summary) -> String {
     let device = data::main_device(summary);
     let skipped = study.records.iter().any(|r| r.outcome != Outcome::Measured);
     let predicted = if skipped { " Hollow markers are predictions." } else { "" };
-    let memory = if device == data::CPU {
+    let memory = if device == DeviceKind::Cpu {
         "resident memory above that of the bare process"
     } else {
         "memory in buffers of the GPU"
@@ -161,9 +160,13 @@ fn memory(study: &Study, summary: &Summary) -> String {
 }
 
 /// The shared conditions with the processor's or the GPU's name in front.
-fn conditions(study: &Study, device: &str) -> String {
+fn conditions(study: &Study, device: DeviceKind) -> String {
+    on_machine(study, device, data::conditions(study, device))
+}
+
+fn on_machine(study: &Study, device: DeviceKind, conditions: Vec<String>) -> String {
     let machine = &study.run.machine;
-    let name = if device == data::CPU { Some(&machine.cpu) } else { machine.gpus.first() };
+    let name = if device == DeviceKind::Cpu { Some(&machine.cpu) } else { machine.gpus.first() };
     let name = name.filter(|n| !n.is_empty()).map(|name| excerpt(name, 200));
-    name.into_iter().chain(data::conditions(study, device)).collect::<Vec<_>>().join(", ")
+    name.into_iter().chain(conditions).collect::<Vec<_>>().join(", ")
 }

@@ -2,63 +2,62 @@
 
 use std::borrow::Cow;
 
-use relgrad_reports::method::{AUTODIFF, ORDINARY, RELATIVE};
 use relgrad_reports::record::{Model, Outcome, Record};
 use relgrad_reports::study::Study;
-use relgrad_reports::summary::{Estimate, Point, Series, Stop, Summary};
+use relgrad_reports::summary::{CellSummary, Estimate, Series, Stop, Summary};
 use relgrad_reports::units::{counted, grouped};
+use relgrad_vocabulary::{DeviceKind, Method, Subject};
 
 use crate::chart::{Curve, StopMark};
 use crate::style::look;
 
-/// The processor.
-pub(crate) const CPU: &str = "cpu";
-/// An NVIDIA GPU.
-pub(crate) const CUDA: &str = "cuda";
-
 /// The device whose speed-ups and memory are shown: the CPU where it was measured, else the first one that was.
-pub(crate) fn main_device(summary: &Summary) -> &str {
-    let mut devices = summary.series.iter().filter(|s| !s.points.is_empty()).map(|s| s.device.as_str());
-    let first = devices.clone().next().unwrap_or(CPU);
-    devices.find(|d| *d == CPU).unwrap_or(first)
+pub(crate) fn main_device(summary: &Summary) -> DeviceKind {
+    let mut devices = summary.series.iter().filter(|s| !s.points.is_empty()).map(|s| s.device);
+    let first = devices.clone().next().unwrap_or(DeviceKind::Cpu);
+    devices.find(|d| *d == DeviceKind::Cpu).unwrap_or(first)
 }
 
 /// Whether some series on `device` has a point with this value.
-pub(crate) fn any_measured(summary: &Summary, device: &str, value: impl Fn(&Point) -> Option<Estimate>) -> bool {
+pub(crate) fn any_measured(
+    summary: &Summary,
+    device: DeviceKind,
+    value: impl Fn(&CellSummary) -> Option<Estimate>,
+) -> bool {
     summary.series.iter().any(|s| s.device == device && !measured(s, &value).is_empty())
 }
 
 /// Whether some dimension has a measured time of relative and of a baseline, on the device whose speed-ups are shown.
 pub(crate) fn has_speedup(summary: &Summary) -> bool {
     let compared =
-        |series| BASELINES.into_iter().any(|baseline| !measured(series, |p| speedup(p, baseline)).is_empty());
+        |series| Method::BASELINES.into_iter().any(|baseline| !measured(series, |p| speedup(p, baseline)).is_empty());
     relative(summary, main_device(summary)).is_some_and(compared)
 }
 
 /// The peak memory of a point; it has no interval.
-pub(crate) fn peak_bytes(point: &Point) -> Option<Estimate> {
+pub(crate) fn peak_bytes(point: &CellSummary) -> Option<Estimate> {
     Some(exactly(point.peak_bytes? as f64))
 }
 
-/// One curve for each method on `device`: `value` of its points, `predicted` of its stops.
+/// One curve for each method on `device`: `value` of its points, `predicted` of its stops, and its `model`.
 pub(crate) fn curves(
     summary: &Summary,
-    device: &str,
-    value: impl Fn(&Point) -> Option<Estimate>,
+    device: DeviceKind,
+    value: impl Fn(&CellSummary) -> Option<Estimate>,
     predicted: impl Fn(&Stop) -> Option<Estimate>,
+    model: impl Fn(Subject) -> Vec<(f64, f64)>,
 ) -> Vec<Curve> {
     let on_device = || summary.series.iter().filter(|s| s.device == device);
-    let methods: Vec<&str> = on_device().map(|s| s.method.as_str()).collect();
     let curve = |series: &Series| Curve {
-        name: series.method.clone(),
-        look: look(&series.method, &methods),
+        name: series.method.to_string(),
+        look: look(series.method),
         measured: measured(series, &value),
         stop: first_stop(series).map(|stop| StopMark {
             dim: stop.dim as f64,
             predicted: predicted(stop).filter(|p| p.value.is_finite() && p.value > 0.0).map(sound),
-            note: note(&series.method, stop),
+            note: note(series.method, stop),
         }),
-        model: Vec::new(),
+        model: model(series.method),
     };
     on_device().map(curve).filter(|c| !c.measured.is_empty() || c.stop.is_some()).collect()
 }
@@ -85,33 +84,36 @@ pub(crate) fn main<'a>(study: &Study, summary: &'a Summary) -> Cow<'a, Summary> 
 }
 
 /// The points of a series that have a positive value.
-pub(crate) fn measured(series: &Series, value: impl Fn(&Point) -> Option<Estimate>) -> Vec<(f64, Estimate)> {
+pub(crate) fn measured(series: &Series, value: impl Fn(&CellSummary) -> Option<Estimate>) -> Vec<(f64, Estimate)> {
     let valid = |e: &Estimate| e.value.is_finite() && e.value > 0.0;
     let points = series.points.iter().filter_map(|p| Some((p.dim as f64, value(p)?)));
     points.filter(|(_, e)| valid(e)).map(|(dim, e)| (dim, sound(e))).collect()
 }
 
 /// The cost model of a method on a device against D, from every record, run or not.
-pub(crate) fn models(study: &Study, device: &str, method: &str) -> Vec<(f64, Model)> {
+pub(crate) fn models(study: &Study, device: DeviceKind, method: Subject) -> Vec<(f64, Model)> {
     let settings = &study.run.settings;
-    let is_main = |r: &Record| (r.cell.batch, r.cell.layers) == (settings.batch, settings.layers);
-    let of = |r: &&Record| r.cell.device == device && r.cell.method == method && is_main(r);
-    let mut models: Vec<_> = study.records.iter().filter(of).map(|r| (r.cell.dim as f64, r.model)).collect();
+    let is_main = |r: &Record| (r.cell.point.batch, r.cell.point.layers) == (settings.batch, settings.layers);
+    let of = |r: &&Record| r.cell.point.device == device && r.cell.method == method && is_main(r);
+    let mut models: Vec<_> = study.records.iter().filter(of).map(|r| (r.cell.point.dim as f64, r.model)).collect();
     models.sort_by(|a, b| a.0.total_cmp(&b.0));
     models.dedup_by(|a, b| a.0 == b.0);
     models
 }
 
 /// What all measurements of a figure share, for its heading and caption.
-pub(crate) fn conditions(study: &Study, device: &str) -> Vec<String> {
+pub(crate) fn conditions(study: &Study, device: DeviceKind) -> Vec<String> {
+    let mut conditions = conditions_but_batch(study, device);
+    conditions.insert(1, format!("N = {}", grouped(study.run.settings.batch)));
+    conditions
+}
+
+/// The same for a figure in which N is an axis.
+pub(crate) fn conditions_but_batch(study: &Study, device: DeviceKind) -> Vec<String> {
     let settings = &study.run.settings;
-    let place = if device == CPU { format!("CPU, {}", threads(settings.threads)) } else { "GPU".to_string() };
-    let mut conditions = vec![
-        place,
-        format!("N = {}", grouped(settings.batch)),
-        format!("L = {}", settings.layers),
-        settings.arithmetic(device).to_string(),
-    ];
+    let place =
+        if device == DeviceKind::Cpu { format!("CPU, {}", threads(settings.threads)) } else { "GPU".to_string() };
+    let mut conditions = vec![place, format!("L = {}", settings.layers), settings.arithmetic(device).to_string()];
     if let Some(convolution) = &settings.convolution {
         let kernel = match convolution.kernel {
             None => "full kernels".to_string(),
@@ -122,20 +124,17 @@ pub(crate) fn conditions(study: &Study, device: &str) -> Vec<String> {
     conditions
 }
 
-/// The methods whose times `relative` is compared with.
-pub(crate) const BASELINES: [&str; 2] = [ORDINARY, AUTODIFF];
-
-/// The speed-up of a point of `relative` over one of [`BASELINES`].
-pub(crate) fn speedup(point: &Point, baseline: &str) -> Option<Estimate> {
+/// The speed-up of a point of `relative` over one of [`Method::BASELINES`].
+pub(crate) fn speedup(point: &CellSummary, baseline: Method) -> Option<Estimate> {
     match baseline {
-        ORDINARY => point.speedup_over_ordinary,
+        Method::Ordinary => point.speedup_over_ordinary,
         _ => point.speedup_over_autodiff,
     }
 }
 
 /// The series of `relative` on a device.
-pub(crate) fn relative<'a>(summary: &'a Summary, device: &str) -> Option<&'a Series> {
-    summary.series.iter().find(|s| s.device == device && s.method == RELATIVE)
+pub(crate) fn relative(summary: &Summary, device: DeviceKind) -> Option<&Series> {
+    summary.series.iter().find(|s| s.device == device && s.method == Method::Relative)
 }
 
 /// The first dimension beyond the measured ones without a measurement.
@@ -145,7 +144,7 @@ fn first_stop(series: &Series) -> Option<&Stop> {
 }
 
 /// What a note below the panel says of a stop.
-pub(crate) fn note(method: &str, stop: &Stop) -> String {
+pub(crate) fn note(method: Subject, stop: &Stop) -> String {
     let dim = grouped(stop.dim);
     let reason = stop.reason.trim().trim_end_matches('.');
     let happened = match stop.outcome {

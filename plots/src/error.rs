@@ -1,5 +1,7 @@
 //! What can go wrong between records and a picture.
 
+use relgrad_vocabulary::DeviceKind;
+
 use crate::Figure;
 
 /// Why a figure could not be drawn; each message is one line that says what to do.
@@ -15,8 +17,8 @@ pub enum Error {
     /// Nothing was measured on the device that the figure shows.
     #[error("no record has a measured time on {device}: run `relgrad sweep --device {device}`")]
     NothingMeasured {
-        /// The device, by the name the command line uses.
-        device: &'static str,
+        /// The device.
+        device: DeviceKind,
     },
     /// No dimension has both times of a speed-up.
     #[error("no dimension has a measured time of relative and of ordinary or autodiff: run `relgrad sweep` with them")]

@@ -1,27 +1,27 @@
 //! The charts against D: time, speed-up, memory, local exponents, residuals and rates.
 
 use relgrad_reports::fit::LocalExponent;
-use relgrad_reports::method::RELATIVE;
 use relgrad_reports::record::Model;
 use relgrad_reports::study::Study;
-use relgrad_reports::summary::{Estimate, Residual, Series, Summary};
+use relgrad_reports::summary::{Estimate, Residual, Series, Stop, Summary};
 use relgrad_reports::units;
+use relgrad_vocabulary::{DeviceKind, Method};
 
 use crate::axis::Unit;
 use crate::chart::{self, Chart, Curve, Reference};
-use crate::data::{self, BASELINES};
+use crate::data;
 use crate::guides::Laws;
 use crate::scene::Scene;
 use crate::style::{COLUMN_WIDTH, Look, PAGE_WIDTH, look};
 use crate::xy::{self, Plot, Scale};
 
 /// Figure 3 and the left of Figure 1: time of one gradient on a device.
-pub(crate) fn time(study: &Study, summary: &Summary, device: &str) -> Scene {
+pub(crate) fn time(study: &Study, summary: &Summary, device: DeviceKind) -> Scene {
     chart::draw(&Chart {
         heading: heading(study, device),
         quantity: "time of one gradient",
         unit: Unit::Seconds,
-        curves: data::curves(summary, device, |p| Some(p.seconds), data::expected_seconds),
+        curves: data::curves(summary, device, |p| Some(p.seconds), data::expected_seconds, |_| Vec::new()),
         model: "",
         reference: Reference::Slopes(Laws::of(&study.run.settings)),
     })
@@ -30,10 +30,11 @@ pub(crate) fn time(study: &Study, summary: &Summary, device: &str) -> Scene {
 /// Peak memory with the model's lower bound.
 pub(crate) fn memory(study: &Study, summary: &Summary) -> Scene {
     let device = data::main_device(summary);
-    let mut curves = data::curves(summary, device, data::peak_bytes, |s| s.predicted_bytes.map(data::exactly));
+    let predicted = |stop: &Stop| stop.predicted_bytes.map(data::exactly);
+    let bounds =
+        |subject| data::models(study, device, subject).into_iter().map(|(dim, m)| (dim, m.min_bytes)).collect();
+    let mut curves = data::curves(summary, device, data::peak_bytes, predicted, bounds);
     for curve in &mut curves {
-        let bounds = data::models(study, device, &curve.name);
-        curve.model = bounds.into_iter().map(|(dim, m)| (dim, m.min_bytes)).collect();
         // Dashes mean the model here; markers and colours tell the methods apart.
         curve.look = Look { dash: &[], ..curve.look };
     }
@@ -50,9 +51,9 @@ pub(crate) fn memory(study: &Study, summary: &Summary) -> Scene {
 /// How many times faster `relative` is than the baselines, with the quotient of the models' operations.
 pub(crate) fn speedup(study: &Study, summary: &Summary) -> Scene {
     let device = data::main_device(summary);
-    let curves = BASELINES.map(|baseline| Curve {
-        name: format!("{RELATIVE} over {baseline}"),
-        look: Look { dash: &[], ..look(baseline, &[]) },
+    let curves = Method::BASELINES.map(|baseline| Curve {
+        name: format!("{} over {baseline}", Method::Relative),
+        look: Look { dash: &[], ..look(baseline) },
         measured: data::relative(summary, device)
             .map(|series| data::measured(series, |p| data::speedup(p, baseline)))
             .unwrap_or_default(),
@@ -145,12 +146,11 @@ pub(crate) fn roofline(study: &Study, summary: &Summary) -> Scene {
 }
 
 /// One curve a series on `device` that has values.
-fn of_series(summary: &Summary, device: &str, values: impl Fn(&Series) -> Vec<(f64, Estimate)>) -> Vec<Curve> {
+fn of_series(summary: &Summary, device: DeviceKind, values: impl Fn(&Series) -> Vec<(f64, Estimate)>) -> Vec<Curve> {
     let on_device = || summary.series.iter().filter(|s| s.device == device);
-    let methods: Vec<&str> = on_device().map(|s| s.method.as_str()).collect();
     let curve = |series: &Series| Curve {
-        name: series.method.clone(),
-        look: look(&series.method, &methods),
+        name: series.method.to_string(),
+        look: look(series.method),
         measured: values(series),
         stop: None,
         model: Vec::new(),
@@ -158,15 +158,15 @@ fn of_series(summary: &Summary, device: &str, values: impl Fn(&Series) -> Vec<(f
     on_device().map(curve).filter(|c| !c.measured.is_empty()).collect()
 }
 
-fn flop_ratios(study: &Study, device: &str, baseline: &str) -> Vec<(f64, f64)> {
-    let relative = data::models(study, device, RELATIVE);
+fn flop_ratios(study: &Study, device: DeviceKind, baseline: Method) -> Vec<(f64, f64)> {
+    let relative = data::models(study, device, Method::Relative.into());
     let ratio = |(dim, model): &(f64, Model)| {
         let own = relative[relative.binary_search_by(|(d, _)| d.total_cmp(dim)).ok()?].1.flops;
         (own > 0.0).then_some((*dim, model.flops / own))
     };
-    data::models(study, device, baseline).iter().filter_map(ratio).collect()
+    data::models(study, device, baseline.into()).iter().filter_map(ratio).collect()
 }
 
-fn heading(study: &Study, device: &str) -> String {
+fn heading(study: &Study, device: DeviceKind) -> String {
     chart::heading(&data::conditions(study, device), COLUMN_WIDTH)
 }

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use plotters::style::RGBColor;
-use relgrad_reports::method::RELATIVE;
 use relgrad_reports::study::Study;
 use relgrad_reports::summary::{Series, Summary};
 use relgrad_reports::units::{grouped, number, ratio};
+use relgrad_vocabulary::Method;
 
 use crate::chart;
-use crate::data::{self, BASELINES};
+use crate::data;
 use crate::font::{self, Weight};
 use crate::scene::{Align, Rect, Scene, Text};
 use crate::style::{FAINT, GREY, INK, MARGIN, NORMAL, PAGE_WIDTH, PAPER, SMALL};
@@ -38,7 +38,7 @@ struct Value {
 
 /// Whether a sweep varied the batch size, has speed-ups at two of them, and not more places than a map can show.
 pub(crate) fn available(study: &Study, summary: &Summary) -> bool {
-    BASELINES.into_iter().any(|baseline| {
+    Method::BASELINES.into_iter().any(|baseline| {
         let values = values(study, summary, baseline);
         let batches: BTreeSet<usize> = values.iter().map(|v| v.batch).collect();
         let dims: BTreeSet<usize> = values.iter().map(|v| v.dim).collect();
@@ -49,22 +49,21 @@ pub(crate) fn available(study: &Study, summary: &Summary) -> bool {
 /// Draws a panel for each baseline that has speed-ups, below one another.
 pub(crate) fn draw(study: &Study, summary: &Summary) -> Scene {
     let mut scene = Scene { width: PAGE_WIDTH, ..Scene::default() };
-    let conditions = data::conditions(study, data::main_device(summary));
-    let conditions: Vec<String> = conditions.into_iter().filter(|part| !part.starts_with("N = ")).collect();
+    let conditions = data::conditions_but_batch(study, data::main_device(summary));
     let heading = chart::heading(&conditions, PAGE_WIDTH);
     scene.text(Text::new(heading, (MARGIN, MARGIN + 0.76 * SMALL), SMALL).color(GREY));
     let mut top = MARGIN + SMALL + 8.0;
-    for baseline in BASELINES {
+    for baseline in Method::BASELINES {
         let values = values(study, summary, baseline);
         if !values.is_empty() {
-            top = draw_panel(&mut scene, &values, &format!("{RELATIVE} over {baseline}"), top) + 8.0;
+            top = draw_panel(&mut scene, &values, &format!("{} over {baseline}", Method::Relative), top) + 8.0;
         }
     }
     scene.height = top - 8.0 + MARGIN;
     scene
 }
 
-fn values(study: &Study, summary: &Summary, baseline: &str) -> Vec<Value> {
+fn values(study: &Study, summary: &Summary, baseline: Method) -> Vec<Value> {
     let device = data::main_device(summary);
     let of_series = |series: &Series| -> Vec<Value> {
         let measured = data::measured(series, |p| data::speedup(p, baseline));
@@ -74,7 +73,7 @@ fn values(study: &Study, summary: &Summary, baseline: &str) -> Vec<Value> {
     summary
         .series
         .iter()
-        .filter(|s| s.method == RELATIVE && s.device == device && s.layers == study.run.settings.layers)
+        .filter(|s| s.method == Method::Relative && s.device == device && s.layers == study.run.settings.layers)
         .flat_map(of_series)
         .collect()
 }

@@ -39,6 +39,7 @@ use relgrad_reports::experiment::Figure as ExperimentFigure;
 use relgrad_reports::study::Study;
 use relgrad_reports::summary::Summary;
 use relgrad_reports::writer::write_atomically;
+use relgrad_vocabulary::DeviceKind;
 
 pub use error::{Error, Result};
 pub use trend::{MOST_TRENDS, Trend, draw_trend};
@@ -112,8 +113,8 @@ impl Figure {
     }
 
     /// The device of a figure of times.
-    fn device(self) -> &'static str {
-        if self == Figure::Fig1Left { data::CUDA } else { data::CPU }
+    fn device(self) -> DeviceKind {
+        if self == Figure::Fig1Left { DeviceKind::Cuda } else { DeviceKind::Cpu }
     }
 
     /// What the figure shows of a summary: every batch size where it is an axis, else that of the settings.

@@ -4,7 +4,7 @@
 //! blindness tell apart; each method also has its own marker and dashes, so that a figure survives a grey printer.
 
 use plotters::style::RGBColor;
-use relgrad_reports::method::{AUTODIFF, ORDINARY, RELATIVE};
+use relgrad_vocabulary::{Kernel, Method, Subject};
 
 use crate::scene::{Marker, Stroke};
 
@@ -53,31 +53,27 @@ impl Look {
     }
 }
 
-/// The look of `method` in a figure of `methods`.
-///
-/// The methods of this program have fixed looks. Any other name takes one of the spare looks by its place among the
-/// other unknown names in alphabetical order, so the same records always give the same picture.
-pub(crate) fn look(method: &str, methods: &[&str]) -> Look {
-    if let Some(look) = fixed(method) {
-        return look;
-    }
-    let mut unknown: Vec<_> = methods.iter().filter(|m| fixed(m).is_none()).collect();
-    unknown.sort_unstable();
-    unknown.dedup();
-    SPARE[unknown.iter().position(|m| **m == method).unwrap_or(0) % SPARE.len()]
+/// The look of what a series is of: each method has its own, calibration kernels spare ones.
+pub(crate) fn look(subject: impl Into<Subject>) -> Look {
+    let method = match subject.into() {
+        Subject::Method(method) => method,
+        Subject::Kernel(Kernel::Copy) => return SPARE[0],
+        Subject::Kernel(Kernel::Gemm) => return SPARE[1],
+    };
+    let (color, marker, dash): (_, _, &[f64]) = match method {
+        Method::Relative => (RGBColor(0x00, 0x72, 0xb2), Marker::Circle, &[]),
+        Method::Ordinary => (RGBColor(0xd5, 0x5e, 0x00), Marker::Square, &[5.0, 2.0]),
+        Method::Autodiff => (RGBColor(0x00, 0x9e, 0x73), Marker::Triangle, &[6.0, 1.8, 1.4, 1.8]),
+        Method::Transposed => (RGBColor(0x56, 0xb4, 0xe9), Marker::Diamond, &[10.0, 2.0, 3.0, 2.0]),
+        Method::RelativeInPlace => (RGBColor(0xcc, 0x79, 0xa7), Marker::TriangleDown, &[4.0, 1.6]),
+        Method::AutodiffStreamed => (RGBColor(0xe6, 0x9f, 0x00), Marker::Pentagon, &[6.0, 1.6, 1.2, 1.6, 1.2, 1.6]),
+    };
+    Look { color, marker, dash }
 }
 
-fn fixed(method: &str) -> Option<Look> {
-    let (color, marker, dash): (_, _, &[f64]) = match method {
-        RELATIVE => (RGBColor(0x00, 0x72, 0xb2), Marker::Circle, &[]),
-        ORDINARY => (RGBColor(0xd5, 0x5e, 0x00), Marker::Square, &[5.0, 2.0]),
-        AUTODIFF => (RGBColor(0x00, 0x9e, 0x73), Marker::Triangle, &[6.0, 1.8, 1.4, 1.8]),
-        "transposed" => (RGBColor(0x56, 0xb4, 0xe9), Marker::Diamond, &[10.0, 2.0, 3.0, 2.0]),
-        "relative-inplace" => (RGBColor(0xcc, 0x79, 0xa7), Marker::TriangleDown, &[4.0, 1.6]),
-        "autodiff-streamed" => (RGBColor(0xe6, 0x9f, 0x00), Marker::Pentagon, &[6.0, 1.6, 1.2, 1.6, 1.2, 1.6]),
-        _ => return None,
-    };
-    Some(Look { color, marker, dash })
+/// The look of a curve whose name no method has, by its place among those.
+pub(crate) fn spare(place: usize) -> Look {
+    SPARE[place % SPARE.len()]
 }
 
 const SPARE: [Look; 4] = [
@@ -91,25 +87,16 @@ const SPARE: [Look; 4] = [
 mod tests {
     use super::*;
 
-    const KNOWN: [&str; 6] =
-        ["relative", "transposed", "ordinary", "autodiff", "relative-inplace", "autodiff-streamed"];
-
     #[test]
-    fn known_methods_look_different_in_every_way() {
-        for (i, a) in KNOWN.iter().enumerate() {
-            for b in &KNOWN[..i] {
-                let (a, b) = (look(a, &KNOWN), look(b, &KNOWN));
+    fn methods_look_different_in_every_way() {
+        for (i, a) in Method::ALL.iter().enumerate() {
+            for b in &Method::ALL[..i] {
+                let (a, b) = (look(*a), look(*b));
                 assert_ne!(a.color, b.color);
                 assert_ne!(a.marker, b.marker);
                 assert_ne!(a.dash, b.dash);
             }
         }
-    }
-
-    #[test]
-    fn unknown_methods_get_the_same_look_in_any_order() {
-        assert_eq!(look("b", &["relative", "b", "a"]), look("b", &["a", "b"]));
-        assert_ne!(look("a", &["a", "b"]), look("b", &["a", "b"]));
-        assert_eq!(look("relative", &["b"]), look("relative", &["relative"]));
+        assert_ne!(look(Kernel::Gemm), look(Kernel::Copy));
     }
 }

@@ -6,6 +6,7 @@ use relgrad_reports::fixture;
 use relgrad_reports::run::Convolution;
 use relgrad_reports::study::Study;
 use relgrad_reports::summary::Summary;
+use relgrad_vocabulary::{Method, Subject};
 
 use crate::scene::{Place, Rect, Scene, Shape, Text};
 use crate::{Drawing, Error, Figure, draw};
@@ -193,28 +194,28 @@ fn an_svg_is_one_document_of_its_printed_size() {
     }
 }
 
-/// A method's name is text, not markup.
+/// What comes from a file is text, not markup.
 #[test]
 fn names_are_escaped() {
     let (_, study) = awkward::studies().into_iter().find(|(name, _)| *name == "strange-names").unwrap();
     let drawing = draw(Figure::Fig3, &study, &Summary::of(&study)).unwrap();
-    assert!(!drawing.svg().contains("<b>"));
+    assert!(!drawing.svg().contains("<b>") && !drawing.svg().contains("<i>"));
     assert!(drawing.svg().contains("a&lt;b&gt;&amp;&quot;c&quot;"));
 }
 
 #[test]
 fn what_is_missing_is_said_in_one_line() {
-    let error = |figure, keep: &dyn Fn(&str) -> bool| {
+    let error = |figure, keep: &dyn Fn(Subject) -> bool| {
         let mut study = fixture::study();
-        study.records.retain(|r| keep(&r.cell.method));
+        study.records.retain(|r| keep(r.cell.method));
         draw(figure, &study, &Summary::of(&study)).unwrap_err().to_string()
     };
-    let none = |_: &str| false;
-    let relative = |m: &str| m == "relative";
+    let none = |_: Subject| false;
+    let relative = |m: Subject| m == Method::Relative;
     let cases = [
         (
             Figure::Fig1Left,
-            &(|_: &str| true) as &dyn Fn(&str) -> bool,
+            &(|_: Subject| true) as &dyn Fn(Subject) -> bool,
             "no record has a measured time on cuda: run `relgrad sweep --device cuda`",
         ),
         (Figure::Fig3, &none, "no record has a measured time on cpu: run `relgrad sweep --device cpu`"),

@@ -1,9 +1,9 @@
 //! Figure 4: memory over time of one gradient, relative beside autodiff.
 
-use relgrad_reports::method::{AUTODIFF, RELATIVE};
-use relgrad_reports::record::{Cell, Outcome, Record};
+use relgrad_reports::record::{Outcome, Record};
 use relgrad_reports::study::Study;
 use relgrad_reports::units::{self, grouped};
+use relgrad_vocabulary::{DeviceKind, Method};
 
 use crate::axis::{Axis, Room, Unit};
 use crate::chart;
@@ -39,17 +39,16 @@ pub(crate) fn has_trace(record: &Record) -> bool {
 /// The pair at the largest D; among several, on the CPU, and of the earliest round.
 pub(crate) fn pair(study: &Study) -> Option<Pair<'_>> {
     let settings = &study.run.settings;
-    let is_main = |r: &&Record| (r.cell.batch, r.cell.layers) == (settings.batch, settings.layers);
-    let traced = |method: &'static str| {
-        study.records.iter().filter(is_main).filter(move |r| r.cell.method == method && has_trace(r))
-    };
-    let pairs = traced(RELATIVE).flat_map(|relative| {
-        let same = move |r: &&Record| same_problem(&r.cell, &relative.cell);
-        traced(AUTODIFF).filter(same).map(move |autodiff| Pair { relative, autodiff })
+    let is_main = |r: &&Record| (r.cell.point.batch, r.cell.point.layers) == (settings.batch, settings.layers);
+    let traced =
+        |method: Method| study.records.iter().filter(is_main).filter(move |r| r.cell.method == method && has_trace(r));
+    let pairs = traced(Method::Relative).flat_map(|relative| {
+        let same = move |r: &&Record| r.cell.point == relative.cell.point;
+        traced(Method::Autodiff).filter(same).map(move |autodiff| Pair { relative, autodiff })
     });
     pairs.min_by_key(|p| {
         let cell = &p.relative.cell;
-        (std::cmp::Reverse(cell.dim), cell.device != data::CPU, cell.round, p.autodiff.cell.round)
+        (std::cmp::Reverse(cell.point.dim), cell.point.device, cell.round, p.autodiff.cell.round)
     })
 }
 
@@ -67,15 +66,15 @@ pub(crate) fn draw(study: &Study, pair: Pair<'_>) -> Scene {
     let right = PAGE_WIDTH - MARGIN - 10.0;
     let width = (right - left - BETWEEN) / 2.0;
     let cell = &pair.relative.cell;
-    let conditions = data::conditions(study, &cell.device);
-    let parts = [vec![format!("D = {}", grouped(cell.dim))], conditions].concat();
+    let conditions = data::conditions(study, cell.point.device);
+    let parts = [vec![format!("D = {}", grouped(cell.point.dim))], conditions].concat();
     let heading = chart::heading(&parts, PAGE_WIDTH);
     scene.text(Text::new(heading, (left, MARGIN + 0.76 * SMALL), SMALL).color(GREY));
     for (i, record) in [pair.relative, pair.autodiff].into_iter().enumerate() {
         let left = left + i as f64 * (width + BETWEEN);
         let rect = Rect { left, top, right: left + width, bottom: top + PANEL_HEIGHT };
         let x = Axis::linear(duration(record), Unit::Seconds, Room { length: width, label: 38.0 });
-        let title = if i == 0 { memory_title(&cell.device, &y) } else { String::new() };
+        let title = if i == 0 { memory_title(cell.point.device, &y) } else { String::new() };
         draw_panel(&mut scene, &Panel { rect, x, y: y.clone() }, record, &title);
     }
     scene.height = top + PANEL_HEIGHT + Panel::BOTTOM_ROOM + MARGIN;
@@ -83,7 +82,7 @@ pub(crate) fn draw(study: &Study, pair: Pair<'_>) -> Scene {
 }
 
 fn draw_panel(scene: &mut Scene, panel: &Panel, record: &Record, y_title: &str) {
-    let look = look(&record.cell.method, &[]);
+    let look = look(record.cell.method);
     let places = places(panel, record);
     panel.draw_grid(scene);
     let Rect { left, right, top, bottom } = panel.rect;
@@ -96,7 +95,7 @@ fn draw_panel(scene: &mut Scene, panel: &Panel, record: &Record, y_title: &str) 
     let x_title = format!("time ({})", panel.x.unit_label);
     panel.draw_axes(scene, Titles { x: &x_title, y: y_title });
     let baseline = top - 5.0;
-    let name = Text::new(&record.cell.method, (left, baseline), NORMAL).bold().color(look.color);
+    let name = Text::new(record.cell.method.name(), (left, baseline), NORMAL).bold().color(look.color);
     scene.text(name);
     let [peak, end, bound] =
         [units::bytes(peak(record)), units::seconds(duration(record)), units::bytes(record.model.min_bytes)];
@@ -147,8 +146,8 @@ fn memory_axis(pair: Pair<'_>) -> Axis {
     }
 }
 
-fn memory_title(device: &str, axis: &Axis) -> String {
-    let memory = if device == data::CPU { "resident memory" } else { "device memory" };
+fn memory_title(device: DeviceKind, axis: &Axis) -> String {
+    let memory = if device == DeviceKind::Cpu { "resident memory" } else { "device memory" };
     if axis.unit_label.is_empty() { memory.into() } else { format!("{memory} ({})", axis.unit_label) }
 }
 
@@ -182,12 +181,6 @@ fn thinned(places: &[Place]) -> Vec<Place> {
 
 fn duration(record: &Record) -> f64 {
     record.memory_trace.iter().map(|p| p.seconds).filter(|s| s.is_finite()).fold(0.0, f64::max)
-}
-
-/// Whether two cells differ in nothing but method and round.
-fn same_problem(a: &Cell, b: &Cell) -> bool {
-    let leveled = |cell: &Cell| Cell { method: String::new(), round: 0, ..cell.clone() };
-    leveled(a) == leveled(b)
 }
 
 #[cfg(test)]

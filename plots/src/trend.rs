@@ -2,6 +2,7 @@
 
 use relgrad_reports::history::Series;
 use relgrad_reports::units;
+use relgrad_vocabulary::Method;
 
 use crate::axis::{Axis, Tick};
 use crate::error::{Error, Result};
@@ -15,8 +16,15 @@ use crate::{Drawing, render};
 const PANEL_HEIGHT: f64 = 150.0;
 /// Room above the panel for the revisions at the change points, in points.
 const REVISION_ROOM: f64 = 46.0;
-/// Names whose looks the series take in turn.
-const LOOKS: [&str; 6] = ["relative", "ordinary", "autodiff", "transposed", "relative-inplace", "autodiff-streamed"];
+/// Methods whose looks the series take in turn.
+const LOOKS: [Method; 6] = [
+    Method::Relative,
+    Method::Ordinary,
+    Method::Autodiff,
+    Method::Transposed,
+    Method::RelativeInPlace,
+    Method::AutodiffStreamed,
+];
 
 /// Most series that one figure can tell apart.
 pub const MOST_TRENDS: usize = LOOKS.len();
@@ -76,7 +84,7 @@ fn scene(trend: &Trend<'_>) -> Scene {
 }
 
 fn looks() -> impl Iterator<Item = Look> {
-    LOOKS.into_iter().map(|name| look(name, &LOOKS))
+    LOOKS.into_iter().map(look)
 }
 
 /// Run, counted from 1, and change since the first run of the series in percent.
@@ -145,7 +153,7 @@ mod tests {
         Series {
             machine: "machine".into(),
             name: name.into(),
-            method: "relative".into(),
+            method: Method::Relative.into(),
             dim: 1000,
             values: values.iter().copied().enumerate().collect(),
             changes: change.map(|index| ChangePoint { index, factor: 1.2, probability: 0.001 }).into_iter().collect(),

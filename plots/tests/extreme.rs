@@ -6,6 +6,7 @@ use relgrad_reports::fixture;
 use relgrad_reports::history::{ChangePoint, Series};
 use relgrad_reports::study::Study;
 use relgrad_reports::summary::Summary;
+use relgrad_vocabulary::Method;
 
 #[global_allocator]
 static COUNTING: Counting = Counting;
@@ -61,8 +62,14 @@ fn extreme_trends_are_drawn_within_bounds() {
         let values: Vec<(usize, f64)> = values.iter().copied().cycle().skip(from).take(40).enumerate().collect();
         let changes = vec![ChangePoint { index: 12, factor: f64::INFINITY, probability: 0.001 }];
         let name = "\u{1b}[2J<script>".repeat(10_000);
-        let series =
-            [Series { machine: name.clone(), name: name.clone(), method: "relative".into(), dim: 10, values, changes }];
+        let series = [Series {
+            machine: name.clone(),
+            name: name.clone(),
+            method: Method::Relative.into(),
+            dim: 10,
+            values,
+            changes,
+        }];
         let runs = vec![name.clone(); 40];
         let trend = Trend { quantity: "time", heading: &name, runs: &runs, series: &series };
         judge(4 << 20, || check(draw_trend(&trend).unwrap().svg()));

@@ -6,14 +6,16 @@
 mod extreme;
 
 pub use extreme::extreme;
+use relgrad_vocabulary::{Activation, DeviceKind, Dtype, Math, Method, Subject};
 
-use crate::method::{AUTODIFF, ORDINARY, RELATIVE};
-use crate::random::Random;
-use crate::record::{Cell, Check, MemoryPoint, Model, Outcome, Prediction, Record, SCHEMA_VERSION};
-use crate::roofline::{Bandwidth, Operation, Rate, Region, Roofline, Stream};
-use crate::run::{Machine, Run, Settings};
-use crate::study::Study;
+use crate::record::roofline::{Bandwidth, Operation, Rate, Region, Roofline, Stream};
+use crate::record::run::{Machine, Run, Settings};
+use crate::record::study::Study;
+use crate::record::{Cell, Check, MemoryPoint, Model, Outcome, Point, Prediction, Record, SCHEMA_VERSION};
+use crate::statistics::random::Random;
 
+const METHODS: [Method; 3] = [Method::Relative, Method::Ordinary, Method::Autodiff];
+const ACTIVATION: Activation = Activation::SmoothLeaky { alpha: 0.3 };
 const BATCH: usize = 100;
 const LAYERS: usize = 2;
 const ROUNDS: usize = 3;
@@ -26,12 +28,12 @@ const MEMORY_LIMIT_BYTES: u64 = 16 << 30;
 /// `relative` reaches the end, `ordinary` is skipped at 20,000 for its time, `autodiff` fails at 1,000 (out of memory)
 /// and is skipped beyond. Measured cells of round 0 carry a memory trace.
 pub fn study() -> Study {
-    sweep(&["cpu"])
+    sweep(&[DeviceKind::Cpu])
 }
 
 /// The same sweep on two devices, `cpu` and a faster `cuda`.
 pub fn study_with_gpu() -> Study {
-    sweep(&["cpu", "cuda"])
+    sweep(&[DeviceKind::Cpu, DeviceKind::Cuda])
 }
 
 /// The sweep of [`study`] at three batch sizes: its own, 10 and 1000.
@@ -42,8 +44,9 @@ pub fn study_with_batches() -> Study {
         let mut random = Random::new(batch as u64);
         for round in 0..ROUNDS {
             for dim in DIMS {
-                for method in [RELATIVE, ORDINARY, AUTODIFF] {
-                    let cell = Cell { batch, ..cell(method, "cpu", dim, round) };
+                for method in METHODS {
+                    let mut cell = cell(method, DeviceKind::Cpu, dim, round);
+                    cell.point.batch = batch;
                     study.records.push(record(cell, &mut random));
                 }
             }
@@ -52,32 +55,33 @@ pub fn study_with_batches() -> Study {
     study
 }
 
-/// A study of one method whose time is exactly `scale`·Dᵖ with p = `exponent`, times log-normal noise.
-pub fn power_law(plan: &PowerLaw) -> Study {
-    let law = |dim: f64| plan.scale * dim.powf(plan.exponent);
-    planted(&Planted {
-        methods: &[(RELATIVE, &law)],
-        dims: &plan.dims,
-        rounds: plan.rounds,
-        samples: plan.samples,
-        noise: Noise { rounds: 0.0, processes: plan.between_processes, samples: plan.within_process, slow: 0.0 },
-        seed: plan.seed,
-    })
+/// A study of one method whose time is exactly `scale`·Dᵖ with p = `exponent`, times log-normal noise between processes
+/// and within them.
+pub fn power_law(
+    dims: &[usize],
+    (scale, exponent): (f64, f64),
+    (rounds, samples): (usize, usize),
+    (between, within): (f64, f64),
+    seed: u64,
+) -> Study {
+    let law = |dim: f64| scale * dim.powf(exponent);
+    let noise = Noise { rounds: 0.0, processes: between, samples: within, slow: 0.0 };
+    planted(&Planted { methods: &[(Method::Relative, &law)], dims, rounds, samples, noise, seed })
 }
 
 /// A study whose methods take the planted times, times log-normal noise on every level.
 pub fn planted(plan: &Planted<'_>) -> Study {
     let mut random = Random::new(plan.seed);
-    let mut study = Study { run: run(&["cpu"]), records: Vec::new(), warnings: Vec::new() };
+    let mut study = Study { run: run(&[DeviceKind::Cpu]), records: Vec::new(), warnings: Vec::new() };
     study.run.settings.dims = plan.dims.to_vec();
-    study.run.settings.methods = plan.methods.iter().map(|(name, _)| (*name).into()).collect();
+    study.run.settings.methods = plan.methods.iter().map(|(method, _)| *method).collect();
     study.run.settings.rounds = plan.rounds;
     let Noise { rounds, processes, samples, slow } = plan.noise;
     for round in 0..plan.rounds {
         let of_round = (rounds * random.normal()).exp();
         for &dim in plan.dims {
             for (method, law) in plan.methods {
-                let mut record = blank(method, "cpu", dim, round);
+                let mut record = blank(cell(*method, DeviceKind::Cpu, dim, round));
                 record.outcome = Outcome::Measured;
                 let of_process = law(dim as f64) * of_round * (processes * random.normal()).exp();
                 record.seconds = (0..plan.samples)
@@ -96,7 +100,7 @@ pub fn planted(plan: &Planted<'_>) -> Study {
 /// What [`planted`] plants.
 pub struct Planted<'a> {
     /// Methods with their seconds as a function of D.
-    pub methods: &'a [(&'a str, &'a dyn Fn(f64) -> f64)],
+    pub methods: &'a [(Method, &'a dyn Fn(f64) -> f64)],
     /// Dimensions, ascending.
     pub dims: &'a [usize],
     /// Processes per cell.
@@ -122,34 +126,13 @@ pub struct Noise {
     pub slow: f64,
 }
 
-/// What [`power_law`] plants.
-#[derive(Debug, Clone)]
-pub struct PowerLaw {
-    /// Dimensions, ascending.
-    pub dims: Vec<usize>,
-    /// The planted exponent.
-    pub exponent: f64,
-    /// Seconds at D = 1.
-    pub scale: f64,
-    /// Processes per dimension.
-    pub rounds: usize,
-    /// Samples per process.
-    pub samples: usize,
-    /// Standard deviation of the logarithm of a process's own factor.
-    pub between_processes: f64,
-    /// Standard deviation of the logarithm of a sample's own factor.
-    pub within_process: f64,
-    /// Seed of the noise.
-    pub seed: u64,
-}
-
-fn sweep(devices: &[&str]) -> Study {
+fn sweep(devices: &[DeviceKind]) -> Study {
     let mut random = Random::new(20_200_612);
     let mut records = Vec::new();
     for round in 0..ROUNDS {
         for &device in devices {
             for dim in DIMS {
-                for method in [RELATIVE, ORDINARY, AUTODIFF] {
+                for method in METHODS {
                     records.push(record(cell(method, device, dim, round), &mut random));
                 }
             }
@@ -159,21 +142,19 @@ fn sweep(devices: &[&str]) -> Study {
 }
 
 fn record(cell: Cell, random: &mut Random) -> Record {
-    let mut record = blank_of(cell);
-    let (method, dim) = (record.cell.method.clone(), record.cell.dim);
-    let expected = expected_seconds(&method, &record.cell.device, record.model.flops);
+    let mut record = blank(cell);
+    let Point { dim, device, .. } = cell.point;
+    let expected = expected_seconds(cell.method, device, record.model.flops);
     record.prediction = Some(Prediction { seconds: 1.1 * expected, peak_bytes: 1.05 * record.model.min_bytes });
-    if method == AUTODIFF && dim == 1000 {
+    if cell.method == Method::Autodiff && dim == 1000 {
         record.outcome = Outcome::Failed;
         record.reason = Some("killed: out of memory".into());
         return record;
     }
     if 6.0 * expected > CELL_LIMIT_SECONDS || record.model.min_bytes > MEMORY_LIMIT_BYTES as f64 {
-        record.reason = Some(if record.model.min_bytes > MEMORY_LIMIT_BYTES as f64 {
-            "predicted memory is over --mem-limit".into()
-        } else {
-            "predicted time of 5 samples is over --cell-limit".into()
-        });
+        let is_large = record.model.min_bytes > MEMORY_LIMIT_BYTES as f64;
+        let reasons = ["predicted time of 5 samples is over --cell-limit", "predicted memory is over --mem-limit"];
+        record.reason = Some(reasons[usize::from(is_large)].into());
         return record;
     }
     measure(&mut record, expected, random);
@@ -191,8 +172,8 @@ fn measure(record: &mut Record, expected: f64, random: &mut Random) {
     let peak = 1.08 * record.model.min_bytes + 400e3 + 20e3 * random.uniform();
     record.peak_bytes = Some(peak as u64);
     record.check = Some(Check {
-        kind: if record.cell.dim <= 320 { "reference" } else { "directional-derivative" }.into(),
-        max_rel_err: 1e-6 * (record.cell.dim as f64).sqrt() * (1.0 + random.uniform()),
+        kind: if record.cell.point.dim <= 320 { "reference" } else { "directional-derivative" }.into(),
+        max_rel_err: 1e-6 * (record.cell.point.dim as f64).sqrt() * (1.0 + random.uniform()),
         tolerance: 1e-2,
     });
     record.wall_seconds = of_process * (samples as f64 + 4.0) + 0.05;
@@ -215,56 +196,36 @@ fn trace(peak: f64, seconds: f64) -> Vec<MemoryPoint> {
         .collect()
 }
 
-fn blank(method: &str, device: &str, dim: usize, round: usize) -> Record {
-    blank_of(cell(method, device, dim, round))
-}
-
-fn cell(method: &str, device: &str, dim: usize, round: usize) -> Cell {
-    Cell {
-        method: method.into(),
-        device: device.into(),
+fn cell(method: Method, device: DeviceKind, dim: usize, round: usize) -> Cell {
+    let point = Point {
+        device,
         dim,
         batch: BATCH,
         layers: LAYERS,
-        dtype: "f32".into(),
+        dtype: Dtype::F32,
         math: None,
         threads: 2,
         bias: false,
-        activation: "smooth:0.3".into(),
+        activation: ACTIVATION,
         seed: 1,
-        round,
         convolution: None,
-    }
+    };
+    Cell { method: method.into(), point, round }
 }
 
-fn blank_of(cell: Cell) -> Record {
-    Record {
-        schema: SCHEMA_VERSION,
-        model: model(&cell.method, cell.dim, cell.batch),
-        cell,
-        outcome: Outcome::Skipped,
-        reason: None,
-        seconds: Vec::new(),
-        evaluations_per_sample: 1,
-        warmup_seconds: Vec::new(),
-        peak_bytes: None,
-        memory_trace: Vec::new(),
-        prediction: None,
-        check: None,
-        gpu: None,
-        wall_seconds: 0.0,
-        started_unix_seconds: 1_767_225_600.0,
-    }
+fn blank(cell: Cell) -> Record {
+    let model = model(cell.method, cell.point.dim, cell.point.batch);
+    Record { started_unix_seconds: 1_767_225_600.0, ..Record::blank(cell, model) }
 }
 
 /// Leading terms of MATH.md, section 15, for f32.
-fn model(method: &str, dim: usize, batch: usize) -> Model {
+fn model(method: Subject, dim: usize, batch: usize) -> Model {
     let (d, n, l, w) = (dim as f64, batch as f64, LAYERS as f64, 4.0);
     let parameters = l * d * d * w;
     let columns = (l + 3.0) * n * d * w;
-    let (flops, min_bytes) = match method {
-        ORDINARY => ((3.0 * l - 1.0) * 2.0 * n * d * d + 2.0 * l * d * d * d, 2.0 * parameters + columns),
-        AUTODIFF => (n * (6.0 * l - 4.0) * d * d * d, 2.0 * parameters + n * l * d * d * w),
+    let (flops, min_bytes) = match method.method() {
+        Some(Method::Ordinary) => ((3.0 * l - 1.0) * 2.0 * n * d * d + 2.0 * l * d * d * d, 2.0 * parameters + columns),
+        Some(Method::Autodiff) => (n * (6.0 * l - 4.0) * d * d * d, 2.0 * parameters + n * l * d * d * w),
         _ => ((4.0 * l - 1.0) * 2.0 * n * d * d, 2.0 * parameters + columns),
     };
     Model { flops, min_bytes, min_traffic_bytes: 2.0 * parameters }
@@ -274,7 +235,7 @@ fn model(method: &str, dim: usize, batch: usize) -> Model {
 pub fn roofline() -> Roofline {
     let rate = |operation, threads, dim: usize, batch, flops: f64, flops_per_second: f64| Rate {
         operation,
-        dtype: "f32".into(),
+        math: Math::F32,
         threads,
         dim,
         batch,
@@ -296,7 +257,7 @@ pub fn roofline() -> Roofline {
         median_seconds,
     };
     Roofline {
-        device: "cpu".into(),
+        device: DeviceKind::Cpu,
         quick: true,
         started: "2026-01-01T00:00:00Z".into(),
         wall_seconds: 4.0,
@@ -318,17 +279,17 @@ pub fn roofline() -> Roofline {
     }
 }
 
-fn expected_seconds(method: &str, device: &str, flops: f64) -> f64 {
-    let (overhead, speed) = if device == "cuda" { (60e-6, 40.0) } else { (8e-6, 1.0) };
-    let rate = match method {
-        ORDINARY => 70e9,
-        AUTODIFF => 25e9,
+fn expected_seconds(method: Subject, device: DeviceKind, flops: f64) -> f64 {
+    let (overhead, speed) = if device == DeviceKind::Cuda { (60e-6, 40.0) } else { (8e-6, 1.0) };
+    let rate = match method.method() {
+        Some(Method::Ordinary) => 70e9,
+        Some(Method::Autodiff) => 25e9,
         _ => 90e9,
     };
     overhead + flops / (rate * speed)
 }
 
-fn run(devices: &[&str]) -> Run {
+fn run(devices: &[DeviceKind]) -> Run {
     Run {
         schema: SCHEMA_VERSION,
         command: ["relgrad", "sweep", "--dims", "10:20000", "--rounds", "3"].map(String::from).into(),
@@ -339,15 +300,15 @@ fn run(devices: &[&str]) -> Run {
         ended: Some("2026-01-01T00:09:41Z".into()),
         settings: Settings {
             dims: DIMS.into(),
-            methods: [RELATIVE, ORDINARY, AUTODIFF].map(String::from).into(),
-            devices: devices.iter().map(|&d| d.into()).collect(),
+            methods: METHODS.into(),
+            devices: devices.into(),
             batch: BATCH,
             other_batches: Vec::new(),
             layers: LAYERS,
             other_layers: Vec::new(),
-            dtype: "f32".into(),
+            dtype: Dtype::F32,
             bias: false,
-            activation: "smooth:0.3".into(),
+            activation: ACTIVATION,
             threads: 2,
             seed: 1,
             rounds: ROUNDS,
@@ -373,7 +334,7 @@ fn run(devices: &[&str]) -> Run {
             huge_pages: Some("madvise".into()),
             virtualization: "container".into(),
             os: "Debian GNU/Linux 13, Linux 6.12".into(),
-            gpus: if devices.contains(&"cuda") { vec!["Example GPU, 80 GiB".into()] } else { vec![] },
+            gpus: if devices.contains(&DeviceKind::Cuda) { vec!["Example GPU, 80 GiB".into()] } else { vec![] },
         },
         rooflines: vec![roofline()],
         program: Some("4096 bytes, CRC-32 89abcdef".into()),

@@ -8,12 +8,13 @@
 
 mod recovery;
 
-use crate::fit::{self, Crossover, Observation};
+use relgrad_vocabulary::Method;
+
 use crate::fixture::{Noise, Planted, planted};
-use crate::method::{ORDINARY, RELATIVE};
-use crate::stats::{Processes, median_estimate, ratio_estimate};
-use crate::study::Study;
-use crate::summary::Estimate;
+use crate::record::study::Study;
+use crate::statistics::fit::{self, Crossover, Observation};
+use crate::statistics::summary::Estimate;
+use crate::statistics::{Processes, median_estimate, ratio_estimate};
 
 pub use recovery::{Recovery, recoveries};
 
@@ -62,36 +63,16 @@ pub const DESIGNS: [Design; 6] = {
     ]
 };
 
-/// Which intervals of a study hold what was planted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Covered {
-    /// The exponent of `relative`.
-    pub exponent: bool,
-    /// The speed-up at D = 1000.
-    pub speedup: bool,
-    /// The median of `relative` at D = 1000.
-    pub median: bool,
-    /// The crossover.
-    pub crossover: bool,
-    /// A further median at D = 4000, in the prediction interval of the fit to the others.
-    pub prediction: bool,
-}
+/// What is tried of a study: the exponent of `relative`, its speed-up and median at D = 1000, the crossover, and a
+/// further median at D = 4000 in the prediction interval of the fit to the others.
+pub const TRIED: [&str; 5] = ["exponent", "speed-up", "median", "crossover", "prediction"];
 
-impl Covered {
-    /// What is tried, in the order of [`Covered::all`].
-    pub const NAMES: [&'static str; 5] = ["exponent", "speed-up", "median", "crossover", "prediction"];
-
-    /// Whether each interval holds its answer.
-    pub fn all(&self) -> [bool; 5] {
-        [self.exponent, self.speedup, self.median, self.crossover, self.prediction]
-    }
-}
-
-/// Makes the study of `design` with this seed and looks whether its intervals hold the planted answers.
-pub fn covered(design: &Design, seed: u64) -> Covered {
+/// Makes the study of `design` with this seed and looks which of its intervals, in the order of [`TRIED`], hold the
+/// planted answers.
+pub fn covered(design: &Design, seed: u64) -> [bool; 5] {
     let dims: Vec<usize> = DIMS.into_iter().chain([BEYOND]).collect();
     let study = planted(&Planted {
-        methods: &[(RELATIVE, &relative), (ORDINARY, &ordinary)],
+        methods: &[(Method::Relative, &relative), (Method::Ordinary, &ordinary)],
         dims: &dims,
         rounds: design.rounds,
         samples: SAMPLES,
@@ -99,7 +80,7 @@ pub fn covered(design: &Design, seed: u64) -> Covered {
         seed,
     });
     let cells = |method| DIMS.map(|dim| (dim, processes(&study, method, dim)));
-    let (this, base) = (cells(RELATIVE), cells(ORDINARY));
+    let (this, base) = (cells(Method::Relative), cells(Method::Ordinary));
     let tried = |cells: &[(usize, Processes)]| cells.iter().position(|(dim, _)| *dim == DIM).unwrap_or(0);
     let (this_tried, base_tried) = (&this[tried(&this)].1, &base[tried(&base)].1);
     let (this, base) = (observe(&this), observe(&base));
@@ -108,15 +89,15 @@ pub fn covered(design: &Design, seed: u64) -> Covered {
         Some(Crossover::At(place)) => Some(place),
         _ => None,
     };
-    let further = processes(&study, RELATIVE, BEYOND).median().unwrap_or(f64::NAN);
+    let further = processes(&study, Method::Relative, BEYOND).median().unwrap_or(f64::NAN);
     let at = DIM as f64;
-    Covered {
-        exponent: holds(fit::exponent(&this, range.clone()).map(|fit| fit.exponent), EXPONENT),
-        speedup: holds(ratio_estimate(base_tried, this_tried), ordinary(at) / relative(at)),
-        median: holds(median_estimate(this_tried), relative(at)),
-        crossover: holds(crossover, CROSSOVER),
-        prediction: holds(fit::extrapolate(&this, &[], range, BEYOND), further),
-    }
+    [
+        holds(fit::exponent(&this, range.clone()).map(|fit| fit.exponent), EXPONENT),
+        holds(ratio_estimate(base_tried, this_tried), ordinary(at) / relative(at)),
+        holds(median_estimate(this_tried), relative(at)),
+        holds(crossover, CROSSOVER),
+        holds(fit::extrapolate(&this, &[], range, BEYOND), further),
+    ]
 }
 
 /// The share that is accepted for `studies`: that for 1,000, wider for fewer by twice the standard deviation of the
@@ -146,8 +127,8 @@ fn ordinary(dim: f64) -> f64 {
     1e-8 * CROSSOVER.powf(EXPONENT - 3.0) * dim.powi(3)
 }
 
-fn processes(study: &Study, method: &str, dim: usize) -> Processes {
-    let cell = study.records.iter().filter(|r| r.cell.method == method && r.cell.dim == dim);
+fn processes(study: &Study, method: Method, dim: usize) -> Processes {
+    let cell = study.records.iter().filter(|r| r.cell.method == method && r.cell.point.dim == dim);
     Processes::new(cell.map(|r| (r.cell.round, r.seconds.as_slice())))
 }
 

@@ -4,7 +4,7 @@
 //! the unit that keeps them short (`1.23 ms`, `412 s`, `16.7 min`), bytes a binary one (`1.52 GiB`). Rates alone are
 //! decimal (`40 GB/s`), as data sheets state them. Programs read the exports in JSON and CSV, which are not rounded.
 
-use crate::summary::Estimate;
+use crate::statistics::summary::Estimate;
 
 /// What stands where there is no value.
 pub const NONE: &str = "–";
@@ -268,6 +268,12 @@ mod tests {
             ("1 sample".to_string(), "0 samples".to_string(), "7,000 samples".to_string())
         });
         assert_eq!((scientific(f64::NAN), scientific(1.23e-7)), ("NaN".into(), "1.2e-7".into()));
+    }
+
+    #[test]
+    fn percentages_lose_zeros_behind_the_point_only() {
+        let texts = [0.01, 0.1, 0.3, 0.125, 1.0, 2.0].map(percent);
+        assert_eq!(texts, ["1 %", "10 %", "30 %", "12.5 %", "100 %", "200 %"]);
     }
 
     #[test]

@@ -8,14 +8,15 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use proptest::prelude::*;
 use relgrad_adversary::{Counting, damage, damaged, judge};
-use relgrad_reports::export::{Report, exporters, formats};
+use relgrad_reports::compare::{Comparison, Rules, Sides};
+use relgrad_reports::export::{FORMATS, REPORT, Report};
 use relgrad_reports::history::{Entry, Metric, series};
 use relgrad_reports::record::{Gpu, GpuState};
-use relgrad_reports::regress::{Comparison, Rules, Sides};
 use relgrad_reports::study::{Invalid, Study};
 use relgrad_reports::summary::Summary;
 use relgrad_reports::writer::{RecordWriter, write_run};
 use relgrad_reports::{baseline, fixture, history};
+use relgrad_vocabulary::{DeviceKind, Math};
 use tempfile::TempDir;
 
 #[global_allocator]
@@ -36,7 +37,7 @@ static SWEEPS: LazyLock<[TempDir; 3]> = LazyLock::new(|| {
 fn small() -> Study {
     let mut study = fixture::study();
     study.run.settings.dims = vec![10, 32, 100, 1000];
-    study.records.retain(|r| r.cell.round < 2 && study.run.settings.dims.contains(&r.cell.dim));
+    study.records.retain(|r| r.cell.round < 2 && study.run.settings.dims.contains(&r.cell.point.dim));
     study.records.iter_mut().for_each(|r| r.seconds.truncate(4));
     study.records.iter_mut().for_each(|r| r.memory_trace.truncate(4));
     study
@@ -44,11 +45,11 @@ fn small() -> Study {
 
 fn on_a_gpu() -> Study {
     let mut study = small();
-    study.run.settings.devices = vec!["cuda".into()];
-    study.run.settings.math = Some("tf32".into());
+    study.run.settings.devices = vec![DeviceKind::Cuda];
+    study.run.settings.math = Some(Math::Tf32);
     for record in &mut study.records {
-        record.cell.device = "cuda".into();
-        record.cell.math = Some("tf32".into());
+        record.cell.point.device = DeviceKind::Cuda;
+        record.cell.point.math = Some(Math::Tf32);
         let state = GpuState { sm_mhz: Some(1980.0), ..GpuState::default() };
         record.gpu = Some(Gpu {
             event_seconds: record.seconds.clone(),
@@ -67,8 +68,8 @@ fn of_convolutions() -> Study {
     let grids = study.run.settings.dims.iter().map(|dim| [1, dim / 2]).collect();
     study.run.settings.convolution = Some(relgrad_reports::run::Convolution { channels: 2, kernel: None, grids });
     for record in &mut study.records {
-        let grid = [1, record.cell.dim / 2];
-        record.cell.convolution = Some(relgrad_reports::record::Convolution { channels: 2, grid, kernel: grid });
+        let grid = [1, record.cell.point.dim / 2];
+        record.cell.point.convolution = Some(relgrad_reports::record::Convolution { channels: 2, grid, kernel: grid });
     }
     study
 }
@@ -221,9 +222,8 @@ static STORE: LazyLock<Vec<u8>> = LazyLock::new(|| {
 fn written_out(study: &Study) -> Result<(), String> {
     let summary = Summary::of(study);
     let report = Report { study, summary: &summary, figures: &[] };
-    for exporter in exporters().into_iter().chain(formats().map(|(_, exporter)| exporter)) {
-        let text = exporter.render(&report);
-        let file = exporter.file_name();
+    for format in REPORT.into_iter().chain(FORMATS) {
+        let (text, file) = ((format.render)(&report), format.file_name);
         let is_bad = |c: char| c.is_control() && c != '\n';
         assert!(!text.contains(is_bad), "{file} has control characters");
         if file.ends_with(".md") || file.ends_with(".html") || file.ends_with(".csv") {

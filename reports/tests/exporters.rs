@@ -1,197 +1,169 @@
-//! Files for other programs, read back through types transcribed from the programs' published schemas. Unknown fields
-//! are refused, so that a misspelt one is found.
+//! Files for other programs, held against the fields of the programs' published schemas. Unknown fields are refused, so
+//! that a misspelt one is found.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
-use relgrad_reports::export::{Report, formats};
+use relgrad_reports::export::{FORMATS, Report};
 use relgrad_reports::fixture;
 use relgrad_reports::summary::Summary;
-use serde::Deserialize;
+use serde_json::Value;
 
 /// Measured points of the fixture: relative, ordinary, autodiff.
 const MEASURED: usize = 8 + 6 + 4;
 
-fn render(format: &str) -> String {
+fn render(name: &str) -> String {
     let study = fixture::study();
     let summary = Summary::of(&study);
-    let (_, exporter) = formats().into_iter().find(|(name, _)| *name == format).expect("a format");
-    exporter.render(&Report { study: &study, summary: &summary, figures: &[] })
+    let format = FORMATS.into_iter().find(|format| format.name == name).expect("a format");
+    (format.render)(&Report { study: &study, summary: &summary, figures: &[] })
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).expect("JSON")
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().expect("an array")
+}
+
+fn text<'a>(object: &'a Value, field: &str) -> &'a str {
+    object[field].as_str().expect("a text")
+}
+
+fn number(object: &Value, field: &str) -> f64 {
+    object[field].as_f64().expect("a number")
+}
+
+/// Whether an object has the fields of a schema and no other: `name: type`, `name?: type` for one that may be absent.
+fn check(object: &Value, schema: &str) {
+    let fields = object.as_object().expect("an object");
+    let mut known = BTreeSet::new();
+    for (name, kind) in schema.split_whitespace().map(|entry| entry.split_once(':').expect("name:type")) {
+        let (name, may_be_absent) = name.strip_suffix('?').map_or((name, false), |name| (name, true));
+        known.insert(name);
+        let fits = |value: &Value| match kind {
+            "text" => value.is_string(),
+            "number" => value.is_f64(),
+            "whole" => value.is_u64(),
+            "yes/no" => value.is_boolean(),
+            "numbers" => list(value).iter().all(Value::is_f64),
+            "wholes" => list(value).iter().all(Value::is_u64),
+            "list" => value.is_array(),
+            "texts" => value.as_object().is_some_and(|texts| texts.values().all(Value::is_string)),
+            "object" => value.is_object(),
+            other => panic!("no type {other}"),
+        };
+        let found = fields.get(name);
+        assert!(found.map_or(may_be_absent, fits), "{name} is {found:?}, not a {kind}");
+    }
+    let unknown: Vec<_> = fields.keys().filter(|name| !known.contains(name.as_str())).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
 }
 
 /// `BenchmarkResult` of github-action-benchmark's `src/extract.ts`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ActionEntry {
-    name: String,
-    value: f64,
-    unit: String,
-    range: Option<String>,
-    extra: Option<String>,
-}
-
 #[test]
 fn github_action_benchmark() {
-    let smaller: Vec<ActionEntry> = serde_json::from_str(&render("github-action-smaller")).expect("an array");
+    let [smaller, bigger] = ["github-action-smaller", "github-action-bigger"].map(|name| json(&render(name)));
+    let (smaller, bigger) = (list(&smaller), list(&bigger));
     assert_eq!(smaller.len(), 2 * MEASURED);
-    let bigger: Vec<ActionEntry> = serde_json::from_str(&render("github-action-bigger")).expect("an array");
-    assert!(bigger.iter().all(|e| e.name.contains("/speedup-over-") && e.unit == "x"));
-    for entry in smaller.iter().chain(&bigger) {
-        assert!(entry.value > 0.0 && !entry.name.is_empty() && !entry.unit.is_empty());
-        assert_eq!(entry.range.is_some(), entry.extra.is_some());
+    assert!(bigger.iter().all(|e| text(e, "name").contains("/speedup-over-") && text(e, "unit") == "x"));
+    for entry in smaller.iter().chain(bigger) {
+        check(entry, "name:text value:number unit:text range?:text extra?:text");
+        assert!(number(entry, "value") > 0.0 && !text(entry, "name").is_empty() && !text(entry, "unit").is_empty());
+        assert_eq!(entry.get("range").is_some(), entry.get("extra").is_some());
     }
-    let mut names: Vec<&str> = smaller.iter().chain(&bigger).map(|e| e.name.as_str()).collect();
-    names.sort_unstable();
-    names.dedup();
+    let names: BTreeSet<&str> = smaller.iter().chain(bigger).map(|entry| text(entry, "name")).collect();
     assert_eq!(names.len(), smaller.len() + bigger.len(), "the action tells benchmarks apart by name");
 }
 
 /// `https://bencher.dev/bmf.json`: benchmark, measure, metric; `value` is required.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct BencherMetric {
-    value: f64,
-    lower_value: Option<f64>,
-    upper_value: Option<f64>,
-}
-
 #[test]
 fn bencher_metric_format() {
-    type Benchmarks = BTreeMap<String, BTreeMap<String, BencherMetric>>;
-    let benchmarks: Benchmarks = serde_json::from_str(&render("bencher")).expect("benchmarks");
-    assert_eq!(benchmarks.len(), MEASURED);
-    for (name, measures) in &benchmarks {
-        assert!(name.len() <= 1024, "{name}");
-        assert!(measures.contains_key("latency"));
-        for (measure, metric) in measures {
+    let benchmarks = json(&render("bencher"));
+    let all = benchmarks.as_object().expect("benchmarks");
+    assert_eq!(all.len(), MEASURED);
+    for (name, measures) in all {
+        assert!(name.len() <= 1024 && measures.get("latency").is_some(), "{name}");
+        for (measure, metric) in measures.as_object().expect("measures") {
+            check(metric, "value:number lower_value?:number upper_value?:number");
             assert!(measure.len() <= 64, "{measure}");
-            assert!(metric.lower_value.is_none_or(|low| low <= metric.value));
-            assert!(metric.upper_value.is_none_or(|high| high >= metric.value));
+            let value = number(metric, "value");
+            assert!(metric.get("lower_value").is_none_or(|low| low.as_f64().unwrap() <= value));
+            assert!(metric.get("upper_value").is_none_or(|high| high.as_f64().unwrap() >= value));
         }
     }
     let latency = &benchmarks["relative/cpu/f32/threads=2/smooth:0.3/N=100/L=2/D=1000"]["latency"];
-    assert!((1e7..1e8).contains(&latency.value), "nanoseconds: {}", latency.value);
+    assert!((1e7..1e8).contains(&number(latency, "value")), "nanoseconds: {latency}");
 }
 
 /// What google-benchmark's `src/json_reporter.cc` writes.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct GoogleFile {
-    context: GoogleContext,
-    benchmarks: Vec<GoogleBenchmark>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "presence and type are what is tested")]
-struct GoogleContext {
-    date: String,
-    host_name: String,
-    executable: String,
-    num_cpus: i64,
-    mhz_per_cpu: i64,
-    cpu_scaling_enabled: bool,
-    caches: Vec<serde_json::Value>,
-    load_avg: Vec<f64>,
-    library_build_type: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "presence and type are what is tested")]
-struct GoogleBenchmark {
-    name: String,
-    run_name: String,
-    run_type: String,
-    repetitions: i64,
-    repetition_index: Option<i64>,
-    threads: i64,
-    aggregate_name: Option<String>,
-    iterations: i64,
-    real_time: f64,
-    cpu_time: f64,
-    time_unit: String,
-    max_bytes_used: Option<i64>,
-    label: Option<String>,
-}
-
 #[test]
 fn google_benchmark() {
-    let file: GoogleFile = serde_json::from_str(&render("google-benchmark")).expect("the reporter's JSON");
-    assert!(["release", "debug"].contains(&file.context.library_build_type.as_str()));
-    let (iterations, aggregates): (Vec<_>, Vec<_>) = file.benchmarks.iter().partition(|b| b.run_type == "iteration");
-    assert_eq!(aggregates.len(), MEASURED);
-    assert_eq!(iterations.len(), 3 * MEASURED);
-    assert!(iterations.iter().all(|b| b.repetition_index.is_some() && b.aggregate_name.is_none()));
-    for aggregate in aggregates {
-        assert_eq!(aggregate.run_type, "aggregate");
-        assert_eq!(aggregate.aggregate_name.as_deref(), Some("median"));
-        assert_eq!(aggregate.name, format!("{}_median", aggregate.run_name));
-        assert!(["ns", "us", "ms", "s"].contains(&aggregate.time_unit.as_str()));
+    let file = json(&render("google-benchmark"));
+    check(&file, "context:object benchmarks:list");
+    check(
+        &file["context"],
+        "date:text host_name:text executable:text num_cpus:whole mhz_per_cpu:whole cpu_scaling_enabled:yes/no \
+         caches:list load_avg:numbers library_build_type:text",
+    );
+    assert!(["release", "debug"].contains(&text(&file["context"], "library_build_type")));
+    let of_type = |kind| list(&file["benchmarks"]).iter().filter(move |b| text(b, "run_type") == kind);
+    assert_eq!((of_type("aggregate").count(), of_type("iteration").count()), (MEASURED, 3 * MEASURED));
+    assert_eq!(list(&file["benchmarks"]).len(), 4 * MEASURED);
+    for benchmark in list(&file["benchmarks"]) {
+        check(
+            benchmark,
+            "name:text run_name:text run_type:text repetitions:whole repetition_index?:whole threads:whole \
+             aggregate_name?:text iterations:whole real_time:number cpu_time:number time_unit:text \
+             max_bytes_used?:whole label?:text",
+        );
+        assert!(["ns", "us", "ms", "s"].contains(&text(benchmark, "time_unit")));
+    }
+    assert!(of_type("iteration").all(|b| b.get("repetition_index").is_some() && b.get("aggregate_name").is_none()));
+    for aggregate in of_type("aggregate") {
+        assert_eq!(text(aggregate, "aggregate_name"), "median");
+        assert_eq!(text(aggregate, "name"), format!("{}_median", text(aggregate, "run_name")));
     }
 }
 
 /// `BenchmarkResult` of hyperfine's `src/benchmark/benchmark_result.rs`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct HyperfineResult {
-    command: String,
-    mean: f64,
-    stddev: Option<f64>,
-    median: f64,
-    user: f64,
-    system: f64,
-    min: f64,
-    max: f64,
-    times: Vec<f64>,
-    memory_usage_byte: Option<Vec<u64>>,
-    exit_codes: Vec<Option<i32>>,
-    parameters: BTreeMap<String, String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct HyperfineFile {
-    results: Vec<HyperfineResult>,
-}
-
 #[test]
 fn hyperfine() {
-    let file: HyperfineFile = serde_json::from_str(&render("hyperfine")).expect("the export");
-    assert_eq!(file.results.len(), MEASURED);
-    for result in &file.results {
-        assert!(!result.command.is_empty());
-        assert!(result.min <= result.median && result.median <= result.max);
-        assert!(result.min <= result.mean && result.mean <= result.max);
-        assert!(result.stddev.is_some_and(|s| s > 0.0));
-        assert_eq!((result.user, result.system), (0.0, 0.0));
-        assert_eq!(result.exit_codes.len(), result.times.len());
-        assert_eq!(result.memory_usage_byte.as_ref().map(Vec::len), Some(result.times.len()));
-        assert!(result.parameters["dim"].parse::<usize>().is_ok());
+    let file = json(&render("hyperfine"));
+    check(&file, "results:list");
+    assert_eq!(list(&file["results"]).len(), MEASURED);
+    for result in list(&file["results"]) {
+        check(
+            result,
+            "command:text mean:number stddev:number median:number user:number system:number min:number max:number \
+             times:numbers memory_usage_byte?:wholes exit_codes:wholes parameters:texts",
+        );
+        let of = |field| number(result, field);
+        assert!(!text(result, "command").is_empty());
+        assert!(of("min") <= of("median") && of("median") <= of("max"));
+        assert!(of("min") <= of("mean") && of("mean") <= of("max") && of("stddev") > 0.0);
+        assert_eq!((of("user"), of("system")), (0.0, 0.0));
+        for field in ["exit_codes", "memory_usage_byte"] {
+            assert_eq!(list(&result[field]).len(), list(&result["times"]).len());
+        }
+        assert!(text(&result["parameters"], "dim").parse::<usize>().is_ok());
     }
 }
 
 /// Extra-P's `docs/file-formats.md`, JSON Lines.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ExtraPLine {
-    params: BTreeMap<String, f64>,
-    value: Vec<f64>,
-    callpath: String,
-    metric: String,
-}
-
 #[test]
 fn extra_p() {
-    let text = render("extra-p");
-    let lines: Vec<ExtraPLine> = text.lines().map(|line| serde_json::from_str(line).expect("a measurement")).collect();
+    let lines: Vec<Value> = render("extra-p").lines().map(json).collect();
     assert_eq!(lines.len(), 2 * MEASURED);
     for line in &lines {
-        assert!(line.params["D"] >= 10.0);
-        assert_eq!(line.value.len(), 3, "one value a process");
-        let (method, settings) = line.callpath.split_once('/').unwrap();
+        check(line, "params:object value:numbers callpath:text metric:text");
+        check(&line["params"], "D:number N:number L:number");
+        assert!(number(&line["params"], "D") >= 10.0);
+        assert_eq!(list(&line["value"]).len(), 3, "one value a process");
+        let (method, settings) = text(line, "callpath").split_once('/').unwrap();
         assert!(["relative", "ordinary", "autodiff"].contains(&method));
         assert_eq!(settings, "cpu/f32/threads=2/smooth:0.3");
-        assert!(["time", "memory"].contains(&line.metric.as_str()));
+        assert!(["time", "memory"].contains(&text(line, "metric")));
     }
 }
 
@@ -212,8 +184,7 @@ fn times_of_wrong_gradients_are_not_exported() {
     }
     let summary = Summary::of(&study);
     let report = Report { study: &study, summary: &summary, figures: &[] };
-    for (name, exporter) in formats() {
-        let text = exporter.render(&report);
-        assert!(!text.contains("137953"), "{name}");
+    for format in FORMATS {
+        assert!(!(format.render)(&report).contains("137953"), "{}", format.name);
     }
 }

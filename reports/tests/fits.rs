@@ -4,8 +4,8 @@ use relgrad_reports::fit::{
     Bound, Crossover, Law, Observation, bounded_exponent, breakpoint, choose_law, crossover, exponent, extrapolate,
     local_exponents, residuals, two_term,
 };
-use relgrad_reports::fixture::{PowerLaw, power_law};
-use relgrad_reports::stats::Processes;
+use relgrad_reports::fixture::power_law;
+use relgrad_reports::statistics::Processes;
 
 const XS: [usize; 7] = [20, 50, 100, 200, 500, 1000, 2000];
 
@@ -22,17 +22,8 @@ fn exact(f: impl Fn(f64) -> f64) -> Vec<(usize, Processes)> {
 
 /// Times ∝ xᵖ with 3 % noise between processes.
 fn noisy(exponent: f64, scale: f64, seed: u64) -> Vec<(usize, Processes)> {
-    let study = power_law(&PowerLaw {
-        dims: XS.into(),
-        exponent,
-        scale,
-        rounds: 5,
-        samples: 9,
-        between_processes: 0.03,
-        within_process: 0.01,
-        seed,
-    });
-    let at = |dim| study.records.iter().filter(move |r| r.cell.dim == dim);
+    let study = power_law(&XS, (scale, exponent), (5, 9), (0.03, 0.01), seed);
+    let at = |dim| study.records.iter().filter(move |r| r.cell.point.dim == dim);
     XS.iter().map(|&x| (x, Processes::new(at(x).map(|r| (r.cell.round, r.seconds.as_slice()))))).collect()
 }
 

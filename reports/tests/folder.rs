@@ -11,6 +11,7 @@ use relgrad_reports::history::{self, Entry};
 use relgrad_reports::record::{Gpu, GpuState, Outcome, Record, SCHEMA_VERSION};
 use relgrad_reports::study::{Invalid, Study};
 use relgrad_reports::writer::{RecordWriter, write_atomically, write_run};
+use relgrad_vocabulary::{DeviceKind, Math, Method};
 
 /// Writes the fixture; returns it.
 fn write(dir: &Path) -> Study {
@@ -69,14 +70,14 @@ fn what_only_a_gpu_tells_is_absent_elsewhere_and_read_back() {
     let archived = Path::new(env!("CARGO_MANIFEST_DIR")).join("archive/2026-11-24-zen3-2-cores");
     let old = Study::read(&archived).unwrap();
     assert!(old.records.len() > 30 && old.run.settings.math.is_none());
-    assert!(old.records.iter().all(|r| r.gpu.is_none() && r.cell.math.is_none()));
+    assert!(old.records.iter().all(|r| r.gpu.is_none() && r.cell.point.math.is_none()));
 
     let state = GpuState { sm_mhz: Some(1980.0), throttled_by: vec!["sw_power_cap".into()], ..GpuState::default() };
-    study.run.settings.math = Some("tf32".into());
+    study.run.settings.math = Some(Math::Tf32);
     write_run(dir.path(), &study.run).unwrap();
     let record = &mut study.records[0];
-    record.cell.device = "cuda".into();
-    record.cell.math = Some("tf32".into());
+    record.cell.point.device = DeviceKind::Cuda;
+    record.cell.point.math = Some(Math::Tf32);
     record.gpu = Some(Gpu {
         event_seconds: record.seconds.clone(),
         first_call_seconds: 2.5,
@@ -346,7 +347,7 @@ fn records_are_taken_out_as_a_whole_and_the_lock_holds() {
     write_run(dir.path(), &study.run).unwrap();
     let mut writer = RecordWriter::open(dir.path()).unwrap();
     study.records.iter().for_each(|record| writer.append(record).unwrap());
-    let gone = |record: &Record| record.cell.method == "ordinary";
+    let gone = |record: &Record| record.cell.method == Method::Ordinary;
     let expected = study.records.iter().filter(|record| gone(record)).count();
     assert!(expected > 0);
     std::fs::write(dir.path().join("records.jsonl.partial"), "of an earlier kill").unwrap();
@@ -372,7 +373,9 @@ fn a_last_line_that_was_changed_is_refused_and_kept() {
     let text = fs::read_to_string(&path).unwrap();
     let (others, last) = text.trim_end().rsplit_once('\n').unwrap();
     let edited = format!("{others}\n{}\n", last.replace("\"outcome\":\"", "\"outcome\":\"X"));
-    for changed in [edited, text.replace('\n', " ") + "\n"] {
+    // Whole, but for its newline, and of a device that nobody knows: it was not cut off.
+    let unknown = format!("{others}\n{}", last.replace("\"cpu\"", "\"tpu\""));
+    for changed in [edited, text.replace('\n', " ") + "\n", unknown] {
         fs::write(&path, &changed).unwrap();
         let told = Study::read(dir.path()).unwrap_err().to_string();
         assert!(told.contains("is not a record"), "{told}");
@@ -387,7 +390,7 @@ fn a_cell_that_is_spelt_in_another_way_is_the_same_cell() {
     let dir = tempfile::tempdir().unwrap();
     let study = write(dir.path());
     let mut again = study.records[0].clone();
-    again.cell.math = Some(again.cell.dtype.clone());
+    again.cell.point.math = Some(again.cell.point.arithmetic());
     RecordWriter::open(dir.path()).unwrap().append(&again).unwrap();
     let told = Study::read(dir.path()).unwrap_err().to_string();
     assert!(told.contains("has a record before"), "{told}");

@@ -1,22 +1,13 @@
 //! The store of runs.
 
-use relgrad_reports::fixture::{PowerLaw, power_law};
+use relgrad_reports::fixture::power_law;
 use relgrad_reports::history::{Entry, Metric, add, read, series};
 use relgrad_reports::run::Convolution;
 use relgrad_reports::study::Study;
+use relgrad_vocabulary::Dtype;
 
 fn run(day: u32, scale: f64) -> Study {
-    let plan = PowerLaw {
-        dims: vec![100, 200, 500],
-        exponent: 2.0,
-        scale,
-        rounds: 3,
-        samples: 6,
-        between_processes: 0.005,
-        within_process: 0.005,
-        seed: u64::from(day),
-    };
-    let mut study = power_law(&plan);
+    let mut study = power_law(&[100, 200, 500], (scale, 2.0), (3, 6), (0.005, 0.005), u64::from(day));
     study.run.started = format!("2026-01-{day:02}T00:00:00Z");
     study.run.git_revision = Some(format!("{day:040x}"));
     study
@@ -108,8 +99,8 @@ fn other_settings_are_series_of_their_own_with_a_name_of_their_own() {
     let changes: [Change; 5] = [
         |s| s.threads = 7,
         |s| s.bias = true,
-        |s| s.activation = "tanh:1:0.1".into(),
-        |s| s.dtype = "f64".into(),
+        |s| s.activation = "tanh:1:0.1".parse().unwrap(),
+        |s| s.dtype = Dtype::F64,
         |s| s.layers = 3,
     ];
     for change in changes {
@@ -119,7 +110,7 @@ fn other_settings_are_series_of_their_own_with_a_name_of_their_own() {
             if day > 6 {
                 change(&mut study.run.settings);
                 let layers = study.run.settings.layers;
-                study.records.iter_mut().for_each(|r| r.cell.layers = layers);
+                study.records.iter_mut().for_each(|r| r.cell.point.layers = layers);
             }
             entries.push(Entry::of(&study));
         }

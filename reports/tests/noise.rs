@@ -4,14 +4,19 @@
 //! The simulation takes samples as `relgrad gate` does: in every round new processes, asked in turn A B … B A; it looks
 //! at the rounds when the gate does, and measures what is open again.
 
-use relgrad_reports::fixture::{PowerLaw, power_law};
+use relgrad_reports::compare::trials::Plan;
+use relgrad_reports::compare::{Comparison, Outcome, Rules, Sides, Verdict};
+use relgrad_reports::fixture::power_law;
 use relgrad_reports::record::{Cell, Record};
-use relgrad_reports::regress::trials::Plan;
-use relgrad_reports::regress::{Comparison, Outcome, Rules, Sides, Verdict};
 use relgrad_reports::study::Study;
+use relgrad_vocabulary::{Kernel, Method, Subject};
 
 const DIMS: [usize; 3] = [100, 300, 1000];
 const TURNS: usize = 5;
+const RELATIVE: Subject = Subject::Method(Method::Relative);
+const ORDINARY: Subject = Subject::Method(Method::Ordinary);
+const GEMM: Subject = Subject::Kernel(Kernel::Gemm);
+const COPY: Subject = Subject::Kernel(Kernel::Copy);
 
 /// Seeded uniform and normal numbers (SplitMix64, Box and Muller).
 struct Random(u64);
@@ -40,11 +45,11 @@ struct Machine {
 }
 
 /// How a kind of work feels the neighbours: its slowdown where they are felt most.
-fn slowdown(method: &str) -> f64 {
+fn slowdown(method: Subject) -> f64 {
     match method {
-        "relative" => 1.9,
-        "gemm" => 1.8,
-        "copy" => 2.2,
+        RELATIVE => 1.9,
+        GEMM => 1.8,
+        COPY => 2.2,
         _ => 1.75,
     }
 }
@@ -55,7 +60,7 @@ impl Machine {
     }
 
     /// One sample of work that takes `seconds` on a machine of its own.
-    fn sample(&mut self, method: &str, seconds: f64) -> f64 {
+    fn sample(&mut self, method: Subject, seconds: f64) -> f64 {
         while self.now >= self.until {
             // Quiet or disturbed for 2 s to 100 s.
             self.until = self.now + 2.0 * 50_f64.powf(self.random.uniform());
@@ -76,26 +81,16 @@ impl Machine {
 struct Gate {
     machine: Machine,
     factors: Vec<f64>,
-    methods: Vec<&'static str>,
+    methods: Vec<Subject>,
     studies: Vec<Study>,
     template: Record,
 }
 
 impl Gate {
-    fn new(seed: u64, factors: &[f64], methods: &[&'static str]) -> Self {
-        let plan = PowerLaw {
-            dims: vec![100],
-            exponent: 2.0,
-            scale: 1e-8,
-            rounds: 1,
-            samples: 1,
-            between_processes: 0.0,
-            within_process: 0.0,
-            seed: 1,
-        };
-        let mut empty = power_law(&plan);
+    fn new(seed: u64, factors: &[f64], methods: &[Subject]) -> Self {
+        let mut empty = power_law(&[100], (1e-8, 2.0), (1, 1), (0.0, 0.0), 1);
         let template = empty.records.remove(0);
-        empty.run.settings.methods = methods.iter().map(ToString::to_string).collect();
+        empty.run.settings.methods = methods.iter().filter_map(|subject| subject.method()).collect();
         Self {
             machine: Machine::new(seed),
             factors: factors.to_vec(),
@@ -108,17 +103,17 @@ impl Gate {
     fn round(&mut self, round: usize, dim: usize) {
         let d = dim as f64;
         let contenders = self.factors.len();
-        let mut lanes: Vec<(usize, &str, f64, Vec<f64>)> = Vec::new();
+        let mut lanes: Vec<(usize, Subject, f64, Vec<f64>)> = Vec::new();
         for &method in &self.methods {
             for place in 0..contenders {
                 let contender = (place + round) % contenders;
                 let alone = match method {
-                    "relative" => 2e-5 + 1e-8 * d * d,
-                    "ordinary" => 2e-5 + 7e-11 * d * d * d,
-                    "gemm" => 1e-6 + 1.5e-9 * d * d,
+                    RELATIVE => 2e-5 + 1e-8 * d * d,
+                    ORDINARY => 2e-5 + 7e-11 * d * d * d,
+                    GEMM => 1e-6 + 1.5e-9 * d * d,
                     _ => 1e-6 + 1e-9 * d * d,
                 };
-                let planted = method == "relative" && dim == 1000;
+                let planted = method == RELATIVE && dim == 1000;
                 let factor = if planted { self.factors[contender] } else { 1.0 };
                 // The luck of a process: where its memory lies.
                 let luck = (0.015 * self.machine.random.normal()).exp();
@@ -136,7 +131,8 @@ impl Gate {
         // Starting processes and checking gradients takes time too.
         self.machine.now += 0.3;
         for (contender, method, _, seconds) in lanes {
-            let cell = Cell { method: method.into(), dim, round, ..self.template.cell.clone() };
+            let mut cell = Cell { method, round, ..self.template.cell };
+            cell.point.dim = dim;
             self.studies[contender].records.push(Record { cell, seconds, ..self.template.clone() });
         }
     }
@@ -167,11 +163,11 @@ impl Gate {
     }
 }
 
-const METHODS: [&str; 2] = ["relative", "ordinary"];
-const CALIBRATED: [&str; 4] = ["relative", "ordinary", "gemm", "copy"];
+const METHODS: [Subject; 2] = [RELATIVE, ORDINARY];
+const CALIBRATED: [Subject; 4] = [RELATIVE, ORDINARY, GEMM, COPY];
 
 fn worse(comparison: &Comparison, dim: usize) -> bool {
-    let is_cell = |c: &&relgrad_reports::regress::CellComparison| c.method == "relative" && c.point.dim == dim;
+    let is_cell = |c: &&relgrad_reports::compare::CellComparison| c.method == Method::Relative && c.point.dim == dim;
     comparison
         .cells
         .iter()

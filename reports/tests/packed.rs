@@ -63,7 +63,7 @@ fn packed_lines_are_judged_like_plain_ones() {
     let wrong = text.replacen("\"device\":\"cpu\"", "\"device\":\"tpu\"", 1);
     replace(dir.path(), &packed(wrong.as_bytes()));
     let told = Study::read(dir.path()).unwrap_err().to_string();
-    assert!(told.contains("records.jsonl.gz, line 1 is invalid"), "{told}");
+    assert!(told.contains("records.jsonl.gz, line 1 is not a record (unknown device `tpu`"), "{told}");
     let read = Study::read_with(dir.path(), Invalid::Skip).unwrap();
     assert!(read.warnings[0].starts_with("1 line of records.jsonl.gz left out"), "{:?}", read.warnings);
 

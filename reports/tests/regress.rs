@@ -1,11 +1,13 @@
 //! Comparisons of synthetic studies in which the answer is known.
 
-use relgrad_reports::fixture::{PowerLaw, power_law};
-use relgrad_reports::record::{Check, MemoryPoint, Outcome as Ended, Record};
-use relgrad_reports::regress::{
+use relgrad_reports::compare::{
     Comparison, Fault, Kind, Limits, Outcome, Rules, Shift, Sides, Verdict, judge, rounds_to_decide,
 };
+use relgrad_reports::fixture::{self, power_law};
+use relgrad_reports::record::{Check, MemoryPoint, Outcome as Ended, Record};
 use relgrad_reports::study::Study;
+use relgrad_reports::summary::{Series, Summary};
+use relgrad_vocabulary::{Kernel, Method};
 
 const DIMS: [usize; 4] = [100, 200, 500, 1000];
 
@@ -16,22 +18,12 @@ fn base(seed: u64) -> Study {
 
 /// The same with other times.
 fn planted(seed: u64, change: impl Fn(f64, f64) -> f64) -> Study {
-    let plan = PowerLaw {
-        dims: DIMS.to_vec(),
-        exponent: 2.0,
-        scale: 1e-8,
-        rounds: 8,
-        samples: 10,
-        between_processes: 0.01,
-        within_process: 0.01,
-        seed,
-    };
-    let mut study = power_law(&plan);
+    let mut study = power_law(&DIMS, (1e-8, 2.0), (8, 10), (0.01, 0.01), seed);
     for record in &mut study.records {
-        let dim = record.cell.dim as f64;
+        let dim = record.cell.point.dim as f64;
         let noise = |t: &f64| t / (1e-8 * dim * dim);
         record.seconds = record.seconds.iter().map(|t| noise(t) * change(dim, 2e-5 + 1e-8 * dim * dim)).collect();
-        record.peak_bytes = Some(10_000_000 + 16 * (record.cell.dim * record.cell.dim) as u64);
+        record.peak_bytes = Some(10_000_000 + 16 * (record.cell.point.dim * record.cell.point.dim) as u64);
     }
     study
 }
@@ -49,10 +41,10 @@ fn shift_of(comparison: &Comparison) -> Option<Shift> {
 fn calibrated(mut study: Study, speed: f64) -> Study {
     let mut kernels: Vec<Record> = Vec::new();
     for record in &study.records {
-        for kernel in ["gemm", "copy"] {
+        for kernel in Kernel::ALL {
             let mut calibration = record.clone();
             calibration.cell.method = kernel.into();
-            let seconds = 1e-9 * (record.cell.dim * record.cell.dim) as f64 / speed;
+            let seconds = 1e-9 * (record.cell.point.dim * record.cell.point.dim) as f64 / speed;
             calibration.seconds = vec![seconds; record.seconds.len()];
             kernels.push(calibration);
         }
@@ -62,6 +54,35 @@ fn calibrated(mut study: Study, speed: f64) -> Study {
     }
     study.records.extend(kernels);
     study
+}
+
+/// What a comparison shows of a side is what a report of that side says.
+#[test]
+fn a_comparison_and_a_report_say_the_same() {
+    let (base, new) = (fixture::study_with_batches(), fixture::study_with_batches());
+    let summaries = [Summary::of(&base), Summary::of(&new)];
+    let comparison = compare(&base, &new);
+    let mut compared = 0;
+    for cell in &comparison.cells {
+        for quantity in &cell.quantities {
+            let said = |summary: &Summary| {
+                let of = |s: &&Series| s.method == cell.method && s.batch == cell.point.batch;
+                let points = &summary.series.iter().find(of)?.points;
+                let point = points.iter().find(|point| point.dim == cell.point.dim)?;
+                match quantity.kind {
+                    Kind::Time => Some(point.seconds.value),
+                    Kind::SpeedupOverOrdinary => Some(point.speedup_over_ordinary?.value),
+                    Kind::SpeedupOverAutodiff => Some(point.speedup_over_autodiff?.value),
+                    _ => None,
+                }
+            };
+            let [Some(before), Some(after)] = [said(&summaries[0]), said(&summaries[1])] else { continue };
+            assert_eq!((quantity.base, quantity.new), (before, after), "{cell:?}");
+            assert_eq!(quantity.change.value, after / before);
+            compared += 1;
+        }
+    }
+    assert!(compared > 60, "{compared} numbers");
 }
 
 #[test]
@@ -136,7 +157,7 @@ fn one_round_or_much_noise_is_inconclusive() {
 #[test]
 fn a_wrong_gradient_is_invalid_however_fast() {
     let mut new = planted(2, |_, t| 0.1 * t);
-    for record in new.records.iter_mut().filter(|r| r.cell.dim == 500) {
+    for record in new.records.iter_mut().filter(|r| r.cell.point.dim == 500) {
         record.check = Some(Check { kind: "reference".into(), max_rel_err: 0.5, tolerance: 1e-3 });
     }
     let comparison = compare(&base(1), &new);
@@ -149,7 +170,7 @@ fn a_wrong_gradient_is_invalid_however_fast() {
 #[test]
 fn a_cell_that_fails_now_is_a_regression() {
     let mut new = base(2);
-    for record in new.records.iter_mut().filter(|r| r.cell.dim == 100) {
+    for record in new.records.iter_mut().filter(|r| r.cell.point.dim == 100) {
         record.outcome = Ended::Failed;
         record.reason = Some("killed by SIGSEGV".into());
         record.seconds.clear();
@@ -216,7 +237,7 @@ fn another_machine_is_judged_by_ratios_alone() {
 #[test]
 fn nothing_in_common_is_nothing_measured() {
     let mut other = base(1);
-    other.records.iter_mut().for_each(|r| r.cell.dim += 1);
+    other.records.iter_mut().for_each(|r| r.cell.point.dim += 1);
     assert_eq!(compare(&base(1), &other).outcome, Outcome::Nothing);
 }
 
@@ -245,7 +266,7 @@ fn a_machine_that_was_slower_as_a_whole_is_told() {
     let with_ordinary = |study: Study| {
         let mut both = study.clone();
         both.records.extend(study.records.into_iter().map(|mut record| {
-            record.cell.method = "ordinary".into();
+            record.cell.method = Method::Ordinary.into();
             record
         }));
         both
@@ -254,7 +275,7 @@ fn a_machine_that_was_slower_as_a_whole_is_told() {
     let (before, after) = (with_ordinary(base(1)), with_ordinary(planted(2, |_, t| 1.4 * t)));
     assert!(said(&compare(&before, &after)));
     let mut one = with_ordinary(base(2));
-    for record in one.records.iter_mut().filter(|r| r.cell.method == "relative") {
+    for record in one.records.iter_mut().filter(|r| r.cell.method == Method::Relative) {
         record.seconds.iter_mut().for_each(|t| *t *= 1.4);
     }
     assert!(!said(&compare(&before, &one)));
@@ -294,7 +315,7 @@ fn json_reads_back() {
 
 #[test]
 fn what_decides_is_public_and_consistent() {
-    let change = relgrad_reports::regress::Change::paired(&[0.02, -0.05, 0.08]).expect("rounds");
+    let change = relgrad_reports::compare::Change::paired(&[0.02, -0.05, 0.08]).expect("rounds");
     let limits = Limits::new(0.0953, 0.01, true);
     assert_eq!(judge(&change, &limits), Verdict::Inconclusive);
     assert!(rounds_to_decide(&change, &limits).is_some());
@@ -306,7 +327,7 @@ fn sides_of_other_settings_are_shown_and_not_judged() {
     let one = base(1);
     let mut many = planted(2, |_, t| 20.0 * t);
     many.run.settings.threads = 32;
-    many.records.iter_mut().for_each(|r| r.cell.threads = 32);
+    many.records.iter_mut().for_each(|r| r.cell.point.threads = 32);
     let comparison = compare(&one, &many);
     assert_eq!(comparison.outcome, Outcome::Nothing);
     assert!(!comparison.cells.is_empty() && comparison.judged().next().is_none());
@@ -314,8 +335,8 @@ fn sides_of_other_settings_are_shown_and_not_judged() {
     assert!(text.contains("(worse)") && text.contains("2 and 32 threads"), "{text}");
 
     let mut other = base(3);
-    other.run.settings.activation = "tanh:1:0.1".into();
-    other.records.iter_mut().for_each(|r| r.cell.activation = "tanh:1:0.1".into());
+    other.run.settings.activation = "tanh:1:0.1".parse().unwrap();
+    other.records.iter_mut().for_each(|r| r.cell.point.activation = "tanh:1:0.1".parse().unwrap());
     let comparison = compare(&one, &other);
     assert!(comparison.cells.is_empty() && comparison.outcome == Outcome::Nothing);
     let told = "differ in activation (smooth:0.3; tanh:1:0.1)";

@@ -1,12 +1,14 @@
 //! What a summary says of a study.
 
 use relgrad_reports::fit::{Crossover, asymptotic_range};
-use relgrad_reports::fixture::{self, PowerLaw, power_law};
+use relgrad_reports::fixture::{self, power_law};
 use relgrad_reports::record::{Outcome, Record};
 use relgrad_reports::study::Study;
 use relgrad_reports::summary::{Axis, Overtaking, Series, Summary};
+use relgrad_vocabulary::DeviceKind::{self, Cpu};
+use relgrad_vocabulary::Method::{self, Autodiff, Ordinary, Relative};
 
-fn series<'a>(summary: &'a Summary, method: &str, device: &str) -> &'a Series {
+fn series(summary: &Summary, method: Method, device: DeviceKind) -> &Series {
     summary.series.iter().find(|s| s.method == method && s.device == device).expect("the fixture has this series")
 }
 
@@ -29,7 +31,7 @@ fn warning<'a>(summary: &'a Summary, what: &str) -> &'a str {
 fn series_follow_the_settings_whatever_the_order_of_records() {
     let mut study = fixture::study_with_gpu();
     let summary = Summary::of(&study);
-    let names: Vec<_> = summary.series.iter().map(|s| (s.device.as_str(), s.method.as_str())).collect();
+    let names: Vec<_> = summary.series.iter().map(|s| (s.device.name(), s.method.name())).collect();
     let expected = [
         ("cpu", "relative"),
         ("cpu", "ordinary"),
@@ -52,7 +54,7 @@ fn every_dimension_is_a_point_or_a_stop() {
         dims.extend(series.stops.iter().map(|s| s.dim));
         assert_eq!(dims, study.run.settings.dims, "{}", series.method);
     }
-    let autodiff = series(&summary, "autodiff", "cpu");
+    let autodiff = series(&summary, Autodiff, Cpu);
     let stop = &autodiff.stops[0];
     assert_eq!((stop.dim, stop.outcome, stop.reason.as_str()), (1000, Outcome::Failed, "killed: out of memory"));
     assert!(stop.predicted_seconds.is_some() && stop.predicted_bytes.is_some());
@@ -63,8 +65,8 @@ fn every_dimension_is_a_point_or_a_stop() {
 fn a_point_counts_what_is_behind_it() {
     let study = fixture::study();
     let summary = Summary::of(&study);
-    let point = series(&summary, "relative", "cpu").points.iter().find(|p| p.dim == 1000).unwrap();
-    let cell = |r: &&Record| r.cell.method == "relative" && r.cell.dim == 1000;
+    let point = series(&summary, Relative, Cpu).points.iter().find(|p| p.dim == 1000).unwrap();
+    let cell = |r: &&Record| r.cell.method == Relative && r.cell.point.dim == 1000;
     assert_eq!(point.rounds, 3);
     assert_eq!(point.samples, study.records.iter().filter(cell).map(|r| r.seconds.len()).sum::<usize>());
     assert_eq!(point.peak_bytes, study.records.iter().filter(cell).filter_map(|r| r.peak_bytes).max());
@@ -77,17 +79,17 @@ fn a_point_counts_what_is_behind_it() {
 #[test]
 fn a_baseline_has_no_speed_up_over_itself() {
     let summary = Summary::of(&fixture::study());
-    assert!(series(&summary, "ordinary", "cpu").points.iter().all(|p| p.speedup_over_ordinary.is_none()));
+    assert!(series(&summary, Ordinary, Cpu).points.iter().all(|p| p.speedup_over_ordinary.is_none()));
 }
 
 #[test]
 fn a_wrong_gradient_makes_a_cell_invalid() {
     for error in [1.0, f64::NAN] {
         let mut study = fixture::study();
-        let which = |r: &Record| r.cell.method == "relative" && r.cell.dim == 320;
+        let which = |r: &Record| r.cell.method == Relative && r.cell.point.dim == 320;
         edit(&mut study, which, |r| r.check.as_mut().unwrap().max_rel_err = error);
         let summary = Summary::of(&study);
-        let relative = series(&summary, "relative", "cpu");
+        let relative = series(&summary, Relative, Cpu);
         assert!(relative.points.iter().all(|p| p.dim != 320));
         assert_eq!(relative.stops[0].outcome, Outcome::Failed);
         assert_eq!(relative.stops[0].reason, "the gradient failed its check");
@@ -98,13 +100,13 @@ fn a_wrong_gradient_makes_a_cell_invalid() {
 #[test]
 fn a_cell_measured_in_some_rounds_is_a_point_with_a_warning() {
     let mut study = fixture::study();
-    let which = |r: &Record| r.cell.method == "ordinary" && r.cell.dim == 1000 && r.cell.round == 1;
+    let which = |r: &Record| r.cell.method == Ordinary && r.cell.point.dim == 1000 && r.cell.round == 1;
     edit(&mut study, which, |r| {
         r.outcome = Outcome::Failed;
         r.seconds.clear();
     });
     let summary = Summary::of(&study);
-    let ordinary = series(&summary, "ordinary", "cpu");
+    let ordinary = series(&summary, Ordinary, Cpu);
     assert_eq!(ordinary.points.iter().find(|p| p.dim == 1000).unwrap().rounds, 2);
     assert!(warning(&summary, "a process failed").starts_with("ordinary on cpu, D = 1,000:"));
     warning(&summary, "fewer processes than planned");
@@ -116,10 +118,10 @@ fn trouble_is_told() {
     study.run.machine.load_average = Some(1.5);
     study.run.git_revision = Some("abc-dirty".into());
     study.warnings.push("The last line was cut off.".into());
-    edit(&mut study, |r| r.cell.method == "autodiff" && r.cell.dim == 320, |r| r.seconds.truncate(1));
+    edit(&mut study, |r| r.cell.method == Autodiff && r.cell.point.dim == 320, |r| r.seconds.truncate(1));
     edit(
         &mut study,
-        |r| r.cell.method == "relative" && r.cell.dim == 10,
+        |r| r.cell.method == Relative && r.cell.point.dim == 10,
         |r| {
             for (i, seconds) in r.seconds.iter_mut().enumerate() {
                 *seconds *= 1.0 + 0.02 * i as f64;
@@ -128,7 +130,7 @@ fn trouble_is_told() {
     );
     edit(
         &mut study,
-        |r| r.cell.method == "ordinary" && r.cell.dim == 100,
+        |r| r.cell.method == Ordinary && r.cell.point.dim == 100,
         |r| {
             for seconds in r.seconds.iter_mut().step_by(5) {
                 *seconds *= 2.0;
@@ -146,7 +148,7 @@ fn one_round_says_what_its_interval_leaves_out() {
     study.records.retain(|r| r.cell.round == 0);
     let summary = Summary::of(&study);
     warning(&summary, "in one process only");
-    let point = &series(&summary, "relative", "cpu").points[0];
+    let point = &series(&summary, Relative, Cpu).points[0];
     assert!(point.rounds == 1 && point.seconds.high > point.seconds.low);
 }
 
@@ -154,30 +156,29 @@ fn one_round_says_what_its_interval_leaves_out() {
 fn batch_sizes_are_series_of_their_own_with_exponents_and_crossovers_along_n() {
     let study = fixture::study_with_batches();
     let summary = Summary::of(&study);
-    let batches: Vec<_> =
-        summary.series.iter().filter(|s| s.method == "relative").map(|s| (s.batch, s.layers)).collect();
+    let batches: Vec<_> = summary.series.iter().filter(|s| s.method == Relative).map(|s| (s.batch, s.layers)).collect();
     assert_eq!(batches, [(100, 2), (10, 2), (1000, 2)], "that of the figures first");
     // What one batch size says is not changed by the others.
     let alone = Summary::of(&fixture::study());
-    assert_eq!(series(&summary, "relative", "cpu"), series(&alone, "relative", "cpu"));
+    assert_eq!(series(&summary, Relative, Cpu), series(&alone, Relative, Cpu));
 
-    let relative = summary.scaling.iter().find(|s| s.method == "relative").expect("three batch sizes");
+    let relative = summary.scaling.iter().find(|s| s.method == Relative).expect("three batch sizes");
     // Beyond D = 3,200 the fixture skips N = 1,000 for its time.
     assert_eq!((relative.axis, relative.dim, relative.fit.points), (Axis::Batch, 3200, 3));
     assert!((relative.fit.exponent.value - 1.0).abs() < 0.02, "{relative:?}");
-    let pair = |o: &&Overtaking| [&o.method, &o.over].iter().all(|m| ["relative", "ordinary"].contains(&m.as_str()));
+    let pair = |o: &&Overtaking| [o.method, o.over].iter().all(|m| [Relative, Ordinary].contains(m));
     let along_n: Vec<_> = summary.overtakings.iter().filter(|o| o.axis == Axis::Batch).filter(pair).collect();
     let (largest, others) = along_n.split_last().expect("both methods have all batch sizes");
     assert_eq!((largest.dim, largest.range), (Some(3200), (10, 1000)));
-    assert_eq!((largest.over.as_str(), &largest.crossover), ("ordinary", &Crossover::BelowRange));
+    assert_eq!((largest.over, &largest.crossover), (Ordinary, &Crossover::BelowRange));
     // Where `ordinary` is the slower one of small batches and the faster one of large ones, N* lies between the batch
     // sizes whose speed-ups say so.
     let speedup = |batch: usize, dim: usize| {
-        let at_batch = summary.series.iter().find(|s| s.method == "relative" && s.batch == batch)?;
+        let at_batch = summary.series.iter().find(|s| s.method == Relative && s.batch == batch)?;
         let point = at_batch.points.iter().find(|p| p.dim == dim)?;
         Some(point.speedup_over_ordinary.as_ref()?.value)
     };
-    let dims = series(&summary, "relative", "cpu").points.iter().map(|p| p.dim);
+    let dims = series(&summary, Relative, Cpu).points.iter().map(|p| p.dim);
     let slower_then_faster = |&dim: &usize| {
         speedup(10, dim).is_some_and(|ratio| ratio > 1.0) && speedup(1000, dim).is_some_and(|ratio| ratio < 1.0)
     };
@@ -190,7 +191,7 @@ fn batch_sizes_are_series_of_their_own_with_exponents_and_crossovers_along_n() {
     for dim in expected {
         let found = others.iter().find(|o| o.dim == Some(dim)).expect("N* is told");
         let Crossover::At(place) = &found.crossover else { panic!("{found:?}") };
-        assert_eq!((found.method.as_str(), found.over.as_str()), ("ordinary", "relative"), "{found:?}");
+        assert_eq!((found.method, found.over), (Ordinary, Relative), "{found:?}");
         let (below, above) = if place.value < 100.0 { (10, 100) } else { (100, 1000) };
         let ratio = |batch| speedup(batch, dim).unwrap();
         assert!(ratio(below) > 1.0 && ratio(above) < 1.0, "{found:?}");
@@ -204,9 +205,9 @@ fn a_crossover_is_told_with_its_interval() {
     study.run.settings.batch = 1000;
     study.run.settings.other_batches = vec![10, 100];
     let summary = Summary::of(&study);
-    let found = summary.overtakings.iter().find(|o| o.axis == Axis::Dim && o.over == "ordinary").unwrap();
+    let found = summary.overtakings.iter().find(|o| o.axis == Axis::Dim && o.over == Ordinary).unwrap();
     let Crossover::At(place) = found.crossover else { panic!("{found:?}") };
-    assert_eq!((found.method.as_str(), found.range), ("relative", (10, 3200)));
+    assert_eq!((found.method, found.range), (Relative, (10, 3200)));
     assert!((100.0..=320.0).contains(&place.value), "{place:?}");
     assert!(place.low < place.value && place.value < place.high, "{place:?}");
 }
@@ -214,17 +215,17 @@ fn a_crossover_is_told_with_its_interval() {
 #[test]
 fn a_cell_that_ran_out_of_time_bounds_its_time_and_others_are_extrapolated() {
     let mut study = fixture::study();
-    let which = |r: &Record| r.cell.method == "autodiff" && r.cell.dim == 1000;
+    let which = |r: &Record| r.cell.method == Autodiff && r.cell.point.dim == 1000;
     edit(&mut study, which, |r| {
         r.reason = Some("timed out: no result after 2 min 0 s".into());
         r.wall_seconds = 120.0;
     });
     let summary = Summary::of(&study);
-    let autodiff = series(&summary, "autodiff", "cpu");
+    let autodiff = series(&summary, Autodiff, Cpu);
     let stop = &autodiff.stops[0];
     assert_eq!(stop.at_least_seconds, Some(45.0), "three quarters of the cell limit of 60 s");
     let free = Summary::of(&fixture::study());
-    let free = series(&free, "autodiff", "cpu");
+    let free = series(&free, Autodiff, Cpu);
     assert!(autodiff.fit.unwrap().exponent.value > free.fit.unwrap().exponent.value + 0.02);
     for stop in &autodiff.stops {
         let expected = stop.extrapolated_seconds.expect("beyond the fit");
@@ -232,7 +233,7 @@ fn a_cell_that_ran_out_of_time_bounds_its_time_and_others_are_extrapolated() {
     }
     // The end of the budget kills earlier, and says nothing of the time.
     edit(&mut study, which, |r| r.wall_seconds = 40.0);
-    assert_eq!(series(&Summary::of(&study), "autodiff", "cpu").stops[0].at_least_seconds, None);
+    assert_eq!(series(&Summary::of(&study), Autodiff, Cpu).stops[0].at_least_seconds, None);
 }
 
 #[test]
@@ -243,7 +244,7 @@ fn a_machine_that_was_not_the_same_throughout_is_told() {
     assert!(warning(&told, "the machine changed between rounds").starts_with("Round 2 was slower"));
     assert!(!told.warnings.iter().any(|w| w.contains("over 25 % longer")));
 
-    let which = |r: &Record| r.cell.method == "relative" && r.cell.dim == 100 && r.cell.round == 2;
+    let which = |r: &Record| r.cell.method == Relative && r.cell.point.dim == 100 && r.cell.round == 2;
     edit(&mut study, which, |r| r.seconds.iter_mut().for_each(|s| *s *= 1.5));
     warning(&Summary::of(&study), "relative on cpu, D = 100: the slowest process took over 25 % longer");
 }
@@ -251,7 +252,7 @@ fn a_machine_that_was_not_the_same_throughout_is_told() {
 #[test]
 fn a_coarse_clock_and_few_rounds_are_told() {
     let mut study = fixture::study();
-    edit(&mut study, |r| r.cell.dim == 320, |r| r.seconds.iter_mut().for_each(|s| *s = (*s * 1e4).ceil() / 1e4));
+    edit(&mut study, |r| r.cell.point.dim == 320, |r| r.seconds.iter_mut().for_each(|s| *s = (*s * 1e4).ceil() / 1e4));
     warning(&Summary::of(&study), "ordinary on cpu, D = 320: the clock is too coarse");
     study.run.settings.rounds = 2;
     study.records.retain(|r| r.cell.round < 2);
@@ -260,23 +261,13 @@ fn a_coarse_clock_and_few_rounds_are_told() {
 
 #[test]
 fn an_exact_power_law_is_recovered_exactly() {
-    let plan = PowerLaw {
-        dims: vec![10, 100, 200, 500, 1000],
-        exponent: 2.5,
-        scale: 1e-9,
-        rounds: 3,
-        samples: 5,
-        between_processes: 0.0,
-        within_process: 0.0,
-        seed: 0,
-    };
-    let fit = Summary::of(&power_law(&plan)).series[0].fit.unwrap();
+    let law = |dims: &[usize]| power_law(dims, (1e-9, 2.5), (3, 5), (0.0, 0.0), 0);
+    let fit = Summary::of(&law(&[10, 100, 200, 500, 1000])).series[0].fit.unwrap();
     assert_eq!((fit.from, fit.to, fit.points), (100, 1000, 4));
     for end in [fit.exponent.value, fit.exponent.low, fit.exponent.high] {
         assert!((end - 2.5).abs() < 1e-12, "{fit:?}");
     }
-    let few = PowerLaw { dims: vec![10, 100], ..plan };
-    assert!(Summary::of(&power_law(&few)).series[0].fit.is_none(), "two dimensions are not fitted");
+    assert!(Summary::of(&law(&[10, 100])).series[0].fit.is_none(), "two dimensions are not fitted");
 }
 
 #[test]

@@ -9,9 +9,9 @@ use std::hint::black_box;
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, Par};
 use rayon::prelude::*;
-use relgrad_kernels::{Dtype, Error, Result, Scalar};
-use relgrad_reports::method::{CALIBRATIONS, COPY, GEMM};
+use relgrad_kernels::{Dtype, Result, Scalar};
 use relgrad_reports::record::Cell;
+use relgrad_vocabulary::Kernel;
 
 /// Something to time: allocates nothing and waits for its result.
 pub(crate) type Timed = Box<dyn FnMut() -> Result<()>>;
@@ -19,32 +19,27 @@ pub(crate) type Timed = Box<dyn FnMut() -> Result<()>>;
 /// The calibration kernel that `cell.method` names.
 ///
 /// # Errors
-/// When it names none, or a number type that is not known.
+/// When it names none.
 pub(crate) fn prepare(cell: &Cell) -> Result<Timed> {
-    match cell.dtype.parse()? {
+    match cell.point.dtype {
         Dtype::F32 => of::<f32>(cell),
         Dtype::F64 => of::<f64>(cell),
     }
 }
 
 fn of<T: Scalar>(cell: &Cell) -> Result<Timed> {
-    match cell.method.as_str() {
-        GEMM => Ok(gemm::<T>(cell)),
-        COPY => Ok(copy::<T>(cell)),
-        other => Err(Error::Unknown {
-            kind: "calibration kernel",
-            name: other.to_string(),
-            expected: CALIBRATIONS.join(", "),
-        }),
+    match Kernel::try_from(cell.method)? {
+        Kernel::Gemm => Ok(gemm::<T>(cell)),
+        Kernel::Copy => Ok(copy::<T>(cell)),
     }
 }
 
 /// Y ← W X, with W (D×D) and X (D×N): the product that every layer of every method makes, by faer.
 fn gemm<T: Scalar>(cell: &Cell) -> Timed {
-    let parallelism = if cell.threads > 1 { Par::rayon(cell.threads) } else { Par::Seq };
-    let w = Mat::from_fn(cell.dim, cell.dim, number::<T>);
-    let x = Mat::from_fn(cell.dim, cell.batch, number::<T>);
-    let mut y = Mat::<T>::zeros(cell.dim, cell.batch);
+    let parallelism = if cell.point.threads > 1 { Par::rayon(cell.point.threads) } else { Par::Seq };
+    let w = Mat::from_fn(cell.point.dim, cell.point.dim, number::<T>);
+    let x = Mat::from_fn(cell.point.dim, cell.point.batch, number::<T>);
+    let mut y = Mat::<T>::zeros(cell.point.dim, cell.point.batch);
     Box::new(move || {
         matmul(y.as_mut(), Accum::Replace, w.as_ref(), x.as_ref(), T::of(1.0), parallelism);
         black_box(&mut y);
@@ -54,10 +49,10 @@ fn gemm<T: Scalar>(cell: &Cell) -> Timed {
 
 /// B ← A, both D×D, each thread a stretch of its own.
 fn copy<T: Scalar>(cell: &Cell) -> Timed {
-    let length = cell.dim * cell.dim;
+    let length = cell.point.dim * cell.point.dim;
     let source: Vec<T> = (0..length).map(|i| number(i, 0)).collect();
     let mut destination = vec![T::of(0.0); length];
-    let stretch = length.div_ceil(cell.threads.max(1)).max(1);
+    let stretch = length.div_ceil(cell.point.threads.max(1)).max(1);
     Box::new(move || {
         let pairs = destination.par_chunks_mut(stretch).zip(source.par_chunks(stretch));
         pairs.for_each(|(to, from)| to.copy_from_slice(from));
@@ -74,34 +69,37 @@ fn number<T: Scalar>(row: usize, column: usize) -> T {
 
 #[cfg(test)]
 mod tests {
+    use relgrad_kernels::{Activation, DeviceKind, Method};
+    use relgrad_reports::record::Point;
+    use relgrad_vocabulary::Subject;
+
     use super::*;
 
-    fn cell(method: &str, dtype: &str, threads: usize) -> Cell {
-        Cell {
-            method: method.into(),
-            device: "cpu".into(),
+    fn cell(method: impl Into<Subject>, dtype: Dtype, threads: usize) -> Cell {
+        let point = Point {
+            device: DeviceKind::Cpu,
             dim: 20,
             batch: 7,
             layers: 2,
-            dtype: dtype.into(),
+            dtype,
             threads,
             bias: false,
-            activation: "smooth:0.3".into(),
+            activation: Activation::SmoothLeaky { alpha: 0.3 },
             seed: 0,
-            round: 0,
             math: None,
             convolution: None,
-        }
+        };
+        Cell { method: method.into(), point, round: 0 }
     }
 
     #[test]
     fn both_kernels_run_in_both_precisions_on_one_thread_and_two() {
-        for method in CALIBRATIONS {
-            for (dtype, threads) in [("f32", 1), ("f64", 2)] {
+        for method in Kernel::ALL {
+            for (dtype, threads) in [(Dtype::F32, 1), (Dtype::F64, 2)] {
                 let mut kernel = prepare(&cell(method, dtype, threads)).expect("a kernel");
                 assert!(kernel().is_ok() && kernel().is_ok(), "{method} {dtype}");
             }
         }
-        assert!(prepare(&cell("relative", "f32", 1)).is_err());
+        assert!(prepare(&cell(Method::Relative, Dtype::F32, 1)).is_err());
     }
 }

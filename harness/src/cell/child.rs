@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use relgrad_kernels::evaluation::{self, Evaluation, Workload as Evaluated};
 use relgrad_kernels::{Architecture, Convolution, Coupling, Error, Init};
-use relgrad_reports::record::{Cell, Check, MemoryPoint};
+use relgrad_reports::record::{Cell, Check, MemoryPoint, Point, Reason};
 
 use super::gpu;
 use super::memory::{self, Tracer};
@@ -18,7 +18,7 @@ pub(crate) fn measure(spec: &Spec) -> Reply {
     let start = Instant::now();
     // On a thread of the pool: a parallel call from outside would hand its work over and sleep, some 10 µs a call.
     rayon::scope(|_| attempt(spec, start))
-        .unwrap_or_else(|error| Reply::Failed { reason: error.to_string(), check: None })
+        .unwrap_or_else(|error| Reply::Failed { reason: error.to_string().into(), check: None })
 }
 
 fn attempt(spec: &Spec, start: Instant) -> Result<Reply, Error> {
@@ -59,7 +59,7 @@ pub(crate) enum Prepared {
 
 /// A gradient that is wrong.
 pub(crate) struct Wrong {
-    pub(crate) reason: String,
+    pub(crate) reason: Reason,
     pub(crate) check: Option<Check>,
 }
 
@@ -92,13 +92,13 @@ pub(super) fn checked(evaluation: &mut dyn Evaluation) -> Result<Result<Check, W
     if passed {
         return Ok(Ok(check));
     }
-    let reason = format!("wrong gradient: relative error {max_rel_err:.1e} exceeds {tolerance:.0e} ({})", check.kind);
+    let reason = Reason::wrong_gradient(max_rel_err, tolerance, &check.kind);
     Ok(Err(Wrong { reason, check: writable(check) }))
 }
 
 fn evaluated(cell: &Cell, words: &Workload) -> Evaluated {
     let Workload { method, architecture, dtype, .. } = *words;
-    let Cell { batch, threads, seed, .. } = *cell;
+    let Point { batch, threads, seed, .. } = cell.point;
     Evaluated { method, architecture, init: Init::Orthogonal, batch, dtype, threads, seed }
 }
 

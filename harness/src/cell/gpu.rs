@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use relgrad_kernels::evaluation::{self, Evaluation, Workload as Evaluated};
 use relgrad_kernels::{Cuda, Dtype, Error, Math, Method};
 use relgrad_reports::record::{Gpu, MemoryPoint};
-use relgrad_reports::stats::median;
+use relgrad_reports::statistics::median;
 
 use super::child::{checked, tiny};
 use super::memory::Tracer;

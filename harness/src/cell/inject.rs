@@ -3,6 +3,7 @@
 
 use relgrad_kernels::Error;
 use relgrad_kernels::evaluation::{Evaluation, Workload};
+use relgrad_vocabulary::Subject;
 
 #[cfg(feature = "inject")]
 pub(crate) use planted::{Fault, Injection, prepare};
@@ -23,7 +24,7 @@ impl Injection {
     }
 
     /// The fault to plant in `method`.
-    pub(crate) fn of(&self, _method: &str) -> Option<&Fault> {
+    pub(crate) fn of(&self, _method: Subject) -> Option<&Fault> {
         None
     }
 }
@@ -42,9 +43,9 @@ mod planted {
     use std::time::{Duration, Instant};
 
     use relgrad_kernels::check::Check;
-    use relgrad_kernels::evaluation;
+    use relgrad_kernels::{Method, evaluation};
 
-    use super::{Error, Evaluation, Workload};
+    use super::{Error, Evaluation, Subject, Workload};
 
     /// What to plant.
     #[derive(Debug, Clone, Copy, PartialEq)]
@@ -64,7 +65,7 @@ mod planted {
     /// A fault and the method it is planted in.
     #[derive(Debug, Clone, PartialEq)]
     pub(crate) struct Injection {
-        method: String,
+        method: Method,
         fault: Fault,
     }
 
@@ -89,12 +90,12 @@ mod planted {
                 None if fault == "leak" => Fault::Leak,
                 _ => return Err(complain()),
             };
-            Ok(Self { method: method.to_string(), fault })
+            Ok(Self { method: method.parse().map_err(|cause| format!("{}: {cause}", complain()))?, fault })
         }
 
         /// The fault to plant in `method`.
-        pub(crate) fn of(&self, method: &str) -> Option<&Fault> {
-            (self.method == method).then_some(&self.fault)
+        pub(crate) fn of(&self, method: Subject) -> Option<&Fault> {
+            (method == self.method).then_some(&self.fault)
         }
     }
 
@@ -160,7 +161,14 @@ mod planted {
             assert_eq!(read("relative:slope=0.1"), Ok(Fault::Slope(0.1)));
             assert_eq!(read("ordinary:wrong-gradient"), Ok(Fault::WrongGradient));
             assert_eq!(read("relative:leak"), Ok(Fault::Leak));
-            for text in ["relative", "relative:", "relative:factor", "relative:factor=x", "relative:constant=20"] {
+            for text in [
+                "relativ:leak",
+                "relative",
+                "relative:",
+                "relative:factor",
+                "relative:factor=x",
+                "relative:constant=20",
+            ] {
                 assert!(read(text).is_err(), "{text}");
             }
         }
@@ -168,7 +176,10 @@ mod planted {
         #[test]
         fn a_fault_is_planted_in_its_method_alone() {
             let injection = Injection::parse("relative:leak").expect("a fault");
-            assert_eq!((injection.of("relative"), injection.of("ordinary")), (Some(&Fault::Leak), None));
+            assert_eq!(
+                (injection.of(Method::Relative.into()), injection.of(Method::Ordinary.into())),
+                (Some(&Fault::Leak), None)
+            );
         }
     }
 }

@@ -12,7 +12,7 @@ pub(crate) mod memory;
 pub(crate) mod sampling;
 pub(crate) mod worker;
 
-use relgrad_reports::record::{Cell, Check, Gpu, MemoryPoint};
+use relgrad_reports::record::{Cell, Check, Gpu, MemoryPoint, Reason};
 use serde::{Deserialize, Serialize};
 
 /// What to measure, and for how long.
@@ -33,7 +33,7 @@ pub(crate) enum Reply {
     /// There is no valid measurement.
     Failed {
         /// Why.
-        reason: String,
+        reason: Reason,
         /// The check, when it was reached.
         check: Option<Check>,
     },

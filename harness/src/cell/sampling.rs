@@ -1,6 +1,6 @@
 //! When to warm up, how to time, when to stop.
 
-use relgrad_reports::stats::{median, relative_half_width_of_median};
+use relgrad_reports::statistics::{median, relative_half_width_of_median};
 use serde::{Deserialize, Serialize};
 
 /// Shortest time that one sample may take. `clock_gettime` resolves some 25 ns, a thousandth of this.

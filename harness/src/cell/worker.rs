@@ -7,8 +7,7 @@ use std::io::{self, BufRead, Write};
 use std::time::Instant;
 
 use relgrad_kernels::Error;
-use relgrad_reports::method::is_calibration;
-use relgrad_reports::record::{Cell, Check};
+use relgrad_reports::record::{Cell, Check, Reason};
 use serde::{Deserialize, Serialize};
 
 use super::calibration::{self, Timed};
@@ -47,7 +46,7 @@ pub(crate) enum Hello {
     /// There will be no sample.
     Failed {
         /// Why.
-        reason: String,
+        reason: Reason,
         /// The check, when it was reached.
         check: Option<Check>,
     },
@@ -72,7 +71,7 @@ pub(crate) enum Answer {
     /// To [`Request::Memory`]; absent where the system does not tell.
     Bytes(Option<u64>),
     /// An evaluation failed.
-    Failed(String),
+    Failed(Reason),
 }
 
 /// Prepares and answers until the driver closes the input.
@@ -93,14 +92,14 @@ pub(crate) fn serve(spec: &WorkerSpec) -> io::Result<()> {
 
 /// The first words and what to time, or the first words alone when there is nothing.
 fn prepare(spec: &WorkerSpec) -> Result<(Hello, Timed), Box<Hello>> {
-    let failed = |error: Error| Box::new(Hello::Failed { reason: error.to_string(), check: None });
-    if is_calibration(&spec.cell.method) {
+    let failed = |error: Error| Box::new(Hello::Failed { reason: error.to_string().into(), check: None });
+    if spec.cell.method.is_kernel() {
         let evaluate = calibration::prepare(&spec.cell).map_err(failed)?;
         return ready(evaluate, None, None).map_err(failed);
     }
     let injection = spec.inject.as_deref().map(inject::Injection::parse).transpose();
-    let injection = injection.map_err(|reason| Box::new(Hello::Failed { reason, check: None }))?;
-    let fault = injection.as_ref().and_then(|injection| injection.of(&spec.cell.method));
+    let injection = injection.map_err(|reason| Box::new(Hello::Failed { reason: reason.into(), check: None }))?;
+    let fault = injection.as_ref().and_then(|injection| injection.of(spec.cell.method));
     let start = Instant::now();
     match child::prepare(&spec.cell, fault, || start.elapsed().as_secs_f64()).map_err(failed)? {
         Prepared::Sound { mut built, check } => {
@@ -134,7 +133,7 @@ fn answer(mut evaluate: Timed) -> io::Result<()> {
             Request::Memory => Answer::Bytes(memory::resident()),
             Request::Sample(evaluations) => match sample(&mut evaluate, evaluations) {
                 Ok(seconds) => Answer::Seconds(seconds),
-                Err(error) => Answer::Failed(error.to_string()),
+                Err(error) => Answer::Failed(error.to_string().into()),
             },
         };
         say(&answer)?;

@@ -1,7 +1,7 @@
 //! `relgrad calibrate`: what the gate is worth on this machine.
 
 use clap::Args;
-use relgrad_reports::regress::{Calibration, Trial};
+use relgrad_reports::compare::{Calibration, Trial};
 
 use super::compare::Tolerance;
 use super::gate::{How, What, cells};

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use relgrad_reports::baseline;
-use relgrad_reports::regress::{Comparison, Outcome, Rules, Sides};
+use relgrad_reports::compare::{Comparison, Outcome, Rules, Sides};
 use relgrad_reports::study::{Invalid, Study};
 
 use crate::console;

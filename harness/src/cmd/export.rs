@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use relgrad_reports::export::{Report, formats, write};
+use relgrad_reports::export::{FORMATS, Report, write};
 use relgrad_reports::summary::Summary;
 
 use super::compare::Reading;
@@ -32,7 +32,7 @@ pub(crate) struct Arguments {
     reading: Reading,
 
     /// Which format
-    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(formats().map(|(name, _)| name)))]
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(FORMATS.map(|format| format.name)))]
     format: String,
 
     /// File to write; standard output when absent
@@ -49,9 +49,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let study = arguments.reading.read(&arguments.dir)?;
     let summary = Summary::of(&study);
     let report = Report { study: &study, summary: &summary, figures: &[] };
-    let found = formats().into_iter().find(|(name, _)| *name == arguments.format);
-    let (_, exporter) = found.ok_or_else(|| Error::Usage(format!("unknown format `{}`", arguments.format)))?;
-    let text = exporter.render(&report);
+    let found = FORMATS.into_iter().find(|format| format.name == arguments.format);
+    let format = found.ok_or_else(|| Error::Usage(format!("unknown format `{}`", arguments.format)))?;
+    let text = (format.render)(&report);
     match &arguments.out {
         Some(path) => write(path, &text).map_err(|cause| Error::Output(cause.to_string()))?,
         None => console::emit(&text),

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use relgrad_kernels::{Activation, Dtype, Method};
-use relgrad_reports::record::{Cell, Outcome};
-use relgrad_reports::regress::Comparison;
-use relgrad_reports::regress::trials::Plan;
+use relgrad_kernels::{Activation, DeviceKind, Dtype, Method};
+use relgrad_reports::compare::Comparison;
+use relgrad_reports::compare::trials::Plan;
+use relgrad_reports::record::{Cell, Outcome, Point, Reason};
 use relgrad_reports::run::{Run, Settings};
 use relgrad_reports::units::{self, counted};
 
@@ -248,9 +248,9 @@ fn save_alone(arguments: &Arguments, new: Contender, run: &Run, plan: Plan) -> R
     let records = &session.studies[0].records;
     let measured = records.iter().filter(|r| r.outcome == Outcome::Measured).count();
     for record in records.iter().filter(|r| r.outcome == Outcome::Failed) {
-        let Cell { method, dim, .. } = &record.cell;
-        let reason = console::cut(record.reason.as_deref().unwrap_or("no reason"), MOST_REASON);
-        note!("relgrad: {method} at D = {} failed: {reason}", units::grouped(*dim));
+        let Cell { method, point: Point { dim, .. }, .. } = record.cell;
+        let reason = console::cut(record.reason.as_ref().map_or("no reason", Reason::as_str), MOST_REASON);
+        note!("relgrad: {method} at D = {} failed: {reason}", units::grouped(dim));
     }
     if measured == 0 {
         note!("relgrad: nothing was measured");
@@ -268,30 +268,24 @@ pub(crate) fn cells(settings: &Settings) -> Result<Vec<Cell>> {
     let planned = plan::plan(&Settings { rounds: 1, ..settings.clone() });
     let mut cells: Vec<Cell> =
         planned.map_err(|cause| Error::Usage(cause.to_string()))?.into_iter().map(|planned| planned.cell).collect();
-    cells.sort_by_key(|cell| (cell.dim, settings.methods.iter().position(|m| *m == cell.method)));
+    cells.sort_by_key(|cell| (cell.point.dim, settings.methods.iter().position(|m| cell.method == *m)));
     Ok(cells)
 }
 
 impl What {
     /// Settings as a sweep of these cells would have them.
     pub(crate) fn settings(&self, how: &How) -> Settings {
-        let mut methods: Vec<String> = Vec::new();
-        for method in self.methods.iter().map(ToString::to_string) {
-            if !methods.contains(&method) {
-                methods.push(method);
-            }
-        }
         Settings {
             dims: self.dims.0.clone(),
-            methods,
-            devices: vec!["cpu".to_string()],
+            methods: cmd::each_once(&self.methods),
+            devices: vec![DeviceKind::Cpu],
             batch: self.batch,
             other_batches: Vec::new(),
             layers: self.layers,
             other_layers: Vec::new(),
-            dtype: self.dtype.to_string(),
+            dtype: self.dtype,
             bias: false,
-            activation: self.activation.to_string(),
+            activation: self.activation,
             threads: self.threads.unwrap_or_else(machine::logical_cores),
             seed: 0,
             rounds: how.rounds,

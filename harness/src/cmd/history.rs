@@ -7,7 +7,7 @@ use relgrad_kernels::Method;
 use relgrad_plots::{Trend, draw_trend};
 use relgrad_reports::history::{self, Entry, Metric, Series, series};
 use relgrad_reports::units;
-use relgrad_vocabulary::{excerpt, visible};
+use relgrad_vocabulary::{Unknown, excerpt, visible};
 
 use super::compare::Reading;
 use super::plot::{failed, write_one};
@@ -82,7 +82,7 @@ fn metrics_help() -> String {
     format!("Which number: {}", Metric::ALL.map(Metric::name).join(", "))
 }
 
-fn metric(text: &str) -> Result<Metric, String> {
+fn metric(text: &str) -> Result<Metric, Unknown> {
     text.parse()
 }
 
@@ -130,7 +130,7 @@ impl Show {
     fn run(&self) -> Result<u8> {
         let entries = history::read(&self.store).map_err(|cause| Error::Input(cause.to_string()))?;
         let mut all = series(&entries, self.metric);
-        all.retain(|s| self.method.is_none_or(|m| s.method == m.name()));
+        all.retain(|s| self.method.is_none_or(|m| s.method == m));
         all.retain(|s| self.dim.as_ref().is_none_or(|dims| dims.0.contains(&s.dim)));
         if all.is_empty() {
             return Err(Error::Input(format!("{} has no such series", self.store.display())));

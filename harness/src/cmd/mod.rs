@@ -20,8 +20,10 @@ mod verify;
 mod worker;
 
 use std::io;
+use std::str::FromStr;
 use std::sync::LazyLock;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 use relgrad_reports::units;
 
@@ -193,6 +195,25 @@ pub(crate) fn no_threads(cause: rayon::ThreadPoolBuildError) -> Error {
 pub(crate) fn require_memory(what: &str, bytes: f64) -> Result<()> {
     let reserved = machine::memory::BYTES_A_THREAD * (1 + machine::logical_cores()) as f64;
     machine::memory::require(what, bytes, reserved, "choose a smaller one")
+}
+
+/// Reads one of a few names, which `--help` lists.
+fn named<T, const N: usize>(names: [&'static str; N]) -> impl TypedValueParser<Value = T>
+where
+    T: FromStr<Err: std::error::Error + Send + Sync + 'static> + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<T>())
+}
+
+/// A list without what stands in it before.
+pub(crate) fn each_once<T: Copy + PartialEq>(list: &[T]) -> Vec<T> {
+    let mut once = Vec::new();
+    list.iter().for_each(|entry| {
+        if !once.contains(entry) {
+            once.push(*entry);
+        }
+    });
+    once
 }
 
 #[cfg(test)]

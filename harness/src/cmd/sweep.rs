@@ -257,7 +257,7 @@ fn resume(dir: &Path, arguments: &Arguments) -> Result<u8> {
 
 /// Fails before anything is written when a device that will be measured is not there.
 fn require_devices(settings: &Settings) -> Result<()> {
-    if settings.devices.iter().any(|device| device == DeviceKind::Cuda.name()) {
+    if settings.devices.contains(&DeviceKind::Cuda) {
         gpu::require().map_err(gpu::told)?;
     }
     Ok(())

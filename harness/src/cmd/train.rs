@@ -81,8 +81,8 @@ pub(crate) struct Arguments {
     toy_samples: u32,
 
     /// Gradient backend; with SGD the relative ones step in place and store no gradient
-    #[arg(long, default_value = "relative", value_parser = PossibleValuesParser::new(Method::ALL.map(Method::name)))]
-    method: String,
+    #[arg(long, default_value = "relative", value_parser = super::named::<Method, 6>(Method::ALL.map(Method::name)))]
+    method: Method,
 
     /// Biases: the exact relative gradient, the paper's rule (without the share of the log-determinant), or plain
     #[arg(long, default_value = "exact", value_parser = PossibleValuesParser::new(BiasMode::ALL.map(BiasMode::name)))]
@@ -146,8 +146,8 @@ pub(crate) struct Arguments {
     init: String,
 
     /// Number type
-    #[arg(long, default_value = "f32", value_parser = PossibleValuesParser::new(Dtype::ALL.map(Dtype::name)))]
-    dtype: String,
+    #[arg(long, default_value = "f32", value_parser = super::named::<Dtype, 2>(Dtype::ALL.map(Dtype::name)))]
+    dtype: Dtype,
 
     /// Seed of network, order and toy data
     #[arg(long, default_value_t = 0)]
@@ -278,7 +278,7 @@ fn settings(arguments: &Arguments) -> TrainingSettings {
     TrainingSettings {
         data: arguments.dataset.as_deref().unwrap_or_default().to_string_lossy().into_owned(),
         toy_samples: arguments.toy_samples as usize,
-        method: arguments.method.clone(),
+        method: arguments.method,
         bias_mode: arguments.bias_mode.clone(),
         optimizer: arguments.optimizer.clone(),
         learning_rate: arguments.learning_rate,
@@ -288,12 +288,12 @@ fn settings(arguments: &Arguments) -> TrainingSettings {
         epochs: arguments.epochs,
         patience: (arguments.patience > 0).then_some(arguments.patience),
         layers: arguments.layers as usize,
-        activation: arguments.activation.to_string(),
+        activation: arguments.activation,
         last_nonlinear: arguments.last_nonlinear,
         bias: !arguments.no_bias,
-        base: arguments.base.to_string(),
+        base: arguments.base,
         init: arguments.init.clone(),
-        dtype: arguments.dtype.clone(),
+        dtype: arguments.dtype,
         seed: arguments.seed,
         threads: threads(arguments),
         checkpoint_every: arguments.checkpoint_every as usize,

@@ -2,7 +2,7 @@
 
 use relgrad_kernels::backend::BiasMode;
 use relgrad_kernels::device::Matrix;
-use relgrad_kernels::{Cpu, Init, init};
+use relgrad_kernels::{Cpu, Dtype, Init, init};
 use relgrad_reports::experiment::{Curve, Figure, Level, LinePanel, Table};
 use serde_json::json;
 
@@ -93,7 +93,7 @@ fn descend(context: &Context<'_>, mode: BiasMode, data: &[f64], steps: usize) ->
     settings.optimizer = "sgd".to_string();
     settings.layers = 1;
     settings.bias_mode = mode.to_string();
-    settings.dtype = "f64".to_string();
+    settings.dtype = Dtype::F64;
     let recipe = Recipe::of(&settings, 1)?;
     let device = Cpu::new(1);
     let kernel = |cause: relgrad_kernels::Error| Error::Diverged(cause.to_string());

@@ -149,7 +149,7 @@ fn time(
     // Smaller sets than a batch make one of all their samples.
     let batch = batch.min(set.parts.train.count());
     let mut settings = context.settings(&set.name);
-    settings.method = method.to_string();
+    settings.method = method;
     settings.optimizer = optimizer.to_string();
     // Small: a thousand timed steps must not change what is timed.
     settings.learning_rate = 1e-6;

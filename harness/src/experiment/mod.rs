@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Instant;
 
+use relgrad_kernels::{Activation, Base, Dtype, Method};
 use relgrad_reports::experiment::{EXPERIMENT_SCHEMA, Experiment, Figure, Table};
 use relgrad_reports::training::TrainingSettings;
 use relgrad_reports::writer::write_atomically;
@@ -203,7 +204,7 @@ impl Context<'_> {
         TrainingSettings {
             data: data.to_string(),
             toy_samples: 10_000,
-            method: "relative".to_string(),
+            method: Method::Relative,
             bias_mode: "exact".to_string(),
             optimizer: "adam".to_string(),
             learning_rate: 1e-3,
@@ -213,12 +214,12 @@ impl Context<'_> {
             epochs: 100,
             patience: None,
             layers: 2,
-            activation: "smooth:0.3".to_string(),
+            activation: Activation::SmoothLeaky { alpha: 0.3 },
             last_nonlinear: false,
             bias: true,
-            base: "normal".to_string(),
+            base: Base::Normal,
             init: "orthogonal".to_string(),
-            dtype: "f32".to_string(),
+            dtype: Dtype::F32,
             seed: self.seed,
             threads: self.threads,
             checkpoint_every: 1,

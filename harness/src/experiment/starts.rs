@@ -1,7 +1,7 @@
 //! Figure 1, right: the same network from the same starts, with the relative and with the ordinary gradient.
 
 use relgrad_kernels::parameters::Parameters;
-use relgrad_kernels::{Cpu, Method};
+use relgrad_kernels::{Cpu, Dtype, Method};
 use relgrad_reports::experiment::{Curve, Figure, LinePanel, Table};
 use relgrad_reports::training::{Epoch, Stop};
 use relgrad_reports::units;
@@ -135,13 +135,13 @@ fn all_starts(
     for seed in 0..STARTS {
         context.check_interrupt()?;
         let mut settings = context.settings("toy:moons");
-        settings.method = method.to_string();
+        settings.method = method;
         settings.optimizer = "sgd".to_string();
         settings.learning_rate = step_size;
         settings.batch = POINTS;
         settings.epochs = epochs;
         settings.init = problem.starts.to_string();
-        settings.dtype = "f64".to_string();
+        settings.dtype = Dtype::F64;
         settings.seed = context.seed.wrapping_add(seed);
         settings.threads = 1;
         let recipe = Recipe::of(&settings, 2)?;

@@ -1,7 +1,7 @@
 //! Figures 2 and 5: samples of toy densities beside what a deep network learned of them.
 
 use relgrad_kernels::parameters::Parameters;
-use relgrad_kernels::{Cpu, Scalar};
+use relgrad_kernels::{Cpu, Dtype, Scalar};
 use relgrad_reports::experiment::{DensityPanel, DensityRow, Figure, Table};
 use relgrad_reports::training::{Epoch, Nats, Outcome, TrainingSettings};
 use serde_json::json;
@@ -103,7 +103,7 @@ fn settings(context: &Context<'_>, toys: usize) -> TrainingSettings {
         epochs: context.effort.pick(3, quick_epochs(toys), 4000),
         toy_samples: context.effort.pick(1000, 10_000, 10_000),
         schedule: "cosine".to_string(),
-        dtype: "f64".to_string(),
+        dtype: Dtype::F64,
         init: "standardise".to_string(),
         threads: 1,
         checkpoint_every: 10,

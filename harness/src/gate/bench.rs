@@ -7,8 +7,8 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use relgrad_reports::method::is_calibration;
-use relgrad_reports::record::{Cell, Check, MemoryPoint, Model, Outcome, Record, SCHEMA_VERSION};
+use relgrad_reports::record::{Cell, Check, MemoryPoint, Model, Outcome, Reason, Record};
+use relgrad_vocabulary::{Kernel, Subject};
 
 use super::worker::Worker;
 use crate::cell::worker::{Answer, Hello, Request, WorkerSpec};
@@ -50,7 +50,7 @@ struct Lane {
 
 enum State {
     Ready { check: Option<Check>, peak_bytes: Option<u64>, evaluation_seconds: f64, taken: Taken },
-    Failed { reason: String, check: Option<Check> },
+    Failed { reason: Reason, check: Option<Check> },
 }
 
 #[derive(Default)]
@@ -73,10 +73,10 @@ pub(crate) fn round(cells: &[Cell], contenders: &[Contender], timing: Timing) ->
     for cell in cells {
         for contender in in_turn(contenders.len(), cell.round) {
             let Contender { program, inject } = &contenders[contender];
-            let inject = inject.clone().filter(|_| !is_calibration(&cell.method));
-            let worker = Worker::start(program, &WorkerSpec { cell: cell.clone(), inject })?;
-            let state = State::Failed { reason: String::new(), check: None };
-            lanes.push(Lane { contender, cell: cell.clone(), worker, state });
+            let inject = inject.clone().filter(|_| !cell.method.is_kernel());
+            let worker = Worker::start(program, &WorkerSpec { cell: *cell, inject })?;
+            let state = State::Failed { reason: String::new().into(), check: None };
+            lanes.push(Lane { contender, cell: *cell, worker, state });
         }
     }
     // All build and check at the same time: nothing of that is timed.
@@ -153,7 +153,7 @@ impl Lane {
         match self.worker.ask(Request::Sample(taken.evaluations), limit) {
             Ok(Answer::Seconds(seconds)) => taken.seconds.push(seconds),
             Ok(Answer::Failed(reason)) | Err(reason) => self.fail(reason),
-            Ok(other) => self.fail(format!("not a sample: {other:?}")),
+            Ok(other) => self.fail(format!("not a sample: {other:?}").into()),
         }
     }
 
@@ -164,11 +164,11 @@ impl Lane {
                 .memory
                 .extend(bytes.map(|b| MemoryPoint { seconds: start.elapsed().as_secs_f64(), bytes: b as f64 })),
             Ok(Answer::Failed(reason)) | Err(reason) => self.fail(reason),
-            Ok(other) => self.fail(format!("not a size: {other:?}")),
+            Ok(other) => self.fail(format!("not a size: {other:?}").into()),
         }
     }
 
-    fn fail(&mut self, reason: String) {
+    fn fail(&mut self, reason: Reason) {
         self.state = State::Failed { reason, check: None };
     }
 
@@ -193,30 +193,14 @@ impl Lane {
 
 /// A record without a measurement.
 fn blank(cell: Cell) -> Result<Record> {
-    let model = if is_calibration(&cell.method) {
-        let (d, n) = (cell.dim as f64, cell.batch as f64);
-        let product = cell.method == relgrad_reports::method::GEMM;
+    let model = if cell.method.is_kernel() {
+        let (d, n) = (cell.point.dim as f64, cell.point.batch as f64);
+        let product = cell.method == Subject::Kernel(Kernel::Gemm);
         Model { flops: if product { 2.0 * d * d * n } else { 0.0 }, min_bytes: 0.0, min_traffic_bytes: 0.0 }
     } else {
-        let cost = Workload::of(&cell).and_then(|workload| workload.cost(cell.batch));
+        let cost = Workload::of(&cell).and_then(|workload| workload.cost(cell.point.batch));
         let cost = cost.map_err(|cause| Error::Usage(cause.to_string()))?;
         Model { flops: cost.flops, min_bytes: cost.min_bytes, min_traffic_bytes: cost.min_traffic_bytes }
     };
-    Ok(Record {
-        schema: SCHEMA_VERSION,
-        cell,
-        outcome: Outcome::Skipped,
-        reason: None,
-        seconds: Vec::new(),
-        evaluations_per_sample: 1,
-        warmup_seconds: Vec::new(),
-        peak_bytes: None,
-        memory_trace: Vec::new(),
-        model,
-        prediction: None,
-        check: None,
-        gpu: None,
-        wall_seconds: 0.0,
-        started_unix_seconds: 0.0,
-    })
+    Ok(Record::blank(cell, model))
 }

@@ -1,6 +1,6 @@
 //! The gate: measures contenders in turn, compares, looks again where something is suspicious, and decides.
 //!
-//! What a change is worth is decided in `relgrad_reports::regress`; here are the processes and the order of rounds.
+//! What a change is worth is decided in `relgrad_reports::compare`; here are the processes and the order of rounds.
 
 pub(crate) mod bench;
 pub(crate) mod build;
@@ -9,13 +9,13 @@ mod worker;
 use std::path::{Path, PathBuf};
 
 use relgrad_reports::baseline;
-use relgrad_reports::method::{CALIBRATIONS, is_calibration};
-use relgrad_reports::record::{Cell, Outcome as Ended};
-use relgrad_reports::regress::trials::Plan;
-use relgrad_reports::regress::{Comparison, Rules, Sides};
+use relgrad_reports::compare::trials::Plan;
+use relgrad_reports::compare::{Comparison, Rules, Sides};
+use relgrad_reports::record::{Cell, Outcome as Ended, Point};
 use relgrad_reports::run::Run;
 use relgrad_reports::study::Study;
 use relgrad_reports::units;
+use relgrad_vocabulary::Kernel;
 
 use self::bench::{Contender, Timing};
 use crate::error::{Error, Result};
@@ -39,18 +39,17 @@ impl Cells {
         let mut points: Vec<Vec<Cell>> = Vec::new();
         let mut seed = 0;
         for cell in cells.into_iter().map(|cell| Cell { round: 0, ..cell }) {
-            seed = cell.seed;
-            match points.iter_mut().find(|cells| same_point(&cells[0], &cell)) {
+            seed = cell.point.seed;
+            match points.iter_mut().find(|cells| cells[0].point == cell.point) {
                 Some(cells) if cells.contains(&cell) => {}
                 Some(cells) => cells.push(cell),
                 None => points.push(vec![cell]),
             }
         }
-        points.sort_by_key(|cells| Cell { method: String::new(), ..cells[0].clone() });
+        points.sort_by_key(|cells| cells[0].point);
         if calibrated {
             for cells in &mut points {
-                let kernel = |name: &str| Cell { method: name.to_string(), ..cells[0].clone() };
-                let kernels = CALIBRATIONS.map(kernel);
+                let kernels = Kernel::ALL.map(|kernel| Cell { method: kernel.into(), ..cells[0] });
                 cells.extend(kernels);
             }
         }
@@ -62,11 +61,11 @@ impl Cells {
     /// # Errors
     /// As [`Cells::new`].
     pub(crate) fn measured_in(study: &Study, calibrated: bool) -> Result<Self> {
-        let measured = study.records.iter().filter(|r| r.outcome == Ended::Measured).map(|r| r.cell.clone());
-        let on_cpu = |cell: &Cell| cell.device == DeviceKind::Cpu.name() && !is_calibration(&cell.method);
+        let measured = study.records.iter().filter(|r| r.outcome == Ended::Measured).map(|r| r.cell);
+        let on_cpu = |cell: &Cell| cell.point.device == DeviceKind::Cpu && !cell.method.is_kernel();
         let mut cells: Vec<Cell> = measured.filter(on_cpu).collect();
-        let rank = |cell: &Cell| study.run.settings.methods.iter().position(|m| *m == cell.method);
-        cells.sort_by_key(|cell| (cell.dim, rank(cell)));
+        let rank = |cell: &Cell| study.run.settings.methods.iter().position(|m| cell.method == *m);
+        cells.sort_by_key(|cell| (cell.point.dim, rank(cell)));
         Self::new(cells, calibrated)
     }
 
@@ -78,13 +77,13 @@ impl Cells {
         let available = machine::available_bytes() as f64;
         for cells in &self.points {
             let mut bytes = 0.0;
-            for cell in cells.iter().filter(|cell| !is_calibration(&cell.method)) {
+            for cell in cells.iter().filter(|cell| !cell.method.is_kernel()) {
                 let workload = Workload::of(cell).map_err(|cause| Error::Usage(cause.to_string()))?;
-                let cost = workload.cost(cell.batch).map_err(|cause| Error::Usage(cause.to_string()))?;
+                let cost = workload.cost(cell.point.batch).map_err(|cause| Error::Usage(cause.to_string()))?;
                 bytes += contenders as f64 * cost.expected_bytes;
             }
             if bytes > 0.8 * available {
-                let dim = units::grouped(cells[0].dim);
+                let dim = units::grouped(cells[0].point.dim);
                 let (needed, available) = (units::bytes(bytes), units::bytes(available));
                 return Err(Error::Usage(format!(
                     "D = {dim} needs {needed} for all its processes and {available} are available; choose smaller \
@@ -94,11 +93,6 @@ impl Cells {
         }
         Ok(())
     }
-}
-
-fn same_point(a: &Cell, b: &Cell) -> bool {
-    let bare = |cell: &Cell| Cell { method: String::new(), round: 0, ..cell.clone() };
-    bare(a) == bare(b)
 }
 
 /// One study per contender, filled round by round.
@@ -131,9 +125,9 @@ impl<'a> Session<'a> {
             order::shuffle(&mut points, self.cells.seed, round);
             for cells in points {
                 if !self.quiet {
-                    note!("round {} of {to}, D = {}", round + 1, units::grouped(cells[0].dim));
+                    note!("round {} of {to}, D = {}", round + 1, units::grouped(cells[0].point.dim));
                 }
-                let cells: Vec<Cell> = cells.iter().map(|cell| Cell { round, ..cell.clone() }).collect();
+                let cells: Vec<Cell> = cells.iter().map(|cell| Cell { round, ..*cell }).collect();
                 for (contender, record) in bench::round(&cells, self.contenders, self.timing)? {
                     self.studies[contender].records.push(record);
                 }
@@ -187,7 +181,7 @@ pub(crate) fn decide(
     session.measure(0, used, |_| true)?;
     loop {
         let comparisons = compare(&session.studies, baseline, decision);
-        let open: Vec<Cell> = comparisons.iter().flat_map(Comparison::open_points).collect();
+        let open: Vec<Point> = comparisons.iter().flat_map(Comparison::open_points).collect();
         let Some(next) = plan.next(used).filter(|_| !open.is_empty()) else { return Ok(comparisons) };
         if !session.quiet {
             note!("not decided yet, measured again: {}", dims(&open));
@@ -211,7 +205,7 @@ fn compare(studies: &[Study], baseline: Option<&Study>, decision: &Decision) -> 
     new.iter().map(one).collect()
 }
 
-fn dims(points: &[Cell]) -> String {
+fn dims(points: &[Point]) -> String {
     let mut dims: Vec<usize> = points.iter().map(|point| point.dim).collect();
     dims.sort_unstable();
     dims.dedup();
@@ -229,6 +223,6 @@ pub(crate) struct Decision {
 }
 
 /// Whether a cell lies at a point of a comparison, which knows no threads and no seed.
-fn at(point: &Cell, cell: &Cell) -> bool {
-    same_point(point, &Cell { threads: point.threads, seed: point.seed, ..cell.clone() })
+fn at(point: &Point, cell: &Cell) -> bool {
+    *point == Point { threads: point.threads, seed: point.seed, ..cell.point }
 }

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use relgrad_reports::units;
+use relgrad_reports::record::Reason;
 use serde::de::DeserializeOwned;
 
 use crate::cell::worker::{Answer, Hello, Request, WorkerSpec};
@@ -39,7 +39,7 @@ impl Worker {
         let text = serde_json::to_string(spec)
             .map_err(|cause| Error::Usage(format!("a cell cannot be described: {cause}")))?;
         let mut command = Command::new(program);
-        command.arg("worker").arg(text).env("RAYON_NUM_THREADS", spec.cell.threads.to_string());
+        command.arg("worker").arg(text).env("RAYON_NUM_THREADS", spec.cell.point.threads.to_string());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         process::confine(&mut command, None);
         let cannot = |cause: io::Error| Error::cannot_start(&program.display().to_string(), &cause);
@@ -64,7 +64,7 @@ impl Worker {
     ///
     /// # Errors
     /// Why there are none, as a record's reason.
-    pub(crate) fn hello(&mut self, limit: Duration) -> Result<Hello, String> {
+    pub(crate) fn hello(&mut self, limit: Duration) -> Result<Hello, Reason> {
         self.receive(limit)
     }
 
@@ -72,7 +72,7 @@ impl Worker {
     ///
     /// # Errors
     /// Why there is no answer, as a record's reason.
-    pub(crate) fn ask(&mut self, request: Request, limit: Duration) -> Result<Answer, String> {
+    pub(crate) fn ask(&mut self, request: Request, limit: Duration) -> Result<Answer, Reason> {
         let mut line = serde_json::to_string(&request).map_err(|cause| cause.to_string())?;
         line.push('\n');
         let written = match &mut self.requests {
@@ -85,21 +85,21 @@ impl Worker {
         }
     }
 
-    fn receive<T: DeserializeOwned>(&mut self, limit: Duration) -> Result<T, String> {
+    fn receive<T: DeserializeOwned>(&mut self, limit: Duration) -> Result<T, Reason> {
         match self.lines.recv_timeout(limit) {
-            Ok(line) => serde_json::from_str(&line).map_err(|_| format!("not an answer: `{}`", console::quoted(&line))),
-            Err(RecvTimeoutError::Timeout) => {
-                Err(format!("timed out: no result after {}", units::seconds(limit.as_secs_f64())))
+            Ok(line) => {
+                serde_json::from_str(&line).map_err(|_| format!("not an answer: `{}`", console::quoted(&line)).into())
             }
+            Err(RecvTimeoutError::Timeout) => Err(Reason::timed_out(limit.as_secs_f64())),
             Err(RecvTimeoutError::Disconnected) => Err(self.cause_of_death()),
         }
     }
 
-    fn cause_of_death(&mut self) -> String {
+    fn cause_of_death(&mut self) -> Reason {
         let stderr = self.stderr.take().and_then(|reader| reader.join().ok()).unwrap_or_default();
         match self.child.wait() {
-            Ok(status) => process::cause_of_death(status, &String::from_utf8_lossy(&stderr)),
-            Err(cause) => format!("its process was lost: {cause}"),
+            Ok(status) => process::cause_of_death(status, &String::from_utf8_lossy(&stderr)).into(),
+            Err(cause) => format!("its process was lost: {cause}").into(),
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
+use relgrad_vocabulary::{DeviceKind, Subject};
+
 use super::Planned;
 use super::forecast::Forecast;
 
@@ -52,7 +54,7 @@ impl Agenda {
         left: Option<f64>,
     ) -> Self {
         let of = |place: u32| &candidates[place as usize];
-        let dim = |place: u32| points[place as usize].cell.dim;
+        let dim = |place: u32| points[place as usize].cell.point.dim;
         let mut smallest: HashMap<_, usize> = HashMap::new();
         for &place in &pending {
             let known = smallest.entry(line(&points[place as usize])).or_insert(usize::MAX);
@@ -82,9 +84,9 @@ impl Agenda {
 }
 
 /// What the time along D belongs to.
-fn line(planned: &Planned) -> (&str, &str, usize, usize) {
+fn line(planned: &Planned) -> (DeviceKind, Subject, usize, usize) {
     let cell = &planned.cell;
-    (&cell.device, &cell.method, cell.batch, cell.layers)
+    (cell.point.device, cell.method, cell.point.batch, cell.point.layers)
 }
 
 /// The points that fit into `left` seconds when the methods share it max–min fairly, in the order given.
@@ -93,17 +95,17 @@ fn line(planned: &Planned) -> (&str, &str, usize, usize) {
 /// admitted by ascending D until its share is spent. What the shares leave over goes to the cheapest cells not yet in.
 fn fair_share(feasible: &[u32], points: &[Planned], candidates: &[Candidate], left: f64) -> Vec<u32> {
     let need = |index: usize| candidates[feasible[index] as usize].need;
-    let mut by_method: BTreeMap<(&str, &str), Vec<usize>> = BTreeMap::new();
+    let mut by_method: BTreeMap<(DeviceKind, Subject), Vec<usize>> = BTreeMap::new();
     for (index, &place) in feasible.iter().enumerate() {
         let cell = &points[place as usize].cell;
-        by_method.entry((&cell.device, &cell.method)).or_default().push(index);
+        by_method.entry((cell.point.device, cell.method)).or_default().push(index);
     }
     let mut methods: Vec<(f64, Vec<usize>)> = by_method
         .into_values()
         .map(|mut cells| {
             cells.sort_by_key(|&index| {
                 let cell = &points[feasible[index] as usize].cell;
-                (cell.dim, cell.batch, cell.layers)
+                (cell.point.dim, cell.point.batch, cell.point.layers)
             });
             (cells.iter().map(|&index| need(index)).sum(), cells)
         })

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use relgrad_reports::record::{Cell, Outcome, Prediction, Record};
+use relgrad_reports::record::{Cell, Outcome, Point, Prediction, Record};
 
 use super::Planned;
 use crate::cell::sampling::WARMUP_SECONDS;
@@ -67,7 +67,7 @@ struct Track {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Calibration {
     tracks: BTreeMap<Key, Track>,
-    devices: BTreeMap<String, OfDevice>,
+    devices: BTreeMap<DeviceKind, OfDevice>,
 }
 
 /// What all methods say of a device, kept up to date so that a forecast needs no look at all of them.
@@ -80,7 +80,7 @@ struct OfDevice {
 }
 
 /// The device, and the method with what else the time along D depends on.
-type Key = (String, String);
+type Key = (DeviceKind, String);
 
 impl Calibration {
     /// Learns from a record; `expected_bytes` is what the cost model said of its memory.
@@ -90,7 +90,7 @@ impl Calibration {
         }
         let key = key(&record.cell);
         let track = self.tracks.entry(key.clone()).or_default();
-        let dim = record.cell.dim;
+        let dim = record.cell.point.dim;
         let mut sorted = record.seconds.clone();
         sorted.sort_by(f64::total_cmp);
         let median = sorted[sorted.len() / 2].max(1e-9);
@@ -109,9 +109,8 @@ impl Calibration {
 
     /// Keeps the best and the widest of a device; `earlier` is the rate that `rate` replaced.
     fn observe_device(&mut self, key: Key, dim: usize, rate: f64, earlier: Option<f64>) {
-        let device = key.0.clone();
-        let known =
-            self.devices.entry(device.clone()).or_insert(OfDevice { best_rate: rate, widest: (key.clone(), dim) });
+        let device = key.0;
+        let known = self.devices.entry(device).or_insert(OfDevice { best_rate: rate, widest: (key.clone(), dim) });
         if dim >= known.widest.1 {
             known.widest = (key, dim);
         }
@@ -127,7 +126,7 @@ impl Calibration {
     /// Notes that a cell was killed because its time was up.
     pub(crate) fn observe_timeout(&mut self, cell: &Cell) {
         let track = self.tracks.entry(key(cell)).or_default();
-        track.timed_out_at = Some(track.timed_out_at.map_or(cell.dim, |known| known.min(cell.dim)));
+        track.timed_out_at = Some(track.timed_out_at.map_or(cell.point.dim, |known| known.min(cell.point.dim)));
     }
 
     /// The smallest dimension at which this method ran out of time, if any.
@@ -139,7 +138,7 @@ impl Calibration {
     pub(crate) fn forecast(&self, planned: &Planned) -> Forecast {
         let unknown = Track::default();
         let track = self.track(planned).unwrap_or(&unknown);
-        let dim = planned.cell.dim;
+        let dim = planned.cell.point.dim;
         let reached = track.rate.keys().next_back().copied();
         let evaluation_seconds = planned.model.flops / self.rate(track, &planned.cell);
         // Whoever adds up a cell's evaluations counts one of them as warm-up.
@@ -158,9 +157,9 @@ impl Calibration {
 
     /// Operations a second of a cell.
     fn rate(&self, track: &Track, cell: &Cell) -> f64 {
-        let dim = cell.dim;
+        let dim = cell.point.dim;
         let built_in = if is_gpu(cell) { BUILT_IN_GPU_FLOPS_PER_SECOND } else { BUILT_IN_FLOPS_PER_SECOND };
-        let best = self.devices.get(&cell.device).map_or(built_in, |device| device.best_rate.max(built_in));
+        let best = self.devices.get(&cell.point.device).map_or(built_in, |device| device.best_rate.max(built_in));
         let Some((&reached, &last)) = track.rate.last_key_value() else { return best };
         if dim <= reached {
             return interpolate(&track.rate, dim);
@@ -172,13 +171,12 @@ impl Calibration {
     /// Seconds outside the evaluations. Above the largest measured D they grow like the number of weights: D², or for
     /// convolutions, whose batch outweighs their kernels, D times channels and samples.
     fn overhead(&self, track: &Track, planned: &Planned) -> f64 {
-        let dim = planned.cell.dim;
-        let Cell { layers, batch, convolution, .. } = &planned.cell;
-        let row =
-            |dim: usize| convolution.map_or(dim as f64, |convolution| convolution.channels as f64 + *batch as f64);
-        let weights = |dim: usize| *layers as f64 * row(dim) * dim as f64;
+        let dim = planned.cell.point.dim;
+        let Point { layers, batch, convolution, .. } = planned.cell.point;
+        let row = |dim: usize| convolution.map_or(dim as f64, |convolution| convolution.channels as f64 + batch as f64);
+        let weights = |dim: usize| layers as f64 * row(dim) * dim as f64;
         let start_seconds = if is_gpu(&planned.cell) { BUILT_IN_GPU_START_SECONDS } else { BUILT_IN_START_SECONDS };
-        let widest = || self.tracks.get(&self.devices.get(&planned.cell.device)?.widest.0);
+        let widest = || self.tracks.get(&self.devices.get(&planned.cell.point.device)?.widest.0);
         let known = if track.overhead.is_empty() { widest() } else { Some(track) };
         let Some((track, (&reached, &last))) = known.and_then(|track| Some((track, track.overhead.last_key_value()?)))
         else {
@@ -197,11 +195,11 @@ impl Calibration {
 }
 
 fn key(cell: &Cell) -> Key {
-    (cell.device.clone(), format!("{} N={} L={}", cell.method, cell.batch, cell.layers))
+    (cell.point.device, format!("{} N={} L={}", cell.method, cell.point.batch, cell.point.layers))
 }
 
 fn is_gpu(cell: &Cell) -> bool {
-    cell.device == DeviceKind::Cuda.name()
+    cell.point.device == DeviceKind::Cuda
 }
 
 /// Log–log interpolation in a non-empty table; the nearest entry outside it.
@@ -220,12 +218,14 @@ fn interpolate(table: &BTreeMap<usize, f64>, dim: usize) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use relgrad_kernels::Method;
+
     use super::super::testing::{measured, planned};
     use super::*;
 
     #[test]
     fn without_measurements_the_built_in_rate_holds_and_nothing_is_trusted() {
-        let cell = planned("relative", 1000, 0);
+        let cell = planned(Method::Relative, 1000, 0);
         let forecast = Calibration::default().forecast(&cell);
         assert_eq!(forecast.evaluation_seconds, cell.model.flops / BUILT_IN_FLOPS_PER_SECOND);
         assert!(!forecast.trusted);
@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_measured_cell_predicts_itself_exactly() {
-        let cell = planned("relative", 1000, 0);
+        let cell = planned(Method::Relative, 1000, 0);
         let mut calibration = Calibration::default();
         calibration.observe(&measured(&cell, 0.125, 2.0), cell.expected_bytes);
         let forecast = calibration.forecast(&cell);
@@ -247,10 +247,10 @@ mod tests {
     fn between_two_measured_dimensions_the_prediction_lies_between() {
         let mut calibration = Calibration::default();
         for (dim, seconds) in [(100, 1e-4), (10_000, 2.0)] {
-            let cell = planned("relative", dim, 0);
+            let cell = planned(Method::Relative, dim, 0);
             calibration.observe(&measured(&cell, seconds, 10.0), cell.expected_bytes);
         }
-        let forecast = calibration.forecast(&planned("relative", 1000, 0));
+        let forecast = calibration.forecast(&planned(Method::Relative, 1000, 0));
         assert!(forecast.evaluation_seconds > 1e-4 && forecast.evaluation_seconds < 2.0);
     }
 
@@ -258,46 +258,46 @@ mod tests {
     fn overheads_at_small_dimensions_do_not_condemn_large_ones() {
         // At D = 10 the method does 1 Mflop/s because of overheads; another method shows that the machine can do 100
         // Gflop/s.
-        let (small, fast) = (planned("relative", 10, 0), planned("ordinary", 1000, 0));
+        let (small, fast) = (planned(Method::Relative, 10, 0), planned(Method::Ordinary, 1000, 0));
         let mut calibration = Calibration::default();
         calibration.observe(&measured(&small, small.model.flops / 1e6, 0.1), small.expected_bytes);
         calibration.observe(&measured(&fast, fast.model.flops / 1e11, 1.0), fast.expected_bytes);
-        let near = calibration.forecast(&planned("relative", 20, 0));
-        let far = calibration.forecast(&planned("relative", 10_000, 0));
+        let near = calibration.forecast(&planned(Method::Relative, 20, 0));
+        let far = calibration.forecast(&planned(Method::Relative, 10_000, 0));
         assert!(near.trusted && !far.trusted);
-        let far_rate = planned("relative", 10_000, 0).model.flops / far.evaluation_seconds;
+        let far_rate = planned(Method::Relative, 10_000, 0).model.flops / far.evaluation_seconds;
         assert!((far_rate / 1e11 - 1.0).abs() < 1e-9, "{far_rate:e}");
     }
 
     #[test]
     fn the_start_of_a_short_cell_says_nothing_of_a_large_one() {
         // 0.2 s for 10 µs of work, most of it start and warm-up: 50 weights did not take it.
-        let small = planned("relative", 5, 0);
+        let small = planned(Method::Relative, 5, 0);
         let mut calibration = Calibration::default();
         calibration.observe(&measured(&small, 1e-5, 0.2), small.expected_bytes);
         let again = calibration.forecast(&small).overhead_seconds;
         assert!((again - 0.2).abs() < 1e-3, "{again}");
-        let large = calibration.forecast(&planned("relative", 6000, 0)).overhead_seconds;
+        let large = calibration.forecast(&planned(Method::Relative, 6000, 0)).overhead_seconds;
         assert!((1.0..10.0).contains(&large), "{large}");
     }
 
     #[test]
     fn a_method_that_takes_more_memory_than_expected_is_expected_to_again() {
-        let cell = planned("relative", 5000, 0);
+        let cell = planned(Method::Relative, 5000, 0);
         let mut calibration = Calibration::default();
         let mut record = measured(&cell, 0.1, 1.0);
         record.peak_bytes = Some((1.5 * cell.expected_bytes) as u64);
         calibration.observe(&record, cell.expected_bytes);
-        let larger = planned("relative", 10_000, 0);
+        let larger = planned(Method::Relative, 10_000, 0);
         let ratio = calibration.forecast(&larger).peak_bytes / larger.expected_bytes;
         assert!((ratio - 1.5).abs() < 1e-6, "{ratio}");
     }
 
     #[test]
     fn what_one_device_does_says_nothing_of_another() {
-        let on_cpu = planned("relative", 10_000, 0);
+        let on_cpu = planned(Method::Relative, 10_000, 0);
         let mut on_gpu = on_cpu.clone();
-        on_gpu.cell.device = "cuda".to_string();
+        on_gpu.cell.point.device = DeviceKind::Cuda;
         let mut calibration = Calibration::default();
         calibration.observe(&measured(&on_gpu, on_gpu.model.flops / 5e13, 4.0), on_gpu.expected_bytes);
         let forecast = calibration.forecast(&on_cpu);
@@ -312,9 +312,9 @@ mod tests {
     fn the_smallest_timeout_is_remembered() {
         let mut calibration = Calibration::default();
         for dim in [500, 300, 1000] {
-            calibration.observe_timeout(&planned("autodiff", dim, 0).cell);
+            calibration.observe_timeout(&planned(Method::Autodiff, dim, 0).cell);
         }
-        assert_eq!(calibration.timed_out_at(&planned("autodiff", 50, 0)), Some(300));
-        assert_eq!(calibration.timed_out_at(&planned("relative", 50, 0)), None);
+        assert_eq!(calibration.timed_out_at(&planned(Method::Autodiff, 50, 0)), Some(300));
+        assert_eq!(calibration.timed_out_at(&planned(Method::Relative, 50, 0)), None);
     }
 }

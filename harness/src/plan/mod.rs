@@ -9,7 +9,8 @@ pub(crate) mod order;
 pub(crate) mod preview;
 pub(crate) mod schedule;
 
-use relgrad_reports::record::{Cell, Convolution, Model};
+use relgrad_kernels::Math;
+use relgrad_reports::record::{Cell, Convolution, Model, Point};
 use relgrad_reports::run::Settings;
 use relgrad_reports::units::grouped;
 
@@ -56,7 +57,7 @@ impl Plan {
         let mut by_cell: Vec<u32> = places.clone().collect();
         by_cell.sort_unstable_by(|&a, &b| cell(a).cmp(cell(b)));
         if let Some([twice, _]) = by_cell.array_windows().find(|[a, b]| cell(*a) == cell(*b)) {
-            let Cell { method, dim, batch, layers, .. } = cell(*twice);
+            let Cell { method, point: Point { dim, batch, layers, .. }, .. } = cell(*twice);
             let (dim, batch) = (grouped(*dim), grouped(*batch));
             return Err(format!("{method} at D = {dim}, N = {batch}, L = {layers} stands twice in the plan"));
         }
@@ -91,7 +92,7 @@ impl Plan {
 
     /// The point of a cell, whatever its round.
     pub(crate) fn place_of(&self, cell: &Cell) -> Option<usize> {
-        let wanted = Cell { round: 0, ..cell.clone() };
+        let wanted = Cell { round: 0, ..*cell };
         let found = self.by_cell.binary_search_by(|&place| self.points[place as usize].cell.cmp(&wanted));
         found.ok().map(|at| self.by_cell[at] as usize)
     }
@@ -110,21 +111,12 @@ impl Plan {
 /// Names the setting that no network or method fits, or that makes too many cells.
 pub(crate) fn plan(settings: &Settings) -> Result<Vec<Planned>, String> {
     check_size(settings)?;
-    settings.devices.iter().try_for_each(|device| known_device(device).map(|_| ()))?;
     let plan = |cell: Cell| -> relgrad_kernels::Result<Planned> {
-        let cost = Workload::of(&cell)?.cost(cell.batch)?;
+        let cost = Workload::of(&cell)?.cost(cell.point.batch)?;
         let model = Model { flops: cost.flops, min_bytes: cost.min_bytes, min_traffic_bytes: cost.min_traffic_bytes };
         Ok(Planned { cell, model, expected_bytes: cost.expected_bytes })
     };
     cells(settings).map(|cell| plan(cell).map_err(|cause| cause.to_string())).collect()
-}
-
-/// The device of this name.
-///
-/// # Errors
-/// Names those that there are.
-pub(crate) fn known_device(name: &str) -> Result<DeviceKind, String> {
-    name.parse::<DeviceKind>().map_err(|cause| cause.to_string())
 }
 
 /// Counts the cells before there is memory for them.
@@ -142,22 +134,24 @@ fn check_size(settings: &Settings) -> Result<(), String> {
 /// The cells of the first round, in the order of the settings.
 fn cells(settings: &Settings) -> impl Iterator<Item = Cell> {
     let points = points(settings);
-    let pairs = settings.devices.iter().flat_map(|device| settings.methods.iter().map(move |method| (device, method)));
+    let pairs =
+        settings.devices.iter().flat_map(|&device| settings.methods.iter().map(move |&method| (device, method)));
     pairs.flat_map(move |(device, method)| {
-        points.clone().into_iter().map(move |(dim, convolution, batch, layers)| Cell {
-            method: method.clone(),
-            device: device.clone(),
-            dim,
-            batch,
-            layers,
-            dtype: settings.dtype.clone(),
-            math: math(settings, device),
-            threads: settings.threads,
-            bias: settings.bias,
-            activation: settings.activation.clone(),
-            seed: settings.seed,
-            round: 0,
-            convolution,
+        points.clone().into_iter().map(move |(dim, convolution, batch, layers)| {
+            let point = Point {
+                device,
+                dim,
+                batch,
+                layers,
+                dtype: settings.dtype,
+                math: math(settings, device),
+                threads: settings.threads,
+                bias: settings.bias,
+                activation: settings.activation,
+                seed: settings.seed,
+                convolution,
+            };
+            Cell { method: method.into(), point, round: 0 }
         })
     })
 }
@@ -185,40 +179,40 @@ fn axis(settings: &Settings) -> Vec<(usize, Option<Convolution>)> {
 }
 
 /// The arithmetic of a device's products, where it is not that of the numbers: a CPU knows no other.
-fn math(settings: &Settings, device: &str) -> Option<String> {
-    settings.math.clone().filter(|math| device == DeviceKind::Cuda.name() && *math != settings.dtype)
+fn math(settings: &Settings, device: DeviceKind) -> Option<Math> {
+    settings.math.filter(|math| device == DeviceKind::Cuda && *math != Math::of(settings.dtype))
 }
 
 /// Cells, costs and records for tests of the plan, from formulas that stand beside nothing real.
 #[cfg(test)]
 pub(crate) mod testing {
-    use relgrad_reports::record::{Outcome, Record, SCHEMA_VERSION};
+    use relgrad_kernels::{Activation, Dtype, Method};
+    use relgrad_reports::record::{Outcome, Reason, Record};
 
     use super::*;
 
     /// A cell of L = 2, N = 100 with the leading terms of MATH.md §15.
-    pub(crate) fn planned(method: &str, dim: usize, round: usize) -> Planned {
+    pub(crate) fn planned(method: Method, dim: usize, round: usize) -> Planned {
         let (d, n) = (dim as f64, 100.0);
         let (flops, bytes) = match method {
-            "relative" => (14.0 * n * d * d, 16.0 * d * d + 20.0 * n * d),
-            "ordinary" => (10.0 * n * d * d + 4.0 * d * d * d, 16.0 * d * d + 20.0 * n * d),
+            Method::Relative => (14.0 * n * d * d, 16.0 * d * d + 20.0 * n * d),
+            Method::Ordinary => (10.0 * n * d * d + 4.0 * d * d * d, 16.0 * d * d + 20.0 * n * d),
             _ => (8.0 * n * d * d * d, 16.0 * d * d + 16.0 * n * d * d),
         };
-        let cell = Cell {
-            method: method.to_string(),
-            device: "cpu".to_string(),
+        let point = Point {
+            device: DeviceKind::Cpu,
             dim,
             batch: 100,
             layers: 2,
-            dtype: "f32".to_string(),
+            dtype: Dtype::F32,
             math: None,
             threads: 2,
             bias: false,
-            activation: "smooth:0.3".to_string(),
+            activation: Activation::SmoothLeaky { alpha: 0.3 },
             seed: 0,
-            round,
             convolution: None,
         };
+        let cell = Cell { method: method.into(), point, round };
         Planned { cell, model: Model { flops, min_bytes: bytes, min_traffic_bytes: bytes }, expected_bytes: bytes }
     }
 
@@ -235,33 +229,19 @@ pub(crate) mod testing {
 
     /// A record of a process that ended without a measurement after `wall_seconds`.
     pub(crate) fn failed(planned: &Planned, wall_seconds: f64) -> Record {
-        let reason = Some("timed out".to_string());
+        let reason = Some(Reason::timed_out(wall_seconds));
         Record { outcome: Outcome::Failed, reason, ..blank(planned, wall_seconds) }
     }
 
     fn blank(planned: &Planned, wall_seconds: f64) -> Record {
-        Record {
-            schema: SCHEMA_VERSION,
-            cell: planned.cell.clone(),
-            outcome: Outcome::Skipped,
-            reason: None,
-            seconds: Vec::new(),
-            evaluations_per_sample: 1,
-            warmup_seconds: Vec::new(),
-            peak_bytes: None,
-            memory_trace: Vec::new(),
-            model: planned.model,
-            prediction: None,
-            check: None,
-            gpu: None,
-            wall_seconds,
-            started_unix_seconds: 0.0,
-        }
+        Record { wall_seconds, ..Record::blank(planned.cell, planned.model) }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use relgrad_kernels::{Activation, Dtype, Method};
+
     use super::*;
 
     /// Every cell, in order.
@@ -274,15 +254,15 @@ mod tests {
     fn settings() -> Settings {
         Settings {
             dims: vec![10, 20, 50],
-            methods: vec!["relative".to_string(), "ordinary".to_string()],
-            devices: vec!["cpu".to_string()],
+            methods: vec![Method::Relative, Method::Ordinary],
+            devices: vec![DeviceKind::Cpu],
             batch: 100,
             other_batches: Vec::new(),
             layers: 2,
             other_layers: Vec::new(),
-            dtype: "f32".to_string(),
+            dtype: Dtype::F32,
             bias: false,
-            activation: "smooth:0.3".to_string(),
+            activation: Activation::SmoothLeaky { alpha: 0.3 },
             threads: 2,
             seed: 3,
             rounds: 2,
@@ -302,16 +282,16 @@ mod tests {
         let convolution = relgrad_reports::run::Convolution { channels: 3, kernel: None, grids };
         let settings = Settings { dims: vec![30, 48, 150], convolution: Some(convolution), rounds: 1, ..settings() };
         let mut plan = plan(&settings).expect("a valid plan");
-        plan.sort_by_key(|planned| (planned.cell.method.clone(), planned.cell.dim));
-        let dims: Vec<usize> = plan.iter().map(|planned| planned.cell.dim).collect();
+        plan.sort_by_key(|planned| (planned.cell.method, planned.cell.point.dim));
+        let dims: Vec<usize> = plan.iter().map(|planned| planned.cell.point.dim).collect();
         assert_eq!(dims, [30, 48, 150, 30, 48, 150]);
-        let square = plan[1].cell.convolution.expect("a convolution");
+        let square = plan[1].cell.point.convolution.expect("a convolution");
         assert_eq!((square.grid, square.kernel), ([4, 4], [4, 4]));
         // The determinants of 3×3 matrices cost far less than the products with 100 samples that both share.
         let [ordinary, relative] = [plan[2].model.flops, plan[5].model.flops];
         assert!(ordinary < 1.2 * relative && relative < 1.2 * ordinary, "{ordinary:e} {relative:e}");
 
-        let transposed = Settings { methods: vec!["transposed".to_string()], ..settings.clone() };
+        let transposed = Settings { methods: vec![Method::Transposed], ..settings.clone() };
         assert!(super::plan(&transposed).unwrap_err().contains("transposed"));
         let mut small = settings;
         small.convolution.as_mut().expect("a convolution").kernel = Some([1, 3]);
@@ -320,12 +300,12 @@ mod tests {
 
     #[test]
     fn only_a_gpu_has_another_arithmetic_than_the_numbers() {
-        let devices = vec!["cpu".to_string(), "cuda".to_string()];
-        for (math, on_cuda) in [("tf32", Some("tf32")), ("f32", None)] {
-            let settings = Settings { devices: devices.clone(), math: Some(math.to_string()), ..settings() };
+        let devices = DeviceKind::ALL.to_vec();
+        for (math, on_cuda) in [(Math::Tf32, Some(Math::Tf32)), (Math::F32, None)] {
+            let settings = Settings { devices: devices.clone(), math: Some(math), ..settings() };
             for cell in cells(&settings) {
-                let expected = if cell.device == "cuda" { on_cuda } else { None };
-                assert_eq!(cell.math.as_deref(), expected, "{cell:?}");
+                let expected = if cell.point.device == DeviceKind::Cuda { on_cuda } else { None };
+                assert_eq!(cell.point.math, expected, "{cell:?}");
             }
         }
     }
@@ -333,17 +313,18 @@ mod tests {
     #[test]
     fn a_gpu_takes_more_jacobians_at_a_time_and_is_expected_to() {
         let settings = Settings {
-            devices: vec!["cpu".to_string(), "cuda".to_string()],
-            methods: vec!["autodiff-streamed".to_string()],
+            devices: DeviceKind::ALL.to_vec(),
+            methods: vec![Method::AutodiffStreamed],
             dims: vec![1000],
             ..settings()
         };
-        let bytes = |device: &str| {
+        let bytes = |device| {
             let plan = plan(&settings).expect("good settings");
-            plan.into_iter().find(|planned| planned.cell.device == device).expect("a cell").expected_bytes
+            plan.into_iter().find(|planned| planned.cell.point.device == device).expect("a cell").expected_bytes
         };
         // 32 Jacobians of 4 MB in each of three panels instead of two.
-        assert!(bytes("cuda") - bytes("cpu") > 300e6, "{} {}", bytes("cuda"), bytes("cpu"));
+        let [cpu, cuda] = DeviceKind::ALL.map(bytes);
+        assert!(cuda - cpu > 300e6, "{cuda} {cpu}");
     }
 
     #[test]
@@ -352,7 +333,7 @@ mod tests {
         assert_eq!(cells.len(), 2 * 3 * 2);
         assert!(cells[..6].iter().all(|cell| cell.round == 0));
         assert_eq!(cells.iter().collect::<std::collections::HashSet<_>>().len(), 12);
-        let points = |round: &[Cell]| round.iter().map(|cell| (cell.method.clone(), cell.dim)).collect::<Vec<_>>();
+        let points = |round: &[Cell]| round.iter().map(|cell| (cell.method, cell.point.dim)).collect::<Vec<_>>();
         assert_ne!(points(&cells[..6]), points(&cells[6..]));
     }
 
@@ -361,8 +342,8 @@ mod tests {
         let settings = Settings { other_batches: vec![10, 1000], other_layers: vec![8], ..settings() };
         let cells = cells(&settings);
         assert_eq!(cells.len(), 2 * 3 * 2 * 3 * 2);
-        let at = |cell: &&Cell| cell.method == "ordinary" && cell.dim == 20 && cell.round == 1;
-        let mut points: Vec<_> = cells.iter().filter(at).map(|cell| (cell.batch, cell.layers)).collect();
+        let at = |cell: &&Cell| cell.method == Method::Ordinary && cell.point.dim == 20 && cell.round == 1;
+        let mut points: Vec<_> = cells.iter().filter(at).map(|cell| (cell.point.batch, cell.point.layers)).collect();
         points.sort_unstable();
         assert_eq!(points, [(10, 2), (10, 8), (100, 2), (100, 8), (1000, 2), (1000, 8)]);
     }
@@ -398,11 +379,7 @@ mod tests {
         let most = usize::MAX;
         for settings in [
             Settings { batch: 1 << 63, layers: most, threads: most, seed: u64::MAX, ..settings() },
-            Settings {
-                batch: most,
-                methods: vec!["autodiff".to_string(), "autodiff-streamed".to_string()],
-                ..settings()
-            },
+            Settings { batch: most, methods: vec![Method::Autodiff, Method::AutodiffStreamed], ..settings() },
         ] {
             for planned in plan(&settings).expect("sizes are not the plan's to refuse") {
                 assert!(planned.model.flops > 1e20 && planned.expected_bytes > 1e18, "{planned:?}");

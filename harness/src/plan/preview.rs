@@ -30,10 +30,10 @@ pub(crate) fn table(mut schedule: Schedule, spent_seconds: f64, mut tell: impl F
         };
         schedule.mark(&cell);
         line([
-            &cell.method,
-            &units::grouped(cell.dim),
-            &units::grouped(cell.batch),
-            &cell.layers.to_string(),
+            cell.method.name(),
+            &units::grouped(cell.point.dim),
+            &units::grouped(cell.point.batch),
+            &cell.point.layers.to_string(),
             &(cell.round + 1).to_string(),
             &units::seconds(prediction.seconds),
             &units::bytes(prediction.peak_bytes),

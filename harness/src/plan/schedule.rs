@@ -12,21 +12,18 @@
 
 use std::collections::VecDeque;
 
-use relgrad_reports::record::{Cell, Outcome, Prediction, Record};
+use relgrad_reports::record::{Cell, Failure, KILL_FACTOR, Outcome, Prediction, Reason, Record};
 
 use super::agenda::{Agenda, Candidate, Obstacle};
 use super::forecast::{Calibration, Forecast};
-use super::limits::{self, Limits, RESERVED_SHARE, TIMED_OUT};
+use super::limits::{Limits, RESERVED_SHARE};
 use super::{Plan, Planned};
 
 /// Sampling goes on at least this long, so that the median is not one lucky moment of the machine.
 const MIN_SAMPLING_SECONDS: f64 = 0.25;
 /// A median that has not settled after this long will not; the interval is reported as it is.
 const MAX_SAMPLING_SECONDS: f64 = 10.0;
-/// Evaluations may take this many times the cell limit, and the rest this many times its prediction and a little more,
-/// before the process is killed: the child stops by itself at its limit, unless one evaluation is far slower than
-/// predicted.
-const KILL_FACTOR: f64 = 1.5;
+/// What is not an evaluation may take this many times its prediction, and a little more, before the process is killed.
 const KILL_OVERHEAD_FACTOR: f64 = 3.0;
 const KILL_OVERHEAD_SECONDS: f64 = 30.0;
 
@@ -62,7 +59,7 @@ pub(crate) enum Step {
         /// What it would have cost.
         prediction: Prediction,
         /// Why it is not tried.
-        reason: String,
+        reason: Reason,
     },
     /// Every cell has its record.
     Done,
@@ -110,8 +107,7 @@ impl Schedule {
         let Some(place) = self.plan.place_of(&record.cell) else { return };
         if record.outcome != Outcome::Skipped {
             self.calibration.observe(record, self.plan.points()[place].expected_bytes);
-            let timed_out = record.reason.as_deref().is_some_and(|reason| reason.starts_with(TIMED_OUT));
-            if record.outcome == Outcome::Failed && timed_out {
+            if record.failure() == Some(Failure::TimedOut) {
                 self.calibration.observe_timeout(&record.cell);
             }
             (self.outlook, self.agenda) = (None, None);
@@ -279,10 +275,10 @@ fn candidate(planned: &Planned, calibration: &Calibration, limits: &Limits) -> C
 }
 
 /// Why a cell will never run, whatever its time.
-fn ruled_out(planned: &Planned, forecast: &Forecast, calibration: &Calibration, limits: &Limits) -> Option<String> {
+fn ruled_out(planned: &Planned, forecast: &Forecast, calibration: &Calibration, limits: &Limits) -> Option<Reason> {
     let timed_out = || {
-        let dim = calibration.timed_out_at(planned).filter(|dim| *dim <= planned.cell.dim)?;
-        Some(limits::out_of_time(&planned.cell.method, dim))
+        let dim = calibration.timed_out_at(planned).filter(|dim| *dim <= planned.cell.point.dim)?;
+        Some(Reason::out_of_time(planned.cell.method.method()?, dim))
     };
     limits.over_memory(planned, forecast).or_else(timed_out)
 }

@@ -46,11 +46,11 @@ pub(crate) fn measure(
     let mut command = Command::new(program);
     command.args(["roofline", "--quick", "--json", "--device", device.name()]);
     command.args(["--threads", &threads.join(","), "--batch", &batch]);
-    match &settings.math {
-        Some(math) if device == DeviceKind::Cuda => command.args(["--math", math]),
-        _ => command.args(["--dtype", &settings.dtype]),
+    match settings.math {
+        Some(math) if device == DeviceKind::Cuda => command.args(["--math", math.name()]),
+        _ => command.args(["--dtype", settings.dtype.name()]),
     };
-    keep_arithmetic(&mut command, settings.math.as_deref());
+    keep_arithmetic(&mut command, settings.math);
     let limits = ChildLimits {
         address_space_bytes: address_space(device, settings.memory_limit_bytes, settings.threads),
         kill_after: Some(Duration::from_secs_f64(KILL_SECONDS)),

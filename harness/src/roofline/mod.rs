@@ -83,7 +83,7 @@ impl<D> Bench<D> {
 pub(crate) fn measure(plan: &Plan) -> Result<Roofline> {
     let start = Instant::now();
     let mut roofline = Roofline {
-        device: plan.device.to_string(),
+        device: plan.device,
         quick: plan.quick,
         started: rfc3339(unix_seconds()),
         wall_seconds: 0.0,

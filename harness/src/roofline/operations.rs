@@ -133,8 +133,8 @@ fn rate<D: Device<T>, T: Scalar>(
 ) -> Rate {
     let flops_per_second = flops / timing.median_seconds();
     let Timing { seconds, evaluations_per_sample } = timing;
-    let (dtype, threads) = (bench.device.math().to_string(), bench.threads);
-    Rate { operation, dtype, threads, dim, batch, flops, seconds, evaluations_per_sample, flops_per_second }
+    let (math, threads) = (bench.device.math(), bench.threads);
+    Rate { operation, math, threads, dim, batch, flops, seconds, evaluations_per_sample, flops_per_second }
 }
 
 /// Normal numbers, none of them zero or denormal; a period that is no divisor of a column keeps the columns apart.

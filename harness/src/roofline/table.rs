@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use relgrad_kernels::Math;
 use relgrad_reports::roofline::{Bandwidth, Rate, Region};
 use relgrad_reports::run::Machine;
 use relgrad_reports::units;
@@ -43,7 +44,7 @@ fn of_rate(rate: &Rate) -> Entry {
         Some(batch) => format!("{what}, D = {dim}, N = {}", units::grouped(batch)),
         None => format!("{what}, D = {dim}"),
     };
-    Entry { line, column: column(Some(&rate.dtype), rate.threads), value: rate.flops_per_second / 1e9 }
+    Entry { line, column: column(Some(rate.math), rate.threads), value: rate.flops_per_second / 1e9 }
 }
 
 fn of_bandwidth(bandwidth: &Bandwidth) -> Entry {
@@ -57,9 +58,9 @@ fn of_region(region: &Region) -> Entry {
     Entry { line, column: column(None, region.threads), value: region.median_seconds * 1e6 }
 }
 
-fn column(dtype: Option<&str>, threads: usize) -> String {
+fn column(math: Option<Math>, threads: usize) -> String {
     let threads = units::counted(threads, "thread");
-    dtype.map_or(threads.clone(), |dtype| format!("{dtype}, {threads}"))
+    math.map_or(threads.clone(), |math| format!("{math}, {threads}"))
 }
 
 /// A section under its unit: lines and columns in the order in which they first appear.

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use relgrad_reports::stats::median;
+use relgrad_reports::statistics::median;
 
 /// How many samples to take, and how long they are.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -69,7 +69,7 @@ pub(crate) fn differences(then: &Run, now: &Run) -> Vec<String> {
         let cores = |run: &Run| run.machine.logical_cores.to_string();
         facts.push(("cores", cores(then), cores(now)));
     }
-    if then.settings.devices.iter().any(|device| device == DeviceKind::Cuda.name()) {
+    if then.settings.devices.contains(&DeviceKind::Cuda) {
         let gpus = |run: &Run| run.machine.gpus.join("; ");
         facts.push(("GPU", gpus(then), gpus(now)));
     }

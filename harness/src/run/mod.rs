@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use relgrad_reports::record::{Cell, Check, Outcome, Prediction, Record, SCHEMA_VERSION};
-use relgrad_reports::units;
+use relgrad_kernels::Math;
+use relgrad_reports::record::{Cell, Check, Outcome, Prediction, Reason, Record};
 use relgrad_reports::writer::RecordWriter;
 
 use self::interrupt::Events;
@@ -22,7 +22,6 @@ use crate::cell::{Measurement, Reply, Spec};
 use crate::error::{Error, Result};
 use crate::machine::time::unix_seconds;
 use crate::plan::Planned;
-use crate::plan::limits::TIMED_OUT;
 use crate::plan::schedule::{Assignment, Schedule, Step};
 use crate::workload::DeviceKind;
 
@@ -63,7 +62,7 @@ pub(crate) struct Driver {
 /// What a cell came to.
 enum Outcomes {
     Measured(Box<Measurement>),
-    Failed { reason: String, check: Option<Check> },
+    Failed { reason: Reason, check: Option<Check> },
     Interrupted,
 }
 
@@ -143,10 +142,8 @@ impl Driver {
     fn run_child(&mut self, assignment: &Assignment, position: Position) -> Result<Outcomes> {
         let cell = &assignment.planned.cell;
         let command = child_command(&self.program, cell, self.rules(assignment))?;
-        let device = cell.device.parse::<DeviceKind>();
-        let device = device.map_err(|cause| Error::Usage(cause.to_string()))?;
         let limits = ChildLimits {
-            address_space_bytes: address_space(device, self.memory_limit_bytes, cell.threads),
+            address_space_bytes: address_space(cell.point.device, self.memory_limit_bytes, cell.point.threads),
             // Seconds that are no duration are those of a limit that is none.
             kill_after: assignment.kill_seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
         };
@@ -157,15 +154,15 @@ impl Driver {
         Ok(match end {
             End::Interrupted => Outcomes::Interrupted,
             End::TimedOut => {
-                let time = units::seconds(assignment.kill_seconds.unwrap_or(f64::NAN));
-                Outcomes::Failed { reason: format!("{TIMED_OUT}: no result after {time}"), check: None }
+                let reason = Reason::timed_out(assignment.kill_seconds.unwrap_or(f64::NAN));
+                Outcomes::Failed { reason, check: None }
             }
             End::Exited { status, stdout, stderr } => match serde_json::from_str(stdout.trim()) {
                 Ok(Reply::Measured(measurement)) => Outcomes::Measured(measurement),
                 Ok(Reply::Failed { reason, check }) => Outcomes::Failed { reason, check },
                 // A signal reached the whole process tree: the cell did not fail by itself.
                 Err(_) if self.events.interrupted() => Outcomes::Interrupted,
-                Err(_) => Outcomes::Failed { reason: process::cause_of_death(status, &stderr), check: None },
+                Err(_) => Outcomes::Failed { reason: process::cause_of_death(status, &stderr).into(), check: None },
             },
         })
     }
@@ -190,43 +187,31 @@ pub(crate) fn address_space(device: DeviceKind, memory_limit_bytes: u64, threads
 
 /// Takes the variables from a child's environment by which a user's could change the arithmetic behind the record's
 /// back, and forbids TF32 but where it was asked for.
-pub(crate) fn keep_arithmetic(command: &mut Command, math: Option<&str>) {
+pub(crate) fn keep_arithmetic(command: &mut Command, math: Option<Math>) {
     command.env_remove("CUBLAS_EMULATE_SINGLE_PRECISION").env_remove("CUBLAS_EMULATE_DOUBLE_PRECISION");
     match math {
-        Some("tf32") => command.env_remove("NVIDIA_TF32_OVERRIDE"),
+        Some(Math::Tf32) => command.env_remove("NVIDIA_TF32_OVERRIDE"),
         _ => command.env("NVIDIA_TF32_OVERRIDE", "0"),
     };
 }
 
 /// The command of one cell's process.
 fn child_command(program: &PathBuf, cell: &Cell, rules: Rules) -> Result<Command> {
-    let spec = serde_json::to_string(&Spec { cell: cell.clone(), rules });
+    let spec = serde_json::to_string(&Spec { cell: *cell, rules });
     let spec = spec.map_err(|cause| Error::Usage(format!("a cell cannot be described: {cause}")))?;
     let mut command = Command::new(program);
     identity::name(&mut command);
-    command.arg("cell").arg(spec).env("RAYON_NUM_THREADS", cell.threads.to_string());
-    keep_arithmetic(&mut command, cell.math.as_deref());
+    command.arg("cell").arg(spec).env("RAYON_NUM_THREADS", cell.point.threads.to_string());
+    keep_arithmetic(&mut command, cell.point.math);
     Ok(command)
 }
 
 /// A skipped record, which the other outcomes start from.
 fn blank(planned: &Planned, prediction: Prediction) -> Record {
     Record {
-        schema: SCHEMA_VERSION,
-        cell: planned.cell.clone(),
-        outcome: Outcome::Skipped,
-        reason: None,
-        seconds: Vec::new(),
-        evaluations_per_sample: 1,
-        warmup_seconds: Vec::new(),
-        peak_bytes: None,
-        memory_trace: Vec::new(),
-        model: planned.model,
         prediction: Some(prediction),
-        check: None,
-        gpu: None,
-        wall_seconds: 0.0,
         started_unix_seconds: unix_seconds(),
+        ..Record::blank(planned.cell, planned.model)
     }
 }
 

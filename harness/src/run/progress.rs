@@ -6,7 +6,7 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use relgrad_reports::record::{Cell, Outcome, Record};
+use relgrad_reports::record::{Cell, Outcome, Point, Reason, Record};
 use relgrad_reports::units;
 
 use crate::cell::sampling;
@@ -120,7 +120,7 @@ impl Progress {
     }
 
     fn name(&self, cell: &Cell) -> String {
-        let Cell { method, dim, batch, layers, round, .. } = cell;
+        let Cell { method, point: Point { dim, batch, layers, .. }, round } = cell;
         let rounds = self.rounds;
         let (dim, batch) = (units::grouped(*dim), units::grouped(*batch));
         format!("{method} D = {dim}, N = {batch}, L = {layers}, round {} of {rounds}", round + 1)
@@ -129,7 +129,7 @@ impl Progress {
     /// One line about a record: what came out, or why nothing did.
     fn describe(&self, record: &Record) -> String {
         let name = format!("{:<57}", self.name(&record.cell));
-        let reason = record.reason.as_deref().unwrap_or("no reason given");
+        let reason = record.reason.as_ref().map_or("no reason given", Reason::as_str);
         match record.outcome {
             Outcome::Skipped => format!("{name} skipped: {reason}"),
             Outcome::Failed => format!("{name} FAILED: {reason}"),
@@ -175,8 +175,9 @@ fn terminal_columns() -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use relgrad_kernels::Method;
     use relgrad_plots::Figure;
-    use relgrad_reports::export::{Exporter, Markdown, Report};
+    use relgrad_reports::export::{REPORT, Report};
     use relgrad_reports::fixture;
     use relgrad_reports::record::MemoryPoint;
     use relgrad_reports::study::Study;
@@ -209,7 +210,7 @@ mod tests {
     #[test]
     fn a_line_counts_rounds_from_one_and_one_sample_is_one_sample() {
         let progress = Progress { shown: Shown::Lines, rounds: 3 };
-        let cell = planned("relative", 10, 0);
+        let cell = planned(Method::Relative, 10, 0);
         let mut record = measured(&cell, 0.5, 1.0);
         record.seconds = vec![0.5];
         let line = progress.describe(&record);
@@ -220,11 +221,11 @@ mod tests {
     /// A study of one dimension whose cells all take `seconds`, of autodiff 12.34 times that, and hold `bytes`.
     fn study(dim: usize, seconds: f64, bytes: u64) -> Study {
         let mut study = fixture::study();
-        study.records.retain(|record| record.cell.dim == 320);
+        study.records.retain(|record| record.cell.point.dim == 320);
         study.run.settings.dims = vec![dim];
         for record in &mut study.records {
-            record.cell.dim = dim;
-            let seconds = if record.cell.method == "autodiff" { 12.34 * seconds } else { seconds };
+            record.cell.point.dim = dim;
+            let seconds = if record.cell.method == Method::Autodiff { 12.34 * seconds } else { seconds };
             record.seconds.fill(seconds);
             record.peak_bytes = Some(bytes);
             record.model.min_bytes = bytes as f64 / 3.0;
@@ -247,14 +248,14 @@ mod tests {
             let study = study(dim, seconds, bytes);
             let summary = Summary::of(&study);
 
-            let record = study.records.iter().find(|record| record.cell.method == "relative").unwrap();
+            let record = study.records.iter().find(|record| record.cell.method == Method::Relative).unwrap();
             let line = Progress { shown: Shown::Lines, rounds: 3 }.describe(record);
             for text in [&format!(" D = {shown_dim}, "), &format!(" {shown_seconds} "), &format!("peak {shown_bytes})")]
             {
                 assert!(line.contains(text), "{line} lacks {text}");
             }
 
-            let table = Markdown.render(&Report { study: &study, summary: &summary, figures: &[] });
+            let table = (REPORT[0].render)(&Report { study: &study, summary: &summary, figures: &[] });
             let of_method = table.split("### relative on cpu").nth(1).unwrap();
             let row: Vec<&str> = of_method.lines().nth(4).unwrap().split('|').map(str::trim).collect();
             assert_eq!((row[1], row[5]), (shown_dim, shown_bytes), "{row:?}");
@@ -275,7 +276,7 @@ mod tests {
     #[test]
     fn with_nobody_to_tell_nothing_wakes_the_driver() {
         let position = Position { cells: 1, recorded: 0, remaining_seconds: 9.0 };
-        let cell = planned("relative", 10, 0).cell;
+        let cell = planned(Method::Relative, 10, 0).cell;
         let tick = |shown| Progress { shown, rounds: 1 }.tick(&cell, 1.0, position, Duration::from_secs(5));
         assert_eq!(tick(Shown::Quiet), None);
         assert_eq!(tick(Shown::Lines), Some(Duration::from_secs(30)));

@@ -6,7 +6,7 @@ mod spin;
 use std::ops::Range;
 
 use rayon::prelude::*;
-use relgrad_reports::selftest::{Covered, DESIGNS, Design, accepted, covered, recoveries, undecided};
+use relgrad_reports::selftest::{DESIGNS, Design, TRIED, accepted, covered, recoveries, undecided};
 
 use crate::error::Result;
 
@@ -85,7 +85,7 @@ fn shares(design: &Design, studies: usize) -> Vec<Row> {
         counts.iter_mut().zip(more).for_each(|(count, more)| *count += more);
     }
     let (low, high) = accepted(all);
-    Covered::NAMES
+    TRIED
         .iter()
         .zip(counts)
         .map(|(name, count)| {
@@ -105,6 +105,6 @@ fn shares(design: &Design, studies: usize) -> Vec<Row> {
 fn count(design: &Design, seeds: Range<usize>) -> [usize; 5] {
     seeds
         .into_par_iter()
-        .map(|seed| covered(design, seed as u64).all().map(usize::from))
+        .map(|seed| covered(design, seed as u64).map(usize::from))
         .reduce(|| [0; 5], |a, b| std::array::from_fn(|i| a[i] + b[i]))
 }

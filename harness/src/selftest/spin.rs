@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use relgrad_reports::fit::{self, Observation};
-use relgrad_reports::stats::{Processes, ratio_estimate};
+use relgrad_reports::statistics::{Processes, ratio_estimate};
 use relgrad_reports::summary::Estimate;
 
 use super::Row;

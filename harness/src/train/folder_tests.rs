@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use relgrad_adversary::{damage, damaged, judge};
-use relgrad_kernels::{Cpu, Init, Scalar, init};
+use relgrad_kernels::{Cpu, Dtype, Init, Scalar, init};
 use relgrad_reports::training::{TRAINING_SCHEMA, Training, TrainingSettings};
 
 use super::checkpoint::{self, Progress};
@@ -167,14 +167,14 @@ fn a_checkpoint_of_another_network_or_training_is_refused() {
     let cases: [(Change, &str); 5] = [
         (|s| s.layers = 3, "12 arrays instead of 18"),
         (|s| s.bias = false, "12 arrays instead of 6"),
-        (|s| s.dtype = "f64".to_string(), "type F32"),
+        (|s| s.dtype = Dtype::F64, "type F32"),
         (|s| s.optimizer = "sgd".to_string(), "another optimiser"),
         (|s| s.batch = 40, "step 12 is not what its epoch and batches make"),
     ];
     for (change, part) in cases {
         let mut other = settings();
         change(&mut other);
-        let read = if other.dtype == "f64" {
+        let read = if other.dtype == Dtype::F64 {
             resume::<f64>(&ours, &other)
         } else {
             let (store, _) = Store::open(&ours).unwrap();

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use relgrad_kernels::backend::BiasMode;
 use relgrad_kernels::optimizer::{Adam, Schedule};
-use relgrad_kernels::{Activation, Architecture, Base, Dtype, Method};
+use relgrad_kernels::{Architecture, Dtype, Method};
 use relgrad_reports::training::TrainingSettings;
 
 use super::start::Start;
@@ -126,17 +126,17 @@ impl Recipe {
             Error::Usage(cause.to_string())
         }
         let architecture = Architecture {
-            activation: settings.activation.parse::<Activation>().map_err(usage)?,
+            activation: settings.activation,
             last_nonlinear: settings.last_nonlinear,
             bias: settings.bias,
-            base: settings.base.parse::<Base>().map_err(usage)?,
+            base: settings.base,
             ..Architecture::new(dim, settings.layers)
         };
         require_sane(settings)?;
         architecture.validate().map_err(usage)?;
         let recipe = Self {
             architecture,
-            method: settings.method.parse().map_err(usage)?,
+            method: settings.method,
             bias_mode: settings.bias_mode.parse().map_err(usage)?,
             optimizer: settings.optimizer.parse()?,
             learning_rate: settings.learning_rate,
@@ -146,7 +146,7 @@ impl Recipe {
             epochs: settings.epochs,
             patience: settings.patience,
             start: settings.init.parse()?,
-            dtype: settings.dtype.parse().map_err(usage)?,
+            dtype: settings.dtype,
             seed: settings.seed,
             threads: settings.threads,
             checkpoint_every: settings.checkpoint_every,
@@ -190,8 +190,8 @@ fn require_sane(settings: &TrainingSettings) -> Result<()> {
     if !(1..=LONGEST_PATH).contains(&settings.data.len()) {
         return Err(Error::Usage("the name of the data is empty, or longer than a path can be".to_string()));
     }
-    let TrainingSettings { method, bias_mode, optimizer, schedule, activation, base, init, dtype, .. } = settings;
-    for word in [method, bias_mode, optimizer, schedule, activation, base, init, dtype] {
+    let TrainingSettings { bias_mode, optimizer, schedule, init, .. } = settings;
+    for word in [bias_mode, optimizer, schedule, init] {
         if word.chars().count() > LONGEST_WORD {
             let start: String = word.chars().take(LONGEST_WORD).collect();
             return Err(Error::Usage(format!("a setting cannot be as long as `{start}…`")));
@@ -212,6 +212,8 @@ const LONGEST_WORD: usize = 60;
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use relgrad_kernels::{Activation, Base};
+
     use super::*;
 
     /// Settings of a training that takes a moment.
@@ -220,7 +222,7 @@ pub(crate) mod tests {
         TrainingSettings {
             data: word("toy:moons"),
             toy_samples: 200,
-            method: word("relative"),
+            method: Method::Relative,
             bias_mode: word("exact"),
             optimizer: word("adam"),
             learning_rate: 0.01,
@@ -230,12 +232,12 @@ pub(crate) mod tests {
             epochs: 3,
             patience: None,
             layers: 2,
-            activation: word("smooth:0.3"),
+            activation: Activation::SmoothLeaky { alpha: 0.3 },
             last_nonlinear: false,
             bias: true,
-            base: word("normal"),
+            base: Base::Normal,
             init: word("orthogonal"),
-            dtype: word("f32"),
+            dtype: Dtype::F32,
             seed: 0,
             threads: 1,
             checkpoint_every: 1,
@@ -256,9 +258,9 @@ pub(crate) mod tests {
             (|s| s.patience = Some(0), "--patience"),
             (|s| s.learning_rate = -1.0, "--learning-rate"),
             (|s| s.learning_rate = f64::NAN, "--learning-rate"),
-            (|s| s.method = String::new(), "unknown method ``"),
+            (|s| s.optimizer = String::new(), "``"),
             (|s| s.schedule = "inverse:1e999".to_string(), "unknown schedule"),
-            (|s| s.method = "x".repeat(60_000), "cannot be as long"),
+            (|s| s.optimizer = "x".repeat(60_000), "cannot be as long"),
         ];
         assert!(Recipe::of(&settings(), 2).is_ok());
         for (change, part) in cases {

@@ -1,14 +1,17 @@
 //! The nonlinearity of a layer, spelt `smooth:0.3` or `tanh:1:0.1`.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
+use crate::spelt::spelt;
 use crate::{OutOfRange, Unknown, positive, words};
 
 /// An invertible, strictly increasing elementwise nonlinearity σ.
 ///
 /// Parameters are kept in f64 and rounded once to the working precision.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy)]
 pub enum Activation {
     /// s_L(x) = αx + (1−α) log(1+eˣ), 0 < α ≤ 1 \[M3\], (P.34).
     SmoothLeaky {
@@ -42,6 +45,44 @@ impl Activation {
         }
     }
 }
+
+impl Activation {
+    /// What tells it from others: the bits of its parameters.
+    fn key(&self) -> (u8, u64, u64) {
+        match *self {
+            Self::SmoothLeaky { alpha } => (0, alpha.to_bits(), 0),
+            Self::TanhLinear { alpha, beta } => (1, alpha.to_bits(), beta.to_bits()),
+        }
+    }
+}
+
+impl PartialEq for Activation {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Activation {}
+
+impl PartialOrd for Activation {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Activation {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+impl Hash for Activation {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key().hash(state);
+    }
+}
+
+spelt!(Activation);
 
 impl fmt::Display for Activation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::spelt::spelt;
 use crate::{OutOfRange, Unknown, positive, words};
 
 /// The density p_i of each latent component \[M5\].
@@ -39,6 +40,8 @@ impl Base {
         }
     }
 }
+
+spelt!(Base);
 
 impl fmt::Display for Base {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,48 +1,19 @@
 //! Where a gradient is computed.
 
-use std::fmt;
-use std::str::FromStr;
+use crate::names;
+use crate::spelt::spelt;
 
-use crate::Unknown;
-
-/// A device, by the name that the command line and records use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum DeviceKind {
-    /// The host's cores.
-    Cpu,
-    /// The first NVIDIA GPU.
-    Cuda,
-}
-
-impl DeviceKind {
-    /// Every device.
-    pub const ALL: [Self; 2] = [Self::Cpu, Self::Cuda];
-
-    /// `cpu` or `cuda`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Cpu => "cpu",
-            Self::Cuda => "cuda",
-        }
+names! {
+    /// A device, by the name that the command line and records use.
+    DeviceKind, "device", {
+        /// The host's cores.
+        Cpu = "cpu",
+        /// The first NVIDIA GPU.
+        Cuda = "cuda",
     }
 }
 
-impl fmt::Display for DeviceKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for DeviceKind {
-    type Err = Unknown;
-
-    fn from_str(text: &str) -> Result<Self, Unknown> {
-        Self::ALL
-            .into_iter()
-            .find(|device| device.name() == text)
-            .ok_or_else(|| Unknown::new("device", text, "cpu, cuda"))
-    }
-}
+spelt!(DeviceKind);
 
 #[cfg(test)]
 mod tests {

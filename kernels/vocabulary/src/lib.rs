@@ -1,5 +1,6 @@
 //! The names that the command line, the records and the kernels share, each spelt in one place: methods, number types,
-//! arithmetics, devices, activations and base densities, with what parses and displays them. No dependencies.
+//! arithmetics, devices, activations and base densities, with what parses and displays them. No dependencies, but serde
+//! where a feature asks for it.
 
 mod activation;
 mod base;
@@ -8,6 +9,7 @@ mod dtype;
 mod excerpt;
 pub mod math;
 pub mod method;
+mod spelt;
 mod unknown;
 
 pub use activation::Activation;
@@ -16,7 +18,7 @@ pub use device::DeviceKind;
 pub use dtype::Dtype;
 pub use excerpt::{cut, excerpt, quoted, visible};
 pub use math::Math;
-pub use method::Method;
+pub use method::{Kernel, Method, Subject};
 pub use unknown::Unknown;
 
 /// A parameter outside the set where the mathematics holds.

@@ -1,49 +1,35 @@
-//! The one list of methods that can be measured.
+//! What can be measured: the methods, and the kernels next to them.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::Unknown;
+use crate::names;
+use crate::spelt::spelt;
 
-/// A way to a gradient (or a gradient step), by the name that the command line, records and figures use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Method {
-    /// Relative gradient \[M11\], \[M13\]–\[M14\].
-    Relative,
-    /// Transposed relative gradient \[M12\], \[M15\].
-    Transposed,
-    /// Back-propagation and explicit inverses \[M9\].
-    Ordinary,
-    /// Full Jacobians, all of the batch in memory \[M20\]–\[M21\].
-    Autodiff,
-    /// Full Jacobians, a few at a time.
-    AutodiffStreamed,
-    /// Relative gradient applied as it is computed, none stored \[M16\].
-    RelativeInPlace,
+names! {
+    /// A way to a gradient (or a gradient step), by the name that the command line, records and figures use.
+    Method, "method", {
+        /// Relative gradient \[M11\], \[M13\]–\[M14\].
+        Relative = "relative",
+        /// Transposed relative gradient \[M12\], \[M15\].
+        Transposed = "transposed",
+        /// Back-propagation and explicit inverses \[M9\]: the first baseline.
+        Ordinary = "ordinary",
+        /// Full Jacobians, all of the batch in memory \[M20\]–\[M21\]: the second baseline.
+        Autodiff = "autodiff",
+        /// Full Jacobians, a few at a time.
+        AutodiffStreamed = "autodiff-streamed",
+        /// Relative gradient applied as it is computed, none stored \[M16\].
+        RelativeInPlace = "relative-inplace",
+    }
 }
 
-impl Method {
-    /// Every method, in the order in which lists show them.
-    pub const ALL: [Self; 6] = [
-        Self::Relative,
-        Self::Transposed,
-        Self::Ordinary,
-        Self::Autodiff,
-        Self::AutodiffStreamed,
-        Self::RelativeInPlace,
-    ];
+spelt!(Method);
 
-    /// Its name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Relative => "relative",
-            Self::Transposed => "transposed",
-            Self::Ordinary => "ordinary",
-            Self::Autodiff => "autodiff",
-            Self::AutodiffStreamed => "autodiff-streamed",
-            Self::RelativeInPlace => "relative-inplace",
-        }
-    }
+impl Method {
+    /// The methods that the speed-ups of the others are over.
+    pub const BASELINES: [Self; 2] = [Self::Ordinary, Self::Autodiff];
 
     /// What it is, in a phrase.
     pub const fn description(self) -> &'static str {
@@ -58,19 +44,105 @@ impl Method {
     }
 }
 
-impl fmt::Display for Method {
+names! {
+    /// A kernel whose time says how fast the machine is at the moment: measured in turn with the methods, at the same
+    /// point.
+    Kernel, "calibration kernel", {
+        /// The matrix product W X of a cell's shape, (D×D)·(D×N), by faer itself, whatever the methods use.
+        Gemm = "gemm",
+        /// A copy of one D×D matrix.
+        Copy = "copy",
+    }
+}
+
+spelt!(Kernel);
+
+/// What a record measured: a method, or a kernel that methods are compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Subject {
+    /// A gradient.
+    Method(Method),
+    /// A calibration kernel.
+    Kernel(Kernel),
+}
+
+impl Subject {
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Method(method) => method.name(),
+            Self::Kernel(kernel) => kernel.name(),
+        }
+    }
+
+    /// The method, where it is one.
+    pub const fn method(self) -> Option<Method> {
+        match self {
+            Self::Method(method) => Some(method),
+            Self::Kernel(_) => None,
+        }
+    }
+
+    /// Whether it is a calibration kernel.
+    pub const fn is_kernel(self) -> bool {
+        matches!(self, Self::Kernel(_))
+    }
+
+    /// Whether it is a method that the speed-ups of others are over.
+    pub fn is_baseline(self) -> bool {
+        self.method().is_some_and(|method| Method::BASELINES.contains(&method))
+    }
+}
+
+impl From<Method> for Subject {
+    fn from(method: Method) -> Self {
+        Self::Method(method)
+    }
+}
+
+impl From<Kernel> for Subject {
+    fn from(kernel: Kernel) -> Self {
+        Self::Kernel(kernel)
+    }
+}
+
+impl TryFrom<Subject> for Method {
+    type Error = Unknown;
+
+    fn try_from(subject: Subject) -> Result<Self, Unknown> {
+        subject.method().map_or_else(|| subject.name().parse(), Ok)
+    }
+}
+
+impl TryFrom<Subject> for Kernel {
+    type Error = Unknown;
+
+    fn try_from(subject: Subject) -> Result<Self, Unknown> {
+        match subject {
+            Subject::Kernel(kernel) => Ok(kernel),
+            Subject::Method(method) => method.name().parse(),
+        }
+    }
+}
+
+impl PartialEq<Method> for Subject {
+    fn eq(&self, method: &Method) -> bool {
+        self.method() == Some(*method)
+    }
+}
+
+impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
     }
 }
 
-impl FromStr for Method {
+impl FromStr for Subject {
     type Err = Unknown;
 
     fn from_str(text: &str) -> Result<Self, Unknown> {
-        Self::ALL
-            .into_iter()
-            .find(|method| method.name() == text)
-            .ok_or_else(|| Unknown::new("method", text, Self::ALL.map(Self::name).join(", ")))
+        text.parse().map(Self::Kernel).or_else(|_| text.parse().map(Self::Method))
     }
 }
+
+spelt!(Subject);

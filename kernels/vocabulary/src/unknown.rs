@@ -17,7 +17,8 @@ pub struct Unknown {
 }
 
 impl Unknown {
-    pub(crate) fn new(kind: &'static str, name: &str, expected: impl Into<String>) -> Self {
+    /// A name of this kind that is none of those expected.
+    pub fn new(kind: &'static str, name: &str, expected: impl Into<String>) -> Self {
         Self { kind, name: excerpt(name, 60), expected: expected.into() }
     }
 }

@@ -1,8 +1,9 @@
 //! Studies that are hard to draw: what a figure must survive. Synthetic, not a measurement of anything.
 
 use relgrad_reports::fixture;
-use relgrad_reports::record::{MemoryPoint, Outcome, Prediction, Record};
+use relgrad_reports::record::{MemoryPoint, Outcome, Prediction, Reason, Record};
 use relgrad_reports::study::Study;
+use relgrad_vocabulary::Method;
 
 /// Every study by name.
 pub(crate) fn studies() -> Vec<(&'static str, Study)> {
@@ -11,9 +12,9 @@ pub(crate) fn studies() -> Vec<(&'static str, Study)> {
         ("gpu", fixture::study_with_gpu()),
         ("batches", fixture::study_with_batches()),
         ("many-batches", many_batches()),
-        ("one-method", only(|r| r.cell.method == "relative")),
-        ("one-point", only(|r| r.cell.dim == 1000 && r.cell.method != "autodiff")),
-        ("two-points", only(|r| (1000..=3200).contains(&r.cell.dim))),
+        ("one-method", only(|r| r.cell.method == Method::Relative)),
+        ("one-point", only(|r| r.cell.point.dim == 1000 && r.cell.method != Method::Autodiff)),
+        ("two-points", only(|r| (1000..=3200).contains(&r.cell.point.dim))),
         ("all-skipped", all_skipped()),
         ("twelve-decades", twelve_decades()),
         ("long-tails", long_tails()),
@@ -67,9 +68,9 @@ fn many_batches() -> Study {
     for batch in study.run.settings.batches() {
         for stretch in [1, 2, 4] {
             study.records.extend(records.iter().cloned().map(|mut r| {
-                r.cell.batch = batch;
-                r.cell.dim = r.cell.dim * 3 + stretch;
-                if r.cell.method != "relative" {
+                r.cell.point.batch = batch;
+                r.cell.point.dim = r.cell.point.dim * 3 + stretch;
+                if r.cell.method != Method::Relative {
                     r.seconds.iter_mut().for_each(|s| *s *= 1e-2 * batch as f64);
                 }
                 r
@@ -91,14 +92,15 @@ fn long_tails() -> Study {
 }
 
 fn six_methods() -> Study {
-    let names = ["transposed", "relative-inplace", "autodiff-streamed"];
+    let methods = [Method::Transposed, Method::RelativeInPlace, Method::AutodiffStreamed];
     let mut study = fixture::study();
-    for (k, (name, like)) in names.into_iter().zip(["relative", "relative", "autodiff"]).enumerate() {
+    let likes = [Method::Relative, Method::Relative, Method::Autodiff];
+    for (k, (method, like)) in methods.into_iter().zip(likes).enumerate() {
         let copies = study.records.clone().into_iter().filter(|r| r.cell.method == like);
         let factor = [1.35, 0.8, 1.6][k];
         let copies: Vec<_> = copies
             .map(|mut r| {
-                r.cell.method = name.into();
+                r.cell.method = method.into();
                 r.seconds.iter_mut().for_each(|s| *s *= factor);
                 r.prediction.iter_mut().for_each(|p| p.seconds *= factor);
                 r.peak_bytes = r.peak_bytes.map(|b| b / [1, 2, 8][k]);
@@ -107,31 +109,30 @@ fn six_methods() -> Study {
             })
             .collect();
         study.records.extend(copies);
-        study.run.settings.methods.push(name.into());
+        study.run.settings.methods.push(method);
     }
     study
 }
 
+/// Text of a file that looks like markup, or is longer than any place for it.
 fn strange_names() -> Study {
     let mut study = each(fixture::study(), |r| {
-        if r.cell.method == "ordinary" {
-            r.cell.method = "a<b>&\"c\" with a name that goes on and on, longer than any legend has room for".into();
-        } else if r.cell.method == "autodiff" {
-            r.cell.method = "jax".into();
+        if r.cell.method == Method::Ordinary && r.reason.is_some() {
+            r.reason = Some("a<b>&\"c\" with words that go on and on, longer than any note has room for".into());
         }
     });
-    study.run.settings.methods = ["relative", "jax"].map(String::from).into();
+    study.run.machine.cpu = "CPU <i>&\"x\" with a name that goes on and on, longer than any heading".into();
     study
 }
 
 fn long_reasons() -> Study {
     each(fixture::study(), |r| {
         if let Some(reason) = &mut r.reason {
-            *reason = format!(
+            *reason = Reason::from(format!(
                 "{reason}: one gradient would take 73.2 s and 5 samples with their warm-up 512 s where --cell-limit \
                  allows 60 s and the budget has 41 s left; the prediction follows from 6 cells measured so far, the \
                  largest of them at D = 3200"
-            );
+            ));
         }
     })
 }
@@ -161,10 +162,7 @@ fn small_memory() -> Study {
         if r.memory_trace.is_empty() {
             return;
         }
-        let (end, peak) = match r.cell.method.as_str() {
-            "autodiff" => (3.1, 2.4e9),
-            _ => (0.021, 0.6e9),
-        };
+        let (end, peak) = if r.cell.method == Method::Autodiff { (3.1, 2.4e9) } else { (0.021, 0.6e9) };
         r.model.min_bytes = 0.8 * peak;
         r.memory_trace = (0..10_000)
             .map(|i| {
@@ -179,12 +177,12 @@ fn small_memory() -> Study {
 /// Values that no measurement should give.
 fn no_numbers() -> Study {
     each(fixture::study(), |r| {
-        if r.cell.dim == 100 {
+        if r.cell.point.dim == 100 {
             r.seconds.iter_mut().for_each(|s| *s = f64::NAN);
             r.model.min_bytes = f64::NAN;
             r.model.flops = 0.0;
         }
-        if r.cell.dim == 320 {
+        if r.cell.point.dim == 320 {
             r.seconds.iter_mut().for_each(|s| *s = 0.0);
             r.peak_bytes = Some(0);
             r.prediction = Some(Prediction { seconds: f64::INFINITY, peak_bytes: -1.0 });

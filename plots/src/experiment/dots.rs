@@ -1,13 +1,14 @@
 //! One value with its interval a row.
 
 use relgrad_reports::experiment::{Dot, DotPanel};
+use relgrad_vocabulary::Method;
 
 use crate::axis::{Axis, Room, Unit};
 use crate::font::{self, Weight};
 use crate::legend::{self, Key, Sign};
 use crate::panel::Panel;
 use crate::scene::{Align, Marker, Rect, Scene, Stroke, Text};
-use crate::style::{FAINT, GREY, INK, MARGIN, MODEL, NORMAL, PAGE_WIDTH, SMALL, look};
+use crate::style::{FAINT, GREY, INK, MARGIN, MODEL, NORMAL, PAGE_WIDTH, SMALL, look, spare};
 
 /// Height of a row, in points.
 const ROW: f64 = 15.0;
@@ -73,7 +74,7 @@ fn draw_row(scene: &mut Scene, panel: &Panel, row: &Dot, y: f64) {
     scene.text(Text::new(fit(&row.name), (left - 6.0, baseline), SMALL).align(Align::Right));
     scene.text(Text::new(fit(&row.note), (right + 6.0, baseline), SMALL).color(GREY));
     let Some(value) = row.value else { return };
-    let color = look(row.name.split(' ').next().unwrap_or_default(), &[]).color;
+    let color = row.name.split(' ').next().unwrap_or_default().parse::<Method>().map_or(spare(0), look).color;
     if let Some((low, high)) = row.interval {
         let ends = [low, high].map(|end| panel.place(end, 0.0).map(|(x, _)| (x, y)));
         if let [Some(low), Some(high)] = ends {

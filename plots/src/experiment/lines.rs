@@ -1,13 +1,13 @@
 //! Curves over linear axes, panels side by side, one legend below.
 
 use relgrad_reports::experiment::{Curve, LinePanel};
-use relgrad_reports::method::{AUTODIFF, ORDINARY, RELATIVE};
+use relgrad_vocabulary::Method;
 
 use crate::axis::{Axis, Room};
 use crate::legend::{self, Key, Sign};
 use crate::panel::{self, Panel, Titles};
 use crate::scene::{Rect, Scene, Stroke};
-use crate::style::{COLUMN_WIDTH, GREY, MARGIN, MODEL, PAGE_WIDTH, PREDICTED, look};
+use crate::style::{COLUMN_WIDTH, GREY, MARGIN, MODEL, PAGE_WIDTH, PREDICTED, look, spare};
 
 /// Height of the panels, in points.
 const PANEL_HEIGHT: f64 = 150.0;
@@ -92,17 +92,24 @@ fn names(panels: &[LinePanel]) -> Vec<&str> {
 
 /// Repetitions are drawn thin.
 fn stroke(name: &str, names: &[&str], repetitions: usize) -> Stroke {
-    let look = look(stands_for(name), names);
+    let look = match method(name) {
+        Some(method) => look(method),
+        None => {
+            let mut others: Vec<_> = names.iter().filter(|name| method(name).is_none()).collect();
+            others.sort_unstable();
+            spare(others.iter().position(|other| **other == name).unwrap_or(0))
+        }
+    };
     Stroke { width: if repetitions > 1 { 0.7 } else { 1.2 }, ..look.stroke(look.dash) }
 }
 
 /// The method whose look a curve takes: the names that trainings and experiments use have colours of their own.
-fn stands_for(name: &str) -> &str {
+fn method(name: &str) -> Option<Method> {
     match name {
-        "Adam" | "exact" | "validation" => RELATIVE,
-        "SGD" | "paper" | "training batches" => ORDINARY,
-        "plain" => AUTODIFF,
-        other => other,
+        "Adam" | "exact" | "validation" => Some(Method::Relative),
+        "SGD" | "paper" | "training batches" => Some(Method::Ordinary),
+        "plain" => Some(Method::Autodiff),
+        other => other.parse().ok(),
     }
 }
 

@@ -1,152 +1,86 @@
-//! `summary.csv`: one line a method and dimension, units in the column names.
+//! `summary.csv`: one line a method and dimension, units in the column names (RFC 4180 quoting, `\n` line ends).
 
-use relgrad_vocabulary::excerpt;
+use relgrad_vocabulary::{DeviceKind, Method, excerpt};
 
-use super::{Exporter, Report};
+use super::Report;
 use crate::record::Outcome;
-use crate::run::Settings;
-use crate::summary::{Estimate, Point, Series, Stop};
+use crate::statistics::summary::{CellSummary, Estimate, Series, Stop};
 
-/// Writes `summary.csv` (RFC 4180 quoting, `\n` line ends). A value that does not exist is an empty field.
-#[derive(Debug, Clone, Copy)]
-pub struct Csv;
-
-const COLUMNS: [&str; 45] = [
-    "device",
-    "method",
-    "dim",
-    "batch",
-    "layers",
-    "dtype",
-    "outcome",
-    "reason",
-    "rounds",
-    "samples",
-    "median_seconds",
-    "median_seconds_low",
-    "median_seconds_high",
-    "peak_bytes",
-    "model_min_bytes",
-    "peak_over_model_ratio",
-    "model_flops",
-    "gflop_per_second",
-    "ceiling_seconds",
-    "ceiling_bound",
-    "fraction_of_ceiling",
-    "fraction_of_ceiling_low",
-    "fraction_of_ceiling_high",
-    "speedup_over_ordinary_ratio",
-    "speedup_over_ordinary_ratio_low",
-    "speedup_over_ordinary_ratio_high",
-    "speedup_over_autodiff_ratio",
-    "speedup_over_autodiff_ratio_low",
-    "speedup_over_autodiff_ratio_high",
-    "check_max_rel_err",
-    "predicted_seconds",
-    "predicted_peak_bytes",
-    "exponent",
-    "exponent_low",
-    "exponent_high",
-    "exponent_min_dim",
-    "exponent_max_dim",
-    "exponent_points",
-    "git_revision",
-    "started",
-    "arithmetic",
-    "threads",
-    "bias",
-    "activation",
-    "convolution",
-];
-
-impl Exporter for Csv {
-    fn file_name(&self) -> &'static str {
-        "summary.csv"
+/// The contents of `summary.csv`. A value that does not exist is an empty field.
+pub(super) fn render(report: &Report<'_>) -> String {
+    let mut text = String::new();
+    for series in &report.summary.series {
+        let points = series.points.iter().map(|point| (point.dim, row(report, series, Some(point), None)));
+        let stops = series.stops.iter().map(|stop| (stop.dim, row(report, series, None, Some(stop))));
+        let mut rows: Vec<_> = points.chain(stops).collect();
+        rows.sort_by_key(|(dim, _)| *dim);
+        text.extend(rows.into_iter().map(|(_, row)| line(row.into_iter().map(|(_, value)| value))));
     }
-
-    fn render(&self, report: &Report<'_>) -> String {
-        let run = &report.study.run;
-        let revision = excerpt(run.git_revision.as_deref().unwrap_or_default(), 200);
-        let tail = [revision, run.started.clone()];
-        let mut text = line(&COLUMNS.map(String::from));
-        for series in &report.summary.series {
-            let mut rows: Vec<(usize, Vec<String>)> = Vec::new();
-            rows.extend(series.points.iter().map(|p| (p.dim, of_point(p))));
-            rows.extend(series.stops.iter().map(|s| (s.dim, of_stop(s))));
-            rows.sort_by_key(|(dim, _)| *dim);
-            for (dim, middle) in rows {
-                let head = of_cell(series, dim, &run.settings);
-                let settings = of_settings(&run.settings, &series.device, dim);
-                text += &line(&[head.as_slice(), &middle, &of_fit(series), &tail, &settings].concat());
-            }
-        }
-        text
-    }
+    let header = row(report, &Series::new(Method::Relative.into(), DeviceKind::Cpu, 0, 0), None, None)
+        .into_iter()
+        .map(|(name, _)| name);
+    line(header) + &text
 }
 
-fn of_cell(series: &Series, dim: usize, settings: &Settings) -> Vec<String> {
-    vec![
-        series.device.clone(),
-        series.method.clone(),
-        dim.to_string(),
-        series.batch.to_string(),
-        series.layers.to_string(),
-        settings.dtype.clone(),
-    ]
+type Row = Vec<(String, String)>;
+
+/// The columns of a cell, with their names: a measured one has a point, any other a stop.
+fn row(report: &Report<'_>, series: &Series, point: Option<&CellSummary>, stop: Option<&Stop>) -> Row {
+    let (run, settings) = (&report.study.run, &report.study.run.settings);
+    let dim = point.map(|p| p.dim).or(stop.map(|s| s.dim)).unwrap_or_default();
+    let outcome = match stop.map(|stop| stop.outcome) {
+        None => "measured",
+        Some(Outcome::Failed) => "failed",
+        Some(_) => "skipped",
+    };
+    let (peak, ceiling) = (point.and_then(|p| p.peak_bytes).map(|b| b as f64), point.and_then(|p| p.ceiling));
+    let (model, fit) = (point.map(|p| p.model), series.fit);
+    let whole = |n: Option<usize>| n.map(|n| n.to_string()).unwrap_or_default();
+    let mut row = Row::new();
+    let mut add = |name: &str, value: String| row.push((name.into(), value));
+    add("device", series.device.to_string());
+    add("method", series.method.to_string());
+    add("dim", dim.to_string());
+    add("batch", series.batch.to_string());
+    add("layers", series.layers.to_string());
+    add("dtype", settings.dtype.to_string());
+    add("outcome", outcome.into());
+    add("reason", stop.map(|s| s.reason.clone()).unwrap_or_default());
+    add("rounds", point.map_or(0, |p| p.rounds).to_string());
+    add("samples", point.map_or(0, |p| p.samples).to_string());
+    estimate(&mut add, "median_seconds", point.map(|p| p.seconds));
+    add("peak_bytes", number(peak));
+    add("model_min_bytes", number(model.map(|m| m.min_bytes)));
+    add("peak_over_model_ratio", number(peak.zip(model).map(|(b, m)| b / m.min_bytes)));
+    add("model_flops", number(model.map(|m| m.flops)));
+    add("gflop_per_second", number(point.map(|p| p.gflops)));
+    add("ceiling_seconds", number(ceiling.map(|c| c.seconds)));
+    add("ceiling_bound", ceiling.map(|c| c.bound.name().to_string()).unwrap_or_default());
+    estimate(&mut add, "fraction_of_ceiling", ceiling.map(|c| c.fraction));
+    estimate(&mut add, "speedup_over_ordinary_ratio", point.and_then(|p| p.speedup_over_ordinary));
+    estimate(&mut add, "speedup_over_autodiff_ratio", point.and_then(|p| p.speedup_over_autodiff));
+    add("check_max_rel_err", number(point.and_then(|p| p.check_max_rel_err)));
+    add("predicted_seconds", number(stop.and_then(|s| s.predicted_seconds)));
+    add("predicted_peak_bytes", number(stop.and_then(|s| s.predicted_bytes)));
+    estimate(&mut add, "exponent", fit.map(|f| f.exponent));
+    add("exponent_min_dim", whole(fit.map(|f| f.from)));
+    add("exponent_max_dim", whole(fit.map(|f| f.to)));
+    add("exponent_points", whole(fit.map(|f| f.points)));
+    add("git_revision", excerpt(run.git_revision.as_deref().unwrap_or_default(), 200));
+    add("started", run.started.clone());
+    add("arithmetic", settings.arithmetic(series.device).to_string());
+    add("threads", settings.threads.to_string());
+    add("bias", settings.bias.to_string());
+    add("activation", settings.activation.to_string());
+    add("convolution", settings.convolution.as_ref().map_or(String::new(), |c| c.describe_layers_at(dim)));
+    row
 }
 
-/// The settings that change a time beside those of [`of_cell`].
-fn of_settings(settings: &Settings, device: &str, dim: usize) -> [String; 5] {
-    [
-        settings.arithmetic(device).to_string(),
-        settings.threads.to_string(),
-        settings.bias.to_string(),
-        settings.activation.clone(),
-        settings.convolution.as_ref().map_or(String::new(), |c| c.describe_layers_at(dim)),
-    ]
-}
-
-/// From `outcome` to `predicted_peak_bytes`.
-fn of_point(point: &Point) -> Vec<String> {
-    let peak = point.peak_bytes.map(|b| b as f64);
-    let mut fields = vec!["measured".into(), String::new(), point.rounds.to_string(), point.samples.to_string()];
-    fields.extend(estimate(Some(&point.seconds)));
-    fields.extend([
-        number(peak),
-        number(Some(point.model.min_bytes)),
-        number(peak.map(|b| b / point.model.min_bytes)),
-        number(Some(point.model.flops)),
-        number(Some(point.gflops)),
-        number(point.ceiling.map(|c| c.seconds)),
-        point.ceiling.map(|c| c.bound.name().to_string()).unwrap_or_default(),
-    ]);
-    fields.extend(estimate(point.ceiling.as_ref().map(|c| &c.fraction)));
-    fields.extend(estimate(point.speedup_over_ordinary.as_ref()));
-    fields.extend(estimate(point.speedup_over_autodiff.as_ref()));
-    fields.extend([number(point.check_max_rel_err), String::new(), String::new()]);
-    fields
-}
-
-/// From `outcome` to `predicted_peak_bytes`.
-fn of_stop(stop: &Stop) -> Vec<String> {
-    let outcome = if stop.outcome == Outcome::Failed { "failed" } else { "skipped" };
-    let mut fields = vec![outcome.into(), stop.reason.clone(), "0".into(), "0".into()];
-    fields.resize(24, String::new());
-    fields.extend([number(stop.predicted_seconds), number(stop.predicted_bytes)]);
-    fields
-}
-
-fn of_fit(series: &Series) -> Vec<String> {
-    let mut fields = estimate(series.fit.as_ref().map(|f| &f.exponent)).to_vec();
-    match &series.fit {
-        Some(f) => fields.extend([f.from, f.to, f.points].map(|n| n.to_string())),
-        None => fields.resize(6, String::new()),
-    }
-    fields
-}
-
-fn estimate(estimate: Option<&Estimate>) -> [String; 3] {
-    [number(estimate.map(|e| e.value)), number(estimate.map(|e| e.low)), number(estimate.map(|e| e.high))]
+/// A value and the ends of its interval, in three columns.
+fn estimate(add: &mut impl FnMut(&str, String), name: &str, estimate: Option<Estimate>) {
+    add(name, number(estimate.map(|e| e.value)));
+    add(&format!("{name}_low"), number(estimate.map(|e| e.low)));
+    add(&format!("{name}_high"), number(estimate.map(|e| e.high)));
 }
 
 /// The shortest text that reads back as the same number; empty when there is none or it is not finite.
@@ -154,8 +88,8 @@ fn number(value: Option<f64>) -> String {
     value.filter(|v| v.is_finite()).map(|v| v.to_string()).unwrap_or_default()
 }
 
-fn line(fields: &[String]) -> String {
-    fields.iter().map(|f| quoted(f)).collect::<Vec<_>>().join(",") + "\n"
+fn line(fields: impl Iterator<Item = String>) -> String {
+    fields.map(|field| quoted(&field)).collect::<Vec<_>>().join(",") + "\n"
 }
 
 /// A field as RFC 4180 quotes it. Text that a spreadsheet would take for a formula gets an apostrophe in front; numbers
@@ -171,17 +105,17 @@ mod tests {
     use super::quoted;
 
     #[test]
-    fn quoting_follows_rfc_4180() {
-        assert_eq!(quoted("plain"), "plain");
-        assert_eq!(quoted("a,b"), "\"a,b\"");
-        assert_eq!(quoted("say \"no\"\n"), "\"say \"\"no\"\"\n\"");
-    }
-
-    #[test]
-    fn text_is_no_formula_and_numbers_stay_numbers() {
-        assert_eq!(quoted("=1+1"), "'=1+1");
-        assert_eq!(quoted("@SUM(1,2)"), "\"'@SUM(1,2)\"");
-        assert_eq!(quoted("-1.5e-3"), "-1.5e-3");
-        assert_eq!(quoted("-f"), "'-f");
+    fn quoting_follows_rfc_4180_and_text_is_no_formula() {
+        for (field, text) in [
+            ("plain", "plain"),
+            ("a,b", "\"a,b\""),
+            ("say \"no\"\n", "\"say \"\"no\"\"\n\""),
+            ("=1+1", "'=1+1"),
+            ("@SUM(1,2)", "\"'@SUM(1,2)\""),
+            ("-1.5e-3", "-1.5e-3"),
+            ("-f", "'-f"),
+        ] {
+            assert_eq!(quoted(field), text);
+        }
     }
 }

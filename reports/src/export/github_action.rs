@@ -4,76 +4,40 @@
 //! Schema: <https://github.com/benchmark-action/github-action-benchmark#examples>, `BenchmarkResult` of its
 //! `src/extract.ts`.
 
-use serde::Serialize;
+use serde_json::{Value, json};
 
-use super::{Exporter, Report, name_of, pretty_json};
-use crate::summary::Estimate;
+use super::{Report, name_of, pretty_json};
+use crate::statistics::summary::{CellSummary, Estimate};
 
-/// Writes `github-action-smaller.json`: times in seconds and peak memory in bytes.
-#[derive(Debug, Clone, Copy)]
-pub struct GithubActionSmaller;
-
-/// Writes `github-action-bigger.json`: speed-ups.
-#[derive(Debug, Clone, Copy)]
-pub struct GithubActionBigger;
-
-#[derive(Serialize)]
-struct Entry {
-    name: String,
-    unit: &'static str,
-    value: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    range: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    extra: Option<String>,
+/// The contents of `github-action-smaller.json`: times in seconds and peak memory in bytes.
+pub(super) fn smaller(report: &Report<'_>) -> String {
+    let mut entries = Vec::new();
+    for (series, point) in report.points() {
+        let name = name_of(report, series, point.dim);
+        entries.push(entry(format!("{name}/time"), "s", &point.seconds, point));
+        let memory = |bytes| json!({ "name": format!("{name}/peak-memory"), "unit": "B", "value": bytes as f64 });
+        entries.extend(point.peak_bytes.map(memory));
+    }
+    pretty_json(&entries)
 }
 
-impl Exporter for GithubActionSmaller {
-    fn file_name(&self) -> &'static str {
-        "github-action-smaller.json"
+/// The contents of `github-action-bigger.json`: speed-ups.
+pub(super) fn bigger(report: &Report<'_>) -> String {
+    let mut entries = Vec::new();
+    for (series, point) in report.points() {
+        let name = name_of(report, series, point.dim);
+        let speedups = point.speedups();
+        entries.extend(speedups.map(|(over, e)| entry(format!("{name}/speedup-over-{over}"), "x", e, point)));
     }
-
-    fn render(&self, report: &Report<'_>) -> String {
-        let mut entries = Vec::new();
-        for (series, point) in report.points() {
-            let name = name_of(report, series, point.dim);
-            entries.push(entry(format!("{name}/time"), "s", &point.seconds, point.rounds, point.samples));
-            entries.extend(point.peak_bytes.map(|bytes| Entry {
-                name: format!("{name}/peak-memory"),
-                unit: "B",
-                value: bytes as f64,
-                range: None,
-                extra: None,
-            }));
-        }
-        pretty_json(&entries)
-    }
+    pretty_json(&entries)
 }
 
-impl Exporter for GithubActionBigger {
-    fn file_name(&self) -> &'static str {
-        "github-action-bigger.json"
-    }
-
-    fn render(&self, report: &Report<'_>) -> String {
-        let mut entries = Vec::new();
-        for (series, point) in report.points() {
-            let name = name_of(report, series, point.dim);
-            for (over, speedup) in point.speedups() {
-                let name = format!("{name}/speedup-over-{over}");
-                entries.push(entry(name, "x", speedup, point.rounds, point.samples));
-            }
-        }
-        pretty_json(&entries)
-    }
-}
-
-fn entry(name: String, unit: &'static str, e: &Estimate, rounds: usize, samples: usize) -> Entry {
-    Entry {
-        name,
-        unit,
-        value: e.value,
-        range: Some(format!("[{}, {}]", e.low, e.high)),
-        extra: Some(format!("95 % interval; {rounds} processes, {samples} samples")),
-    }
+fn entry(name: String, unit: &str, e: &Estimate, point: &CellSummary) -> Value {
+    json!({
+        "name": name,
+        "unit": unit,
+        "value": e.value,
+        "range": format!("[{}, {}]", e.low, e.high),
+        "extra": format!("95 % interval; {} processes, {} samples", point.rounds, point.samples),
+    })
 }

@@ -2,13 +2,9 @@
 
 use serde::Serialize;
 
-use super::{Exporter, Report};
-use crate::run::Run;
-use crate::summary::Summary;
-
-/// Writes `summary.json`. It reads back as a [`Summary`]; the key `run` holds the contents of `run.json`.
-#[derive(Debug, Clone, Copy)]
-pub struct Json;
+use super::{Report, pretty_json};
+use crate::record::run::Run;
+use crate::statistics::summary::Summary;
 
 #[derive(Serialize)]
 struct File<'a> {
@@ -17,16 +13,7 @@ struct File<'a> {
     run: &'a Run,
 }
 
-impl Exporter for Json {
-    fn file_name(&self) -> &'static str {
-        "summary.json"
-    }
-
-    fn render(&self, report: &Report<'_>) -> String {
-        let file = File { summary: report.summary, run: &report.study.run };
-        // Serialising these types fails only for maps whose keys are not strings, and they hold no map.
-        let mut text = serde_json::to_string_pretty(&file).unwrap_or_default();
-        text.push('\n');
-        text
-    }
+/// The contents of `summary.json`. It reads back as a [`Summary`]; the key `run` holds the contents of `run.json`.
+pub(super) fn render(report: &Report<'_>) -> String {
+    pretty_json(&File { summary: report.summary, run: &report.study.run })
 }

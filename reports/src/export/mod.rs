@@ -1,42 +1,29 @@
-//! The files of a report. Each is one [`Exporter`] in a file of its own.
+//! The files of a report. Each is one [`Format`] in a file of its own.
 //!
-//! Files for other programs ([`formats`]) follow those programs' published schemas.
+//! Files for other programs ([`FORMATS`]) follow those programs' published schemas.
 //!
-//! `report.md` and `report.html` say the same (one `document`, two renderings) in units people read; `summary.json` and
-//! `summary.csv` carry the same numbers for programs, in SI units and bytes.
+//! `report.md` and `report.html` say the same in units people read (one document, two renderings, in `report`);
+//! `summary.json` and `summary.csv` carry the same numbers for programs, in SI units and bytes.
 
 mod bencher;
-mod ceilings;
 mod csv;
-mod document;
 mod extra_p;
 mod github_action;
 mod google_benchmark;
-mod html;
 mod hyperfine;
 mod json;
-mod markdown;
 
 use std::path::{Path, PathBuf};
 
-pub use bencher::Bencher;
-pub use csv::Csv;
-pub use extra_p::ExtraP;
-pub use github_action::{GithubActionBigger, GithubActionSmaller};
-pub use google_benchmark::GoogleBenchmark;
-pub use html::Html;
-pub use hyperfine::Hyperfine;
-pub use json::Json;
-pub use markdown::Markdown;
-pub(crate) use markdown::escape;
+use relgrad_vocabulary::Method;
 
-use crate::error::Result;
-use crate::method::{AUTODIFF, ORDINARY, is_calibration};
-use crate::record::Record;
-use crate::study::Study;
-use crate::summarize::is_valid;
-use crate::summary::{Estimate, Point, Series, Summary};
-use crate::writer::write_atomically;
+use crate::record::error::Result;
+use crate::record::run::at;
+use crate::record::study::Study;
+use crate::record::writer::write_atomically;
+use crate::record::{Point, Record};
+use crate::report::{html, markdown};
+use crate::statistics::summary::{CellSummary, Estimate, Series, Summary};
 
 /// A figure to show in a report.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,60 +47,68 @@ pub struct Report<'a> {
     pub figures: &'a [Figure],
 }
 
-/// A format of the report.
-pub trait Exporter {
+/// A file that a report becomes.
+#[derive(Debug, Clone, Copy)]
+pub struct Format {
+    /// What the command line calls it.
+    pub name: &'static str,
     /// Name of the file within the sweep's folder.
-    fn file_name(&self) -> &'static str;
-
+    pub file_name: &'static str,
     /// The file's whole contents.
-    fn render(&self, report: &Report<'_>) -> String;
+    pub render: fn(&Report<'_>) -> String,
 }
+
+/// The files of every report, in the order they are written.
+pub const REPORT: [Format; 4] = [
+    Format { name: "markdown", file_name: "report.md", render: markdown::render },
+    Format { name: "html", file_name: "report.html", render: html::render },
+    Format { name: "json", file_name: "summary.json", render: json::render },
+    CSV,
+];
 
 /// Formats of other programs, by the name of the program. They are written when asked for, not with every report.
-pub fn formats() -> [(&'static str, &'static dyn Exporter); 7] {
-    [
-        ("github-action-smaller", &GithubActionSmaller),
-        ("github-action-bigger", &GithubActionBigger),
-        ("bencher", &Bencher),
-        ("google-benchmark", &GoogleBenchmark),
-        ("hyperfine", &Hyperfine),
-        ("extra-p", &ExtraP),
-        ("csv", &Csv),
-    ]
-}
+pub const FORMATS: [Format; 7] = [
+    Format { name: "github-action-smaller", file_name: "github-action-smaller.json", render: github_action::smaller },
+    Format { name: "github-action-bigger", file_name: "github-action-bigger.json", render: github_action::bigger },
+    Format { name: "bencher", file_name: "bencher.json", render: bencher::render },
+    Format { name: "google-benchmark", file_name: "google-benchmark.json", render: google_benchmark::render },
+    Format { name: "hyperfine", file_name: "hyperfine.json", render: hyperfine::render },
+    Format { name: "extra-p", file_name: "extra-p.jsonl", render: extra_p::render },
+    CSV,
+];
+
+const CSV: Format = Format { name: "csv", file_name: "summary.csv", render: csv::render };
 
 impl<'a> Report<'a> {
     /// Every measured point with its series; calibration kernels are none.
-    fn points(&self) -> impl Iterator<Item = (&'a Series, &'a Point)> + use<'a> {
-        let methods = self.summary.series.iter().filter(|series| !is_calibration(&series.method));
+    fn points(&self) -> impl Iterator<Item = (&'a Series, &'a CellSummary)> + use<'a> {
+        let methods = self.summary.series.iter().filter(|series| !series.method.is_kernel());
         methods.flat_map(|series| series.points.iter().map(move |point| (series, point)))
     }
 
     /// The measured records behind a point.
-    fn records(&self, series: &Series, point: &Point) -> Vec<&'a Record> {
+    fn records(&self, series: &Series, point: &CellSummary) -> Vec<&'a Record> {
         let is_of = |r: &&Record| {
-            let cell = (&r.cell.method, &r.cell.device, r.cell.batch, r.cell.layers, r.cell.dim);
-            is_valid(r) && cell == (&series.method, &series.device, series.batch, series.layers, point.dim)
+            let Point { device, batch, layers, dim, .. } = r.cell.point;
+            let cell = (r.cell.method, device, batch, layers, dim);
+            r.is_valid() && cell == (series.method, series.device, series.batch, series.layers, point.dim)
         };
         self.study.records.iter().filter(is_of).collect()
     }
 }
 
-impl Point {
+impl CellSummary {
     /// The speed-ups that exist, with the method they are over.
-    fn speedups(&self) -> impl Iterator<Item = (&'static str, &Estimate)> {
-        let over = [(ORDINARY, &self.speedup_over_ordinary), (AUTODIFF, &self.speedup_over_autodiff)];
-        over.into_iter().filter_map(|(name, speedup)| Some((name, speedup.as_ref()?)))
+    fn speedups(&self) -> impl Iterator<Item = (Method, &Estimate)> {
+        let over = [&self.speedup_over_ordinary, &self.speedup_over_autodiff];
+        Method::BASELINES.into_iter().zip(over).filter_map(|(method, speedup)| Some((method, speedup.as_ref()?)))
     }
 }
 
 /// What other programs call a cell, with every setting that changes its time.
 fn name_of(report: &Report<'_>, series: &Series, dim: usize) -> String {
-    report
-        .study
-        .run
-        .settings
-        .name((&series.method, &series.device), Some(dim), |name| name.at(series.batch, series.layers, dim))
+    let name = report.study.run.settings.name((series.method, series.device), Some(dim));
+    at(&name, series.batch, series.layers, dim)
 }
 
 /// Indented JSON that ends with a newline.
@@ -132,22 +127,15 @@ pub fn write(path: &Path, text: &str) -> Result<()> {
     write_atomically(path, text.as_bytes())
 }
 
-/// All formats of a report, in the order they are written.
-pub fn exporters() -> [&'static dyn Exporter; 4] {
-    [&Markdown, &Html, &Json, &Csv]
-}
-
-/// Writes every format into `dir` and returns the paths. Each file appears whole or not at all.
+/// Writes the files of a report into `dir` and returns the paths. Each file appears whole or not at all.
 ///
 /// # Errors
 /// When a file cannot be written.
 pub fn write_all(dir: &Path, report: &Report<'_>) -> Result<Vec<PathBuf>> {
-    exporters()
-        .into_iter()
-        .map(|exporter| {
-            let path = dir.join(exporter.file_name());
-            write_atomically(&path, exporter.render(report).as_bytes())?;
-            Ok(path)
-        })
-        .collect()
+    let write_one = |format: Format| {
+        let path = dir.join(format.file_name);
+        write(&path, &(format.render)(report))?;
+        Ok(path)
+    };
+    REPORT.into_iter().map(write_one).collect()
 }

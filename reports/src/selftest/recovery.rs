@@ -1,11 +1,12 @@
 //! Single answers that a fit must find again, from quiet synthetic studies.
 
+use relgrad_vocabulary::Method;
+
 use super::{observe, processes};
-use crate::fit::{self, Bound, Crossover, Law, Observation};
 use crate::fixture::{Noise, Planted, planted};
-use crate::method::RELATIVE;
-use crate::stats::Processes;
-use crate::summary::Estimate;
+use crate::statistics::Processes;
+use crate::statistics::fit::{self, Bound, Crossover, Law, Observation};
+use crate::statistics::summary::Estimate;
 
 /// Dimensions of every study here.
 const DIMS: [usize; 10] = [20, 30, 50, 100, 200, 300, 500, 1000, 2000, 5000];
@@ -82,12 +83,12 @@ pub fn recoveries() -> Vec<Recovery> {
 /// Its own noise for every law.
 fn cells(seed: u64, law: &dyn Fn(f64) -> f64) -> Vec<(usize, Processes)> {
     let study = planted(&Planted {
-        methods: &[(RELATIVE, law)],
+        methods: &[(Method::Relative, law)],
         dims: &DIMS,
         rounds: 5,
         samples: 9,
         noise: Noise { rounds: 0.0, processes: 0.01, samples: 0.01, slow: 0.0 },
         seed,
     });
-    DIMS.map(|dim| (dim, processes(&study, RELATIVE, dim))).into()
+    DIMS.map(|dim| (dim, processes(&study, Method::Relative, dim))).into()
 }

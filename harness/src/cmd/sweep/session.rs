@@ -39,8 +39,8 @@ impl Session<'_> {
         let position = Position { cells, recorded, remaining_seconds };
         let progress = Progress::new(self.quiet, self.run.settings.rounds, position);
         for device in DeviceKind::ALL {
-            let wanted = self.run.settings.devices.iter().any(|name| name == device.name());
-            if self.roofline && wanted && recorded < cells && self.run.roofline(device.name()).is_none() {
+            let wanted = self.run.settings.devices.contains(&device);
+            if self.roofline && wanted && recorded < cells && self.run.roofline(device).is_none() {
                 progress.say("measuring the machine's ceilings (see relgrad roofline)");
                 self.measure_ceilings(&program, device, &progress).map_err(|error| resumable(self.dir, error))?;
             }

@@ -5,6 +5,7 @@ use relgrad_reports::run::{Convolution, Settings};
 use relgrad_reports::units;
 
 use super::Arguments;
+use crate::cmd::each_once;
 use crate::error::{Error, Result};
 use crate::machine::{self, gpu};
 use crate::plan::dims::{Dims, MAX_DIM};
@@ -25,20 +26,8 @@ const DEFAULT_MEMORY: MemoryLimit = MemoryLimit::Share(0.8);
 /// The settings with defaults filled in for this machine.
 pub(super) fn settings(arguments: &Arguments) -> Result<Settings> {
     let (dtype, math) = arithmetic(arguments)?;
-    let mut devices: Vec<String> = Vec::new();
-    for device in arguments.device.iter().map(ToString::to_string) {
-        if !devices.contains(&device) {
-            devices.push(device);
-        }
-    }
     // Without a GPU the sweep ends before the limit could matter.
     let device_memory = math.and_then(|_| gpu::memory_bytes().ok());
-    let mut methods: Vec<String> = Vec::new();
-    for method in arguments.methods.iter().map(ToString::to_string) {
-        if !methods.contains(&method) {
-            methods.push(method);
-        }
-    }
     let (batch, other_batches) = first_and_others(&arguments.batch);
     let (layers, other_layers) = first_and_others(&arguments.layers);
     let convolution = convolution(arguments)?;
@@ -55,15 +44,15 @@ pub(super) fn settings(arguments: &Arguments) -> Result<Settings> {
     let mem_limit = arguments.mem_limit.unwrap_or(DEFAULT_MEMORY);
     let settings = Settings {
         dims,
-        methods,
-        devices,
+        methods: each_once(&arguments.methods),
+        devices: each_once(&arguments.device),
         batch,
         other_batches,
         layers,
         other_layers,
-        dtype: dtype.to_string(),
+        dtype,
         bias: arguments.bias,
-        activation: arguments.activation.to_string(),
+        activation: arguments.activation,
         threads: arguments.threads.unwrap_or_else(machine::logical_cores),
         seed: arguments.seed,
         rounds: arguments.rounds,
@@ -73,7 +62,7 @@ pub(super) fn settings(arguments: &Arguments) -> Result<Settings> {
         memory_limit_bytes: mem_limit.resolve(machine::available_bytes()),
         convolution,
         device_memory_limit_bytes: device_memory.map(|bytes| mem_limit.resolve(bytes)),
-        math: math.map(|math| math.to_string()),
+        math,
     };
     settings.validate().map_err(Error::Usage)?;
     Ok(settings)

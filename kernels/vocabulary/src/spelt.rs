@@ -1,0 +1,62 @@
+//! What has a spelling: enums of plain names, and how names stand in a file.
+
+/// Writes a type as its `Display` spells it and reads it by its `FromStr`, with the feature `serde`.
+macro_rules! spelt {
+    ($type:ty) => {
+        #[cfg(feature = "serde")]
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        #[cfg(feature = "serde")]
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let name = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+                name.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+/// Declares an enum whose variants are names, each spelt once: on the command line, in records and in tables.
+#[macro_export]
+macro_rules! names {
+    ($(#[$about:meta])* $type:ident, $kind:literal, { $($(#[$doc:meta])* $variant:ident = $name:literal,)+ }) => {
+        $(#[$about])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $type {
+            $($(#[$doc])* $variant,)+
+        }
+
+        impl $type {
+            /// Every one, in the order in which lists show them.
+            pub const ALL: [Self; [$($name),+].len()] = [$(Self::$variant),+];
+
+            /// Its name.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)+
+                }
+            }
+        }
+
+        impl std::fmt::Display for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.name())
+            }
+        }
+
+        impl std::str::FromStr for $type {
+            type Err = $crate::Unknown;
+
+            fn from_str(text: &str) -> Result<Self, $crate::Unknown> {
+                let found = Self::ALL.into_iter().find(|known| known.name() == text);
+                found.ok_or_else(|| $crate::Unknown::new($kind, text, Self::ALL.map(Self::name).join(", ")))
+            }
+        }
+    };
+}
+
+pub(crate) use spelt;

@@ -1,0 +1,80 @@
+//! One run with its records.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use crate::record::Record;
+use crate::record::contents;
+use crate::record::error::{Error, Result};
+pub use crate::record::log::Invalid;
+use crate::record::log::{self, Reading};
+use crate::record::run::Run;
+
+/// A folder that a sweep wrote, read back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Study {
+    /// The contents of `run.json`.
+    pub run: Run,
+    /// The lines of `records.jsonl`, or of `records.jsonl.gz`, one per cell.
+    pub records: Vec<Record>,
+    /// What reading the folder had to repair or leave out, one sentence each; empty when nothing.
+    pub warnings: Vec<String>,
+}
+
+impl Study {
+    /// Reads `run.json` and `records.jsonl` of a sweep's folder; a sweep may be writing to it meanwhile.
+    ///
+    /// A last line that was cut off by a kill is left out and told in [`Study::warnings`]. Where there is no
+    /// `records.jsonl`, `records.jsonl.gz` is read; neither means no record yet.
+    ///
+    /// # Errors
+    /// When a file cannot be read, unpacked or parsed, when it says what cannot be (a number out of range, an unknown
+    /// name, a cell with two records or with other settings than the run's), or when a newer relgrad wrote it.
+    pub fn read(dir: &Path) -> Result<Self> {
+        Self::read_with(dir, Invalid::Refuse)
+    }
+
+    /// The same; lines that are no valid records are refused or left out.
+    ///
+    /// # Errors
+    /// As [`Study::read`].
+    pub fn read_with(dir: &Path, invalid: Invalid) -> Result<Self> {
+        let run = read_run(dir)?;
+        let (path, bytes) = read_records(dir)?;
+        let reading = Reading { settings: Some(&run.settings), invalid, may_be_torn: true, first_line: 1 };
+        let log = log::parse(&path, &bytes, &reading)?;
+        let mut warnings: Vec<String> = log.told(&path).into_iter().chain(run.mixtures()).collect();
+        if log.is_torn(&bytes) {
+            let (name, remedy) = if contents::is_packed(&path) {
+                (log::PACKED_RECORDS, "")
+            } else {
+                (log::RECORDS, "; relgrad sweep --resume measures its cell again")
+            };
+            warnings
+                .push(format!("The last line of {name} was cut off in the middle of a write and is left out{remedy}."));
+        }
+        Ok(Self { run, records: log.records, warnings })
+    }
+}
+
+/// The bytes of a folder's records, and the file they come from; none when there is no such file yet.
+fn read_records(dir: &Path) -> Result<(PathBuf, Vec<u8>)> {
+    let is_missing = |cause: &Error| matches!(cause, Error::Io { source, .. } if source.kind() == ErrorKind::NotFound);
+    for name in [log::RECORDS, log::PACKED_RECORDS] {
+        let path = dir.join(name);
+        match contents::unpacked(&path) {
+            Err(cause) if is_missing(&cause) => {}
+            bytes => return Ok((path, bytes?)),
+        }
+    }
+    Ok((dir.join(log::RECORDS), Vec::new()))
+}
+
+/// Reads `run.json` of a sweep's folder.
+///
+/// # Errors
+/// When the file cannot be read or parsed, when it says what cannot be, or when a newer relgrad wrote it.
+pub fn read_run(dir: &Path) -> Result<Run> {
+    let path = dir.join(log::RUN);
+    log::parse_run(&path, &contents::of(&path)?)
+}

@@ -1,0 +1,113 @@
+//! The first screen of a report.
+
+use relgrad_vocabulary::Method;
+
+use super::{KeyNumber, Overview, dims_of, joined, label, or_none, outcome};
+use crate::record::run::{Run, Settings};
+use crate::record::study::Study;
+use crate::statistics::summary::{CellSummary, Estimate, Series, Summary};
+use crate::table::Table;
+use crate::units::{self, NONE, grouped};
+
+/// Machine, key numbers, a line a method, warnings.
+pub(super) fn of(study: &Study, summary: &Summary) -> Overview {
+    let settings = &study.run.settings;
+    let main: Vec<&Series> =
+        summary.series.iter().filter(|s| (s.batch, s.layers) == (settings.batch, settings.layers)).collect();
+    Overview {
+        setting: setting(&study.run),
+        numbers: main.iter().filter(|s| s.method == Method::Relative).flat_map(|s| numbers(s, settings)).collect(),
+        methods: methods(&main, settings),
+        warnings: summary.warnings.clone(),
+    }
+}
+
+fn setting(run: &Run) -> Vec<String> {
+    let (machine, s) = (&run.machine, &run.settings);
+    let mut parts = vec![machine.cpu.clone(), units::counted(machine.logical_cores, "logical core")];
+    parts.extend([machine.simd.clone(), format!("{} memory", units::bytes(machine.memory_bytes as f64))]);
+    parts.extend(machine.gpus.iter().cloned());
+    parts.push(machine.virtualization.clone());
+    let bias = if s.bias { ", bias" } else { "" };
+    let threads = units::counted(s.threads, "thread");
+    let problem = format!(
+        "N = {}, L = {}{bias}, {}, {}, {threads}, {} processes a cell",
+        super::all(s.batches()),
+        super::all(s.layer_counts()),
+        s.activation,
+        s.dtype,
+        s.rounds
+    );
+    let revision = run.git_revision.as_deref().map_or("not a checkout".into(), short);
+    vec![joined(parts), problem, format!("{}, revision {revision}", run.started)]
+}
+
+/// Enough of a revision to find it, and whether it was dirty.
+fn short(revision: &str) -> String {
+    let (hash, dirty) = revision.split_once('-').map_or((revision, ""), |(hash, _)| (hash, "-dirty"));
+    format!("{}{dirty}", hash.chars().take(12).collect::<String>())
+}
+
+/// The speed-ups of relative at the largest dimension that each baseline reached, and its exponent.
+fn numbers(relative: &Series, settings: &Settings) -> Vec<KeyNumber> {
+    let apart = settings.apart(relative.batch, relative.layers);
+    let speedup = |baseline: Method, of: fn(&CellSummary) -> Option<Estimate>| {
+        let (point, estimate) = relative.points.iter().rev().find_map(|p| Some((p, of(p)?)))?;
+        let [value, low, high] = units::ratio_parts(&estimate);
+        Some(KeyNumber {
+            what: format!("faster than {baseline} on {}", relative.device),
+            value: format!("{value}×"),
+            detail: format!("[{low}, {high}] at D = {}{apart}", grouped(point.dim)),
+        })
+    };
+    let exponent = relative.fit.map(|fit| KeyNumber {
+        what: format!("time of {} on {}", relative.method, relative.device),
+        value: format!("∝ D^{:.2}", fit.exponent.value),
+        detail: format!(
+            "[{:.2}, {:.2}] for D from {} to {}{apart}",
+            fit.exponent.low,
+            fit.exponent.high,
+            grouped(fit.from),
+            grouped(fit.to)
+        ),
+    });
+    let largest = relative.points.last().map(|point| KeyNumber {
+        what: format!("one gradient at D = {}{apart}", grouped(point.dim)),
+        value: units::seconds(point.seconds.value),
+        detail: point.peak_bytes.map_or(String::new(), |b| format!("{} at the peak", units::bytes(b as f64))),
+    });
+    let speedups = [
+        speedup(Method::Ordinary, |p| p.speedup_over_ordinary),
+        speedup(Method::Autodiff, |p| p.speedup_over_autodiff),
+    ];
+    speedups.into_iter().chain([exponent, largest]).flatten().collect()
+}
+
+fn methods(main: &[&Series], settings: &Settings) -> Table {
+    let row = |series: &&Series| {
+        let last = series.points.last();
+        vec![
+            label(series, settings),
+            or_none(series.fit.map(|fit| units::exponent(&fit.exponent))),
+            series.fit.map_or("fewer than 3 dimensions".into(), |f| format!("{} – {}", grouped(f.from), grouped(f.to))),
+            or_none(last.map(|p| grouped(p.dim))),
+            or_none(last.map(|p| units::seconds(p.seconds.value))),
+            stopped(series),
+        ]
+    };
+    let columns = "method | >exponent p [95 %] | >fitted on D | >largest D | >time there | what stopped it";
+    Table::new(columns, main.iter().map(row))
+}
+
+fn stopped(series: &Series) -> String {
+    let last = series.points.last().map_or(0, |p| p.dim);
+    let beyond = series.stops.iter().position(|s| s.dim > last);
+    match beyond.map(|at| &series.stops[at..]) {
+        Some(stops) => {
+            let alike = stops.iter().take_while(|s| s.reason == stops[0].reason).count();
+            format!("D = {} {}: {}", dims_of(&stops[..alike]), outcome(&stops[0]), stops[0].reason)
+        }
+        None if series.stops.is_empty() => NONE.into(),
+        None => format!("{} smaller cells have no measurement", series.stops.len()),
+    }
+}

@@ -1,0 +1,6 @@
+//! A report as people read it: one document, as Markdown and as HTML.
+
+mod ceilings;
+mod document;
+pub(crate) mod html;
+pub(crate) mod markdown;

@@ -1,0 +1,172 @@
+//! Medians and ratios of two-level samples, with intervals from a seeded hierarchical bootstrap.
+
+use super::order::{median_of_sorted, sorted};
+use super::resample::{Blocks, Drawn, Resampler};
+use super::student::{NORMAL_975, Part, Parts, pooled_975};
+use crate::statistics::random::Random;
+use crate::statistics::summary::Estimate;
+
+/// Resamples behind one interval.
+const RESAMPLES: usize = 2000;
+/// Every interval starts from this seed, so that a report is the same each time it is made.
+const SEED: u64 = 0x5EED;
+
+/// The samples of one cell: per round, in ascending order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Processes {
+    rounds: Vec<(usize, Vec<f64>)>,
+}
+
+impl Processes {
+    /// Gathers samples by round. Rounds without samples, or with one that is not finite and positive, are left out.
+    pub fn new<'a>(rounds: impl IntoIterator<Item = (usize, &'a [f64])>) -> Self {
+        let usable = |samples: &[f64]| samples.iter().all(|x| x.is_finite() && *x > 0.0);
+        let mut rounds: Vec<_> = rounds
+            .into_iter()
+            .filter(|(_, samples)| usable(samples))
+            .filter_map(|(round, samples)| Some((round, sorted(samples)?)))
+            .collect();
+        rounds.sort_by_key(|(round, _)| *round);
+        Self { rounds }
+    }
+
+    /// Number of processes.
+    pub fn rounds(&self) -> usize {
+        self.rounds.len()
+    }
+
+    /// Number of samples of all processes.
+    pub fn samples(&self) -> usize {
+        self.rounds.iter().map(|(_, samples)| samples.len()).sum()
+    }
+
+    /// The round and the median of each process, by ascending round.
+    pub fn medians(&self) -> impl Iterator<Item = (usize, f64)> {
+        self.rounds.iter().map(|(round, samples)| (*round, median_of_sorted(samples)))
+    }
+
+    /// Median over the processes of each process's median; `None` without samples.
+    pub fn median(&self) -> Option<f64> {
+        super::median(&self.medians().map(|(_, median)| median).collect::<Vec<_>>())
+    }
+
+    /// What resamples the logarithm of the median; `None` without samples.
+    pub(crate) fn resampler(&self) -> Option<Resampler<'_>> {
+        self.resampler_in(&Blocks::default())
+    }
+
+    /// The same without what each round does to all cells alike.
+    pub(crate) fn resampler_in(&self, blocks: &Blocks) -> Option<Resampler<'_>> {
+        let center = self.log_median_in(blocks)?;
+        let processes = self.rounds.iter().map(|(round, samples)| (blocks.effect(*round), Drawn::One(samples)));
+        Some(Resampler::new(center, processes, blocks.inflation()))
+    }
+
+    /// The logarithm of the median without what each round does to all cells alike.
+    pub(crate) fn log_median_in(&self, blocks: &Blocks) -> Option<f64> {
+        super::median(&self.medians().map(|(round, m)| m.ln() - blocks.effect(round)).collect::<Vec<_>>())
+    }
+}
+
+/// Median of `processes` (over processes, of each one's median) with its 95 % interval; `None` without samples.
+///
+/// The interval holds the middle 95 % of 2000 resamples of processes, then of samples within them, stretched on the
+/// logarithmic scale about the estimate: the plain percentile interval of the few processes there are is too short
+/// (Hesterberg, "What teachers should know about the bootstrap", The American Statistician 69, 2015, section 3.4,
+/// stretches for the same reason). What the mean of the processes scatters is stretched by t/z with Student's t of
+/// (processes − 1) degrees of freedom. What their median scatters beyond that is not: it is part of the very deviations
+/// that the scatter is estimated from, and large exactly where they are.
+/// With a single process the interval knows only the differences within it, and a single sample has no width at all.
+pub fn median_estimate(processes: &Processes) -> Option<Estimate> {
+    let (value, resampler) = (processes.median()?, processes.resampler()?);
+    Some(interval(value, &resampler))
+}
+
+/// How many times longer `base` takes than `this`: the one number that reports and comparisons show of a ratio of two
+/// times at a point. `None` without a shared round.
+pub fn ratio(base: &Processes, this: &Processes) -> Option<f64> {
+    Some(Pairs::new(base, this)?.median_ratio())
+}
+
+/// [`ratio`], paired by round, with its 95 % interval.
+///
+/// The estimate is the median over the rounds that both have of the ratio of their medians. The interval resamples
+/// rounds jointly, then the samples within each side. `None` without a shared round.
+pub fn ratio_estimate(base: &Processes, this: &Processes) -> Option<Estimate> {
+    let pairs = Pairs::new(base, this)?;
+    Some(interval(pairs.median_ratio(), &pairs.resampler()))
+}
+
+/// The samples of two cells in the rounds that both have; at least one.
+pub(crate) struct Pairs<'a>(Vec<(&'a [f64], &'a [f64])>);
+
+impl<'a> Pairs<'a> {
+    pub(crate) fn new(base: &'a Processes, this: &'a Processes) -> Option<Self> {
+        let shared = base.rounds.iter().filter_map(|(round, samples)| {
+            let at = this.rounds.binary_search_by_key(round, |(r, _)| *r).ok()?;
+            Some((samples.as_slice(), this.rounds[at].1.as_slice()))
+        });
+        let pairs: Vec<_> = shared.collect();
+        (!pairs.is_empty()).then_some(Self(pairs))
+    }
+
+    /// Median over the rounds of the ratio of the medians.
+    pub(crate) fn median_ratio(&self) -> f64 {
+        let ratio = |(b, t): &(&[f64], &[f64])| median_of_sorted(b) / median_of_sorted(t);
+        let mut ratios: Vec<f64> = self.0.iter().map(ratio).collect();
+        ratios.sort_unstable_by(f64::total_cmp);
+        median_of_sorted(&ratios)
+    }
+
+    /// What resamples the logarithm of that ratio.
+    pub(crate) fn resampler(&self) -> Resampler<'a> {
+        let drawn = self.0.iter().map(|(over, under)| (0.0, Drawn::Ratio { over, under }));
+        Resampler::new(self.median_ratio().ln(), drawn, 1.0)
+    }
+}
+
+/// The 95 % interval of a positive statistic, stretched on the logarithmic scale.
+fn interval(value: f64, resampler: &Resampler<'_>) -> Estimate {
+    let stretch = stretch([(1.0, resampler)].into_iter(), Parts::Independent);
+    let logarithm = additive_interval(value.ln(), stretch, |random| resampler.draw(random));
+    Estimate { value, low: logarithm.low.exp().min(value), high: logarithm.high.exp().max(value) }
+}
+
+/// The 95 % interval of any statistic: percentiles of its resamples, stretched about `value`, see [`stretch`].
+pub(crate) fn additive_interval(value: f64, stretch: f64, resample: impl FnMut(&mut Random) -> f64) -> Estimate {
+    interval_of(RESAMPLES, value, stretch, resample)
+}
+
+/// [`additive_interval`] from a chosen number of resamples, at least 40: fewer where one is dear.
+pub(crate) fn interval_of(
+    count: usize,
+    value: f64,
+    stretch: f64,
+    mut resample: impl FnMut(&mut Random) -> f64,
+) -> Estimate {
+    let mut random = Random::new(SEED);
+    let mut resamples: Vec<f64> = (0..count).map(|_| resample(&mut random)).collect();
+    resamples.sort_unstable_by(f64::total_cmp);
+    let tail = count / 40;
+    let low = (value - resamples[tail]).max(0.0);
+    let high = (resamples[count - 1 - tail] - value).max(0.0);
+    Estimate { value, low: value - stretch * low, high: value + stretch * high }
+}
+
+/// By how much the percentiles of a statistic's resamples are stretched: the statistic moves with several medians, each
+/// with its share of the variance that means in their place would give it.
+///
+/// The means' part of the variance is judged by the quantile of a pooled variance, the rest by the normal's, see
+/// [`median_estimate`]. For one median of 3 to 15 normal processes that is the exact interval to a fortieth of its
+/// width; it holds 95.0 to 95.2 %.
+pub(crate) fn stretch<'a>(parts: impl Iterator<Item = (f64, &'a Resampler<'a>)>, dependence: Parts) -> f64 {
+    let mut beyond = 0.0;
+    let mut pooled = Vec::new();
+    for (share, resampler) in parts {
+        beyond += share * resampler.beyond_mean();
+        pooled.push(Part { share, degrees: resampler.degrees() });
+    }
+    let beyond = beyond / pooled.iter().map(|part| part.share).sum::<f64>();
+    let t = pooled_975(&pooled, dependence) / NORMAL_975;
+    ((t * t + beyond) / (1.0 + beyond)).sqrt()
+}

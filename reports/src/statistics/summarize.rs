@@ -1,0 +1,182 @@
+//! From records to a summary.
+
+mod axes;
+mod fits;
+mod warnings;
+
+use std::collections::BTreeMap;
+
+use relgrad_vocabulary::{DeviceKind, Method, Subject};
+
+use crate::record::roofline::{Ceiling, Roofline};
+use crate::record::study::Study;
+use crate::record::{Outcome, Point, Record, SCHEMA_VERSION};
+use crate::statistics::fit::Observation;
+use crate::statistics::summary::{CellSummary, Series, Stop, Summary};
+use crate::statistics::{Processes, median_estimate, ratio_estimate};
+
+impl Summary {
+    /// Reduces every cell to its estimates, fits the exponents and collects the warnings.
+    ///
+    /// A dimension with at least one valid measurement becomes a [`Point`] over the rounds that have one; any other
+    /// becomes a [`Stop`]. A measured record whose check failed is not valid: a wrong gradient has no speed.
+    /// The same study always gives the same summary.
+    pub fn of(study: &Study) -> Self {
+        let groups = group(study);
+        let series = groups
+            .iter()
+            .map(|group| {
+                let baseline = |method: Method| {
+                    groups.iter().find(|g| g.method == method && g.method != group.method && g.is_beside(group))
+                };
+                let roofline = study.run.roofline(group.device);
+                let mut series = summarize(group, baseline(Method::Ordinary), baseline(Method::Autodiff), roofline);
+                fits::complete(&mut series, group, &study.run.settings);
+                series
+            })
+            .collect();
+        Self {
+            schema: SCHEMA_VERSION,
+            series,
+            scaling: axes::scaling(&groups, &study.run.settings),
+            overtakings: axes::overtakings(&groups, &study.run.settings),
+            warnings: warnings::of(study, &groups),
+        }
+    }
+}
+
+/// The records of one method on one device, at one batch size and number of layers, by dimension.
+struct Group<'a> {
+    method: Subject,
+    device: DeviceKind,
+    batch: usize,
+    layers: usize,
+    cells: BTreeMap<usize, Rounds<'a>>,
+}
+
+impl Group<'_> {
+    /// Whether both differ in nothing but the method, so that their ratio is a speed-up.
+    fn is_beside(&self, other: &Self) -> bool {
+        (self.device, self.batch, self.layers) == (other.device, other.batch, other.layers)
+    }
+
+    /// The measured dimensions.
+    fn observations(&self) -> Vec<Observation<'_>> {
+        let measured = self.cells.iter().filter(|(_, rounds)| rounds.processes.rounds() > 0);
+        measured.map(|(&x, rounds)| Observation { x, processes: &rounds.processes }).collect()
+    }
+}
+
+/// The records of one cell, one a round.
+struct Rounds<'a> {
+    records: Vec<&'a Record>,
+    processes: Processes,
+}
+
+impl<'a> Rounds<'a> {
+    fn new(mut records: Vec<&'a Record>) -> Self {
+        records.sort_by_key(|r| r.cell.round);
+        let valid = records.iter().filter(|r| r.is_valid());
+        let processes = Processes::new(valid.map(|r| (r.cell.round, r.seconds.as_slice())));
+        Self { records, processes }
+    }
+
+    fn valid(&self) -> impl Iterator<Item = &'a Record> {
+        self.records.iter().copied().filter(|r| r.is_valid())
+    }
+}
+
+/// Groups by device, layers, batch, then method, all in the order of the settings; what the settings lack comes last.
+fn group(study: &Study) -> Vec<Group<'_>> {
+    let settings = &study.run.settings;
+    let rank = |place: Option<usize>| place.unwrap_or(usize::MAX);
+    let mut cells: BTreeMap<_, BTreeMap<usize, Vec<&Record>>> = BTreeMap::new();
+    for record in &study.records {
+        let method = record.cell.method;
+        let Point { device, batch, layers, dim, .. } = record.cell.point;
+        let key = (
+            (rank(settings.devices.iter().position(|d| *d == device)), device),
+            (layers != settings.layers, layers),
+            (batch != settings.batch, batch),
+            (rank(settings.methods.iter().position(|m| method == *m)), method.name(), method),
+        );
+        cells.entry(key).or_default().entry(dim).or_default().push(record);
+    }
+    cells
+        .into_iter()
+        .map(|(((_, device), (_, layers), (_, batch), (.., method)), cells)| {
+            let cells = cells.into_iter().map(|(dim, records)| (dim, Rounds::new(records))).collect();
+            Group { method, device, batch, layers, cells }
+        })
+        .collect()
+}
+
+fn summarize(
+    group: &Group<'_>,
+    ordinary: Option<&Group<'_>>,
+    autodiff: Option<&Group<'_>>,
+    roofline: Option<&Roofline>,
+) -> Series {
+    let mut series = Series::new(group.method, group.device, group.batch, group.layers);
+    for (&dim, rounds) in &group.cells {
+        let speedup =
+            |baseline: Option<&Group<'_>>| ratio_estimate(&baseline?.cells.get(&dim)?.processes, &rounds.processes);
+        match point(dim, rounds) {
+            Some(point) => series.points.push(CellSummary {
+                speedup_over_ordinary: speedup(ordinary),
+                speedup_over_autodiff: speedup(autodiff),
+                ceiling: roofline.and_then(|roofline| ceiling(roofline, rounds, &point)),
+                ..point
+            }),
+            None => series.stops.extend(stop(dim, rounds)),
+        }
+    }
+    series
+}
+
+/// The estimates of one cell, speed-ups and ceiling left out; `None` without a valid measurement.
+fn point(dim: usize, rounds: &Rounds<'_>) -> Option<CellSummary> {
+    let seconds = median_estimate(&rounds.processes)?;
+    let model = rounds.valid().next()?.model;
+    let errors = rounds.valid().filter_map(|r| r.check.as_ref()).map(|c| c.max_rel_err);
+    Some(CellSummary {
+        dim,
+        seconds,
+        rounds: rounds.processes.rounds(),
+        samples: rounds.processes.samples(),
+        peak_bytes: rounds.valid().filter_map(|r| r.peak_bytes).max(),
+        model,
+        gflops: model.flops / seconds.value / 1e9,
+        ceiling: None,
+        speedup_over_ordinary: None,
+        speedup_over_autodiff: None,
+        check_max_rel_err: errors.reduce(f64::max),
+    })
+}
+
+/// The least time of a cell on its machine, for the number type and threads of its records.
+fn ceiling(roofline: &Roofline, rounds: &Rounds<'_>, point: &CellSummary) -> Option<Ceiling> {
+    let place = &rounds.valid().next()?.cell.point;
+    roofline.ceiling(&point.model, place.arithmetic(), place.threads, &point.seconds)
+}
+
+/// Why a cell has no measurement. A failure says more than a skip, so it is the one reported.
+fn stop(dim: usize, rounds: &Rounds<'_>) -> Option<Stop> {
+    let told = rounds.records.iter().find(|r| r.outcome != Outcome::Skipped).or(rounds.records.first())?;
+    let reason = match &told.reason {
+        Some(reason) => reason.shown(),
+        None if told.check_failed() => "the gradient failed its check".into(),
+        None if told.outcome == Outcome::Measured => "no usable sample".into(),
+        None => "no reason recorded".into(),
+    };
+    let outcome = if told.outcome == Outcome::Skipped { Outcome::Skipped } else { Outcome::Failed };
+    Some(Stop {
+        dim,
+        outcome,
+        reason,
+        predicted_seconds: told.prediction.map(|p| p.seconds),
+        predicted_bytes: told.prediction.map(|p| p.peak_bytes),
+        at_least_seconds: None,
+        extrapolated_seconds: None,
+    })
+}

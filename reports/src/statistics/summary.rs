@@ -1,0 +1,214 @@
+//! What a sweep's records say, per method and dimension: the numbers that tables and figures show.
+
+use relgrad_vocabulary::{DeviceKind, Method, Subject};
+use serde::{Deserialize, Serialize};
+
+use crate::record::roofline::Ceiling;
+use crate::record::{Model, Outcome};
+use crate::statistics::fit::{Breakpoint, Choice, Crossover, LocalExponent, TwoTerm};
+
+/// A number with its 95 % confidence interval.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Estimate {
+    /// Point estimate.
+    pub value: f64,
+    /// Lower end of the interval.
+    pub low: f64,
+    /// Upper end of the interval.
+    pub high: f64,
+}
+
+/// One method at one dimension, over all its rounds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CellSummary {
+    /// Data dimension D.
+    pub dim: usize,
+    /// Median seconds of one gradient evaluation.
+    pub seconds: Estimate,
+    /// Independent processes behind it.
+    pub rounds: usize,
+    /// Raw samples behind it.
+    pub samples: usize,
+    /// Largest peak memory over the rounds, in bytes.
+    pub peak_bytes: Option<u64>,
+    /// Model of the cell.
+    pub model: Model,
+    /// Achieved rate, model flops over median seconds, in 10⁹ a second.
+    pub gflops: f64,
+    /// The least time on this machine and the fraction of it that is reached; absent where the ceilings were not
+    /// measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ceiling: Option<Ceiling>,
+    /// Time of `ordinary` at the same dimension over this one's.
+    pub speedup_over_ordinary: Option<Estimate>,
+    /// Time of `autodiff` at the same dimension over this one's.
+    pub speedup_over_autodiff: Option<Estimate>,
+    /// Worst relative error of the gradient check.
+    pub check_max_rel_err: Option<f64>,
+}
+
+/// A cell without a measurement.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Stop {
+    /// Data dimension D.
+    pub dim: usize,
+    /// Skipped or failed.
+    pub outcome: Outcome,
+    /// Why, as the record says; its first 200 characters, control characters visible.
+    pub reason: String,
+    /// Predicted seconds of one evaluation, when the driver had a prediction.
+    pub predicted_seconds: Option<f64>,
+    /// Predicted peak bytes, when the driver had a prediction.
+    pub predicted_bytes: Option<f64>,
+    /// One evaluation takes at least so long, as far as a cell that ran out of time tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_least_seconds: Option<f64>,
+    /// What the series' fit expects of one evaluation here, with its 95 % prediction interval; an extrapolation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extrapolated_seconds: Option<Estimate>,
+}
+
+/// An axis of a sweep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Axis {
+    /// Data dimension D.
+    Dim,
+    /// Batch size N.
+    Batch,
+    /// Number of layers L.
+    Layers,
+}
+
+/// Exponent p of time ∝ xᵖ over a stated range of an axis x.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Exponent {
+    /// The exponent with its interval.
+    pub exponent: Estimate,
+    /// Smallest place of the fit.
+    pub from: usize,
+    /// Largest place of the fit.
+    pub to: usize,
+    /// Number of places fitted.
+    pub points: usize,
+}
+
+/// How far a measured time is from the fit of its series.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Residual {
+    /// Data dimension D.
+    pub dim: usize,
+    /// Measured median over the fitted one.
+    pub ratio: f64,
+}
+
+/// How the time of a method grows along another axis than D.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Scaling {
+    /// The method.
+    pub method: Subject,
+    /// The device.
+    pub device: DeviceKind,
+    /// The axis.
+    pub axis: Axis,
+    /// Data dimension D, the largest at which enough of the axis was measured.
+    pub dim: usize,
+    /// Exponent along the axis, everything else as in the sweep's settings.
+    pub fit: Exponent,
+}
+
+/// Where one method overtakes another along an axis.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Overtaking {
+    /// The method that is the faster one at the end of the measured range.
+    pub method: Method,
+    /// The method that it overtakes.
+    pub over: Method,
+    /// The device.
+    pub device: DeviceKind,
+    /// The axis.
+    pub axis: Axis,
+    /// Data dimension D, for an axis other than D.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dim: Option<usize>,
+    /// First and last place where both were measured.
+    pub range: (usize, usize),
+    /// Where.
+    pub crossover: Crossover,
+}
+
+/// One line of a figure: a method on a device, at one batch size and number of layers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Series {
+    /// The method.
+    pub method: Subject,
+    /// The device.
+    pub device: DeviceKind,
+    /// Batch size N.
+    pub batch: usize,
+    /// Number of layers L.
+    pub layers: usize,
+    /// Measured points, by ascending dimension.
+    pub points: Vec<CellSummary>,
+    /// Cells without a measurement, by ascending dimension.
+    pub stops: Vec<Stop>,
+    /// Fitted complexity, when at least three dimensions allow it.
+    pub fit: Option<Exponent>,
+    /// Measured over fitted times at every measured dimension; empty without a fit.
+    pub residuals: Vec<Residual>,
+    /// Exponents between neighbouring dimensions.
+    pub local_exponents: Vec<LocalExponent>,
+    /// Where the exponent changes, when two power laws describe the times decidedly better than one.
+    pub breakpoint: Option<Breakpoint>,
+    /// The times as a·D² + b·D³ + c, when there are at least four dimensions.
+    pub terms: Option<TwoTerm>,
+    /// The best of D, D², D² log D and D³ over the range of the fit, when that holds at least four dimensions.
+    pub law: Option<Choice>,
+}
+
+/// The whole sweep.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// [`crate::record::SCHEMA_VERSION`].
+    pub schema: u32,
+    /// One entry per device, number of layers, batch size and method: those of the run's settings first, in their
+    /// order.
+    pub series: Vec<Series>,
+    /// Exponents along the batch size and the number of layers, where a sweep varied them.
+    pub scaling: Vec<Scaling>,
+    /// Where methods overtake one another.
+    pub overtakings: Vec<Overtaking>,
+    /// Things a reader must know before trusting a number, one sentence each.
+    pub warnings: Vec<String>,
+}
+
+impl Series {
+    /// Nothing known yet.
+    pub(crate) fn new(method: Subject, device: DeviceKind, batch: usize, layers: usize) -> Self {
+        Self {
+            method,
+            device,
+            batch,
+            layers,
+            points: Vec::new(),
+            stops: Vec::new(),
+            fit: None,
+            residuals: Vec::new(),
+            local_exponents: Vec::new(),
+            breakpoint: None,
+            terms: None,
+            law: None,
+        }
+    }
+}
+
+impl Axis {
+    /// Its symbol.
+    pub fn symbol(self) -> &'static str {
+        match self {
+            Self::Dim => "D",
+            Self::Batch => "N",
+            Self::Layers => "L",
+        }
+    }
+}
