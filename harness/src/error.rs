@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 /// `Result` with [`Error`].
-pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Exit codes, as [`EXIT_CODES`] documents them: each has one meaning, whatever the verb.
 pub(crate) mod code {
@@ -46,7 +46,7 @@ Output that nobody reads any more (as with head) stops and changes nothing; a fu
 
 /// An early end of the program: one line for the user and an exit code.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
+pub enum Error {
     /// The command line asks for something impossible.
     #[error("{0}")]
     Usage(String),

@@ -16,6 +16,7 @@ use relgrad_reports::record::{Model, SCHEMA_VERSION};
 use serde::Serialize;
 
 use crate::machine;
+use crate::measure::workload::with_dtype;
 
 /// Step size of the case's gradient step: large enough that a wrong direction shows.
 const STEP: f64 = 0.01;
@@ -72,11 +73,8 @@ struct Numbers {
 pub(crate) fn case(shape: &Shape, numbers: bool) -> Result<Case> {
     let architecture = Architecture::new(shape.dim, shape.layers);
     let models = Method::ALL.map(|method| (method.name(), model(method, &architecture, shape)));
-    let numbers = match (numbers, shape.dtype) {
-        (false, _) => None,
-        (true, Dtype::F32) => Some(compute::<f32>(&architecture, shape)?),
-        (true, Dtype::F64) => Some(compute::<f64>(&architecture, shape)?),
-    };
+    let compute = || with_dtype!(shape.dtype, T => compute::<T>(&architecture, shape));
+    let numbers = numbers.then(compute).transpose()?;
     Ok(Case {
         schema: SCHEMA_VERSION,
         dim: shape.dim,

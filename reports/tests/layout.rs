@@ -30,8 +30,7 @@ const DECLARED_TWICE: [(&str, &str); 4] = [
     ("golden", "Comparison"),
     (
         "harness",
-        "Arguments Built Effort End Entry Fault Files Header \
-         Injection Memory Plan Progress Request Row Samples Session State Timing Verb",
+        "Arguments Effort End Entry Files Header Memory Plan Progress Request Row Session Timing Verb",
     ),
 ];
 

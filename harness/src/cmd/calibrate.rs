@@ -5,11 +5,10 @@ use relgrad_reports::regress::{Calibration, Trial};
 
 use super::compare::Tolerance;
 use super::gate::{How, What, cells};
-use crate::console;
-use crate::error::{EXIT_CODES, Error, Result, code};
-use crate::gate::bench::Contender;
-use crate::gate::{Cells, Decision, Session, decide};
-use crate::run::{folder, identity};
+use crate::error::{Result, code};
+use crate::compare::gate::bench::Contender;
+use crate::compare::gate::{Cells, Decision, Session, decide};
+use crate::measure::run::{folder, identity};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -25,7 +24,7 @@ slowdown is added to.
 
 /// Measures the gate itself: false alarms on equal sides, and the smallest slowdown that it finds
 #[derive(Debug, Args)]
-#[command(after_help = help())]
+#[command(after_help = super::help(EXAMPLES))]
 pub(crate) struct Arguments {
     /// Gates of this program against itself
     #[arg(long, value_name = "COUNT", default_value_t = 20, value_parser = super::count::<{ super::MAX_ROUNDS }>)]
@@ -43,10 +42,6 @@ pub(crate) struct Arguments {
     /// Print JSON
     #[arg(long)]
     json: bool,
-}
-
-fn help() -> String {
-    format!("{EXAMPLES}\n{EXIT_CODES}")
 }
 
 /// Runs the trials and prints what they say.
@@ -76,8 +71,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     }
     let calibration = calibration.finish();
     if arguments.json {
-        let text = serde_json::to_string_pretty(&calibration).map_err(|cause| Error::Output(cause.to_string()))?;
-        console::emit(&format!("{text}\n"));
+        super::print_pretty_json(&calibration)?;
     } else {
         say_text!("{}", calibration.table());
     }

@@ -3,12 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use relgrad_reports::baseline;
-use relgrad_reports::regress::{Comparison, Outcome, Rules, Sides};
 use relgrad_reports::study::{Invalid, Study};
 
-use crate::console;
-use crate::error::{EXIT_CODES, Error, Result, code};
+use crate::compare::{self, Comparison, Outcome, Rules};
+use crate::error::{Result, code};
 use crate::quantity::Fraction;
 
 const EXAMPLES: &str = "\
@@ -28,7 +26,7 @@ Student's t over the medians of the rounds.
 
 /// Compares two measurements cell by cell: ratio, interval, verdict, and what moved
 #[derive(Debug, Args)]
-#[command(after_help = help())]
+#[command(after_help = super::help(EXAMPLES))]
 pub(crate) struct Arguments {
     /// What was: the folder of a sweep, or a baseline file
     base: PathBuf,
@@ -65,8 +63,7 @@ impl Reading {
     /// # Errors
     /// When it cannot be read.
     pub(crate) fn read(self, path: &Path) -> Result<Study> {
-        let study = baseline::read_with(path, self.invalid());
-        study.map(told).map_err(|cause| Error::Input(cause.to_string()))
+        compare::read(path, self.invalid()).map(told)
     }
 }
 
@@ -104,16 +101,11 @@ pub(crate) struct Format {
     json: bool,
 }
 
-fn help() -> String {
-    format!("{EXAMPLES}\n{EXIT_CODES}")
-}
-
 /// Prints the comparison; the code says how it ends.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let reading = arguments.reading;
     let (base, new) = (reading.read(&arguments.base)?, reading.read(&arguments.new)?);
-    let sides = Sides { base: &base, new: &new, paired: false, absolute: false, first_round: 0 };
-    let comparison = Comparison::of(&sides, &arguments.tolerance.rules(1));
+    let comparison = compare::studies(&base, &new, &arguments.tolerance.rules(1));
     print(&comparison, arguments.format)?;
     Ok(exit_code(&comparison))
 }
@@ -131,22 +123,13 @@ impl Tolerance {
     }
 }
 
-/// Reads one side.
-///
-/// # Errors
-/// When it cannot be read.
-pub(crate) fn read(path: &Path) -> Result<Study> {
-    baseline::read(path).map_err(|cause| Error::Input(cause.to_string()))
-}
-
 /// Prints a comparison.
 ///
 /// # Errors
 /// When it cannot be written as JSON.
 pub(crate) fn print(comparison: &Comparison, format: Format) -> Result<()> {
     if format.json {
-        let text = serde_json::to_string_pretty(comparison).map_err(|cause| Error::Output(cause.to_string()))?;
-        console::emit(&format!("{text}\n"));
+        super::print_pretty_json(comparison)?;
     } else if format.markdown {
         say_text!("{}", comparison.markdown());
     } else {

@@ -6,15 +6,16 @@ use relgrad_kernels::{Architecture, Dtype, Init, Method, cost};
 
 use crate::error::{Error, Result};
 
-/// What to evaluate, and how often.
+/// Evaluates the gradient of one cell again and again, for instruction counters and profilers
 #[derive(Debug, Args)]
+#[command(hide = true)]
 pub(crate) struct Arguments {
     /// Method
     #[arg(long, default_value = "relative")]
     method: Method,
 
     /// Data dimension D
-    #[arg(long, value_parser = super::count::<{ crate::plan::dims::MAX_DIM }>)]
+    #[arg(long, value_parser = super::count::<{ crate::measure::plan::dims::MAX_DIM }>)]
     dim: usize,
 
     /// Samples in a batch, N

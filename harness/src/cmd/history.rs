@@ -11,8 +11,8 @@ use relgrad_vocabulary::{excerpt, visible};
 
 use super::compare::Reading;
 use super::plot::{failed, write_one};
-use crate::error::{EXIT_CODES, Error, Result};
-use crate::plan::dims::Dims;
+use crate::error::{Error, Result};
+use crate::measure::plan::dims::Dims;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -28,7 +28,7 @@ either side.
 
 /// Keeps runs in a store, and shows where a number changed and with which commit
 #[derive(Debug, Args)]
-#[command(after_help = help())]
+#[command(after_help = super::help(EXAMPLES))]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     verb: Verb,
@@ -72,10 +72,6 @@ struct Show {
     /// Draw the trend into FILE, .svg or .png
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-}
-
-fn help() -> String {
-    format!("{EXAMPLES}\n{EXIT_CODES}")
 }
 
 fn metrics_help() -> String {

@@ -3,15 +3,15 @@
 use clap::Args;
 use relgrad_kernels::Dtype;
 
-use crate::console;
 use crate::error::{Error, Result};
 use crate::peer;
 
-/// Which network and batch.
+/// Prints a small network, a batch and the gradients of every method as JSON, to verify other implementations
 #[derive(Debug, Args)]
+#[command(hide = true)]
 pub(crate) struct Arguments {
     /// Data dimension D
-    #[arg(long, value_parser = super::count::<{ crate::plan::dims::MAX_DIM }>)]
+    #[arg(long, value_parser = super::count::<{ crate::measure::plan::dims::MAX_DIM }>)]
     dim: usize,
 
     /// Samples in a batch, N
@@ -37,13 +37,13 @@ pub(crate) struct Arguments {
 
 /// Prints the case as one line of JSON.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
+    super::start_threads(None)?;
     let Arguments { dim, batch, layers, dtype, seed, models } = *arguments;
     let shape = peer::Shape { dim, batch, layers, dtype, seed };
     if !models {
         super::require_memory("this case", peer::expected_bytes(&shape))?;
     }
     let case = peer::case(&shape, !models).map_err(|cause| Error::Usage(cause.to_string()))?;
-    let text = serde_json::to_string(&case).map_err(|cause| Error::Output(cause.to_string()))?;
-    console::emit(&format!("{text}\n"));
+    super::print_json(&case)?;
     Ok(0)
 }

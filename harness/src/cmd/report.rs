@@ -12,8 +12,8 @@ use relgrad_reports::summary::Summary;
 
 use super::compare::{Reading, told};
 use super::plot::failed;
-use crate::error::{EXIT_CODES, Error, Result, code};
-use crate::run::folder;
+use crate::error::{Error, Result, code};
+use crate::measure::run::folder;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -22,17 +22,13 @@ Examples:
 
 /// Writes report.md, report.html, summary.json, summary.csv and the figures of a sweep into its folder
 #[derive(Debug, Args)]
-#[command(after_help = help())]
+#[command(after_help = super::help(EXAMPLES))]
 pub(crate) struct Arguments {
     /// Folder of a sweep, finished or not
     dir: PathBuf,
 
     #[command(flatten)]
     reading: Reading,
-}
-
-fn help() -> String {
-    format!("{EXAMPLES}\n{EXIT_CODES}")
 }
 
 /// Writes the report and prints where it is.

@@ -1,6 +1,6 @@
 //! `relgrad sweep`: measures every cell of a plan and writes the report.
 
-mod session;
+mod outcome;
 mod settings;
 
 use std::path::{Path, PathBuf};
@@ -12,21 +12,20 @@ use relgrad_reports::run::{Change, Settings};
 use relgrad_reports::study::Study;
 use relgrad_reports::units;
 
-use self::session::Session;
+use self::outcome::report_on;
 use crate::cmd::{at_least_one, warn_of_threads};
-use crate::error::{EXIT_CODES, Error, Result};
+use crate::error::{Error, Result};
 use crate::machine::gpu;
 use crate::machine::time::{rfc3339, unix_seconds};
-use crate::plan::Plan;
-use crate::plan::dims::Dims;
-use crate::plan::grids::{Grids, Kernel};
-use crate::plan::limits::Limits;
-use crate::plan::preview;
-use crate::plan::schedule::Schedule;
+use crate::measure::plan::dims::Dims;
+use crate::measure::plan::grids::{Grids, Kernel};
+use crate::measure::plan::preview;
+use crate::measure::plan::schedule::Schedule;
 use crate::quantity::{MemoryLimit, TimeLimit};
-use crate::run::interrupt::Events;
-use crate::run::{folder, identity};
-use crate::workload::DeviceKind;
+use crate::measure::run::interrupt::Events;
+use crate::measure::run::{folder, identity};
+use crate::measure::session::Session;
+use crate::measure::workload::DeviceKind;
 use crate::{console, outputs};
 
 const EXAMPLES: &str = "\
@@ -52,7 +51,7 @@ then.
 
 /// Measures time and memory of one gradient over the data dimension D, and writes a report with figures
 #[derive(Debug, Args)]
-#[command(after_help = help())]
+#[command(after_help = super::help(EXAMPLES))]
 pub(crate) struct Arguments {
     /// Data dimensions D: a list, ranges, or both (10,20,50 or 10:20000) [default: 10:20000]
     #[arg(long, value_name = "LIST")]
@@ -171,10 +170,6 @@ Taps of the kernels of conv layers: full, a number, or rows x columns such as 3x
 Only kernels with every tap of their grid (full) or with one (1x1) have a relative gradient; others have the methods \
 ordinary, autodiff and autodiff-streamed.";
 
-fn help() -> String {
-    format!("{EXAMPLES}\n{EXIT_CODES}")
-}
-
 fn methods_help() -> String {
     let list = Method::ALL.map(|method| format!("\n  {:<18}{}", method.name(), method.description())).concat();
     format!("Methods to measure, comma-separated:{list}")
@@ -194,7 +189,7 @@ fn start(arguments: &Arguments) -> Result<u8> {
     }
     let settings = settings::settings(arguments)?;
     require_devices(&settings)?;
-    let schedule = schedule(&settings)?;
+    let schedule = Schedule::of(&settings)?;
     if arguments.list {
         preview::table(schedule, 0.0, |line| say!("{line}"));
         return Ok(0);
@@ -204,7 +199,8 @@ fn start(arguments: &Arguments) -> Result<u8> {
     let events = Events::install()?;
     let (run, writer) = folder::create(&dir, settings)?;
     let (roofline, quiet) = (!arguments.no_roofline, arguments.quiet);
-    Session { dir: &dir, run, writer, schedule, events, spent_seconds: 0.0, roofline, quiet }.finish()
+    let session = Session { dir: &dir, run, writer, schedule, events, spent_seconds: 0.0, roofline, quiet };
+    report_on(&dir, session.run()?)
 }
 
 fn resume(dir: &Path, arguments: &Arguments) -> Result<u8> {
@@ -217,7 +213,7 @@ fn resume(dir: &Path, arguments: &Arguments) -> Result<u8> {
     let before = run.settings.clone();
     let (raised, limits) = settings::change_limits(arguments, &mut run.settings)?;
     require_devices(&run.settings)?;
-    let mut schedule = schedule(&run.settings)?;
+    let mut schedule = Schedule::of(&run.settings)?;
     let again = |record: &Record| raised.iter().any(|limit| limit.held_back(record));
     records.iter().filter(|record| !again(record)).for_each(|record| schedule.observe(record));
     let on_cells: f64 = records.iter().map(|record| record.wall_seconds).sum();
@@ -252,7 +248,8 @@ fn resume(dir: &Path, arguments: &Arguments) -> Result<u8> {
     }
     run.ended = None;
     let (roofline, quiet) = (!arguments.no_roofline, arguments.quiet);
-    Session { dir, run, writer, schedule, events, spent_seconds, roofline, quiet }.finish()
+    let session = Session { dir, run, writer, schedule, events, spent_seconds, roofline, quiet };
+    report_on(dir, session.run()?)
 }
 
 /// Fails before anything is written when a device that will be measured is not there.
@@ -261,16 +258,4 @@ fn require_devices(settings: &Settings) -> Result<()> {
         gpu::require().map_err(gpu::told)?;
     }
     Ok(())
-}
-
-/// The same plan whenever the settings are the same.
-fn schedule(settings: &Settings) -> Result<Schedule> {
-    let limits = Limits {
-        budget_seconds: settings.budget_seconds,
-        cell_seconds: settings.cell_limit_seconds,
-        memory_bytes: settings.memory_limit_bytes as f64,
-        device_memory_bytes: settings.device_memory_limit_bytes.map(|bytes| bytes as f64),
-        min_samples: settings.min_samples,
-    };
-    Ok(Schedule::new(Plan::of(settings).map_err(Error::Usage)?, limits))
 }

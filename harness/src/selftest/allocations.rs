@@ -5,8 +5,8 @@ use std::time::Duration;
 use relgrad_reports::units;
 
 use super::Row;
-use crate::cell::memory::{self, Tracer};
 use crate::error::{Error, Result};
+use crate::measure::cell::memory::{self, Tracer};
 
 /// Largest accepted relative error.
 const TOLERANCE: f64 = 0.02;

@@ -8,7 +8,7 @@ use relgrad_reports::stats::{Processes, ratio_estimate};
 use relgrad_reports::summary::Estimate;
 
 use super::Row;
-use crate::cell::sampling::{self, Rules};
+use crate::measure::cell::sampling::{self, Rules};
 
 /// Places along the axis.
 const PLACES: [usize; 5] = [32, 64, 128, 256, 512];
@@ -87,10 +87,9 @@ fn timed(operations: u64) -> Vec<f64> {
         black_box(spin(black_box(operations)));
         Ok(())
     };
-    match sampling::sample(spin, now, 0.0, &RULES, || Ok(())) {
-        Ok(samples) => samples.seconds,
-        Err(never) => match never {},
-    }
+    let Ok(warm) = sampling::warm_up(spin, now, 0.0);
+    let Ok(samples) = sampling::sample(spin, now, &warm, &RULES, || Ok(()));
+    samples
 }
 
 /// Seconds that this thread has run on a core: what other programs take of the machine meanwhile is not the kernel's.

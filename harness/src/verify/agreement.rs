@@ -8,6 +8,8 @@ use relgrad_kernels::evaluation::{Evaluation, Workload};
 use relgrad_kernels::{Math, Method, Result};
 use relgrad_reports::units;
 
+use crate::measure::workload::Target;
+
 /// How one workload compares.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub(crate) struct Row {
@@ -32,12 +34,20 @@ pub(crate) struct Row {
     pub(crate) reason: Option<String>,
 }
 
-/// Checks every method at `dims` in one arithmetic; where the numbers are f64 also on networks of every kind.
-pub(crate) fn agree(
-    math: Math,
-    dims: &[usize],
-    prepare: &dyn Fn(&Workload) -> Result<Box<dyn Evaluation>>,
-) -> Vec<Row> {
+/// Checks every method at `dims` in every arithmetic of the device; where the numbers are f64 also on networks of every
+/// kind.
+pub(crate) fn agree(target: &Target, dims: &[usize]) -> Vec<Row> {
+    let knows = |math: &Math| *math != Math::Tf32 || matches!(target, Target::Cuda(_));
+    let in_math = |math| {
+        let target = target.with_math(math);
+        agree_in(math, dims, &|workload| target.prepare(workload))
+    };
+    Math::ALL.into_iter().filter(knows).flat_map(in_math).collect()
+}
+
+type Prepare<'a> = &'a dyn Fn(&Workload) -> Result<Box<dyn Evaluation>>;
+
+fn agree_in(math: Math, dims: &[usize], prepare: Prepare<'_>) -> Vec<Row> {
     let mut workloads = agreement::sizes(dims, math.dtype());
     if math == Math::F64 {
         workloads.extend(agreement::ill_conditioned(dims));
@@ -47,19 +57,18 @@ pub(crate) fn agree(
 }
 
 /// One row, and one more where the device can replay the gradient.
-fn rows(math: Math, workload: &Workload, prepare: &dyn Fn(&Workload) -> Result<Box<dyn Evaluation>>) -> Vec<Row> {
+fn rows(math: Math, workload: &Workload, prepare: Prepare<'_>) -> Vec<Row> {
     let row = |recorded, result| row(math, workload, recorded, result);
     let mut evaluation = match prepare(workload) {
         Ok(evaluation) => evaluation,
         Err(error) => return vec![row(false, Err(error))],
     };
-    let mut rows = vec![row(false, evaluation.check())];
-    match evaluation.record() {
-        Ok(false) => {}
-        Ok(true) => rows.push(row(true, evaluation.check())),
-        Err(error) => rows.push(row(true, Err(error))),
-    }
-    rows
+    let first = row(false, evaluation.check());
+    let again = match evaluation.record() {
+        Ok(is_recorded) => is_recorded.then(|| row(true, evaluation.check())),
+        Err(error) => Some(row(true, Err(error))),
+    };
+    [first].into_iter().chain(again).collect()
 }
 
 fn row(math: Math, workload: &Workload, recorded: bool, result: Result<Check>) -> Row {
@@ -139,13 +148,13 @@ mod tests {
 
     #[test]
     fn the_cpu_agrees_and_a_broken_device_does_not() {
-        let rows = agree(Math::F32, &[1, 5], &prepare);
+        let rows = agree_in(Math::F32, &[1, 5], &prepare);
         assert_eq!(rows.len(), 2 * Method::ALL.len());
         assert!(rows.iter().all(|row| row.pass && !row.recorded), "{}", table(&rows));
         assert!(!table(&rows).contains("FAILED"));
 
         let broken = |_: &Workload| Err(Error::Device { operation: "a product", status: "out".to_string() });
-        let rows = agree(Math::F32, &[5], &broken);
+        let rows = agree_in(Math::F32, &[5], &broken);
         assert!(rows.iter().all(|row| !row.pass));
         let text = table(&rows);
         assert!(text.contains("FAILED f32 relative D = 5: no result, a product failed on the device: out"), "{text}");

@@ -5,13 +5,14 @@ use relgrad_reports::run::{Convolution, Settings};
 use relgrad_reports::units;
 
 use super::Arguments;
+use crate::cmd::distinct;
 use crate::error::{Error, Result};
 use crate::machine::{self, gpu};
-use crate::plan::dims::{Dims, MAX_DIM};
-use crate::plan::grids::Grids;
-use crate::plan::limits::Limit;
+use crate::measure::plan::dims::{Dims, MAX_DIM};
+use crate::measure::plan::grids::Grids;
+use crate::measure::plan::limits::Limit;
 use crate::quantity::{MemoryLimit, TimeLimit};
-use crate::workload::DeviceKind;
+use crate::measure::workload::DeviceKind;
 
 /// Four a decade over the range of the paper.
 const DEFAULT_DIMS: &str = "10:20000";
@@ -25,38 +26,26 @@ const DEFAULT_MEMORY: MemoryLimit = MemoryLimit::Share(0.8);
 /// The settings with defaults filled in for this machine.
 pub(super) fn settings(arguments: &Arguments) -> Result<Settings> {
     let (dtype, math) = arithmetic(arguments)?;
-    let mut devices: Vec<String> = Vec::new();
-    for device in arguments.device.iter().map(ToString::to_string) {
-        if !devices.contains(&device) {
-            devices.push(device);
-        }
-    }
     // Without a GPU the sweep ends before the limit could matter.
     let device_memory = math.and_then(|_| gpu::memory_bytes().ok());
-    let mut methods: Vec<String> = Vec::new();
-    for method in arguments.methods.iter().map(ToString::to_string) {
-        if !methods.contains(&method) {
-            methods.push(method);
-        }
-    }
     let (batch, other_batches) = first_and_others(&arguments.batch);
     let (layers, other_layers) = first_and_others(&arguments.layers);
     let convolution = convolution(arguments)?;
     if convolution.is_some() && math.is_some() {
         return Err(Error::Usage("--coupling conv is for --device cpu".to_string()));
     }
-    let dims = match &convolution {
-        None => match &arguments.dims {
-            Some(dims) => dims.0.clone(),
-            None => DEFAULT_DIMS.parse::<Dims>().map_err(Error::Usage)?.0,
-        },
-        Some(c) => c.grids.iter().map(|[rows, cols]| c.channels.saturating_mul(*rows).saturating_mul(*cols)).collect(),
+    let dims = match (&convolution, &arguments.dims) {
+        (Some(c), _) => {
+            c.grids.iter().map(|[rows, cols]| c.channels.saturating_mul(*rows).saturating_mul(*cols)).collect()
+        }
+        (None, Some(dims)) => dims.0.clone(),
+        (None, None) => DEFAULT_DIMS.parse::<Dims>().map_err(Error::Usage)?.0,
     };
     let mem_limit = arguments.mem_limit.unwrap_or(DEFAULT_MEMORY);
     let settings = Settings {
         dims,
-        methods,
-        devices,
+        methods: distinct(arguments.methods.iter().map(ToString::to_string)),
+        devices: distinct(arguments.device.iter().map(ToString::to_string)),
         batch,
         other_batches,
         layers,

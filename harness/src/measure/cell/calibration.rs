@@ -1,0 +1,88 @@
+//! Kernels whose speed says how fast the machine is at this moment: what a cell's time is divided by.
+//!
+//! A matrix product of the cell's shape, and a copy of one weight. They are the yardstick, so they use nothing of
+//! `relgrad-kernels` that does work: a faster product kernel of ours must show as a faster gradient. The product is
+//! faer's, whose version is pinned in Cargo.lock; a baseline is measured anew when that changes.
+
+use std::hint::black_box;
+
+use faer::linalg::matmul::matmul;
+use faer::{Accum, Mat, Par};
+use rayon::prelude::*;
+use relgrad_kernels::{Error, Result, Scalar};
+use relgrad_reports::method::{CALIBRATIONS, COPY, GEMM};
+use relgrad_reports::record::Cell;
+
+use super::child::Timed;
+use crate::measure::workload::with_dtype;
+
+/// The calibration kernel that `cell.method` names.
+///
+/// # Errors
+/// When it names none, or a number type that is not known.
+pub(super) fn prepare(cell: &Cell) -> Result<Timed> {
+    match cell.method.as_str() {
+        GEMM => with_dtype!(cell.dtype.parse()?, T => Ok(gemm::<T>(cell))),
+        COPY => with_dtype!(cell.dtype.parse()?, T => Ok(copy::<T>(cell))),
+        other => Err(Error::Unknown {
+            kind: "calibration kernel",
+            name: other.to_string(),
+            expected: CALIBRATIONS.join(", "),
+        }),
+    }
+}
+
+/// Y ← W X, with W (D×D) and X (D×N): the product that every layer of every method makes, by faer.
+fn gemm<T: Scalar>(cell: &Cell) -> Timed {
+    let parallelism = if cell.threads > 1 { Par::rayon(cell.threads) } else { Par::Seq };
+    let w = Mat::from_fn(cell.dim, cell.dim, number::<T>);
+    let x = Mat::from_fn(cell.dim, cell.batch, number::<T>);
+    let mut y = Mat::<T>::zeros(cell.dim, cell.batch);
+    Box::new(move || {
+        matmul(y.as_mut(), Accum::Replace, w.as_ref(), x.as_ref(), T::of(1.0), parallelism);
+        black_box(&mut y);
+        Ok(())
+    })
+}
+
+/// B ← A, both D×D, each thread a stretch of its own.
+fn copy<T: Scalar>(cell: &Cell) -> Timed {
+    let length = cell.dim * cell.dim;
+    let source: Vec<T> = (0..length).map(|i| number(i, 0)).collect();
+    let mut destination = vec![T::of(0.0); length];
+    let stretch = length.div_ceil(cell.threads.max(1)).max(1);
+    Box::new(move || {
+        let pairs = destination.par_chunks_mut(stretch).zip(source.par_chunks(stretch));
+        pairs.for_each(|(to, from)| to.copy_from_slice(from));
+        black_box(&mut destination);
+        Ok(())
+    })
+}
+
+/// Numbers between −1 and 1 without a pattern that a product could profit from.
+fn number<T: Scalar>(row: usize, column: usize) -> T {
+    let mixed = (row * 7919 + column * 104_729 + 1) % 2003;
+    T::of(mixed as f64 / 1001.0 - 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::plan::testing;
+
+    fn cell(method: &str, dtype: &str, threads: usize) -> Cell {
+        let planned = testing::planned(method, 20, 0);
+        Cell { dtype: dtype.into(), threads, batch: 7, ..planned.cell }
+    }
+
+    #[test]
+    fn both_kernels_run_in_both_precisions_on_one_thread_and_two() {
+        for method in CALIBRATIONS {
+            for (dtype, threads) in [("f32", 1), ("f64", 2)] {
+                let mut kernel = prepare(&cell(method, dtype, threads)).expect("a kernel");
+                assert!(kernel().is_ok() && kernel().is_ok(), "{method} {dtype}");
+            }
+        }
+        assert!(prepare(&cell("relative", "f32", 1)).is_err());
+    }
+}

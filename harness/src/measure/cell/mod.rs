@@ -1,0 +1,130 @@
+//! One measurement in a process of its own: `relgrad cell SPEC`, which the sweep and the gate start alike.
+//!
+//! The process builds the cell's problem under the eyes of a memory trace, evaluates it once, checks its gradient and
+//! warms up. Where the [`Spec`] has rules it samples until they end it and prints one [`Reply`]. Otherwise it says that
+//! it is ready and answers one [`Request`] a line, so that several processes can be measured in turn. Whatever else
+//! happens to it (a signal, a panic, a missing reply) the driver turns into a failed record.
+
+mod calibration;
+mod child;
+mod gpu;
+mod inject;
+pub(crate) mod memory;
+pub(crate) mod sampling;
+
+use std::path::Path;
+use std::process::Command;
+
+use relgrad_reports::record::{Cell, Check, Gpu, MemoryPoint};
+use serde::{Deserialize, Serialize};
+
+pub(crate) use self::child::serve;
+use super::run::{identity, keep_arithmetic};
+use crate::error::{Error, Result};
+
+/// What to measure.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Spec {
+    /// The cell; its method may be a calibration kernel.
+    pub(crate) cell: Cell,
+    /// When to stop sampling; without them the process takes samples when asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) rules: Option<sampling::Rules>,
+    /// A fault to plant, for tests of the gate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) inject: Option<String>,
+}
+
+impl Spec {
+    /// The command of the process that `program` is to measure in.
+    ///
+    /// # Errors
+    /// When the cell is no JSON.
+    pub(crate) fn command(&self, program: &Path) -> Result<Command> {
+        let text = serde_json::to_string(self);
+        let text = text.map_err(|cause| Error::Usage(format!("a cell cannot be described: {cause}")))?;
+        let mut command = Command::new(program);
+        identity::name(&mut command);
+        // The verb's name in older builds, which a gate may measure.
+        command.arg("worker").arg(text).env("RAYON_NUM_THREADS", self.cell.threads.to_string());
+        keep_arithmetic(&mut command, self.cell.math.as_deref());
+        Ok(command)
+    }
+}
+
+/// The first words of the process, and with rules the last ones.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Reply {
+    /// The gradient passed its check and was timed.
+    Measured(Box<Measurement>),
+    /// The gradient passed its check and samples can be taken.
+    Ready(Ready),
+    /// There will be no sample.
+    Failed(Failed),
+}
+
+/// What a process measured; the fields are those of the record.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Measurement {
+    pub(crate) seconds: Vec<f64>,
+    pub(crate) evaluations_per_sample: u64,
+    pub(crate) warmup_seconds: Vec<f64>,
+    pub(crate) peak_bytes: Option<u64>,
+    pub(crate) memory_trace: Vec<MemoryPoint>,
+    pub(crate) check: Option<Check>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) gpu: Option<Gpu>,
+}
+
+/// What is known before the first sample.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Ready {
+    /// A calibration kernel has none.
+    pub(crate) check: Option<Check>,
+    pub(crate) peak_bytes: Option<u64>,
+    /// Seconds of an evaluation after warm-up.
+    pub(crate) evaluation_seconds: f64,
+}
+
+/// Why there is no valid measurement.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Failed {
+    pub(crate) reason: String,
+    /// The check, when it was reached.
+    pub(crate) check: Option<Check>,
+}
+
+impl From<String> for Failed {
+    fn from(reason: String) -> Self {
+        Self { reason, check: None }
+    }
+}
+
+impl From<relgrad_kernels::Error> for Failed {
+    fn from(cause: relgrad_kernels::Error) -> Self {
+        cause.to_string().into()
+    }
+}
+
+/// What the driver asks a process that is ready for.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Request {
+    /// Seconds of one evaluation, as the mean of this many.
+    Sample(u64),
+    /// Bytes that are resident now.
+    Memory,
+}
+
+/// What the process answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Answer {
+    /// To [`Request::Sample`].
+    Seconds(f64),
+    /// To [`Request::Memory`]; absent where the system does not tell.
+    Bytes(Option<u64>),
+    /// An evaluation failed.
+    Failed(String),
+}

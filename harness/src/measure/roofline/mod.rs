@@ -1,0 +1,140 @@
+//! The ceilings of this machine: rates of arithmetic, bandwidth of memory, cost of a parallel region.
+//!
+//! Everything that the kernels have an operation for is measured through it, so that a ceiling is that of the engine
+//! which the gradients use. Each count of threads has a thread pool of its own size, as a cell's process has.
+
+pub(crate) mod isolated;
+mod operations;
+mod streaming;
+pub(crate) mod table;
+mod timing;
+
+use std::time::Instant;
+
+use relgrad_kernels::{Cpu, Cuda, Math};
+use relgrad_reports::roofline::Roofline;
+use relgrad_reports::run::Machine;
+use serde::{Deserialize, Serialize};
+
+use crate::cmd;
+use crate::error::{Error, Result};
+use crate::machine::gpu;
+use crate::machine::time::{rfc3339, unix_seconds};
+use crate::measure::workload::{DeviceKind, with_dtype};
+use operations::Sizes;
+use timing::Effort;
+
+/// What to measure.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Plan {
+    /// What to measure on.
+    pub(crate) device: DeviceKind,
+    /// Arithmetics; those of the number types on a CPU.
+    pub(crate) maths: Vec<Math>,
+    /// Counts of threads; on a GPU, of whose host nothing is measured, the last one is only noted.
+    pub(crate) threads: Vec<usize>,
+    /// Samples N of the skinny products.
+    pub(crate) batch: usize,
+    /// Fewer sizes, fewer and shorter samples.
+    pub(crate) quick: bool,
+}
+
+/// What `relgrad roofline --json` prints.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Output {
+    /// [`relgrad_reports::record::SCHEMA_VERSION`] of the writer.
+    pub(crate) schema: u32,
+    /// Version of relgrad.
+    pub(crate) version: String,
+    /// Git revision of the source, absent outside a checkout.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) git_revision: Option<String>,
+    /// The machine.
+    pub(crate) machine: Machine,
+    /// The ceilings.
+    pub(crate) roofline: Roofline,
+}
+
+/// One device with what every measurement on it needs.
+struct Bench<D> {
+    device: D,
+    threads: usize,
+    batch: usize,
+    sizes: Sizes,
+    effort: Effort,
+}
+
+impl<D> Bench<D> {
+    fn new(plan: &Plan, device: D, threads: usize) -> Self {
+        Self {
+            device,
+            threads,
+            batch: plan.batch,
+            sizes: Sizes::of(plan.device, plan.quick),
+            effort: if plan.quick { Effort::QUICK } else { Effort::FULL },
+        }
+    }
+}
+
+/// Measures everything of `plan` in this process.
+///
+/// # Errors
+/// When there is no memory for the arrays, no thread can be started, or the device is not there.
+pub(crate) fn measure(plan: &Plan) -> Result<Roofline> {
+    let start = Instant::now();
+    let mut roofline = Roofline {
+        device: plan.device.to_string(),
+        quick: plan.quick,
+        started: rfc3339(unix_seconds()),
+        wall_seconds: 0.0,
+        rates: Vec::new(),
+        bandwidths: Vec::new(),
+        regions: Vec::new(),
+    };
+    match plan.device {
+        DeviceKind::Cpu => on_cpu(plan, &mut roofline)?,
+        DeviceKind::Cuda => {
+            let device = gpu::require().and_then(|()| gpu::open(Math::F32)).map_err(gpu::told)?;
+            let threads = plan.threads.last().copied().unwrap_or(1);
+            on_gpu(plan, &Bench::new(plan, device, threads), &mut roofline).map_err(cannot)?;
+        }
+    }
+    roofline.wall_seconds = start.elapsed().as_secs_f64();
+    Ok(roofline)
+}
+
+fn cannot(cause: relgrad_kernels::Error) -> Error {
+    Error::Usage(format!("the ceilings cannot be measured: {cause}"))
+}
+
+fn on_cpu(plan: &Plan, roofline: &mut Roofline) -> Result<()> {
+    let bytes = Sizes::of(plan.device, plan.quick).skinny_bytes(plan.batch);
+    cmd::require_memory("a product of this --batch", bytes)?;
+    for &threads in &plan.threads {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        let pool = pool.map_err(cmd::no_threads)?;
+        let bench = Bench::new(plan, Cpu::new(threads), threads);
+        pool.install(|| on_threads(&bench, &plan.maths, roofline)).map_err(cannot)?;
+    }
+    Ok(())
+}
+
+fn on_threads(bench: &Bench<Cpu>, maths: &[Math], roofline: &mut Roofline) -> relgrad_kernels::Result<()> {
+    for math in maths {
+        roofline.rates.extend(with_dtype!(math.dtype(), T => operations::rates::<_, T>(bench)?));
+    }
+    roofline.bandwidths.push(streaming::reading(bench)?);
+    roofline.bandwidths.push(streaming::copying(bench)?);
+    roofline.regions.push(streaming::region(bench)?);
+    Ok(())
+}
+
+/// Reading alone has no operation there, and nothing is woken: a copy and the products are all.
+fn on_gpu(plan: &Plan, bench: &Bench<Cuda>, roofline: &mut Roofline) -> relgrad_kernels::Result<()> {
+    for &math in &plan.maths {
+        let bench = Bench::new(plan, bench.device.with_math(math), bench.threads);
+        roofline.rates.extend(with_dtype!(math.dtype(), T => operations::rates::<_, T>(&bench)?));
+    }
+    roofline.bandwidths.push(streaming::copying(bench)?);
+    Ok(())
+}

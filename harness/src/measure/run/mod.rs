@@ -1,0 +1,237 @@
+//! The driver: takes cells from the schedule, runs each in a process of its own, and keeps a record of each at once.
+
+pub(crate) mod folder;
+pub(crate) mod identity;
+pub(crate) mod interrupt;
+pub(crate) mod process;
+pub(crate) mod progress;
+pub(crate) mod worker;
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use relgrad_reports::record::{Cell, Model, Outcome, Prediction, Record, SCHEMA_VERSION};
+use relgrad_reports::units;
+use relgrad_reports::writer::RecordWriter;
+
+use self::interrupt::Events;
+use self::process::{ChildLimits, End};
+use self::progress::{Position, Progress};
+use crate::error::{Error, Result};
+use crate::machine::time::unix_seconds;
+use crate::measure::cell::sampling::Rules;
+use crate::measure::cell::{Failed, Measurement, Reply, Spec};
+use crate::measure::plan::Planned;
+use crate::measure::plan::limits::TIMED_OUT;
+use crate::measure::plan::schedule::{Assignment, Schedule, Step};
+use crate::measure::workload::DeviceKind;
+
+/// Address space that a process reserves apart from its problem: the program itself, and per thread a stack and an
+/// allocator arena (64 MiB in glibc), most of it never resident.
+const BASE_ADDRESS_SPACE: u64 = 256 << 20;
+const ADDRESS_SPACE_PER_THREAD: u64 = 96 << 20;
+
+/// How a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// Every cell has its record.
+    Complete,
+    /// A signal stopped it; the records so far are kept.
+    Interrupted,
+}
+
+/// One session of a sweep.
+pub(crate) struct Driver {
+    /// The cells.
+    pub(crate) schedule: Schedule,
+    /// Where records go.
+    pub(crate) writer: RecordWriter,
+    /// Where progress goes.
+    pub(crate) progress: Progress,
+    /// Signals.
+    pub(crate) events: Events,
+    /// The program that children run, with the hidden verb `cell`.
+    pub(crate) program: PathBuf,
+    /// Samples that a cell should have at least.
+    pub(crate) min_samples: usize,
+    /// Bytes that one cell may take.
+    pub(crate) memory_limit_bytes: u64,
+    /// Seconds of the budget that earlier sessions spent.
+    pub(crate) spent_seconds: f64,
+}
+
+impl Driver {
+    /// Runs until every cell has a record or a signal comes.
+    ///
+    /// # Errors
+    /// When a record cannot be written or no process can be started. A cell that fails is a record, not an error.
+    pub(crate) fn run(&mut self) -> Result<Ending> {
+        let start = Instant::now();
+        let ending = loop {
+            if self.events.interrupted() {
+                break Ending::Interrupted;
+            }
+            let elapsed = self.spent_seconds + start.elapsed().as_secs_f64();
+            match self.schedule.next(elapsed) {
+                Step::Done => break Ending::Complete,
+                Step::Skip { planned, prediction, reason } => {
+                    let record = Record { reason: Some(reason), ..skipped(&planned, prediction) };
+                    self.keep(record, elapsed)?;
+                }
+                Step::Run(assignment) => {
+                    let position = self.position(elapsed);
+                    let Some(record) = self.measure(&assignment, position)? else {
+                        break Ending::Interrupted;
+                    };
+                    self.keep(record, self.spent_seconds + start.elapsed().as_secs_f64())?;
+                }
+            }
+        };
+        Ok(ending)
+    }
+
+    /// Writes a record and learns from it.
+    fn keep(&mut self, record: Record, elapsed_seconds: f64) -> Result<()> {
+        self.writer.append(&record).map_err(|cause| Error::Output(cause.to_string()))?;
+        self.schedule.observe(&record);
+        let position = self.position(elapsed_seconds);
+        self.progress.end(&record, position);
+        Ok(())
+    }
+
+    fn position(&mut self, elapsed_seconds: f64) -> Position {
+        let (cells, recorded) = self.schedule.progress();
+        Position { cells, recorded, remaining_seconds: self.schedule.remaining_seconds(elapsed_seconds) }
+    }
+
+    /// Runs one cell; no record when a signal cut it off.
+    fn measure(&mut self, assignment: &Assignment, position: Position) -> Result<Option<Record>> {
+        let (start, started_unix_seconds) = (Instant::now(), unix_seconds());
+        let Some(reply) = self.run_child(assignment, position)? else { return Ok(None) };
+        let record = Record {
+            wall_seconds: start.elapsed().as_secs_f64(),
+            started_unix_seconds,
+            ..skipped(&assignment.planned, assignment.forecast.prediction())
+        };
+        Ok(Some(match reply {
+            Ok(measurement) => Record {
+                outcome: Outcome::Measured,
+                seconds: measurement.seconds,
+                evaluations_per_sample: measurement.evaluations_per_sample,
+                warmup_seconds: measurement.warmup_seconds,
+                peak_bytes: measurement.peak_bytes,
+                memory_trace: measurement.memory_trace,
+                check: measurement.check,
+                gpu: measurement.gpu,
+                ..record
+            },
+            Err(failed) => failed_record(record, failed),
+        }))
+    }
+
+    /// What the process of a cell answers; nothing when a signal cut it off.
+    fn run_child(
+        &mut self,
+        assignment: &Assignment,
+        position: Position,
+    ) -> Result<Option<Result<Measurement, Failed>>> {
+        let cell = &assignment.planned.cell;
+        let rules = Rules {
+            min_samples: self.min_samples,
+            sampling_seconds: assignment.sampling_seconds,
+            cell_seconds: assignment.cell_seconds,
+            deadline_seconds: assignment.deadline_seconds,
+        };
+        let command = Spec { cell: cell.clone(), rules: Some(rules), inject: None }.command(&self.program)?;
+        let device = cell.device.parse::<DeviceKind>();
+        let device = device.map_err(|cause| Error::Usage(cause.to_string()))?;
+        let limits = ChildLimits {
+            address_space_bytes: address_space(device, self.memory_limit_bytes, cell.threads),
+            // Seconds that are no duration are those of a limit that is none.
+            kill_after: assignment.kill_seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+        };
+        let Self { progress, events, .. } = self;
+        let tick = |elapsed| progress.tick(cell, assignment.expected_seconds, position, elapsed);
+        let end = process::run_watched(command, limits, events, tick);
+        let end = end.map_err(|cause| Error::Output(format!("cannot run the process of a cell: {cause}")))?;
+        Ok(Some(match end {
+            End::Interrupted => return Ok(None),
+            End::TimedOut => Err(timed_out(assignment.kill_seconds.unwrap_or(f64::NAN)).into()),
+            End::Exited { status, stdout, stderr } => match serde_json::from_str(stdout.trim()) {
+                Ok(Reply::Measured(measurement)) => Ok(*measurement),
+                Ok(Reply::Failed(failed)) => Err(failed),
+                // A signal reached the whole process tree: the cell did not fail by itself.
+                _ if events.interrupted() => return Ok(None),
+                _ => Err(process::cause_of_death(status, &stderr).into()),
+            },
+        }))
+    }
+}
+
+/// The reason of a process that gave no answer in time.
+pub(crate) fn timed_out(seconds: f64) -> String {
+    format!("{TIMED_OUT}: no result after {}", units::seconds(seconds))
+}
+
+/// A record of what went wrong.
+pub(crate) fn failed_record(record: Record, failed: Failed) -> Record {
+    Record { outcome: Outcome::Failed, reason: Some(failed.reason), check: failed.check, ..record }
+}
+
+/// The address space of a process on `threads` threads whose problem may take `memory_limit_bytes`. None on a GPU: CUDA
+/// reserves addresses for all memory of the machine and its GPUs at its start, resident or not.
+pub(crate) fn address_space(device: DeviceKind, memory_limit_bytes: u64, threads: usize) -> Option<u64> {
+    let stacks = ADDRESS_SPACE_PER_THREAD.saturating_mul((threads as u64).saturating_add(1));
+    let reserved = BASE_ADDRESS_SPACE.saturating_add(stacks);
+    (device == DeviceKind::Cpu).then(|| memory_limit_bytes.saturating_add(reserved))
+}
+
+/// Takes the variables from a child's environment by which a user's could change the arithmetic behind the record's
+/// back, and forbids TF32 but where it was asked for.
+pub(crate) fn keep_arithmetic(command: &mut Command, math: Option<&str>) {
+    command.env_remove("CUBLAS_EMULATE_SINGLE_PRECISION").env_remove("CUBLAS_EMULATE_DOUBLE_PRECISION");
+    match math {
+        Some("tf32") => command.env_remove("NVIDIA_TF32_OVERRIDE"),
+        _ => command.env("NVIDIA_TF32_OVERRIDE", "0"),
+    };
+}
+
+/// A record of a cell that was not measured.
+fn skipped(planned: &Planned, prediction: Prediction) -> Record {
+    let started_unix_seconds = unix_seconds();
+    Record { prediction: Some(prediction), started_unix_seconds, ..blank(planned.cell.clone(), planned.model) }
+}
+
+/// A record without anything measured, which all others start from.
+pub(crate) fn blank(cell: Cell, model: Model) -> Record {
+    Record {
+        schema: SCHEMA_VERSION,
+        cell,
+        outcome: Outcome::Skipped,
+        reason: None,
+        seconds: Vec::new(),
+        evaluations_per_sample: 1,
+        warmup_seconds: Vec::new(),
+        peak_bytes: None,
+        memory_trace: Vec::new(),
+        model,
+        prediction: None,
+        check: None,
+        gpu: None,
+        wall_seconds: 0.0,
+        started_unix_seconds: 0.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_space_of_absurd_numbers_is_the_largest() {
+        assert_eq!(address_space(DeviceKind::Cpu, u64::MAX, usize::MAX), Some(u64::MAX));
+        assert_eq!(address_space(DeviceKind::Cpu, 1 << 30, 1), Some((1 << 30) + (448 << 20)));
+        assert_eq!(address_space(DeviceKind::Cuda, 1 << 30, 1), None);
+    }
+}
