@@ -68,12 +68,10 @@ pub enum Error {
 }
 
 impl Error {
-    /// An output error about `path`.
     pub(crate) fn output(path: &Path, cause: impl std::fmt::Display) -> Self {
         Self::Output(format!("cannot write {}: {cause}", path.display()))
     }
 
-    /// An input error about `path`.
     pub(crate) fn input(path: &Path, cause: impl std::fmt::Display) -> Self {
         Self::Input(format!("cannot read {}: {cause}", path.display()))
     }
@@ -83,7 +81,6 @@ impl Error {
         Self::Output(format!("cannot start {what}: {}", explained(cause)))
     }
 
-    /// Exit code of the program.
     pub(crate) fn code(&self) -> u8 {
         match self {
             Self::Usage(_) | Self::Input(_) => code::USAGE,

@@ -15,24 +15,31 @@ use relgrad_kernels::{Architecture, Cpu, Dtype, Init, Method, Result, Scalar, co
 use relgrad_reports::record::{Model, SCHEMA_VERSION};
 use serde::Serialize;
 
+use crate::cmd::{MAX_BATCH, MAX_LAYERS, count};
 use crate::machine;
+use crate::measure::plan::dims::MAX_DIM;
 use crate::measure::workload::with_dtype;
 
 /// Step size of the case's gradient step: large enough that a wrong direction shows.
 const STEP: f64 = 0.01;
 
 /// Sizes of the network and the batch.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, clap::Args)]
 pub(crate) struct Shape {
-    /// Data dimension D.
+    /// Data dimension D
+    #[arg(long, value_parser = count::<MAX_DIM>)]
     pub(crate) dim: usize,
-    /// Samples N.
+    /// Samples in a batch, N
+    #[arg(long, default_value_t = 100, value_parser = count::<MAX_BATCH>)]
     pub(crate) batch: usize,
-    /// Layers L.
+    /// Layers of the network, L
+    #[arg(long, default_value_t = 2, value_parser = count::<MAX_LAYERS>)]
     pub(crate) layers: usize,
-    /// Number type.
+    /// Number type: f32 or f64
+    #[arg(long, default_value = "f64")]
     pub(crate) dtype: Dtype,
-    /// Seed of network and batch.
+    /// Seed of the network and the batch
+    #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
 }
 
@@ -45,9 +52,7 @@ pub(crate) struct Case {
     batch: usize,
     layers: usize,
     dtype: &'static str,
-    /// Nonlinearity, as the command line spells it.
     activation: String,
-    /// Cost model of each method.
     models: BTreeMap<&'static str, Model>,
     #[serde(flatten)]
     numbers: Option<Numbers>,
@@ -67,9 +72,6 @@ struct Numbers {
 }
 
 /// Computes the case; with `numbers` off the cost models alone.
-///
-/// # Errors
-/// Those of the kernels.
 pub(crate) fn case(shape: &Shape, numbers: bool) -> Result<Case> {
     let architecture = Architecture::new(shape.dim, shape.layers);
     let models = Method::ALL.map(|method| (method.name(), model(method, &architecture, shape)));

@@ -28,10 +28,7 @@ const DECLARED_TWICE: [(&str, &str); 4] = [
          Stop Table",
     ),
     ("golden", "Comparison"),
-    (
-        "harness",
-        "Arguments Effort End Entry Files Header Memory Plan Progress Request Row Session Timing Verb",
-    ),
+    ("harness", "Arguments Effort End Entry Files Header Memory Plan Progress Request Row Session Timing Verb"),
 ];
 
 /// Longest line of code or comment.

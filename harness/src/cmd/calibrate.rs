@@ -29,22 +29,17 @@ pub(crate) struct Arguments {
     /// Gates of this program against itself
     #[arg(long, value_name = "COUNT", default_value_t = 20, value_parser = super::count::<{ super::MAX_ROUNDS }>)]
     aa: usize,
-
     #[command(flatten)]
     what: What,
-
     #[command(flatten)]
     how: How,
-
     #[command(flatten)]
     tolerance: Tolerance,
-
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
-/// Runs the trials and prints what they say.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let how = &arguments.how;
     let run = folder::describe(arguments.what.settings(how));

@@ -30,16 +30,12 @@ Student's t over the medians of the rounds.
 pub(crate) struct Arguments {
     /// What was: the folder of a sweep, or a baseline file
     base: PathBuf,
-
     /// What is: the folder of a sweep, or a baseline file
     new: PathBuf,
-
     #[command(flatten)]
     tolerance: Tolerance,
-
     #[command(flatten)]
     reading: Reading,
-
     #[command(flatten)]
     format: Format,
 }
@@ -59,9 +55,6 @@ impl Reading {
     }
 
     /// Reads the folder of a sweep or a baseline file, and says what was left out.
-    ///
-    /// # Errors
-    /// When it cannot be read.
     pub(crate) fn read(self, path: &Path) -> Result<Study> {
         compare::read(path, self.invalid()).map(told)
     }
@@ -79,11 +72,9 @@ pub(crate) struct Tolerance {
     /// Slowdown, and loss of speed-up, that is no regression (10%, or 1.1x)
     #[arg(long, value_name = "PERCENT", default_value = "10%")]
     max_slowdown: Fraction,
-
     /// The same where the sides are of different machines; that of --max-slowdown when absent
     #[arg(long, value_name = "PERCENT")]
     max_slowdown_elsewhere: Option<Fraction>,
-
     /// Growth of peak memory that is no regression (10%, or 1.1x)
     #[arg(long, value_name = "PERCENT", default_value = "10%")]
     max_growth: Fraction,
@@ -95,13 +86,11 @@ pub(crate) struct Format {
     /// Print Markdown, for a comment or a job summary
     #[arg(long, conflicts_with = "json")]
     markdown: bool,
-
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
-/// Prints the comparison; the code says how it ends.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let reading = arguments.reading;
     let (base, new) = (reading.read(&arguments.base)?, reading.read(&arguments.new)?);
@@ -123,10 +112,6 @@ impl Tolerance {
     }
 }
 
-/// Prints a comparison.
-///
-/// # Errors
-/// When it cannot be written as JSON.
 pub(crate) fn print(comparison: &Comparison, format: Format) -> Result<()> {
     if format.json {
         super::print_pretty_json(comparison)?;
@@ -138,7 +123,6 @@ pub(crate) fn print(comparison: &Comparison, format: Format) -> Result<()> {
     Ok(())
 }
 
-/// The exit code of a comparison.
 pub(crate) fn exit_code(comparison: &Comparison) -> u8 {
     match comparison.outcome {
         Outcome::Held => 0,

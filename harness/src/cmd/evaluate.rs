@@ -13,27 +13,21 @@ pub(crate) struct Arguments {
     /// Method
     #[arg(long, default_value = "relative")]
     method: Method,
-
     /// Data dimension D
     #[arg(long, value_parser = super::count::<{ crate::measure::plan::dims::MAX_DIM }>)]
     dim: usize,
-
     /// Samples in a batch, N
     #[arg(long, default_value_t = 100, value_parser = super::count::<{ super::MAX_BATCH }>)]
     batch: usize,
-
     /// Layers of the network, L
     #[arg(long, default_value_t = 2, value_parser = super::count::<{ super::MAX_LAYERS }>)]
     layers: usize,
-
     /// Number type: f32 or f64
     #[arg(long, default_value = "f32")]
     dtype: Dtype,
-
     /// CPU threads
     #[arg(long, default_value_t = 1, value_parser = super::count::<{ super::MAX_THREADS }>)]
     threads: usize,
-
     /// Evaluations
     #[arg(long, value_parser = super::count::<{ u32::MAX as usize }>)]
     count: usize,

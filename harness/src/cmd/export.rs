@@ -27,20 +27,16 @@ github-action-smaller has times and peak memory, github-action-bigger speed-ups,
 pub(crate) struct Arguments {
     /// Folder of a sweep, finished or not, or a baseline file
     dir: PathBuf,
-
     #[command(flatten)]
     reading: Reading,
-
     /// Which format
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(formats().map(|(name, _)| name)))]
     format: String,
-
     /// File to write; standard output when absent
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
 
-/// Writes or prints.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let study = arguments.reading.read(&arguments.dir)?;
     let summary = Summary::of(&study);

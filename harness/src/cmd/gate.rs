@@ -52,36 +52,27 @@ pub(crate) struct Arguments {
         "against", "against_program", "dims", "methods", "batch", "layers", "dtype", "activation", "threads",
     ])]
     baseline: Option<PathBuf>,
-
     /// Build git revision REV and gate against it, both measured in turn
     #[arg(long, value_name = "REV", conflicts_with = "against_program")]
     against: Option<String>,
-
     /// Cargo profile to build REV with: that of this build, or the comparison is one of compilers
     #[arg(long, value_name = "NAME", default_value = "release")]
     profile: String,
-
     /// Gate against another build of this program, both measured in turn
     #[arg(long, value_name = "PATH")]
     against_program: Option<PathBuf>,
-
     /// Keep the records of this build in FILE, a baseline for later
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
-
     /// Judge absolute times too, where the baseline is of this machine
     #[arg(long, requires = "baseline")]
     absolute: bool,
-
     #[command(flatten)]
     what: What,
-
     #[command(flatten)]
     how: How,
-
     #[command(flatten)]
     tolerance: Tolerance,
-
     #[command(flatten)]
     format: Format,
 }
@@ -92,27 +83,21 @@ pub(crate) struct What {
     /// Data dimensions D; those of the baseline where there is one
     #[arg(long, value_name = "LIST", default_value = "100,300,1000")]
     dims: Dims,
-
     /// Methods to measure, comma-separated
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "relative,ordinary")]
     methods: Vec<Method>,
-
     /// Samples in a batch, N
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = super::count::<{ super::MAX_BATCH }>)]
     batch: usize,
-
     /// Layers of the network, L
     #[arg(long, value_name = "L", default_value_t = 2, value_parser = super::count::<{ super::MAX_LAYERS }>)]
     layers: usize,
-
     /// Number type: f32 or f64
     #[arg(long, value_name = "TYPE", default_value = "f32")]
     dtype: Dtype,
-
     /// Nonlinearity: smooth:ALPHA or tanh:ALPHA:BETA
     #[arg(long, value_name = "SIGMA", default_value = "smooth:0.3")]
     activation: Activation,
-
     /// CPU threads; all that this process may use when absent
     #[arg(long, value_name = "COUNT", value_parser = super::count::<{ super::MAX_THREADS }>)]
     threads: Option<usize>,
@@ -125,36 +110,29 @@ pub(crate) struct How {
     #[arg(long, value_name = "COUNT", default_value_t = Plan::default().first,
         value_parser = super::count::<{ super::MAX_ROUNDS }>)]
     rounds: usize,
-
     /// Rounds added while a cell is not decided
     #[arg(long, value_name = "COUNT", default_value_t = Plan::default().more,
         value_parser = super::count::<{ super::MAX_ROUNDS }>)]
     more_rounds: usize,
-
     /// Rounds after which what is open stays open
     #[arg(long, value_name = "COUNT", default_value_t = Plan::default().most,
         value_parser = super::count::<{ super::MAX_ROUNDS }>)]
     max_rounds: usize,
-
     /// Time to sample one dimension in one round
     #[arg(long, value_name = "TIME", default_value = "1s")]
     round_time: TimeLimit,
-
     /// Time after which a process without an answer is given up
     #[arg(long, value_name = "TIME", default_value = "60s")]
     cell_limit: TimeLimit,
-
     /// Show no progress
     #[arg(long, short)]
     pub(crate) quiet: bool,
-
     /// Plant a fault in the new side: METHOD:factor=1.1, :constant=20us, :slope=0.1, :wrong-gradient or :leak
     #[cfg(feature = "inject")]
     #[arg(long, value_name = "FAULT", hide = true)]
     inject: Option<String>,
 }
 
-/// Measures, prints and returns the code of the outcome.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let (how, plan) = (&arguments.how, arguments.how.plan());
     let new = Contender { program: identity::program()?, inject: how.injection() };
@@ -220,7 +198,6 @@ fn base_program(arguments: &Arguments) -> Result<Option<PathBuf>> {
     Ok(Some(file))
 }
 
-/// Measures a baseline and compares with nothing.
 fn save_alone(mut session: Session<'_>, plan: Plan) -> Result<u8> {
     session.measure(0, plan.first, |_| true)?;
     session.keep()?;
@@ -241,9 +218,6 @@ fn save_alone(mut session: Session<'_>, plan: Plan) -> Result<u8> {
 }
 
 /// The cells of one round of the settings.
-///
-/// # Errors
-/// Names the setting that no network or method fits.
 pub(crate) fn cells(settings: &Settings) -> Result<Vec<Cell>> {
     let planned = plan::plan(&Settings { rounds: 1, ..settings.clone() });
     let mut cells: Vec<Cell> =
@@ -277,7 +251,6 @@ impl How {
         Plan { first: self.rounds, more: self.more_rounds, most: self.max_rounds.max(self.rounds) }
     }
 
-    /// The times of one round.
     pub(crate) fn timing(&self) -> Timing {
         const UNLIMITED_SECONDS: f64 = 1e6;
         Timing {

@@ -55,20 +55,16 @@ struct Show {
     /// The store
     #[arg(long, value_name = "FILE.jsonl")]
     store: PathBuf,
-
     /// Which number
     #[arg(long, value_name = "NAME", default_value = "time", value_parser = metric)]
     #[arg(long_help = metrics_help())]
     metric: Metric,
-
     /// Only this method
     #[arg(long, value_name = "NAME")]
     method: Option<Method>,
-
     /// Only these dimensions
     #[arg(long, value_name = "LIST")]
     dim: Option<Dims>,
-
     /// Draw the trend into FILE, .svg or .png
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -82,7 +78,6 @@ fn metric(text: &str) -> Result<Metric, String> {
     text.parse()
 }
 
-/// Adds or shows.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     match &arguments.verb {
         Verb::Add { dir, store, reading } => add(dir, store, *reading),

@@ -130,7 +130,6 @@ fn words(payload: &(dyn Any + Send)) -> &str {
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }
 
-/// Version and revision, as `--version` tells them.
 fn version() -> &'static str {
     static VERSION: LazyLock<String> = LazyLock::new(|| {
         let version = env!("CARGO_PKG_VERSION");
@@ -145,14 +144,12 @@ fn help(words: &str) -> String {
     format!("{words}\n{EXIT_CODES}")
 }
 
-/// Prints a document for other programs.
 fn print_json(document: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string(document).map_err(|cause| Error::Output(cause.to_string()))?;
     console::emit(&format!("{text}\n"));
     Ok(())
 }
 
-/// The same on many lines.
 fn print_pretty_json(document: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(document).map_err(|cause| Error::Output(cause.to_string()))?;
     console::emit(&format!("{text}\n"));
@@ -160,21 +157,19 @@ fn print_pretty_json(document: &impl Serialize) -> Result<()> {
 }
 
 /// Most samples N of a batch.
-const MAX_BATCH: usize = 1_000_000_000;
+pub(crate) const MAX_BATCH: usize = 1_000_000_000;
 /// Most layers L.
-const MAX_LAYERS: usize = 1_000_000;
+pub(crate) const MAX_LAYERS: usize = 1_000_000;
 /// Most rounds, trials and repetitions.
 const MAX_ROUNDS: usize = 1_000_000;
 /// Most CPU threads.
 const MAX_THREADS: usize = 65_536;
 
-/// Reads a count that cannot be zero.
 fn at_least_one(text: &str) -> Result<usize, String> {
     count::<MAX_BATCH>(text)
 }
 
-/// Reads a count from 1 to `MOST`.
-fn count<const MOST: usize>(text: &str) -> Result<usize, String> {
+pub(crate) fn count<const MOST: usize>(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(count) if (1..=MOST).contains(&count) => Ok(count),
         _ => Err(format!("`{}` is not a whole number from 1 to {MOST}", console::quoted(text))),
@@ -222,9 +217,6 @@ pub(crate) fn no_threads(cause: rayon::ThreadPoolBuildError) -> Error {
 }
 
 /// Fails where a computation would need more memory than there is.
-///
-/// # Errors
-/// Names `what` and both amounts.
 pub(crate) fn require_memory(what: &str, bytes: f64) -> Result<()> {
     let reserved = machine::memory::BYTES_A_THREAD * (1 + machine::logical_cores()) as f64;
     machine::memory::require(what, bytes, reserved, "choose a smaller one")

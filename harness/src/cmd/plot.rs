@@ -24,20 +24,16 @@ Examples:
 pub(crate) struct Arguments {
     /// Folder of a sweep, finished or not
     dir: PathBuf,
-
     #[command(flatten)]
     reading: Reading,
-
     /// Which figure; every one that the records allow when absent
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(Figure::ALL.map(Figure::name)))]
     figure: Option<String>,
-
     /// File to write, .svg or .png; DIR/figures/NAME.svg and .png when absent
     #[arg(long, value_name = "FILE", requires = "figure")]
     out: Option<PathBuf>,
 }
 
-/// Draws and prints the paths.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let study = told(folder::read_with(&arguments.dir, arguments.reading.invalid())?);
     let summary = Summary::of(&study);

@@ -27,33 +27,26 @@ pub(crate) struct Arguments {
     /// Device to measure: cpu, or cuda (the first NVIDIA GPU)
     #[arg(long, value_name = "NAME", default_value = "cpu")]
     device: DeviceKind,
-
     /// Number types, comma-separated
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "f32,f64")]
     dtype: Vec<Dtype>,
-
     /// Arithmetics of a GPU's products, comma-separated: f32, tf32, f64; those of --dtype when absent
     #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with = "dtype")]
     math: Vec<Math>,
-
     /// Counts of threads, comma-separated; 1 and all that this process may use when absent
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = super::count::<{ super::MAX_THREADS }>)]
     threads: Vec<usize>,
-
     /// Samples in a batch, N, of the skinny products
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = super::count::<{ super::MAX_BATCH }>)]
     batch: usize,
-
     /// Fewer sizes, fewer and shorter samples
     #[arg(long)]
     quick: bool,
-
     /// Print everything measured, and the machine, as JSON
     #[arg(long)]
     json: bool,
 }
 
-/// Measures and prints.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let mut threads = arguments.threads.clone();
     if threads.is_empty() {

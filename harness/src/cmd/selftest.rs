@@ -22,7 +22,6 @@ pub(crate) struct Arguments {
     /// Seeded studies for each share of intervals
     #[arg(long, value_name = "COUNT", default_value_t = 1000, value_parser = clap::value_parser!(u16).range(50..))]
     studies: u16,
-
     /// A check of a few seconds, for CI: 300 studies of two designs, small allocations
     #[arg(long, conflicts_with = "studies")]
     quick: bool,

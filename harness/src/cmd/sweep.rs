@@ -56,89 +56,68 @@ pub(crate) struct Arguments {
     /// Data dimensions D: a list, ranges, or both (10,20,50 or 10:20000) [default: 10:20000]
     #[arg(long, value_name = "LIST")]
     dims: Option<Dims>,
-
     /// What the layers are: dense, or conv for circular convolutions, with the grid as the axis of the sweep
     #[arg(long, value_name = "KIND", default_value = "dense", value_parser = ["dense", "conv"])]
     coupling: String,
-
     /// Grids of conv layers: numbers of points, ranges of them, or rows x columns [default: 10:5000]
     #[arg(long, value_name = "LIST", conflicts_with = "dims")]
     grids: Option<Grids>,
-
     /// Channels of conv layers; D is the channels times the points of the grid [default: 4]
     #[arg(long, value_name = "COUNT", value_parser = at_least_one)]
     channels: Option<usize>,
-
     /// Taps of the kernels of conv layers: full, a number, or rows x columns such as 3x3 [default: full]
     #[arg(long, value_name = "SIZE")]
     #[arg(long_help = KERNEL_HELP)]
     kernel: Option<Kernel>,
-
     /// Methods to measure, comma-separated
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "relative,ordinary,autodiff")]
     #[arg(long_help = methods_help())]
     methods: Vec<Method>,
-
     /// Samples in a batch, N; of several, comma-separated, figures against D show the first
     #[arg(long, value_name = "N", value_delimiter = ',', default_value = "100", value_parser = at_least_one)]
     batch: Vec<usize>,
-
     /// Layers of the network, L; of several, comma-separated, figures against D show the first
     #[arg(long, value_name = "L", value_delimiter = ',', default_value = "2", value_parser = at_least_one)]
     layers: Vec<usize>,
-
     /// Number type: f32 or f64; that of --math when absent, and otherwise f32
     #[arg(long, value_name = "TYPE")]
     dtype: Option<Dtype>,
-
     /// Give the layers biases
     #[arg(long)]
     bias: bool,
-
     /// Nonlinearity: smooth:ALPHA or tanh:ALPHA:BETA
     #[arg(long, value_name = "SIGMA", default_value = "smooth:0.3")]
     activation: Activation,
-
     /// CPU threads; all that this process may use when absent
     #[arg(long, value_name = "COUNT", value_parser = at_least_one)]
     threads: Option<usize>,
-
     /// Seed of the networks, the data and the order of cells
     #[arg(long, default_value_t = 0)]
     seed: u64,
-
     /// Devices to measure, comma-separated: cpu, cuda (the first NVIDIA GPU)
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "cpu")]
     device: Vec<DeviceKind>,
-
     /// Arithmetic of matrix products on a GPU: f32, tf32 or f64; that of --dtype when absent
     #[arg(long, value_name = "NAME")]
     math: Option<Math>,
-
     /// Independent processes per cell
     #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = at_least_one)]
     rounds: usize,
-
     /// Fewest samples of a cell, unless its time is up
     #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = at_least_one)]
     min_samples: usize,
-
     /// Time for the whole sweep (90s, 10m, 1h30m, none) [default: 10m]
     #[arg(long, value_name = "TIME")]
     budget: Option<TimeLimit>,
-
     /// Time for the evaluations of one cell; building and checking its problem come on top [default: 60s]
     #[arg(long, value_name = "TIME")]
     cell_limit: Option<TimeLimit>,
-
     /// Memory for one cell, a size or a share of what is available, or of a GPU's memory (12GiB, 80%) [default: 80%]
     #[arg(long, value_name = "SIZE")]
     mem_limit: Option<MemoryLimit>,
-
     /// Folder for the results, new or empty; results/ and the UTC time when absent
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-
     /// Continue the sweep in DIR, with the settings it was started with; --budget, --cell-limit and --mem-limit may
     /// change
     #[arg(long, value_name = "DIR", conflicts_with_all = [
@@ -146,19 +125,15 @@ pub(crate) struct Arguments {
         "rounds", "min_samples", "out", "coupling", "grids", "channels", "kernel",
     ])]
     resume: Option<PathBuf>,
-
     /// With --resume: go on although the program or the machine is another than at the start; the report will say so
     #[arg(long, requires = "resume")]
     allow_mixed: bool,
-
     /// Print the plan and its predicted cost, and run nothing
     #[arg(long)]
     list: bool,
-
     /// Do not measure the machine's ceilings first: the report will have no fractions of them
     #[arg(long)]
     no_roofline: bool,
-
     /// Show no progress
     #[arg(long, short)]
     quiet: bool,
@@ -175,7 +150,6 @@ fn methods_help() -> String {
     format!("Methods to measure, comma-separated:{list}")
 }
 
-/// Runs, resumes or lists a sweep.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     match &arguments.resume {
         Some(dir) => resume(dir, arguments),

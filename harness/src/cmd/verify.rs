@@ -35,15 +35,12 @@ pub(crate) struct Arguments {
     /// Golden-vector files, or an index.json that lists some
     #[arg(required_unless_present = "sizes", value_name = "FILE")]
     files: Vec<PathBuf>,
-
     /// Device that computes: cpu, or cuda (the first NVIDIA GPU)
     #[arg(long, value_name = "NAME", default_value = "cpu")]
     device: DeviceKind,
-
     /// Also check every method at these dimensions, in every arithmetic of the device: a list or ranges
     #[arg(long, value_name = "LIST")]
     sizes: Option<Dims>,
-
     /// Print every comparison as JSON
     #[arg(long)]
     json: bool,

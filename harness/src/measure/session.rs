@@ -28,10 +28,6 @@ pub(crate) struct Session<'a> {
 }
 
 impl Session<'_> {
-    /// Runs the missing cells.
-    ///
-    /// # Errors
-    /// When a record cannot be written or no process can be started.
     pub(crate) fn run(mut self) -> Result<Ending> {
         let program = identity::program()?;
         let (cells, recorded) = self.schedule.progress();

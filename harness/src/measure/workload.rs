@@ -46,9 +46,6 @@ pub(crate) enum Target {
 
 impl Target {
     /// The CPU with so many threads, or the first GPU.
-    ///
-    /// # Errors
-    /// When the device is not there.
     pub(crate) fn open(device: DeviceKind, math: Math, threads: usize) -> Result<Self> {
         match device {
             DeviceKind::Cpu => Ok(Self::Cpu(Cpu::new(threads))),
@@ -64,10 +61,6 @@ impl Target {
         }
     }
 
-    /// Takes all memory for a workload.
-    ///
-    /// # Errors
-    /// Those of the kernels.
     pub(crate) fn prepare(&self, workload: &Workload) -> Result<Box<dyn Evaluation>> {
         match self {
             Self::Cpu(_) => evaluation::prepare(workload),
@@ -82,16 +75,12 @@ impl Target {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Task {
     pub(crate) workload: Workload,
-    /// Arithmetic of products.
     pub(crate) math: Math,
     pub(crate) device: DeviceKind,
 }
 
 impl Task {
     /// Reads the words of a cell.
-    ///
-    /// # Errors
-    /// Names the word that is not known, or the parameter that is out of range.
     pub(crate) fn of(cell: &Cell) -> Result<Self> {
         let coupling = match cell.convolution {
             None => Coupling::Dense,
@@ -114,10 +103,6 @@ impl Task {
         Ok(Self { workload, math, device: cell.device.parse()? })
     }
 
-    /// Its cost.
-    ///
-    /// # Errors
-    /// For a method that has no form for these layers, and for convolutions on a GPU.
     pub(crate) fn cost(&self) -> Result<Cost> {
         let Workload { method, architecture, dtype, batch, .. } = self.workload;
         match (architecture.coupling, self.device) {

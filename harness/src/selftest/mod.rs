@@ -20,7 +20,6 @@ pub(crate) struct Row {
     pub(crate) passed: bool,
 }
 
-/// How much to try.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Trials {
     designs: Vec<Design>,
@@ -29,7 +28,6 @@ pub(crate) struct Trials {
 }
 
 impl Trials {
-    /// Everything.
     pub(crate) fn full(studies: usize) -> Self {
         Self { designs: DESIGNS.into(), studies, allocations_mebibytes: vec![64, 256, 512] }
     }
@@ -41,9 +39,6 @@ impl Trials {
 }
 
 /// Tries everything and tells each row as soon as it is known.
-///
-/// # Errors
-/// When there is no memory to try with.
 pub(crate) fn run(trials: &Trials, mut tell: impl FnMut(&Row)) -> Result<()> {
     // Kernels first: they are timed, and the studies keep every core busy.
     spin::rows().iter().for_each(&mut tell);

@@ -10,7 +10,6 @@ use relgrad_reports::summary::Estimate;
 use super::Row;
 use crate::measure::cell::sampling::{self, Rules};
 
-/// Places along the axis.
 const PLACES: [usize; 5] = [32, 64, 128, 256, 512];
 /// Planted exponent of the number of operations.
 const EXPONENT: f64 = 1.5;
@@ -18,7 +17,6 @@ const EXPONENT: f64 = 1.5;
 const RATIO: u64 = 3;
 /// Operations at place 1; some 20 µs at the smallest place.
 const OPERATIONS: f64 = 120.0;
-/// Rounds of the measurement.
 const ROUNDS: usize = 5;
 /// Accepted error, for what another program takes of the machine meanwhile.
 const TOLERANCE: f64 = 0.05;

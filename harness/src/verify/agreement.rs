@@ -13,23 +13,16 @@ use crate::measure::workload::Target;
 /// How one workload compares.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub(crate) struct Row {
-    /// Method.
     pub(crate) method: &'static str,
-    /// Arithmetic of products.
     pub(crate) math: &'static str,
-    /// Data dimension.
     pub(crate) dim: usize,
     /// Whether the gradient was replayed from a recording of the device.
     pub(crate) recorded: bool,
-    /// What it was compared with.
     pub(crate) kind: &'static str,
     /// Largest relative error; absent when there is no finite result.
     pub(crate) error: Option<f64>,
-    /// Bound of the error.
     pub(crate) tol: f64,
-    /// Whether the error is within the bound.
     pub(crate) pass: bool,
-    /// Why there is no result.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
 }

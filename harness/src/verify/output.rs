@@ -26,14 +26,11 @@ pub(crate) struct Outcome {
 /// A case that cannot be evaluated yet: neither passed nor failed.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Unsupported {
-    /// Name of the case.
     pub(crate) id: String,
-    /// What is missing.
     pub(crate) reason: String,
 }
 
 impl Outcome {
-    /// Counts the failures.
     pub(crate) fn new(files: Vec<Row>, unsupported: Vec<Unsupported>, agreement: Vec<agreement::Row>) -> Self {
         let failed = files.iter().filter(|row| row.pass == Some(false)).count();
         let failed = failed + agreement.iter().filter(|row| !row.pass).count();

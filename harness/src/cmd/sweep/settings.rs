@@ -121,9 +121,6 @@ fn convolution(arguments: &Arguments) -> Result<Option<Convolution>> {
 
 /// Takes the limits on the command line of `--resume` over into the settings of a sweep. Returns which of them are
 /// higher than before, and what changed, a phrase each.
-///
-/// # Errors
-/// When the settings are out of range with them.
 pub(super) fn change_limits(arguments: &Arguments, settings: &mut Settings) -> Result<(Vec<Limit>, Vec<String>)> {
     let (mut raised, mut changed) = (Vec::new(), Vec::new());
     let mut note = |limit, name: &str, old: f64, new: f64, show: fn(f64) -> String| {

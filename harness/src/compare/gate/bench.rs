@@ -26,13 +26,10 @@ const MOST_TURNS: usize = 25;
 /// A build of the program that takes part.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Contender {
-    /// The program.
     pub(crate) program: PathBuf,
-    /// A fault to plant in it.
     pub(crate) inject: Option<String>,
 }
 
-/// How to measure.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Timing {
     /// Seconds of sampling of one round at one point.
@@ -58,9 +55,6 @@ struct Lane {
 ///
 /// Returns the records with the index of their contender. A process that fails leaves a failed record; the others go
 /// on.
-///
-/// # Errors
-/// When a process cannot be started.
 pub(crate) fn round(cells: &[Cell], contenders: &[Contender], timing: Timing) -> Result<Vec<(usize, Record)>> {
     let (start, started_unix_seconds) = (Instant::now(), unix_seconds());
     let limit = Duration::from_secs_f64(timing.limit_seconds);

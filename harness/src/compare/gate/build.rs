@@ -16,9 +16,6 @@ use crate::measure::run::process::{self, ChildLimits, End};
 ///
 /// The source goes to a worktree of its own under `target/regress`, so that the checkout stays as it is; a program that
 /// was built before is used again.
-///
-/// # Errors
-/// When this is no checkout, the revision does not exist, or it cannot be built.
 pub(crate) fn program_of(revision: &str, profile: &str, quiet: bool) -> Result<PathBuf> {
     let up = git(Path::new("."), &["rev-parse".as_ref(), "--show-cdup".as_ref()])
         .map_err(|cause| Error::Input(format!("--against needs a git checkout around the current folder: {cause}")))?;
@@ -82,9 +79,6 @@ fn cargo_build(source: &Path, target: &Path, profile: &str) -> Result<PathBuf> {
 }
 
 /// Fails where a program cannot take part: it must be a relgrad, and one with the verb that the gate drives.
-///
-/// # Errors
-/// Says what it is instead, or what to do.
 pub(crate) fn require_worker(program: &Path, name: &str) -> Result<()> {
     let no_relgrad = |why: String| Error::Input(format!("{name} is no relgrad that runs here: {why}"));
     let version = asked(program, &["--version"])?.map_err(no_relgrad)?;
@@ -100,9 +94,6 @@ pub(crate) fn require_worker(program: &Path, name: &str) -> Result<()> {
 }
 
 /// What a program prints, or why it does not end well and soon.
-///
-/// # Errors
-/// When no process can be started at all.
 fn asked(program: &Path, arguments: &[&str]) -> Result<Result<String, String>> {
     const LIMIT: Duration = Duration::from_secs(10);
     let mut command = Command::new(program);

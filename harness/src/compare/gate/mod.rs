@@ -31,9 +31,6 @@ pub(crate) struct Cells {
 
 impl Cells {
     /// Groups cells by point, with the calibration kernels beside them where `calibrated`.
-    ///
-    /// # Errors
-    /// When a point does not fit into memory, or is no network.
     pub(crate) fn new(cells: impl IntoIterator<Item = Cell>, calibrated: bool) -> Result<Self> {
         let mut points: Vec<Vec<Cell>> = Vec::new();
         let mut seed = 0;
@@ -57,9 +54,6 @@ impl Cells {
     }
 
     /// The cells of a study that were measured on the CPU, which is where the gate measures.
-    ///
-    /// # Errors
-    /// As [`Cells::new`].
     pub(crate) fn measured_in(study: &Study, calibrated: bool) -> Result<Self> {
         let measured = study.records.iter().filter(|r| r.outcome == Ended::Measured).map(|r| r.cell.clone());
         let on_cpu = |cell: &Cell| cell.device == DeviceKind::Cpu.name() && !is_calibration(&cell.method);
@@ -70,9 +64,6 @@ impl Cells {
     }
 
     /// Fails when all processes of a point would not fit into memory together.
-    ///
-    /// # Errors
-    /// Names the point.
     pub(crate) fn require_memory(&self, contenders: usize) -> Result<()> {
         let available = machine::available_bytes() as f64;
         for cells in &self.points {
@@ -111,7 +102,6 @@ pub(crate) struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    /// A session without a record yet.
     pub(crate) fn new(cells: &'a Cells, contenders: &'a [Contender], timing: Timing, run: &Run) -> Self {
         let study = || Study { run: run.clone(), records: Vec::new(), warnings: Vec::new() };
         let studies = contenders.iter().map(|_| study()).collect();
@@ -119,9 +109,6 @@ impl<'a> Session<'a> {
     }
 
     /// Measures rounds `from..to` at the points that `wanted` picks.
-    ///
-    /// # Errors
-    /// When a process cannot be started or records cannot be kept.
     pub(crate) fn measure(&mut self, from: usize, to: usize, wanted: impl Fn(&Cell) -> bool) -> Result<()> {
         for round in from..to {
             let mut points: Vec<&Vec<Cell>> =
@@ -143,9 +130,6 @@ impl<'a> Session<'a> {
     }
 
     /// Writes all rounds of the last contender to its file, unless nothing was measured.
-    ///
-    /// # Errors
-    /// When it cannot be written.
     pub(crate) fn keep(&self) -> Result<()> {
         let Some(path) = self.save else { return Ok(()) };
         if self.studies.last().is_some_and(|s| s.records.iter().any(|r| r.outcome == Ended::Measured)) {
@@ -172,9 +156,6 @@ fn rounds_of(path: &Path) -> PathBuf {
 /// Measures and compares until everything is decided or the rounds are used up; one comparison a new side.
 ///
 /// The base is `baseline`, and every contender a new side. Without a baseline the first contender is the base.
-///
-/// # Errors
-/// As [`Session::measure`].
 pub(crate) fn decide(
     session: &mut Session<'_>,
     baseline: Option<&Study>,
@@ -217,12 +198,10 @@ fn dims(points: &[Cell]) -> String {
     format!("D = {}", dims.join(", "))
 }
 
-/// What a decision rests on.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Decision {
     pub(crate) rules: Rules,
     pub(crate) plan: Plan,
-    /// Whether absolute times are judged too.
     pub(crate) absolute: bool,
 }
 

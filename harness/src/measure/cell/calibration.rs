@@ -17,9 +17,6 @@ use super::child::Timed;
 use crate::measure::workload::with_dtype;
 
 /// The calibration kernel that `cell.method` names.
-///
-/// # Errors
-/// When it names none, or a number type that is not known.
 pub(super) fn prepare(cell: &Cell) -> Result<Timed> {
     match cell.method.as_str() {
         GEMM => with_dtype!(cell.dtype.parse()?, T => Ok(gemm::<T>(cell))),

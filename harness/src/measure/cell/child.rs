@@ -23,9 +23,6 @@ type Clock<'a> = &'a dyn Fn() -> f64;
 
 /// Measures one cell as a driver asks for it on the command line and, without rules, on standard input. What goes wrong
 /// with the cell is part of the reply.
-///
-/// # Errors
-/// When the driver is gone.
 pub(crate) fn serve(spec: &Spec) -> io::Result<()> {
     memory::be_first_to_go();
     let start = Instant::now();

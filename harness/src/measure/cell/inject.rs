@@ -23,7 +23,6 @@ mod planted {
 
     use super::{Evaluation, Failed, Workload};
 
-    /// What to plant.
     #[derive(Debug, Clone, Copy, PartialEq)]
     enum Fault {
         /// Every evaluation takes so many times as long.

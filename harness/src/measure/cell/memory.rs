@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use relgrad_reports::record::MemoryPoint;
 
-/// Points that a trace keeps at most.
 const MAX_POINTS: usize = 500;
 /// First interval between two readings; it doubles whenever the trace is full.
 const SHORTEST_INTERVAL: Duration = Duration::from_micros(20);
@@ -26,12 +25,10 @@ pub(crate) fn be_first_to_go() {
     let _ = fs::write("/proc/self/oom_score_adj", "1000");
 }
 
-/// Bytes that were resident at most.
 pub(crate) fn high_water() -> Option<u64> {
     status("VmHWM:")
 }
 
-/// Bytes that are resident now.
 pub(crate) fn resident() -> Option<u64> {
     status("VmRSS:")
 }
@@ -81,7 +78,6 @@ impl Tracer {
         Some(Self { stop, thread: thread.ok()? })
     }
 
-    /// Stops reading.
     pub(crate) fn finish(self) -> Vec<MemoryPoint> {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap_or_default()

@@ -22,7 +22,6 @@ pub(crate) use self::child::serve;
 use super::run::{identity, keep_arithmetic};
 use crate::error::{Error, Result};
 
-/// What to measure.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Spec {
     /// The cell; its method may be a calibration kernel.
@@ -37,9 +36,6 @@ pub(crate) struct Spec {
 
 impl Spec {
     /// The command of the process that `program` is to measure in.
-    ///
-    /// # Errors
-    /// When the cell is no JSON.
     pub(crate) fn command(&self, program: &Path) -> Result<Command> {
         let text = serde_json::to_string(self);
         let text = text.map_err(|cause| Error::Usage(format!("a cell cannot be described: {cause}")))?;
@@ -60,7 +56,6 @@ pub(crate) enum Reply {
     Measured(Box<Measurement>),
     /// The gradient passed its check and samples can be taken.
     Ready(Ready),
-    /// There will be no sample.
     Failed(Failed),
 }
 
@@ -87,7 +82,6 @@ pub(crate) struct Ready {
     pub(crate) evaluation_seconds: f64,
 }
 
-/// Why there is no valid measurement.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Failed {
     pub(crate) reason: String,
@@ -113,11 +107,9 @@ impl From<relgrad_kernels::Error> for Failed {
 pub(crate) enum Request {
     /// Seconds of one evaluation, as the mean of this many.
     Sample(u64),
-    /// Bytes that are resident now.
     Memory,
 }
 
-/// What the process answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Answer {
@@ -125,6 +117,5 @@ pub(crate) enum Answer {
     Seconds(f64),
     /// To [`Request::Memory`]; absent where the system does not tell.
     Bytes(Option<u64>),
-    /// An evaluation failed.
     Failed(String),
 }

@@ -22,7 +22,6 @@ const LEAST_SAMPLING_SECONDS: f64 = 0.05;
 const PRECISION: f64 = 0.02;
 const CONFIDENCE: f64 = 0.95;
 
-/// When sampling ends.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Rules {
     /// Fewest samples, unless the deadline comes first.
@@ -61,9 +60,6 @@ fn timed<E>(evaluate: &mut impl FnMut() -> Result<(), E>, now: impl Fn() -> f64,
 ///
 /// `now` is the clock, in seconds since the start of the process. `first_seconds` is the time of an evaluation that was
 /// already made (the first one, which touched fresh memory); it counts as warm-up.
-///
-/// # Errors
-/// The first error of `evaluate`.
 pub(crate) fn warm_up<E>(
     mut evaluate: impl FnMut() -> Result<(), E>,
     now: impl Fn() -> f64,
@@ -88,9 +84,6 @@ pub(crate) fn warm_up<E>(
 
 /// Samples a warm `evaluate` until the rules end it: seconds of one evaluation, per sample, in the order taken.
 /// `after_sample` looks at what the evaluation left behind; its time belongs to no sample.
-///
-/// # Errors
-/// The first error of either.
 pub(crate) fn sample<E>(
     mut evaluate: impl FnMut() -> Result<(), E>,
     now: impl Fn() -> f64,
@@ -125,9 +118,6 @@ pub(crate) fn sample<E>(
 }
 
 /// One sample out of turn, the mean of `evaluations`, after untimed ones.
-///
-/// # Errors
-/// The first error of `evaluate`.
 pub(crate) fn one<E>(mut evaluate: impl FnMut() -> Result<(), E>, evaluations: u64) -> Result<f64, E> {
     let start = Instant::now();
     let now = || start.elapsed().as_secs_f64();

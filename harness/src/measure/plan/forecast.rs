@@ -31,12 +31,10 @@ const SMALLEST_TELLING_PEAK: u64 = 32 << 20;
 /// What the driver expects of one cell.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Forecast {
-    /// Seconds of one gradient evaluation.
     pub(crate) evaluation_seconds: f64,
     /// Seconds of the rest: process start, building the problem, the check, and what warm-up takes beyond one
     /// evaluation.
     pub(crate) overhead_seconds: f64,
-    /// Peak resident bytes.
     pub(crate) peak_bytes: f64,
     /// Whether the method was measured near enough to trust this.
     pub(crate) trusted: bool,
@@ -63,7 +61,6 @@ struct Track {
     timed_out_at: Option<usize>,
 }
 
-/// Everything learnt so far.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Calibration {
     tracks: BTreeMap<Key, Track>,
@@ -135,7 +132,6 @@ impl Calibration {
         self.track(planned)?.timed_out_at
     }
 
-    /// What `planned` will cost.
     pub(crate) fn forecast(&self, planned: &Planned) -> Forecast {
         let unknown = Track::default();
         let track = self.track(planned).unwrap_or(&unknown);

@@ -35,14 +35,10 @@ pub(crate) struct Limits {
     pub(crate) min_samples: usize,
 }
 
-/// A kind of limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Limit {
-    /// `--budget`.
     Budget,
-    /// `--cell-limit`.
     Cell,
-    /// `--mem-limit`.
     Memory,
 }
 

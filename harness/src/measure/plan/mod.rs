@@ -19,7 +19,6 @@ use crate::measure::workload::{DeviceKind, Task};
 /// A cell with what the cost model says of it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Planned {
-    /// What to measure.
     pub(crate) cell: Cell,
     /// Operations and lower bounds of one evaluation.
     pub(crate) model: Model,
@@ -29,9 +28,6 @@ pub(crate) struct Planned {
 
 impl Planned {
     /// A cell with its cost.
-    ///
-    /// # Errors
-    /// Names what no network or method fits.
     pub(crate) fn of(cell: Cell) -> relgrad_kernels::Result<Self> {
         let Cost { flops, min_bytes, min_traffic_bytes, expected_bytes } = Task::of(&cell)?.cost()?;
         Ok(Self { cell, model: Model { flops, min_bytes, min_traffic_bytes }, expected_bytes })
@@ -51,17 +47,11 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// The cells of these settings.
-    ///
-    /// # Errors
-    /// Names the setting that no network or method fits, or that makes too many cells.
     pub(crate) fn of(settings: &Settings) -> Result<Self, String> {
         Self::new(plan(settings)?, settings.rounds, settings.seed)
     }
 
     /// `points`, which are cells of the first round, in `rounds` rounds.
-    ///
-    /// # Errors
-    /// When a point stands twice.
     pub(crate) fn new(points: Vec<Planned>, rounds: usize, seed: u64) -> Result<Self, String> {
         let places = 0..u32::try_from(points.len()).map_err(|_| "too many points".to_string())?;
         let cell = |place: u32| &points[place as usize].cell;
@@ -80,17 +70,14 @@ impl Plan {
         Ok(Self { order: (0..rounds).flat_map(order).collect(), by_cell, points })
     }
 
-    /// Number of cells.
     pub(crate) fn len(&self) -> usize {
         self.order.len()
     }
 
-    /// Number of rounds.
     pub(crate) fn rounds(&self) -> usize {
         self.order.len().checked_div(self.points.len()).unwrap_or(0)
     }
 
-    /// The points.
     pub(crate) fn points(&self) -> &[Planned] {
         &self.points
     }
@@ -108,7 +95,6 @@ impl Plan {
         found.ok().map(|at| self.by_cell[at] as usize)
     }
 
-    /// A point in a round.
     pub(crate) fn planned(&self, place: usize, round: usize) -> Planned {
         let mut planned = self.points[place].clone();
         planned.cell.round = round;
@@ -117,9 +103,6 @@ impl Plan {
 }
 
 /// The points of a sweep with their costs, as cells of the first round.
-///
-/// # Errors
-/// Names the setting that no network or method fits, or that makes too many cells.
 pub(crate) fn plan(settings: &Settings) -> Result<Vec<Planned>, String> {
     check_size(settings)?;
     let known = |device: &String| device.parse::<DeviceKind>().map(drop).map_err(|cause| cause.to_string());

@@ -35,11 +35,8 @@ const KILL_OVERHEAD_SECONDS: f64 = 30.0;
 /// One cell to run, with the time it may take.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Assignment {
-    /// The cell.
     pub(crate) planned: Planned,
-    /// What it is expected to cost.
     pub(crate) forecast: Forecast,
-    /// Seconds set aside for it.
     pub(crate) expected_seconds: f64,
     /// Seconds of sampling after which an unsettled median is accepted.
     pub(crate) sampling_seconds: f64,
@@ -52,21 +49,10 @@ pub(crate) struct Assignment {
     pub(crate) kill_seconds: Option<f64>,
 }
 
-/// What to do next.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Step {
-    /// Run this cell.
     Run(Box<Assignment>),
-    /// Record this cell as skipped.
-    Skip {
-        /// The cell.
-        planned: Box<Planned>,
-        /// What it would have cost.
-        prediction: Prediction,
-        /// Why it is not tried.
-        reason: String,
-    },
-    /// Every cell has its record.
+    Skip { planned: Box<Planned>, prediction: Prediction, reason: String },
     Done,
 }
 
@@ -99,9 +85,6 @@ struct Outlook {
 
 impl Schedule {
     /// The same plan whenever the settings are the same.
-    ///
-    /// # Errors
-    /// Names the setting that no network or method fits.
     pub(crate) fn of(settings: &Settings) -> Result<Self> {
         let limits = Limits {
             budget_seconds: settings.budget_seconds,

@@ -19,19 +19,14 @@ const KILL_SECONDS: f64 = 60.0;
 
 /// How measuring them went.
 pub(crate) enum Ceilings {
-    /// They are known.
     Measured(Box<Roofline>),
     /// They are not, for this reason; a sweep is as good without, but for the fractions of its report.
     Failed(String),
-    /// The user wants to stop.
     Interrupted,
 }
 
 /// Measures the ceilings that the cells of `settings` on one device need, calling `tick` as [`process::run_watched`]
 /// does.
-///
-/// # Errors
-/// When no process can be started.
 pub(crate) fn measure(
     program: &Path,
     device: DeviceKind,

@@ -24,18 +24,14 @@ use crate::measure::workload::{DeviceKind, with_dtype};
 use operations::Sizes;
 use timing::Effort;
 
-/// What to measure.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Plan {
-    /// What to measure on.
     pub(crate) device: DeviceKind,
     /// Arithmetics; those of the number types on a CPU.
     pub(crate) maths: Vec<Math>,
     /// Counts of threads; on a GPU, of whose host nothing is measured, the last one is only noted.
     pub(crate) threads: Vec<usize>,
-    /// Samples N of the skinny products.
     pub(crate) batch: usize,
-    /// Fewer sizes, fewer and shorter samples.
     pub(crate) quick: bool,
 }
 
@@ -44,14 +40,11 @@ pub(crate) struct Plan {
 pub(crate) struct Output {
     /// [`relgrad_reports::record::SCHEMA_VERSION`] of the writer.
     pub(crate) schema: u32,
-    /// Version of relgrad.
     pub(crate) version: String,
     /// Git revision of the source, absent outside a checkout.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) git_revision: Option<String>,
-    /// The machine.
     pub(crate) machine: Machine,
-    /// The ceilings.
     pub(crate) roofline: Roofline,
 }
 
@@ -76,10 +69,6 @@ impl<D> Bench<D> {
     }
 }
 
-/// Measures everything of `plan` in this process.
-///
-/// # Errors
-/// When there is no memory for the arrays, no thread can be started, or the device is not there.
 pub(crate) fn measure(plan: &Plan) -> Result<Roofline> {
     let start = Instant::now();
     let mut roofline = Roofline {

@@ -14,7 +14,6 @@ use super::timing::{Timing, time};
 const COLUMNS: usize = 1 << 10;
 const ROWS: usize = 1 << 16;
 
-/// Reading one array.
 pub(super) fn reading(bench: &Bench<Cpu>) -> Result<Bandwidth> {
     let Bench { device, effort, threads, .. } = bench;
     let source = resident(device)?;

@@ -7,7 +7,6 @@ use relgrad_reports::stats::median;
 /// How many samples to take, and how long they are.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Effort {
-    /// Samples to take.
     samples: usize,
     /// Samples taken even if the limit has passed.
     least_samples: usize,
@@ -28,12 +27,9 @@ impl Effort {
         Self { samples: 7, least_samples: 3, sample_seconds: 0.01, warmup_seconds: 0.02, limit_seconds: 0.3 };
 }
 
-/// Raw samples of one operation.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Timing {
-    /// Seconds of one evaluation, per sample.
     pub(super) seconds: Vec<f64>,
-    /// Evaluations that each sample averages.
     pub(super) evaluations_per_sample: u64,
 }
 
@@ -44,10 +40,6 @@ impl Timing {
     }
 }
 
-/// Times `evaluate` as `effort` says.
-///
-/// # Errors
-/// The first error of `evaluate`.
 pub(super) fn time<E>(effort: &Effort, mut evaluate: impl FnMut() -> Result<(), E>) -> Result<Timing, E> {
     let mut timed = |evaluations: u64| {
         let start = Instant::now();

@@ -19,9 +19,6 @@ const RECORDS: &str = "records.jsonl";
 const PARTIAL_RUN: &str = "run.json.partial";
 
 /// Makes the folder of a new sweep, holds it for this process, and writes its `run.json`, before any cell runs.
-///
-/// # Errors
-/// When the folder holds anything, or another process has it, or it cannot be written.
 pub(crate) fn create(dir: &Path, settings: Settings) -> Result<(Run, RecordWriter)> {
     fs::create_dir_all(dir).map_err(|cause| Error::output(dir, cause))?;
     // Looked at twice: a folder that is somebody's must not get our lock, and one that was free may not be any more.
@@ -57,9 +54,6 @@ fn require_free(dir: &Path) -> Result<()> {
 }
 
 /// Holds the folder of a sweep for this process and reads it. What had to be repaired is told.
-///
-/// # Errors
-/// As [`read`], and when another process has the folder.
 pub(crate) fn resume(dir: &Path) -> Result<(Study, RecordWriter)> {
     require_run(dir)?;
     let writer = open(dir)?;
@@ -95,26 +89,15 @@ pub(crate) fn describe(settings: Settings) -> Run {
     }
 }
 
-/// Writes `run.json`.
-///
-/// # Errors
-/// When it cannot be written; the one that was there stays.
 pub(crate) fn write(dir: &Path, run: &Run) -> Result<()> {
     write_run(dir, run).map_err(|cause| Error::Output(cause.to_string()))
 }
 
-/// Reads a folder back.
-///
-/// # Errors
-/// When it is not a sweep's folder, is damaged, or was written by a newer relgrad.
 pub(crate) fn read(dir: &Path) -> Result<Study> {
     read_with(dir, Invalid::Refuse)
 }
 
 /// The same; lines that are no valid records are refused or left out.
-///
-/// # Errors
-/// As [`read`].
 pub(crate) fn read_with(dir: &Path, invalid: Invalid) -> Result<Study> {
     require_run(dir)?;
     Study::read_with(dir, invalid).map_err(|cause| Error::Input(cause.to_string()))

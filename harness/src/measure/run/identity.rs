@@ -14,9 +14,6 @@ use crate::measure::workload::DeviceKind;
 const SELF: &str = "/proc/self/exe";
 
 /// This program, for starting it again: the file that is running now, whatever becomes of its name meanwhile.
-///
-/// # Errors
-/// When the system does not tell.
 pub(crate) fn program() -> Result<PathBuf> {
     if Path::new(SELF).exists() {
         return Ok(SELF.into());
@@ -53,29 +50,21 @@ pub(crate) fn fingerprint() -> Option<String> {
 /// What tells the program and the machine that `then` names from those of `now`, a phrase each. What `then` does not
 /// tell is no difference.
 pub(crate) fn differences(then: &Run, now: &Run) -> Vec<String> {
-    let absent = "none";
-    let text = |text: &Option<String>| text.clone().unwrap_or(absent.to_string());
-    let mut facts = vec![
-        ("version", then.version.clone(), now.version.clone()),
-        ("revision", text(&then.git_revision), text(&now.git_revision)),
-        ("compiler", then.rustc.clone(), now.rustc.clone()),
-        ("CPU", then.machine.cpu.clone(), now.machine.cpu.clone()),
-        ("SIMD level", then.machine.simd.clone(), now.machine.simd.clone()),
+    let on_gpu = then.settings.devices.iter().any(|device| device == DeviceKind::Cuda.name());
+    let text = |text: &Option<String>| text.clone().unwrap_or("none".to_string());
+    let facts: [(&str, bool, &dyn Fn(&Run) -> String); 8] = [
+        ("version", true, &|run| run.version.clone()),
+        ("revision", true, &|run| text(&run.git_revision)),
+        ("compiler", true, &|run| run.rustc.clone()),
+        ("CPU", true, &|run| run.machine.cpu.clone()),
+        ("SIMD level", true, &|run| run.machine.simd.clone()),
+        ("executable", then.program.is_some(), &|run| text(&run.program)),
+        ("cores", then.machine.logical_cores > 0, &|run| run.machine.logical_cores.to_string()),
+        ("GPU", on_gpu, &|run| run.machine.gpus.join("; ")),
     ];
-    if then.program.is_some() {
-        facts.push(("executable", text(&then.program), text(&now.program)));
-    }
-    if then.machine.logical_cores > 0 {
-        let cores = |run: &Run| run.machine.logical_cores.to_string();
-        facts.push(("cores", cores(then), cores(now)));
-    }
-    if then.settings.devices.iter().any(|device| device == DeviceKind::Cuda.name()) {
-        let gpus = |run: &Run| run.machine.gpus.join("; ");
-        facts.push(("GPU", gpus(then), gpus(now)));
-    }
-    let differ = |(_, then, now): &(&str, String, String)| then != now && !then.is_empty();
-    let phrase = |(what, then, now)| format!("{what}: {then}, now {now}");
-    facts.into_iter().filter(differ).map(phrase).collect()
+    let told = facts.into_iter().filter(|(_, is_told, _)| *is_told).map(|(what, _, of)| (what, of(then), of(now)));
+    let differ = told.filter(|(_, then, now)| then != now && !then.is_empty());
+    differ.map(|(what, then, now)| format!("{what}: {then}, now {now}")).collect()
 }
 
 #[cfg(test)]
@@ -101,21 +90,14 @@ mod tests {
         now.machine.logical_cores += 1;
         now.machine.available_bytes += 1;
         let told = differences(&then, &now).join("\n");
-        for part in [
-            "compiler: rustc 1.95.0, now rustc 1.99.0",
-            "revision: 0123456789ab, now none",
-            "CPU: ",
-            "cores: ",
-            "executable: ",
-        ] {
+        let [compiler, revision] = ["compiler: rustc 1.95.0, now rustc 1.99.0", "revision: 0123456789ab, now none"];
+        for part in [compiler, revision, "CPU: ", "cores: ", "executable: "] {
             assert!(told.contains(part), "{part} is missing:\n{told}");
         }
         assert_eq!(told.lines().count(), 5, "{told}");
         let mut old = Run { program: None, ..then };
         old.machine = Default::default();
-        assert_eq!(
-            differences(&old, &Run { rustc: old.rustc.clone(), git_revision: old.git_revision.clone(), ..now }),
-            Vec::<String>::new()
-        );
+        let now = Run { rustc: old.rustc.clone(), git_revision: old.git_revision.clone(), ..now };
+        assert_eq!(differences(&old, &now), Vec::<String>::new());
     }
 }

@@ -68,7 +68,6 @@ impl Events {
         self.sender.clone()
     }
 
-    /// Waits for the next event, at most until `deadline`.
     pub(crate) fn wait(&mut self, deadline: Option<Instant>) -> Event {
         let wait = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         // The queue has a sender of its own, and is never closed.

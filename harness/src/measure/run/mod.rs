@@ -32,10 +32,8 @@ use crate::measure::workload::DeviceKind;
 const BASE_ADDRESS_SPACE: u64 = 256 << 20;
 const ADDRESS_SPACE_PER_THREAD: u64 = 96 << 20;
 
-/// How a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// Every cell has its record.
     Complete,
     /// A signal stopped it; the records so far are kept.
     Interrupted,
@@ -43,19 +41,13 @@ pub(crate) enum Ending {
 
 /// One session of a sweep.
 pub(crate) struct Driver {
-    /// The cells.
     pub(crate) schedule: Schedule,
-    /// Where records go.
     pub(crate) writer: RecordWriter,
-    /// Where progress goes.
     pub(crate) progress: Progress,
-    /// Signals.
     pub(crate) events: Events,
     /// The program that children run, with the hidden verb `cell`.
     pub(crate) program: PathBuf,
-    /// Samples that a cell should have at least.
     pub(crate) min_samples: usize,
-    /// Bytes that one cell may take.
     pub(crate) memory_limit_bytes: u64,
     /// Seconds of the budget that earlier sessions spent.
     pub(crate) spent_seconds: f64,
@@ -63,9 +55,6 @@ pub(crate) struct Driver {
 
 impl Driver {
     /// Runs until every cell has a record or a signal comes.
-    ///
-    /// # Errors
-    /// When a record cannot be written or no process can be started. A cell that fails is a record, not an error.
     pub(crate) fn run(&mut self) -> Result<Ending> {
         let start = Instant::now();
         let ending = loop {
@@ -91,7 +80,6 @@ impl Driver {
         Ok(ending)
     }
 
-    /// Writes a record and learns from it.
     fn keep(&mut self, record: Record, elapsed_seconds: f64) -> Result<()> {
         self.writer.append(&record).map_err(|cause| Error::Output(cause.to_string()))?;
         self.schedule.observe(&record);

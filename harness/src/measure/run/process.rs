@@ -25,9 +25,7 @@ const MOST_WORDS: usize = 500;
 /// What a child may use.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct ChildLimits {
-    /// Bytes of address space.
     pub(crate) address_space_bytes: Option<u64>,
-    /// Time until it is killed.
     pub(crate) kill_after: Option<Duration>,
 }
 
@@ -51,7 +49,6 @@ pub(crate) enum Heard {
     Closed,
     /// The time waited for has come.
     TimedOut,
-    /// The user wants to stop.
     Interrupted,
 }
 
@@ -67,9 +64,6 @@ pub(crate) struct Child {
 
 impl Child {
     /// Starts `command`; `events` are those that its listener will have.
-    ///
-    /// # Errors
-    /// When the process cannot be started.
     pub(crate) fn start(mut command: Command, address_space_bytes: Option<u64>, events: &Events) -> io::Result<Self> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         confine(&mut command, address_space_bytes);
@@ -94,17 +88,12 @@ impl Child {
         Ok(child)
     }
 
-    /// Writes a line to its standard input.
-    ///
-    /// # Errors
-    /// When it reads no more.
     pub(crate) fn tell(&mut self, line: &str) -> io::Result<()> {
         let Some(input) = &mut self.input else { return Ok(()) };
         input.write_all(format!("{line}\n").as_bytes())?;
         input.flush()
     }
 
-    /// Closes its standard input.
     pub(crate) fn close(&mut self) {
         self.input = None;
     }
@@ -129,9 +118,6 @@ impl Child {
 
     /// Waits for a child that has closed its output, and returns what it wrote to standard error. One that lives on is
     /// killed at the deadline.
-    ///
-    /// # Errors
-    /// When it cannot be waited for.
     pub(crate) fn end(&mut self, deadline: Option<Instant>) -> io::Result<(ExitStatus, String)> {
         self.close();
         while let Some(deadline) = deadline
@@ -191,18 +177,12 @@ impl<R: BufRead> Iterator for Lines<R> {
 }
 
 /// Runs `command` to its end.
-///
-/// # Errors
-/// When the process cannot be started or waited for.
 pub(crate) fn run(command: Command, limits: ChildLimits, events: &mut Events) -> io::Result<End> {
     run_watched(command, limits, events, |_| None)
 }
 
 /// The same, calling `tick` with the time since the start: at once, and whenever the time has come that it answered
 /// with.
-///
-/// # Errors
-/// As [`run`].
 pub(crate) fn run_watched(
     command: Command,
     limits: ChildLimits,

@@ -15,14 +15,12 @@ use crate::measure::cell::sampling;
 /// Seconds after which a cell without a result is told of where there is no bar; then at twice that, and so on.
 const STILL_RUNNING: u64 = 30;
 
-/// Where progress goes.
 pub(crate) struct Progress {
     shown: Shown,
     rounds: usize,
 }
 
 enum Shown {
-    /// Nothing.
     Quiet,
     /// One line a cell.
     Lines,
@@ -33,9 +31,7 @@ enum Shown {
 /// How far the sweep is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Position {
-    /// All cells.
     pub(crate) cells: usize,
-    /// Those with a record.
     pub(crate) recorded: usize,
     /// Predicted seconds until the end.
     pub(crate) remaining_seconds: f64,
@@ -112,7 +108,6 @@ impl Progress {
         }
     }
 
-    /// The sweep is over.
     pub(crate) fn finish(&self) {
         if let Shown::Bar(bar) = &self.shown {
             bar.finish_and_clear();

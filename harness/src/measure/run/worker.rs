@@ -21,9 +21,6 @@ pub(crate) struct Worker {
 
 impl Worker {
     /// Starts a process of `program`; [`Worker::hear`] waits for the reply that says whether it is ready.
-    ///
-    /// # Errors
-    /// When it cannot be started.
     pub(crate) fn start(program: &Path, spec: &Spec) -> Result<Self> {
         let events = Events::without_signals();
         let cannot = |cause: io::Error| Error::cannot_start(&program.display().to_string(), &cause);
@@ -31,10 +28,6 @@ impl Worker {
         Ok(Self { child, events })
     }
 
-    /// Asks for one thing.
-    ///
-    /// # Errors
-    /// Why there is no answer, as a record's reason.
     pub(crate) fn ask(&mut self, request: Request, limit: Duration) -> Result<Answer, String> {
         let line = serde_json::to_string(&request).map_err(|cause| cause.to_string())?;
         match self.child.tell(&line) {
@@ -43,10 +36,6 @@ impl Worker {
         }
     }
 
-    /// Waits for the next words.
-    ///
-    /// # Errors
-    /// Why there are none, as a record's reason.
     pub(crate) fn hear<T: DeserializeOwned>(&mut self, limit: Duration) -> Result<T, String> {
         match self.child.hear(&mut self.events, Instant::now().checked_add(limit)) {
             Heard::Line(line) => {
