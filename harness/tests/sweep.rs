@@ -161,8 +161,6 @@ fn ctrl_c_keeps_the_records_and_says_how_to_go_on() {
     let mut command = tiny_sweep(dir.path(), 7);
     let mut sweep = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("relgrad starts");
     wait_until("two records", || lines(dir.path()).len() >= 2);
-    // Twice, as `timeout` and some shells do.
-    interrupt(&sweep);
     interrupt(&sweep);
     let mut told = String::new();
     sweep.stderr.take().expect("a pipe").read_to_string(&mut told).expect("standard error is text");
@@ -267,7 +265,8 @@ fn limited(limit: &str, command: &Command) -> Command {
     shell
 }
 
+/// Sends two signals at once, as `timeout` and some shells do.
 fn interrupt(process: &Child) {
-    let sent = Command::new("kill").args(["-INT", &process.id().to_string()]).status().expect("kill starts");
-    assert!(sent.success());
+    let id = process.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id, &id]).status().expect("kill starts").success());
 }

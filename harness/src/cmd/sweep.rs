@@ -23,8 +23,7 @@ use crate::measure::plan::preview;
 use crate::measure::plan::schedule::Schedule;
 use crate::quantity::{MemoryLimit, TimeLimit};
 use crate::measure::run::interrupt::Events;
-use crate::measure::run::{folder, identity};
-use crate::measure::session::Session;
+use crate::measure::run::{Session, folder, identity};
 use crate::measure::workload::DeviceKind;
 use crate::{console, outputs};
 

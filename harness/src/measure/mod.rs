@@ -4,7 +4,6 @@ pub(crate) mod cell;
 pub(crate) mod plan;
 pub(crate) mod roofline;
 pub(crate) mod run;
-pub(crate) mod session;
 pub(crate) mod workload;
 
 use std::path::Path;
@@ -16,9 +15,8 @@ use relgrad_reports::run::Settings;
 use relgrad_reports::study::Study;
 
 use self::plan::schedule::Schedule;
-use self::run::folder;
 use self::run::interrupt::Events;
-use self::session::Session;
+use self::run::{Session, folder};
 use crate::error::{Error, Result};
 use crate::{cmd, machine};
 

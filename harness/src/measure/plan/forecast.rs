@@ -219,34 +219,27 @@ mod tests {
     use super::super::testing::{measured, planned};
     use super::*;
 
+    /// What is expected after these were measured: the cells, with seconds of an evaluation and of the process.
+    fn after(known: &[(&Planned, f64, f64)]) -> Calibration {
+        let mut calibration = Calibration::default();
+        for (cell, seconds, wall) in known {
+            calibration.observe(&measured(cell, *seconds, *wall), cell.expected_bytes);
+        }
+        calibration
+    }
+
     #[test]
-    fn without_measurements_the_built_in_rate_holds_and_nothing_is_trusted() {
+    fn a_measured_cell_predicts_itself_and_what_lies_between_two() {
         let cell = planned("relative", 1000, 0);
-        let forecast = Calibration::default().forecast(&cell);
+        let forecast = after(&[]).forecast(&cell);
         assert_eq!(forecast.evaluation_seconds, cell.model.flops / BUILT_IN_FLOPS_PER_SECOND);
         assert!(!forecast.trusted);
-    }
-
-    #[test]
-    fn a_measured_cell_predicts_itself_exactly() {
-        let cell = planned("relative", 1000, 0);
-        let mut calibration = Calibration::default();
-        calibration.observe(&measured(&cell, 0.125, 2.0), cell.expected_bytes);
-        let forecast = calibration.forecast(&cell);
-        assert!((forecast.evaluation_seconds / 0.125 - 1.0).abs() < 1e-12);
-        assert!(forecast.trusted);
+        let forecast = after(&[(&cell, 0.125, 2.0)]).forecast(&cell);
+        assert!((forecast.evaluation_seconds / 0.125 - 1.0).abs() < 1e-12 && forecast.trusted);
         // wall 2 s, less 5 samples and one warm-up of 0.125 s.
         assert!((forecast.overhead_seconds - 1.25).abs() < 1e-12);
-    }
-
-    #[test]
-    fn between_two_measured_dimensions_the_prediction_lies_between() {
-        let mut calibration = Calibration::default();
-        for (dim, seconds) in [(100, 1e-4), (10_000, 2.0)] {
-            let cell = planned("relative", dim, 0);
-            calibration.observe(&measured(&cell, seconds, 10.0), cell.expected_bytes);
-        }
-        let forecast = calibration.forecast(&planned("relative", 1000, 0));
+        let [small, large] = [100, 10_000].map(|dim| planned("relative", dim, 0));
+        let forecast = after(&[(&small, 1e-4, 10.0), (&large, 2.0, 10.0)]).forecast(&cell);
         assert!(forecast.evaluation_seconds > 1e-4 && forecast.evaluation_seconds < 2.0);
     }
 
@@ -254,36 +247,26 @@ mod tests {
     fn overheads_at_small_dimensions_do_not_condemn_large_ones() {
         // At D = 10 the method does 1 Mflop/s because of overheads; another method shows that the machine can do 100
         // Gflop/s.
-        let (small, fast) = (planned("relative", 10, 0), planned("ordinary", 1000, 0));
-        let mut calibration = Calibration::default();
-        calibration.observe(&measured(&small, small.model.flops / 1e6, 0.1), small.expected_bytes);
-        calibration.observe(&measured(&fast, fast.model.flops / 1e11, 1.0), fast.expected_bytes);
-        let near = calibration.forecast(&planned("relative", 20, 0));
-        let far = calibration.forecast(&planned("relative", 10_000, 0));
-        assert!(near.trusted && !far.trusted);
-        let far_rate = planned("relative", 10_000, 0).model.flops / far.evaluation_seconds;
-        assert!((far_rate / 1e11 - 1.0).abs() < 1e-9, "{far_rate:e}");
-    }
-
-    #[test]
-    fn the_start_of_a_short_cell_says_nothing_of_a_large_one() {
+        let (small, fast, large) =
+            (planned("relative", 10, 0), planned("ordinary", 1000, 0), planned("relative", 10_000, 0));
+        let known = after(&[(&small, small.model.flops / 1e6, 0.1), (&fast, fast.model.flops / 1e11, 1.0)]);
+        let far = known.forecast(&large);
+        assert!(known.forecast(&planned("relative", 20, 0)).trusted && !far.trusted);
+        let rate = large.model.flops / far.evaluation_seconds;
+        assert!((rate / 1e11 - 1.0).abs() < 1e-9, "{rate:e}");
         // 0.2 s for 10 µs of work, most of it start and warm-up: 50 weights did not take it.
         let small = planned("relative", 5, 0);
-        let mut calibration = Calibration::default();
-        calibration.observe(&measured(&small, 1e-5, 0.2), small.expected_bytes);
-        let again = calibration.forecast(&small).overhead_seconds;
-        assert!((again - 0.2).abs() < 1e-3, "{again}");
-        let large = calibration.forecast(&planned("relative", 6000, 0)).overhead_seconds;
-        assert!((1.0..10.0).contains(&large), "{large}");
+        let overhead = |cell| after(&[(&small, 1e-5, 0.2)]).forecast(cell).overhead_seconds;
+        assert!((overhead(&small) - 0.2).abs() < 1e-3, "{}", overhead(&small));
+        assert!((1.0..10.0).contains(&overhead(&planned("relative", 6000, 0))));
     }
 
     #[test]
     fn a_method_that_takes_more_memory_than_expected_is_expected_to_again() {
         let cell = planned("relative", 5000, 0);
         let mut calibration = Calibration::default();
-        let mut record = measured(&cell, 0.1, 1.0);
-        record.peak_bytes = Some((1.5 * cell.expected_bytes) as u64);
-        calibration.observe(&record, cell.expected_bytes);
+        let peak_bytes = Some((1.5 * cell.expected_bytes) as u64);
+        calibration.observe(&Record { peak_bytes, ..measured(&cell, 0.1, 1.0) }, cell.expected_bytes);
         let larger = planned("relative", 10_000, 0);
         let ratio = calibration.forecast(&larger).peak_bytes / larger.expected_bytes;
         assert!((ratio - 1.5).abs() < 1e-6, "{ratio}");
@@ -294,12 +277,10 @@ mod tests {
         let on_cpu = planned("relative", 10_000, 0);
         let mut on_gpu = on_cpu.clone();
         on_gpu.cell.device = "cuda".to_string();
-        let mut calibration = Calibration::default();
-        calibration.observe(&measured(&on_gpu, on_gpu.model.flops / 5e13, 4.0), on_gpu.expected_bytes);
-        let forecast = calibration.forecast(&on_cpu);
+        let forecast = after(&[(&on_gpu, on_gpu.model.flops / 5e13, 4.0)]).forecast(&on_cpu);
         assert_eq!(forecast.evaluation_seconds, on_cpu.model.flops / BUILT_IN_FLOPS_PER_SECOND);
         assert!(!forecast.trusted);
-        let unmeasured = Calibration::default().forecast(&on_gpu);
+        let unmeasured = after(&[]).forecast(&on_gpu);
         assert_eq!(unmeasured.evaluation_seconds, on_gpu.model.flops / BUILT_IN_GPU_FLOPS_PER_SECOND);
         assert!(unmeasured.overhead_seconds >= BUILT_IN_GPU_START_SECONDS);
     }
@@ -310,7 +291,7 @@ mod tests {
         for dim in [500, 300, 1000] {
             calibration.observe_timeout(&planned("autodiff", dim, 0).cell);
         }
-        assert_eq!(calibration.timed_out_at(&planned("autodiff", 50, 0)), Some(300));
-        assert_eq!(calibration.timed_out_at(&planned("relative", 50, 0)), None);
+        let known = ["autodiff", "relative"].map(|method| calibration.timed_out_at(&planned(method, 50, 0)));
+        assert_eq!(known, [Some(300), None]);
     }
 }

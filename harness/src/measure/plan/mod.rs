@@ -231,6 +231,7 @@ pub(crate) mod testing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::measure::default_settings;
 
     /// Every cell, in order.
     fn cells(settings: &Settings) -> Vec<Cell> {
@@ -240,28 +241,8 @@ mod tests {
     }
 
     fn settings() -> Settings {
-        Settings {
-            dims: vec![10, 20, 50],
-            methods: vec!["relative".to_string(), "ordinary".to_string()],
-            devices: vec!["cpu".to_string()],
-            batch: 100,
-            other_batches: Vec::new(),
-            layers: 2,
-            other_layers: Vec::new(),
-            dtype: "f32".to_string(),
-            bias: false,
-            activation: "smooth:0.3".to_string(),
-            threads: 2,
-            seed: 3,
-            rounds: 2,
-            min_samples: 5,
-            budget_seconds: None,
-            cell_limit_seconds: None,
-            memory_limit_bytes: 1 << 30,
-            convolution: None,
-            device_memory_limit_bytes: None,
-            math: None,
-        }
+        let methods = ["relative", "ordinary"].map(str::to_string).to_vec();
+        Settings { dims: vec![10, 20, 50], methods, threads: 2, seed: 3, rounds: 2, ..default_settings() }
     }
 
     #[test]
@@ -287,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_gpu_has_another_arithmetic_than_the_numbers() {
+    fn a_gpu_has_another_arithmetic_and_takes_more_jacobians_at_a_time() {
         let devices = vec!["cpu".to_string(), "cuda".to_string()];
         for (math, on_cuda) in [("tf32", Some("tf32")), ("f32", None)] {
             let settings = Settings { devices: devices.clone(), math: Some(math.to_string()), ..settings() };
@@ -296,48 +277,27 @@ mod tests {
                 assert_eq!(cell.math.as_deref(), expected, "{cell:?}");
             }
         }
-    }
-
-    #[test]
-    fn a_gpu_takes_more_jacobians_at_a_time_and_is_expected_to() {
-        let settings = Settings {
-            devices: vec!["cpu".to_string(), "cuda".to_string()],
-            methods: vec!["autodiff-streamed".to_string()],
-            dims: vec![1000],
-            ..settings()
-        };
-        let bytes = |device: &str| {
-            let plan = plan(&settings).expect("good settings");
-            plan.into_iter().find(|planned| planned.cell.device == device).expect("a cell").expected_bytes
-        };
+        let methods = vec!["autodiff-streamed".to_string()];
+        let streamed = plan(&Settings { devices, methods, dims: vec![1000], ..settings() }).expect("good settings");
         // 32 Jacobians of 4 MB in each of three panels instead of two.
-        assert!(bytes("cuda") - bytes("cpu") > 300e6, "{} {}", bytes("cuda"), bytes("cpu"));
+        assert!(streamed[1].expected_bytes - streamed[0].expected_bytes > 300e6, "{streamed:?}");
     }
 
     #[test]
     fn every_point_stands_once_in_every_round_and_rounds_differ_in_order() {
-        let cells = cells(&settings());
-        assert_eq!(cells.len(), 2 * 3 * 2);
-        assert!(cells[..6].iter().all(|cell| cell.round == 0));
-        assert_eq!(cells.iter().collect::<std::collections::HashSet<_>>().len(), 12);
-        let points = |round: &[Cell]| round.iter().map(|cell| (cell.method.clone(), cell.dim)).collect::<Vec<_>>();
-        assert_ne!(points(&cells[..6]), points(&cells[6..]));
-    }
-
-    #[test]
-    fn every_batch_size_meets_every_number_of_layers() {
         let settings = Settings { other_batches: vec![10, 1000], other_layers: vec![8], ..settings() };
         let cells = cells(&settings);
-        assert_eq!(cells.len(), 2 * 3 * 2 * 3 * 2);
-        let at = |cell: &&Cell| cell.method == "ordinary" && cell.dim == 20 && cell.round == 1;
-        let mut points: Vec<_> = cells.iter().filter(at).map(|cell| (cell.batch, cell.layers)).collect();
+        let (first, second) = cells.split_at(2 * 3 * 3 * 2);
+        assert_eq!(first.len(), second.len());
+        assert!(first.iter().all(|cell| cell.round == 0) && second.iter().all(|cell| cell.round == 1));
+        assert_eq!(cells.iter().collect::<std::collections::HashSet<_>>().len(), cells.len());
+        let again = |cell: &Cell| Cell { round: 0, ..cell.clone() };
+        assert_ne!(first, second.iter().map(again).collect::<Vec<_>>());
+        let at = |cell: &&Cell| cell.method == "ordinary" && cell.dim == 20;
+        let mut points: Vec<_> = second.iter().filter(at).map(|cell| (cell.batch, cell.layers)).collect();
         points.sort_unstable();
         assert_eq!(points, [(10, 2), (10, 8), (100, 2), (100, 8), (1000, 2), (1000, 8)]);
-    }
-
-    #[test]
-    fn the_same_settings_give_the_same_order() {
-        assert_eq!(cells(&settings()), cells(&settings()));
+        assert_eq!(cells, self::cells(&settings), "the same settings give the same order");
     }
 
     #[test]
@@ -364,13 +324,10 @@ mod tests {
     #[test]
     fn costs_of_absurd_sizes_are_numbers() {
         let most = usize::MAX;
+        let autodiff = ["autodiff", "autodiff-streamed"].map(str::to_string).to_vec();
         for settings in [
             Settings { batch: 1 << 63, layers: most, threads: most, seed: u64::MAX, ..settings() },
-            Settings {
-                batch: most,
-                methods: vec!["autodiff".to_string(), "autodiff-streamed".to_string()],
-                ..settings()
-            },
+            Settings { batch: most, methods: autodiff, ..settings() },
         ] {
             for planned in plan(&settings).expect("sizes are not the plan's to refuse") {
                 assert!(planned.model.flops > 1e20 && planned.expected_bytes > 1e18, "{planned:?}");

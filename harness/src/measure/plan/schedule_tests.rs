@@ -12,6 +12,7 @@ fn seconds_of(planned: &Planned) -> (f64, f64) {
     (planned.model.flops / 1e11 + 2e-5, 0.02 + 1e-8 * weights)
 }
 
+#[derive(Default)]
 struct Simulation {
     elapsed: f64,
     /// Method, D and round of the cells that ran, in order.
@@ -27,6 +28,11 @@ impl Simulation {
 
     fn largest(&self, method: &str) -> usize {
         self.ran.iter().filter(|(name, ..)| name == method).map(|(_, dim, _)| *dim).max().unwrap_or(0)
+    }
+
+    fn reason(&self, method: &str, dim: usize) -> &str {
+        let entry = self.skipped.iter().find(|(name, at, ..)| name == method && *at == dim);
+        &entry.unwrap_or_else(|| panic!("{method} D = {dim} was not skipped")).3
     }
 }
 
@@ -46,8 +52,11 @@ fn limits(budget: Option<f64>, cell: Option<f64>) -> Limits {
 
 /// Runs the schedule to its end, with every cell behaving as [`seconds_of`] says, including deadlines and kills.
 fn simulate(plan: Plan, limits: Limits) -> Simulation {
-    let mut schedule = Schedule::new(plan, limits);
-    let mut result = Simulation { elapsed: 0.0, ran: Vec::new(), skipped: Vec::new() };
+    go_on(Schedule::new(plan, limits))
+}
+
+fn go_on(mut schedule: Schedule) -> Simulation {
+    let mut result = Simulation::default();
     loop {
         match schedule.next(result.elapsed) {
             Step::Done => return result,
@@ -87,21 +96,15 @@ fn without_limits_every_cell_runs_but_those_that_do_not_fit_in_memory() {
 }
 
 #[test]
-fn the_default_sweep_ends_within_its_budget_and_relative_reaches_the_top() {
+fn the_default_sweep_ends_within_its_budget_and_begins_no_second_round_too_early() {
     let result = simulate(plan(&DIMS, 3), limits(Some(600.0), Some(60.0)));
     assert!(result.elapsed <= 600.0, "took {} s", result.elapsed);
-    assert_eq!(result.largest("relative"), 20_000);
-    // 10,000 takes 42 s an evaluation: two of them do not fit into the limit of 60 s.
-    assert_eq!(result.largest("ordinary"), 5000);
-    assert_eq!(result.largest("autodiff"), 1000);
+    // Of ordinary 10,000 takes 42 s an evaluation: two of them do not fit into the limit of 60 s.
+    for (method, largest) in [("relative", 20_000), ("ordinary", 5000), ("autodiff", 1000)] {
+        assert_eq!(result.largest(method), largest, "{method}");
+    }
     assert_eq!(result.ran.len() + result.skipped.len(), 3 * 14 * 3);
-}
-
-#[test]
-fn every_feasible_point_has_its_first_round_before_any_has_its_second() {
-    let result = simulate(plan(&DIMS, 3), limits(Some(600.0), Some(60.0)));
-    let rounds: Vec<usize> = result.ran.iter().map(|(_, _, round)| *round).collect();
-    assert!(rounds.is_sorted(), "{rounds:?}");
+    assert!(result.ran.is_sorted_by_key(|(_, _, round)| *round), "{:?}", result.ran);
     for (method, dim, _) in &result.ran {
         assert!(result.ran(method, *dim, 0), "{method} D = {dim} has no first round");
     }
@@ -142,54 +145,35 @@ fn expensive_guesses_wait_for_calibration_and_later_rounds_are_shuffled() {
 #[test]
 fn reasons_say_what_was_predicted_and_which_limit_it_exceeds() {
     let result = simulate(plan(&DIMS, 1), limits(None, Some(60.0)));
-    let reason = |method: &str, dim: usize| {
-        let entry = result.skipped.iter().find(|(name, at, ..)| name == method && *at == dim);
-        entry.unwrap_or_else(|| panic!("{method} D = {dim} was not skipped")).3.clone()
-    };
-    assert_eq!(reason("ordinary", 20_000), "predicted 324 s for one evaluation exceeds the cell limit of 60 s");
-    // 4.1 Tflop at 100 Gflop/s, twice.
-    assert_eq!(
-        reason("ordinary", 10_000),
-        "predicted 82 s for a warm-up and one sample exceeds the cell limit of 60 s"
-    );
+    // 4.1 Tflop at 100 Gflop/s, twice, at D = 10,000.
+    for (dim, reason) in [
+        (20_000, "predicted 324 s for one evaluation exceeds the cell limit of 60 s"),
+        (10_000, "predicted 82 s for a warm-up and one sample exceeds the cell limit of 60 s"),
+    ] {
+        assert_eq!(result.reason("ordinary", dim), reason);
+    }
+    let mut exhausted = Schedule::new(plan(&[10], 1), limits(Some(10.0), None));
+    let Step::Skip { reason, .. } = exhausted.next(10.0) else { panic!("there is no time") };
+    assert!(reason.contains("0 s left"), "{reason}");
 }
 
 #[test]
 fn after_a_timeout_larger_cells_of_the_method_are_not_tried() {
     let mut schedule = Schedule::new(plan(&[500, 1000], 1), limits(None, Some(10.0)));
     schedule.observe(&failed(&planned("autodiff", 500, 0), 15.0));
-    let mut reasons = Vec::new();
-    loop {
-        match schedule.next(0.0) {
-            Step::Done => break,
-            Step::Run(assignment) => {
-                assert_ne!(assignment.planned.cell.method, "autodiff");
-                schedule.observe(&measured(&assignment.planned, 1e-3, 0.1));
-            }
-            Step::Skip { planned, reason, .. } => {
-                schedule.mark(&planned.cell);
-                reasons.push((planned.cell.dim, reason));
-            }
-        }
-    }
-    assert_eq!(reasons, [(1000, "autodiff ran out of time at D = 500".to_string())]);
+    let result = go_on(schedule);
+    assert_eq!((result.largest("autodiff"), result.skipped.len()), (0, 1));
+    assert_eq!(result.reason("autodiff", 1000), "autodiff ran out of time at D = 500");
 }
 
 #[test]
-fn an_exhausted_budget_skips_everything_left() {
-    let mut schedule = Schedule::new(plan(&[10], 1), limits(Some(10.0), None));
-    match schedule.next(10.0) {
-        Step::Skip { reason, .. } => {
-            assert!(reason.contains("exceeds the 0 s left") || reason.contains("0 s left"), "{reason}")
-        }
-        step => panic!("{step:?}"),
-    }
-}
-
-#[test]
-fn cells_with_a_record_are_never_scheduled_again() {
+fn cells_with_a_record_are_never_scheduled_again_and_those_of_another_plan_change_nothing() {
     let plan = plan(&[10, 20], 2);
     let mut schedule = Schedule::new(plan.clone(), limits(None, None));
+    for (dim, round) in [(10, 2), (30, 0), (10, usize::MAX)] {
+        schedule.observe(&measured(&planned("relative", dim, round), 1.0, 2.0));
+    }
+    assert_eq!(schedule.progress(), (12, 0));
     for planned in [0, 1].into_iter().flat_map(|number| round(&plan, number)) {
         assert!(matches!(schedule.next(0.0), Step::Run(_)));
         schedule.observe(&measured(&planned, 1e-5, 0.05));
@@ -239,13 +223,4 @@ fn a_plan_of_the_most_cells_is_gone_through_in_a_moment() {
         assert_eq!((runs + skips, schedule.progress()), (cells, (cells, cells)));
         assert!(runs > 100 && elapsed <= 1e4, "{runs} in {elapsed} s");
     }
-}
-
-#[test]
-fn a_record_of_another_plan_changes_nothing() {
-    let mut schedule = Schedule::new(plan(&[10, 20], 2), limits(None, None));
-    schedule.observe(&measured(&planned("relative", 10, 2), 1.0, 2.0));
-    schedule.observe(&measured(&planned("relative", 30, 0), 1.0, 2.0));
-    schedule.observe(&measured(&planned("relative", 10, usize::MAX), 1.0, 2.0));
-    assert_eq!(schedule.progress(), (12, 0));
 }

@@ -7,24 +7,26 @@ pub(crate) mod process;
 pub(crate) mod progress;
 pub(crate) mod worker;
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use relgrad_reports::record::{Cell, Model, Outcome, Prediction, Record, SCHEMA_VERSION};
+use relgrad_reports::run::Run;
 use relgrad_reports::units;
 use relgrad_reports::writer::RecordWriter;
 
 use self::interrupt::Events;
-use self::process::{ChildLimits, End};
+use self::process::ChildLimits;
 use self::progress::{Position, Progress};
 use crate::error::{Error, Result};
-use crate::machine::time::unix_seconds;
+use crate::machine::time::{rfc3339, unix_seconds};
 use crate::measure::cell::sampling::Rules;
 use crate::measure::cell::{Failed, Measurement, Reply, Spec};
 use crate::measure::plan::Planned;
 use crate::measure::plan::limits::TIMED_OUT;
 use crate::measure::plan::schedule::{Assignment, Schedule, Step};
+use crate::measure::roofline::isolated;
 use crate::measure::workload::DeviceKind;
 
 /// Address space that a process reserves apart from its problem: the program itself, and per thread a stack and an
@@ -39,53 +41,70 @@ pub(crate) enum Ending {
     Interrupted,
 }
 
-/// One session of a sweep.
-pub(crate) struct Driver {
-    pub(crate) schedule: Schedule,
+/// A sweep that goes on in a folder that this process holds.
+pub(crate) struct Session<'a> {
+    pub(crate) dir: &'a Path,
+    pub(crate) run: Run,
     pub(crate) writer: RecordWriter,
-    pub(crate) progress: Progress,
+    pub(crate) schedule: Schedule,
     pub(crate) events: Events,
-    /// The program that children run, with the hidden verb `cell`.
-    pub(crate) program: PathBuf,
-    pub(crate) min_samples: usize,
-    pub(crate) memory_limit_bytes: u64,
     /// Seconds of the budget that earlier sessions spent.
     pub(crate) spent_seconds: f64,
+    /// Whether the ceilings are to be measured where `run` has none.
+    pub(crate) roofline: bool,
+    pub(crate) quiet: bool,
 }
 
-impl Driver {
-    /// Runs until every cell has a record or a signal comes.
-    pub(crate) fn run(&mut self) -> Result<Ending> {
-        let start = Instant::now();
-        let ending = loop {
-            if self.events.interrupted() {
-                break Ending::Interrupted;
-            }
-            let elapsed = self.spent_seconds + start.elapsed().as_secs_f64();
-            match self.schedule.next(elapsed) {
-                Step::Done => break Ending::Complete,
-                Step::Skip { planned, prediction, reason } => {
-                    let record = Record { reason: Some(reason), ..skipped(&planned, prediction) };
-                    self.keep(record, elapsed)?;
-                }
-                Step::Run(assignment) => {
-                    let position = self.position(elapsed);
-                    let Some(record) = self.measure(&assignment, position)? else {
-                        break Ending::Interrupted;
-                    };
-                    self.keep(record, self.spent_seconds + start.elapsed().as_secs_f64())?;
-                }
-            }
-        };
-        Ok(ending)
+impl Session<'_> {
+    /// Runs until every cell has a record or a signal comes. A cell that fails is a record, not an error.
+    pub(crate) fn run(mut self) -> Result<Ending> {
+        let position = self.position(self.spent_seconds);
+        let progress = Progress::new(self.quiet, self.run.settings.rounds, position);
+        let ending = self.go_through(&progress, position);
+        progress.finish();
+        ending.map_err(|error| match error {
+            Error::Output(cause) => Error::Output(format!(
+                "{cause}; the records so far are kept, go on with: relgrad sweep --resume {}",
+                self.dir.display()
+            )),
+            other => other,
+        })
     }
 
-    fn keep(&mut self, record: Record, elapsed_seconds: f64) -> Result<()> {
-        self.writer.append(&record).map_err(|cause| Error::Output(cause.to_string()))?;
-        self.schedule.observe(&record);
-        let position = self.position(elapsed_seconds);
-        self.progress.end(&record, position);
-        Ok(())
+    fn go_through(&mut self, progress: &Progress, Position { cells, recorded, .. }: Position) -> Result<Ending> {
+        for device in DeviceKind::ALL {
+            let wanted = self.run.settings.devices.iter().any(|name| name == device.name());
+            if self.roofline && wanted && recorded < cells && self.run.roofline(device.name()).is_none() {
+                progress.say("measuring the machine's ceilings (see relgrad roofline)");
+                self.measure_ceilings(device, progress)?;
+            }
+        }
+        let start = Instant::now();
+        let spent_seconds = self.spent_seconds;
+        let elapsed = || spent_seconds + start.elapsed().as_secs_f64();
+        while !self.events.interrupted() {
+            let record = match self.schedule.next(elapsed()) {
+                Step::Done => {
+                    self.run.ended = Some(rfc3339(unix_seconds()));
+                    folder::write(self.dir, &self.run)?;
+                    return Ok(Ending::Complete);
+                }
+                Step::Skip { planned, prediction, reason } => {
+                    Record { reason: Some(reason), ..skipped(&planned, prediction) }
+                }
+                Step::Run(assignment) => {
+                    let position = self.position(elapsed());
+                    match self.measure(&assignment, progress, position)? {
+                        Some(record) => record,
+                        None => break,
+                    }
+                }
+            };
+            self.writer.append(&record).map_err(|cause| Error::Output(cause.to_string()))?;
+            self.schedule.observe(&record);
+            progress.end(&record, self.position(elapsed()));
+        }
+        Ok(Ending::Interrupted)
     }
 
     fn position(&mut self, elapsed_seconds: f64) -> Position {
@@ -93,67 +112,64 @@ impl Driver {
         Position { cells, recorded, remaining_seconds: self.schedule.remaining_seconds(elapsed_seconds) }
     }
 
+    /// Adds the ceilings to `run.json`. A sweep goes on without them where they cannot be had.
+    fn measure_ceilings(&mut self, device: DeviceKind, progress: &Progress) -> Result<()> {
+        let tick = |elapsed| progress.keep_time(elapsed);
+        match isolated::measure(device, &self.run.settings, &mut self.events, tick)? {
+            Some(Ok(roofline)) => {
+                self.spent_seconds += roofline.wall_seconds;
+                self.run.rooflines.push(roofline);
+                folder::write(self.dir, &self.run)?;
+            }
+            Some(Err(reason)) => note!("relgrad: the report will have no fractions of ceilings: {reason}"),
+            // The same signal is seen before the first cell.
+            None => {}
+        }
+        Ok(())
+    }
+
     /// Runs one cell; no record when a signal cut it off.
-    fn measure(&mut self, assignment: &Assignment, position: Position) -> Result<Option<Record>> {
+    fn measure(&mut self, assignment: &Assignment, progress: &Progress, position: Position) -> Result<Option<Record>> {
         let (start, started_unix_seconds) = (Instant::now(), unix_seconds());
-        let Some(reply) = self.run_child(assignment, position)? else { return Ok(None) };
+        let Some(reply) = self.run_child(assignment, progress, position)? else { return Ok(None) };
         let record = Record {
             wall_seconds: start.elapsed().as_secs_f64(),
             started_unix_seconds,
             ..skipped(&assignment.planned, assignment.forecast.prediction())
         };
         Ok(Some(match reply {
-            Ok(measurement) => Record {
-                outcome: Outcome::Measured,
-                seconds: measurement.seconds,
-                evaluations_per_sample: measurement.evaluations_per_sample,
-                warmup_seconds: measurement.warmup_seconds,
-                peak_bytes: measurement.peak_bytes,
-                memory_trace: measurement.memory_trace,
-                check: measurement.check,
-                gpu: measurement.gpu,
-                ..record
-            },
-            Err(failed) => failed_record(record, failed),
+            Reply::Failed(failed) => failed_record(record, failed),
+            Reply::Ready(_) => failed_record(record, "it took no samples".to_string().into()),
+            Reply::Measured(measurement) => {
+                let Measurement { seconds, evaluations_per_sample, warmup_seconds, .. } = *measurement;
+                let Measurement { peak_bytes, memory_trace, check, gpu, .. } = *measurement;
+                let outcome = Outcome::Measured;
+                let timed = Record { outcome, seconds, evaluations_per_sample, warmup_seconds, ..record };
+                Record { peak_bytes, memory_trace, check, gpu, ..timed }
+            }
         }))
     }
 
     /// What the process of a cell answers; nothing when a signal cut it off.
-    fn run_child(
-        &mut self,
-        assignment: &Assignment,
-        position: Position,
-    ) -> Result<Option<Result<Measurement, Failed>>> {
+    fn run_child(&mut self, assignment: &Assignment, progress: &Progress, position: Position) -> Result<Option<Reply>> {
         let cell = &assignment.planned.cell;
         let rules = Rules {
-            min_samples: self.min_samples,
+            min_samples: self.run.settings.min_samples,
             sampling_seconds: assignment.sampling_seconds,
             cell_seconds: assignment.cell_seconds,
             deadline_seconds: assignment.deadline_seconds,
         };
-        let command = Spec { cell: cell.clone(), rules: Some(rules), inject: None }.command(&self.program)?;
-        let device = cell.device.parse::<DeviceKind>();
-        let device = device.map_err(|cause| Error::Usage(cause.to_string()))?;
+        let spec = Spec { cell: cell.clone(), rules: Some(rules), inject: None };
+        let device = cell.device.parse::<DeviceKind>().map_err(|cause| Error::Usage(cause.to_string()))?;
         let limits = ChildLimits {
-            address_space_bytes: address_space(device, self.memory_limit_bytes, cell.threads),
+            address_space_bytes: address_space(device, self.run.settings.memory_limit_bytes, cell.threads),
             // Seconds that are no duration are those of a limit that is none.
             kill_after: assignment.kill_seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
         };
-        let Self { progress, events, .. } = self;
         let tick = |elapsed| progress.tick(cell, assignment.expected_seconds, position, elapsed);
-        let end = process::run_watched(command, limits, events, tick);
-        let end = end.map_err(|cause| Error::Output(format!("cannot run the process of a cell: {cause}")))?;
-        Ok(Some(match end {
-            End::Interrupted => return Ok(None),
-            End::TimedOut => Err(timed_out(assignment.kill_seconds.unwrap_or(f64::NAN)).into()),
-            End::Exited { status, stdout, stderr } => match serde_json::from_str(stdout.trim()) {
-                Ok(Reply::Measured(measurement)) => Ok(*measurement),
-                Ok(Reply::Failed(failed)) => Err(failed),
-                // A signal reached the whole process tree: the cell did not fail by itself.
-                _ if events.interrupted() => return Ok(None),
-                _ => Err(process::cause_of_death(status, &stderr).into()),
-            },
-        }))
+        let reply = process::reply(spec.command(&identity::program()?)?, limits, &mut self.events, tick);
+        let reply = reply.map_err(|cause| Error::Output(format!("cannot run the process of a cell: {cause}")))?;
+        Ok(reply.map(|reply| reply.unwrap_or_else(|reason| Reply::Failed(reason.into()))))
     }
 }
 

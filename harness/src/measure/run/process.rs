@@ -6,7 +6,10 @@ use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use serde::de::DeserializeOwned;
+
 use super::interrupt::{Event, Events};
+use super::timed_out;
 use crate::console;
 use crate::error::explained;
 
@@ -220,6 +223,26 @@ pub(crate) fn run_watched(
     }
     let (status, stderr) = child.end(deadline)?;
     Ok(End::Exited { status, stdout, stderr })
+}
+
+/// Runs `command`, watched, for the JSON that it prints: that, or why there is none as a record's reason; nothing when a
+/// signal cut it off.
+pub(crate) fn reply<T: DeserializeOwned>(
+    command: Command,
+    limits: ChildLimits,
+    events: &mut Events,
+    tick: impl FnMut(Duration) -> Option<Duration>,
+) -> io::Result<Option<Result<T, String>>> {
+    Ok(match run_watched(command, limits, events, tick)? {
+        End::Interrupted => None,
+        End::TimedOut => Some(Err(timed_out(limits.kill_after.map_or(f64::NAN, |time| time.as_secs_f64())))),
+        End::Exited { status, stdout, stderr } => match serde_json::from_str(stdout.trim()) {
+            Ok(reply) => Some(Ok(reply)),
+            // A signal reached the whole process tree: the child did not fail by itself.
+            Err(_) if events.interrupted() => None,
+            Err(_) => Some(Err(cause_of_death(status, &stderr))),
+        },
+    })
 }
 
 /// Why a child that gave no reply ended: its signal or exit code, and the last words of its standard error.

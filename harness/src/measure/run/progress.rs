@@ -181,33 +181,25 @@ mod tests {
     use crate::measure::plan::testing::{measured, planned};
 
     #[test]
-    fn remaining_time_is_told_in_whole_seconds() {
-        assert_eq!(whole_seconds(0.4), "less than a second");
-        assert_eq!(whole_seconds(-3.0), "less than a second");
-        assert_eq!(whole_seconds(1.4), "1 s");
-        assert_eq!(whole_seconds(99.7), "100 s");
-        assert_eq!(whole_seconds(3725.2), "62.1 min");
-    }
-
-    #[test]
-    fn a_long_cell_is_told_of_after_half_a_minute_and_then_at_doubling_times() {
-        let mut seconds = 0;
-        let mut told = Vec::new();
-        for _ in 0..4 {
-            seconds = next_word(seconds).as_secs();
-            told.push(seconds);
+    fn times_are_told_in_whole_seconds_and_a_long_cell_at_doubling_times() {
+        for (seconds, told) in [
+            (0.4, "less than a second"),
+            (-3.0, "less than a second"),
+            (1.4, "1 s"),
+            (99.7, "100 s"),
+            (3725.2, "62.1 min"),
+        ] {
+            assert_eq!(whole_seconds(seconds), told);
         }
-        assert_eq!(told, [30, 60, 120, 240]);
-        assert_eq!(next_word(u64::MAX - 1).as_secs(), u64::MAX);
+        for (seconds, next) in [(0, 30), (30, 60), (60, 120), (120, 240), (u64::MAX - 1, u64::MAX)] {
+            assert_eq!(next_word(seconds).as_secs(), next);
+        }
     }
 
     #[test]
     fn a_line_counts_rounds_from_one_and_one_sample_is_one_sample() {
-        let progress = Progress { shown: Shown::Lines, rounds: 3 };
-        let cell = planned("relative", 10, 0);
-        let mut record = measured(&cell, 0.5, 1.0);
-        record.seconds = vec![0.5];
-        let line = progress.describe(&record);
+        let record = Record { seconds: vec![0.5], ..measured(&planned("relative", 10, 0), 0.5, 1.0) };
+        let line = Progress { shown: Shown::Lines, rounds: 3 }.describe(&record);
         assert!(line.starts_with("relative D = 10, N = 100, L = 2, round 1 of 3 "), "{line}");
         assert!(line.contains(" 500 ms (1 sample, peak "), "{line}");
     }
