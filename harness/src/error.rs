@@ -6,25 +6,18 @@ use std::path::Path;
 /// `Result` with [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Exit codes, as [`EXIT_CODES`] documents them: each has one meaning, whatever the verb.
+/// Exit codes: each has one meaning, whatever the verb; [`EXIT_CODES`] says which.
 pub(crate) mod code {
-    /// A check failed: a gradient disagrees, something got worse, a planted answer was not found.
     pub(crate) const CHECK_FAILED: u8 = 1;
-    /// The command line is wrong, or an input cannot be read.
     pub(crate) const USAGE: u8 = 2;
-    /// The system refused: results cannot be written, or no process or thread be started.
     pub(crate) const OUTPUT: u8 = 3;
-    /// Nothing was measured or compared.
     pub(crate) const NOTHING_MEASURED: u8 = 4;
-    /// A comparison could not decide.
     pub(crate) const INCONCLUSIVE: u8 = 5;
-    /// A training met a number that is not finite, or a singular weight.
     pub(crate) const DIVERGED: u8 = 6;
-    /// The device that was asked for is not there.
     pub(crate) const NO_DEVICE: u8 = 7;
-    /// A panic: a fault of relgrad itself (EX_SOFTWARE of sysexits.h).
+    /// EX_SOFTWARE of sysexits.h.
     pub(crate) const INTERNAL: u8 = 70;
-    /// Stopped by a signal, as shells report SIGINT.
+    /// As shells report SIGINT.
     pub(crate) const INTERRUPTED: u8 = 130;
 }
 
@@ -94,10 +87,6 @@ impl Error {
 
 /// Why a process or thread was not started and, where there are too many, what to do.
 pub(crate) fn explained(cause: &io::Error) -> String {
-    match cause.kind() {
-        io::ErrorKind::WouldBlock => {
-            format!("{cause}: raise the limit of processes and threads (`ulimit -u`)")
-        }
-        _ => cause.to_string(),
-    }
+    let advice = ": raise the limit of processes and threads (`ulimit -u`)";
+    format!("{cause}{}", if cause.kind() == io::ErrorKind::WouldBlock { advice } else { "" })
 }

@@ -135,7 +135,7 @@ impl FromStr for MemoryLimit {
         let largest = Self::LARGEST_TEBIBYTES;
         match value {
             share if unit == "%" && share > 0.0 && share <= 1.0 => Ok(Self::Share(share)),
-            bytes if unit == "%" || !bytes.is_finite() || bytes < 1.0 => Err(complain()),
+            bytes if unit == "%" || bytes.is_nan() || bytes < 1.0 => Err(complain()),
             bytes if bytes <= largest * BYTE_UNITS[0].1 => Ok(Self::Bytes(bytes as u64)),
             _ => Err(format!("`{shown}` is more than {largest}TiB, the largest")),
         }

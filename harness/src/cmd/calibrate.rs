@@ -44,7 +44,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let how = &arguments.how;
     let run = folder::describe(arguments.what.settings(how));
     super::warn_of_threads(run.settings.threads);
-    let cells = Cells::new(cells(&run.settings)?, false)?;
+    let cells = Cells::new(cells(&run.settings)?, false);
     let same = Contender { program: identity::program()?, inject: None };
     let mut contenders = vec![same.clone(), same.clone()];
     if let Some(fault) = how.injection() {

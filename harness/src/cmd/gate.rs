@@ -147,11 +147,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let (settings, cells) = match &baseline {
         Some(study) => {
             let settings = Settings { rounds: plan.first, ..study.run.settings.clone() };
-            (settings, Cells::measured_in(study, true)?)
+            (settings, Cells::measured_in(study, true))
         }
         None => {
             let settings = arguments.what.settings(how);
-            let cells = Cells::new(cells(&settings)?, base.is_none())?;
+            let cells = Cells::new(cells(&settings)?, base.is_none());
             (settings, cells)
         }
     };

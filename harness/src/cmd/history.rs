@@ -87,21 +87,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
 
 fn add(dir: &Path, store: &Path, reading: Reading) -> Result<u8> {
     let study = reading.read(dir)?;
-    if dir.is_dir() && study.run.ended.is_none() {
-        return Err(Error::Input(format!(
-            "the sweep in {} is not complete and would count twice: finish it with relgrad sweep --resume",
-            dir.display()
-        )));
-    }
-    if study.run.mixtures().next().is_some() {
-        return Err(Error::Input(format!(
-            "{} was measured by two programs or machines: it is no run of one series",
-            dir.display()
-        )));
-    }
-    let entry = Entry::of(&study);
-    if entry.cells.is_empty() {
-        return Err(Error::Input(format!("{} has no measurement to keep", dir.display())));
+    let (entry, shown) = (Entry::of(&study), dir.display());
+    let complaint = if dir.is_dir() && study.run.ended.is_none() {
+        let remedy = "finish it with relgrad sweep --resume";
+        format!("the sweep in {shown} is not complete and would count twice: {remedy}")
+    } else if study.run.mixtures().next().is_some() {
+        format!("{shown} was measured by two programs or machines: it is no run of one series")
+    } else if entry.cells.is_empty() {
+        format!("{shown} has no measurement to keep")
+    } else {
+        String::new()
+    };
+    if !complaint.is_empty() {
+        return Err(Error::Input(complaint));
     }
     let added = history::add(store, &entry).map_err(|cause| match cause {
         // Nothing was written to what cannot be read.
@@ -149,10 +147,7 @@ impl Show {
             }
             let (first, last) = (series.values.first(), series.values.last());
             let value = |v: Option<&(usize, f64)>| v.map_or(String::new(), |(_, v)| self.value(*v));
-            let runs = match series.values.len() {
-                1 => "1 run".to_string(),
-                n => format!("{n} runs"),
-            };
+            let runs = units::counted(series.values.len(), "run");
             text += &format!("  {}: {runs}, {} → {}\n", excerpt(&series.name, 300), value(first), value(last));
             for change in &series.changes {
                 let at = &entries[change.index];

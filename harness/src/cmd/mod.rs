@@ -177,7 +177,7 @@ pub(crate) fn count<const MOST: usize>(text: &str) -> Result<usize, String> {
 }
 
 /// Each value once, in the order given.
-fn distinct<T: PartialEq>(values: impl IntoIterator<Item = T>) -> Vec<T> {
+pub(crate) fn distinct<T: PartialEq>(values: impl IntoIterator<Item = T>) -> Vec<T> {
     let mut distinct = Vec::new();
     for value in values {
         if !distinct.contains(&value) {

@@ -131,14 +131,12 @@ fn read_all(paths: &[PathBuf]) -> Result<Vec<(PathBuf, Case)>> {
 /// A device may have no end, and what is read takes some sixteen times the file's size.
 fn contents(path: &Path) -> Result<Vec<u8>> {
     const MOST_BYTES: u64 = 64 << 20;
-    let read = || {
-        let file = fs::metadata(path)?;
-        if !file.is_file() {
-            return Ok(Err("it is no regular file"));
-        }
-        let mut text = Vec::new();
-        fs::File::open(path)?.take(MOST_BYTES + 1).read_to_end(&mut text)?;
-        Ok(if text.len() as u64 > MOST_BYTES { Err("it has more than 64 MiB") } else { Ok(text) })
-    };
-    read().map_err(|cause: io::Error| Error::input(path, cause))?.map_err(|why| Error::input(path, why))
+    let cannot = |cause: io::Error| Error::input(path, cause);
+    if !fs::metadata(path).map_err(cannot)?.is_file() {
+        return Err(Error::input(path, "it is no regular file"));
+    }
+    let mut text = Vec::new();
+    let file = fs::File::open(path).map_err(cannot)?;
+    let length = file.take(MOST_BYTES + 1).read_to_end(&mut text).map_err(cannot)?;
+    if length as u64 > MOST_BYTES { Err(Error::input(path, "it has more than 64 MiB")) } else { Ok(text) }
 }

@@ -47,14 +47,10 @@ pub(crate) fn driver_release() -> Option<String> {
 }
 
 fn software() -> String {
-    let mut parts: Vec<String> = driver_release().map(|release| format!("driver {release}")).into_iter().collect();
+    let driver = driver_release().map(|release| format!("driver {release}"));
     let libraries = [("NVRTC", Library::Nvrtc), ("cuBLAS", Library::Cublas), ("cuSOLVER", Library::Cusolver)];
-    parts.extend(cuda::version(Library::Driver));
-    parts.extend(
-        libraries
-            .iter()
-            .filter_map(|(name, library)| cuda::version(*library).map(|version| format!("{name} {version}"))),
-    );
+    let named = libraries.into_iter().filter_map(|(name, library)| Some(format!("{name} {}", cuda::version(library)?)));
+    let parts: Vec<String> = driver.into_iter().chain(cuda::version(Library::Driver)).chain(named).collect();
     parts.join(", ")
 }
 

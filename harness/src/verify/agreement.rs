@@ -8,6 +8,7 @@ use relgrad_kernels::evaluation::{Evaluation, Workload};
 use relgrad_kernels::{Math, Method, Result};
 use relgrad_reports::units;
 
+use crate::cmd::distinct;
 use crate::measure::workload::Target;
 
 /// How one workload compares.
@@ -95,39 +96,22 @@ pub(crate) fn table(rows: &[Row]) -> String {
         "{:<6} {:<18} {:>6} {:>8} {:>9} {:>9}  result",
         "math", "method", "checks", "worst D", "error", "tol"
     );
-    let mut seen = Vec::new();
-    for row in rows {
-        let key = (row.math, row.method);
-        if seen.contains(&key) {
-            continue;
-        }
-        seen.push(key);
-        let group: Vec<&Row> = rows.iter().filter(|row| (row.math, row.method) == key).collect();
+    for key in distinct(rows.iter().map(|row| (row.math, row.method))) {
+        let group = || rows.iter().filter(|row| (row.math, row.method) == key);
         let size = |row: &Row| row.error.unwrap_or(f64::INFINITY);
-        let worst = group.iter().max_by(|a, b| size(a).total_cmp(&size(b))).unwrap_or(&row);
-        let verdict = if group.iter().all(|row| row.pass) { "ok" } else { "FAILED" };
+        let Some(worst) = group().max_by(|a, b| size(a).total_cmp(&size(b))) else { continue };
+        let verdict = if group().all(|row| row.pass) { "ok" } else { "FAILED" };
         let error = worst.error.map_or("none".to_string(), |error| format!("{error:.1e}"));
-        let _ = writeln!(
-            text,
-            "{:<6} {:<18} {:>6} {:>8} {error:>9} {:>9.0e}  {verdict}",
-            row.math,
-            row.method,
-            group.len(),
-            worst.dim,
-            worst.tol
-        );
+        let ((math, method), checks) = (key, group().count());
+        let Row { dim, tol, .. } = worst;
+        let _ = writeln!(text, "{math:<6} {method:<18} {checks:>6} {dim:>8} {error:>9} {tol:>9.0e}  {verdict}");
     }
     for row in rows.iter().filter(|row| !row.pass) {
         let error = row.error.map_or("no result".to_string(), |error| format!("{error:.1e}"));
         let how = if row.recorded { ", recorded" } else { "" };
         let reason = row.reason.as_deref().unwrap_or("over tolerance");
-        let _ = writeln!(
-            text,
-            "FAILED {} {} D = {}{how}: {error}, {reason}",
-            row.math,
-            row.method,
-            units::grouped(row.dim)
-        );
+        let (Row { math, method, .. }, dim) = (row, units::grouped(row.dim));
+        let _ = writeln!(text, "FAILED {math} {method} D = {dim}{how}: {error}, {reason}");
     }
     text
 }

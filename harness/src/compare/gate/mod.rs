@@ -31,7 +31,7 @@ pub(crate) struct Cells {
 
 impl Cells {
     /// Groups cells by point, with the calibration kernels beside them where `calibrated`.
-    pub(crate) fn new(cells: impl IntoIterator<Item = Cell>, calibrated: bool) -> Result<Self> {
+    pub(crate) fn new(cells: impl IntoIterator<Item = Cell>, calibrated: bool) -> Self {
         let mut points: Vec<Vec<Cell>> = Vec::new();
         let mut seed = 0;
         for cell in cells.into_iter().map(|cell| Cell { round: 0, ..cell }) {
@@ -43,18 +43,15 @@ impl Cells {
             }
         }
         points.sort_by_key(|cells| Cell { method: String::new(), ..cells[0].clone() });
-        if calibrated {
-            for cells in &mut points {
-                let kernel = |name: &str| Cell { method: name.to_string(), ..cells[0].clone() };
-                let kernels = CALIBRATIONS.map(kernel);
-                cells.extend(kernels);
-            }
+        for cells in points.iter_mut().filter(|_| calibrated) {
+            let kernels = CALIBRATIONS.map(|name| Cell { method: name.to_string(), ..cells[0].clone() });
+            cells.extend(kernels);
         }
-        Ok(Self { points, seed })
+        Self { points, seed }
     }
 
     /// The cells of a study that were measured on the CPU, which is where the gate measures.
-    pub(crate) fn measured_in(study: &Study, calibrated: bool) -> Result<Self> {
+    pub(crate) fn measured_in(study: &Study, calibrated: bool) -> Self {
         let measured = study.records.iter().filter(|r| r.outcome == Ended::Measured).map(|r| r.cell.clone());
         let on_cpu = |cell: &Cell| cell.device == DeviceKind::Cpu.name() && !is_calibration(&cell.method);
         let mut cells: Vec<Cell> = measured.filter(on_cpu).collect();
@@ -63,18 +60,16 @@ impl Cells {
         Self::new(cells, calibrated)
     }
 
-    /// Fails when all processes of a point would not fit into memory together.
+    /// Fails when all processes of a point would not fit into memory together; names the point.
     pub(crate) fn require_memory(&self, contenders: usize) -> Result<()> {
         let available = machine::available_bytes() as f64;
         for cells in &self.points {
-            let mut bytes = 0.0;
-            for cell in cells.iter().filter(|cell| !is_calibration(&cell.method)) {
-                let planned = Planned::of(cell.clone()).map_err(|cause| Error::Usage(cause.to_string()))?;
-                bytes += contenders as f64 * planned.expected_bytes;
-            }
+            let of_gradients = cells.iter().filter(|cell| !is_calibration(&cell.method));
+            let bytes = of_gradients.map(|cell| Ok(contenders as f64 * Planned::of(cell.clone())?.expected_bytes));
+            let bytes = bytes.sum::<relgrad_kernels::Result<f64>>().map_err(|cause| Error::Usage(cause.to_string()))?;
             if bytes > 0.8 * available {
-                let dim = units::grouped(cells[0].dim);
-                let (needed, available) = (units::bytes(bytes), units::bytes(available));
+                let (dim, needed, available) =
+                    (units::grouped(cells[0].dim), units::bytes(bytes), units::bytes(available));
                 return Err(Error::Usage(format!(
                     "D = {dim} needs {needed} for all its processes and {available} are available; choose smaller \
                      --dims or fewer --methods"
@@ -159,43 +154,32 @@ fn rounds_of(path: &Path) -> PathBuf {
 pub(crate) fn decide(
     session: &mut Session<'_>,
     baseline: Option<&Study>,
-    decision: &Decision,
+    Decision { rules, plan, absolute }: &Decision,
 ) -> Result<Vec<Comparison>> {
-    let plan = &decision.plan;
     let mut used = plan.first;
     session.measure(0, used, |_| true)?;
     loop {
-        let comparisons = compare(&session.studies, baseline, decision);
+        let (base, new) = match baseline {
+            Some(baseline) => (baseline, &session.studies[..]),
+            None => (&session.studies[0], &session.studies[1..]),
+        };
+        let compare = |new| {
+            let sides = Sides { base, new, paired: baseline.is_none(), absolute: *absolute, first_round: 0 };
+            Comparison::confirmed(&sides, rules, plan.first)
+        };
+        let comparisons: Vec<Comparison> = new.iter().map(compare).collect();
         let open: Vec<Cell> = comparisons.iter().flat_map(Comparison::open_points).collect();
         let Some(next) = plan.next(used).filter(|_| !open.is_empty()) else { return Ok(comparisons) };
         if !session.quiet {
-            note!("not decided yet, measured again: {}", dims(&open));
+            let mut dims: Vec<usize> = open.iter().map(|point| point.dim).collect();
+            dims.sort_unstable();
+            dims.dedup();
+            let dims: Vec<String> = dims.into_iter().map(units::grouped).collect();
+            note!("not decided yet, measured again: D = {}", dims.join(", "));
         }
         session.measure(used, next, |cell| open.iter().any(|point| at(point, cell)))?;
         used = next;
     }
-}
-
-fn compare(studies: &[Study], baseline: Option<&Study>, decision: &Decision) -> Vec<Comparison> {
-    let Decision { rules, plan, absolute } = *decision;
-    let (base, new) = match baseline {
-        Some(baseline) => (baseline, studies),
-        None => (&studies[0], &studies[1..]),
-    };
-    let one = |new| {
-        let paired = baseline.is_none();
-        let all = Sides { base, new, paired, absolute, first_round: 0 };
-        Comparison::confirmed(&all, &rules, plan.first)
-    };
-    new.iter().map(one).collect()
-}
-
-fn dims(points: &[Cell]) -> String {
-    let mut dims: Vec<usize> = points.iter().map(|point| point.dim).collect();
-    dims.sort_unstable();
-    dims.dedup();
-    let dims: Vec<String> = dims.into_iter().map(units::grouped).collect();
-    format!("D = {}", dims.join(", "))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]

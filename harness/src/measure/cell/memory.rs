@@ -51,8 +51,7 @@ impl Tracer {
     /// Starts reading the resident memory; `None` where the system does not tell. Points are relative to
     /// `baseline_bytes`.
     pub(crate) fn start(baseline_bytes: u64) -> Option<Self> {
-        let mut meter = Meter::open()?;
-        Self::watch(move || meter.read(), baseline_bytes)
+        Self::watch(meter()?, baseline_bytes)
     }
 
     /// Starts reading what `bytes` tells. Points are relative to `baseline_bytes`.
@@ -84,26 +83,19 @@ impl Tracer {
     }
 }
 
-/// `/proc/self/statm`, kept open: a reading is one system call of about a microsecond.
-struct Meter {
-    file: File,
-    page_bytes: u64,
-}
-
-impl Meter {
-    fn open() -> Option<Self> {
-        let mut meter = Self { file: File::open("/proc/self/statm").ok()?, page_bytes: page_bytes()? };
-        meter.read().map(|_| meter)
-    }
-
-    fn read(&mut self) -> Option<u64> {
+/// A reader of the resident memory by `/proc/self/statm`, which it keeps open: a reading is one system call of about a
+/// microsecond.
+fn meter() -> Option<impl FnMut() -> Option<u64> + Send + 'static> {
+    let (mut file, page_bytes) = (File::open("/proc/self/statm").ok()?, page_bytes()?);
+    let mut read = move || {
         let mut buffer = [0; 128];
-        self.file.rewind().ok()?;
-        let length = self.file.read(&mut buffer).ok()?;
+        file.rewind().ok()?;
+        let length = file.read(&mut buffer).ok()?;
         let text = std::str::from_utf8(&buffer[..length]).ok()?;
         let pages: u64 = text.split_ascii_whitespace().nth(1)?.parse().ok()?;
-        Some(pages * self.page_bytes)
-    }
+        Some(pages * page_bytes)
+    };
+    read().map(|_| read)
 }
 
 #[cfg(unix)]

@@ -1,6 +1,8 @@
 //! One round: which of its cells are ruled out, which run, and in which order, as long as nothing new is learnt.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+
+use relgrad_reports::record::Cell;
 
 use super::Planned;
 use super::forecast::Forecast;
@@ -51,39 +53,35 @@ impl Agenda {
         candidates: &[Candidate],
         left: Option<f64>,
     ) -> Self {
-        let of = |place: u32| &candidates[place as usize];
-        let dim = |place: u32| points[place as usize].cell.dim;
+        let of = |place: &u32| &candidates[*place as usize];
+        let cell = |place: &u32| &points[*place as usize].cell;
         let mut smallest: HashMap<_, usize> = HashMap::new();
-        for &place in &pending {
-            let known = smallest.entry(line(&points[place as usize])).or_insert(usize::MAX);
-            *known = dim(place).min(*known);
+        for place in &pending {
+            let known = smallest.entry(line(cell(place))).or_insert(usize::MAX);
+            *known = cell(place).dim.min(*known);
         }
-        let improves =
-            |place: u32| smallest.get(&line(&points[place as usize])).is_some_and(|known| *known < dim(place));
-        let ruled_out = |place: &u32| match of(*place).obstacle {
+        let ruled_out = |place: &u32| match of(place).obstacle {
             Obstacle::None => false,
-            Obstacle::Guess => !improves(*place),
+            Obstacle::Guess => smallest.get(&line(cell(place))).is_none_or(|known| *known >= cell(place).dim),
             Obstacle::Certain => true,
         };
         let skips = pending.iter().copied().filter(ruled_out).collect();
-        let feasible: Vec<u32> =
-            pending.iter().copied().filter(|&place| of(place).obstacle == Obstacle::None).collect();
+        let feasible: Vec<u32> = pending.iter().copied().filter(|place| of(place).obstacle == Obstacle::None).collect();
         let admitted = match left {
             None => feasible,
             Some(left) => fair_share(&feasible, points, candidates, left),
         };
-        let needed_seconds = admitted.iter().map(|&place| of(place).need).sum();
-        let ready = |place: &u32| of(*place).forecast.trusted || of(*place).need <= CHEAP_SECONDS;
+        let needed_seconds = admitted.iter().map(|place| of(place).need).sum();
+        let ready = |place: &u32| of(place).forecast.trusted || of(place).need <= CHEAP_SECONDS;
         let (mut runs, mut others): (Vec<u32>, Vec<u32>) = admitted.into_iter().partition(ready);
-        others.sort_by(|&a, &b| of(a).need.total_cmp(&of(b).need));
+        others.sort_by(|a, b| of(a).need.total_cmp(&of(b).need));
         runs.append(&mut others);
         Self { round, skips, runs: runs.into(), needed_seconds, rest: pending.into() }
     }
 }
 
 /// What the time along D belongs to.
-fn line(planned: &Planned) -> (&str, &str, usize, usize) {
-    let cell = &planned.cell;
+fn line(cell: &Cell) -> (&str, &str, usize, usize) {
     (&cell.device, &cell.method, cell.batch, cell.layers)
 }
 
@@ -92,45 +90,39 @@ fn line(planned: &Planned) -> (&str, &str, usize, usize) {
 /// Methods are served from the least demanding on, each with an equal share of what is then left; a method's cells are
 /// admitted by ascending D until its share is spent. What the shares leave over goes to the cheapest cells not yet in.
 fn fair_share(feasible: &[u32], points: &[Planned], candidates: &[Candidate], left: f64) -> Vec<u32> {
-    let need = |index: usize| candidates[feasible[index] as usize].need;
-    let mut by_method: BTreeMap<(&str, &str), Vec<usize>> = BTreeMap::new();
-    for (index, &place) in feasible.iter().enumerate() {
-        let cell = &points[place as usize].cell;
-        by_method.entry((&cell.device, &cell.method)).or_default().push(index);
+    let need = |place: &u32| candidates[*place as usize].need;
+    let cell = |place: &u32| &points[*place as usize].cell;
+    let mut by_method: BTreeMap<(&str, &str), Vec<u32>> = BTreeMap::new();
+    for &place in feasible {
+        by_method.entry((&cell(&place).device, &cell(&place).method)).or_default().push(place);
     }
-    let mut methods: Vec<(f64, Vec<usize>)> = by_method
-        .into_values()
-        .map(|mut cells| {
-            cells.sort_by_key(|&index| {
-                let cell = &points[feasible[index] as usize].cell;
-                (cell.dim, cell.batch, cell.layers)
-            });
-            (cells.iter().map(|&index| need(index)).sum(), cells)
-        })
-        .collect();
+    let total = |mut places: Vec<u32>| {
+        places.sort_by_key(|place| (cell(place).dim, cell(place).batch, cell(place).layers));
+        (places.iter().map(need).sum::<f64>(), places)
+    };
+    let mut methods: Vec<(f64, Vec<u32>)> = by_method.into_values().map(total).collect();
     methods.sort_by(|a, b| a.0.total_cmp(&b.0));
 
-    let mut admitted = vec![false; feasible.len()];
+    let mut admitted = HashSet::new();
     let mut left = left;
     let waiting = methods.len();
-    for (served, (_, cells)) in methods.iter().enumerate() {
+    for (served, (_, places)) in methods.iter().enumerate() {
         let mut share = left / (waiting - served) as f64;
-        for &index in cells {
-            if need(index) > share {
-                break;
-            }
-            share -= need(index);
-            left -= need(index);
-            admitted[index] = true;
+        for place in places.iter().take_while(|place| {
+            share -= need(place);
+            share >= 0.0
+        }) {
+            left -= need(place);
+            admitted.insert(*place);
         }
     }
-    let mut rest: Vec<usize> = (0..feasible.len()).filter(|&index| !admitted[index]).collect();
-    rest.sort_by(|&a, &b| need(a).total_cmp(&need(b)));
-    for index in rest {
-        if need(index) <= left {
-            left -= need(index);
-            admitted[index] = true;
+    let mut rest: Vec<u32> = feasible.iter().copied().filter(|place| !admitted.contains(place)).collect();
+    rest.sort_by(|a, b| need(a).total_cmp(&need(b)));
+    for place in rest {
+        if need(&place) <= left {
+            left -= need(&place);
+            admitted.insert(place);
         }
     }
-    (0..feasible.len()).filter(|&index| admitted[index]).map(|index| feasible[index]).collect()
+    feasible.iter().copied().filter(|place| admitted.contains(place)).collect()
 }

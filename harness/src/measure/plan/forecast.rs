@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 
 use relgrad_reports::record::{Cell, Outcome, Prediction, Record};
+use relgrad_reports::stats::median;
 
 use super::Planned;
 use crate::measure::cell::sampling::WARMUP_SECONDS;
@@ -88,10 +89,7 @@ impl Calibration {
         let key = key(&record.cell);
         let track = self.tracks.entry(key.clone()).or_default();
         let dim = record.cell.dim;
-        let mut sorted = record.seconds.clone();
-        sorted.sort_by(f64::total_cmp);
-        let median = sorted[sorted.len() / 2].max(1e-9);
-        let rate = record.model.flops / median;
+        let rate = record.model.flops / median(&record.seconds).unwrap_or(f64::NAN).max(1e-9);
         let earlier = track.rate.insert(dim, rate);
         let sampled: f64 = record.seconds.iter().sum::<f64>() * record.evaluations_per_sample as f64;
         // Of short evaluations the record keeps the first warm-ups alone.
@@ -107,8 +105,8 @@ impl Calibration {
     /// Keeps the best and the widest of a device; `earlier` is the rate that `rate` replaced.
     fn observe_device(&mut self, key: Key, dim: usize, rate: f64, earlier: Option<f64>) {
         let device = key.0.clone();
-        let known =
-            self.devices.entry(device.clone()).or_insert(OfDevice { best_rate: rate, widest: (key.clone(), dim) });
+        let first = OfDevice { best_rate: rate, widest: (key.clone(), dim) };
+        let known = self.devices.entry(device.clone()).or_insert(first);
         if dim >= known.widest.1 {
             known.widest = (key, dim);
         }

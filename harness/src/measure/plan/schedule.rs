@@ -20,6 +20,7 @@ use super::forecast::{Calibration, Forecast};
 use super::limits::{self, Limits, RESERVED_SHARE, TIMED_OUT};
 use super::{Plan, Planned};
 use crate::error::{Error, Result};
+use crate::measure::cell::sampling::Rules;
 
 /// Sampling goes on at least this long, so that the median is not one lucky moment of the machine.
 const MIN_SAMPLING_SECONDS: f64 = 0.25;
@@ -38,13 +39,8 @@ pub(crate) struct Assignment {
     pub(crate) planned: Planned,
     pub(crate) forecast: Forecast,
     pub(crate) expected_seconds: f64,
-    /// Seconds of sampling after which an unsettled median is accepted.
-    pub(crate) sampling_seconds: f64,
-    /// Seconds of evaluations after which sampling ends, once there is a sample.
-    pub(crate) cell_seconds: Option<f64>,
-    /// Seconds from the start of the process at which sampling ends, once there is a sample, to leave the others
-    /// theirs.
-    pub(crate) deadline_seconds: Option<f64>,
+    /// When sampling ends: what the cell may take, to leave the others theirs.
+    pub(crate) rules: Rules,
     /// Seconds from its start after which the process is killed.
     pub(crate) kill_seconds: Option<f64>,
 }
@@ -249,13 +245,17 @@ impl Schedule {
         } else {
             MAX_SAMPLING_SECONDS
         };
+        let rules = Rules {
+            min_samples: self.limits.min_samples,
+            sampling_seconds: spare.clamp(MIN_SAMPLING_SECONDS, MAX_SAMPLING_SECONDS),
+            cell_seconds,
+            deadline_seconds: Some(deadline).filter(|seconds| seconds.is_finite()),
+        };
         Assignment {
             planned: self.plan.planned(place, round),
             forecast,
             expected_seconds: need,
-            sampling_seconds: spare.clamp(MIN_SAMPLING_SECONDS, MAX_SAMPLING_SECONDS),
-            cell_seconds,
-            deadline_seconds: Some(deadline).filter(|seconds| seconds.is_finite()),
+            rules,
             kill_seconds: Some(kill).filter(|seconds| seconds.is_finite()),
         }
     }

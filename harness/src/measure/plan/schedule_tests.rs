@@ -67,8 +67,8 @@ fn go_on(mut schedule: Schedule) -> Simulation {
             }
             Step::Run(assignment) => {
                 let (evaluation, overhead) = seconds_of(&assignment.planned);
-                let deadline = assignment.deadline_seconds.unwrap_or(f64::INFINITY);
-                let limit = assignment.cell_seconds.unwrap_or(f64::INFINITY).min(deadline - overhead);
+                let deadline = assignment.rules.deadline_seconds.unwrap_or(f64::INFINITY);
+                let limit = assignment.rules.cell_seconds.unwrap_or(f64::INFINITY).min(deadline - overhead);
                 let samples = (limit / evaluation - 1.0).clamp(1.0, 5.0).floor();
                 let wall = overhead + (1.0 + samples) * evaluation;
                 let killed = assignment.kill_seconds.filter(|kill| wall > *kill);
@@ -193,7 +193,7 @@ fn one_cell_cannot_spend_what_others_need() {
         schedule.calibration.observe(&measured(&known, 20.0, 120.0), known.expected_bytes);
     }
     let Step::Run(assignment) = schedule.next(0.0) else { panic!("nothing ran") };
-    let deadline = assignment.deadline_seconds.expect("a budget gives a deadline");
+    let deadline = assignment.rules.deadline_seconds.expect("a budget gives a deadline");
     assert!((100.0..=150.0).contains(&deadline), "{deadline}");
     assert!(assignment.kill_seconds.expect("a budget gives a kill time") <= 255.0);
 }

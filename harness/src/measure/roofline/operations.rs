@@ -46,17 +46,10 @@ impl Sizes {
 /// Every operation in precision `T`.
 pub(super) fn rates<D: Device<T>, T: Scalar>(bench: &Bench<D>) -> Result<Vec<Rate>> {
     let sizes = bench.sizes;
-    let mut rates = Vec::new();
-    for &dim in sizes.square {
-        rates.push(square(bench, dim)?);
-    }
-    for &dim in sizes.skinny {
-        rates.extend(skinny(bench, dim)?);
-    }
-    for &dim in sizes.inverse {
-        rates.push(inverse(bench, dim)?);
-    }
-    Ok(rates)
+    let square = sizes.square.iter().map(|&dim| Ok(vec![square(bench, dim)?]));
+    let skinny = sizes.skinny.iter().map(|&dim| skinny(bench, dim));
+    let inverse = sizes.inverse.iter().map(|&dim| Ok(vec![inverse(bench, dim)?]));
+    Ok(square.chain(skinny).chain(inverse).collect::<Result<Vec<_>>>()?.concat())
 }
 
 /// C ← A B.
@@ -73,7 +66,7 @@ fn square<D: Device<T>, T: Scalar>(bench: &Bench<D>, dim: usize) -> Result<Rate>
 }
 
 /// The three products of the relative gradient with one D×D weight.
-fn skinny<D: Device<T>, T: Scalar>(bench: &Bench<D>, dim: usize) -> Result<[Rate; 3]> {
+fn skinny<D: Device<T>, T: Scalar>(bench: &Bench<D>, dim: usize) -> Result<Vec<Rate>> {
     let Bench { device, effort, batch, .. } = bench;
     let batch = *batch;
     let one = T::of(1.0);
@@ -99,7 +92,7 @@ fn skinny<D: Device<T>, T: Scalar>(bench: &Bench<D>, dim: usize) -> Result<[Rate
         device.multiply(T::of(GAIN), delta.plain(), u.transposed(), addend, w.view_mut())?;
         device.synchronize()
     })?;
-    Ok([
+    Ok(vec![
         rate(Operation::ForwardProduct, product, forward),
         rate(Operation::PullBackProduct, 2.0 * product, pull_back),
         rate(Operation::OuterProduct, product, outer),

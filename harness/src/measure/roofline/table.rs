@@ -7,6 +7,7 @@ use relgrad_reports::run::Machine;
 use relgrad_reports::units;
 
 use super::Output;
+use crate::cmd::distinct;
 
 /// A number of the table: its line, its column, its value in the unit of its section.
 struct Entry {
@@ -64,30 +65,18 @@ fn column(dtype: Option<&str>, threads: usize) -> String {
 
 /// A section under its unit: lines and columns in the order in which they first appear.
 fn section(text: &mut String, unit: &str, entries: &[Entry]) {
-    let mut lines: Vec<&str> = Vec::new();
-    let mut columns: Vec<&str> = Vec::new();
-    for entry in entries {
-        if !lines.contains(&entry.line.as_str()) {
-            lines.push(&entry.line);
-        }
-        if !columns.contains(&entry.column.as_str()) {
-            columns.push(&entry.column);
-        }
-    }
+    let lines = distinct(entries.iter().map(|entry| &entry.line));
+    let mut columns = distinct(entries.iter().map(|entry| &entry.column));
     columns.sort_unstable();
-    let _ = write!(text, "\n{unit:<52}");
-    columns.iter().for_each(|column| {
-        let _ = write!(text, "{column:>16}");
-    });
-    text.push('\n');
+    let heads: String = columns.iter().map(|column| format!("{column:>16}")).collect();
+    let _ = writeln!(text, "\n{unit:<52}{heads}");
     for line in lines {
-        let _ = write!(text, "{line:<52}");
-        for column in &columns {
-            let entry = entries.iter().find(|entry| entry.line == line && entry.column == *column);
+        let value = |column: &&String| {
+            let entry = entries.iter().find(|entry| entry.line == *line && entry.column == **column);
             let value = entry.map_or("–".to_string(), |entry| units::number(entry.value));
-            let _ = write!(text, "{value:>16}");
-        }
-        text.push('\n');
+            format!("{value:>16}")
+        };
+        let _ = writeln!(text, "{line:<52}{}", columns.iter().map(value).collect::<String>());
     }
 }
 

@@ -21,7 +21,6 @@ use self::process::ChildLimits;
 use self::progress::{Position, Progress};
 use crate::error::{Error, Result};
 use crate::machine::time::{rfc3339, unix_seconds};
-use crate::measure::cell::sampling::Rules;
 use crate::measure::cell::{Failed, Measurement, Reply, Spec};
 use crate::measure::plan::Planned;
 use crate::measure::plan::limits::TIMED_OUT;
@@ -153,13 +152,7 @@ impl Session<'_> {
     /// What the process of a cell answers; nothing when a signal cut it off.
     fn run_child(&mut self, assignment: &Assignment, progress: &Progress, position: Position) -> Result<Option<Reply>> {
         let cell = &assignment.planned.cell;
-        let rules = Rules {
-            min_samples: self.run.settings.min_samples,
-            sampling_seconds: assignment.sampling_seconds,
-            cell_seconds: assignment.cell_seconds,
-            deadline_seconds: assignment.deadline_seconds,
-        };
-        let spec = Spec { cell: cell.clone(), rules: Some(rules), inject: None };
+        let spec = Spec { cell: cell.clone(), rules: Some(assignment.rules), inject: None };
         let device = cell.device.parse::<DeviceKind>().map_err(|cause| Error::Usage(cause.to_string()))?;
         let limits = ChildLimits {
             address_space_bytes: address_space(device, self.run.settings.memory_limit_bytes, cell.threads),

@@ -68,18 +68,18 @@ impl Progress {
         elapsed: Duration,
     ) -> Option<Duration> {
         let seconds = elapsed.as_secs();
+        let running = units::seconds(seconds as f64);
         match &self.shown {
             Shown::Quiet => None,
             Shown::Lines => {
                 if seconds >= STILL_RUNNING {
-                    note!("{} is still running after {}", self.name(cell), units::seconds(seconds as f64));
+                    note!("{} is still running after {running}", self.name(cell));
                 }
                 Some(next_word(seconds))
             }
             Shown::Bar(bar) => {
                 bar.set_position(position.recorded as u64);
-                let left = position.remaining_seconds - elapsed.as_secs_f64().min(expected_seconds);
-                let (left, running) = (whole_seconds(left), units::seconds(seconds as f64));
+                let left = whole_seconds(position.remaining_seconds - elapsed.as_secs_f64().min(expected_seconds));
                 bar.set_message(format!("{left} left; {running} in {}", self.name(cell)));
                 Some(Duration::from_secs(seconds + 1))
             }
@@ -103,7 +103,7 @@ impl Progress {
             Shown::Bar(bar) => {
                 bar.set_position(position.recorded as u64);
                 let line = console::visible(&line).replace('\n', " ");
-                bar.println(terminal_columns().map_or(line.clone(), |columns| console::cut(&line, columns)));
+                bar.println(console::cut(&line, terminal_columns().unwrap_or(usize::MAX)));
             }
         }
     }
@@ -142,11 +142,8 @@ impl Progress {
 
 /// When a cell that has been running for so many seconds is told of next.
 fn next_word(seconds: u64) -> Duration {
-    let mut next = STILL_RUNNING;
-    while next <= seconds && next < u64::MAX {
-        next = next.saturating_mul(2);
-    }
-    Duration::from_secs(next)
+    let doubled = std::iter::successors(Some(STILL_RUNNING), |time| time.checked_mul(2));
+    Duration::from_secs(doubled.into_iter().find(|time| *time > seconds).unwrap_or(u64::MAX))
 }
 
 /// A time in whole seconds, as far as a prediction is worth telling.
