@@ -66,7 +66,6 @@ pub mod learn;
 mod machine;
 pub mod measure;
 mod outputs;
-mod peer;
 mod quantity;
 mod selftest;
 mod train;

@@ -157,9 +157,9 @@ fn print_pretty_json(document: &impl Serialize) -> Result<()> {
 }
 
 /// Most samples N of a batch.
-pub(crate) const MAX_BATCH: usize = 1_000_000_000;
+const MAX_BATCH: usize = 1_000_000_000;
 /// Most layers L.
-pub(crate) const MAX_LAYERS: usize = 1_000_000;
+const MAX_LAYERS: usize = 1_000_000;
 /// Most rounds, trials and repetitions.
 const MAX_ROUNDS: usize = 1_000_000;
 /// Most CPU threads.
@@ -169,7 +169,7 @@ fn at_least_one(text: &str) -> Result<usize, String> {
     count::<MAX_BATCH>(text)
 }
 
-pub(crate) fn count<const MOST: usize>(text: &str) -> Result<usize, String> {
+fn count<const MOST: usize>(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(count) if (1..=MOST).contains(&count) => Ok(count),
         _ => Err(format!("`{}` is not a whole number from 1 to {MOST}", console::quoted(text))),

@@ -3,23 +3,26 @@
 //! Everything that the kernels have an operation for is measured through it, so that a ceiling is that of the engine
 //! which the gradients use. Each count of threads has a thread pool of its own size, as a cell's process has.
 
-pub(crate) mod isolated;
 mod operations;
 mod streaming;
 pub(crate) mod table;
 mod timing;
 
-use std::time::Instant;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use relgrad_kernels::{Cpu, Cuda, Math};
 use relgrad_reports::roofline::Roofline;
-use relgrad_reports::run::Machine;
+use relgrad_reports::run::{Machine, Settings};
 use serde::{Deserialize, Serialize};
 
 use crate::cmd;
 use crate::error::{Error, Result};
 use crate::machine::gpu;
 use crate::machine::time::{rfc3339, unix_seconds};
+use crate::measure::run::interrupt::Events;
+use crate::measure::run::process::{self, ChildLimits};
+use crate::measure::run::{address_space, identity, keep_arithmetic};
 use crate::measure::workload::{DeviceKind, with_dtype};
 use operations::Sizes;
 use timing::Effort;
@@ -126,4 +129,31 @@ fn on_gpu(plan: &Plan, bench: &Bench<Cuda>, roofline: &mut Roofline) -> relgrad_
     }
     roofline.bandwidths.push(streaming::copying(bench)?);
     Ok(())
+}
+
+/// Time after which the process is killed; it takes some three seconds on a quiet machine, ten on a GPU.
+const KILL_AFTER: Duration = Duration::from_secs(60);
+
+/// Measures the ceilings that the cells of `settings` on one device need: those, or why they are not known; nothing when
+/// a signal cut it off. Calls `tick` as [`process::run_watched`] does.
+pub(crate) fn measure_isolated(
+    device: DeviceKind,
+    settings: &Settings,
+    events: &mut Events,
+    tick: impl FnMut(Duration) -> Option<Duration>,
+) -> Result<Option<Result<Roofline, String>>> {
+    let threads = if settings.threads == 1 { "1".to_string() } else { format!("1,{}", settings.threads) };
+    let mut command = Command::new(identity::program()?);
+    command.args(["roofline", "--quick", "--json", "--device", device.name()]);
+    command.args(["--threads", &threads, "--batch", &settings.batch.to_string()]);
+    match &settings.math {
+        Some(math) if device == DeviceKind::Cuda => command.args(["--math", math]),
+        _ => command.args(["--dtype", &settings.dtype]),
+    };
+    keep_arithmetic(&mut command, settings.math.as_deref());
+    let address_space_bytes = address_space(device, settings.memory_limit_bytes, settings.threads);
+    let limits = ChildLimits { address_space_bytes, kill_after: Some(KILL_AFTER) };
+    let reply = process::reply::<Output>(command, limits, events, tick);
+    let reply = reply.map_err(|cause| Error::Output(format!("cannot run the process of the ceilings: {cause}")))?;
+    Ok(reply.map(|reply| reply.map(|output| output.roofline)))
 }

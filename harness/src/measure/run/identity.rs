@@ -47,12 +47,15 @@ pub(crate) fn fingerprint() -> Option<String> {
     }
 }
 
+/// A fact of a run.
+type Fact<'a> = &'a dyn Fn(&Run) -> String;
+
 /// What tells the program and the machine that `then` names from those of `now`, a phrase each. What `then` does not
 /// tell is no difference.
 pub(crate) fn differences(then: &Run, now: &Run) -> Vec<String> {
     let on_gpu = then.settings.devices.iter().any(|device| device == DeviceKind::Cuda.name());
     let text = |text: &Option<String>| text.clone().unwrap_or("none".to_string());
-    let facts: [(&str, bool, &dyn Fn(&Run) -> String); 8] = [
+    let facts: [(&str, bool, Fact<'_>); 8] = [
         ("version", true, &|run| run.version.clone()),
         ("revision", true, &|run| text(&run.git_revision)),
         ("compiler", true, &|run| run.rustc.clone()),

@@ -25,7 +25,7 @@ use crate::measure::cell::{Failed, Measurement, Reply, Spec};
 use crate::measure::plan::Planned;
 use crate::measure::plan::limits::TIMED_OUT;
 use crate::measure::plan::schedule::{Assignment, Schedule, Step};
-use crate::measure::roofline::isolated;
+use crate::measure::roofline;
 use crate::measure::workload::DeviceKind;
 
 /// Address space that a process reserves apart from its problem: the program itself, and per thread a stack and an
@@ -114,7 +114,7 @@ impl Session<'_> {
     /// Adds the ceilings to `run.json`. A sweep goes on without them where they cannot be had.
     fn measure_ceilings(&mut self, device: DeviceKind, progress: &Progress) -> Result<()> {
         let tick = |elapsed| progress.keep_time(elapsed);
-        match isolated::measure(device, &self.run.settings, &mut self.events, tick)? {
+        match roofline::measure_isolated(device, &self.run.settings, &mut self.events, tick)? {
             Some(Ok(roofline)) => {
                 self.spent_seconds += roofline.wall_seconds;
                 self.run.rooflines.push(roofline);
