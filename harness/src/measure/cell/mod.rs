@@ -119,3 +119,21 @@ pub(crate) enum Answer {
     Bytes(Option<u64>),
     Failed(String),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A gate measures builds in turn, and one of them may be older than a change of these words.
+    #[test]
+    fn what_older_builds_say_is_understood() {
+        let ready = r#"{"state":"ready","check":null,"peak_bytes":7,"evaluation_seconds":0.5}"#;
+        let expected = Ready { check: None, peak_bytes: Some(7), evaluation_seconds: 0.5 };
+        assert_eq!(serde_json::from_str::<Reply>(ready).unwrap(), Reply::Ready(expected));
+        let failed = r#"{"state":"failed","reason":"out of memory","check":null}"#;
+        let expected = Failed::from("out of memory".to_string());
+        assert_eq!(serde_json::from_str::<Reply>(failed).unwrap(), Reply::Failed(expected));
+        assert_eq!(serde_json::to_string(&Request::Sample(3)).unwrap(), r#"{"sample":3}"#);
+        assert_eq!(serde_json::from_str::<Answer>(r#"{"bytes":null}"#).unwrap(), Answer::Bytes(None));
+    }
+}

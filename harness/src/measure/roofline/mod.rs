@@ -134,8 +134,8 @@ fn on_gpu(plan: &Plan, bench: &Bench<Cuda>, roofline: &mut Roofline) -> relgrad_
 /// Time after which the process is killed; it takes some three seconds on a quiet machine, ten on a GPU.
 const KILL_AFTER: Duration = Duration::from_secs(60);
 
-/// Measures the ceilings that the cells of `settings` on one device need: those, or why they are not known; nothing when
-/// a signal cut it off. Calls `tick` as [`process::run_watched`] does.
+/// Measures the ceilings that the cells of `settings` on one device need: those, or why they are not known; nothing
+/// when a signal cut it off. Calls `tick` as [`process::run_watched`] does.
 pub(crate) fn measure_isolated(
     device: DeviceKind,
     settings: &Settings,

@@ -225,8 +225,8 @@ pub(crate) fn run_watched(
     Ok(End::Exited { status, stdout, stderr })
 }
 
-/// Runs `command`, watched, for the JSON that it prints: that, or why there is none as a record's reason; nothing when a
-/// signal cut it off.
+/// Runs `command`, watched, for the JSON that it prints: that, or why there is none as a record's reason; nothing when
+/// a signal cut it off.
 pub(crate) fn reply<T: DeserializeOwned>(
     command: Command,
     limits: ChildLimits,
