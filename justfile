@@ -84,6 +84,10 @@ instructions *args:
     cargo build --release --quiet --package relgrad-harness
     python3 harness/instructions/count.py "$@"
 
+# The library's example: a small sweep from Rust that prints the exponents.
+example:
+    cargo run --release --quiet --package relgrad-harness --example small_sweep
+
 # All tests.
 test:
     cargo test --workspace

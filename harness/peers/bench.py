@@ -334,7 +334,7 @@ def ours(bench: Bench, group: Group, method: str) -> dict[str, Any]:
     }
     spec = json.dumps({"cell": cell, "rules": rules})
     reply = execute(bench, [str(options.relgrad), "cell", spec], group.threads, options.dtype)
-    if reply.get("outcome") == "failed":
+    if "reason" in reply:
         return {"error": reply["reason"]}
     reply.pop("memory_trace", None)
     return reply | {"model": model(bench, group.dim, method)}

@@ -21,7 +21,7 @@ from problem import Array, Case
 
 PEERS = ("numpy", "jax", "torch")
 
-# The same rules as in relgrad's cells (harness/src/cell/sampling.rs).
+# The same rules as in relgrad's cells (harness/src/measure/cell/sampling.rs).
 SHORTEST_SAMPLE_SECONDS = 20e-6
 WARMUP_SECONDS = 0.1
 MAX_WARMUPS = 50

@@ -4,27 +4,20 @@ use std::io;
 use std::path::Path;
 
 /// `Result` with [`Error`].
-pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Exit codes, as [`EXIT_CODES`] documents them: each has one meaning, whatever the verb.
+/// Exit codes: each has one meaning, whatever the verb; [`EXIT_CODES`] says which.
 pub(crate) mod code {
-    /// A check failed: a gradient disagrees, something got worse, a planted answer was not found.
     pub(crate) const CHECK_FAILED: u8 = 1;
-    /// The command line is wrong, or an input cannot be read.
     pub(crate) const USAGE: u8 = 2;
-    /// The system refused: results cannot be written, or no process or thread be started.
     pub(crate) const OUTPUT: u8 = 3;
-    /// Nothing was measured or compared.
     pub(crate) const NOTHING_MEASURED: u8 = 4;
-    /// A comparison could not decide.
     pub(crate) const INCONCLUSIVE: u8 = 5;
-    /// A training met a number that is not finite, or a singular weight.
     pub(crate) const DIVERGED: u8 = 6;
-    /// The device that was asked for is not there.
     pub(crate) const NO_DEVICE: u8 = 7;
-    /// A panic: a fault of relgrad itself (EX_SOFTWARE of sysexits.h).
+    /// EX_SOFTWARE of sysexits.h.
     pub(crate) const INTERNAL: u8 = 70;
-    /// Stopped by a signal, as shells report SIGINT.
+    /// As shells report SIGINT.
     pub(crate) const INTERRUPTED: u8 = 130;
 }
 
@@ -46,7 +39,7 @@ Output that nobody reads any more (as with head) stops and changes nothing; a fu
 
 /// An early end of the program: one line for the user and an exit code.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
+pub enum Error {
     /// The command line asks for something impossible.
     #[error("{0}")]
     Usage(String),
@@ -68,12 +61,10 @@ pub(crate) enum Error {
 }
 
 impl Error {
-    /// An output error about `path`.
     pub(crate) fn output(path: &Path, cause: impl std::fmt::Display) -> Self {
         Self::Output(format!("cannot write {}: {cause}", path.display()))
     }
 
-    /// An input error about `path`.
     pub(crate) fn input(path: &Path, cause: impl std::fmt::Display) -> Self {
         Self::Input(format!("cannot read {}: {cause}", path.display()))
     }
@@ -83,7 +74,6 @@ impl Error {
         Self::Output(format!("cannot start {what}: {}", explained(cause)))
     }
 
-    /// Exit code of the program.
     pub(crate) fn code(&self) -> u8 {
         match self {
             Self::Usage(_) | Self::Input(_) => code::USAGE,
@@ -97,10 +87,6 @@ impl Error {
 
 /// Why a process or thread was not started and, where there are too many, what to do.
 pub(crate) fn explained(cause: &io::Error) -> String {
-    match cause.kind() {
-        io::ErrorKind::WouldBlock => {
-            format!("{cause}: raise the limit of processes and threads (`ulimit -u`)")
-        }
-        _ => cause.to_string(),
-    }
+    let advice = ": raise the limit of processes and threads (`ulimit -u`)";
+    format!("{cause}{}", if cause.kind() == io::ErrorKind::WouldBlock { advice } else { "" })
 }

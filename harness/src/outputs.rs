@@ -9,9 +9,6 @@ use crate::machine::time::{file_stamp, unix_seconds};
 
 /// Makes the folder `parent/<UTC time>`; where a run that began in the same second has that name, the next free one
 /// (`…Z-2`).
-///
-/// # Errors
-/// When it cannot be made.
 pub(crate) fn fresh(parent: &str) -> Result<PathBuf> {
     let parent = Path::new(parent);
     fs::create_dir_all(parent).map_err(|cause| Error::output(parent, cause))?;
@@ -30,9 +27,6 @@ pub(crate) fn fresh(parent: &str) -> Result<PathBuf> {
 
 /// Makes the folder `dir`, which may exist already but must be empty, apart from the file `lock` that holds it for this
 /// process.
-///
-/// # Errors
-/// When it cannot be made, or when something else is in it.
 pub(crate) fn require_empty(dir: &Path, lock: &str) -> Result<()> {
     fs::create_dir_all(dir).map_err(|cause| Error::output(dir, cause))?;
     let entries = fs::read_dir(dir).map_err(|cause| Error::output(dir, cause))?;

@@ -1,9 +1,6 @@
 //! Quantities of the command line, each with its unit. How they are shown is in `relgrad_reports::units`.
 
-use std::fmt;
 use std::str::FromStr;
-
-use relgrad_reports::units;
 
 use crate::console;
 
@@ -21,8 +18,16 @@ const BYTE_UNITS: [(&str, f64); 10] = [
     ("B", 1.0),
 ];
 
-/// A time limit on the command line: `90s`, `10m`, `1h30m`, or `none`. A number without a unit may mean seconds or
-/// minutes, and is refused.
+/// Fails for a number that lacks its unit: it may mean several things. `hint` says what to write.
+fn require_unit(text: &str, hint: impl FnOnce(&str) -> String) -> Result<&str, String> {
+    let text = text.trim();
+    match text.len() < 20 && text.parse::<f64>().is_ok_and(f64::is_finite) {
+        true => Err(format!("`{}` has no unit; {}", console::quoted(text), hint(text))),
+        false => Ok(text),
+    }
+}
+
+/// A time limit on the command line: `90s`, `10m`, `1h30m`, or `none`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct TimeLimit(pub(crate) Option<f64>);
 
@@ -35,17 +40,13 @@ impl FromStr for TimeLimit {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let trimmed = text.trim();
-        let shown = console::quoted(text);
-        if trimmed == "none" {
+        let mut rest = require_unit(text, |number| format!("write {number}s or {number}m"))?;
+        if rest == "none" {
             return Ok(Self(None));
         }
-        if is_bare(trimmed) {
-            return Err(format!("`{shown}` has no unit; write {trimmed}s or {trimmed}m"));
-        }
+        let shown = console::quoted(text);
         let complain = || format!("`{shown}` is not a duration; write 60s, 10m, 1h30m or none");
         let mut total = 0.0;
-        let mut rest = trimmed;
         while !rest.is_empty() {
             let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
             let number: f64 = rest[..digits].parse().map_err(|_| complain())?;
@@ -62,23 +63,16 @@ impl FromStr for TimeLimit {
             rest = &rest[letters..];
             total += number * scale;
         }
+        let longest = Self::LONGEST_DAYS;
         match total {
             0.0 => Err(format!("`{shown}` must be longer than nothing; write none for no limit")),
-            total if total <= Self::LONGEST_DAYS * 86_400.0 => Ok(Self(Some(total))),
-            _ => {
-                let longest = Self::LONGEST_DAYS;
-                Err(format!("`{shown}` is longer than {longest}d, the longest; write none for no limit"))
-            }
+            total if total <= longest * 86_400.0 => Ok(Self(Some(total))),
+            _ => Err(format!("`{shown}` is longer than {longest}d, the longest; write none for no limit")),
         }
     }
 }
 
-/// Whether a text is a number that lacks its unit.
-fn is_bare(text: &str) -> bool {
-    text.len() < 20 && text.parse::<f64>().is_ok_and(f64::is_finite)
-}
-
-/// A fraction on the command line: `10%`, or the ratio `1.1x`. A number without a unit may mean either, and is refused.
+/// A fraction on the command line: `10%`, or the ratio `1.1x`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Fraction(pub(crate) f64);
 
@@ -91,14 +85,11 @@ impl FromStr for Fraction {
 
     fn from_str(text: &str) -> Result<Self, String> {
         const HINT: &str = "write 10% or 1.1x for a tenth more";
-        let trimmed = text.trim();
+        let text = require_unit(text, |_| HINT.to_string())?;
         let shown = console::quoted(text);
-        if is_bare(trimmed) {
-            return Err(format!("`{shown}` has no unit; {HINT}"));
-        }
         let number = |text: &str| text.trim().parse::<f64>().ok();
-        let percent = trimmed.strip_suffix('%').and_then(number).map(|percent| percent / 100.0);
-        let ratio = || trimmed.strip_suffix(['x', '×']).and_then(number).map(|ratio| ratio - 1.0);
+        let percent = text.strip_suffix('%').and_then(number).map(|percent| percent / 100.0);
+        let ratio = || text.strip_suffix(['x', '×']).and_then(number).map(|ratio| ratio - 1.0);
         match percent.or_else(ratio) {
             Some(value) if value > 0.0 && value <= Self::LARGEST => Ok(Self(value)),
             Some(value) if value > Self::LARGEST => {
@@ -109,11 +100,9 @@ impl FromStr for Fraction {
     }
 }
 
-/// A memory limit on the command line: a size (`12GiB`) or a share of the available memory (`80%`). A number without a
-/// unit is refused.
+/// A memory limit on the command line: a size (`12GiB`) or a share of the available memory (`80%`).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum MemoryLimit {
-    /// Bytes.
     Bytes(u64),
     /// Fraction of the memory that is available when the sweep starts.
     Share(f64),
@@ -136,37 +125,19 @@ impl FromStr for MemoryLimit {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let trimmed = text.trim();
+        let text = require_unit(text, |number| format!("write {number}GiB, {number}MiB or {number}%"))?;
         let shown = console::quoted(text);
-        if is_bare(trimmed) {
-            return Err(format!("`{shown}` has no unit; write {trimmed}GiB, {trimmed}MiB or {trimmed}%"));
-        }
         let complain = || format!("`{shown}` is not a size; write 12GiB, 800MiB, 16GB or 80%");
-        let positive = |number: &str| -> Result<f64, String> {
-            let value: f64 = number.trim().parse().map_err(|_| complain())?;
-            if value > 0.0 && value.is_finite() { Ok(value) } else { Err(complain()) }
-        };
-        if let Some(number) = trimmed.strip_suffix('%') {
-            let percent = positive(number)?;
-            return if percent <= 100.0 { Ok(Self::Share(percent / 100.0)) } else { Err(complain()) };
-        }
-        let with_unit = BYTE_UNITS.iter().find_map(|(name, scale)| Some((trimmed.strip_suffix(name)?, *scale)));
-        let (number, scale) = with_unit.ok_or_else(complain)?;
-        let bytes = positive(number)? * scale;
+        let units = BYTE_UNITS.iter().chain(&[("%", 0.01)]);
+        let found = units.filter_map(|(unit, scale)| Some((text.strip_suffix(unit)?, *unit, *scale))).next();
+        let (number, unit, scale) = found.ok_or_else(complain)?;
+        let value = number.trim().parse::<f64>().map_err(|_| complain())? * scale;
         let largest = Self::LARGEST_TEBIBYTES;
-        match bytes {
-            bytes if bytes < 1.0 => Err(complain()),
+        match value {
+            share if unit == "%" && share > 0.0 && share <= 1.0 => Ok(Self::Share(share)),
+            bytes if unit == "%" || bytes.is_nan() || bytes < 1.0 => Err(complain()),
             bytes if bytes <= largest * BYTE_UNITS[0].1 => Ok(Self::Bytes(bytes as u64)),
             _ => Err(format!("`{shown}` is more than {largest}TiB, the largest")),
-        }
-    }
-}
-
-impl fmt::Display for TimeLimit {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(limit) => formatter.write_str(&units::seconds(limit)),
-            None => formatter.write_str("none"),
         }
     }
 }
@@ -177,14 +148,17 @@ mod tests {
 
     #[test]
     fn durations_add_up_and_none_is_no_limit() {
-        let read = |text: &str| text.parse::<TimeLimit>().map(|limit| limit.0);
-        assert_eq!(read("60s"), Ok(Some(60.0)));
-        assert_eq!(read("10m"), Ok(Some(600.0)));
-        assert_eq!(read("1h30m"), Ok(Some(5400.0)));
-        assert_eq!(read("1.5h"), Ok(Some(5400.0)));
-        assert_eq!(read("250ms"), Ok(Some(0.25)));
-        assert_eq!(read("3650d"), Ok(Some(3650.0 * 86_400.0)));
-        assert_eq!(read("none"), Ok(None));
+        for (text, seconds) in [
+            ("60s", Some(60.0)),
+            ("10m", Some(600.0)),
+            ("1h30m", Some(5400.0)),
+            ("1.5h", Some(5400.0)),
+            ("250ms", Some(0.25)),
+            ("3650d", Some(3650.0 * 86_400.0)),
+            ("none", None),
+        ] {
+            assert_eq!(text.parse(), Ok(TimeLimit(seconds)), "{text}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use common::{relgrad, stderr, tiny_cells, tiny_sweep};
+use common::{ends, relgrad, scratch, stderr, tiny_cells, tiny_sweep, words};
 use serde_json::Value;
 
 /// The program with nobody at the other end of its pipes, from the first word on.
@@ -35,9 +35,8 @@ fn epochs(dir: &Path) -> Vec<Value> {
 }
 
 fn train(out: &Path) -> Command {
-    let mut command = relgrad();
-    command.args(["train", "toy:moons", "--toy-samples", "100", "--epochs", "20", "--patience", "0"]);
-    command.args(["--threads", "1", "--out"]).arg(out);
+    let mut command = words("train toy:moons --toy-samples 100 --epochs 20 --patience 0 --threads 1 --out");
+    command.arg(out);
     command
 }
 
@@ -50,9 +49,9 @@ fn on(folder: &Path, words: &str) -> Command {
 
 #[test]
 fn a_reader_that_leaves_changes_nothing_of_a_measurement() {
-    let dir = tempfile::tempdir().expect("a scratch folder");
+    let dir = scratch();
     let [watched, alone] = ["watched", "alone"].map(|name| dir.path().join(name));
-    assert!(tiny_sweep(&watched, 1).output().expect("relgrad starts").status.success());
+    ends(&mut tiny_sweep(&watched, 1), 0);
     assert_eq!(unread(&mut tiny_sweep(&alone, 1)), Some(0));
     assert_eq!(outcomes(&alone), outcomes(&watched));
     assert_eq!(outcomes(&alone).len(), tiny_cells().len());
@@ -63,11 +62,11 @@ fn a_reader_that_leaves_changes_nothing_of_a_measurement() {
     assert_eq!(unread(&mut on(&alone, "report")), Some(0));
     assert!(figure.is_file());
     assert_eq!(unread(&mut on(&alone, "export --format csv")), Some(0));
-    assert_eq!(unread(relgrad().arg("--help")), Some(0));
-    assert_eq!(unread(relgrad().args(["sweep", "--dims", "nonsense"])), Some(2));
+    assert_eq!(unread(&mut words("--help")), Some(0));
+    assert_eq!(unread(&mut words("sweep --dims nonsense")), Some(2));
 
     let [watched, alone] = ["learned", "learned-alone"].map(|name| dir.path().join(name));
-    assert!(train(&watched).output().expect("relgrad starts").status.success());
+    ends(&mut train(&watched), 0);
     assert_eq!(unread(&mut train(&alone)), Some(0));
     assert_eq!(epochs(&alone), epochs(&watched));
 }
@@ -84,7 +83,7 @@ fn on_full_device(command: &mut Command, errors_too: bool) -> Output {
 #[test]
 #[cfg(target_os = "linux")]
 fn a_full_device_ends_with_code_3_and_the_records_are_whole() {
-    let dir = tempfile::tempdir().expect("a scratch folder");
+    let dir = scratch();
     let out = dir.path().join("sweep");
     let output = on_full_device(tiny_sweep(&out, 1).arg("--quiet"), false);
     assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
@@ -96,15 +95,12 @@ fn a_full_device_ends_with_code_3_and_the_records_are_whole() {
     let learned = dir.path().join("learned");
     assert_eq!(on_full_device(&mut train(&learned), true).status.code(), Some(3));
     assert_eq!(epochs(&learned).len(), 21);
-    for words in ["report", "plot", "export --format csv", "compare --json"] {
-        let mut command = on(&out, words);
-        if words.starts_with("compare") {
-            command.arg(&out);
-        }
-        assert_eq!(on_full_device(&mut command, false).status.code(), Some(3), "{words}");
-    }
-    for words in ["--help", "--version", "sweep --help", "doctor"] {
-        let output = on_full_device(relgrad().args(words.split(' ')), false);
-        assert_eq!(output.status.code(), Some(3), "{words}: {}", stderr(&output));
+    let mut compare = words("compare --json");
+    compare.args([&out, &out]);
+    let of_folder = ["report", "plot", "export --format csv"].map(|words| on(&out, words));
+    let others = ["--help", "--version", "sweep --help", "doctor"].map(words);
+    for mut command in of_folder.into_iter().chain(others).chain([compare]) {
+        let output = on_full_device(&mut command, false);
+        assert_eq!(output.status.code(), Some(3), "{command:?}: {}", stderr(&output));
     }
 }

@@ -2,14 +2,16 @@
 
 mod common;
 
-use common::{run, stderr, stdout};
+use common::{ends, words};
 use serde_json::Value;
+
+fn json(line: &str) -> Value {
+    serde_json::from_str(&ends(&mut words(line), 0).0).expect("JSON")
+}
 
 #[test]
 fn the_roofline_as_json_has_every_rate_at_every_type_and_thread_count() {
-    let output = run(&["roofline", "--quick", "--json", "--threads", "1,2", "--batch", "10"]);
-    assert!(output.status.success(), "{}", stderr(&output));
-    let value: Value = serde_json::from_str(&stdout(&output)).expect("JSON");
+    let value = json("roofline --quick --json --threads 1,2 --batch 10");
     assert_eq!(value["schema"], 1);
     let roofline = &value["roofline"];
     let rates = roofline["rates"].as_array().expect("rates");
@@ -49,9 +51,7 @@ fn transpose(a: &[f64], dim: usize) -> Vec<f64> {
 #[test]
 fn the_results_of_a_case_are_those_of_its_inputs() {
     const DIM: usize = 6;
-    let output = run(&["peer-case", "--dim", "6", "--batch", "4", "--dtype", "f64", "--seed", "3"]);
-    assert!(output.status.success(), "{}", stderr(&output));
-    let case: Value = serde_json::from_str(&stdout(&output)).expect("JSON");
+    let case = json("peer-case --dim 6 --batch 4 --dtype f64 --seed 3");
     let arrays = |value: &Value| -> Vec<Vec<f64>> { serde_json::from_value(value.clone()).expect("arrays") };
     let (weights, results) = (arrays(&case["weights"]), &case["results"]);
     let mu = case["step_size"].as_f64().expect("a step size");
@@ -74,15 +74,12 @@ fn the_results_of_a_case_are_those_of_its_inputs() {
 
 #[test]
 fn the_models_of_a_case_come_without_numbers() {
-    let output = run(&["peer-case", "--dim", "1000", "--models"]);
-    let case: Value = serde_json::from_str(&stdout(&output)).expect("JSON");
+    let case = json("peer-case --dim 1000 --models");
     assert_eq!(case["models"]["relative"]["flops"].as_f64(), Some(1.4e9));
     assert!(case.get("weights").is_none() && case.get("results").is_none());
 }
 
 #[test]
 fn an_evaluation_prints_nothing() {
-    let output = run(&["evaluate", "--dim", "10", "--count", "3"]);
-    assert!(output.status.success(), "{}", stderr(&output));
-    assert_eq!((stdout(&output), stderr(&output)), (String::new(), String::new()));
+    assert_eq!(ends(&mut words("evaluate --dim 10 --count 3"), 0), (String::new(), String::new()));
 }

@@ -6,7 +6,7 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-use common::{relgrad, run, stderr, stdout};
+use common::{ends, relgrad, run, stderr, stdout};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use relgrad_reports::fixture;
@@ -60,9 +60,7 @@ fn what_cannot_be_is_refused_in_one_line_that_names_file_and_value() {
         for verb in
             [&["report", folder][..], &["plot", folder], &["sweep", "--resume", folder], &["compare", folder, folder]]
         {
-            let output = run(verb);
-            let words = stderr(&output);
-            assert_eq!(output.status.code(), Some(2), "{verb:?}: {words}");
+            let (_, words) = ends(relgrad().args(verb), 2);
             assert!(words.contains(file) && words.contains(told) && words.lines().count() == 1, "{verb:?}: {words}");
         }
     }
@@ -82,10 +80,9 @@ fn invalid_lines_are_left_out_when_asked_for_and_told() {
         &["history", "add", folder, "--store", store.to_str().unwrap()],
     ];
     for verb in verbs {
-        assert_eq!(run(verb).status.code(), Some(2), "{verb:?}");
-        let output = relgrad().args(verb).arg("--skip-invalid").output().unwrap();
-        assert_eq!(output.status.code(), Some(0), "{verb:?}: {}", stderr(&output));
-        assert!(stderr(&output).contains("1 line of records.jsonl left out as invalid (line 3"), "{}", stderr(&output));
+        ends(relgrad().args(verb), 2);
+        let (_, told) = ends(relgrad().args(verb).arg("--skip-invalid"), 0);
+        assert!(told.contains("1 line of records.jsonl left out as invalid (line 3"), "{told}");
     }
     let report = fs::read_to_string(dir.path().join("report.md")).unwrap();
     assert!(report.contains("left out as invalid (line 3"), "{report}");
@@ -112,8 +109,7 @@ fn every_verb_reads_packed_records_and_no_sweep_goes_on_in_them() {
         &["export", folder, "--format", "csv"],
         &["history", "add", folder, "--store", store.to_str().unwrap()],
     ] {
-        let output = run(verb);
-        assert_eq!(output.status.code(), Some(0), "{verb:?}: {}", stderr(&output));
+        ends(relgrad().args(verb), 0);
     }
     assert!(run(&["report", plain.path().to_str().unwrap()]).status.success());
     for file in ["summary.json", "report.md", "figures/fig3.svg", "figures/fig3.png"] {
@@ -123,9 +119,7 @@ fn every_verb_reads_packed_records_and_no_sweep_goes_on_in_them() {
     let output = run(&["compare", plain.path().to_str().unwrap(), folder]);
     assert!(stdout(&output).contains("relative"), "{}", stderr(&output));
 
-    let output = run(&["sweep", "--resume", folder]);
-    let words = stderr(&output);
-    assert_eq!(output.status.code(), Some(2), "{words}");
+    let (_, words) = ends(relgrad().args(["sweep", "--resume", folder]), 2);
     assert!(words.contains("records.jsonl.gz is packed") && words.lines().count() == 1, "{words}");
     assert!(!records.exists(), "an empty file would hide the packed records");
 }
@@ -141,9 +135,8 @@ fn devices_and_pipes_are_not_read() {
         for verb in
             [&["history", "show", "--store", path][..], &["compare", path, path], &["export", path, "--format", "csv"]]
         {
-            let output = run(verb);
-            assert_eq!(output.status.code(), Some(2), "{verb:?}: {}", stderr(&output));
-            assert!(stderr(&output).contains("not a regular file"), "{}", stderr(&output));
+            let (_, told) = ends(relgrad().args(verb), 2);
+            assert!(told.contains("not a regular file"), "{told}");
         }
     }
 }

@@ -2,47 +2,47 @@
 
 mod common;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{golden, run, stderr, stdout};
+use common::{ends, golden, relgrad, scratch};
 use serde_json::{Value, json};
 
 fn files() -> Vec<PathBuf> {
-    let mut files: Vec<PathBuf> = std::fs::read_dir(golden())
-        .expect("the kernels carry golden vectors")
-        .map(|entry| entry.expect("a readable folder").path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
-        .collect();
+    let entries = fs::read_dir(golden()).expect("the kernels carry golden vectors");
+    let paths = entries.map(|entry| entry.expect("a readable folder").path());
+    let mut files: Vec<_> = paths.filter(|path| path.extension().is_some_and(|ending| ending == "json")).collect();
     files.sort();
     files
 }
 
-fn verify(paths: &[PathBuf], json: bool) -> std::process::Output {
-    let mut arguments = vec!["verify"];
-    if json {
-        arguments.push("--json");
-    }
-    arguments.extend(paths.iter().map(|path| path.to_str().expect("a plain path")));
-    run(&arguments)
+/// What a verification that must end with `code` writes.
+#[track_caller]
+fn verify(paths: &[impl AsRef<Path>], code: i32) -> (String, String) {
+    ends(relgrad().arg("verify").args(paths.iter().map(AsRef::as_ref)), code)
+}
+
+/// The same as JSON.
+fn verified(paths: &[PathBuf]) -> Value {
+    let (out, _) = ends(relgrad().args(["verify", "--json"]).args(paths), 0);
+    serde_json::from_str(&out).expect("--json prints JSON")
 }
 
 /// A copy of the first dense file with biases, altered.
 fn altered(dir: &Path, alter: impl FnOnce(&mut Value)) -> PathBuf {
     let read = |path: &PathBuf| -> Value {
-        serde_json::from_str(&std::fs::read_to_string(path).expect("a readable file")).expect("JSON")
+        serde_json::from_str(&fs::read_to_string(path).expect("a readable file")).expect("JSON")
     };
     let mut value = files().iter().map(read).find(|value| value["config"]["bias"] == true).expect("a case with biases");
     alter(&mut value);
     let path = dir.join("altered.json");
-    std::fs::write(&path, value.to_string()).expect("a scratch file");
+    fs::write(&path, value.to_string()).expect("a scratch file");
     path
 }
 
 #[test]
 fn every_committed_file_passes_with_every_backend_in_both_precisions() {
-    let output = verify(&files(), true);
-    assert_eq!(output.status.code(), Some(0), "{}", stdout(&verify(&files(), false)));
-    let result: Value = serde_json::from_str(&stdout(&output)).expect("--json prints JSON");
+    let result = verified(&files());
     assert_eq!(result["failed"], 0);
     assert_eq!(result["unsupported"], json!([]));
     let rows = result["files"].as_array().expect("a list of comparisons");
@@ -75,45 +75,32 @@ fn every_committed_file_passes_with_every_backend_in_both_precisions() {
 }
 
 #[test]
-fn a_wrong_number_fails_and_is_named() {
-    let dir = tempfile::tempdir().expect("a scratch folder");
-    let path = altered(dir.path(), |value| {
+fn a_wrong_number_fails_and_a_malformed_file_ends_with_code_2_and_its_field() {
+    let dir = scratch();
+    let wrong = altered(dir.path(), |value| {
         let number = &mut value["outputs"]["relative"]["dW"][0]["data"][0];
         *number = json!(number.as_f64().expect("a number") * 1.01 + 0.01);
     });
-    let output = verify(&[path], false);
-    assert_eq!(output.status.code(), Some(1));
-    assert!(stdout(&output).contains("Over tolerance"), "{}", stdout(&output));
-}
+    let (out, _) = verify(&[wrong], 1);
+    assert!(out.contains("Over tolerance"), "{out}");
 
-#[test]
-fn a_malformed_file_ends_with_code_2_and_its_field() {
-    let dir = tempfile::tempdir().expect("a scratch folder");
-    let path = altered(dir.path(), |value| value["outputs"]["ordinary"]["dW"] = json!([]));
-    let output = verify(&[path], false);
-    assert_eq!(output.status.code(), Some(2));
-    let message = stderr(&output);
-    assert!(message.contains("altered.json") && message.contains("outputs.ordinary.dW"), "{message}");
-
-    let path = dir.path().join("cut.json");
-    std::fs::write(&path, r#"{"schema": "relgrad-gol"#).expect("a scratch file");
-    let output = verify(&[path], true);
-    assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).contains("cut.json"), "{}", stderr(&output));
+    let (_, told) = verify(&[altered(dir.path(), |value| value["outputs"]["ordinary"]["dW"] = json!([]))], 2);
+    assert!(told.contains("altered.json") && told.contains("outputs.ordinary.dW"), "{told}");
+    let cut = dir.path().join("cut.json");
+    fs::write(&cut, r#"{"schema": "relgrad-gol"#).expect("a scratch file");
+    assert!(verify(&[cut], 2).1.contains("cut.json"));
 }
 
 #[test]
 fn a_null_tolerance_is_not_applicable_and_an_unsupported_kind_is_not_a_pass() {
-    let dir = tempfile::tempdir().expect("a scratch folder");
+    let dir = scratch();
     let lenient = altered(dir.path(), |value| value["tol"]["f32"]["ordinary"] = Value::Null);
     let conv = dir.path().join("conv.json");
     // Two taps that are no window around the first.
     let config = json!({"conv": {"channels": 1, "grid": [1, 6], "support": [[0, 0], [0, 3]]}});
     let text = json!({"schema": "relgrad-golden-1", "id": "conv", "kind": "conv", "config": config}).to_string();
-    std::fs::write(&conv, text).expect("a scratch file");
-    let output = verify(&[lenient, conv], true);
-    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-    let result: Value = serde_json::from_str(&stdout(&output)).expect("--json prints JSON");
+    fs::write(&conv, text).expect("a scratch file");
+    let result = verified(&[lenient, conv]);
     assert_eq!(result["unsupported"][0]["id"], "conv");
     let rows = result["files"].as_array().expect("a list of comparisons");
     assert!(rows.iter().all(|row| row["id"] != "conv"));
@@ -124,9 +111,9 @@ fn a_null_tolerance_is_not_applicable_and_an_unsupported_kind_is_not_a_pass() {
 
 #[test]
 fn where_nothing_is_compared_the_code_is_4() {
-    let dir = tempfile::tempdir().expect("a scratch folder");
+    let dir = scratch();
     let index = dir.path().join("index.json");
-    std::fs::write(&index, r#"{"schema": "relgrad-golden-1", "files": []}"#).expect("a scratch file");
+    fs::write(&index, r#"{"schema": "relgrad-golden-1", "files": []}"#).expect("a scratch file");
     let lenient = altered(dir.path(), |value| {
         for dtype in ["f64", "f64_autodiff", "f32"] {
             let groups = value["tol"][dtype].as_object_mut().expect("groups");
@@ -136,24 +123,21 @@ fn where_nothing_is_compared_the_code_is_4() {
     let unsupported = dir.path().join("mixture.json");
     let config = json!({"conditional": {"kind": "mixture", "d": 2}});
     let text = json!({"schema": "relgrad-golden-1", "id": "m", "kind": "dense", "config": config}).to_string();
-    std::fs::write(&unsupported, text).expect("a scratch file");
+    fs::write(&unsupported, text).expect("a scratch file");
     for path in [index, lenient, unsupported] {
-        let output = verify(std::slice::from_ref(&path), false);
-        assert_eq!(output.status.code(), Some(4), "{}: {}", path.display(), stderr(&output));
-        assert!(stderr(&output).contains("nothing was compared"), "{}", stderr(&output));
+        let (_, told) = verify(&[path], 4);
+        assert!(told.contains("nothing was compared"), "{told}");
     }
 }
 
 #[test]
 fn what_is_no_file_or_too_large_is_refused_at_once() {
-    let dir = tempfile::tempdir().expect("a scratch folder");
+    let dir = scratch();
     let huge = dir.path().join("huge.json");
-    let file = std::fs::File::create(&huge).expect("a scratch file");
+    let file = fs::File::create(&huge).expect("a scratch file");
     file.set_len(1 << 40).expect("a file with a hole");
     for (path, why) in [(dir.path(), "regular file"), (Path::new("/dev/zero"), "regular file"), (&huge, "64 MiB")] {
-        let output = verify(&[path.to_path_buf()], false);
-        assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
-        let told = stderr(&output);
+        let (_, told) = verify(&[path], 2);
         assert!(told.contains(why) && told.contains(&path.display().to_string()), "{told}");
     }
 }

@@ -5,11 +5,10 @@ use relgrad_reports::compare::{Calibration, Trial};
 
 use super::compare::Tolerance;
 use super::gate::{How, What, cells};
-use crate::console;
-use crate::error::{EXIT_CODES, Error, Result, code};
-use crate::gate::bench::Contender;
-use crate::gate::{Cells, Decision, Session, decide};
-use crate::run::{folder, identity};
+use crate::error::{Result, code};
+use crate::compare::gate::bench::Contender;
+use crate::compare::gate::{Cells, Decision, Session, decide};
+use crate::measure::run::{folder, identity};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -25,36 +24,27 @@ slowdown is added to.
 
 /// Measures the gate itself: false alarms on equal sides, and the smallest slowdown that it finds
 #[derive(Debug, Args)]
-#[command(after_help = help())]
+#[command(after_help = super::help(EXAMPLES))]
 pub(crate) struct Arguments {
     /// Gates of this program against itself
     #[arg(long, value_name = "COUNT", default_value_t = 20, value_parser = super::count::<{ super::MAX_ROUNDS }>)]
     aa: usize,
-
     #[command(flatten)]
     what: What,
-
     #[command(flatten)]
     how: How,
-
     #[command(flatten)]
     tolerance: Tolerance,
-
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
-fn help() -> String {
-    format!("{EXAMPLES}\n{EXIT_CODES}")
-}
-
-/// Runs the trials and prints what they say.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let how = &arguments.how;
     let run = folder::describe(arguments.what.settings(how));
     super::warn_of_threads(run.settings.threads);
-    let cells = Cells::new(cells(&run.settings)?, false)?;
+    let cells = Cells::new(cells(&run.settings)?, false);
     let same = Contender { program: identity::program()?, inject: None };
     let mut contenders = vec![same.clone(), same.clone()];
     if let Some(fault) = how.injection() {
@@ -76,8 +66,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     }
     let calibration = calibration.finish();
     if arguments.json {
-        let text = serde_json::to_string_pretty(&calibration).map_err(|cause| Error::Output(cause.to_string()))?;
-        console::emit(&format!("{text}\n"));
+        super::print_pretty_json(&calibration)?;
     } else {
         say_text!("{}", calibration.table());
     }

@@ -1,24 +1,23 @@
-//! `relgrad cell`: the hidden verb that a cell's process runs.
+//! `relgrad cell`: the hidden verb of a process that measures one cell.
 
 use clap::Args;
 
-use crate::cell::{Spec, child};
-use crate::console;
 use crate::error::{Error, Result};
+use crate::measure::cell;
 
-/// What to measure.
+/// Measures one cell in this process, until its rules end it or as asked (the sweep and the gate start these)
 #[derive(Debug, Args)]
+#[command(hide = true, alias = "worker")]
 pub(crate) struct Arguments {
     /// The cell and its rules, as JSON
     spec: String,
 }
 
-/// Prints the reply as one line; a cell that fails is a reply too.
+/// Prints replies as lines of JSON; a cell that fails is a reply too.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let spec: Spec = serde_json::from_str(&arguments.spec)
+    super::start_threads(None)?;
+    let spec = serde_json::from_str(&arguments.spec)
         .map_err(|cause| Error::Usage(format!("the cell is not described: {cause}")))?;
-    let reply = serde_json::to_string(&child::measure(&spec))
-        .map_err(|cause| Error::Output(format!("the result cannot be printed: {cause}")))?;
-    console::emit(&format!("{reply}\n"));
+    cell::serve(&spec).map_err(|cause| Error::Output(format!("the result cannot be printed: {cause}")))?;
     Ok(0)
 }

@@ -3,12 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use relgrad_reports::baseline;
-use relgrad_reports::compare::{Comparison, Outcome, Rules, Sides};
 use relgrad_reports::study::{Invalid, Study};
 
-use crate::console;
-use crate::error::{EXIT_CODES, Error, Result, code};
+use crate::compare::{self, Comparison, Outcome, Rules};
+use crate::error::{Result, code};
 use crate::quantity::Fraction;
 
 const EXAMPLES: &str = "\
@@ -28,20 +26,16 @@ Student's t over the medians of the rounds.
 
 /// Compares two measurements cell by cell: ratio, interval, verdict, and what moved
 #[derive(Debug, Args)]
-#[command(after_help = help())]
+#[command(after_help = super::help(EXAMPLES))]
 pub(crate) struct Arguments {
     /// What was: the folder of a sweep, or a baseline file
     base: PathBuf,
-
     /// What is: the folder of a sweep, or a baseline file
     new: PathBuf,
-
     #[command(flatten)]
     tolerance: Tolerance,
-
     #[command(flatten)]
     reading: Reading,
-
     #[command(flatten)]
     format: Format,
 }
@@ -61,12 +55,8 @@ impl Reading {
     }
 
     /// Reads the folder of a sweep or a baseline file, and says what was left out.
-    ///
-    /// # Errors
-    /// When it cannot be read.
     pub(crate) fn read(self, path: &Path) -> Result<Study> {
-        let study = baseline::read_with(path, self.invalid());
-        study.map(told).map_err(|cause| Error::Input(cause.to_string()))
+        compare::read(path, self.invalid()).map(told)
     }
 }
 
@@ -82,11 +72,9 @@ pub(crate) struct Tolerance {
     /// Slowdown, and loss of speed-up, that is no regression (10%, or 1.1x)
     #[arg(long, value_name = "PERCENT", default_value = "10%")]
     max_slowdown: Fraction,
-
     /// The same where the sides are of different machines; that of --max-slowdown when absent
     #[arg(long, value_name = "PERCENT")]
     max_slowdown_elsewhere: Option<Fraction>,
-
     /// Growth of peak memory that is no regression (10%, or 1.1x)
     #[arg(long, value_name = "PERCENT", default_value = "10%")]
     max_growth: Fraction,
@@ -98,22 +86,15 @@ pub(crate) struct Format {
     /// Print Markdown, for a comment or a job summary
     #[arg(long, conflicts_with = "json")]
     markdown: bool,
-
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
-fn help() -> String {
-    format!("{EXAMPLES}\n{EXIT_CODES}")
-}
-
-/// Prints the comparison; the code says how it ends.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let reading = arguments.reading;
     let (base, new) = (reading.read(&arguments.base)?, reading.read(&arguments.new)?);
-    let sides = Sides { base: &base, new: &new, paired: false, absolute: false, first_round: 0 };
-    let comparison = Comparison::of(&sides, &arguments.tolerance.rules(1));
+    let comparison = compare::studies(&base, &new, &arguments.tolerance.rules(1));
     print(&comparison, arguments.format)?;
     Ok(exit_code(&comparison))
 }
@@ -131,22 +112,9 @@ impl Tolerance {
     }
 }
 
-/// Reads one side.
-///
-/// # Errors
-/// When it cannot be read.
-pub(crate) fn read(path: &Path) -> Result<Study> {
-    baseline::read(path).map_err(|cause| Error::Input(cause.to_string()))
-}
-
-/// Prints a comparison.
-///
-/// # Errors
-/// When it cannot be written as JSON.
 pub(crate) fn print(comparison: &Comparison, format: Format) -> Result<()> {
     if format.json {
-        let text = serde_json::to_string_pretty(comparison).map_err(|cause| Error::Output(cause.to_string()))?;
-        console::emit(&format!("{text}\n"));
+        super::print_pretty_json(comparison)?;
     } else if format.markdown {
         say_text!("{}", comparison.markdown());
     } else {
@@ -155,7 +123,6 @@ pub(crate) fn print(comparison: &Comparison, format: Format) -> Result<()> {
     Ok(())
 }
 
-/// The exit code of a comparison.
 pub(crate) fn exit_code(comparison: &Comparison) -> u8 {
     match comparison.outcome {
         Outcome::Held => 0,

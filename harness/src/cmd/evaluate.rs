@@ -6,33 +6,28 @@ use relgrad_kernels::{Architecture, Dtype, Init, Method, cost};
 
 use crate::error::{Error, Result};
 
-/// What to evaluate, and how often.
+/// Evaluates the gradient of one cell again and again, for instruction counters and profilers
 #[derive(Debug, Args)]
+#[command(hide = true)]
 pub(crate) struct Arguments {
     /// Method
     #[arg(long, default_value = "relative")]
     method: Method,
-
     /// Data dimension D
-    #[arg(long, value_parser = super::count::<{ crate::plan::dims::MAX_DIM }>)]
+    #[arg(long, value_parser = super::count::<{ crate::measure::plan::dims::MAX_DIM }>)]
     dim: usize,
-
     /// Samples in a batch, N
     #[arg(long, default_value_t = 100, value_parser = super::count::<{ super::MAX_BATCH }>)]
     batch: usize,
-
     /// Layers of the network, L
     #[arg(long, default_value_t = 2, value_parser = super::count::<{ super::MAX_LAYERS }>)]
     layers: usize,
-
     /// Number type: f32 or f64
     #[arg(long, default_value = "f32")]
     dtype: Dtype,
-
     /// CPU threads
     #[arg(long, default_value_t = 1, value_parser = super::count::<{ super::MAX_THREADS }>)]
     threads: usize,
-
     /// Evaluations
     #[arg(long, value_parser = super::count::<{ u32::MAX as usize }>)]
     count: usize,
@@ -42,9 +37,10 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let Arguments { method, dim, batch, layers, dtype, threads, count } = *arguments;
     let architecture = Architecture::new(dim, layers);
-    super::require_memory("this problem", cost(method, &architecture, batch, dtype).expected_bytes)?;
+    let cost = cost(method, &architecture, batch, dtype).map_err(|cause| Error::Usage(cause.to_string()))?;
+    super::require_memory("this problem", cost.expected_bytes)?;
     super::warn_of_threads(threads);
-    let workload = Workload { method, architecture, init: Init::Orthogonal, batch, dtype, threads, seed: 0 };
+    let workload = Workload { method, architecture: architecture.into(), init: Init::Orthogonal, batch, dtype, threads, seed: 0 };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.map_err(super::no_threads)?;
     let evaluated = pool.install(|| {

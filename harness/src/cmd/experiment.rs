@@ -70,6 +70,7 @@ fn help() -> String {
 
 /// Runs the experiment and prints the paths of what it wrote.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
+    super::start_threads(None)?;
     let threads = arguments.threads.map_or_else(machine::logical_cores, |threads| threads as usize).min(MOST_THREADS);
     let mut events = Events::install()?;
     let mut context = Context {

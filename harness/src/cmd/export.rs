@@ -10,7 +10,7 @@ use relgrad_reports::summary::Summary;
 use super::compare::Reading;
 use super::report::code_of;
 use crate::console;
-use crate::error::{EXIT_CODES, Error, Result};
+use crate::error::{Error, Result};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -23,28 +23,20 @@ github-action-smaller has times and peak memory, github-action-bigger speed-ups,
 
 /// Writes the results of a sweep in the format of another program
 #[derive(Debug, Args)]
-#[command(after_help = help())]
+#[command(after_help = super::help(EXAMPLES))]
 pub(crate) struct Arguments {
     /// Folder of a sweep, finished or not, or a baseline file
     dir: PathBuf,
-
     #[command(flatten)]
     reading: Reading,
-
     /// Which format
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(FORMATS.map(|format| format.name)))]
     format: String,
-
     /// File to write; standard output when absent
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
 
-fn help() -> String {
-    format!("{EXAMPLES}\n{EXIT_CODES}")
-}
-
-/// Writes or prints.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let study = arguments.reading.read(&arguments.dir)?;
     let summary = Summary::of(&study);

@@ -84,7 +84,7 @@ fn texts() -> Vec<(PathBuf, String)> {
 
 /// The verb whose file this is, or in whose folder it lies; `doctor`, which has no flags, speaks of others'.
 fn verb_of<'a>(path: &Path, flags: &'a BTreeMap<String, BTreeSet<String>>) -> Option<&'a String> {
-    let lies = |verb: &str| path.parent().is_some_and(|folder| folder.ends_with(Path::new("src").join(verb)));
+    let lies = |verb: &str| path.parent().is_some_and(|folder| folder.ends_with(verb));
     flags.keys().filter(|verb| *verb != "doctor").find(|verb| path.ends_with(format!("cmd/{verb}.rs")) || lies(verb))
 }
 

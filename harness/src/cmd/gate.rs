@@ -3,22 +3,24 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use relgrad_kernels::{Activation, DeviceKind, Dtype, Method};
-use relgrad_reports::compare::Comparison;
-use relgrad_reports::compare::trials::Plan;
+use relgrad_kernels::{Activation, Dtype, Method};
 use relgrad_reports::record::{Cell, Outcome, Point, Reason};
-use relgrad_reports::run::{Run, Settings};
+use relgrad_reports::compare::trials::Plan;
+use relgrad_reports::run::Settings;
+use relgrad_reports::study::{Invalid, Study};
 use relgrad_reports::units::{self, counted};
 
-use super::compare::{Format, Tolerance, exit_code, print, read};
-use crate::error::{EXIT_CODES, Error, Result, code};
-use crate::gate::bench::{Contender, Timing};
-use crate::gate::{Cells, Decision, Session, build, decide};
+use super::compare::{Format, Tolerance, exit_code, print};
+use crate::error::{Error, Result, code};
+use crate::console;
+use crate::compare::gate::bench::{Contender, Timing};
+use crate::compare;
+use crate::compare::gate::{Cells, Decision, Session, build, decide};
 use crate::machine;
-use crate::plan::{self, dims::Dims};
+use crate::measure::default_settings;
+use crate::measure::plan::{self, dims::Dims};
 use crate::quantity::TimeLimit;
-use crate::run::{folder, identity};
-use crate::{cmd, console};
+use crate::measure::run::{folder, identity};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -43,43 +45,34 @@ const MOST_REASON: usize = 300;
 
 /// Fails when this build is slower than a baseline or another revision, and not when the machine is merely noisy
 #[derive(Debug, Args)]
-#[command(after_help = help())]
+#[command(after_help = super::help(EXAMPLES))]
 pub(crate) struct Arguments {
     /// Gate against the records in FILE, or against the folder of a sweep
     #[arg(long, value_name = "FILE", conflicts_with_all = [
         "against", "against_program", "dims", "methods", "batch", "layers", "dtype", "activation", "threads",
     ])]
     baseline: Option<PathBuf>,
-
     /// Build git revision REV and gate against it, both measured in turn
     #[arg(long, value_name = "REV", conflicts_with = "against_program")]
     against: Option<String>,
-
     /// Cargo profile to build REV with: that of this build, or the comparison is one of compilers
     #[arg(long, value_name = "NAME", default_value = "release")]
     profile: String,
-
     /// Gate against another build of this program, both measured in turn
     #[arg(long, value_name = "PATH")]
     against_program: Option<PathBuf>,
-
     /// Keep the records of this build in FILE, a baseline for later
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
-
     /// Judge absolute times too, where the baseline is of this machine
     #[arg(long, requires = "baseline")]
     absolute: bool,
-
     #[command(flatten)]
     what: What,
-
     #[command(flatten)]
     how: How,
-
     #[command(flatten)]
     tolerance: Tolerance,
-
     #[command(flatten)]
     format: Format,
 }
@@ -90,27 +83,21 @@ pub(crate) struct What {
     /// Data dimensions D; those of the baseline where there is one
     #[arg(long, value_name = "LIST", default_value = "100,300,1000")]
     dims: Dims,
-
     /// Methods to measure, comma-separated
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "relative,ordinary")]
     methods: Vec<Method>,
-
     /// Samples in a batch, N
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = super::count::<{ super::MAX_BATCH }>)]
     batch: usize,
-
     /// Layers of the network, L
     #[arg(long, value_name = "L", default_value_t = 2, value_parser = super::count::<{ super::MAX_LAYERS }>)]
     layers: usize,
-
     /// Number type: f32 or f64
     #[arg(long, value_name = "TYPE", default_value = "f32")]
     dtype: Dtype,
-
     /// Nonlinearity: smooth:ALPHA or tanh:ALPHA:BETA
     #[arg(long, value_name = "SIGMA", default_value = "smooth:0.3")]
     activation: Activation,
-
     /// CPU threads; all that this process may use when absent
     #[arg(long, value_name = "COUNT", value_parser = super::count::<{ super::MAX_THREADS }>)]
     threads: Option<usize>,
@@ -123,126 +110,95 @@ pub(crate) struct How {
     #[arg(long, value_name = "COUNT", default_value_t = Plan::default().first,
         value_parser = super::count::<{ super::MAX_ROUNDS }>)]
     rounds: usize,
-
     /// Rounds added while a cell is not decided
     #[arg(long, value_name = "COUNT", default_value_t = Plan::default().more,
         value_parser = super::count::<{ super::MAX_ROUNDS }>)]
     more_rounds: usize,
-
     /// Rounds after which what is open stays open
     #[arg(long, value_name = "COUNT", default_value_t = Plan::default().most,
         value_parser = super::count::<{ super::MAX_ROUNDS }>)]
     max_rounds: usize,
-
     /// Time to sample one dimension in one round
     #[arg(long, value_name = "TIME", default_value = "1s")]
     round_time: TimeLimit,
-
     /// Time after which a process without an answer is given up
     #[arg(long, value_name = "TIME", default_value = "60s")]
     cell_limit: TimeLimit,
-
     /// Show no progress
     #[arg(long, short)]
     pub(crate) quiet: bool,
-
     /// Plant a fault in the new side: METHOD:factor=1.1, :constant=20us, :slope=0.1, :wrong-gradient or :leak
     #[cfg(feature = "inject")]
     #[arg(long, value_name = "FAULT", hide = true)]
     inject: Option<String>,
 }
 
-fn help() -> String {
-    format!("{EXAMPLES}\n{EXIT_CODES}")
-}
-
-/// Measures, prints and returns the code of the outcome.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let this = identity::program()?;
-    let new = Contender { program: this, inject: arguments.how.injection() };
-    let plan = arguments.how.plan();
-    if let Some(path) = &arguments.baseline {
-        let same =
-            |a: &Path, b: &Path| a == b || a.canonicalize().is_ok_and(|a| b.canonicalize().is_ok_and(|b| a == b));
-        if arguments.save.as_ref().is_some_and(|save| same(save, path)) {
-            return Err(Error::Usage(
-                "--save would replace the --baseline that is judged by: choose another file".to_string(),
-            ));
-        }
-        return against_baseline(arguments, path, new, plan);
-    }
-    let quiet = arguments.how.quiet;
-    let base = match (&arguments.against, &arguments.against_program) {
-        (Some(revision), _) => Some(build::program_of(revision, &arguments.profile, quiet)?),
-        (None, Some(program)) => {
-            // A file of the current folder has no slash, and would be looked for where commands are.
-            let file = program.canonicalize().unwrap_or_else(|_| program.clone());
-            build::require_worker(&file, &program.display().to_string())?;
-            Some(file)
-        }
-        (None, None) => None,
-    };
-    let run = folder::describe(arguments.what.settings(&arguments.how));
-    cmd::warn_of_threads(run.settings.threads);
-    match base {
-        Some(program) => against_program(arguments, Contender { program, inject: None }, new, &run, plan),
-        None => save_alone(arguments, new, &run, plan),
-    }
-}
-
-/// Measures the baseline's cells and judges them by ratios.
-fn against_baseline(arguments: &Arguments, path: &Path, new: Contender, plan: Plan) -> Result<u8> {
-    let baseline = read(path)?;
-    let cells = Cells::measured_in(&baseline, true)?;
-    cells.require_memory(1)?;
-    let settings = Settings { rounds: plan.first, ..baseline.run.settings.clone() };
-    cmd::warn_of_threads(settings.threads);
-    let contenders = [new];
-    let run = folder::describe(settings);
-    let mut session = Session::new(&cells, &contenders, arguments.how.timing(), &run);
-    session.quiet = arguments.how.quiet;
-    session.save = arguments.save.as_deref();
-    let decision = Decision { rules: arguments.tolerance.rules(plan.looks()), plan, absolute: arguments.absolute };
-    let comparisons = decide(&mut session, Some(&baseline), &decision)?;
-    session.keep()?;
-    finish(&comparisons, arguments.format)
-}
-
-/// Measures both programs in turn and judges the paired ratios.
-fn against_program(arguments: &Arguments, base: Contender, new: Contender, run: &Run, plan: Plan) -> Result<u8> {
-    let cells = Cells::new(cells(&run.settings)?, false)?;
-    cells.require_memory(2)?;
-    let contenders = [base, new];
-    let mut session = Session::new(&cells, &contenders, arguments.how.timing(), run);
-    session.quiet = arguments.how.quiet;
-    session.save = arguments.save.as_deref();
-    session.studies[0].run.git_revision = arguments.against.clone();
-    let decision = Decision { rules: arguments.tolerance.rules(plan.looks()), plan, absolute: false };
-    let comparisons = decide(&mut session, None, &decision)?;
-    session.keep()?;
-    finish(&comparisons, arguments.format)
-}
-
-/// Prints the one comparison of a gate.
-fn finish(comparisons: &[Comparison], format: Format) -> Result<u8> {
-    let Some(comparison) = comparisons.first() else { return Ok(code::NOTHING_MEASURED) };
-    print(comparison, format)?;
-    Ok(exit_code(comparison))
-}
-
-/// Measures a baseline and compares with nothing.
-fn save_alone(arguments: &Arguments, new: Contender, run: &Run, plan: Plan) -> Result<u8> {
-    let Some(path) = &arguments.save else {
+    let (how, plan) = (&arguments.how, arguments.how.plan());
+    let new = Contender { program: identity::program()?, inject: how.injection() };
+    let baseline = arguments.baseline.as_deref().map(|path| read_baseline(path, arguments.save.as_deref()));
+    let baseline = baseline.transpose()?;
+    let base = base_program(arguments)?.map(|program| Contender { program, inject: None });
+    if baseline.is_none() && base.is_none() && arguments.save.is_none() {
         let complaint = "name something to gate against (--baseline, --against or --against-program), or --save a \
                          baseline";
         return Err(Error::Usage(complaint.to_string()));
+    }
+    let (settings, cells) = match &baseline {
+        Some(study) => {
+            let settings = Settings { rounds: plan.first, ..study.run.settings.clone() };
+            (settings, Cells::measured_in(study, true))
+        }
+        None => {
+            let settings = arguments.what.settings(how);
+            let cells = Cells::new(cells(&settings)?, base.is_none());
+            (settings, cells)
+        }
     };
-    let cells = Cells::new(cells(&run.settings)?, true)?;
-    cells.require_memory(1)?;
-    let contenders = [new];
-    let mut session = Session::new(&cells, &contenders, arguments.how.timing(), run);
-    session.quiet = arguments.how.quiet;
-    session.save = Some(path);
+    let contenders: Vec<Contender> = base.into_iter().chain([new]).collect();
+    cells.require_memory(contenders.len())?;
+    let run = folder::describe(settings);
+    super::warn_of_threads(run.settings.threads);
+    let mut session = Session::new(&cells, &contenders, how.timing(), &run);
+    session.quiet = how.quiet;
+    session.save = arguments.save.as_deref();
+    if baseline.is_none() && contenders.len() == 1 {
+        return save_alone(session, plan);
+    }
+    if baseline.is_none() {
+        session.studies[0].run.git_revision = arguments.against.clone();
+    }
+    let decision = Decision { rules: arguments.tolerance.rules(plan.looks()), plan, absolute: arguments.absolute };
+    let comparisons = decide(&mut session, baseline.as_ref(), &decision)?;
+    session.keep()?;
+    let Some(comparison) = comparisons.first() else { return Ok(code::NOTHING_MEASURED) };
+    print(comparison, arguments.format)?;
+    Ok(exit_code(comparison))
+}
+
+/// The baseline to judge by, which `save` must not replace.
+fn read_baseline(path: &Path, save: Option<&Path>) -> Result<Study> {
+    let same = |a: &Path, b: &Path| a == b || a.canonicalize().is_ok_and(|a| b.canonicalize().is_ok_and(|b| a == b));
+    if save.is_some_and(|save| same(save, path)) {
+        let complaint = "--save would replace the --baseline that is judged by: choose another file";
+        return Err(Error::Usage(complaint.to_string()));
+    }
+    compare::read(path, Invalid::Refuse)
+}
+
+/// The program to measure in turn with this one, if any.
+fn base_program(arguments: &Arguments) -> Result<Option<PathBuf>> {
+    if let Some(revision) = &arguments.against {
+        return build::program_of(revision, &arguments.profile, arguments.how.quiet).map(Some);
+    }
+    let Some(program) = &arguments.against_program else { return Ok(None) };
+    // A file of the current folder has no slash, and would be looked for where commands are.
+    let file = program.canonicalize().unwrap_or_else(|_| program.clone());
+    build::require_worker(&file, &program.display().to_string())?;
+    Ok(Some(file))
+}
+
+fn save_alone(mut session: Session<'_>, plan: Plan) -> Result<u8> {
     session.measure(0, plan.first, |_| true)?;
     session.keep()?;
     let records = &session.studies[0].records;
@@ -256,18 +212,16 @@ fn save_alone(arguments: &Arguments, new: Contender, run: &Run, plan: Plan) -> R
         note!("relgrad: nothing was measured");
         return Ok(code::NOTHING_MEASURED);
     }
-    say!("{} of {} in {}", counted(measured, "record"), counted(plan.first, "round"), path.display());
+    let file = session.save.unwrap_or(Path::new("")).display();
+    say!("{} of {} in {file}", counted(measured, "record"), counted(plan.first, "round"));
     Ok(if measured < records.len() { code::CHECK_FAILED } else { 0 })
 }
 
 /// The cells of one round of the settings.
-///
-/// # Errors
-/// Names the setting that no network or method fits.
 pub(crate) fn cells(settings: &Settings) -> Result<Vec<Cell>> {
     let planned = plan::plan(&Settings { rounds: 1, ..settings.clone() });
     let mut cells: Vec<Cell> =
-        planned.map_err(|cause| Error::Usage(cause.to_string()))?.into_iter().map(|planned| planned.cell).collect();
+        planned.map_err(Error::Usage)?.into_iter().map(|planned| planned.cell).collect();
     cells.sort_by_key(|cell| (cell.point.dim, settings.methods.iter().position(|m| cell.method == *m)));
     Ok(cells)
 }
@@ -277,25 +231,16 @@ impl What {
     pub(crate) fn settings(&self, how: &How) -> Settings {
         Settings {
             dims: self.dims.0.clone(),
-            methods: cmd::each_once(&self.methods),
-            devices: vec![DeviceKind::Cpu],
+            methods: super::distinct(self.methods.iter().copied()),
             batch: self.batch,
-            other_batches: Vec::new(),
             layers: self.layers,
-            other_layers: Vec::new(),
             dtype: self.dtype,
-            bias: false,
             activation: self.activation,
             threads: self.threads.unwrap_or_else(machine::logical_cores),
-            seed: 0,
             rounds: how.rounds,
             min_samples: 2,
-            budget_seconds: None,
             cell_limit_seconds: how.cell_limit.0,
-            memory_limit_bytes: machine::available_bytes(),
-            device_memory_limit_bytes: None,
-            math: None,
-            convolution: None,
+            ..default_settings()
         }
     }
 }
@@ -306,7 +251,6 @@ impl How {
         Plan { first: self.rounds, more: self.more_rounds, most: self.max_rounds.max(self.rounds) }
     }
 
-    /// The times of one round.
     pub(crate) fn timing(&self) -> Timing {
         const UNLIMITED_SECONDS: f64 = 1e6;
         Timing {

@@ -11,8 +11,8 @@ use relgrad_vocabulary::{Unknown, excerpt, visible};
 
 use super::compare::Reading;
 use super::plot::{failed, write_one};
-use crate::error::{EXIT_CODES, Error, Result};
-use crate::plan::dims::Dims;
+use crate::error::{Error, Result};
+use crate::measure::plan::dims::Dims;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -28,7 +28,7 @@ either side.
 
 /// Keeps runs in a store, and shows where a number changed and with which commit
 #[derive(Debug, Args)]
-#[command(after_help = help())]
+#[command(after_help = super::help(EXAMPLES))]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     verb: Verb,
@@ -55,27 +55,19 @@ struct Show {
     /// The store
     #[arg(long, value_name = "FILE.jsonl")]
     store: PathBuf,
-
     /// Which number
     #[arg(long, value_name = "NAME", default_value = "time", value_parser = metric)]
     #[arg(long_help = metrics_help())]
     metric: Metric,
-
     /// Only this method
     #[arg(long, value_name = "NAME")]
     method: Option<Method>,
-
     /// Only these dimensions
     #[arg(long, value_name = "LIST")]
     dim: Option<Dims>,
-
     /// Draw the trend into FILE, .svg or .png
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-}
-
-fn help() -> String {
-    format!("{EXAMPLES}\n{EXIT_CODES}")
 }
 
 fn metrics_help() -> String {
@@ -86,7 +78,6 @@ fn metric(text: &str) -> Result<Metric, Unknown> {
     text.parse()
 }
 
-/// Adds or shows.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     match &arguments.verb {
         Verb::Add { dir, store, reading } => add(dir, store, *reading),
@@ -96,21 +87,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
 
 fn add(dir: &Path, store: &Path, reading: Reading) -> Result<u8> {
     let study = reading.read(dir)?;
-    if dir.is_dir() && study.run.ended.is_none() {
-        return Err(Error::Input(format!(
-            "the sweep in {} is not complete and would count twice: finish it with relgrad sweep --resume",
-            dir.display()
-        )));
-    }
-    if study.run.mixtures().next().is_some() {
-        return Err(Error::Input(format!(
-            "{} was measured by two programs or machines: it is no run of one series",
-            dir.display()
-        )));
-    }
-    let entry = Entry::of(&study);
-    if entry.cells.is_empty() {
-        return Err(Error::Input(format!("{} has no measurement to keep", dir.display())));
+    let (entry, shown) = (Entry::of(&study), dir.display());
+    let complaint = if dir.is_dir() && study.run.ended.is_none() {
+        let remedy = "finish it with relgrad sweep --resume";
+        format!("the sweep in {shown} is not complete and would count twice: {remedy}")
+    } else if study.run.mixtures().next().is_some() {
+        format!("{shown} was measured by two programs or machines: it is no run of one series")
+    } else if entry.cells.is_empty() {
+        format!("{shown} has no measurement to keep")
+    } else {
+        String::new()
+    };
+    if !complaint.is_empty() {
+        return Err(Error::Input(complaint));
     }
     let added = history::add(store, &entry).map_err(|cause| match cause {
         // Nothing was written to what cannot be read.
@@ -158,10 +147,7 @@ impl Show {
             }
             let (first, last) = (series.values.first(), series.values.last());
             let value = |v: Option<&(usize, f64)>| v.map_or(String::new(), |(_, v)| self.value(*v));
-            let runs = match series.values.len() {
-                1 => "1 run".to_string(),
-                n => format!("{n} runs"),
-            };
+            let runs = units::counted(series.values.len(), "run");
             text += &format!("  {}: {runs}, {} → {}\n", excerpt(&series.name, 300), value(first), value(last));
             for change in &series.changes {
                 let at = &entries[change.index];

@@ -1,34 +1,60 @@
 //! The verbs of the program, one file each.
 
-mod calibrate;
-mod cell;
-mod compare;
-mod doctor;
-mod evaluate;
-mod experiment;
-mod export;
-mod gate;
-mod history;
-mod peer_case;
-mod plot;
-mod report;
-mod roofline;
-mod selftest;
-mod sweep;
-mod train;
-mod verify;
-mod worker;
-
-use std::io;
+use std::any::Any;
+use std::io::{self, ErrorKind};
+use std::panic::{PanicHookInfo, catch_unwind};
+use std::process::ExitCode;
 use std::str::FromStr;
 use std::sync::LazyLock;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 use relgrad_reports::units;
+use serde::Serialize;
 
-use crate::error::{EXIT_CODES, Error, Result};
+use crate::error::{EXIT_CODES, Error, Result, code};
+use crate::measure::run::process;
 use crate::{console, machine};
+
+/// A module and a variant a verb: it has `Arguments`, which say whether it is hidden, and `run`.
+macro_rules! verbs {
+    ($($file:ident: $verb:ident,)*) => {
+        $(pub(crate) mod $file;)*
+
+        #[derive(Debug, Subcommand)]
+        enum Verb {
+            $($verb(Box<$file::Arguments>),)*
+        }
+
+        impl Verb {
+            fn run(&self) -> Result<u8> {
+                match self {
+                    $(Self::$verb(arguments) => $file::run(arguments),)*
+                }
+            }
+        }
+    };
+}
+
+verbs! {
+    sweep: Sweep,
+    report: Report,
+    plot: Plot,
+    verify: Verify,
+    roofline: Roofline,
+    selftest: Selftest,
+    train: Train,
+    experiment: Experiment,
+    doctor: Doctor,
+    compare: Compare,
+    gate: Gate,
+    calibrate: Calibrate,
+    history: History,
+    export: Export,
+    cell: Cell,
+    evaluate: Evaluate,
+    peer_case: PeerCase,
+}
 
 /// Measures what the gradient of a log-determinant-of-the-Jacobian objective costs: the relative gradient beside the
 /// ordinary one and full-Jacobian automatic differentiation, over the data dimension D
@@ -39,119 +65,112 @@ pub(crate) struct Cli {
     verb: Verb,
 }
 
-#[derive(Debug, Subcommand)]
-enum Verb {
-    Sweep(Box<sweep::Arguments>),
-    Report(report::Arguments),
-    Plot(plot::Arguments),
-    Verify(verify::Arguments),
-    Roofline(roofline::Arguments),
-    Selftest(selftest::Arguments),
-    Train(Box<train::Arguments>),
-    Experiment(experiment::Arguments),
-    Doctor(doctor::Arguments),
-    Compare(compare::Arguments),
-    Gate(Box<gate::Arguments>),
-    Calibrate(Box<calibrate::Arguments>),
-    History(history::Arguments),
-    Export(export::Arguments),
-    /// Measures one cell in this process and prints the result as JSON (the sweep starts these)
-    #[command(hide = true)]
-    Cell(cell::Arguments),
-    /// Evaluates the gradient of one cell again and again, for instruction counters and profilers
-    #[command(hide = true)]
-    Evaluate(evaluate::Arguments),
-    /// Prints a small network, a batch and the gradients of every method as JSON, to verify other implementations
-    #[command(hide = true)]
-    PeerCase(peer_case::Arguments),
-    /// Prepares one cell in this process and takes samples when asked (the gate starts these)
-    #[command(hide = true)]
-    Worker(worker::Arguments),
+/// The program: reads the command line of this process, runs its verb, and says what went wrong.
+pub fn main() -> ExitCode {
+    process::survive_file_size_limit();
+    std::panic::set_hook(Box::new(tell_of_panic));
+    ExitCode::from(guarded(start))
 }
 
-impl Cli {
-    /// Runs the verb and returns the exit code of the program.
-    ///
-    /// # Errors
-    /// What the verb cannot do, with the exit code of [`crate::error::Error::code`].
-    pub(crate) fn run(self) -> Result<u8> {
-        if self.verb.computes() {
-            start_threads(self.verb.threads())?;
-        }
-        match self.verb {
-            Verb::Sweep(arguments) => sweep::run(&arguments),
-            Verb::Report(arguments) => report::run(&arguments),
-            Verb::Plot(arguments) => plot::run(&arguments),
-            Verb::Verify(arguments) => verify::run(&arguments),
-            Verb::Roofline(arguments) => roofline::run(&arguments),
-            Verb::Selftest(arguments) => selftest::run(&arguments),
-            Verb::Train(arguments) => train::run(&arguments),
-            Verb::Experiment(arguments) => experiment::run(&arguments),
-            Verb::Doctor(arguments) => doctor::run(&arguments),
-            Verb::Compare(arguments) => compare::run(&arguments),
-            Verb::Gate(arguments) => gate::run(&arguments),
-            Verb::Calibrate(arguments) => calibrate::run(&arguments),
-            Verb::History(arguments) => history::run(&arguments),
-            Verb::Export(arguments) => export::run(&arguments),
-            Verb::Cell(arguments) => cell::run(&arguments),
-            Verb::Evaluate(arguments) => evaluate::run(&arguments),
-            Verb::PeerCase(arguments) => peer_case::run(&arguments),
-            Verb::Worker(arguments) => worker::run(&arguments),
-        }
+fn start() -> Result<u8> {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(told) => return tell_of_usage(&told),
+    };
+    let code = cli.verb.run()?;
+    // What was measured is in its folder by now, whatever became of the words about it.
+    match console::failure() {
+        Some(cause) => Err(Error::Output(cause)),
+        None => Ok(code),
     }
 }
 
-impl Verb {
-    /// Threads that were asked for, of the verbs whose pool is to have no more.
-    fn threads(&self) -> Option<usize> {
-        match self {
-            Self::Train(arguments) => arguments.asked_threads(),
-            _ => None,
+/// The exit code of `work`, told of where it is an error; that of an internal error where it panics.
+fn guarded(work: fn() -> Result<u8>) -> u8 {
+    match catch_unwind(work) {
+        Ok(Ok(code)) => code,
+        Ok(Err(error)) => {
+            note!("relgrad: {}", relgrad_vocabulary::visible(&error.to_string()));
+            error.code()
         }
-    }
-
-    /// Whether the verb computes in this process; others only read, write and start processes.
-    fn computes(&self) -> bool {
-        matches!(
-            self,
-            Self::Verify(_)
-                | Self::Selftest(_)
-                | Self::Train(_)
-                | Self::Experiment(_)
-                | Self::Cell(_)
-                | Self::PeerCase(_)
-                | Self::Worker(_)
-        )
+        Err(_) => code::INTERNAL,
     }
 }
 
-/// Version and revision, as `--version` tells them.
-pub(crate) fn version() -> &'static str {
+/// Prints help, the version, or what is wrong with the command line.
+fn tell_of_usage(told: &clap::Error) -> Result<u8> {
+    // Clap quotes arguments as they are.
+    let steers = |argument: &String| console::visible(argument) != *argument;
+    let printed = if console::command_line().iter().any(steers) {
+        note!("{}", told.render().to_string().trim_end());
+        Ok(())
+    } else {
+        told.print()
+    };
+    match printed {
+        Err(cause) if !told.use_stderr() && cause.kind() != ErrorKind::BrokenPipe => {
+            Err(Error::Output(format!("cannot write to standard output: {cause}")))
+        }
+        _ => Ok(if told.use_stderr() { code::USAGE } else { 0 }),
+    }
+}
+
+/// One line with all that a report needs, and the trace where RUST_BACKTRACE asks for one.
+fn tell_of_panic(panic: &PanicHookInfo<'_>) {
+    let message = words(panic.payload()).replace('\n', " ");
+    let place = panic.location().map_or(String::new(), |at| format!(" ({at})"));
+    let version = version();
+    note!("relgrad: internal error: {message}{place}; please report this and the command, of version {version}");
+    let trace = std::backtrace::Backtrace::capture();
+    if trace.status() == std::backtrace::BacktraceStatus::Captured {
+        note!("{trace}");
+    }
+}
+
+fn words(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<&str>().copied();
+    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}
+
+fn version() -> &'static str {
     static VERSION: LazyLock<String> = LazyLock::new(|| {
         let version = env!("CARGO_PKG_VERSION");
-        match option_env!("RELGRAD_GIT_REVISION") {
-            Some(revision) => format!("{version} (revision {revision})"),
-            None => version.to_string(),
-        }
+        option_env!("RELGRAD_GIT_REVISION")
+            .map_or(version.to_string(), |revision| format!("{version} (revision {revision})"))
     });
     &VERSION
 }
 
-/// Most samples N of a batch.
-pub(crate) const MAX_BATCH: usize = 1_000_000_000;
-/// Most layers L.
-pub(crate) const MAX_LAYERS: usize = 1_000_000;
-/// Most rounds, trials and repetitions.
-pub(crate) const MAX_ROUNDS: usize = 1_000_000;
-/// Most CPU threads.
-pub(crate) const MAX_THREADS: usize = 65_536;
+/// What stands behind the flags in the help of a verb.
+fn help(words: &str) -> String {
+    format!("{words}\n{EXIT_CODES}")
+}
 
-/// Reads a count that cannot be zero.
+fn print_json(document: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string(document).map_err(|cause| Error::Output(cause.to_string()))?;
+    console::emit(&format!("{text}\n"));
+    Ok(())
+}
+
+fn print_pretty_json(document: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(document).map_err(|cause| Error::Output(cause.to_string()))?;
+    console::emit(&format!("{text}\n"));
+    Ok(())
+}
+
+/// Most samples N of a batch.
+const MAX_BATCH: usize = 1_000_000_000;
+/// Most layers L.
+const MAX_LAYERS: usize = 1_000_000;
+/// Most rounds, trials and repetitions.
+const MAX_ROUNDS: usize = 1_000_000;
+/// Most CPU threads.
+const MAX_THREADS: usize = 65_536;
+
 fn at_least_one(text: &str) -> Result<usize, String> {
     count::<MAX_BATCH>(text)
 }
 
-/// Reads a count from 1 to `MOST`.
 fn count<const MOST: usize>(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(count) if (1..=MOST).contains(&count) => Ok(count),
@@ -159,8 +178,19 @@ fn count<const MOST: usize>(text: &str) -> Result<usize, String> {
     }
 }
 
+/// Each value once, in the order given.
+pub(crate) fn distinct<T: PartialEq>(values: impl IntoIterator<Item = T>) -> Vec<T> {
+    let mut distinct = Vec::new();
+    for value in values {
+        if !distinct.contains(&value) {
+            distinct.push(value);
+        }
+    }
+    distinct
+}
+
 /// Says so where threads would have to take turns.
-pub(crate) fn warn_of_threads(threads: usize) {
+fn warn_of_threads(threads: usize) {
     let cores = machine::logical_cores();
     if threads > cores {
         let cores = units::counted(cores, "core");
@@ -189,9 +219,6 @@ pub(crate) fn no_threads(cause: rayon::ThreadPoolBuildError) -> Error {
 }
 
 /// Fails where a computation would need more memory than there is.
-///
-/// # Errors
-/// Names `what` and both amounts.
 pub(crate) fn require_memory(what: &str, bytes: f64) -> Result<()> {
     let reserved = machine::memory::BYTES_A_THREAD * (1 + machine::logical_cores()) as f64;
     machine::memory::require(what, bytes, reserved, "choose a smaller one")
@@ -203,17 +230,6 @@ where
     T: FromStr<Err: std::error::Error + Send + Sync + 'static> + Clone + Send + Sync + 'static,
 {
     PossibleValuesParser::new(names).try_map(|name| name.parse::<T>())
-}
-
-/// A list without what stands in it before.
-pub(crate) fn each_once<T: Copy + PartialEq>(list: &[T]) -> Vec<T> {
-    let mut once = Vec::new();
-    list.iter().for_each(|entry| {
-        if !once.contains(entry) {
-            once.push(*entry);
-        }
-    });
-    once
 }
 
 #[cfg(test)]
@@ -237,5 +253,13 @@ mod tests {
             let told = count::<9>(text).unwrap_err();
             assert!(told.contains(&format!("`{text}`")) && told.contains("from 1 to 9"), "{told}");
         }
+    }
+
+    #[test]
+    fn a_panic_is_an_internal_error_and_errors_have_their_codes() {
+        assert_eq!(guarded(|| Ok(5)), 5);
+        assert_eq!(guarded(|| Err(Error::Output("full".to_string()))), code::OUTPUT);
+        assert_eq!(guarded(|| panic!("planted")), code::INTERNAL);
+        assert_eq!((words(&"a"), words(&"b".to_string()), words(&3)), ("a", "b", "no message"));
     }
 }

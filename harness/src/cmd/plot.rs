@@ -9,8 +9,8 @@ use relgrad_reports::summary::Summary;
 
 use crate::cmd::compare::{Reading, told};
 use crate::cmd::report::write_figure;
-use crate::error::{EXIT_CODES, Error, Result};
-use crate::run::folder;
+use crate::error::{Error, Result};
+use crate::measure::run::folder;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -20,28 +20,20 @@ Examples:
 
 /// Draws figures of a sweep as SVG and PNG
 #[derive(Debug, Args)]
-#[command(after_help = help())]
+#[command(after_help = super::help(EXAMPLES))]
 pub(crate) struct Arguments {
     /// Folder of a sweep, finished or not
     dir: PathBuf,
-
     #[command(flatten)]
     reading: Reading,
-
     /// Which figure; every one that the records allow when absent
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(Figure::ALL.map(Figure::name)))]
     figure: Option<String>,
-
     /// File to write, .svg or .png; DIR/figures/NAME.svg and .png when absent
     #[arg(long, value_name = "FILE", requires = "figure")]
     out: Option<PathBuf>,
 }
 
-fn help() -> String {
-    format!("{EXAMPLES}\n{EXIT_CODES}")
-}
-
-/// Draws and prints the paths.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let study = told(folder::read_with(&arguments.dir, arguments.reading.invalid())?);
     let summary = Summary::of(&study);

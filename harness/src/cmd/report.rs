@@ -12,8 +12,8 @@ use relgrad_reports::summary::Summary;
 
 use super::compare::{Reading, told};
 use super::plot::failed;
-use crate::error::{EXIT_CODES, Error, Result, code};
-use crate::run::folder;
+use crate::error::{Error, Result, code};
+use crate::measure::run::folder;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -22,20 +22,14 @@ Examples:
 
 /// Writes report.md, report.html, summary.json, summary.csv and the figures of a sweep into its folder
 #[derive(Debug, Args)]
-#[command(after_help = help())]
+#[command(after_help = super::help(EXAMPLES))]
 pub(crate) struct Arguments {
     /// Folder of a sweep, finished or not
     dir: PathBuf,
-
     #[command(flatten)]
     reading: Reading,
 }
 
-fn help() -> String {
-    format!("{EXAMPLES}\n{EXIT_CODES}")
-}
-
-/// Writes the report and prints where it is.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let study = told(folder::read_with(&arguments.dir, arguments.reading.invalid())?);
     for path in write(&arguments.dir, &study)? {
@@ -55,9 +49,6 @@ pub(crate) fn code_of(study: &Study) -> u8 {
 
 /// Writes every file of the report and returns their paths: text and numbers before any figure, and again with the
 /// figures.
-///
-/// # Errors
-/// When a file cannot be written or a figure cannot be drawn; the files before it and the other figures are there then.
 pub(crate) fn write(dir: &Path, study: &Study) -> Result<Vec<PathBuf>> {
     let summary = Summary::of(study);
     let text = |figures: &[export::Figure]| {
@@ -92,9 +83,6 @@ pub(crate) fn write(dir: &Path, study: &Study) -> Result<Vec<PathBuf>> {
 }
 
 /// Writes a figure as `figures/NAME.svg` and `figures/NAME.png`.
-///
-/// # Errors
-/// When a file cannot be written.
 pub(crate) fn write_figure(dir: &Path, figure: Figure, drawing: &Drawing) -> Result<[PathBuf; 2]> {
     let folder = dir.join("figures");
     fs::create_dir_all(&folder).map_err(|cause| Error::output(&folder, cause))?;

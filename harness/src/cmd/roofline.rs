@@ -4,11 +4,10 @@ use clap::Args;
 use relgrad_kernels::{Dtype, Math};
 use relgrad_reports::record::SCHEMA_VERSION;
 
-use crate::console;
-use crate::error::{EXIT_CODES, Error, Result};
+use crate::error::{Error, Result};
 use crate::machine;
-use crate::roofline::{self, Output, Plan, table};
-use crate::workload::DeviceKind;
+use crate::measure::roofline::{self, Output, Plan, table};
+use crate::measure::workload::DeviceKind;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -23,42 +22,31 @@ region is empty: every thread is called and waited for. Measure on a quiet machi
 
 /// Measures this machine's ceilings: rates of products and inverses, memory bandwidth, cost of a parallel region
 #[derive(Debug, Args)]
-#[command(after_help = help())]
+#[command(after_help = super::help(EXAMPLES))]
 pub(crate) struct Arguments {
     /// Device to measure: cpu, or cuda (the first NVIDIA GPU)
     #[arg(long, value_name = "NAME", default_value = "cpu")]
     device: DeviceKind,
-
     /// Number types, comma-separated
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "f32,f64")]
     dtype: Vec<Dtype>,
-
     /// Arithmetics of a GPU's products, comma-separated: f32, tf32, f64; those of --dtype when absent
     #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with = "dtype")]
     math: Vec<Math>,
-
     /// Counts of threads, comma-separated; 1 and all that this process may use when absent
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = super::count::<{ super::MAX_THREADS }>)]
     threads: Vec<usize>,
-
     /// Samples in a batch, N, of the skinny products
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = super::count::<{ super::MAX_BATCH }>)]
     batch: usize,
-
     /// Fewer sizes, fewer and shorter samples
     #[arg(long)]
     quick: bool,
-
     /// Print everything measured, and the machine, as JSON
     #[arg(long)]
     json: bool,
 }
 
-fn help() -> String {
-    format!("{EXAMPLES}\n{EXIT_CODES}")
-}
-
-/// Measures and prints.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let mut threads = arguments.threads.clone();
     if threads.is_empty() {
@@ -71,8 +59,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let of_dtypes: Vec<Math> = arguments.dtype.iter().map(|dtype| Math::of(*dtype)).collect();
     let plan = Plan {
         device: arguments.device,
-        maths: distinct(if arguments.math.is_empty() { &of_dtypes } else { &arguments.math }),
-        threads: distinct(&threads),
+        maths: super::distinct(if arguments.math.is_empty() { of_dtypes } else { arguments.math.clone() }),
+        threads: super::distinct(threads),
         batch: arguments.batch,
         quick: arguments.quick,
     };
@@ -85,21 +73,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         roofline: roofline::measure(&plan)?,
     };
     if arguments.json {
-        let text = serde_json::to_string(&output).map_err(|cause| Error::Output(cause.to_string()))?;
-        console::emit(&format!("{text}\n"));
+        super::print_json(&output)?;
     } else {
         say_text!("{}", table::table(&output));
     }
     Ok(0)
-}
-
-/// Each value once, in the order given.
-fn distinct<T: Copy + PartialEq>(values: &[T]) -> Vec<T> {
-    let mut distinct = Vec::new();
-    for value in values {
-        if !distinct.contains(value) {
-            distinct.push(*value);
-        }
-    }
-    distinct
 }

@@ -3,7 +3,7 @@
 use clap::Args;
 use relgrad_reports::units;
 
-use crate::error::{EXIT_CODES, Result, code};
+use crate::error::{Result, code};
 use crate::selftest::{self, Row, Trials};
 
 const HELP: &str = "\
@@ -17,23 +17,19 @@ either side, its design gets four times the studies, and all of them decide.
 
 /// Plants known answers in records, timed kernels and memory, and checks that they are found
 #[derive(Debug, Args)]
-#[command(after_help = help())]
+#[command(after_help = super::help(HELP))]
 pub(crate) struct Arguments {
     /// Seeded studies for each share of intervals
     #[arg(long, value_name = "COUNT", default_value_t = 1000, value_parser = clap::value_parser!(u16).range(50..))]
     studies: u16,
-
     /// A check of a few seconds, for CI: 300 studies of two designs, small allocations
     #[arg(long, conflicts_with = "studies")]
     quick: bool,
 }
 
-fn help() -> String {
-    format!("{HELP}\n{EXIT_CODES}")
-}
-
 /// Prints a table and returns whether everything in it passed.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
+    super::start_threads(None)?;
     let trials = if arguments.quick { Trials::quick() } else { Trials::full(arguments.studies.into()) };
     say!("{:<78} {:>12} {:>26} {:>18}", "what", "planted", "found", "accepted");
     let mut failed = 0;

@@ -1,6 +1,6 @@
 //! `relgrad sweep`: measures every cell of a plan and writes the report.
 
-mod session;
+mod outcome;
 mod settings;
 
 use std::path::{Path, PathBuf};
@@ -12,21 +12,19 @@ use relgrad_reports::run::{Change, Settings};
 use relgrad_reports::study::Study;
 use relgrad_reports::units;
 
-use self::session::Session;
+use self::outcome::report_on;
 use crate::cmd::{at_least_one, warn_of_threads};
-use crate::error::{EXIT_CODES, Error, Result};
+use crate::error::{Error, Result};
 use crate::machine::gpu;
 use crate::machine::time::{rfc3339, unix_seconds};
-use crate::plan::Plan;
-use crate::plan::dims::Dims;
-use crate::plan::grids::{Grids, Kernel};
-use crate::plan::limits::Limits;
-use crate::plan::preview;
-use crate::plan::schedule::Schedule;
+use crate::measure::plan::dims::Dims;
+use crate::measure::plan::grids::{Grids, Kernel};
+use crate::measure::plan::preview;
+use crate::measure::plan::schedule::Schedule;
 use crate::quantity::{MemoryLimit, TimeLimit};
-use crate::run::interrupt::Events;
-use crate::run::{folder, identity};
-use crate::workload::DeviceKind;
+use crate::measure::run::interrupt::Events;
+use crate::measure::run::{Session, folder, identity};
+use crate::measure::workload::DeviceKind;
 use crate::{console, outputs};
 
 const EXAMPLES: &str = "\
@@ -52,94 +50,73 @@ then.
 
 /// Measures time and memory of one gradient over the data dimension D, and writes a report with figures
 #[derive(Debug, Args)]
-#[command(after_help = help())]
+#[command(after_help = super::help(EXAMPLES))]
 pub(crate) struct Arguments {
     /// Data dimensions D: a list, ranges, or both (10,20,50 or 10:20000) [default: 10:20000]
     #[arg(long, value_name = "LIST")]
     dims: Option<Dims>,
-
     /// What the layers are: dense, or conv for circular convolutions, with the grid as the axis of the sweep
     #[arg(long, value_name = "KIND", default_value = "dense", value_parser = ["dense", "conv"])]
     coupling: String,
-
     /// Grids of conv layers: numbers of points, ranges of them, or rows x columns [default: 10:5000]
     #[arg(long, value_name = "LIST", conflicts_with = "dims")]
     grids: Option<Grids>,
-
     /// Channels of conv layers; D is the channels times the points of the grid [default: 4]
     #[arg(long, value_name = "COUNT", value_parser = at_least_one)]
     channels: Option<usize>,
-
     /// Taps of the kernels of conv layers: full, a number, or rows x columns such as 3x3 [default: full]
     #[arg(long, value_name = "SIZE")]
     #[arg(long_help = KERNEL_HELP)]
     kernel: Option<Kernel>,
-
     /// Methods to measure, comma-separated
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "relative,ordinary,autodiff")]
     #[arg(long_help = methods_help())]
     methods: Vec<Method>,
-
     /// Samples in a batch, N; of several, comma-separated, figures against D show the first
     #[arg(long, value_name = "N", value_delimiter = ',', default_value = "100", value_parser = at_least_one)]
     batch: Vec<usize>,
-
     /// Layers of the network, L; of several, comma-separated, figures against D show the first
     #[arg(long, value_name = "L", value_delimiter = ',', default_value = "2", value_parser = at_least_one)]
     layers: Vec<usize>,
-
     /// Number type: f32 or f64; that of --math when absent, and otherwise f32
     #[arg(long, value_name = "TYPE")]
     dtype: Option<Dtype>,
-
     /// Give the layers biases
     #[arg(long)]
     bias: bool,
-
     /// Nonlinearity: smooth:ALPHA or tanh:ALPHA:BETA
     #[arg(long, value_name = "SIGMA", default_value = "smooth:0.3")]
     activation: Activation,
-
     /// CPU threads; all that this process may use when absent
     #[arg(long, value_name = "COUNT", value_parser = at_least_one)]
     threads: Option<usize>,
-
     /// Seed of the networks, the data and the order of cells
     #[arg(long, default_value_t = 0)]
     seed: u64,
-
     /// Devices to measure, comma-separated: cpu, cuda (the first NVIDIA GPU)
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "cpu")]
     device: Vec<DeviceKind>,
-
     /// Arithmetic of matrix products on a GPU: f32, tf32 or f64; that of --dtype when absent
     #[arg(long, value_name = "NAME")]
     math: Option<Math>,
-
     /// Independent processes per cell
     #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = at_least_one)]
     rounds: usize,
-
     /// Fewest samples of a cell, unless its time is up
     #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = at_least_one)]
     min_samples: usize,
-
     /// Time for the whole sweep (90s, 10m, 1h30m, none) [default: 10m]
     #[arg(long, value_name = "TIME")]
     budget: Option<TimeLimit>,
-
     /// Time for the evaluations of one cell; building and checking its problem come on top [default: 60s]
     #[arg(long, value_name = "TIME")]
     cell_limit: Option<TimeLimit>,
-
     /// Memory for one cell, a size or a share of what is available, or of a GPU's memory (12GiB, 80%) [default: 80%]
     #[arg(long, value_name = "SIZE")]
     mem_limit: Option<MemoryLimit>,
-
     /// Folder for the results, new or empty; results/ and the UTC time when absent
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-
     /// Continue the sweep in DIR, with the settings it was started with; --budget, --cell-limit and --mem-limit may
     /// change
     #[arg(long, value_name = "DIR", conflicts_with_all = [
@@ -147,19 +124,15 @@ pub(crate) struct Arguments {
         "rounds", "min_samples", "out", "coupling", "grids", "channels", "kernel",
     ])]
     resume: Option<PathBuf>,
-
     /// With --resume: go on although the program or the machine is another than at the start; the report will say so
     #[arg(long, requires = "resume")]
     allow_mixed: bool,
-
     /// Print the plan and its predicted cost, and run nothing
     #[arg(long)]
     list: bool,
-
     /// Do not measure the machine's ceilings first: the report will have no fractions of them
     #[arg(long)]
     no_roofline: bool,
-
     /// Show no progress
     #[arg(long, short)]
     quiet: bool,
@@ -171,16 +144,11 @@ Taps of the kernels of conv layers: full, a number, or rows x columns such as 3x
 Only kernels with every tap of their grid (full) or with one (1x1) have a relative gradient; others have the methods \
 ordinary, autodiff and autodiff-streamed.";
 
-fn help() -> String {
-    format!("{EXAMPLES}\n{EXIT_CODES}")
-}
-
 fn methods_help() -> String {
     let list = Method::ALL.map(|method| format!("\n  {:<18}{}", method.name(), method.description())).concat();
     format!("Methods to measure, comma-separated:{list}")
 }
 
-/// Runs, resumes or lists a sweep.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     match &arguments.resume {
         Some(dir) => resume(dir, arguments),
@@ -194,7 +162,7 @@ fn start(arguments: &Arguments) -> Result<u8> {
     }
     let settings = settings::settings(arguments)?;
     require_devices(&settings)?;
-    let schedule = schedule(&settings)?;
+    let schedule = Schedule::of(&settings)?;
     if arguments.list {
         preview::table(schedule, 0.0, |line| say!("{line}"));
         return Ok(0);
@@ -204,7 +172,8 @@ fn start(arguments: &Arguments) -> Result<u8> {
     let events = Events::install()?;
     let (run, writer) = folder::create(&dir, settings)?;
     let (roofline, quiet) = (!arguments.no_roofline, arguments.quiet);
-    Session { dir: &dir, run, writer, schedule, events, spent_seconds: 0.0, roofline, quiet }.finish()
+    let session = Session { dir: &dir, run, writer, schedule, events, spent_seconds: 0.0, roofline, quiet };
+    report_on(&dir, session.run()?)
 }
 
 fn resume(dir: &Path, arguments: &Arguments) -> Result<u8> {
@@ -217,7 +186,7 @@ fn resume(dir: &Path, arguments: &Arguments) -> Result<u8> {
     let before = run.settings.clone();
     let (raised, limits) = settings::change_limits(arguments, &mut run.settings)?;
     require_devices(&run.settings)?;
-    let mut schedule = schedule(&run.settings)?;
+    let mut schedule = Schedule::of(&run.settings)?;
     let again = |record: &Record| raised.iter().any(|limit| limit.held_back(record));
     records.iter().filter(|record| !again(record)).for_each(|record| schedule.observe(record));
     let on_cells: f64 = records.iter().map(|record| record.wall_seconds).sum();
@@ -252,7 +221,8 @@ fn resume(dir: &Path, arguments: &Arguments) -> Result<u8> {
     }
     run.ended = None;
     let (roofline, quiet) = (!arguments.no_roofline, arguments.quiet);
-    Session { dir, run, writer, schedule, events, spent_seconds, roofline, quiet }.finish()
+    let session = Session { dir, run, writer, schedule, events, spent_seconds, roofline, quiet };
+    report_on(dir, session.run()?)
 }
 
 /// Fails before anything is written when a device that will be measured is not there.
@@ -261,16 +231,4 @@ fn require_devices(settings: &Settings) -> Result<()> {
         gpu::require().map_err(gpu::told)?;
     }
     Ok(())
-}
-
-/// The same plan whenever the settings are the same.
-fn schedule(settings: &Settings) -> Result<Schedule> {
-    let limits = Limits {
-        budget_seconds: settings.budget_seconds,
-        cell_seconds: settings.cell_limit_seconds,
-        memory_bytes: settings.memory_limit_bytes as f64,
-        device_memory_bytes: settings.device_memory_limit_bytes.map(|bytes| bytes as f64),
-        min_samples: settings.min_samples,
-    };
-    Ok(Schedule::new(Plan::of(settings).map_err(Error::Usage)?, limits))
 }

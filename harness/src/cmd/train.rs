@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, FromArgMatches};
 use clap::builder::PossibleValuesParser;
 use relgrad_kernels::backend::BiasMode;
 use relgrad_kernels::{Activation, Base, Dtype, Method, Scalar};
@@ -189,8 +189,16 @@ impl Arguments {
     }
 }
 
+/// The settings of `relgrad train DATA` without further flags.
+pub(crate) fn default_settings(data: &str) -> Result<TrainingSettings> {
+    let command = Arguments::augment_args(clap::Command::new("train"));
+    let parsed = command.try_get_matches_from(["train", data]).and_then(|words| Arguments::from_arg_matches(&words));
+    parsed.map(|arguments| settings(&arguments)).map_err(|cause| Error::Usage(cause.to_string()))
+}
+
 /// Starts or resumes a training.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
+    super::start_threads(arguments.asked_threads())?;
     let folder = data::folder(arguments.data.as_deref());
     let (store, training, set) = match &arguments.resume {
         Some(dir) => resume(dir, folder.as_deref())?,

@@ -97,7 +97,7 @@ fn descend(context: &Context<'_>, mode: BiasMode, data: &[f64], steps: usize) ->
     let recipe = Recipe::of(&settings, 1)?;
     let device = Cpu::new(1);
     let kernel = |cause: relgrad_kernels::Error| Error::Diverged(cause.to_string());
-    let parameters = init::network::<_, f64>(&device, &recipe.architecture, Init::Orthogonal, 0).map_err(kernel)?;
+    let parameters = init::network::<_, f64, _>(&device, &recipe.architecture, Init::Orthogonal, 0).map_err(kernel)?;
     let x = Matrix::from_column_major(&device, data, 1, data.len(), "data").map_err(kernel)?;
     let mut learner = Learner::new(device, parameters, &recipe, data.len(), Tracking::Off).map_err(kernel)?;
     let nats = |learner: &Learner<f64>| -> Result<f64> {

@@ -21,7 +21,6 @@ const USUAL: [(&str, Hierarchy); 5] = [
     ("/sys/fs/cgroup/cpuset", Hierarchy::Cpuset),
 ];
 
-/// Memory that the groups allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Memory {
     /// Bytes of the smallest limit.
@@ -56,16 +55,14 @@ enum Hierarchy {
     Cpuset,
 }
 
-impl Hierarchy {
-    /// The one that has a controller of version 1.
-    fn of_controller(name: &str) -> Option<Self> {
-        match name {
-            "memory" => Some(Self::Memory),
-            "cpu" => Some(Self::Cpu),
-            "cpuset" => Some(Self::Cpuset),
-            _ => None,
-        }
-    }
+/// The hierarchies that have controllers of version 1.
+fn of_controllers(names: &str) -> impl Iterator<Item = Hierarchy> {
+    names.split(',').filter_map(|name| match name {
+        "memory" => Some(Hierarchy::Memory),
+        "cpu" => Some(Hierarchy::Cpu),
+        "cpuset" => Some(Hierarchy::Cpuset),
+        _ => None,
+    })
 }
 
 impl Files {
@@ -164,7 +161,6 @@ impl Files {
         self.text(path)?.trim().parse().ok()
     }
 
-    /// Two numbers in a line.
     fn pair(&self, path: &Path) -> Option<(u64, u64)> {
         let text = self.text(path)?;
         let (first, second) = text.trim().split_once(' ')?;
@@ -185,7 +181,6 @@ struct Mount {
     hierarchy: Hierarchy,
     /// The group that is mounted.
     root: PathBuf,
-    /// Where.
     point: PathBuf,
 }
 
@@ -198,7 +193,7 @@ impl Mount {
         let mut kind = kind.split(' ');
         let hierarchies = match (kind.next(), kind.nth(1)) {
             (Some("cgroup2"), _) => vec![Hierarchy::Unified],
-            (Some("cgroup"), Some(options)) => options.split(',').filter_map(Hierarchy::of_controller).collect(),
+            (Some("cgroup"), Some(options)) => of_controllers(options).collect(),
             _ => Vec::new(),
         };
         let mount = |hierarchy| Self { hierarchy, root: unescaped(root).into(), point: unescaped(point).into() };
@@ -215,7 +210,7 @@ fn groups_of_line(line: &str) -> Vec<(Hierarchy, &str)> {
     if number == "0" && controllers.is_empty() {
         return vec![(Hierarchy::Unified, path)];
     }
-    controllers.split(',').filter_map(Hierarchy::of_controller).map(|hierarchy| (hierarchy, path)).collect()
+    of_controllers(controllers).map(|hierarchy| (hierarchy, path)).collect()
 }
 
 /// The path of `group` below the group that is mounted; empty where it is outside of what the mount shows.

@@ -32,8 +32,8 @@ impl Tree {
     }
 }
 
-fn memory(files: &[(&str, &str)]) -> Option<Memory> {
-    Tree::of(files).files().memory()
+fn memory(files: &[(&str, &str)]) -> Option<(u64, u64)> {
+    Tree::of(files).files().memory().map(|Memory { limit, available }| (limit, available))
 }
 
 fn cores(files: &[(&str, &str)]) -> Option<usize> {
@@ -42,22 +42,20 @@ fn cores(files: &[(&str, &str)]) -> Option<usize> {
 
 #[test]
 fn a_container_full_of_page_cache_has_memory() {
+    let stat = "anon 104857600\nfile 8485076992\ninactive_file 4242538496\nactive_file 4242538496\n";
     let allowed = memory(&[
         ("proc/self/cgroup", "0::/\n"),
         ("proc/self/mountinfo", UNIFIED),
         ("sys/fs/cgroup/memory.max", "8589934592\n"),
         ("sys/fs/cgroup/memory.current", "8589934592\n"),
-        (
-            "sys/fs/cgroup/memory.stat",
-            "anon 104857600\nfile 8485076992\ninactive_file 4242538496\nactive_file 4242538496\n",
-        ),
+        ("sys/fs/cgroup/memory.stat", stat),
     ]);
-    assert_eq!(allowed, Some(Memory { limit: 8 * GIB, available: 8 * GIB - 100 * MIB }));
+    assert_eq!(allowed, Some((8 * GIB, 8 * GIB - 100 * MIB)));
 }
 
 #[test]
 fn the_smallest_limit_of_a_group_and_its_parents_holds() {
-    let tree = Tree::of(&[
+    let mut files = vec![
         ("proc/self/cgroup", "0::/slurm/job/step\n"),
         ("proc/self/mountinfo", UNIFIED),
         ("sys/fs/cgroup/slurm/memory.max", "1073741824"),
@@ -65,13 +63,12 @@ fn the_smallest_limit_of_a_group_and_its_parents_holds() {
         ("sys/fs/cgroup/slurm/job/memory.max", "314572800"),
         ("sys/fs/cgroup/slurm/job/memory.current", "20971520"),
         ("sys/fs/cgroup/slurm/job/step/memory.max", "max"),
-    ]);
+    ];
     // The job has 280 MiB left of its 300; its parent has 74 MiB left of 1 GiB.
-    let expected = Memory { limit: 300 * MIB, available: 74 * MIB };
-    assert_eq!(tree.files().memory(), Some(expected));
+    assert_eq!(memory(&files), Some((300 * MIB, 74 * MIB)));
     // What slows down is a limit too.
-    tree.write("sys/fs/cgroup/slurm/job/step/memory.high", b"52428800");
-    assert_eq!(tree.files().memory(), Some(Memory { limit: 50 * MIB, available: 50 * MIB }));
+    files.push(("sys/fs/cgroup/slurm/job/step/memory.high", "52428800"));
+    assert_eq!(memory(&files), Some((50 * MIB, 50 * MIB)));
 }
 
 #[test]
@@ -81,13 +78,15 @@ fn a_table_of_mounts_that_does_not_tell_leaves_the_usual_place() {
         ("sys/fs/cgroup/job/memory.max", "1000"),
         ("sys/fs/cgroup/job/memory.current", "10"),
     ];
-    assert_eq!(memory(&files), Some(Memory { limit: 1000, available: 990 }));
+    assert_eq!(memory(&files), Some((1000, 990)));
     assert_eq!(memory(&files[1..]), None, "another group's limit is not ours");
 }
 
 #[test]
 fn version_1_counts_its_cache_and_limits_that_are_not_visible() {
     let mounts = "31 23 0:27 /docker/ab /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n";
+    let limits = "cache 5\ninactive_file 1\nhierarchical_memory_limit 2147483648\n";
+    let stat = format!("{limits}total_inactive_file 536870912\ntotal_active_file 0\n");
     let mut files = vec![
         ("proc/self/cgroup", "4:memory:/docker/ab\n2:cpu,cpuacct:/docker/ab\n0::/\n"),
         ("proc/self/mountinfo", mounts),
@@ -95,28 +94,22 @@ fn version_1_counts_its_cache_and_limits_that_are_not_visible() {
         ("sys/fs/cgroup/memory/memory.usage_in_bytes", "1073741824"),
     ];
     assert_eq!(memory(&files), None);
-    files.push((
-        "sys/fs/cgroup/memory/memory.stat",
-        "cache 5\ninactive_file 1\nhierarchical_memory_limit 2147483648\ntotal_inactive_file \
-         536870912\ntotal_active_file 0\n",
-    ));
-    assert_eq!(memory(&files), Some(Memory { limit: 2 * GIB, available: 3 * GIB / 2 }));
+    files.push(("sys/fs/cgroup/memory/memory.stat", &stat));
+    assert_eq!(memory(&files), Some((2 * GIB, 3 * GIB / 2)));
 }
 
 #[test]
 fn a_machine_with_both_versions_obeys_both() {
+    let mounts = "1 0 0:1 / /m1 rw - cgroup cgroup rw,memory\n2 0 0:2 / /m\\0402 rw - cgroup2 cgroup2 rw\n";
     let allowed = memory(&[
         ("proc/self/cgroup", "5:memory:/a\n0::/b\n"),
-        (
-            "proc/self/mountinfo",
-            "1 0 0:1 / /m1 rw - cgroup cgroup rw,memory\n2 0 0:2 / /m\\0402 rw - cgroup2 cgroup2 rw\n",
-        ),
+        ("proc/self/mountinfo", mounts),
         ("m1/a/memory.limit_in_bytes", "4000"),
         ("m1/a/memory.usage_in_bytes", "100"),
         ("m 2/b/memory.max", "3000"),
         ("m 2/b/memory.current", "0"),
     ]);
-    assert_eq!(allowed, Some(Memory { limit: 3000, available: 3000 }));
+    assert_eq!(allowed, Some((3000, 3000)));
 }
 
 /// Inside a namespace the process's group is the root; a process that was moved out of its namespace sees `/../..`.
@@ -131,7 +124,7 @@ fn namespaces_show_their_own_root() {
     ] {
         let mounts = format!("1 0 0:1 {root} /c rw - cgroup2 cgroup2 rw\n");
         let files = [("proc/self/cgroup", group), ("proc/self/mountinfo", &mounts), (file, "7000")];
-        assert_eq!(memory(&files), Some(Memory { limit: 7000, available: 7000 }), "{group}");
+        assert_eq!(memory(&files), Some((7000, 7000)), "{group}");
     }
 }
 

@@ -4,7 +4,6 @@ use std::fs;
 
 use super::line;
 
-/// Model name.
 pub(crate) fn model() -> String {
     cpuinfo("model name").or_else(|| cpuinfo("Model")).unwrap_or_else(|| {
         let brand = sysinfo_brand();
@@ -44,7 +43,6 @@ pub(crate) fn simd_level() -> &'static str {
     "scalar"
 }
 
-/// Current frequency of the first core.
 pub(crate) fn frequency_mhz() -> Option<f64> {
     let kilohertz =
         line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq").and_then(|text| text.parse::<f64>().ok());

@@ -11,28 +11,18 @@ use relgrad_reports::record::GpuState;
 use relgrad_reports::units;
 
 /// The first GPU.
-///
-/// # Errors
-/// [`Error::NoDevice`] says which library is missing and how to get it.
 pub(crate) fn open(math: Math) -> Result<Cuda> {
     look_in_usual_folders();
     Cuda::new(0, math)
 }
 
 /// Fails, with what is missing, unless everything is there that a cell on a GPU will need.
-///
-/// # Errors
-/// [`Error::NoDevice`].
 pub(crate) fn require() -> Result<()> {
     look_in_usual_folders();
     cuda::require(&Library::ALL)?;
     cuda::count().map(|_| ())
 }
 
-/// Bytes of the first GPU's memory.
-///
-/// # Errors
-/// [`Error::NoDevice`].
 pub(crate) fn memory_bytes() -> Result<u64> {
     look_in_usual_folders();
     Ok(cuda::devices()?.first().map_or(0, |facts| facts.memory_bytes))
@@ -46,7 +36,6 @@ pub(crate) fn describe() -> Vec<String> {
     gpus.iter().map(|facts| format!("{}, {software}", hardware(facts))).collect()
 }
 
-/// Name, memory and compute capability.
 pub(crate) fn hardware(facts: &Facts) -> String {
     let (major, minor) = facts.compute_capability;
     format!("{}, {}, compute capability {major}.{minor}", facts.name, units::bytes(facts.memory_bytes as f64))
@@ -58,14 +47,10 @@ pub(crate) fn driver_release() -> Option<String> {
 }
 
 fn software() -> String {
-    let mut parts: Vec<String> = driver_release().map(|release| format!("driver {release}")).into_iter().collect();
+    let driver = driver_release().map(|release| format!("driver {release}"));
     let libraries = [("NVRTC", Library::Nvrtc), ("cuBLAS", Library::Cublas), ("cuSOLVER", Library::Cusolver)];
-    parts.extend(cuda::version(Library::Driver));
-    parts.extend(
-        libraries
-            .iter()
-            .filter_map(|(name, library)| cuda::version(*library).map(|version| format!("{name} {version}"))),
-    );
+    let named = libraries.into_iter().filter_map(|(name, library)| Some(format!("{name} {}", cuda::version(library)?)));
+    let parts: Vec<String> = driver.into_iter().chain(cuda::version(Library::Driver)).chain(named).collect();
     parts.join(", ")
 }
 
@@ -88,7 +73,6 @@ impl Sensors {
         Self { nvml: Nvml::init().ok(), uuid: facts.uuid.clone() }
     }
 
-    /// What the sensors say now.
     pub(crate) fn read(&self) -> Option<GpuState> {
         let device = self.nvml.as_ref()?.device_by_uuid(self.uuid.as_str()).ok()?;
         let reasons = device.current_throttle_reasons().unwrap_or(ThrottleReasons::NONE);

@@ -11,9 +11,6 @@ pub(crate) const BYTES_A_THREAD: f64 = 64.0 * 1024.0 * 1024.0;
 
 /// Fails where `what` needs more bytes than are available, or together with those that are only reserved more than the
 /// system gives this process (`ulimit -v`).
-///
-/// # Errors
-/// [`Error::Usage`] with what it needs, what there is, and `advice`.
 pub(crate) fn require(what: &str, bytes: f64, reserved: f64, advice: &str) -> Result<()> {
     let available = super::available_bytes() as f64;
     let mut demand = bytes;

@@ -13,7 +13,6 @@ use std::path::Path;
 use relgrad_reports::run::Machine;
 use sysinfo::System;
 
-/// Reads the facts as they are now.
 pub(crate) fn facts() -> Machine {
     let memory = Memory::read();
     Machine {
@@ -73,7 +72,6 @@ fn operating_system() -> String {
     }
 }
 
-/// The contents of a one-line file.
 fn line(path: impl AsRef<Path>) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     Some(text.trim().to_string()).filter(|text| !text.is_empty())

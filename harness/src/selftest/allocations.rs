@@ -5,18 +5,14 @@ use std::time::Duration;
 use relgrad_reports::units;
 
 use super::Row;
-use crate::cell::memory::{self, Tracer};
 use crate::error::{Error, Result};
+use crate::measure::cell::memory::{self, Tracer};
 
-/// Largest accepted relative error.
 const TOLERANCE: f64 = 0.02;
 /// The peak stands still so long that the trace, which reads every 20 µs at first, cannot miss it.
 const PEAK_LASTS: Duration = Duration::from_millis(20);
 
 /// For each size: two blocks, the second freed before a smaller third, so that the peak is not the end.
-///
-/// # Errors
-/// When there is no memory for the blocks.
 pub(crate) fn rows(mebibytes: &[usize]) -> Result<Vec<Row>> {
     let rows = mebibytes.iter().map(|size| measure(size << 20)).collect::<Result<Vec<_>>>()?;
     Ok(rows.into_iter().flatten().collect())

@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 use relgrad_reports::selftest::{DESIGNS, Design, TRIED, accepted, covered, recoveries, undecided};
+use relgrad_reports::summary::Estimate;
 
 use crate::error::Result;
 
@@ -20,7 +21,6 @@ pub(crate) struct Row {
     pub(crate) passed: bool,
 }
 
-/// How much to try.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Trials {
     designs: Vec<Design>,
@@ -29,7 +29,6 @@ pub(crate) struct Trials {
 }
 
 impl Trials {
-    /// Everything.
     pub(crate) fn full(studies: usize) -> Self {
         Self { designs: DESIGNS.into(), studies, allocations_mebibytes: vec![64, 256, 512] }
     }
@@ -41,9 +40,6 @@ impl Trials {
 }
 
 /// Tries everything and tells each row as soon as it is known.
-///
-/// # Errors
-/// When there is no memory to try with.
 pub(crate) fn run(trials: &Trials, mut tell: impl FnMut(&Row)) -> Result<()> {
     // Kernels first: they are timed, and the studies keep every core busy.
     spin::rows().iter().for_each(&mut tell);
@@ -57,16 +53,13 @@ pub(crate) fn run(trials: &Trials, mut tell: impl FnMut(&Row)) -> Result<()> {
 
 fn recovered(recovery: &relgrad_reports::selftest::Recovery) -> Row {
     let yes_or_no = recovery.tolerance == 0.0;
-    let found = match recovery.found {
-        Some(_) if yes_or_no => "yes".to_string(),
-        Some(e) => format!("{:.4} [{:.4}, {:.4}]", e.value, e.low, e.high),
-        None => "no".to_string(),
-    };
+    let unless_yes = |number: String| if yes_or_no { "yes".to_string() } else { number };
+    let interval = |e: Estimate| unless_yes(format!("{:.4} [{:.4}, {:.4}]", e.value, e.low, e.high));
     Row {
         what: format!("records: {}", recovery.what),
-        planted: if yes_or_no { "yes".to_string() } else { recovery.planted.to_string() },
-        found,
-        accepted: if yes_or_no { "yes".to_string() } else { format!("± {} %", 100.0 * recovery.tolerance) },
+        planted: unless_yes(recovery.planted.to_string()),
+        found: recovery.found.map_or("no".to_string(), interval),
+        accepted: unless_yes(format!("± {} %", 100.0 * recovery.tolerance)),
         passed: recovery.passed(),
     }
 }
@@ -85,20 +78,17 @@ fn shares(design: &Design, studies: usize) -> Vec<Row> {
         counts.iter_mut().zip(more).for_each(|(count, more)| *count += more);
     }
     let (low, high) = accepted(all);
-    TRIED
-        .iter()
-        .zip(counts)
-        .map(|(name, count)| {
-            let share = count as f64 / all as f64;
-            Row {
-                what: format!("intervals of {all} studies: {name}, {}", design.name),
-                planted: "95 %".to_string(),
-                found: format!("{:.1} %", 100.0 * share),
-                accepted: format!("{:.1} to {:.1} %", 100.0 * low, 100.0 * high),
-                passed: (low..=high).contains(&share),
-            }
-        })
-        .collect()
+    let row = |(name, count)| {
+        let share = count as f64 / all as f64;
+        Row {
+            what: format!("intervals of {all} studies: {name}, {}", design.name),
+            planted: "95 %".to_string(),
+            found: format!("{:.1} %", 100.0 * share),
+            accepted: format!("{:.1} to {:.1} %", 100.0 * low, 100.0 * high),
+            passed: (low..=high).contains(&share),
+        }
+    };
+    TRIED.iter().zip(counts).map(row).collect()
 }
 
 /// How many of the studies with these seeds each interval holds.

@@ -8,9 +8,8 @@ use relgrad_reports::statistics::{Processes, ratio_estimate};
 use relgrad_reports::summary::Estimate;
 
 use super::Row;
-use crate::cell::sampling::{self, Rules};
+use crate::measure::cell::sampling::{self, Rules};
 
-/// Places along the axis.
 const PLACES: [usize; 5] = [32, 64, 128, 256, 512];
 /// Planted exponent of the number of operations.
 const EXPONENT: f64 = 1.5;
@@ -18,7 +17,6 @@ const EXPONENT: f64 = 1.5;
 const RATIO: u64 = 3;
 /// Operations at place 1; some 20 µs at the smallest place.
 const OPERATIONS: f64 = 120.0;
-/// Rounds of the measurement.
 const ROUNDS: usize = 5;
 /// Accepted error, for what another program takes of the machine meanwhile.
 const TOLERANCE: f64 = 0.05;
@@ -87,10 +85,9 @@ fn timed(operations: u64) -> Vec<f64> {
         black_box(spin(black_box(operations)));
         Ok(())
     };
-    match sampling::sample(spin, now, 0.0, &RULES, || Ok(())) {
-        Ok(samples) => samples.seconds,
-        Err(never) => match never {},
-    }
+    let Ok(warm) = sampling::warm_up(spin, now, 0.0);
+    let Ok(samples) = sampling::sample(spin, now, &warm, &RULES, || Ok(()));
+    samples
 }
 
 /// Seconds that this thread has run on a core: what other programs take of the machine meanwhile is not the kernel's.

@@ -40,7 +40,8 @@ fn needed(recipe: &Recipe, data: &Parts) -> f64 {
     let parameters = layers * dim * (dim + 1.0) * number;
     let moments = if matches!(recipe.optimizer, Optimizer::Adam(_)) { 2.0 * parameters } else { 0.0 };
     let batch = recipe.batch.min(data.train.count());
-    let gradient = cost(recipe.method, architecture, batch, recipe.dtype).expected_bytes;
+    let cost = cost(recipe.method, architecture, batch, recipe.dtype);
+    let gradient = cost.map_or(0.0, |cost| cost.expected_bytes);
     // The best model, and a checkpoint as arrays and as a file, with one array in two more orders.
     let kept = parameters + 2.0 * (parameters + moments) + 2.0 * parameters / layers;
     let samples: f64 = data.each().iter().map(|(_, part)| part.values.len() as f64 * number).sum();

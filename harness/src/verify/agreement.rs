@@ -8,36 +8,40 @@ use relgrad_kernels::evaluation::{Evaluation, Workload};
 use relgrad_kernels::{Math, Method, Result};
 use relgrad_reports::units;
 
+use crate::cmd::distinct;
+use crate::measure::workload::Target;
+
 /// How one workload compares.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub(crate) struct Row {
-    /// Method.
     pub(crate) method: &'static str,
-    /// Arithmetic of products.
     pub(crate) math: &'static str,
-    /// Data dimension.
     pub(crate) dim: usize,
     /// Whether the gradient was replayed from a recording of the device.
     pub(crate) recorded: bool,
-    /// What it was compared with.
     pub(crate) kind: &'static str,
     /// Largest relative error; absent when there is no finite result.
     pub(crate) error: Option<f64>,
-    /// Bound of the error.
     pub(crate) tol: f64,
-    /// Whether the error is within the bound.
     pub(crate) pass: bool,
-    /// Why there is no result.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
 }
 
-/// Checks every method at `dims` in one arithmetic; where the numbers are f64 also on networks of every kind.
-pub(crate) fn agree(
-    math: Math,
-    dims: &[usize],
-    prepare: &dyn Fn(&Workload) -> Result<Box<dyn Evaluation>>,
-) -> Vec<Row> {
+/// Checks every method at `dims` in every arithmetic of the device; where the numbers are f64 also on networks of every
+/// kind.
+pub(crate) fn agree(target: &Target, dims: &[usize]) -> Vec<Row> {
+    let knows = |math: &Math| *math != Math::Tf32 || matches!(target, Target::Cuda(_));
+    let in_math = |math| {
+        let target = target.with_math(math);
+        agree_in(math, dims, &|workload| target.prepare(workload))
+    };
+    Math::ALL.into_iter().filter(knows).flat_map(in_math).collect()
+}
+
+type Prepare<'a> = &'a dyn Fn(&Workload) -> Result<Box<dyn Evaluation>>;
+
+fn agree_in(math: Math, dims: &[usize], prepare: Prepare<'_>) -> Vec<Row> {
     let mut workloads = agreement::sizes(dims, math.dtype());
     if math == Math::F64 {
         workloads.extend(agreement::ill_conditioned(dims));
@@ -47,19 +51,18 @@ pub(crate) fn agree(
 }
 
 /// One row, and one more where the device can replay the gradient.
-fn rows(math: Math, workload: &Workload, prepare: &dyn Fn(&Workload) -> Result<Box<dyn Evaluation>>) -> Vec<Row> {
+fn rows(math: Math, workload: &Workload, prepare: Prepare<'_>) -> Vec<Row> {
     let row = |recorded, result| row(math, workload, recorded, result);
     let mut evaluation = match prepare(workload) {
         Ok(evaluation) => evaluation,
         Err(error) => return vec![row(false, Err(error))],
     };
-    let mut rows = vec![row(false, evaluation.check())];
-    match evaluation.record() {
-        Ok(false) => {}
-        Ok(true) => rows.push(row(true, evaluation.check())),
-        Err(error) => rows.push(row(true, Err(error))),
-    }
-    rows
+    let first = row(false, evaluation.check());
+    let again = match evaluation.record() {
+        Ok(is_recorded) => is_recorded.then(|| row(true, evaluation.check())),
+        Err(error) => Some(row(true, Err(error))),
+    };
+    [first].into_iter().chain(again).collect()
 }
 
 fn row(math: Math, workload: &Workload, recorded: bool, result: Result<Check>) -> Row {
@@ -93,39 +96,22 @@ pub(crate) fn table(rows: &[Row]) -> String {
         "{:<6} {:<18} {:>6} {:>8} {:>9} {:>9}  result",
         "math", "method", "checks", "worst D", "error", "tol"
     );
-    let mut seen = Vec::new();
-    for row in rows {
-        let key = (row.math, row.method);
-        if seen.contains(&key) {
-            continue;
-        }
-        seen.push(key);
-        let group: Vec<&Row> = rows.iter().filter(|row| (row.math, row.method) == key).collect();
+    for key in distinct(rows.iter().map(|row| (row.math, row.method))) {
+        let group = || rows.iter().filter(|row| (row.math, row.method) == key);
         let size = |row: &Row| row.error.unwrap_or(f64::INFINITY);
-        let worst = group.iter().max_by(|a, b| size(a).total_cmp(&size(b))).unwrap_or(&row);
-        let verdict = if group.iter().all(|row| row.pass) { "ok" } else { "FAILED" };
+        let Some(worst) = group().max_by(|a, b| size(a).total_cmp(&size(b))) else { continue };
+        let verdict = if group().all(|row| row.pass) { "ok" } else { "FAILED" };
         let error = worst.error.map_or("none".to_string(), |error| format!("{error:.1e}"));
-        let _ = writeln!(
-            text,
-            "{:<6} {:<18} {:>6} {:>8} {error:>9} {:>9.0e}  {verdict}",
-            row.math,
-            row.method,
-            group.len(),
-            worst.dim,
-            worst.tol
-        );
+        let ((math, method), checks) = (key, group().count());
+        let Row { dim, tol, .. } = worst;
+        let _ = writeln!(text, "{math:<6} {method:<18} {checks:>6} {dim:>8} {error:>9} {tol:>9.0e}  {verdict}");
     }
     for row in rows.iter().filter(|row| !row.pass) {
         let error = row.error.map_or("no result".to_string(), |error| format!("{error:.1e}"));
         let how = if row.recorded { ", recorded" } else { "" };
         let reason = row.reason.as_deref().unwrap_or("over tolerance");
-        let _ = writeln!(
-            text,
-            "FAILED {} {} D = {}{how}: {error}, {reason}",
-            row.math,
-            row.method,
-            units::grouped(row.dim)
-        );
+        let (Row { math, method, .. }, dim) = (row, units::grouped(row.dim));
+        let _ = writeln!(text, "FAILED {math} {method} D = {dim}{how}: {error}, {reason}");
     }
     text
 }
@@ -139,13 +125,13 @@ mod tests {
 
     #[test]
     fn the_cpu_agrees_and_a_broken_device_does_not() {
-        let rows = agree(Math::F32, &[1, 5], &prepare);
+        let rows = agree_in(Math::F32, &[1, 5], &prepare);
         assert_eq!(rows.len(), 2 * Method::ALL.len());
         assert!(rows.iter().all(|row| row.pass && !row.recorded), "{}", table(&rows));
         assert!(!table(&rows).contains("FAILED"));
 
         let broken = |_: &Workload| Err(Error::Device { operation: "a product", status: "out".to_string() });
-        let rows = agree(Math::F32, &[5], &broken);
+        let rows = agree_in(Math::F32, &[5], &broken);
         assert!(rows.iter().all(|row| !row.pass));
         let text = table(&rows);
         assert!(text.contains("FAILED f32 relative D = 5: no result, a product failed on the device: out"), "{text}");

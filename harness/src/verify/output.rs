@@ -26,24 +26,15 @@ pub(crate) struct Outcome {
 /// A case that cannot be evaluated yet: neither passed nor failed.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Unsupported {
-    /// Name of the case.
     pub(crate) id: String,
-    /// What is missing.
     pub(crate) reason: String,
 }
 
 impl Outcome {
-    /// Counts the failures.
-    pub(crate) fn new(files: Vec<Row>, unsupported: Vec<Unsupported>) -> Self {
+    pub(crate) fn new(files: Vec<Row>, unsupported: Vec<Unsupported>, agreement: Vec<agreement::Row>) -> Self {
         let failed = files.iter().filter(|row| row.pass == Some(false)).count();
-        Self { files, unsupported, agreement: Vec::new(), failed }
-    }
-
-    /// Adds checks that need no files.
-    pub(crate) fn with_agreement(mut self, agreement: Vec<agreement::Row>) -> Self {
-        self.failed += agreement.iter().filter(|row| !row.pass).count();
-        self.agreement = agreement;
-        self
+        let failed = failed + agreement.iter().filter(|row| !row.pass).count();
+        Self { files, unsupported, agreement, failed }
     }
 
     /// Whether not one number was compared with another.
@@ -145,7 +136,7 @@ mod tests {
             row("p02", "delta", None, Some(1e-12)),
         ];
         let reason = "convolution layers".to_string();
-        Outcome::new(rows, vec![Unsupported { id: "p28".to_string(), reason }])
+        Outcome::new(rows, vec![Unsupported { id: "p28".to_string(), reason }], Vec::new())
     }
 
     #[test]

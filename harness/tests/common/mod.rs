@@ -5,12 +5,21 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tempfile::TempDir;
 
 /// The program under test.
 pub(crate) fn relgrad() -> Command {
     Command::new(env!("CARGO_BIN_EXE_relgrad"))
+}
+
+/// The program with the words of a line.
+pub(crate) fn words(line: &str) -> Command {
+    let mut command = relgrad();
+    command.args(line.split_whitespace());
+    command
 }
 
 /// Runs the program to its end.
@@ -18,26 +27,53 @@ pub(crate) fn run(arguments: &[&str]) -> Output {
     relgrad().args(arguments).output().expect("relgrad starts")
 }
 
+/// Runs a command that must end with `code`; what it wrote to standard output and to standard error.
+#[track_caller]
+pub(crate) fn ends(command: &mut Command, code: i32) -> (String, String) {
+    let output = command.output().expect("the program starts");
+    let (out, err) = (stdout(&output), stderr(&output));
+    assert_eq!(output.status.code(), Some(code), "{command:?}\n{out}{err}");
+    (out, err)
+}
+
+/// A folder that is gone after the test.
+pub(crate) fn scratch() -> TempDir {
+    tempfile::tempdir().expect("a scratch folder")
+}
+
 /// A sweep of twelve quick cells into `dir`.
 pub(crate) fn tiny_sweep(dir: &Path, seed: u64) -> Command {
-    let mut command = relgrad();
-    command.args(["sweep", "--dims", "2,5,9", "--methods", "relative,ordinary", "--batch", "4", "--threads", "1"]);
-    command.args(["--rounds", "2", "--min-samples", "3", "--no-roofline", "--seed", &seed.to_string()]);
-    command.arg("--out").arg(dir);
+    let mut command = words("sweep --dims 2,5,9 --methods relative,ordinary --batch 4 --threads 1 --rounds 2");
+    command.args(["--min-samples", "3", "--no-roofline", "--seed", &seed.to_string(), "--out"]).arg(dir);
+    command
+}
+
+/// Goes on with the sweep in `dir`.
+pub(crate) fn resume(dir: &Path) -> Command {
+    let mut command = words("sweep --no-roofline --resume");
+    command.arg(dir);
     command
 }
 
 /// The cells that [`tiny_sweep`] must leave a record of: method, D and round.
 pub(crate) fn tiny_cells() -> BTreeSet<(String, u64, u64)> {
-    let mut cells = BTreeSet::new();
-    for method in ["relative", "ordinary"] {
-        for dim in [2, 5, 9] {
-            for round in [0, 1] {
-                cells.insert((method.to_string(), dim, round));
-            }
-        }
+    let points = ["relative", "ordinary"].into_iter().flat_map(|method| [2, 5, 9].map(|dim| (method, dim)));
+    points.flat_map(|(method, dim)| [0, 1].map(|round| (method.to_string(), dim, round))).collect()
+}
+
+/// `run.json` of a folder.
+pub(crate) fn run_json(dir: &Path) -> Value {
+    let text = std::fs::read_to_string(dir.join("run.json")).expect("run.json is there from the start");
+    serde_json::from_str(&text).expect("run.json is whole")
+}
+
+/// Waits for something that must happen within a minute on any machine.
+pub(crate) fn wait_until(what: &str, mut happened: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !happened() {
+        assert!(start.elapsed() < Duration::from_secs(60), "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(5));
     }
-    cells
 }
 
 /// The lines of `records.jsonl`; none when there is no such file yet.
@@ -55,12 +91,8 @@ pub(crate) fn records(dir: &Path) -> Vec<Value> {
 pub(crate) fn cells(records: &[Value]) -> BTreeSet<(String, u64, u64)> {
     let cell = |record: &Value| {
         let cell = &record["cell"];
-        let method = cell["method"].as_str().expect("cell.method is a text").to_string();
-        (
-            method,
-            cell["dim"].as_u64().expect("cell.dim is a count"),
-            cell["round"].as_u64().expect("cell.round is a count"),
-        )
+        let count = |field: &str| cell[field].as_u64().expect("a count");
+        (cell["method"].as_str().expect("a text").to_string(), count("dim"), count("round"))
     };
     let cells: BTreeSet<_> = records.iter().map(cell).collect();
     assert_eq!(cells.len(), records.len(), "a cell was recorded twice");

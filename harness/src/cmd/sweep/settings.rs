@@ -5,14 +5,14 @@ use relgrad_reports::run::{Convolution, Settings};
 use relgrad_reports::units;
 
 use super::Arguments;
-use crate::cmd::each_once;
+use crate::cmd::distinct;
 use crate::error::{Error, Result};
 use crate::machine::{self, gpu};
-use crate::plan::dims::{Dims, MAX_DIM};
-use crate::plan::grids::Grids;
-use crate::plan::limits::Limit;
+use crate::measure::plan::dims::{Dims, MAX_DIM};
+use crate::measure::plan::grids::Grids;
+use crate::measure::plan::limits::Limit;
 use crate::quantity::{MemoryLimit, TimeLimit};
-use crate::workload::DeviceKind;
+use crate::measure::workload::DeviceKind;
 
 /// Four a decade over the range of the paper.
 const DEFAULT_DIMS: &str = "10:20000";
@@ -34,18 +34,18 @@ pub(super) fn settings(arguments: &Arguments) -> Result<Settings> {
     if convolution.is_some() && math.is_some() {
         return Err(Error::Usage("--coupling conv is for --device cpu".to_string()));
     }
-    let dims = match &convolution {
-        None => match &arguments.dims {
-            Some(dims) => dims.0.clone(),
-            None => DEFAULT_DIMS.parse::<Dims>().map_err(Error::Usage)?.0,
-        },
-        Some(c) => c.grids.iter().map(|[rows, cols]| c.channels.saturating_mul(*rows).saturating_mul(*cols)).collect(),
+    let dims = match (&convolution, &arguments.dims) {
+        (Some(c), _) => {
+            c.grids.iter().map(|[rows, cols]| c.channels.saturating_mul(*rows).saturating_mul(*cols)).collect()
+        }
+        (None, Some(dims)) => dims.0.clone(),
+        (None, None) => DEFAULT_DIMS.parse::<Dims>().map_err(Error::Usage)?.0,
     };
     let mem_limit = arguments.mem_limit.unwrap_or(DEFAULT_MEMORY);
     let settings = Settings {
         dims,
-        methods: each_once(&arguments.methods),
-        devices: each_once(&arguments.device),
+        methods: distinct(arguments.methods.iter().copied()),
+        devices: distinct(arguments.device.iter().copied()),
         batch,
         other_batches,
         layers,
@@ -121,9 +121,6 @@ fn convolution(arguments: &Arguments) -> Result<Option<Convolution>> {
 
 /// Takes the limits on the command line of `--resume` over into the settings of a sweep. Returns which of them are
 /// higher than before, and what changed, a phrase each.
-///
-/// # Errors
-/// When the settings are out of range with them.
 pub(super) fn change_limits(arguments: &Arguments, settings: &mut Settings) -> Result<(Vec<Limit>, Vec<String>)> {
     let (mut raised, mut changed) = (Vec::new(), Vec::new());
     let mut note = |limit, name: &str, old: f64, new: f64, show: fn(f64) -> String| {

@@ -1,0 +1,207 @@
+//! The driver: takes cells from the schedule, runs each in a process of its own, and keeps a record of each at once.
+
+pub(crate) mod folder;
+pub(crate) mod identity;
+pub(crate) mod interrupt;
+pub(crate) mod process;
+pub(crate) mod progress;
+pub(crate) mod worker;
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use relgrad_kernels::Math;
+use relgrad_reports::record::{Outcome, Prediction, Reason, Record};
+use relgrad_reports::run::Run;
+use relgrad_reports::writer::RecordWriter;
+
+use self::interrupt::Events;
+use self::process::ChildLimits;
+use self::progress::{Position, Progress};
+use crate::error::{Error, Result};
+use crate::machine::time::{rfc3339, unix_seconds};
+use crate::measure::cell::{Failed, Measurement, Reply, Spec};
+use crate::measure::plan::Planned;
+use crate::measure::plan::schedule::{Assignment, Schedule, Step};
+use crate::measure::roofline;
+use crate::measure::workload::DeviceKind;
+
+/// Address space that a process reserves apart from its problem: the program itself, and per thread a stack and an
+/// allocator arena (64 MiB in glibc), most of it never resident.
+const BASE_ADDRESS_SPACE: u64 = 256 << 20;
+const ADDRESS_SPACE_PER_THREAD: u64 = 96 << 20;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    Complete,
+    /// A signal stopped it; the records so far are kept.
+    Interrupted,
+}
+
+/// A sweep that goes on in a folder that this process holds.
+pub(crate) struct Session<'a> {
+    pub(crate) dir: &'a Path,
+    pub(crate) run: Run,
+    pub(crate) writer: RecordWriter,
+    pub(crate) schedule: Schedule,
+    pub(crate) events: Events,
+    /// Seconds of the budget that earlier sessions spent.
+    pub(crate) spent_seconds: f64,
+    /// Whether the ceilings are to be measured where `run` has none.
+    pub(crate) roofline: bool,
+    pub(crate) quiet: bool,
+}
+
+impl Session<'_> {
+    /// Runs until every cell has a record or a signal comes. A cell that fails is a record, not an error.
+    pub(crate) fn run(mut self) -> Result<Ending> {
+        let position = self.position(self.spent_seconds);
+        let progress = Progress::new(self.quiet, self.run.settings.rounds, position);
+        let ending = self.go_through(&progress, position);
+        progress.finish();
+        ending.map_err(|error| match error {
+            Error::Output(cause) => Error::Output(format!(
+                "{cause}; the records so far are kept, go on with: relgrad sweep --resume {}",
+                self.dir.display()
+            )),
+            other => other,
+        })
+    }
+
+    fn go_through(&mut self, progress: &Progress, Position { cells, recorded, .. }: Position) -> Result<Ending> {
+        for device in DeviceKind::ALL {
+            let wanted = self.run.settings.devices.contains(&device);
+            if self.roofline && wanted && recorded < cells && self.run.roofline(device).is_none() {
+                progress.say("measuring the machine's ceilings (see relgrad roofline)");
+                self.measure_ceilings(device, progress)?;
+            }
+        }
+        let start = Instant::now();
+        let spent_seconds = self.spent_seconds;
+        let elapsed = || spent_seconds + start.elapsed().as_secs_f64();
+        while !self.events.interrupted() {
+            let record = match self.schedule.next(elapsed()) {
+                Step::Done => {
+                    self.run.ended = Some(rfc3339(unix_seconds()));
+                    folder::write(self.dir, &self.run)?;
+                    return Ok(Ending::Complete);
+                }
+                Step::Skip { planned, prediction, reason } => {
+                    Record { reason: Some(reason), ..skipped(&planned, prediction) }
+                }
+                Step::Run(assignment) => {
+                    let position = self.position(elapsed());
+                    match self.measure(&assignment, progress, position)? {
+                        Some(record) => record,
+                        None => break,
+                    }
+                }
+            };
+            self.writer.append(&record).map_err(|cause| Error::Output(cause.to_string()))?;
+            self.schedule.observe(&record);
+            progress.end(&record, self.position(elapsed()));
+        }
+        Ok(Ending::Interrupted)
+    }
+
+    fn position(&mut self, elapsed_seconds: f64) -> Position {
+        let (cells, recorded) = self.schedule.progress();
+        Position { cells, recorded, remaining_seconds: self.schedule.remaining_seconds(elapsed_seconds) }
+    }
+
+    /// Adds the ceilings to `run.json`. A sweep goes on without them where they cannot be had.
+    fn measure_ceilings(&mut self, device: DeviceKind, progress: &Progress) -> Result<()> {
+        let tick = |elapsed| progress.keep_time(elapsed);
+        match roofline::measure_isolated(device, &self.run.settings, &mut self.events, tick)? {
+            Some(Ok(roofline)) => {
+                self.spent_seconds += roofline.wall_seconds;
+                self.run.rooflines.push(roofline);
+                folder::write(self.dir, &self.run)?;
+            }
+            Some(Err(reason)) => note!("relgrad: the report will have no fractions of ceilings: {reason}"),
+            // The same signal is seen before the first cell.
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Runs one cell; no record when a signal cut it off.
+    fn measure(&mut self, assignment: &Assignment, progress: &Progress, position: Position) -> Result<Option<Record>> {
+        let (start, started_unix_seconds) = (Instant::now(), unix_seconds());
+        let Some(reply) = self.run_child(assignment, progress, position)? else { return Ok(None) };
+        let record = Record {
+            wall_seconds: start.elapsed().as_secs_f64(),
+            started_unix_seconds,
+            ..skipped(&assignment.planned, assignment.forecast.prediction())
+        };
+        Ok(Some(match reply {
+            Reply::Failed(failed) => failed_record(record, failed),
+            Reply::Ready(_) => failed_record(record, Reason::from("it took no samples").into()),
+            Reply::Measured(measurement) => {
+                let Measurement { seconds, evaluations_per_sample, warmup_seconds, .. } = *measurement;
+                let Measurement { peak_bytes, memory_trace, check, gpu, .. } = *measurement;
+                let outcome = Outcome::Measured;
+                let timed = Record { outcome, seconds, evaluations_per_sample, warmup_seconds, ..record };
+                Record { peak_bytes, memory_trace, check, gpu, ..timed }
+            }
+        }))
+    }
+
+    /// What the process of a cell answers; nothing when a signal cut it off.
+    fn run_child(&mut self, assignment: &Assignment, progress: &Progress, position: Position) -> Result<Option<Reply>> {
+        let cell = &assignment.planned.cell;
+        let spec = Spec { cell: *cell, rules: Some(assignment.rules), inject: None };
+        let device = cell.point.device;
+        let limits = ChildLimits {
+            address_space_bytes: address_space(device, self.run.settings.memory_limit_bytes, cell.point.threads),
+            // Seconds that are no duration are those of a limit that is none.
+            kill_after: assignment.kill_seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+        };
+        let tick = |elapsed| progress.tick(cell, assignment.expected_seconds, position, elapsed);
+        let reply = process::reply(spec.command(&identity::program()?)?, limits, &mut self.events, tick);
+        let reply = reply.map_err(|cause| Error::Output(format!("cannot run the process of a cell: {cause}")))?;
+        Ok(reply.map(|reply| reply.unwrap_or_else(|reason| Reply::Failed(reason.into()))))
+    }
+}
+
+/// A record of what went wrong.
+pub(crate) fn failed_record(record: Record, failed: Failed) -> Record {
+    Record { outcome: Outcome::Failed, reason: Some(failed.reason), check: failed.check, ..record }
+}
+
+/// The address space of a process on `threads` threads whose problem may take `memory_limit_bytes`. None on a GPU: CUDA
+/// reserves addresses for all memory of the machine and its GPUs at its start, resident or not.
+pub(crate) fn address_space(device: DeviceKind, memory_limit_bytes: u64, threads: usize) -> Option<u64> {
+    let stacks = ADDRESS_SPACE_PER_THREAD.saturating_mul((threads as u64).saturating_add(1));
+    let reserved = BASE_ADDRESS_SPACE.saturating_add(stacks);
+    (device == DeviceKind::Cpu).then(|| memory_limit_bytes.saturating_add(reserved))
+}
+
+/// Takes the variables from a child's environment by which a user's could change the arithmetic behind the record's
+/// back, and forbids TF32 but where it was asked for.
+pub(crate) fn keep_arithmetic(command: &mut Command, math: Option<Math>) {
+    command.env_remove("CUBLAS_EMULATE_SINGLE_PRECISION").env_remove("CUBLAS_EMULATE_DOUBLE_PRECISION");
+    match math {
+        Some(Math::Tf32) => command.env_remove("NVIDIA_TF32_OVERRIDE"),
+        _ => command.env("NVIDIA_TF32_OVERRIDE", "0"),
+    };
+}
+
+/// A record of a cell that was not measured.
+fn skipped(planned: &Planned, prediction: Prediction) -> Record {
+    let started_unix_seconds = unix_seconds();
+    Record { prediction: Some(prediction), started_unix_seconds, ..Record::blank(planned.cell, planned.model) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_space_of_absurd_numbers_is_the_largest() {
+        assert_eq!(address_space(DeviceKind::Cpu, u64::MAX, usize::MAX), Some(u64::MAX));
+        assert_eq!(address_space(DeviceKind::Cpu, 1 << 30, 1), Some((1 << 30) + (448 << 20)));
+        assert_eq!(address_space(DeviceKind::Cuda, 1 << 30, 1), None);
+    }
+}

@@ -1,0 +1,101 @@
+//! From the words of a cell to the types of the kernels, and the one place where device and number type are chosen.
+
+pub(crate) use relgrad_kernels::DeviceKind;
+use relgrad_kernels::evaluation::{self, Evaluation, Workload};
+use relgrad_kernels::{
+    Architecture, Convolution, Cost, CouplingKind, Cpu, Cuda, Error, Init, Math, Method, Result, cost_on,
+};
+use relgrad_reports::record::{self, Cell, Point};
+
+use crate::machine::gpu;
+
+/// An expression with a [`relgrad_kernels::Scalar`] as the type that a [`Dtype`] names.
+macro_rules! with_dtype {
+    ($dtype:expr, $T:ident => $body:expr) => {
+        match $dtype {
+            relgrad_kernels::Dtype::F32 => {
+                type $T = f32;
+                $body
+            }
+            relgrad_kernels::Dtype::F64 => {
+                type $T = f64;
+                $body
+            }
+        }
+    };
+}
+
+pub(crate) use with_dtype;
+
+/// A device that is open.
+#[derive(Clone)]
+pub(crate) enum Target {
+    Cpu(Cpu),
+    Cuda(Cuda),
+}
+
+impl Target {
+    /// The CPU with so many threads, or the first GPU.
+    pub(crate) fn open(device: DeviceKind, math: Math, threads: usize) -> Result<Self> {
+        match device {
+            DeviceKind::Cpu => Ok(Self::Cpu(Cpu::new(threads))),
+            DeviceKind::Cuda => gpu::open(math).map(Self::Cuda),
+        }
+    }
+
+    /// The same device with another arithmetic of products.
+    pub(crate) fn with_math(&self, math: Math) -> Self {
+        match self {
+            Self::Cpu(device) => Self::Cpu(*device),
+            Self::Cuda(device) => Self::Cuda(device.with_math(math)),
+        }
+    }
+
+    pub(crate) fn prepare(&self, workload: &Workload) -> Result<Box<dyn Evaluation>> {
+        match self {
+            Self::Cpu(_) => evaluation::prepare(workload),
+            Self::Cuda(device) => {
+                with_dtype!(workload.dtype, T => evaluation::prepare_on::<_, T>(device.clone(), workload))
+            }
+        }
+    }
+}
+
+/// What a cell evaluates, and where.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Task {
+    pub(crate) workload: Workload,
+    pub(crate) math: Math,
+    pub(crate) device: DeviceKind,
+}
+
+impl Task {
+    /// The problem of a cell.
+    pub(crate) fn of(cell: &Cell) -> Result<Self> {
+        let Point { device, dim, batch, layers, dtype, threads, bias, activation, seed, convolution, .. } = cell.point;
+        let coupling = convolution.map_or(CouplingKind::Dense, |of| {
+            let record::Convolution { channels, grid, kernel } = of;
+            CouplingKind::Convolution(Convolution { channels, grid, kernel })
+        });
+        let architecture = Architecture { activation, bias, ..Architecture::new(dim, layers).with(coupling) };
+        architecture.validate()?;
+        let method = Method::try_from(cell.method)?;
+        let workload = Workload { method, architecture, init: Init::Orthogonal, batch, dtype, threads, seed };
+        Ok(Self { workload, math: cell.point.arithmetic(), device })
+    }
+
+    pub(crate) fn cost(&self) -> Result<Cost> {
+        let Workload { method, architecture, dtype, batch, .. } = self.workload;
+        match self.device {
+            DeviceKind::Cpu => relgrad_kernels::cost(method, &architecture, batch, dtype),
+            DeviceKind::Cuda if architecture.coupling == CouplingKind::Dense => {
+                cost_on(Cuda::LANES, method, &architecture, batch, dtype)
+            }
+            DeviceKind::Cuda => Err(Error::Unknown {
+                kind: "device of convolutions",
+                name: self.device.to_string(),
+                expected: DeviceKind::Cpu.to_string(),
+            }),
+        }
+    }
+}
