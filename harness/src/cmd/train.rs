@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use relgrad_kernels::backend::BiasMode;
-use relgrad_kernels::{Activation, Base, Dtype, Method, Scalar};
-use relgrad_reports::training::{Epoch, Outcome, Stop, TRAINING_SCHEMA, Training, TrainingSettings};
+use relgrad_kernels::{Activation, Base, Dtype, Method};
+use relgrad_reports::training::{Epoch, Outcome, Stop, Training, TrainingSettings};
 use relgrad_reports::units::{self, counted};
 
 use crate::console;
@@ -16,7 +16,6 @@ use crate::data::{self, DataSet, Request};
 use crate::error::{EXIT_CODES, Error, Result, code};
 use crate::experiment::figures;
 use crate::machine;
-use crate::machine::time::{rfc3339, unix_seconds};
 use crate::outputs;
 use crate::quantity::TimeLimit;
 use crate::run::interrupt::Events;
@@ -24,7 +23,7 @@ use crate::train::learner::Tracking;
 use crate::train::prepare::prepare;
 use crate::train::recipe::{EpochSchedule, Optimizer, Recipe};
 use crate::train::start::Start;
-use crate::train::store::Store;
+use crate::train::store::{self, Store};
 use crate::train::trainer::{self, Job};
 use crate::train::{memory, recipe};
 
@@ -202,18 +201,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let recipe = Recipe::of(&training.settings, set.parts.dim())?;
     let mut events = Events::install()?;
     let job = Job {
-        recipe: &recipe,
-        data: &set.parts,
         store: Some(&store),
         time_limit_seconds: arguments.time_limit.0,
-        label: "",
         quiet: arguments.quiet,
-        tracking: Tracking::On,
+        ..Job::new(&recipe, &set.parts, Tracking::On)
     };
-    let ended = match recipe.dtype {
-        Dtype::F32 => finish::<f32>(&job, training, &mut events),
-        Dtype::F64 => finish::<f64>(&job, training, &mut events),
-    };
+    let ended = finish(&job, training, &mut events);
     if ended.is_err() && arguments.resume.is_none() {
         store.give_back();
     }
@@ -228,18 +221,7 @@ fn start(arguments: &Arguments, folder: Option<&Path>) -> Result<(Store, Trainin
     memory::require(&recipe, &set.parts)?;
     prepare(&mut set, recipe.start, recipe.dtype)?.iter().for_each(|words| note!("relgrad: {words}"));
     let dir = arguments.out.clone().map_or_else(|| outputs::fresh("trainings"), Ok)?;
-    let training = Training {
-        schema: TRAINING_SCHEMA,
-        command: console::command_line(),
-        identity: None,
-        version: env!("CARGO_PKG_VERSION").to_string(),
-        git_revision: option_env!("RELGRAD_GIT_REVISION").map(str::to_string),
-        started: rfc3339(unix_seconds()),
-        settings,
-        data: set.facts(),
-        machine: machine::facts(),
-        outcome: None,
-    };
+    let training = store::begun(console::command_line(), settings, &set);
     Ok((Store::create(&dir, &training)?, training, set))
 }
 
@@ -301,9 +283,9 @@ fn settings(arguments: &Arguments) -> TrainingSettings {
 }
 
 /// Trains, writes the outcome, says how it went, and draws the figure last: it is the least that can be lost.
-fn finish<T: Scalar>(job: &Job<'_>, mut training: Training, events: &mut Events) -> Result<u8> {
+fn finish(job: &Job<'_>, mut training: Training, events: &mut Events) -> Result<u8> {
     let Some(store) = job.store else { return Ok(0) };
-    let trained = trainer::train::<T>(job, events)?;
+    let trained = trainer::train(job, events)?;
     let outcome = &trained.outcome;
     training.outcome = Some(outcome.clone());
     store.write_header(&training)?;

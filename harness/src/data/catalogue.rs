@@ -12,12 +12,10 @@ use crate::error::{Error, Result};
 /// A set that can be loaded by name.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    /// Its name on the command line.
+    /// Its name on the command line, and of its folder below the data folder.
     pub(crate) name: &'static str,
     /// Data dimension D.
     pub(crate) dim: usize,
-    /// Its folder below the data folder.
-    pub(crate) subfolder: &'static str,
     /// The files it needs, with their sizes.
     pub(crate) files: &'static [(&'static str, &'static str)],
     /// Where its owners publish it.
@@ -45,131 +43,127 @@ pub(crate) const PAPER: [(&str, usize, f64, f64); 6] = [
     ("MNIST", 784, -1375.2, 1.4),
 ];
 
+/// What most sets have in common, to be filled in.
+const SAME: Entry = Entry {
+    name: "",
+    dim: 0,
+    files: &[],
+    published: "",
+    stands_for: None,
+    provenance: Provenance::SameData,
+    parts: [0; 3],
+    fingerprint: None,
+    gaussian_check: None,
+    load: digits::mnist,
+};
+
+const POWER: Entry = Entry {
+    name: "power",
+    dim: 6,
+    files: &[("household_power_consumption.txt", "127 MB")],
+    published: "https://archive.ics.uci.edu/dataset/235",
+    stands_for: Some("POWER"),
+    parts: [1_659_917, 184_435, 204_928],
+    gaussian_check: Some((-7.74, 0.05)),
+    load: tabular::power,
+    ..SAME
+};
+
+const MINIBOONE: Entry = Entry {
+    name: "miniboone",
+    dim: 43,
+    files: &[("data.npy", "13 MB, 36 488 × 43 as MAF distributes it")],
+    published: "https://archive.ics.uci.edu/dataset/199 (raw), https://zenodo.org/records/1161203 (preprocessed)",
+    stands_for: Some("MINIBOONE"),
+    parts: [29_556, 3_284, 3_648],
+    gaussian_check: Some((-37.24, 0.05)),
+    load: tabular::miniboone,
+    ..SAME
+};
+
 /// Every set.
 pub(crate) static ENTRIES: [Entry; 9] = [
-    Entry {
-        name: "power",
-        dim: 6,
-        subfolder: "power",
-        files: &[("household_power_consumption.txt", "127 MB")],
-        published: "https://archive.ics.uci.edu/dataset/235",
-        stands_for: Some("POWER"),
-        provenance: Provenance::SameData,
-        parts: [1_659_917, 184_435, 204_928],
-        fingerprint: None,
-        gaussian_check: Some((-7.74, 0.05)),
-        load: tabular::power,
-    },
+    POWER,
     Entry {
         name: "power-subset",
-        dim: 6,
-        subfolder: "power-subset",
         files: &[("household_power_consumption_first47960.csv.gz", "0.5 MB")],
-        published: "https://archive.ics.uci.edu/dataset/235",
-        stands_for: Some("POWER"),
         provenance: Provenance::Subset,
         parts: [38_844, 4_316, 4_795],
         fingerprint: Some(-0.000_820_156_805_1),
         gaussian_check: Some((-7.79, 0.01)),
-        load: tabular::power,
+        ..POWER
     },
     Entry {
         name: "gas",
         dim: 8,
-        subfolder: "gas",
         files: &[("ethylene_CO.txt", "640 MB")],
         published: "https://archive.ics.uci.edu/dataset/322",
         stands_for: Some("GAS"),
         provenance: Provenance::FreshDraw,
         parts: [852_174, 94_685, 105_206],
-        fingerprint: None,
         gaussian_check: Some((-3.58, 0.75)),
         load: tabular::gas,
+        ..SAME
     },
     Entry {
         name: "hepmass",
         dim: 21,
-        subfolder: "hepmass",
         files: &[("1000_train.csv.gz", "about 2.5 GB unpacked"), ("1000_test.csv.gz", "about 2.5 GB unpacked")],
         published: "https://archive.ics.uci.edu/dataset/347",
         stands_for: Some("HEPMASS"),
-        provenance: Provenance::SameData,
         parts: [315_123, 35_013, 174_987],
-        fingerprint: None,
         gaussian_check: Some((-27.93, 0.05)),
         load: tabular::hepmass,
+        ..SAME
     },
-    Entry {
-        name: "miniboone",
-        dim: 43,
-        subfolder: "miniboone",
-        files: &[("data.npy", "13 MB, 36 488 × 43 as MAF distributes it")],
-        published: "https://archive.ics.uci.edu/dataset/199 (raw), https://zenodo.org/records/1161203 (preprocessed)",
-        stands_for: Some("MINIBOONE"),
-        provenance: Provenance::SameData,
-        parts: [29_556, 3_284, 3_648],
-        fingerprint: None,
-        gaussian_check: Some((-37.24, 0.05)),
-        load: tabular::miniboone,
-    },
+    MINIBOONE,
     Entry {
         name: "miniboone-subset",
-        dim: 43,
-        subfolder: "miniboone-subset",
         files: &[("miniboone_maf_rows0-1522.npy", "0.5 MB")],
         published: "https://zenodo.org/records/1161203",
-        stands_for: Some("MINIBOONE"),
         provenance: Provenance::Subset,
         parts: [1_234, 137, 152],
         fingerprint: Some(0.001_007_036_052_3),
         gaussian_check: Some((-35.8, 0.05)),
-        load: tabular::miniboone,
+        ..MINIBOONE
     },
     Entry {
         name: "bsds300",
         dim: 63,
-        subfolder: "bsds300",
         files: &[("bsds300-patches-u8.npz", "7.3 MB, 8×8 grey patches as integers")],
         published: "https://www2.eecs.berkeley.edu/Research/Projects/CS/vision/bsds (images)",
         stands_for: Some("BSDS300"),
         provenance: Provenance::FreshDraw,
         parts: [100_000, 5_000, 25_000],
-        fingerprint: None,
         gaussian_check: Some((96.1, 0.8)),
         load: patches::load,
+        ..SAME
     },
     Entry {
         name: "mnist",
         dim: 784,
-        subfolder: "mnist",
         files: &[("train-images-idx3-ubyte.gz", "9.9 MB"), ("t10k-images-idx3-ubyte.gz", "1.6 MB")],
         published: "http://yann.lecun.com/exdb/mnist",
         stands_for: Some("MNIST"),
-        provenance: Provenance::SameData,
         parts: [50_000, 10_000, 10_000],
         fingerprint: Some(-2.447_999_311_164),
         gaussian_check: Some((-1366.90, 0.01)),
-        load: digits::mnist,
+        ..SAME
     },
     Entry {
         name: "optdigits",
         dim: 64,
-        subfolder: "optdigits",
         files: &[("optdigits.tra.gz", "0.1 MB"), ("optdigits.tes.gz", "0.1 MB")],
         published: "https://archive.ics.uci.edu/dataset/80",
-        stands_for: None,
-        provenance: Provenance::SameData,
         parts: [3_323, 500, 1_797],
         fingerprint: Some(-0.734_057_020_430),
         gaussian_check: Some((-114.3, 0.5)),
         load: digits::optdigits,
+        ..SAME
     },
 ];
 
 /// The entry with this name.
-///
-/// # Errors
-/// Lists what would have been understood.
 pub(crate) fn find(name: &str) -> Result<&'static Entry> {
     ENTRIES.iter().find(|entry| entry.name == name).ok_or_else(|| {
         let names: Vec<&str> = ENTRIES.iter().map(|entry| entry.name).collect();
@@ -188,20 +182,15 @@ pub(crate) fn find(name: &str) -> Result<&'static Entry> {
 
 impl Entry {
     /// The set's own folder.
-    ///
-    /// # Errors
-    /// When nobody said where the data lie.
     pub(crate) fn folder(&self, data: Option<&Path>) -> Result<PathBuf> {
         let data = data.ok_or_else(|| {
             Error::Usage(format!("where is {}? Name the folder of the data with --data or {DATA_VARIABLE}", self.name))
         })?;
-        Ok(data.join(self.subfolder))
+        Ok(data.join(self.name))
     }
 
-    /// Compares what was loaded with what is published, and tells how much there is.
-    ///
-    /// # Errors
-    /// Another number of samples, where it is known: a file that is cut short must not stand under the set's name.
+    /// Compares what was loaded with what is published, and tells how much there is. Another number of samples, where it
+    /// is known, is refused: a file that is cut short must not stand under the set's name.
     pub(super) fn verify(&self, set: &mut DataSet) -> Result<()> {
         let [train, validation, test] = sizes(&set.parts);
         let name = self.name;
@@ -238,13 +227,10 @@ impl Entry {
 
     /// Whether every file is there.
     pub(crate) fn is_at_hand(&self, data: Option<&Path>) -> bool {
-        data.is_some_and(|data| self.files.iter().all(|(file, _)| data.join(self.subfolder).join(file).is_file()))
+        data.is_some_and(|data| self.files.iter().all(|(file, _)| data.join(self.name).join(file).is_file()))
     }
 
-    /// The path of the set's `index`-th file.
-    ///
-    /// # Errors
-    /// When it is not there: says its size and where it is published.
+    /// The path of the set's `index`-th file; where it is not there, the error says its size and where it is published.
     pub(crate) fn file(&self, folder: &Path, index: usize) -> Result<PathBuf> {
         let (file, size) = self.files[index];
         let path = folder.join(file);

@@ -1,14 +1,13 @@
 //! Tables as text: comma-separated values and their relatives, read line by line, so that no more is held than the
 //! numbers.
 
-use std::io::{BufRead, ErrorKind};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
-use std::str::FromStr;
 
-use super::Samples;
-use super::open;
+use super::named::named;
+use super::{Samples, open};
 use crate::console::quoted;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// What stands between two fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,43 +20,25 @@ pub(crate) enum Delimiter {
     Guessed,
 }
 
-/// Whether the first line names the columns.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Header {
-    /// It does when none of its fields is a number or stands for a missing one.
-    #[default]
-    Auto,
-    Yes,
-    No,
-    /// As [`Self::Auto`], and it may have other fields than the lines below: some published files do.
-    Loose,
-}
-
-impl Header {
-    /// Names on the command line.
-    pub(crate) const NAMES: [&str; 3] = ["auto", "yes", "no"];
-
-    /// Its name.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Auto | Self::Loose => "auto",
-            Self::Yes => "yes",
-            Self::No => "no",
-        }
+named! {
+    /// Whether the first line names the columns.
+    #[derive(Default)]
+    "header" Header {
+        /// It does when none of its fields is a number or stands for a missing one.
+        #[default]
+        Auto = "auto",
+        Yes = "yes",
+        No = "no",
     }
 }
 
-impl FromStr for Header {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            "yes" => Ok(Self::Yes),
-            "no" => Ok(Self::No),
-            _ => Err(Error::Usage(format!("unknown header `{}`: it is auto, yes or no", quoted(text)))),
-        }
-    }
+/// How the fields of a file are found.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Format {
+    pub(crate) delimiter: Delimiter,
+    pub(crate) header: Header,
+    /// Whether the header may have other fields than the lines below: some published files do.
+    pub(crate) loose: bool,
 }
 
 /// What a file of text holds.
@@ -77,24 +58,25 @@ pub(crate) struct Table {
 /// Names the line: of another width, with a field that is no finite number, with a quote that is not closed.
 pub(crate) fn read(
     path: &Path,
-    delimiter: Delimiter,
-    header: Header,
+    format: Format,
     row: impl Fn(Fields<'_>, &mut Vec<f64>) -> Result<bool, String>,
 ) -> Result<Table> {
-    let mut records = Records::new(open::open(path)?, delimiter);
-    let mut table = Growing { header, ..Growing::default() };
-    let refused = |cause: String| Error::input(path, cause);
-    while records.advance().map_err(refused)? {
-        let text = String::from_utf8_lossy(&records.text);
-        let fields = Fields { rest: Some(&text), delimiter: records.delimiter };
-        table.add(records.line, fields, &row).map_err(refused)?;
-        records.width = if header == Header::Loose { 0 } else { table.dim };
-    }
-    if table.values.is_empty() {
-        return Err(Error::input(path, if records.lines == 0 { "it is empty" } else { "it has no row of numbers" }));
-    }
-    let samples = Samples { dim: table.dim, values: table.values };
-    Ok(Table { samples, names: table.names, comments: records.comments })
+    open::reading(path, |path| {
+        let mut records = Records::new(open::open(path)?, format.delimiter);
+        let (names, values) = (Vec::new(), Vec::new());
+        let mut table = Growing { format, names, values, room: 0, dim: 0, first: None };
+        while records.advance()? {
+            let text = String::from_utf8_lossy(&records.text);
+            table.add(records.line, Fields { rest: Some(&text), delimiter: records.delimiter }, &row)?;
+            records.width = if format.loose { 0 } else { table.dim };
+        }
+        if table.values.is_empty() {
+            let empty = if records.lines == 0 { "it is empty" } else { "it has no row of numbers" };
+            return Err(empty.into());
+        }
+        let samples = Samples { dim: table.dim, values: table.values };
+        Ok(Table { samples, names: table.names, comments: records.comments })
+    })
 }
 
 /// Every field as a number.
@@ -120,9 +102,8 @@ fn number(field: &str) -> Result<f64, String> {
 }
 
 /// A table as far as it was read.
-#[derive(Default)]
 struct Growing {
-    header: Header,
+    format: Format,
     names: Vec<String>,
     values: Vec<f64>,
     /// Numbers that there is memory for.
@@ -139,13 +120,13 @@ impl Growing {
         fields: Fields<'_>,
         row: &impl Fn(Fields<'_>, &mut Vec<f64>) -> Result<bool, String>,
     ) -> Result<(), String> {
-        let width = if self.header == Header::Loose { 0 } else { fields.clone().count() };
+        let width = if self.format.loose { 0 } else { fields.clone().count() };
         let first = *self.first.get_or_insert((line, width));
         if first.0 == line && self.is_header(fields.clone()) {
             self.names = fields.map(|name| name.replace("\"\"", "\"")).collect();
             return Ok(());
         }
-        if width != first.1 && self.header != Header::Loose {
+        if width != first.1 {
             return Err(self.of_another_width(line, width, first));
         }
         let before = self.values.len();
@@ -169,18 +150,15 @@ impl Growing {
     }
 
     fn is_header(&self, mut fields: Fields<'_>) -> bool {
-        match self.header {
+        let is_word = |field: &str| field.parse::<f64>().is_err() && !is_decorated(field);
+        match self.format.header {
             Header::Yes => true,
             Header::No => false,
-            Header::Auto | Header::Loose => {
-                let is_word = |field: &str| field.parse::<f64>().is_err() && !is_decorated(field);
-                fields.clone().all(is_word) && !names_repeat(fields.clone()) && fields.any(is_name)
-            }
+            Header::Auto => fields.clone().all(is_word) && !names_repeat(fields.clone()) && fields.any(is_name),
         }
     }
 
     fn of_another_width(&self, line: u64, width: usize, (first, expected): (u64, usize)) -> String {
-        let fields = |count: usize| format!("{count} field{}", if count == 1 { "" } else { "s" });
         let hint = match width {
             _ if width == 2 * expected => "; numbers have decimal points, not commas",
             _ if !self.names.is_empty() && width == expected + 1 => {
@@ -189,7 +167,8 @@ impl Growing {
             _ => "",
         };
         let before = if self.names.is_empty() { format!("line {first}") } else { "the header".to_string() };
-        format!("{before} has {}, line {line} has {width}{hint}", fields(expected))
+        let s = if expected == 1 { "" } else { "s" };
+        format!("{before} has {expected} field{s}, line {line} has {width}{hint}")
     }
 
     /// What may be meant by a line that is no row.
@@ -198,9 +177,7 @@ impl Growing {
         let is_first = self.first.is_some_and(|(first, _)| first == line);
         if is_first && (!has_numbers || fields.any(is_name)) {
             "; if this line names the columns, say --header yes"
-        } else if has_numbers || is_first {
-            ""
-        } else if self.values.is_empty() {
+        } else if !has_numbers && !is_first && self.values.is_empty() {
             "; only the first line may be a header"
         } else {
             ""
@@ -211,28 +188,12 @@ impl Growing {
 /// Whether a field that is no number can name a column: it neither stands for a missing value nor begins as a number
 /// does.
 fn is_name(field: &str) -> bool {
-    const MISSING: [&str; 16] = [
-        "na",
-        "n/a",
-        "n.a",
-        "nan",
-        "null",
-        "none",
-        "nil",
-        "missing",
-        "unknown",
-        "undefined",
-        "undef",
-        "empty",
-        "void",
-        "nodata",
-        "no data",
-        "not available",
-    ];
+    const MISSING: &str = "na|n/a|n.a|nan|null|none|nil|missing|unknown|undefined|undef|empty|void|nodata|no data|\
+                           not available";
     let core = field.trim_matches(|c: char| !c.is_alphanumeric());
     let is_number = core.starts_with(|c: char| c.is_ascii_digit());
-    let has_letter = core.contains(char::is_alphabetic);
-    has_letter && !is_number && field != "\\N" && !MISSING.contains(&core.to_ascii_lowercase().as_str())
+    let is_missing = field == "\\N" || MISSING.split('|').any(|word| word.eq_ignore_ascii_case(core));
+    core.contains(char::is_alphabetic) && !is_number && !is_missing
 }
 
 /// Whether a field is a number with something around or between its digits: a sign of typography, a currency, brackets,
@@ -248,10 +209,9 @@ fn is_decorated(field: &str) -> bool {
 
 /// Whether every name stands there more than once: a word for what is missing, not names.
 fn names_repeat(fields: Fields<'_>) -> bool {
-    let names: Vec<&str> = fields.filter(|field| !field.is_empty()).collect();
-    let mut sorted = names.clone();
-    sorted.sort_unstable();
-    names.len() > 1 && sorted.chunk_by(|a, b| a == b).all(|same| same.len() > 1)
+    let mut names: Vec<&str> = fields.filter(|field| !field.is_empty()).collect();
+    names.sort_unstable();
+    names.len() > 1 && names.chunk_by(|a, b| a == b).all(|same| same.len() > 1)
 }
 
 /// The fields of a line, without blanks around them and without their quotes.
@@ -267,10 +227,7 @@ impl<'a> Iterator for Fields<'a> {
     fn next(&mut self) -> Option<&'a str> {
         let mut rest = self.rest.take()?;
         if self.delimiter == Delimiter::Blanks {
-            rest = rest.trim_start();
-            if rest.is_empty() {
-                return None;
-            }
+            rest = Some(rest.trim_start()).filter(|rest| !rest.is_empty())?;
         }
         let mut quotes = Quotes::Before;
         let end = rest.bytes().position(|byte| quotes.pass(byte, self.delimiter));
@@ -312,9 +269,34 @@ impl Quotes {
     }
 }
 
+/// Ends every line in \n, whether it ended in that, in \r or in both.
+struct Newlines<R> {
+    inner: R,
+    after_return: bool,
+}
+
+impl<R: Read> Read for Newlines<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let read = self.inner.read(buffer)?;
+            let mut kept = 0;
+            for i in 0..read {
+                let byte = buffer[i];
+                if !(std::mem::replace(&mut self.after_return, byte == b'\r') && byte == b'\n') {
+                    buffer[kept] = if byte == b'\r' { b'\n' } else { byte };
+                    kept += 1;
+                }
+            }
+            if kept > 0 || read == 0 {
+                return Ok(kept);
+            }
+        }
+    }
+}
+
 /// The lines of a file that hold fields; a quoted line break does not end one.
 struct Records<R> {
-    reader: R,
+    reader: BufReader<Newlines<R>>,
     delimiter: Delimiter,
     text: Vec<u8>,
     /// The line that `text` begins in, the first is 1.
@@ -324,17 +306,15 @@ struct Records<R> {
     comments: usize,
     /// Numbers of a row, once one was read; 0 where comments are not looked at.
     width: usize,
-    /// Whether the last line ended in \r: a \n that follows belongs to it.
-    after_return: bool,
 }
 
 /// Bytes of a line at most: a hundred thousand columns have less.
 const LONGEST_LINE: usize = 16 << 20;
 
-impl<R: BufRead> Records<R> {
-    fn new(reader: R, delimiter: Delimiter) -> Self {
-        let text = Vec::new();
-        Self { reader, delimiter, text, line: 0, lines: 0, comments: 0, width: 0, after_return: false }
+impl<R: Read> Records<R> {
+    fn new(inner: R, delimiter: Delimiter) -> Self {
+        let reader = BufReader::new(Newlines { inner, after_return: false });
+        Self { reader, delimiter, text: Vec::new(), line: 0, lines: 0, comments: 0, width: 0 }
     }
 
     /// Goes to the next line with fields; false at the end.
@@ -369,13 +349,12 @@ impl<R: BufRead> Records<R> {
     /// Counts a comment. A row of the table behind a `#`, or with an error of a spreadsheet in front, is none: left
     /// out, it would be missed by nobody.
     fn comment(&mut self) -> Result<(), String> {
-        const ERRORS: [&str; 9] =
-            ["#N/A", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#NULL!", "#SPILL!", "#CALC!"];
+        const ERRORS: &str = "#N/A #DIV/0! #VALUE! #REF! #NAME? #NUM! #NULL! #SPILL! #CALC!";
         let line = self.line;
         let text = String::from_utf8_lossy(&self.text);
         let text = text.trim_start();
-        let start = |error: &&&str| text.get(..error.len()).is_some_and(|start| start.eq_ignore_ascii_case(error));
-        if let Some(error) = ERRORS.iter().find(start) {
+        let start = |error: &&str| text.get(..error.len()).is_some_and(|start| start.eq_ignore_ascii_case(error));
+        if let Some(error) = ERRORS.split(' ').find(start) {
             return Err(format!(
                 "line {line}: `{error}` is not a number but an error of a spreadsheet; remove or replace it"
             ));
@@ -412,61 +391,33 @@ impl<R: BufRead> Records<R> {
 
     /// Appends the next line without its end; false where there is none.
     fn append_line(&mut self) -> Result<bool, String> {
-        let mut found = false;
-        loop {
-            let bytes = match self.reader.fill_buf() {
-                Ok(bytes) => bytes,
-                Err(cause) if cause.kind() == ErrorKind::Interrupted => continue,
-                Err(cause) => return Err(open::reason(&cause)),
-            };
-            let Some(first) = bytes.first() else {
-                self.lines += u64::from(found);
-                return Ok(found);
-            };
-            if std::mem::take(&mut self.after_return) && *first == b'\n' {
-                self.reader.consume(1);
-                continue;
-            }
-            found = true;
-            let end = bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
-            self.text.extend_from_slice(&bytes[..end.unwrap_or(bytes.len())]);
-            self.after_return = end.is_some_and(|end| bytes[end] == b'\r');
-            let used = end.map_or(bytes.len(), |end| end + 1);
-            self.reader.consume(used);
-            if self.text.len() > LONGEST_LINE {
-                return Err(format!("line {} has more than {} MiB", self.line, LONGEST_LINE >> 20));
-            }
-            if end.is_some() {
-                self.lines += 1;
-                return Ok(true);
-            }
+        let mut reader = (&mut self.reader).take(LONGEST_LINE as u64 + 1);
+        let read = reader.read_until(b'\n', &mut self.text).map_err(|cause| open::reason(&cause))?;
+        if self.text.len() > LONGEST_LINE {
+            return Err(format!("line {} has more than {} MiB", self.line, LONGEST_LINE >> 20));
         }
+        self.text.pop_if(|byte| read > 0 && *byte == b'\n');
+        self.lines += u64::from(read > 0);
+        Ok(read > 0)
     }
 }
 
 /// Refuses, by the first line, what is no text or text of another encoding.
-fn require_text(line: &[u8]) -> Result<(), String> {
-    if line.get(257..262) == Some(b"ustar") {
-        return Err("it is a tar archive: unpack it first".to_string());
-    }
+fn require_text(line: &[u8]) -> Result<(), &'static str> {
     // Every second byte of Latin text.
     let zeros = |first: usize| {
         let bytes = || line.iter().skip(first).step_by(2);
         2 * bytes().filter(|byte| **byte == 0).count() > bytes().count().max(1)
     };
-    if line.starts_with(b"\xff\xfe") || line.starts_with(b"\xfe\xff") || zeros(0) != zeros(1) {
-        return Err("it is UTF-16: save it as UTF-8".to_string());
-    }
-    if line.contains(&0) {
-        return Err("it has zero bytes and is no text".to_string());
-    }
-    if line.starts_with(b"\x1f\x8b") {
-        return Err("it is packed by gzip: let its name end in .gz".to_string());
-    }
-    if line.starts_with(b"PK\x03\x04") {
-        return Err("it is a zip archive or a spreadsheet: save the table as text".to_string());
-    }
-    Ok(())
+    let is_utf16 = line.starts_with(b"\xff\xfe") || line.starts_with(b"\xfe\xff") || zeros(0) != zeros(1);
+    let refusals = [
+        (line.get(257..262) == Some(b"ustar"), "it is a tar archive: unpack it first"),
+        (is_utf16, "it is UTF-16: save it as UTF-8"),
+        (line.contains(&0), "it has zero bytes and is no text"),
+        (line.starts_with(b"\x1f\x8b"), "it is packed by gzip: let its name end in .gz"),
+        (line.starts_with(b"PK\x03\x04"), "it is a zip archive or a spreadsheet: save the table as text"),
+    ];
+    refusals.into_iter().find(|(is_refused, _)| *is_refused).map_or(Ok(()), |(_, words)| Err(words))
 }
 
 #[cfg(test)]

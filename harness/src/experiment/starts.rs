@@ -2,12 +2,12 @@
 
 use relgrad_kernels::parameters::Parameters;
 use relgrad_kernels::{Cpu, Method};
-use relgrad_reports::experiment::{Curve, Figure, LinePanel, Table};
+use relgrad_reports::experiment::{Curve, Figure, LinePanel};
 use relgrad_reports::training::{Epoch, Stop};
 use relgrad_reports::units;
 use serde_json::json;
 
-use super::{Context, Findings};
+use super::{Context, Findings, signed, table, texts};
 use crate::data::{Parts, Samples};
 use crate::error::{Error, Result};
 use crate::train::learner::Tracking;
@@ -70,8 +70,7 @@ impl Runs {
     fn median(&self) -> f64 {
         let mut ends = self.ends();
         ends.sort_by(f64::total_cmp);
-        let middle = ends.len() / 2;
-        if ends.len().is_multiple_of(2) { 0.5 * (ends[middle - 1] + ends[middle]) } else { ends[middle] }
+        0.5 * (ends[(ends.len() - 1) / 2] + ends[ends.len() / 2])
     }
 }
 
@@ -147,16 +146,8 @@ fn all_starts(
         let recipe = Recipe::of(&settings, 2)?;
         let start = recipe.start.network(&Cpu::new(1), &recipe.architecture, recipe.seed, &parts.train)?;
         smallest_singular_values.push(smallest_singular_value(&start));
-        let job = Job {
-            recipe: &recipe,
-            data: parts,
-            store: None,
-            time_limit_seconds: None,
-            label: "",
-            quiet: true,
-            tracking: Tracking::Off,
-        };
-        match trainer::train::<f64>(&job, context.events) {
+        let job = Job::new(&recipe, parts, Tracking::Off);
+        match trainer::train(&job, context.events) {
             Ok(trained) if trained.outcome.stop == Stop::Interrupted => {
                 return Err(Error::Interrupted(context.resume_hint()));
             }
@@ -211,7 +202,7 @@ fn findings(solved: &[Solved], epochs: usize) -> Findings {
     Findings {
         numbers: json!({ "points": POINTS, "epochs": epochs, "step_sizes": STEP_SIZES,
             "sets": solved.iter().map(of_problem).collect::<Vec<_>>() }),
-        table: Table { columns: columns.map(str::to_string).to_vec(), rows: solved.iter().flat_map(rows).collect() },
+        table: table(columns, solved.iter().flat_map(rows).collect()),
         notes: notes(solved),
         figure: Figure::Lines { panels: solved[SHOWN].iter().flat_map(panels).collect() },
     }
@@ -238,7 +229,7 @@ fn rows(set: &Solved) -> Vec<Vec<String>> {
 }
 
 fn negated(nats: f64) -> String {
-    if nats.is_finite() { format!("{:.4}", -nats).replace('-', "−") } else { "diverged".to_string() }
+    if nats.is_finite() { signed(-nats, 4) } else { "diverged".to_string() }
 }
 
 fn curves(set: &Solved, x: impl Fn(&Epoch) -> f64) -> Vec<Curve> {
@@ -266,33 +257,32 @@ fn notes(solved: &[Solved]) -> Vec<String> {
         _ => false,
     };
     let won = solved.iter().filter(ahead).count();
-    vec![
-        format!(
-            "{POINTS} points, D = 2, L = 2, full batches, plain steps, f64; {STARTS} networks, the same for both \
-             gradients, with orthogonal weights and with independent normal ones. Mixed is x ↦ Ax with A = [[1, 0.9], \
-             [0.9, 1]], of condition number 19; the figure shows those."
-        ),
-        format!(
-            "The mean of the starts ends higher with the relative gradient in {won} of {} rows. A weight that is \
-             nearly singular grows by a factor 1 + μ a relative step at most, so that it takes (1/μ) log(1/σ) steps \
-             from the smallest singular value σ to one of order 1; the ordinary gradient has W^{{-T}} itself, whose \
-             1/σ pushes it away in a few steps. Of the independent normal starts some have such weights \
-             (`smallest_singular_value` in the numbers), of the orthogonal ones none; which of them end badly is also \
-             a matter of the jumps below.",
-            solved.len()
-        ),
-        format!(
-            "Each gradient is shown with the step size that is highest on average, over starts and the last tenth of \
-             the epochs, among {STEP_SIZES:?}; the paper does not say how it chose its own, nor is its data set known \
-             here."
-        ),
+    let setting = format!(
+        "{POINTS} points, D = 2, L = 2, full batches, plain steps, f64; {STARTS} networks, the same for both \
+         gradients, with orthogonal weights and with independent normal ones. Mixed is x ↦ Ax with A = [[1, 0.9], \
+         [0.9, 1]], of condition number 19; the figure shows those."
+    );
+    let ends = format!(
+        "The mean of the starts ends higher with the relative gradient in {won} of {} rows. A weight that is nearly \
+         singular grows by a factor 1 + μ a relative step at most, so that it takes (1/μ) log(1/σ) steps from the \
+         smallest singular value σ to one of order 1; the ordinary gradient has W^{{-T}} itself, whose 1/σ pushes it \
+         away in a few steps. Of the independent normal starts some have such weights (`smallest_singular_value` in \
+         the numbers), of the orthogonal ones none; which of them end badly is also a matter of the jumps below.",
+        solved.len()
+    );
+    let chosen = format!(
+        "Each gradient is shown with the step size that is highest on average, over starts and the last tenth of the \
+         epochs, among {STEP_SIZES:?}; the paper does not say how it chose its own, nor is its data set known here."
+    );
+    texts([
+        &setting,
+        &ends,
+        &chosen,
         "Curves that jump up are constant steps that overshoot. The guard of the relative step keeps every weight \
-         invertible; it does not keep the likelihood from falling."
-            .to_string(),
+         invertible; it does not keep the likelihood from falling.",
         "Seconds are those of the steps alone; at D = 2 they say little about the cost of a gradient (the sweep \
-         measures that), much about the number of steps."
-            .to_string(),
-    ]
+         measures that), much about the number of steps.",
+    ])
 }
 
 /// From the best value to the median of the starts' values after a hundredth of the epochs: what lies above is the

@@ -12,11 +12,12 @@ use relgrad_kernels::parameters::{Arrays, Parameters};
 use relgrad_kernels::{Cpu, Dtype, Scalar};
 use relgrad_reports::writer::write_atomically;
 use safetensors::tensor::TensorView;
-use safetensors::{Dtype as TensorType, SafeTensors};
+use safetensors::{Dtype as TensorType, SafeTensorError, SafeTensors};
 use serde::{Deserialize, Serialize};
 
 use super::learner::Learner;
 use super::log::Prefix;
+use super::network;
 use super::sealed::{self, MOST_JSON, damaged};
 use crate::error::{Error, Result};
 
@@ -116,27 +117,18 @@ pub(super) fn write<T: Scalar>(
     learner: &Learner<T>,
     of: Belonging,
 ) -> Result<()> {
-    let output = |cause: relgrad_reports::error::Error| Error::Output(cause.to_string());
-    let mut named = arrays_of("", learner.parameters.arrays(), &learner.device)?;
     let moments = learner.moments();
-    if let Some(moments) = moments {
-        named.extend(arrays_of("adam.first.", &moments.first, &learner.device)?);
-        named.extend(arrays_of("adam.second.", &moments.second, &learner.device)?);
-    }
-    let bytes =
-        serialized::<T>(&named).map_err(|cause| Error::Output(format!("cannot write a checkpoint: {cause}")))?;
+    let bytes = serialized(learner).map_err(|cause| Error::Output(format!("cannot write a checkpoint: {cause}")))?;
     let file = tensor_file(name, progress.step);
     let tensors = Tensors { file: file.clone(), bytes: bytes.len() as u64, crc32: crc32fast::hash(&bytes) };
     let adam_steps = moments.map(|moments| moments.steps);
     let state = State { schema: SCHEMA, progress: progress.clone(), adam_steps, tensors, of };
-    let path = state_file(dir, name);
-    let json = serde_json::to_string_pretty(&state).map_err(|cause| Error::output(&path, cause))?;
-    let written = write_atomically(&dir.join(&file), &bytes)
-        .and_then(|()| write_atomically(&path, sealed::seal(&json).as_bytes()));
+    let written = write_atomically(&dir.join(&file), &bytes).map_err(|cause| Error::Output(cause.to_string()));
+    let written = written.and_then(|()| sealed::write(&state_file(dir, name), &state));
     // On a full disk the tensors that no JSON names are in the way of what comes next.
     let kept = if written.is_ok() { Some(file) } else { read_state(dir, name).ok().map(|state| state.tensors.file) };
     kept.iter().for_each(|kept| remove_others(dir, name, kept));
-    written.map_err(output)
+    written
 }
 
 /// Removes what a kill or a full disk left behind: tensors of this name that are not `kept`, and unfinished files. Best
@@ -182,10 +174,8 @@ pub(super) fn tidy(dir: &Path, name: &str) {
     }
 }
 
-/// Restores a checkpoint into a learner of the same shape.
-///
-/// # Errors
-/// Says what is missing or damaged; the learner is then of no use.
+/// Restores a checkpoint into a learner of the same shape; after an error, which says what is missing or damaged, the
+/// learner is of no use.
 pub(super) fn read<T: Scalar>(dir: &Path, name: &str, learner: &mut Learner<T>) -> Result<(Progress, Belonging)> {
     let state = read_state(dir, name)?;
     let (path, bytes) = read_tensors(dir, &state.tensors)?;
@@ -199,8 +189,8 @@ pub(super) fn restore_all<T: Scalar>(
     adam_steps: Option<u64>,
     learner: &mut Learner<T>,
 ) -> std::result::Result<(), String> {
-    let (device, tensors) = (learner.device, arrays_in(bytes, adam_steps, learner.parameters.arrays())?);
-    restore(&tensors, "", learner.parameters.arrays_mut(), &device)?;
+    let device = learner.device;
+    let tensors = restore_parameters(bytes, adam_steps, &device, &mut learner.parameters)?;
     match (learner.moments_mut(), adam_steps) {
         (None, None) => Ok(()),
         (Some(moments), Some(steps)) => {
@@ -222,9 +212,7 @@ pub(super) fn read_parameters<T: Scalar>(
 ) -> Result<(Progress, Belonging)> {
     let state = read_state(dir, name)?;
     let (path, bytes) = read_tensors(dir, &state.tensors)?;
-    let damaged = |cause: String| damaged(&path, cause);
-    let tensors = arrays_in(&bytes, state.adam_steps, parameters.arrays()).map_err(damaged)?;
-    restore(&tensors, "", parameters.arrays_mut(), device).map_err(damaged)?;
+    restore_parameters(&bytes, state.adam_steps, device, parameters).map_err(|cause| damaged(&path, cause))?;
     Ok((state.progress, state.of))
 }
 
@@ -266,50 +254,43 @@ fn read_tensors(dir: &Path, tensors: &Tensors) -> Result<(PathBuf, Vec<u8>)> {
     Ok((path, bytes))
 }
 
-/// The arrays of a tensor file, which must be as many as a checkpoint of these parameters has.
-fn arrays_in<'a, T: Scalar>(
+/// Restores the parameters from a tensor file, which must have as many arrays as a checkpoint of them, and returns all.
+fn restore_parameters<'a, T: Scalar>(
     bytes: &'a [u8],
     adam_steps: Option<u64>,
-    parameters: &Arrays<Cpu, T>,
+    device: &Cpu,
+    parameters: &mut Parameters<Cpu, T>,
 ) -> std::result::Result<SafeTensors<'a>, String> {
     let tensors = SafeTensors::deserialize(bytes).map_err(|cause| cause.to_string())?;
-    let count = parameters.weights.len() + parameters.biases.len();
+    let count = network::each(parameters.arrays()).count();
     let expected = if adam_steps.is_some() { 3 * count } else { count };
-    if tensors.len() == expected {
-        Ok(tensors)
-    } else {
-        Err(format!("it has {} arrays instead of {expected}", tensors.len()))
+    if tensors.len() != expected {
+        return Err(format!("it has {} arrays instead of {expected}", tensors.len()));
     }
+    restore(&tensors, "", parameters.arrays_mut(), device)?;
+    Ok(tensors)
 }
 
-/// An array's name, shape and numbers, row-major, little-endian.
-type Named = (String, Vec<usize>, Vec<u8>);
-
-fn arrays_of<T: Scalar>(prefix: &str, arrays: &Arrays<Cpu, T>, device: &Cpu) -> Result<Vec<Named>> {
+/// All arrays of a learner, row-major, little-endian.
+fn serialized<T: Scalar>(learner: &Learner<T>) -> std::result::Result<Vec<u8>, String> {
+    let mut sets = vec![("", learner.parameters.arrays())];
+    if let Some(moments) = learner.moments() {
+        sets.extend([("adam.first.", &moments.first), ("adam.second.", &moments.second)]);
+    }
     let mut named = Vec::new();
-    for (k, weight) in arrays.weights.iter().enumerate() {
-        named.push((format!("{prefix}layer{}.weight", k + 1), vec![weight.rows(), weight.cols()], weight));
+    for (prefix, arrays) in sets {
+        for (kind, k, array) in network::each(arrays) {
+            let values = array.to_column_major(&learner.device).map_err(|cause| cause.to_string())?;
+            let bytes = to_bytes(&transposed(&values, array.rows(), array.cols()));
+            named.push((format!("{prefix}layer{k}.{kind}"), shape(kind, array), bytes));
+        }
     }
-    for (k, bias) in arrays.biases.iter().enumerate() {
-        named.push((format!("{prefix}layer{}.bias", k + 1), vec![bias.rows()], bias));
-    }
-    let read = |(name, shape, matrix): (String, Vec<usize>, &Matrix<Cpu, T>)| {
-        let values = matrix.to_column_major(device).map_err(|cause| Error::Output(cause.to_string()))?;
-        Ok((name, shape, to_bytes(&transposed(&values, matrix.rows(), matrix.cols()))))
-    };
-    named.into_iter().map(read).collect()
-}
-
-fn serialized<T: Scalar>(named: &[Named]) -> std::result::Result<Vec<u8>, safetensors::SafeTensorError> {
-    let kind = match T::DTYPE {
-        Dtype::F32 => TensorType::F32,
-        Dtype::F64 => TensorType::F64,
-    };
-    let views = named
-        .iter()
-        .map(|(name, shape, bytes)| Ok((name.as_str(), TensorView::new(kind, shape.clone(), bytes)?)))
-        .collect::<std::result::Result<Vec<_>, safetensors::SafeTensorError>>()?;
-    safetensors::serialize(views, None)
+    let views = named.iter().map(|(name, shape, bytes)| {
+        let view = TensorView::new(tensor_type::<T>(), shape.clone(), bytes)?;
+        Ok::<_, SafeTensorError>((name.as_str(), view))
+    });
+    let views = views.collect::<std::result::Result<Vec<_>, _>>();
+    views.and_then(|views| safetensors::serialize(views, None)).map_err(|cause| cause.to_string())
 }
 
 fn restore<T: Scalar>(
@@ -318,26 +299,31 @@ fn restore<T: Scalar>(
     arrays: &mut Arrays<Cpu, T>,
     device: &Cpu,
 ) -> std::result::Result<(), String> {
-    let weights = arrays.weights.iter_mut().enumerate().map(|(k, w)| (format!("{prefix}layer{}.weight", k + 1), w));
-    let biases = arrays.biases.iter_mut().enumerate().map(|(k, b)| (format!("{prefix}layer{}.bias", k + 1), b));
-    for (name, matrix) in weights.chain(biases) {
+    for (kind, k, array) in network::each_mut(arrays) {
+        let name = format!("{prefix}layer{k}.{kind}");
         let tensor = tensors.tensor(&name).map_err(|cause| cause.to_string())?;
-        let (rows, columns) = (matrix.rows(), matrix.cols());
-        let kind = match T::DTYPE {
-            Dtype::F32 => TensorType::F32,
-            Dtype::F64 => TensorType::F64,
-        };
-        let shape = if name.ends_with(".bias") { vec![rows] } else { vec![rows, columns] };
-        if tensor.dtype() != kind || tensor.shape() != shape {
+        if tensor.dtype() != tensor_type::<T>() || tensor.shape() != shape(kind, array) {
             return Err(format!("{name} has shape {:?} and type {:?}", tensor.shape(), tensor.dtype()));
         }
+        let (rows, columns) = (array.rows(), array.cols());
         let values = transposed(&from_bytes::<T>(tensor.data()), columns, rows);
         if values.iter().any(|x| !x.widen().is_finite()) {
             return Err(format!("{name} has a value that is not finite"));
         }
-        *matrix = Matrix::from_column_major(device, &values, rows, columns, &name).map_err(|e| e.to_string())?;
+        *array = Matrix::from_column_major(device, &values, rows, columns, &name).map_err(|e| e.to_string())?;
     }
     Ok(())
+}
+
+fn tensor_type<T: Scalar>() -> TensorType {
+    match T::DTYPE {
+        Dtype::F32 => TensorType::F32,
+        Dtype::F64 => TensorType::F64,
+    }
+}
+
+fn shape<T: Scalar>(kind: &str, array: &Matrix<Cpu, T>) -> Vec<usize> {
+    if kind == "bias" { vec![array.rows()] } else { vec![array.rows(), array.cols()] }
 }
 
 /// Column-major rows×columns to row-major, or the other way round with the two exchanged.

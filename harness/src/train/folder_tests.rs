@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use relgrad_adversary::{damage, damaged, judge};
-use relgrad_kernels::{Cpu, Init, Scalar, init};
-use relgrad_reports::training::{TRAINING_SCHEMA, Training, TrainingSettings};
+use relgrad_kernels::Scalar;
+use relgrad_reports::training::TrainingSettings;
 
 use super::checkpoint::{self, Progress};
 use super::learner::{Learner, Tracking};
@@ -15,47 +15,22 @@ use super::recipe::Recipe;
 use super::recipe::tests::settings;
 use super::store::{self, Store};
 use super::trainer::{self, Job};
-use crate::data::{DataSet, toy};
+use crate::data::toy;
 use crate::error::Result;
-use crate::machine;
 use crate::run::interrupt::Events;
 
-fn header(settings: &TrainingSettings, set: &DataSet) -> Training {
-    Training {
-        schema: TRAINING_SCHEMA,
-        command: vec!["relgrad".to_string(), "train".to_string()],
-        identity: None,
-        version: "0".to_string(),
-        git_revision: None,
-        started: "2026-11-28T00:00:00Z".to_string(),
-        settings: settings.clone(),
-        data: set.facts(),
-        machine: machine::facts(),
-        outcome: None,
-    }
-}
-
 /// Trains in a folder.
-fn train<T: Scalar>(dir: &Path, settings: &TrainingSettings) {
+fn train(dir: &Path, settings: &TrainingSettings) {
     let set = toy::data_set(toy::Toy::Moons, settings.toy_samples, settings.seed).unwrap();
-    let store = Store::create(dir, &header(settings, &set)).unwrap();
+    let store = Store::create(dir, &store::begun(vec!["relgrad".to_string()], settings.clone(), &set)).unwrap();
     let recipe = Recipe::of(settings, 2).unwrap();
-    let job = Job {
-        recipe: &recipe,
-        data: &set.parts,
-        store: Some(&store),
-        time_limit_seconds: None,
-        label: "",
-        quiet: true,
-        tracking: Tracking::On,
-    };
-    trainer::train::<T>(&job, &mut Events::without_signals()).unwrap();
+    let job = Job { store: Some(&store), ..Job::new(&recipe, &set.parts, Tracking::On) };
+    trainer::train(&job, &mut Events::without_signals()).unwrap();
 }
 
 fn learner<T: Scalar>(settings: &TrainingSettings) -> Learner<T> {
-    let (device, recipe) = (Cpu::new(1), Recipe::of(settings, 2).unwrap());
-    let parameters = init::network(&device, &recipe.architecture, Init::Orthogonal, 9).unwrap();
-    Learner::new(device, parameters, &recipe, 50, Tracking::Off).unwrap()
+    let recipe = Recipe::of(&TrainingSettings { seed: 9, ..settings.clone() }, 2).unwrap();
+    Learner::begin(&recipe, &toy::Toy::Moons.sample(200, 9), Tracking::Off).unwrap()
 }
 
 /// Restores the last checkpoint of a folder into a network of these settings.
@@ -76,7 +51,7 @@ struct Files {
 static FILES: LazyLock<Files> = LazyLock::new(|| {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("t");
-    train::<f32>(&dir, &settings());
+    train(&dir, &settings());
     let read = |name: &str| fs::read(dir.join(name)).unwrap();
     Files {
         header: read("training.json"),
@@ -161,7 +136,7 @@ proptest! {
 fn a_checkpoint_of_another_network_or_training_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let ours = folder.path().join("ours");
-    train::<f32>(&ours, &settings());
+    train(&ours, &settings());
     assert_eq!(resume::<f32>(&ours, &settings()).unwrap().unwrap().epoch, 3);
     type Change = fn(&mut TrainingSettings);
     let cases: [(Change, &str); 5] = [
@@ -186,7 +161,7 @@ fn a_checkpoint_of_another_network_or_training_is_refused() {
     }
     // The same network, learning from other samples.
     let other = folder.path().join("other");
-    train::<f32>(&other, &TrainingSettings { seed: 1, ..settings() });
+    train(&other, &TrainingSettings { seed: 1, ..settings() });
     for name in ["last.json", "last-12.safetensors"] {
         fs::copy(other.join(name), ours.join(name)).unwrap();
     }
@@ -198,7 +173,7 @@ fn a_checkpoint_of_another_network_or_training_is_refused() {
 fn a_log_that_was_changed_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("t");
-    train::<f32>(&dir, &settings());
+    train(&dir, &settings());
     let path = dir.join("epochs.jsonl");
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, text.replacen("\"epoch\":2", "\"epoch\":3", 1)).unwrap();
@@ -211,7 +186,7 @@ fn a_log_that_was_changed_is_refused_by_name() {
 fn a_training_from_before_there_were_checksums_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("t");
-    train::<f32>(&dir, &settings());
+    train(&dir, &settings());
     for (name, lost) in [("training.json", "identity"), ("last.json", "of"), ("best.json", "of")] {
         let mut json: serde_json::Value = serde_json::from_slice(&fs::read(dir.join(name)).unwrap()).unwrap();
         json["schema"] = 1.into();
@@ -250,7 +225,7 @@ fn a_training_from_before_there_were_checksums_goes_on() {
 fn what_a_kill_left_behind_goes_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("t");
-    train::<f32>(&dir, &settings());
+    train(&dir, &settings());
     let leftovers = ["last-7.safetensors", "last-8.safetensors.partial", "last.json.partial", "training.json.partial"];
     let others = ["last-model.safetensors", "last-.safetensors", "my-7.safetensors", "notes.partial"];
     leftovers.iter().chain(&others).for_each(|name| fs::write(dir.join(name), "x").unwrap());
@@ -263,7 +238,7 @@ fn what_a_kill_left_behind_goes_and_nothing_else() {
 fn a_folder_is_taken_where_only_a_killed_start_was() {
     let folder = tempfile::tempdir().unwrap();
     let set = toy::data_set(toy::Toy::Moons, 200, 0).unwrap();
-    let create = |dir: &Path| Store::create(dir, &header(&settings(), &set)).map(|_| ());
+    let create = |dir: &Path| Store::create(dir, &store::begun(Vec::new(), settings(), &set)).map(|_| ());
     let dir = folder.path().join("failed");
     fs::create_dir(&dir).unwrap();
     fs::write(dir.join("epochs.jsonl"), "").unwrap();

@@ -32,10 +32,7 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// Opens (or creates) the log of a folder, whatever is in it, and locks the folder.
-    ///
-    /// # Errors
-    /// When another process writes the folder, or when the file is none that can be written.
+    /// Opens (or creates) the log of a folder, whatever is in it, and locks the folder, unless another process writes it.
     pub(super) fn open(dir: &Path) -> Result<Self> {
         let path = dir.join(EPOCHS);
         if path.is_symlink() {
@@ -52,25 +49,18 @@ impl Log {
         Ok(Self { file, path, bytes: facts.len(), checksum: crc32fast::Hasher::new() })
     }
 
-    /// Whether a folder has a log.
-    ///
-    /// # Errors
-    /// When it is missing.
+    /// Refuses a folder without a log.
     pub(super) fn require(dir: &Path) -> Result<()> {
         let path = dir.join(EPOCHS);
-        match path.symlink_metadata() {
-            Err(cause) if cause.kind() == ErrorKind::NotFound => {
-                Err(Error::Input(format!("{} is missing: restore it, or start in another folder", path.display())))
-            }
-            _ => Ok(()),
+        let is_missing = path.symlink_metadata().is_err_and(|cause| cause.kind() == ErrorKind::NotFound);
+        if !is_missing {
+            return Ok(());
         }
+        Err(Error::Input(format!("{} is missing: restore it, or start in another folder", path.display())))
     }
 
-    /// Whether the file that is open still has its name: another process takes a folder without it for one that nobody
-    /// writes.
-    ///
-    /// # Errors
-    /// When it was moved, removed or replaced.
+    /// Whether the file that is open still has its name, and was not moved, removed or replaced: another process takes
+    /// a folder without it for one that nobody writes.
     pub(super) fn require_in_place(&self) -> Result<()> {
         #[cfg(unix)]
         {
@@ -88,12 +78,15 @@ impl Log {
 
     /// Whole lines.
     pub(super) fn lines(&self) -> Result<usize> {
-        let failed = |cause| Error::input(&self.path, cause);
-        let mut file = &self.file;
-        file.seek(SeekFrom::Start(0)).map_err(failed)?;
-        let mut text = Vec::new();
-        file.take(MOST).read_to_end(&mut text).map_err(failed)?;
-        Ok(text.iter().filter(|byte| **byte == b'\n').count())
+        Ok(self.read(MOST)?.iter().filter(|byte| **byte == b'\n').count())
+    }
+
+    /// The log from its beginning, at most so many bytes.
+    fn read(&self, most: u64) -> Result<Vec<u8>> {
+        let (mut file, mut text) = (&self.file, Vec::new());
+        let read = file.seek(SeekFrom::Start(0)).and_then(|_| file.take(most).read_to_end(&mut text));
+        read.map_err(|cause| Error::input(&self.path, cause))?;
+        Ok(text)
     }
 
     /// Whether nothing was written yet.
@@ -123,13 +116,8 @@ impl Log {
     /// The epochs 0 to `last`, which must be as the checkpoint knows them. What follows them, whole lines or a torn
     /// one, is removed: the training that goes on writes it again. Without `last` everything is.
     pub(super) fn keep(&mut self, last: Option<usize>, known: Option<Prefix>) -> Result<Vec<Epoch>> {
-        let mut text = Vec::new();
-        self.file.seek(SeekFrom::Start(0)).map_err(|cause| Error::input(&self.path, cause))?;
-        if last.is_some() {
-            let most = known.map_or(MOST, |known| known.bytes.min(MOST));
-            let read = (&self.file).take(most).read_to_end(&mut text);
-            read.map_err(|cause| Error::input(&self.path, cause))?;
-        }
+        let most = known.map_or(MOST, |known| known.bytes.min(MOST));
+        let text = self.read(if last.is_some() { most } else { 0 })?;
         let (epochs, end) = parse(&self.path, &text, last.map_or(0, |last| last.saturating_add(1)), known)?;
         if end as u64 != self.bytes {
             let cut = self.file.set_len(end as u64).and_then(|()| self.file.sync_data());

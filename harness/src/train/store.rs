@@ -7,16 +7,17 @@ use std::path::{Path, PathBuf};
 
 use relgrad_kernels::parameters::Parameters;
 use relgrad_kernels::{Cpu, Scalar};
-use relgrad_reports::training::{Epoch, TRAINING_SCHEMA, Training};
-use relgrad_reports::writer::write_atomically;
+use relgrad_reports::training::{Epoch, TRAINING_SCHEMA, Training, TrainingSettings};
 
 use super::checkpoint::{self, Belonging, Progress};
 use super::learner::Learner;
 use super::log::{EPOCHS, Log};
 use super::recipe::Recipe;
 use super::sealed::{self, MOST_JSON, damaged};
+use crate::data::DataSet;
 use crate::error::{Error, Result};
-use crate::outputs;
+use crate::machine::time::{rfc3339, unix_seconds};
+use crate::{machine, outputs};
 
 const HEADER: &str = "training.json";
 const LAST: &str = "last";
@@ -43,15 +44,12 @@ pub(crate) struct Restored {
 }
 
 impl Store {
-    /// Makes the folder of a new training.
-    ///
-    /// # Errors
-    /// When it holds something already, when another process writes it, or when it cannot be written.
+    /// Makes the folder of a new training, unless it holds something already or another process writes it.
     pub(crate) fn create(dir: &Path, training: &Training) -> Result<Self> {
+        let shown = dir.display();
         if is_training(dir) {
-            let dir = dir.display();
             return Err(Error::Usage(format!(
-                "{dir} holds a training already; continue it with --resume {dir}, or choose another --out"
+                "{shown} holds a training already; continue it with --resume {shown}, or choose another --out"
             )));
         }
         if dir.join(EPOCHS).symlink_metadata().is_err() {
@@ -64,21 +62,16 @@ impl Store {
         // Another training may have begun, and even ended, before the lock was ours.
         outputs::require_empty(dir, EPOCHS)?;
         if !log.is_empty() {
-            let dir = dir.display();
-            return Err(Error::Usage(format!("{dir} is not empty (it has {EPOCHS}): choose another --out")));
+            return Err(Error::Usage(format!("{shown} is not empty (it has {EPOCHS}): choose another --out")));
         }
         let json = serde_json::to_vec(training).map_err(|cause| Error::output(dir, cause))?;
-        let identity = Some(crc32fast::hash(&json));
-        let (log, saved, ended) = (RefCell::new(log), Cell::new(false), false);
-        let store = Self { dir: dir.to_path_buf(), identity, log, saved, ended };
+        let store = Self::new(dir, log, Some(crc32fast::hash(&json)), false);
         store.write_header(training)?;
         Ok(store)
     }
 
-    /// Opens the folder of a training that was begun.
-    ///
-    /// # Errors
-    /// When it is no such folder, is damaged, is being written by another process, or was written by a newer relgrad.
+    /// Opens the folder of a training that was begun, unless it is damaged, is being written by another process, or was
+    /// written by a newer relgrad.
     pub(crate) fn open(dir: &Path) -> Result<(Self, Training)> {
         if !is_training(dir) {
             let dir = dir.display();
@@ -86,12 +79,15 @@ impl Store {
         }
         // The log comes before the header; one that is gone may be open in a process that still writes.
         Log::require(dir)?;
-        let log = RefCell::new(Log::open(dir)?);
+        let log = Log::open(dir)?;
         let path = dir.join(HEADER);
         let training = parse_header(&path, &sealed::read(&path, MOST_JSON)?)?;
         remove_unfinished(dir);
-        let (identity, saved, ended) = (training.identity, Cell::new(false), training.outcome.is_some());
-        Ok((Self { dir: dir.to_path_buf(), identity, log, saved, ended }, training))
+        Ok((Self::new(dir, log, training.identity, training.outcome.is_some()), training))
+    }
+
+    fn new(dir: &Path, log: Log, identity: Option<u32>, ended: bool) -> Self {
+        Self { dir: dir.to_path_buf(), identity, log: RefCell::new(log), saved: Cell::new(false), ended }
     }
 
     /// Empties the folder of a training that failed before its first checkpoint, so that it can be tried again.
@@ -115,10 +111,7 @@ impl Store {
     pub(crate) fn write_header(&self, training: &Training) -> Result<()> {
         self.log.borrow().require_in_place()?;
         let path = self.dir.join(HEADER);
-        let training = Training { schema: TRAINING_SCHEMA, identity: self.identity, ..training.clone() };
-        let json = serde_json::to_string_pretty(&training).map_err(|cause| Error::output(&path, cause))?;
-        let written = write_atomically(&path, sealed::seal(&json).as_bytes());
-        written.map_err(|cause| Error::Output(cause.to_string()))
+        sealed::write(&path, &Training { schema: TRAINING_SCHEMA, identity: self.identity, ..training.clone() })
     }
 
     /// Appends one line and waits until it is on the disk.
@@ -192,12 +185,9 @@ impl Store {
     /// Without its last checkpoint a training begins anew, where a kill before the first one explains that there is
     /// none: nothing is lost then but the epoch 0.
     fn require_unbegun(&self) -> Result<()> {
-        let is_later = || -> Result<bool> {
-            if !checkpoint::exists(&self.dir, BEST) {
-                return Ok(false);
-            }
-            let (progress, _) = checkpoint::read_progress(&self.dir, BEST)?;
-            Ok(progress.epoch > 0)
+        let is_later = || match checkpoint::exists(&self.dir, BEST) {
+            true => checkpoint::read_progress(&self.dir, BEST).map(|(progress, _)| progress.epoch > 0),
+            false => Ok(false),
         };
         if self.ended || self.log.borrow().lines()? > 1 || is_later()? {
             let path = self.state_file(LAST);
@@ -207,14 +197,28 @@ impl Store {
     }
 
     fn require_own(&self, name: &str, of: Belonging) -> Result<()> {
-        if of.training == self.identity {
-            return Ok(());
-        }
-        Err(damaged(&self.state_file(name), "it belongs to another training"))
+        let is_own = of.training == self.identity;
+        if is_own { Ok(()) } else { Err(damaged(&self.state_file(name), "it belongs to another training")) }
     }
 
     fn state_file(&self, name: &str) -> PathBuf {
         self.dir.join(format!("{name}.json"))
+    }
+}
+
+/// The header of a training that begins now.
+pub(crate) fn begun(command: Vec<String>, settings: TrainingSettings, set: &DataSet) -> Training {
+    Training {
+        schema: TRAINING_SCHEMA,
+        command,
+        identity: None,
+        version: env!("CARGO_PKG_VERSION").to_string(),
+        git_revision: option_env!("RELGRAD_GIT_REVISION").map(str::to_string),
+        started: rfc3339(unix_seconds()),
+        settings,
+        data: set.facts(),
+        machine: machine::facts(),
+        outcome: None,
     }
 }
 
