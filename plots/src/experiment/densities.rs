@@ -83,9 +83,9 @@ fn shade(share: f64) -> [u8; 3] {
 }
 
 fn frame(scene: &mut Scene, rect: Rect, title: &str, bold: bool) {
-    let Rect { left, top, right, bottom } = rect;
-    let corners = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)];
-    scene.line(&corners, Stroke { color: INK, width: 0.5, dash: &[] });
+    let Rect { left, top, right, .. } = rect;
+    let [first, second, third, fourth] = rect.corners();
+    scene.line(&[first, second, third, fourth, first], Stroke { color: INK, width: 0.5, dash: &[] });
     let size = if bold { NORMAL } else { SMALL };
     // Bold letters are wider than those that the measure is for.
     let text = legend::shortened(title, 0.9 * rect.width(), size);
