@@ -132,8 +132,9 @@ fn svg_texts(svg: &str) -> BTreeSet<String> {
 fn each_figure_names_its_axes_units_and_series() {
     let study = fixture::study_with_gpu();
     let summary = Summary::of(&study);
+    let stop = "ordinary not run from D = 10,000: predicted time of 5 samples";
     let expected: [(&str, &[&str]); 8] = [
-        ("fig3", &["relative", "ordinary", "autodiff", "1 ms", "10 s", "10,000", "∝ D²", "∝ D³", "predicted"]),
+        ("fig3", &["relative", "ordinary", "autodiff", "1 ms", "10 s", "10,000", "∝ D²", "∝ D³", "predicted", stop]),
         ("fig1-left", &["GPU · N = 100 · L = 2 · f32", "data dimension D", "time of one gradient"]),
         ("speedup", &["relative over ordinary", "1×", "100×", "equally fast", "ratio of model flops"]),
         ("memory", &["1 MiB", "4 GiB", "peak memory", "model’s lower bound"]),
@@ -173,14 +174,6 @@ fn a_heat_map_shows_every_batch_size_and_other_figures_the_first() {
         "speed-ups exist at one batch size only, or at more than a map can show: run `relgrad sweep` with several, as \
          in --batch 10,100,1000"
     );
-}
-
-#[test]
-fn a_stop_says_which_limit_it_met() {
-    let (study, summary) = plain();
-    let drawing = draw(named("fig3"), &study, &summary).unwrap();
-    let texts = svg_texts(drawing.svg());
-    assert!(texts.contains("ordinary not run from D = 10,000: predicted time of 5 samples"), "{texts:?}");
 }
 
 #[test]
@@ -261,27 +254,20 @@ fn an_unwritable_path_is_an_error_that_names_it() {
 
 #[test]
 fn captions_state_conditions_and_numbers() {
-    let (study, summary) = plain();
-    let caption = |figure: Figure| figure.caption(&study, &summary);
-    let time = caption(named("fig3"));
-    assert!(time.contains("(Example CPU @ 2.60GHz, CPU, 2 threads, N = 100, L = 2, f32)"), "{time}");
-    assert!(time.contains("relative 2.0") && time.contains(" for D from "), "{time}");
-    let memory = caption(named("fig4"));
-    assert!(memory.contains("at D = 320") && memory.contains("times the memory of relative"), "{memory}");
-    assert!(caption(named("speedup")).contains("over autodiff at D = 320"));
-}
-
-#[test]
-fn captions_of_convolutions_name_their_guides() {
-    let mut study = fixture::study();
-    study.run.settings.convolution = Some(Convolution { channels: 4, kernel: None, grids: vec![[1, 10]] });
-    let summary = Summary::of(&study);
-    let time = named("fig3").caption(&study, &summary);
-    assert!(time.contains("slopes of D and D³."), "{time}");
-    let exponents = named("local-exponent").caption(&study, &summary);
-    assert!(exponents.contains("a rise towards 1 or 3"), "{exponents}");
-    let (dense, summary) = plain();
-    assert!(named("fig3").caption(&dense, &summary).contains("slopes of D² and D³."));
+    let dense = fixture::study();
+    let mut convolution = fixture::study();
+    convolution.run.settings.convolution = Some(Convolution { channels: 4, kernel: None, grids: vec![[1, 10]] });
+    for (study, figure, parts) in [
+        (&dense, "fig3", ["(Example CPU @ 2.60GHz, CPU, 2 threads, N = 100, L = 2, f32)", "relative 2.0"]),
+        (&dense, "fig3", [" for D from ", "slopes of D² and D³."]),
+        (&dense, "fig4", ["at D = 320", "times the memory of relative"]),
+        (&dense, "speedup", ["over autodiff at D = 320", "Bands are"]),
+        (&convolution, "fig3", ["slopes of D and D³.", "c = 4"]),
+        (&convolution, "local-exponent", ["a rise towards 1 or 3", "c = 4"]),
+    ] {
+        let caption = named(figure).caption(study, &Summary::of(study));
+        assert!(parts.iter().all(|part| caption.contains(part)), "{parts:?}: {caption}");
+    }
 }
 
 /// Whether a place lies in a polygon: a ray from it crosses the edge an odd number of times.

@@ -7,7 +7,7 @@ use clap::builder::PossibleValuesParser;
 
 use crate::data;
 use crate::error::{EXIT_CODES, Result};
-use crate::experiment::{self, Context, Effort, KINDS};
+use crate::experiment::{self, Context, Effort, PROTOCOLS};
 use crate::machine;
 use crate::run::interrupt::Events;
 use crate::train::recipe::MOST_THREADS;
@@ -24,7 +24,7 @@ Examples:
 #[command(after_help = help())]
 pub(crate) struct Arguments {
     #[arg(
-        value_parser = PossibleValuesParser::new(KINDS.each_ref().map(|kind| kind.name)),
+        value_parser = PossibleValuesParser::new(PROTOCOLS.each_ref().map(|kind| kind.name)),
         hide_possible_values = true,
         help = names_help()
     )]
@@ -60,7 +60,7 @@ pub(crate) struct Arguments {
 }
 
 fn names_help() -> String {
-    let list = KINDS.each_ref().map(|kind| format!("\n  {:<12}{}", kind.name, kind.title)).concat();
+    let list = PROTOCOLS.each_ref().map(|kind| format!("\n  {:<12}{}", kind.name, kind.title)).concat();
     format!("Which experiment:{list}")
 }
 

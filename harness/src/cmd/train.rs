@@ -27,37 +27,8 @@ use crate::train::store::{self, Store};
 use crate::train::trainer::{self, Job};
 use crate::train::{memory, recipe};
 
-const EXAMPLES: &str = "\
-Examples:
-  relgrad train toy:moons --epochs 200
-  relgrad train mnist --data DIR --learning-rate 1e-4 --activation smooth:0.01
-  relgrad train measurements.csv --method ordinary --optimizer sgd --learning-rate 0.01
-  relgrad train --resume trainings/2026-11-24T00-15-00Z
-";
-
-const DATA: &str = "\
-Data sets:
-  mnist, bsds300, power, gas, hepmass, miniboone, optdigits, power-subset, miniboone-subset
-      with their published preprocessing; --data DIR (or RELGRAD_DATA) holds a folder for each
-  toy:NAME
-      mixture, moons, sine, 8gaussians, smile, 2spirals, checkerboard, rings, trimodal; seeded
-  FILE.csv, FILE.tsv, FILE.txt (plain or .gz), FILE.npy, FILE.npz
-      one sample a row, nothing rescaled; an npz may bring train, validation and test, anything else is split
-      in its order: the last tenth is the test part, the last tenth of the rest the validation part.
-      In text the first line is a header when none of its fields is a number (--header says otherwise), lines
-      that are blank or begin with # are left out, and .txt is separated by what its first line has of comma,
-      semicolon, tab, blanks. A packed file may become 100 times its size (or 16 MiB)
-
-Starts from the data (--init):
-  standardise, standardise-layers
-      a column, or a layer's input, that is constant (twelve digits in common) is only centred; one of two values, or
-      with one value in most samples, is told of and scaled like others
-  whiten, whiten-layers
-      columns that are constant or follow from others are refused by name, fewer samples than columns too;
-      of a file every mean is subtracted first, as below
-  Where a file's column lies farther from 0 than 256 deviations, its mean is subtracted in f64 before all else;
-  training.json has it as `shift`. A model is of the data minus that, with the same likelihood
-";
+/// Data sets, starts from the data, and examples.
+const HELP: &str = include_str!("train.txt");
 
 /// Trains a network by maximum likelihood with any gradient backend, and keeps the best model
 #[derive(Debug, Args)]
@@ -178,7 +149,7 @@ pub(crate) struct Arguments {
 }
 
 fn help() -> String {
-    format!("{DATA}\n{EXAMPLES}\n{EXIT_CODES}")
+    format!("{HELP}\n{EXIT_CODES}")
 }
 
 impl Arguments {

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::catalogue::Entry;
 use super::numpy::RandomState;
 use super::preprocess::logit;
-use super::text::{self, Delimiter, Format, Header};
+use super::text::{self, Delimiter, Header, TextFormat};
 use super::{DataSet, Parts, Samples, files};
 use crate::error::{Error, Result};
 
@@ -48,7 +48,7 @@ pub(crate) fn optdigits(entry: &Entry, folder: &Path) -> Result<DataSet> {
             count if count == entry.dim + 1 => text::numbers(fields.take(entry.dim), out),
             count => Err(format!("{count} fields, not {}", entry.dim + 1)),
         };
-        let format = Format { delimiter: Delimiter::Is(b','), header: Header::No, loose: false };
+        let format = TextFormat { delimiter: Delimiter::Is(b','), header: Header::No, loose: false };
         let mut samples = text::read(&path, format, pixels)?.samples;
         samples.values.iter_mut().for_each(|x| *x = logit((*x + noise.uniform()) / 17.0));
         Ok((path, samples))

@@ -3,7 +3,7 @@ use std::io::Write;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::super::text::{self, Delimiter, Format, Header};
+use super::super::text::{self, Delimiter, Header, TextFormat};
 use super::*;
 
 pub(in crate::data) fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -45,7 +45,7 @@ pub(in crate::data) fn npz_of(arrays: &[(&str, Vec<u8>)], packed: bool) -> Vec<u
 }
 
 fn csv_gz(bytes: &[u8]) -> Result<Samples, String> {
-    let format = Format { delimiter: Delimiter::Is(b','), header: Header::Auto, loose: false };
+    let format = TextFormat { delimiter: Delimiter::Is(b','), header: Header::Auto, loose: false };
     let read = |path: &Path| text::read(path, format, |fields, out| text::numbers(fields, out));
     in_file("a.csv.gz", bytes, read).map(|table| table.samples)
 }

@@ -194,7 +194,7 @@ pub(crate) fn load(request: &Request<'_>) -> Result<DataSet> {
         return load_file(Path::new(name), Header::Auto);
     }
     let entry = catalogue::find(name)?;
-    let mut set = usable((entry.load)(entry, &entry.folder(folder)?)?)?;
+    let mut set = usable(entry.load(&entry.folder(folder)?)?)?;
     entry.verify(&mut set)?;
     Ok(set)
 }

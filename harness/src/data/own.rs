@@ -7,7 +7,7 @@ use std::path::Path;
 use relgrad_reports::training::Provenance;
 use relgrad_reports::units::counted;
 
-use super::text::{self, Delimiter, Format, Header, Table};
+use super::text::{self, Delimiter, Header, Table, TextFormat};
 use super::{DataSet, Parts, Samples, files, preprocess};
 use crate::console::quoted;
 use crate::error::{Error, Result};
@@ -59,7 +59,7 @@ pub(crate) fn load(path: &Path, header: Header) -> Result<DataSet> {
         Kind::Npy => single(path, unnamed(files::npy_file(path)?), ""),
         Kind::Text(delimiter) => {
             let commas = Cell::new(Commas::default());
-            let table = text::read(path, Format { delimiter, header, loose: false }, |fields, out| {
+            let table = text::read(path, TextFormat { delimiter, header, loose: false }, |fields, out| {
                 commas.set(commas.get().and(fields.clone()));
                 text::numbers(fields, out)
             })?;

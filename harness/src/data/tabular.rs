@@ -7,7 +7,7 @@ use relgrad_kernels::init;
 use super::catalogue::Entry;
 use super::numpy::RandomState;
 use super::preprocess::{Scale, select_columns, split_in_order};
-use super::text::{self, Delimiter, Fields, Format, Header};
+use super::text::{self, Delimiter, Fields, Header, TextFormat};
 use super::{DataSet, Parts, Samples, files};
 use crate::console::quoted;
 use crate::error::{Error, Result};
@@ -37,7 +37,7 @@ fn rows(
     delimiter: Delimiter,
     row: impl Fn(Fields<'_>, &mut Vec<f64>) -> Result<bool, String>,
 ) -> Result<Samples> {
-    Ok(text::read(path, Format { delimiter, header: Header::Auto, loose: true }, row)?.samples)
+    Ok(text::read(path, TextFormat { delimiter, header: Header::Auto, loose: true }, row)?.samples)
 }
 
 /// Standardises all parts with mean and population deviation of training and validation together.

@@ -34,7 +34,7 @@ named! {
 
 /// How the fields of a file are found.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Format {
+pub(crate) struct TextFormat {
     pub(crate) delimiter: Delimiter,
     pub(crate) header: Header,
     /// Whether the header may have other fields than the lines below: some published files do.
@@ -58,7 +58,7 @@ pub(crate) struct Table {
 /// Names the line: of another width, with a field that is no finite number, with a quote that is not closed.
 pub(crate) fn read(
     path: &Path,
-    format: Format,
+    format: TextFormat,
     row: impl Fn(Fields<'_>, &mut Vec<f64>) -> Result<bool, String>,
 ) -> Result<Table> {
     open::reading(path, |path| {
@@ -103,7 +103,7 @@ fn number(field: &str) -> Result<f64, String> {
 
 /// A table as far as it was read.
 struct Growing {
-    format: Format,
+    format: TextFormat,
     names: Vec<String>,
     values: Vec<f64>,
     /// Numbers that there is memory for.

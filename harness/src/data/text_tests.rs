@@ -5,7 +5,7 @@ fn table(content: impl AsRef<[u8]>, delimiter: Delimiter, header: Header) -> Res
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.csv");
     std::fs::write(&path, content).unwrap();
-    let format = Format { delimiter, header, loose: false };
+    let format = TextFormat { delimiter, header, loose: false };
     read(&path, format, |fields, out| numbers(fields, out)).map_err(|error| error.to_string())
 }
 
@@ -71,7 +71,7 @@ fn what_the_header_is_can_be_said() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.txt");
     std::fs::write(&path, "# a\nx y z\n1 2\n").unwrap();
-    let format = Format { delimiter: Delimiter::Blanks, header: Header::Auto, loose: true };
+    let format = TextFormat { delimiter: Delimiter::Blanks, header: Header::Auto, loose: true };
     let loose = read(&path, format, |fields, out| numbers(fields, out)).unwrap();
     assert_eq!((loose.samples.values, loose.comments), (vec![1.0, 2.0], 1));
 }

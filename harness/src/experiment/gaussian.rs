@@ -25,7 +25,7 @@ pub(crate) fn fit(set: &DataSet) -> Result<(Nats, Nats)> {
 /// Fits every set at hand and compares with what a correct loader gives, which it must be.
 pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
     let (mut rows, mut dots, mut numbers, mut wrong) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for entry in &ENTRIES {
+    for entry in ENTRIES.iter() {
         context.check_interrupt()?;
         if !entry.is_at_hand(context.data.as_deref()) {
             rows.push(texts([entry.name, "–", "–", "–", "data unavailable"]));

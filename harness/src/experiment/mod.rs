@@ -34,7 +34,7 @@ use crate::train::{recipe, sealed};
 
 /// An experiment.
 #[derive(Debug)]
-pub(crate) struct Kind {
+pub(crate) struct Protocol {
     /// The figure or table that it is, or what it asks: its name on the command line and of its files.
     pub(crate) name: &'static str,
     /// What it shows.
@@ -43,50 +43,54 @@ pub(crate) struct Kind {
 }
 
 /// Every experiment, those first that need no data.
-pub(crate) static KINDS: [Kind; 9] = [
-    Kind {
+pub(crate) static PROTOCOLS: [Protocol; 9] = [
+    Protocol {
         name: "bias-mode",
         title: "Biases: the exact relative gradient beside the paper's rule (erratum E7)",
         run: bias_mode::run,
     },
-    Kind {
+    Protocol {
         name: "fig1-right",
         title: "Figure 1, right: learning from ten starts, relative beside ordinary gradient",
         run: starts::run,
     },
-    Kind {
+    Protocol {
         name: "fig2",
         title: "Figure 2: samples beside learned densities, SGD and Adam, 100 layers",
         run: |context| toy_densities::run(context, toy_densities::FIGURE_2),
     },
-    Kind {
+    Protocol {
         name: "fig5",
         title: "Figure 5: more toy densities, SGD and Adam, 100 layers",
         run: |context| toy_densities::run(context, toy_densities::FIGURE_5),
     },
-    Kind {
+    Protocol {
         name: "gaussian",
         title: "The full-covariance Gaussian of each set at hand: a check of the loaders",
         run: gaussian::run,
     },
-    Kind { name: "mnist-epoch", title: "Seconds for one epoch with each gradient (App. H.3)", run: epoch_time::run },
-    Kind {
+    Protocol {
+        name: "mnist-epoch",
+        title: "Seconds for one epoch with each gradient (App. H.3)",
+        run: epoch_time::run,
+    },
+    Protocol {
         name: "fig6",
         title: "Figure 6: validation log-likelihood of images per epoch, SGD and Adam",
         run: learning_curves::run,
     },
-    Kind {
+    Protocol {
         name: "table1",
         title: "Table 1: test log-likelihood of the sets at hand beside the paper's",
         run: table1::run,
     },
-    Kind { name: "sample", title: "Images drawn from a trained model by inverting it", run: sample::run },
+    Protocol { name: "sample", title: "Images drawn from a trained model by inverting it", run: sample::run },
 ];
 
 /// The experiment of this name.
-pub(crate) fn find(name: &str) -> Result<&'static Kind> {
-    let names = || KINDS.each_ref().map(|kind| kind.name);
-    KINDS.iter().find(|kind| kind.name == name).ok_or_else(|| unknown("experiment", name, &names()))
+pub(crate) fn find(name: &str) -> Result<&'static Protocol> {
+    let names = || PROTOCOLS.each_ref().map(|kind| kind.name);
+    PROTOCOLS.iter().find(|kind| kind.name == name).ok_or_else(|| unknown("experiment", name, &names()))
 }
 
 named! {
@@ -187,7 +191,7 @@ fn signed(x: f64, decimals: usize) -> String {
 ///
 /// # Errors
 /// When files of these names are no experiment's; whatever the experiment meets. Nothing is written then.
-pub(crate) fn run(kind: &Kind, context: &mut Context<'_>) -> Result<Vec<PathBuf>> {
+pub(crate) fn run(kind: &Protocol, context: &mut Context<'_>) -> Result<Vec<PathBuf>> {
     fs::create_dir_all(context.out).map_err(|cause| Error::output(context.out, cause))?;
     require_replaceable(context.out, kind.name)?;
     let (clock, started) = (Instant::now(), rfc3339(unix_seconds()));
@@ -281,7 +285,7 @@ mod tests {
 
     #[test]
     fn an_unknown_experiment_is_told_with_the_names_there_are() {
-        assert!(KINDS.iter().all(|kind| find(kind.name).is_ok_and(|found| found.title == kind.title)));
+        assert!(PROTOCOLS.iter().all(|kind| find(kind.name).is_ok_and(|found| found.title == kind.title)));
         assert!(find("fig9").unwrap_err().to_string().contains("fig1-right"));
     }
 }

@@ -68,10 +68,14 @@ impl Runs {
 
     /// Their median, which one bad start does not move.
     fn median(&self) -> f64 {
-        let mut ends = self.ends();
-        ends.sort_by(f64::total_cmp);
+        let ends = sorted(self.ends());
         0.5 * (ends[(ends.len() - 1) / 2] + ends[ends.len() / 2])
     }
+}
+
+fn sorted(mut values: Vec<f64>) -> Vec<f64> {
+    values.sort_by(f64::total_cmp);
+    values
 }
 
 /// D = 2, L = 2, full batches, plain steps; the half moons as they are, and linearly mixed.
@@ -212,7 +216,7 @@ fn rows(set: &Solved) -> Vec<Vec<String>> {
     let target = set.best.iter().map(Runs::score).fold(f64::INFINITY, f64::min);
     let row = |runs: &Runs| {
         let kept: Vec<&Vec<Epoch>> = runs.starts.iter().flatten().collect();
-        let (epochs, seconds) = to_reach(&kept, target);
+        let (epochs, seconds) = to_reach(&kept, target).unzip();
         vec![
             set.problem.data.to_string(),
             set.problem.starts.to_string(),
@@ -288,9 +292,8 @@ fn notes(solved: &[Solved]) -> Vec<String> {
 /// From the best value to the median of the starts' values after a hundredth of the epochs: what lies above is the
 /// first moments of a bad start.
 fn shown(curves: &[Curve]) -> Option<(f64, f64)> {
-    let mut early: Vec<f64> =
-        curves.iter().filter_map(|curve| curve.points.get(curve.points.len() / 50)).map(|p| p.1).collect();
-    early.sort_by(f64::total_cmp);
+    let early = curves.iter().filter_map(|curve| curve.points.get(curve.points.len() / 50)).map(|p| p.1);
+    let early = sorted(early.collect());
     let high = *early.get(early.len().checked_sub(1)? / 2)?;
     let low = curves.iter().flat_map(|curve| &curve.points).map(|p| p.1).fold(f64::INFINITY, f64::min);
     let margin = 0.06 * (high - low).max(1e-6);
@@ -298,20 +301,13 @@ fn shown(curves: &[Curve]) -> Option<(f64, f64)> {
 }
 
 /// Median number of epochs, and of seconds, until the log-likelihood is at least `target`.
-fn to_reach(starts: &[&Vec<Epoch>], target: f64) -> (Option<f64>, Option<f64>) {
-    let mut reached: Vec<(f64, f64)> = starts
-        .iter()
-        .filter_map(|epochs| epochs.iter().find(|e| e.validation_nats >= target))
-        .map(|e| (e.epoch as f64, e.seconds))
-        .collect();
-    if 2 * reached.len() < starts.len() || reached.is_empty() {
-        return (None, None);
-    }
+fn to_reach(starts: &[&Vec<Epoch>], target: f64) -> Option<(f64, f64)> {
+    let first = |epochs: &&Vec<Epoch>| epochs.iter().find(|e| e.validation_nats >= target).cloned();
+    let reached: Vec<Epoch> = starts.iter().filter_map(first).collect();
     let middle = reached.len() / 2;
-    reached.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let epochs = reached[middle].0;
-    reached.sort_by(|a, b| a.1.total_cmp(&b.1));
-    (Some(epochs), Some(reached[middle].1))
+    let median = |of: fn(&Epoch) -> f64| sorted(reached.iter().map(of).collect())[middle];
+    let is_common = 2 * reached.len() >= starts.len() && !reached.is_empty();
+    is_common.then(|| (median(|e| e.epoch as f64), median(|e| e.seconds)))
 }
 
 #[cfg(test)]

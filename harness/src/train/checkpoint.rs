@@ -3,6 +3,7 @@
 //! The JSON names its tensor file with its length and checksum, has a checksum of its own, and is renamed into place
 //! last: a checkpoint exists exactly when its JSON does. Matrices are row-major in the file, as other tools read them.
 
+use std::fmt::Display;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -83,13 +84,13 @@ impl Progress {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct State {
     schema: u32,
-    progress: Progress,
+    pub(super) progress: Progress,
     /// Steps that Adam's moments hold.
     adam_steps: Option<u64>,
     tensors: Tensors,
     /// What it belongs to; version 1 did not say.
     #[serde(default)]
-    of: Belonging,
+    pub(super) of: Belonging,
 }
 
 /// The tensor file that belongs to it.
@@ -109,78 +110,132 @@ pub(super) struct Belonging {
     pub(super) log: Option<Prefix>,
 }
 
-/// Writes `NAME.json` and the tensor file that it names; other tensor files of that name go afterwards.
-pub(super) fn write<T: Scalar>(
-    dir: &Path,
-    name: &str,
-    progress: &Progress,
-    learner: &Learner<T>,
-    of: Belonging,
-) -> Result<()> {
-    let moments = learner.moments();
-    let bytes = serialized(learner).map_err(|cause| Error::Output(format!("cannot write a checkpoint: {cause}")))?;
-    let file = tensor_file(name, progress.step);
-    let tensors = Tensors { file: file.clone(), bytes: bytes.len() as u64, crc32: crc32fast::hash(&bytes) };
-    let adam_steps = moments.map(|moments| moments.steps);
-    let state = State { schema: SCHEMA, progress: progress.clone(), adam_steps, tensors, of };
-    let written = write_atomically(&dir.join(&file), &bytes).map_err(|cause| Error::Output(cause.to_string()));
-    let written = written.and_then(|()| sealed::write(&state_file(dir, name), &state));
-    // On a full disk the tensors that no JSON names are in the way of what comes next.
-    let kept = if written.is_ok() { Some(file) } else { read_state(dir, name).ok().map(|state| state.tensors.file) };
-    kept.iter().for_each(|kept| remove_others(dir, name, kept));
-    written
+/// The place of a checkpoint: `NAME.json` and the tensor file that it names, in the folder of a training.
+#[derive(Debug)]
+pub(super) struct Slot {
+    dir: PathBuf,
+    name: &'static str,
+    /// The identity of the training that it must belong to.
+    identity: Option<u32>,
 }
 
-/// Removes what a kill or a full disk left behind: tensors of this name that are not `kept`, and unfinished files. Best
-/// effort: a leftover takes space and does no harm.
-fn remove_others(dir: &Path, name: &str, kept: &str) {
-    let is_ours = |file: &str| {
-        let whole = file.strip_suffix(".partial").unwrap_or(file);
-        let step = whole.strip_prefix(name).and_then(|rest| rest.strip_prefix('-')?.strip_suffix(".safetensors"));
-        step.is_some_and(|step| !step.is_empty() && step.bytes().all(|byte| byte.is_ascii_digit()))
-            || file == format!("{name}.json.partial")
-    };
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        if entry.file_name().to_str().is_some_and(|file| file != kept && is_ours(file)) {
-            let _ = fs::remove_file(entry.path());
+impl Slot {
+    pub(super) fn new(dir: &Path, name: &'static str, identity: Option<u32>) -> Self {
+        Self { dir: dir.to_path_buf(), name, identity }
+    }
+
+    pub(super) fn path(&self) -> PathBuf {
+        self.dir.join(format!("{}.json", self.name))
+    }
+
+    /// The error of a checkpoint that is not as it was written.
+    pub(super) fn damaged(&self, cause: impl Display) -> Error {
+        damaged(&self.path(), cause)
+    }
+
+    /// Whether there is one, if only a link that leads nowhere, or one that cannot be looked at now.
+    pub(super) fn exists(&self) -> bool {
+        !self.path().symlink_metadata().is_err_and(|cause| cause.kind() == ErrorKind::NotFound)
+    }
+
+    /// Writes it; other tensor files of its name go afterwards.
+    pub(super) fn write<T: Scalar>(&self, at: &Progress, learner: &Learner<T>, log: Option<Prefix>) -> Result<()> {
+        let bytes =
+            serialized(learner).map_err(|cause| Error::Output(format!("cannot write a checkpoint: {cause}")))?;
+        let file = tensor_file(self.name, at.step);
+        let state = State {
+            schema: SCHEMA,
+            progress: at.clone(),
+            adam_steps: learner.moments().map(|moments| moments.steps),
+            tensors: Tensors { file: file.clone(), bytes: bytes.len() as u64, crc32: crc32fast::hash(&bytes) },
+            of: Belonging { training: self.identity, log },
+        };
+        let tensors = write_atomically(&self.dir.join(&file), &bytes);
+        let written = tensors.map_err(|cause| Error::Output(cause.to_string()));
+        let written = written.and_then(|()| sealed::write(&self.path(), &state));
+        match written {
+            Ok(()) => self.remove_others(&file),
+            // On a full disk the tensors that no JSON names are in the way of what comes next.
+            Err(_) => self.tidy(),
+        }
+        written
+    }
+
+    /// Where it stands and what it belongs to, without its tensors.
+    pub(super) fn state(&self) -> Result<State> {
+        let path = self.path();
+        let state = parse_state(&path, self.name, &sealed::read(&path, MOST_JSON)?)?;
+        let is_own = state.of.training == self.identity;
+        if is_own { Ok(state) } else { Err(self.damaged("it belongs to another training")) }
+    }
+
+    /// Restores a learner of the same shape; after an error, which says what is missing or damaged, it is of no use.
+    pub(super) fn read<T: Scalar>(&self, learner: &mut Learner<T>) -> Result<State> {
+        let state = self.state()?;
+        let (path, bytes) = self.tensors(&state)?;
+        restore_all(&bytes, state.adam_steps, learner).map_err(|cause| damaged(&path, cause))?;
+        Ok(state)
+    }
+
+    /// Only the parameters.
+    pub(super) fn read_parameters<T: Scalar>(
+        &self,
+        device: &Cpu,
+        parameters: &mut Parameters<Cpu, T>,
+    ) -> Result<State> {
+        let state = self.state()?;
+        let (path, bytes) = self.tensors(&state)?;
+        restore_parameters(&bytes, state.adam_steps, device, parameters).map_err(|cause| damaged(&path, cause))?;
+        Ok(state)
+    }
+
+    fn tensors(&self, state: &State) -> Result<(PathBuf, Vec<u8>)> {
+        let tensors = &state.tensors;
+        let path = self.dir.join(&tensors.file);
+        let length = path.symlink_metadata().map_err(|cause| damaged(&path, cause))?.len();
+        if length != tensors.bytes {
+            return Err(damaged(&path, format!("{length} bytes instead of {}", tensors.bytes)));
+        }
+        let bytes = sealed::read(&path, length)?;
+        if crc32fast::hash(&bytes) != tensors.crc32 {
+            return Err(damaged(&path, "its checksum does not fit"));
+        }
+        Ok((path, bytes))
+    }
+
+    /// Removes what a kill left, where there is a whole checkpoint.
+    pub(super) fn tidy(&self) {
+        if let Ok(state) = self.state() {
+            self.remove_others(&state.tensors.file);
+        }
+    }
+
+    /// Removes it, as far as it is there.
+    pub(super) fn remove(&self) {
+        let _ = fs::remove_file(self.path());
+        self.remove_others("");
+    }
+
+    /// Removes what a kill or a full disk left behind: tensors of this name that are not `kept`, and unfinished files.
+    /// Best effort: a leftover takes space and does no harm.
+    fn remove_others(&self, kept: &str) {
+        let name = self.name;
+        let is_ours = |file: &str| {
+            let whole = file.strip_suffix(".partial").unwrap_or(file);
+            let step = whole.strip_prefix(name).and_then(|rest| rest.strip_prefix('-')?.strip_suffix(".safetensors"));
+            step.is_some_and(|step| !step.is_empty() && step.bytes().all(|byte| byte.is_ascii_digit()))
+                || file == format!("{name}.json.partial")
+        };
+        for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            if entry.file_name().to_str().is_some_and(|file| file != kept && is_ours(file)) {
+                let _ = fs::remove_file(entry.path());
+            }
         }
     }
 }
 
-/// Removes a checkpoint, as far as it is there.
-pub(super) fn remove(dir: &Path, name: &str) {
-    let _ = fs::remove_file(state_file(dir, name));
-    remove_others(dir, name, "");
-}
-
 fn tensor_file(name: &str, step: u64) -> String {
     format!("{name}-{step}.safetensors")
-}
-
-fn state_file(dir: &Path, name: &str) -> PathBuf {
-    dir.join(format!("{name}.json"))
-}
-
-/// Whether there is a checkpoint of this name, if only a link that leads nowhere, or one that cannot be looked at now.
-pub(super) fn exists(dir: &Path, name: &str) -> bool {
-    let facts = state_file(dir, name).symlink_metadata();
-    !facts.is_err_and(|cause| cause.kind() == ErrorKind::NotFound)
-}
-
-/// Removes what a kill left of checkpoints of this name, where there is a whole one.
-pub(super) fn tidy(dir: &Path, name: &str) {
-    if let Ok(state) = read_state(dir, name) {
-        remove_others(dir, name, &state.tensors.file);
-    }
-}
-
-/// Restores a checkpoint into a learner of the same shape; after an error, which says what is missing or damaged, the
-/// learner is of no use.
-pub(super) fn read<T: Scalar>(dir: &Path, name: &str, learner: &mut Learner<T>) -> Result<(Progress, Belonging)> {
-    let state = read_state(dir, name)?;
-    let (path, bytes) = read_tensors(dir, &state.tensors)?;
-    restore_all(&bytes, state.adam_steps, learner).map_err(|cause| damaged(&path, cause))?;
-    Ok((state.progress, state.of))
 }
 
 /// Restores parameters and moments from the bytes of a tensor file.
@@ -203,29 +258,6 @@ pub(super) fn restore_all<T: Scalar>(
     }
 }
 
-/// Only the parameters of a checkpoint.
-pub(super) fn read_parameters<T: Scalar>(
-    dir: &Path,
-    name: &str,
-    device: &Cpu,
-    parameters: &mut Parameters<Cpu, T>,
-) -> Result<(Progress, Belonging)> {
-    let state = read_state(dir, name)?;
-    let (path, bytes) = read_tensors(dir, &state.tensors)?;
-    restore_parameters(&bytes, state.adam_steps, device, parameters).map_err(|cause| damaged(&path, cause))?;
-    Ok((state.progress, state.of))
-}
-
-/// Where a checkpoint stands and what it belongs to, without its tensors.
-pub(super) fn read_progress(dir: &Path, name: &str) -> Result<(Progress, Belonging)> {
-    read_state(dir, name).map(|state| (state.progress, state.of))
-}
-
-fn read_state(dir: &Path, name: &str) -> Result<State> {
-    let path = state_file(dir, name);
-    parse_state(&path, name, &sealed::read(&path, MOST_JSON)?)
-}
-
 pub(super) fn parse_state(path: &Path, name: &str, bytes: &[u8]) -> Result<State> {
     let state: State = sealed::parse(path, bytes, SCHEMA)?;
     // The name comes from a file and must not lead anywhere else.
@@ -239,19 +271,6 @@ pub(super) fn parse_state(path: &Path, name: &str, bytes: &[u8]) -> Result<State
         return Err(damaged(path, "Adam has taken more steps than the training"));
     }
     Ok(state)
-}
-
-fn read_tensors(dir: &Path, tensors: &Tensors) -> Result<(PathBuf, Vec<u8>)> {
-    let path = dir.join(&tensors.file);
-    let length = path.symlink_metadata().map_err(|cause| damaged(&path, cause))?.len();
-    if length != tensors.bytes {
-        return Err(damaged(&path, format!("{length} bytes instead of {}", tensors.bytes)));
-    }
-    let bytes = sealed::read(&path, length)?;
-    if crc32fast::hash(&bytes) != tensors.crc32 {
-        return Err(damaged(&path, "its checksum does not fit"));
-    }
-    Ok((path, bytes))
 }
 
 /// Restores the parameters from a tensor file, which must have as many arrays as a checkpoint of them, and returns all.

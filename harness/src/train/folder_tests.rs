@@ -1,5 +1,6 @@
 //! The files of a real small training, damaged.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::LazyLock;
@@ -11,6 +12,7 @@ use relgrad_reports::training::TrainingSettings;
 
 use super::checkpoint::{self, Progress};
 use super::learner::{Learner, Tracking};
+use super::log;
 use super::recipe::Recipe;
 use super::recipe::tests::settings;
 use super::store::{self, Store};
@@ -40,46 +42,37 @@ fn resume<T: Scalar>(dir: &Path, settings: &TrainingSettings) -> Result<Option<P
     Ok(restored.map(|restored| restored.progress))
 }
 
-/// The JSON files of one training.
-struct Files {
-    header: Vec<u8>,
-    last: Vec<u8>,
-    best: Vec<u8>,
-    tensors: Vec<u8>,
-}
-
-static FILES: LazyLock<Files> = LazyLock::new(|| {
+/// The files of one training, by name.
+static FILES: LazyLock<BTreeMap<&str, Vec<u8>>> = LazyLock::new(|| {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("t");
     train(&dir, &settings());
-    let read = |name: &str| fs::read(dir.join(name)).unwrap();
-    Files {
-        header: read("training.json"),
-        last: read("last.json"),
-        best: read("best.json"),
-        tensors: read("last-12.safetensors"),
-    }
+    let names = ["training.json", "last.json", "best.json", "epochs.jsonl", "last-12.safetensors"];
+    names.into_iter().map(|name| (name, fs::read(dir.join(name)).unwrap())).collect()
 });
 
-/// The name of a file, a whole one, and what reads it.
-type Reader = (&'static str, &'static [u8], fn(&Path, &[u8]) -> Result<String>);
+/// The name of a file, and what reads it.
+type Reader = (&'static str, fn(&Path, &[u8]) -> Result<String>);
 
-fn readers() -> [Reader; 3] {
-    let (header, last, best) = (FILES.header.as_slice(), FILES.last.as_slice(), FILES.best.as_slice());
-    [
-        ("training.json", header, |path, bytes| store::parse_header(path, bytes).map(|read| format!("{read:?}"))),
-        ("last.json", last, |path, bytes| checkpoint::parse_state(path, "last", bytes).map(|read| format!("{read:?}"))),
-        ("best.json", best, |path, bytes| checkpoint::parse_state(path, "best", bytes).map(|read| format!("{read:?}"))),
-    ]
-}
+const READERS: [Reader; 4] = [
+    ("training.json", |path, bytes| store::parse_header(path, bytes).map(|read| format!("{read:?}"))),
+    ("last.json", |path, bytes| checkpoint::parse_state(path, "last", bytes).map(|read| format!("{read:?}"))),
+    ("best.json", |path, bytes| checkpoint::parse_state(path, "best", bytes).map(|read| format!("{read:?}"))),
+    ("epochs.jsonl", |path, bytes| {
+        // Logs of before were read without what the checkpoint knows.
+        let _ = log::parse(path, bytes, 4, None);
+        let known = log::Prefix::of(&FILES["epochs.jsonl"]);
+        log::parse(path, bytes, 4, Some(known)).map(|read| format!("{read:?}"))
+    }),
+];
 
 #[test]
 fn every_flipped_bit_of_a_training_is_refused_by_name() {
-    for (name, file, read) in readers() {
-        let path = Path::new(name);
+    for (name, read) in READERS {
+        let (path, file) = (Path::new(name), &FILES[name]);
         read(path, file).unwrap();
         for bit in 0..8 * file.len() {
-            let mut bytes = file.to_vec();
+            let mut bytes = file.clone();
             bytes[bit / 8] ^= 1 << (bit % 8);
             let told = read(path, &bytes).expect_err(name).to_string();
             assert!(told.starts_with(name) && told.lines().count() == 1, "{told}");
@@ -101,17 +94,17 @@ proptest! {
 
     #[test]
     fn a_damaged_json_of_a_training_is_refused_or_as_it_was(
-        which in 0usize..3, damage in damage(), reseal in any::<bool>()
+        which in 0..READERS.len(), damage in damage(), reseal in any::<bool>()
     ) {
-        let (name, file, read) = readers()[which];
-        let bytes = damaged(file, &damage);
+        let (name, read) = READERS[which];
+        let bytes = damaged(&FILES[name], &damage);
         let bytes = if reseal { resealed(&bytes) } else { bytes };
         judge(bytes.len(), || {
             let found = read(Path::new(name), &bytes);
             // What says that it is older than checksums, and has none, can only be held to what makes sense.
-            let is_old = !bytes.windows(8).any(|window| window == b"checksum");
+            let is_old = name.ends_with(".json") && !bytes.windows(8).any(|window| window == b"checksum");
             if !reseal && !is_old && let Ok(found) = &found {
-                assert_eq!(found, &read(Path::new(name), file).unwrap());
+                assert_eq!(found, &read(Path::new(name), &FILES[name]).unwrap());
             }
             found.map_err(|cause| cause.to_string())
         });
@@ -120,7 +113,7 @@ proptest! {
     /// With the right checksum and length, so that what lies behind them is reached.
     #[test]
     fn damaged_tensors_are_refused_or_finite(damage in damage()) {
-        let (bytes, settings) = (damaged(&FILES.tensors, &damage), settings());
+        let (bytes, settings) = (damaged(&FILES["last-12.safetensors"], &damage), settings());
         let mut learner = learner::<f32>(&settings);
         judge(bytes.len(), || {
             let told = |cause| super::sealed::damaged(Path::new("last-12.safetensors"), cause).to_string();
@@ -212,6 +205,8 @@ fn a_training_from_before_there_were_checksums_goes_on() {
         ("/progress/best", serde_json::Value::Null),
         ("/adam_steps", 99.into()),
         ("/tensors/file", "../last-12.safetensors".into()),
+        ("/tensors/file", "training.json".into()),
+        ("/tensors/file", dir.join("last-12.safetensors").to_str().unwrap().into()),
     ] {
         let mut changed = state.clone();
         *changed.pointer_mut(pointer).unwrap() = value;

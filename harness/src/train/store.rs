@@ -9,7 +9,7 @@ use relgrad_kernels::parameters::Parameters;
 use relgrad_kernels::{Cpu, Scalar};
 use relgrad_reports::training::{Epoch, TRAINING_SCHEMA, Training, TrainingSettings};
 
-use super::checkpoint::{self, Belonging, Progress};
+use super::checkpoint::{Progress, Slot, State};
 use super::learner::Learner;
 use super::log::{EPOCHS, Log};
 use super::recipe::Recipe;
@@ -20,8 +20,6 @@ use crate::machine::time::{rfc3339, unix_seconds};
 use crate::{machine, outputs};
 
 const HEADER: &str = "training.json";
-const LAST: &str = "last";
-const BEST: &str = "best";
 
 /// An open folder.
 #[derive(Debug)]
@@ -29,6 +27,10 @@ pub(crate) struct Store {
     dir: PathBuf,
     /// What its checkpoints must belong to; unknown of folders from before there were checksums.
     identity: Option<u32>,
+    /// The checkpoint that `--resume` continues from.
+    last: Slot,
+    /// The best model so far.
+    best: Slot,
     /// Open, and with it the folder's lock.
     log: RefCell<Log>,
     /// Whether this process wrote a checkpoint: what happens to the folder's name afterwards takes nothing away.
@@ -87,7 +89,9 @@ impl Store {
     }
 
     fn new(dir: &Path, log: Log, identity: Option<u32>, ended: bool) -> Self {
-        Self { dir: dir.to_path_buf(), identity, log: RefCell::new(log), saved: Cell::new(false), ended }
+        let [last, best] = ["last", "best"].map(|name| Slot::new(dir, name, identity));
+        let (log, saved) = (RefCell::new(log), Cell::new(false));
+        Self { dir: dir.to_path_buf(), identity, last, best, log, saved, ended }
     }
 
     /// Empties the folder of a training that failed before its first checkpoint, so that it can be tried again.
@@ -97,7 +101,7 @@ impl Store {
         if is_begun || log.keep(None, None).is_err() {
             return;
         }
-        checkpoint::remove(&self.dir, BEST);
+        self.best.remove();
         // Best effort, and last: without it the folder is that of no training.
         let _ = fs::remove_file(self.dir.join(HEADER));
     }
@@ -121,30 +125,27 @@ impl Store {
 
     /// The epochs of a training that has ended.
     pub(crate) fn epochs(&self) -> Result<Vec<Epoch>> {
-        let (progress, of) = checkpoint::read_progress(&self.dir, LAST)?;
-        self.require_own(LAST, of)?;
+        let State { progress, of, .. } = self.last.state()?;
         self.log.borrow_mut().keep(Some(progress.epoch), of.log)
     }
 
     /// Writes the checkpoint that `--resume` continues from.
     pub(crate) fn save<T: Scalar>(&self, progress: &Progress, learner: &Learner<T>) -> Result<()> {
-        let of = Belonging { training: self.identity, log: Some(self.log.borrow().prefix()) };
         self.log.borrow().require_in_place()?;
-        checkpoint::write(&self.dir, LAST, progress, learner, of)?;
+        self.last.write(progress, learner, Some(self.log.borrow().prefix()))?;
         self.saved.set(true);
         Ok(())
     }
 
     /// Writes the best model so far.
     pub(crate) fn save_best<T: Scalar>(&self, progress: &Progress, learner: &Learner<T>) -> Result<()> {
-        let of = Belonging { training: self.identity, log: None };
         self.log.borrow().require_in_place()?;
-        checkpoint::write(&self.dir, BEST, progress, learner, of)
+        self.best.write(progress, learner, None)
     }
 
     /// Whether there is a checkpoint to go on from.
     pub(crate) fn has_checkpoint(&self) -> bool {
-        checkpoint::exists(&self.dir, LAST)
+        self.last.exists()
     }
 
     /// Restores the last checkpoint; `None` when the training was cut off before its first, which then begins anew.
@@ -159,50 +160,35 @@ impl Store {
             self.log.borrow_mut().keep(None, None)?;
             return Ok(None);
         }
-        let (progress, of) = checkpoint::read(&self.dir, LAST, learner)?;
-        self.require_own(LAST, of)?;
+        let State { progress, of, .. } = self.last.read(learner)?;
         if let Some(cause) = progress.impossible(recipe.epochs, batches) {
-            return Err(damaged(&self.state_file(LAST), cause));
+            return Err(self.last.damaged(cause));
         }
         let epochs = self.log.borrow_mut().keep(Some(progress.epoch), of.log)?;
         // Only now: before, another process may have been writing.
-        [LAST, BEST].iter().for_each(|name| checkpoint::tidy(&self.dir, name));
+        [&self.last, &self.best].iter().for_each(|slot| slot.tidy());
         Ok(Some(Restored { progress, epochs }))
     }
 
     /// Reads the best model into `parameters`.
     pub(crate) fn read_best<T: Scalar>(&self, device: &Cpu, parameters: &mut Parameters<Cpu, T>) -> Result<Progress> {
-        let (progress, of) = checkpoint::read_parameters(&self.dir, BEST, device, parameters)?;
-        self.require_own(BEST, of)?;
-        Ok(progress)
+        self.best.read_parameters(device, parameters).map(|state| state.progress)
     }
 
     /// The error of a best model that is not the one that the last checkpoint knows.
     pub(crate) fn strange_best(&self) -> Error {
-        damaged(&self.state_file(BEST), "it is not the best model of the last checkpoint")
+        self.best.damaged("it is not the best model of the last checkpoint")
     }
 
     /// Without its last checkpoint a training begins anew, where a kill before the first one explains that there is
     /// none: nothing is lost then but the epoch 0.
     fn require_unbegun(&self) -> Result<()> {
-        let is_later = || match checkpoint::exists(&self.dir, BEST) {
-            true => checkpoint::read_progress(&self.dir, BEST).map(|(progress, _)| progress.epoch > 0),
-            false => Ok(false),
-        };
+        let is_later = || if self.best.exists() { Ok(self.best.state()?.progress.epoch > 0) } else { Ok(false) };
         if self.ended || self.log.borrow().lines()? > 1 || is_later()? {
-            let path = self.state_file(LAST);
+            let path = self.last.path();
             return Err(Error::Input(format!("{} is missing: restore it, or start in another folder", path.display())));
         }
         Ok(())
-    }
-
-    fn require_own(&self, name: &str, of: Belonging) -> Result<()> {
-        let is_own = of.training == self.identity;
-        if is_own { Ok(()) } else { Err(damaged(&self.state_file(name), "it belongs to another training")) }
-    }
-
-    fn state_file(&self, name: &str) -> PathBuf {
-        self.dir.join(format!("{name}.json"))
     }
 }
 
