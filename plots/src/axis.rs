@@ -5,9 +5,7 @@ use relgrad_reports::units;
 /// What the numbers of an axis are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unit {
-    /// A plain count, such as a dimension.
     Count,
-    /// Seconds.
     Seconds,
     /// Bytes, in binary units (1 MiB = 2²⁰ bytes).
     Bytes,
@@ -60,7 +58,6 @@ impl Axis {
         Self::log_between(low / widen, high * widen, unit, room)
     }
 
-    /// A logarithmic axis from `low` to `high`.
     pub(crate) fn log_between(low: f64, high: f64, unit: Unit, room: Room) -> Self {
         let low = if low.is_nan() { 1.0 } else { low.clamp(REACH.0, REACH.1) };
         let high = if high > low { high.min(10.0 * REACH.1) } else { 10.0 * low };
@@ -100,7 +97,6 @@ impl Axis {
         Self::spanning(low - margin, high + margin, room)
     }
 
-    /// A linear axis of bare numbers from `low` to `high`.
     pub(crate) fn spanning(low: f64, high: f64, room: Room) -> Self {
         Self::stepped(low, high, (room.length / room.label).max(2.0), units::plain)
     }

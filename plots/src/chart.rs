@@ -19,7 +19,6 @@ const FARTHEST_PREDICTION: f64 = 100.0;
 /// What a panel shows.
 #[derive(Debug, Clone)]
 pub(crate) struct Plot<'a> {
-    /// Title of the vertical axis.
     pub(crate) quantity: &'a str,
     pub(crate) scale: Scale,
     /// Height of the panel, in points.
@@ -76,7 +75,6 @@ pub(crate) struct StopMark {
 }
 
 impl<'a> Plot<'a> {
-    /// A panel without references.
     pub(crate) fn new(quantity: &'a str, scale: Scale, curves: Vec<Curve>) -> Self {
         Self { quantity, scale, height: 150.0, curves, model: "", reference: Reference::Nothing }
     }
@@ -296,7 +294,6 @@ fn beside(y: f64) -> [f64; 2] {
     [y - 2.8, y + 2.0 + 0.76 * SMALL]
 }
 
-/// How levels are drawn.
 const LEVEL: Stroke = Stroke { color: GREY, width: 0.9, dash: MODEL };
 
 /// A dashed line across the panel with its label where data leave room. Whether they did; a level outside the panel

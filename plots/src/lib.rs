@@ -42,9 +42,9 @@ pub use trend::{MOST_TRENDS, Trend, draw_trend};
 
 /// A figure of a study: what it needs, how it is drawn and what is said of it stand in a file of its own.
 ///
-/// `fig1-left`, `fig3` and `fig4` are those of Gresele et al. (NeurIPS 2020): time of one gradient against D on a GPU and
-/// on the CPU, and memory over time. `speedup`, `memory`, `local-exponent`, `residuals` and `roofline` are against D too,
-/// `heat-map` is over D and N.
+/// `fig1-left`, `fig3` and `fig4` are those of Gresele et al. (NeurIPS 2020): time of one gradient against D on a GPU
+/// and on the CPU, and memory over time. `speedup`, `memory`, `local-exponent`, `residuals` and `roofline` are against
+/// D too, `heat-map` is over D and N.
 #[derive(Debug, Clone, Copy)]
 pub struct Figure(&'static Spec);
 

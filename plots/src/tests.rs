@@ -61,8 +61,8 @@ fn plain() -> (Study, Summary) {
     (study, summary)
 }
 
-/// Text lies inside the page, apart from other text, and is at least 7 pt; every shape has finite places inside the page
-/// (up to a marker's radius).
+/// Text lies inside the page, apart from other text, and is at least 7 pt; every shape has finite places inside the
+/// page (up to a marker's radius).
 pub(crate) fn assert_legible(name: &str, scene: &Scene) {
     let page = Rect { left: 0.0, top: 0.0, right: scene.width, bottom: scene.height };
     for shape in &scene.shapes {

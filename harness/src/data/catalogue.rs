@@ -16,11 +16,9 @@ use crate::error::{Error, Result};
 pub(crate) struct Entry {
     /// Its name on the command line, and of its folder below the data folder.
     pub(crate) name: &'static str,
-    /// Data dimension D.
     pub(crate) dim: usize,
     /// The files it needs, with their sizes.
     pub(crate) files: Vec<(&'static str, &'static str)>,
-    /// Where its owners publish it.
     pub(crate) published: &'static str,
     /// The set of Table 1 that it is, or stands for.
     pub(crate) stands_for: Option<&'static str>,
@@ -44,13 +42,11 @@ pub(crate) const PAPER: [(&str, usize, f64, f64); 6] = [
     ("MNIST", 784, -1375.2, 1.4),
 ];
 
-/// Every set.
 pub(crate) static ENTRIES: LazyLock<Vec<Entry>> = LazyLock::new(|| {
     let entries = serde_json::from_str(include_str!("catalogue.json"));
     entries.expect("the list of sets is what `Entry` says")
 });
 
-/// The entry with this name.
 pub(crate) fn find(name: &str) -> Result<&'static Entry> {
     ENTRIES.iter().find(|entry| entry.name == name).ok_or_else(|| {
         let names: Vec<&str> = ENTRIES.iter().map(|entry| entry.name).collect();
@@ -82,7 +78,6 @@ impl Entry {
         load(self, folder)
     }
 
-    /// The set's own folder.
     pub(crate) fn folder(&self, data: Option<&Path>) -> Result<PathBuf> {
         let data = data.ok_or_else(|| {
             Error::Usage(format!("where is {}? Name the folder of the data with --data or {DATA_VARIABLE}", self.name))
@@ -90,8 +85,8 @@ impl Entry {
         Ok(data.join(self.name))
     }
 
-    /// Compares what was loaded with what is published, and tells how much there is. Another number of samples, where it
-    /// is known, is refused: a file that is cut short must not stand under the set's name.
+    /// Compares what was loaded with what is published, and tells how much there is. Another number of samples, where
+    /// it is known, is refused: a file that is cut short must not stand under the set's name.
     pub(super) fn verify(&self, set: &mut DataSet) -> Result<()> {
         let [train, validation, test] = sizes(&set.parts);
         let name = self.name;
@@ -126,7 +121,6 @@ impl Entry {
         sizes(&set.parts) == self.parts && set.provenance == self.provenance
     }
 
-    /// Whether every file is there.
     pub(crate) fn is_at_hand(&self, data: Option<&Path>) -> bool {
         data.is_some_and(|data| self.files.iter().all(|(file, _)| data.join(self.name).join(file).is_file()))
     }

@@ -66,7 +66,6 @@ pub(crate) fn npz<const N: usize>(path: &Path, parts: [&[&str]; N]) -> Result<[S
     })
 }
 
-/// Names of the arrays of an npz file.
 pub(crate) fn npz_names(path: &Path) -> Result<Vec<String>> {
     let (archive, _) = open::reading(path, open_npz)?;
     let name = |name: &str| name.strip_suffix(".npy").unwrap_or(name).to_string();

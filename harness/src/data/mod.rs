@@ -39,7 +39,6 @@ pub(crate) const CONSTANT: f64 = 1e-12;
 /// Samples of one dimension, one after another.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Samples {
-    /// Data dimension D.
     pub(crate) dim: usize,
     /// D numbers a sample.
     pub(crate) values: Vec<f64>,
@@ -51,7 +50,6 @@ impl Samples {
         self.values.len().checked_div(self.dim).unwrap_or(0)
     }
 
-    /// Every sample.
     pub(crate) fn iter(&self) -> std::slice::ChunksExact<'_, f64> {
         self.values.chunks_exact(self.dim.max(1))
     }
@@ -72,22 +70,18 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
-    /// Data dimension D.
     pub(crate) fn dim(&self) -> usize {
         self.train.dim
     }
 
-    /// Training, validation and test part.
     fn of([train, validation, test]: [Samples; 3]) -> Self {
         Self { train, validation, test }
     }
 
-    /// Each part, in order, to be changed.
     fn each_mut(&mut self) -> [&mut Samples; 3] {
         [&mut self.train, &mut self.validation, &mut self.test]
     }
 
-    /// All parts, in order.
     pub(crate) fn each(&self) -> [(&'static str, &Samples); 3] {
         [("training", &self.train), ("validation", &self.validation), ("test", &self.test)]
     }
@@ -96,7 +90,6 @@ impl Parts {
 /// A set ready to learn from.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct DataSet {
-    /// Its name.
     pub(crate) name: String,
     pub(crate) parts: Parts,
     /// What its numbers may be compared with.
@@ -175,7 +168,6 @@ impl DataSet {
 pub(crate) struct Request<'a> {
     /// A name of [`catalogue`], `toy:NAME`, or the path of a file whose name says so ([`is_file_name`]).
     pub(crate) name: &'a str,
-    /// Folder of the downloaded sets.
     pub(crate) folder: Option<&'a Path>,
     /// Seed of toy sets; real sets have the seeds of their published preprocessing.
     pub(crate) seed: u64,
@@ -199,7 +191,6 @@ pub(crate) fn load(request: &Request<'_>) -> Result<DataSet> {
     Ok(set)
 }
 
-/// Loads a file of the user's.
 pub(crate) fn load_file(path: &Path, header: Header) -> Result<DataSet> {
     let mut set = usable(own::load(path, header)?)?;
     set.file = Some((again::encoded(path), header));

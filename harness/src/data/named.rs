@@ -2,7 +2,9 @@
 
 /// An enum of named variants: `ALL`, `NAMES`, `name`, `Display`, and `FromStr` whose error lists the names.
 macro_rules! named {
-    ($(#[$attribute:meta])* $kind:literal $type:ident { $($(#[$note:meta])* $variant:ident = $name:literal,)+ }) => {
+    ($(#[$attribute:meta])* enum $type:ident: $kind:literal {
+        $($(#[$note:meta])* $variant:ident = $name:literal,)+
+    }) => {
         $(#[$attribute])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub(crate) enum $type { $($(#[$note])* $variant,)+ }
@@ -14,7 +16,6 @@ macro_rules! named {
             /// The names.
             pub(crate) const NAMES: &'static [&'static str] = &[$($name),+];
 
-            /// Its name.
             pub(crate) const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name),+ }
             }

@@ -23,7 +23,7 @@ pub(crate) enum Delimiter {
 named! {
     /// Whether the first line names the columns.
     #[derive(Default)]
-    "header" Header {
+    enum Header: "header" {
         /// It does when none of its fields is a number or stands for a missing one.
         #[default]
         Auto = "auto",

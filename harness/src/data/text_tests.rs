@@ -143,7 +143,8 @@ fn what_is_no_text_is_said() {
 
 #[test]
 fn a_first_sample_is_not_taken_for_names() {
-    let rows = "\\N,\\N|(null),<NA>|.,--|*,*|unknown,n.a.|\u{2212}1.5,\u{2212}2|\u{20ac}1.5,$2|(1.5),[2]|'1.5','2'|~1.5,<2.5|1.5 %,a|bad,bad|a,(1.5)|1'000,1_000";
+    let rows = "\\N,\\N|(null),<NA>|.,--|*,*|unknown,n.a.|\u{2212}1.5,\u{2212}2|\u{20ac}1.5,$2|\
+                (1.5),[2]|'1.5','2'|~1.5,<2.5|1.5 %,a|bad,bad|a,(1.5)|1'000,1_000";
     for row in rows.split('|') {
         let error = refusal(format!("{row}\n1,2\n"));
         assert!(error.contains("line 1: ") && error.contains("is not a number"), "{row}: {error}");

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 
 named! {
     /// A density on the plane, by its name on the command line after `toy:`.
-    "toy density" Toy {
+    enum Toy: "toy density" {
         /// Two Gaussians side by side.
         Mixture = "mixture",
         /// Two interleaved half circles.
@@ -178,7 +178,6 @@ fn spiral(t: f64) -> [f64; 2] {
     [-cos * angle / 3.0, sin * angle / 3.0]
 }
 
-/// A circle.
 fn ring(t: f64, radius: f64) -> [f64; 2] {
     let (sin, cos) = (TAU * t).sin_cos();
     [radius * cos, radius * sin]

@@ -25,7 +25,6 @@ const RULES: [(Method, &str); 4] = [
     (Method::RelativeInPlace, "sgd"),
 ];
 
-/// Steps before the clock starts.
 const WARM_UP: usize = 2;
 
 /// Time of one rule at one batch size.

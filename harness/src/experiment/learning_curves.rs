@@ -30,12 +30,10 @@ pub(crate) fn image_settings(context: &Context<'_>, optimizer: &str) -> Training
     settings
 }
 
-/// The name of the model's folder.
 pub(crate) fn image_model_name(context: &Context<'_>, optimizer: &str) -> String {
     format!("{}-{optimizer}", context.images)
 }
 
-/// Trains with both optimisers.
 pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
     let set = context.load(&context.images.clone(), 0)?;
     let (gaussian_validation, gaussian_test) = gaussian::fit(&set)?;
@@ -64,7 +62,10 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
         rows.push(texts(["the paper", "–", &format!("{value} ± {error}").replace('-', "−"), "–", "–"]));
     }
     let columns = ["", "validation (nats)", "test (nats)", "best epoch", "training time"];
-    let number = |(_, model): &(&str, Model)| json!({ "settings": model.settings, "outcome": model.outcome, "epochs": model.epochs });
+    let number = |(_, model): &(&str, Model)| {
+        let Model { settings, outcome, epochs } = model;
+        json!({ "settings": settings, "outcome": outcome, "epochs": epochs })
+    };
     Ok(Findings {
         numbers: json!({ "models": models.iter().map(number).collect::<Vec<_>>(),
             "gaussian": { "validation": gaussian_validation, "test": gaussian_test } }),

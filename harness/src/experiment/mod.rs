@@ -37,7 +37,6 @@ use crate::train::{recipe, sealed};
 pub(crate) struct Protocol {
     /// The figure or table that it is, or what it asks: its name on the command line and of its files.
     pub(crate) name: &'static str,
-    /// What it shows.
     pub(crate) title: &'static str,
     run: fn(&mut Context<'_>) -> Result<Findings>,
 }
@@ -87,7 +86,6 @@ pub(crate) static PROTOCOLS: [Protocol; 9] = [
     Protocol { name: "sample", title: "Images drawn from a trained model by inverting it", run: sample::run },
 ];
 
-/// The experiment of this name.
 pub(crate) fn find(name: &str) -> Result<&'static Protocol> {
     let names = || PROTOCOLS.each_ref().map(|kind| kind.name);
     PROTOCOLS.iter().find(|kind| kind.name == name).ok_or_else(|| unknown("experiment", name, &names()))
@@ -95,7 +93,7 @@ pub(crate) fn find(name: &str) -> Result<&'static Protocol> {
 
 named! {
     /// How long an experiment may take.
-    "effort" Effort {
+    enum Effort: "effort" {
         /// Seconds: whether it runs at all.
         Smoke = "smoke",
         /// Under three minutes on two cores.
@@ -106,7 +104,6 @@ named! {
 }
 
 impl Effort {
-    /// The value for this effort.
     pub(crate) fn pick<T>(self, smoke: T, quick: T, full: T) -> T {
         match self {
             Self::Smoke => smoke,
@@ -120,7 +117,6 @@ impl Effort {
 pub(crate) struct Context<'a> {
     /// Folder of everything it writes.
     pub(crate) out: &'a Path,
-    /// Folder of the data sets.
     pub(crate) data: Option<PathBuf>,
     /// Set of the image experiments.
     pub(crate) images: String,
@@ -131,7 +127,6 @@ pub(crate) struct Context<'a> {
     pub(crate) events: &'a mut Events,
 }
 
-/// What an experiment found.
 pub(crate) struct Findings {
     pub(crate) numbers: Value,
     pub(crate) table: Table,
@@ -152,7 +147,6 @@ impl Context<'_> {
         TrainingSettings { data: data.to_string(), seed: self.seed, threads: self.threads, ..recipe::defaults() }
     }
 
-    /// One line to standard error.
     pub(crate) fn say(&self, text: &str) {
         if !self.quiet {
             note!("{text}");

@@ -12,7 +12,6 @@ use crate::train::recipe::Recipe;
 use crate::train::store::{self, Store};
 use crate::train::trainer::{self, Job, Trained};
 
-/// A finished training.
 pub(crate) struct Model {
     pub(crate) settings: TrainingSettings,
     pub(crate) outcome: Outcome,
@@ -20,7 +19,6 @@ pub(crate) struct Model {
 }
 
 impl Context<'_> {
-    /// The folder of the model `name`.
     pub(crate) fn model_dir(&self, name: &str) -> PathBuf {
         self.out.join("models").join(name)
     }

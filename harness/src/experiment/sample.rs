@@ -17,9 +17,7 @@ use crate::train::network::converted;
 use crate::train::recipe::Recipe;
 use crate::train::trainer;
 
-/// Pictures a line.
 const ACROSS: usize = 8;
-/// Pictures drawn.
 const DRAWN: usize = 48;
 
 /// Draws from the model of Figure 6, training it first where there is none.

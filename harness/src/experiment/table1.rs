@@ -10,7 +10,6 @@ use crate::data::catalogue::{ENTRIES, Entry, PAPER};
 use crate::error::{Error, Result};
 use crate::train::learner::Tracking;
 
-/// A row of the table.
 struct Row {
     set: &'static str,
     paper: (f64, f64),

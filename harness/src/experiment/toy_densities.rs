@@ -40,7 +40,6 @@ const LOST_NATS: f64 = 0.1;
 /// Cells a side of a density's picture.
 const SIDE: usize = 96;
 
-/// Samples shown.
 const SHOWN: usize = 2000;
 
 /// One trained model of one density.

@@ -28,17 +28,13 @@ const SCHEMA: u32 = 2;
 /// Where a training stands; with the settings and the data it goes on bit for bit.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Progress {
-    /// Epochs done.
     pub(crate) epoch: usize,
     /// Batches done of the epoch that has begun.
     pub(crate) batches: usize,
-    /// Steps done.
     pub(crate) step: u64,
-    /// Seconds of training.
     pub(crate) seconds: f64,
     /// Sums over the epoch that has begun.
     pub(crate) running: Running,
-    /// The best model so far.
     pub(crate) best: Option<Best>,
 }
 
@@ -177,7 +173,6 @@ impl Slot {
         Ok(state)
     }
 
-    /// Only the parameters.
     pub(super) fn read_parameters<T: Scalar>(
         &self,
         device: &Cpu,
@@ -210,7 +205,6 @@ impl Slot {
         }
     }
 
-    /// Removes it, as far as it is there.
     pub(super) fn remove(&self) {
         let _ = fs::remove_file(self.path());
         self.remove_others("");

@@ -21,7 +21,6 @@ use crate::data::toy;
 use crate::error::Result;
 use crate::run::interrupt::Events;
 
-/// Trains in a folder.
 fn train(dir: &Path, settings: &TrainingSettings) {
     let set = toy::data_set(toy::Toy::Moons, settings.toy_samples, settings.seed).unwrap();
     let store = Store::create(dir, &store::begun(vec!["relgrad".to_string()], settings.clone(), &set)).unwrap();

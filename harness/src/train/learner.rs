@@ -13,7 +13,6 @@ use super::recipe::{Optimizer, Recipe};
 use crate::data::Samples;
 use crate::error;
 
-/// A network that learns.
 pub(crate) struct Learner<T: Scalar> {
     pub(crate) device: Cpu,
     pub(crate) parameters: Parameters<Cpu, T>,
@@ -56,7 +55,7 @@ impl<T: Scalar> Learner<T> {
     /// The first network of a recipe, with all memory for its batches.
     ///
     /// # Errors
-    /// Not enough memory; data that the network cannot start from; a singular weight where log-determinants are carried.
+    /// Not enough memory; data that it cannot start from; a singular weight where log-determinants are carried.
     pub(crate) fn begin(recipe: &Recipe, training: &Samples, tracking: Tracking) -> error::Result<Self> {
         let device = Cpu::new(recipe.threads);
         let parameters = recipe.start.network(&device, &recipe.architecture, recipe.seed, training)?;
@@ -98,7 +97,6 @@ impl<T: Scalar> Learner<T> {
         Ok(Self { device, parameters, batch, rule })
     }
 
-    /// Samples in a batch.
     pub(crate) fn batch_size(&self) -> usize {
         self.batch.cols()
     }
@@ -166,7 +164,6 @@ impl<T: Scalar> Learner<T> {
         }
     }
 
-    /// The log-likelihood of every sample.
     pub(crate) fn log_likelihoods(&self, samples: &[T]) -> Result<Vec<f64>> {
         network::log_likelihoods(&self.device, &self.parameters, samples)
     }

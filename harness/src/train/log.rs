@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 use super::sealed::damaged;
 use crate::error::{Error, Result};
 
-/// Name of the file.
 pub(super) const EPOCHS: &str = "epochs.jsonl";
 
 /// The part of the log that a checkpoint belongs to.
@@ -32,14 +31,13 @@ pub(super) struct Log {
 }
 
 impl Prefix {
-    /// All of a text.
     pub(super) fn of(text: &[u8]) -> Self {
         Self { bytes: text.len() as u64, crc32: crc32fast::hash(text) }
     }
 }
 
 impl Log {
-    /// Opens (or creates) the log of a folder, whatever is in it, and locks the folder, unless another process writes it.
+    /// Opens (or creates) the log of a folder, whatever is in it, and locks the folder, unless another process writes.
     pub(super) fn open(dir: &Path) -> Result<Self> {
         let path = dir.join(EPOCHS);
         if path.is_symlink() {
@@ -56,7 +54,6 @@ impl Log {
         Ok(Self { file, path, bytes: facts.len(), checksum: crc32fast::Hasher::new() })
     }
 
-    /// Refuses a folder without a log.
     pub(super) fn require(dir: &Path) -> Result<()> {
         let path = dir.join(EPOCHS);
         let is_missing = path.symlink_metadata().is_err_and(|cause| cause.kind() == ErrorKind::NotFound);
@@ -83,7 +80,6 @@ impl Log {
         Ok(())
     }
 
-    /// Whole lines.
     pub(super) fn lines(&self) -> Result<usize> {
         Ok(self.read(MOST)?.iter().filter(|byte| **byte == b'\n').count())
     }
@@ -96,7 +92,6 @@ impl Log {
         Ok(text)
     }
 
-    /// Whether nothing was written yet.
     pub(super) fn is_empty(&self) -> bool {
         self.bytes == 0
     }
@@ -115,7 +110,6 @@ impl Log {
         Ok(())
     }
 
-    /// All that was written.
     pub(super) fn prefix(&self) -> Prefix {
         Prefix { bytes: self.bytes, crc32: self.checksum.clone().finalize() }
     }

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 
 named! {
     /// What becomes of a direction: θ ← θ + μΔθ, or Adam with its published parameters.
-    "optimiser" Optimizer {
+    enum Optimizer: "optimiser" {
         Sgd = "sgd",
         Adam = "adam",
     }
@@ -31,7 +31,6 @@ pub(crate) enum EpochSchedule {
 }
 
 impl EpochSchedule {
-    /// In steps.
     pub(crate) fn in_steps(self, steps_per_epoch: usize, epochs: usize) -> Schedule {
         let steps = steps_per_epoch as f64;
         match self {

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 
 named! {
     /// How the first network is made; those that look at the training data have orthogonal weights.
-    "start" Start {
+    enum Start: "start" {
         /// Drawn from the seed alone, as the next.
         Orthogonal = "orthogonal",
         Gaussian = "gaussian",

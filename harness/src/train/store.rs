@@ -29,7 +29,6 @@ pub(crate) struct Store {
     identity: Option<u32>,
     /// The checkpoint that `--resume` continues from.
     last: Slot,
-    /// The best model so far.
     best: Slot,
     /// Open, and with it the folder's lock.
     log: RefCell<Log>,
@@ -106,12 +105,10 @@ impl Store {
         let _ = fs::remove_file(self.dir.join(HEADER));
     }
 
-    /// The folder.
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// Writes `training.json`.
     pub(crate) fn write_header(&self, training: &Training) -> Result<()> {
         self.log.borrow().require_in_place()?;
         let path = self.dir.join(HEADER);
@@ -123,7 +120,6 @@ impl Store {
         self.log.borrow_mut().append(epoch)
     }
 
-    /// The epochs of a training that has ended.
     pub(crate) fn epochs(&self) -> Result<Vec<Epoch>> {
         let State { progress, of, .. } = self.last.state()?;
         self.log.borrow_mut().keep(Some(progress.epoch), of.log)
@@ -137,13 +133,11 @@ impl Store {
         Ok(())
     }
 
-    /// Writes the best model so far.
     pub(crate) fn save_best<T: Scalar>(&self, progress: &Progress, learner: &Learner<T>) -> Result<()> {
         self.log.borrow().require_in_place()?;
         self.best.write(progress, learner, None)
     }
 
-    /// Whether there is a checkpoint to go on from.
     pub(crate) fn has_checkpoint(&self) -> bool {
         self.last.exists()
     }
@@ -170,7 +164,6 @@ impl Store {
         Ok(Some(Restored { progress, epochs }))
     }
 
-    /// Reads the best model into `parameters`.
     pub(crate) fn read_best<T: Scalar>(&self, device: &Cpu, parameters: &mut Parameters<Cpu, T>) -> Result<Progress> {
         self.best.read_parameters(device, parameters).map(|state| state.progress)
     }
@@ -208,7 +201,6 @@ pub(crate) fn begun(command: Vec<String>, settings: TrainingSettings, set: &Data
     }
 }
 
-/// Whether a folder is that of a training.
 pub(crate) fn is_training(dir: &Path) -> bool {
     dir.join(HEADER).symlink_metadata().is_ok()
 }

@@ -23,7 +23,6 @@ const TRACKED_EVERY: usize = 8;
 /// Norms that a message has room for.
 const MOST_NORMS: usize = 10;
 
-/// One training.
 pub(crate) struct Job<'a> {
     pub(crate) recipe: &'a Recipe,
     pub(crate) data: &'a Parts,
@@ -45,7 +44,6 @@ impl<'a> Job<'a> {
     }
 }
 
-/// What a training leaves.
 pub(crate) struct Trained {
     /// Every epoch, the untrained network first.
     pub(crate) epochs: Vec<Epoch>,
@@ -73,7 +71,6 @@ fn train_in<T: Scalar>(job: &Job<'_>, events: &mut Events) -> Result<Trained> {
     session.finish(stop?)
 }
 
-/// A training in progress.
 struct Session<'a, T: Scalar> {
     job: &'a Job<'a>,
     learner: Learner<T>,
@@ -159,7 +156,6 @@ impl<'a, T: Scalar> Session<'a, T> {
         self.job.data.train.count() / self.learner.batch_size()
     }
 
-    /// Step size now.
     fn rate(&self) -> f64 {
         let recipe = self.job.recipe;
         let schedule = recipe.schedule.in_steps(self.steps_per_epoch(), recipe.epochs);
@@ -311,7 +307,6 @@ impl<'a, T: Scalar> Session<'a, T> {
         }
     }
 
-    /// Of the checkpoint, where there is one.
     fn what_is_kept(&self) -> String {
         let kept = self.job.store.filter(|store| store.has_checkpoint());
         kept.map_or(String::new(), |store| format!("; the last good checkpoint is kept in {}", store.dir().display()))
