@@ -8,6 +8,7 @@ pub(crate) mod catalogue;
 mod curves;
 mod digits;
 mod files;
+mod lines;
 pub(crate) mod named;
 mod npy;
 mod numpy;

@@ -1,3 +1,4 @@
+use super::super::lines::LONGEST_LINE;
 use super::*;
 
 /// What a file of these bytes holds: names, numbers a row, rows.
