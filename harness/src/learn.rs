@@ -9,7 +9,6 @@ use crate::data::{self, Request};
 use crate::error::Result;
 use crate::machine::time::{rfc3339, unix_seconds};
 use crate::measure::run::interrupt::Events;
-use crate::measure::workload::with_dtype;
 use crate::train::learner::Tracking;
 use crate::train::prepare::prepare;
 use crate::train::recipe::Recipe;
@@ -59,7 +58,7 @@ pub fn train(settings: &TrainingSettings, data: Option<&Path>, dir: impl AsRef<P
         tracking: Tracking::On,
     };
     let mut events = Events::without_signals();
-    let trained = with_dtype!(recipe.dtype, T => trainer::train::<T>(&job, &mut events))?;
+    let trained = trainer::train(&job, &mut events)?;
     training.outcome = Some(trained.outcome);
     store.write_header(&training)?;
     Ok(training)

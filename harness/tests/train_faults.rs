@@ -12,7 +12,8 @@ use std::time::Duration;
 use common::{relgrad, stderr, stdout};
 use serde_json::Value;
 use training::{
-    assert_same_end, epochs, json, refused, resume, success, tensors, training, training_of, wait_for_checkpoint,
+    assert_finite, assert_same_end, epochs, json, refused, resume, success, tensors, train, training, training_of,
+    wait_for_checkpoint,
 };
 
 /// Kills without warning at many moments: after so many changes of the folder, twice, from its first file to its last.
@@ -106,34 +107,6 @@ fn a_training_without_its_last_checkpoint_is_refused_unless_it_had_none() {
     assert_eq!((epochs(&dir), dir.join("best.json").exists()), (whole, true));
 }
 
-#[test]
-fn a_folder_with_something_in_it_is_not_taken() {
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("thesis.tex"), "text").unwrap();
-    refused(&mut training(folder.path(), "adam"), &["not empty", "thesis.tex", "--out"]);
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-}
-
-/// A checkpoint of version 1, which has no checksum, that names a file elsewhere.
-#[test]
-fn a_checkpoint_cannot_reach_a_file_outside_its_folder() {
-    let folder = tempfile::tempdir().unwrap();
-    let dir = folder.path().join("t");
-    success(&mut training(&dir, "adam"));
-    let victim = folder.path().join("victim.safetensors");
-    fs::copy(tensors(&dir, "last"), &victim).unwrap();
-    let path = dir.join("last.json");
-    for name in [victim.to_str().unwrap(), "../victim.safetensors", "training.json"] {
-        let mut state = json(&path);
-        state["schema"] = 1.into();
-        state["tensors"]["file"] = name.into();
-        state.as_object_mut().unwrap().remove("checksum");
-        fs::write(&path, state.to_string()).unwrap();
-        refused(&mut resume(&dir), &["last.json is damaged", "names a file that is not its own"]);
-        assert!(victim.exists() && dir.join("training.json").exists());
-    }
-}
-
 #[cfg(unix)]
 #[test]
 fn links_are_not_followed() {
@@ -196,14 +169,12 @@ fn a_full_disk_ends_a_training_with_its_last_checkpoint() {
     use std::os::unix::process::CommandExt;
     let folder = tempfile::tempdir().unwrap();
     let (whole, full) = (folder.path().join("whole"), folder.path().join("full"));
-    let of = |dir: &Path| {
-        let mut command = relgrad();
-        command.args(["train", "toy:moons", "--toy-samples", "200", "--epochs", "60", "--patience", "0"]);
-        command.args(["--threads", "1", "--quiet", "--out"]).arg(dir);
-        command
+    let of = |out: &str| {
+        let words = ["toy:moons", "--toy-samples", "200", "--epochs", "60", "--patience", "0", "--out", out];
+        train(folder.path(), &words)
     };
-    success(&mut of(&whole));
-    let mut command = of(&full);
+    success(&mut of("whole"));
+    let mut command = of("full");
     // SAFETY: the calls are ones that a process may make between fork and exec.
     unsafe {
         command.pre_exec(|| {
@@ -236,57 +207,37 @@ fn a_folder_whose_name_is_not_utf_8_is_one_like_others() {
     assert!(dir.join("figures/training.png").exists());
 }
 
-/// Rows of two numbers around `scale`.
-fn table(scale: f64, rows: usize) -> String {
-    (0..rows).map(|i| format!("{:e},{:e}\n", scale * (i % 7) as f64, scale * ((i * i) % 11) as f64)).collect()
+/// `d.csv`: rows of two numbers around `scale`.
+fn table(folder: &Path, scale: f64, rows: usize) {
+    let row = |i: usize| format!("{:e},{:e}\n", scale * (i % 7) as f64, scale * ((i * i) % 11) as f64);
+    fs::write(folder.join("d.csv"), (0..rows).map(row).collect::<String>()).unwrap();
 }
 
 /// Squares of a gradient of data this large are beyond f32: nothing would move.
 #[test]
 fn moments_beyond_f32_are_a_divergence_and_never_written() {
     let folder = tempfile::tempdir().unwrap();
-    let (data, dir) = (folder.path().join("large.csv"), folder.path().join("t"));
-    fs::write(&data, table(1e14, 60)).unwrap();
-    let of = |dir: &Path, dtype: &str| {
-        let mut command = relgrad();
-        command.arg("train").arg(&data).args(["--epochs", "2", "--batch", "10", "--threads", "1", "--quiet"]);
-        command.args(["--dtype", dtype, "--out"]).arg(dir);
-        command
+    table(folder.path(), 1e14, 60);
+    let of = |dtype: &str| {
+        train(folder.path(), &["d.csv", "--epochs", "2", "--batch", "10", "--dtype", dtype, "--out", dtype])
     };
-    let output = of(&dir, "f32").output().unwrap();
+    let output = of("f32").output().unwrap();
     let text = stderr(&output);
     assert_eq!(output.status.code(), Some(6), "{text}");
     assert!(text.contains("second moment") && text.contains("--dtype f64") && text.contains("kept in"), "{text}");
     assert!(!text.contains("--learning-rate"), "{text}");
-    let bytes = fs::read(tensors(&dir, "last")).unwrap();
-    for (name, tensor) in safetensors::SafeTensors::deserialize(&bytes).unwrap().tensors() {
-        let numbers = tensor.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap()));
-        assert!(numbers.into_iter().all(f32::is_finite), "{name}");
-    }
-    success(&mut of(&folder.path().join("f64"), "f64"));
+    assert_finite(&folder.path().join("f32"), "last");
+    success(&mut of("f64"));
 }
 
 /// What was done already, or would not help, is not advised.
 #[test]
 fn data_of_an_extreme_scale_are_to_be_rescaled_in_their_file() {
     let folder = tempfile::tempdir().unwrap();
-    let data = folder.path().join("d.csv");
-    fs::write(&data, table(1e30, 60)).unwrap();
+    table(folder.path(), 1e30, 60);
     for start in ["standardise", "orthogonal"] {
-        let dir = folder.path().join(start);
-        let mut command = relgrad();
-        command.arg("train").arg(&data).args([
-            "--epochs",
-            "3",
-            "--batch",
-            "10",
-            "--threads",
-            "1",
-            "--quiet",
-            "--init",
-            start,
-        ]);
-        let output = command.arg("--out").arg(&dir).output().unwrap();
+        let words = ["d.csv", "--epochs", "3", "--batch", "10", "--init", start, "--out", start];
+        let output = train(folder.path(), &words).output().unwrap();
         let text = stderr(&output);
         assert!(!output.status.success(), "{start}: {text}");
         assert!(text.contains("in their file") && !text.contains("--init"), "{start}: {text}");
@@ -297,53 +248,44 @@ fn data_of_an_extreme_scale_are_to_be_rescaled_in_their_file() {
 #[test]
 fn data_that_the_first_network_cannot_take_are_an_error_of_the_data() {
     let folder = tempfile::tempdir().unwrap();
-    let data = folder.path().join("huge.csv");
-    fs::write(&data, table(1e25, 60)).unwrap();
-    let dir = folder.path().join("t");
-    let mut command = relgrad();
-    command.arg("train").arg(&data).args(["--threads", "1", "--quiet", "--out"]).arg(&dir);
+    table(folder.path(), 1e25, 60);
+    let mut command = train(folder.path(), &["d.csv", "--epochs", "1", "--out", "t"]);
     let output = command.output().unwrap();
-    assert_eq!(output.status.code(), Some(2));
     let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{text}");
     assert!(text.contains("--dtype f64") && !text.contains("--learning-rate") && !text.contains("kept"), "{text}");
     // The folder is free for the data as they should have been.
-    fs::write(&data, table(1.0, 60)).unwrap();
-    success(command.args(["--epochs", "1"]));
+    table(folder.path(), 1.0, 60);
+    success(&mut command);
 }
 
 #[test]
 fn a_part_of_one_sample_has_no_error() {
     let folder = tempfile::tempdir().unwrap();
-    let (data, dir) = (folder.path().join("few.csv"), folder.path().join("t"));
-    fs::write(&data, table(0.1, 12)).unwrap();
-    let mut command = relgrad();
-    command.arg("train").arg(&data).args(["--epochs", "1", "--threads", "1", "--quiet", "--out"]).arg(&dir);
-    let text = stdout(&command.output().unwrap());
+    table(folder.path(), 0.1, 12);
+    let text = stdout(&train(folder.path(), &["d.csv", "--epochs", "1", "--out", "t"]).output().unwrap());
     assert!(text.starts_with("1 epoch in ") && !text.contains('±'), "{text}");
-    assert_eq!(json(&dir.join("training.json"))["outcome"]["test"]["two_standard_errors"], Value::Null);
+    let outcome = &json(&folder.path().join("t/training.json"))["outcome"];
+    assert_eq!(outcome["test"]["two_standard_errors"], Value::Null);
 }
 
 #[test]
 fn absurd_settings_are_refused_with_their_range() {
     let folder = tempfile::tempdir().unwrap();
-    let wide = folder.path().join("wide.csv");
-    fs::write(&wide, (vec!["1"; 2000].join(",") + "\n").repeat(12)).unwrap();
-    let wide = wide.to_str().unwrap();
-    let cases: [(&[&str], &str); 4] = [
-        (&["toy:moons", "--threads", "4294967295"], "--threads is 4294967295, and must be from 1 to 1024"),
-        (&["toy:moons", "--epochs", "18446744073709551615"], "--epochs"),
-        (&["toy:moons", "--layers", "4294967295"], "--layers"),
-        (&[wide, "--layers", "100000", "--dtype", "f64"], "of memory"),
-    ];
-    for (arguments, part) in cases {
-        let mut command = relgrad();
-        refused(command.arg("train").args(arguments).current_dir(&folder), &[part]);
+    fs::write(folder.path().join("wide.csv"), (vec!["1"; 2000].join(",") + "\n").repeat(12)).unwrap();
+    let most = "18446744073709551615";
+    let mut threads = relgrad();
+    threads.args(["train", "toy:moons", "--threads", "4294967295"]).current_dir(&folder);
+    refused(&mut threads, &["--threads is 4294967295, and must be from 1 to 1024"]);
+    for (words, part) in [
+        (["toy:moons", "--epochs", most, "--dtype", "f32"], "--epochs"),
+        (["toy:moons", "--layers", "4294967295", "--dtype", "f32"], "--layers"),
+        (["wide.csv", "--layers", "100000", "--dtype", "f64"], "of memory"),
+    ] {
+        refused(&mut train(folder.path(), &words), &[part]);
     }
     assert!(!folder.path().join("trainings").exists());
-    let dir = folder.path().join("patient");
-    let mut command = relgrad();
-    command.args(["train", "toy:moons", "--toy-samples", "100", "--epochs", "4", "--learning-rate", "3"]);
-    command.args(["--patience", "18446744073709551615", "--threads", "1", "--quiet", "--out"]).arg(&dir);
-    success(&mut command);
-    assert_eq!(epochs(&dir).len(), 5);
+    let words = ["toy:moons", "--toy-samples", "100", "--epochs", "4", "--learning-rate", "3", "--patience", most];
+    success(train(folder.path(), &words).args(["--out", "patient"]));
+    assert_eq!(epochs(&folder.path().join("patient")).len(), 5);
 }

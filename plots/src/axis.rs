@@ -5,9 +5,7 @@ use relgrad_reports::units;
 /// What the numbers of an axis are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unit {
-    /// A plain count, such as a dimension.
     Count,
-    /// Seconds.
     Seconds,
     /// Bytes, in binary units (1 MiB = 2²⁰ bytes).
     Bytes,
@@ -60,7 +58,6 @@ impl Axis {
         Self::log_between(low / widen, high * widen, unit, room)
     }
 
-    /// A logarithmic axis from `low` to `high`.
     pub(crate) fn log_between(low: f64, high: f64, unit: Unit, room: Room) -> Self {
         let low = if low.is_nan() { 1.0 } else { low.clamp(REACH.0, REACH.1) };
         let high = if high > low { high.min(10.0 * REACH.1) } else { 10.0 * low };
@@ -100,7 +97,6 @@ impl Axis {
         Self::spanning(low - margin, high + margin, room)
     }
 
-    /// A linear axis of bare numbers from `low` to `high`.
     pub(crate) fn spanning(low: f64, high: f64, room: Room) -> Self {
         Self::stepped(low, high, (room.length / room.label).max(2.0), units::plain)
     }
@@ -209,7 +205,7 @@ mod tests {
 
     #[test]
     fn labels_read_as_people_write_them() {
-        let cases = [
+        for (value, unit, expected) in [
             (1e-6, Unit::Seconds, "1 µs"),
             (1e-2, Unit::Seconds, "10 ms"),
             (1e-4, Unit::Seconds, "100 µs"),
@@ -224,16 +220,42 @@ mod tests {
             (3e6, Unit::Ratio, "3×10⁶×"),
             (0.1, Unit::Ratio, "0.1×"),
             (57.86, Unit::Ratio, "57.9×"),
-        ];
-        for (value, unit, expected) in cases {
+        ] {
             assert_eq!(label(value, unit), expected);
         }
     }
 
+    /// Round steps in one unit on both sides of zero; a long logarithmic axis thins its labels, a short one, as of one
+    /// value, has some within its decade; bytes are marked at powers of two.
     #[test]
-    fn a_long_logarithmic_axis_thins_its_labels() {
-        let axis = Axis::log([1e-9, 1e3].into_iter(), 1.0, Unit::Seconds, Room { label: 25.0, ..ROOM });
-        assert_eq!(labels(&axis), ["10 ns", "1 µs", "100 µs", "10 ms", "1 s", "100 s"]);
+    fn labels_stand_at_round_values() {
+        let log = |values: &[f64], margin, unit, room| Axis::log(values.iter().copied(), margin, unit, room);
+        let room = |length, label| Room { length, label };
+        let short = room(100.0, 20.0);
+        let gib = 1024f64.powi(3);
+        for (axis, expected, unit) in [
+            (log(&[1e-9, 1e3], 1.0, Unit::Seconds, room(160.0, 25.0)), "10 ns|1 µs|100 µs|10 ms|1 s|100 s", ""),
+            (log(&[0.003], 1.3, Unit::Seconds, ROOM), "1 ms|2 ms|5 ms", ""),
+            (Axis::around([-1.9, 0.4].into_iter(), short), "−2|−1|0", ""),
+            (Axis::spanning(0.0, 100.0, room(100.0, 24.0)), "0|25|50|75|100", ""),
+            (Axis::spanning(0.0, 1.0, room(100.0, 24.0)), "0|0.25|0.5|0.75|1", ""),
+            (Axis::linear(1.23, Unit::Seconds, short), "0|0.5|1", "s"),
+            (Axis::linear_between(-1.0, 3.0, short), "−1|0|1|2|3", ""),
+            (Axis::linear(2.4 * gib, Unit::Bytes, room(160.0, 25.0)), "0|0.5|1|1.5|2|2.5", "GiB"),
+            (Axis::log_between(2e6, 5e10, Unit::Bytes, ROOM), "4 MiB|16 MiB|64 MiB|256 MiB|1 GiB|4 GiB|16 GiB", ""),
+            (Axis::log_between(3e6, 4e7, Unit::Bytes, ROOM), "4 MiB|8 MiB|16 MiB|32 MiB", ""),
+            (Axis::log_between(1.0, 1e18, Unit::Bytes, room(160.0, 40.0)), "1 B|1 MiB|1 TiB", ""),
+        ] {
+            assert_eq!((labels(&axis).join("|").as_str(), axis.unit_label), (expected, unit));
+        }
+        let one = log(&[0.003], 1.3, Unit::Seconds, ROOM);
+        assert!(one.high / one.low >= 9.999 && (one.fraction(0.003) - 0.5).abs() < 1e-9);
+        let one = Axis::around([-1375.0, -1375.0].into_iter(), short);
+        assert!(one.low < -1375.0 && one.high > -1375.0 && labels(&one).len() > 1);
+        assert!(!labels(&Axis::around(std::iter::empty(), short)).is_empty());
+        // Values that are no positive numbers are left out.
+        let some = log(&[0.0, f64::NAN, -3.0, 10.0, 1e4], 1.0, Unit::Count, ROOM);
+        assert_eq!((some.low, some.high, labels(&some)[0]), (10.0, 1e4, "10"));
     }
 
     /// 5e-324 seconds once made four gibibytes of ticks.
@@ -257,53 +279,5 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn one_value_gets_a_decade_with_several_labels() {
-        let axis = Axis::log([0.003].into_iter(), 1.3, Unit::Seconds, ROOM);
-        assert!(axis.high / axis.low >= 9.999);
-        assert_eq!(labels(&axis), ["1 ms", "2 ms", "5 ms"]);
-        assert!((axis.fraction(0.003) - 0.5).abs() < 1e-9);
-    }
-
-    #[test]
-    fn values_that_are_no_positive_numbers_are_left_out() {
-        let axis = Axis::log([0.0, f64::NAN, -3.0, 10.0, 1e4].into_iter(), 1.0, Unit::Count, ROOM);
-        assert_eq!((axis.low, axis.high), (10.0, 1e4));
-        assert_eq!(labels(&axis)[0], "10");
-    }
-
-    #[test]
-    fn an_axis_around_values_has_round_steps_on_both_sides_of_zero() {
-        let axis = Axis::around([-1.9, 0.4].into_iter(), Room { length: 100.0, label: 20.0 });
-        assert_eq!(labels(&axis), ["\u{2212}2", "\u{2212}1", "0"]);
-        let axis = Axis::spanning(0.0, 100.0, Room { length: 100.0, label: 24.0 });
-        assert_eq!(labels(&axis), ["0", "25", "50", "75", "100"]);
-        let axis = Axis::spanning(0.0, 1.0, Room { length: 100.0, label: 24.0 });
-        assert_eq!(labels(&axis), ["0", "0.25", "0.5", "0.75", "1"]);
-        let axis = Axis::around([-1375.0, -1375.0].into_iter(), Room { length: 100.0, label: 20.0 });
-        assert!(axis.low < -1375.0 && axis.high > -1375.0 && labels(&axis).len() > 1);
-        assert!(!labels(&Axis::around(std::iter::empty(), Room { length: 100.0, label: 20.0 })).is_empty());
-    }
-
-    #[test]
-    fn a_linear_axis_has_round_steps_in_one_unit() {
-        let axis = Axis::linear(1.23, Unit::Seconds, Room { length: 100.0, label: 20.0 });
-        assert_eq!((labels(&axis), axis.unit_label), (vec!["0", "0.5", "1"], "s"));
-        let axis = Axis::linear_between(-1.0, 3.0, Room { length: 100.0, label: 20.0 });
-        assert_eq!(labels(&axis), ["−1", "0", "1", "2", "3"]);
-        let axis = Axis::linear(2.4 * 1024f64.powi(3), Unit::Bytes, Room { length: 160.0, label: 25.0 });
-        assert_eq!((labels(&axis), axis.unit_label), (vec!["0", "0.5", "1", "1.5", "2", "2.5"], "GiB"));
-    }
-
-    #[test]
-    fn bytes_are_marked_at_powers_of_two() {
-        let long = Axis::log_between(2e6, 5e10, Unit::Bytes, ROOM);
-        assert_eq!(labels(&long), ["4 MiB", "16 MiB", "64 MiB", "256 MiB", "1 GiB", "4 GiB", "16 GiB"]);
-        let short = Axis::log_between(3e6, 4e7, Unit::Bytes, ROOM);
-        assert_eq!(labels(&short), ["4 MiB", "8 MiB", "16 MiB", "32 MiB"]);
-        let longest = Axis::log_between(1.0, 1e18, Unit::Bytes, Room { label: 40.0, ..ROOM });
-        assert_eq!(labels(&longest), ["1 B", "1 MiB", "1 TiB"]);
     }
 }

@@ -48,7 +48,6 @@ impl Clear {
         }
     }
 
-    /// Whether nothing covers this place.
     pub(crate) fn is_free(&self, place: Place) -> bool {
         if !self.rect.holds(place) {
             return false;

@@ -2,64 +2,136 @@
 
 use std::borrow::Cow;
 
-use relgrad_reports::record::{Model, Outcome, Record};
+pub(crate) use relgrad_reports::record::Model;
+use relgrad_reports::record::{Outcome, Record};
 use relgrad_reports::study::Study;
 use relgrad_reports::summary::{CellSummary, Estimate, Series, Stop, Summary};
 use relgrad_reports::units::{counted, grouped};
-use relgrad_vocabulary::{DeviceKind, Method, Subject};
+use relgrad_vocabulary::{DeviceKind, Method, Subject, excerpt};
 
 use crate::chart::{Curve, StopMark};
 use crate::style::look;
 
-/// The device whose speed-ups and memory are shown: the CPU where it was measured, else the first one that was.
-pub(crate) fn main_device(summary: &Summary) -> DeviceKind {
-    let mut devices = summary.series.iter().filter(|s| !s.points.is_empty()).map(|s| s.device);
-    let first = devices.clone().next().unwrap_or(DeviceKind::Cpu);
-    devices.find(|d| *d == DeviceKind::Cpu).unwrap_or(first)
+/// What a figure shows of a study: one device, and where no axis is the batch size, the batch size and the number of
+/// layers that the settings name first.
+pub(crate) struct Shown<'a> {
+    pub(crate) study: &'a Study,
+    pub(crate) summary: Cow<'a, Summary>,
+    pub(crate) device: DeviceKind,
 }
 
-/// Whether some series on `device` has a point with this value.
-pub(crate) fn any_measured(
-    summary: &Summary,
-    device: DeviceKind,
-    value: impl Fn(&CellSummary) -> Option<Estimate>,
-) -> bool {
-    summary.series.iter().any(|s| s.device == device && !measured(s, &value).is_empty())
-}
+impl<'a> Shown<'a> {
+    /// `device`, or the CPU where it was measured, else the first device that was.
+    pub(crate) fn of(study: &'a Study, summary: &'a Summary, device: Option<DeviceKind>, every_batch: bool) -> Self {
+        let settings = &study.run.settings;
+        let is_main = |s: &Series| every_batch || (s.batch, s.layers) == (settings.batch, settings.layers);
+        let mut summary = Cow::Borrowed(summary);
+        if !summary.series.iter().all(is_main) {
+            let series = summary.series.iter().filter(|s| is_main(s)).cloned().collect();
+            summary = Cow::Owned(Summary { series, ..summary.into_owned() });
+        }
+        let mut devices = summary.series.iter().filter(|s| !s.points.is_empty()).map(|s| s.device);
+        let first = devices.clone().next().unwrap_or(DeviceKind::Cpu);
+        let device = device.unwrap_or_else(|| devices.find(|d| *d == DeviceKind::Cpu).unwrap_or(first));
+        Self { study, summary, device }
+    }
 
-/// Whether some dimension has a measured time of relative and of a baseline, on the device whose speed-ups are shown.
-pub(crate) fn has_speedup(summary: &Summary) -> bool {
-    let compared =
-        |series| Method::BASELINES.into_iter().any(|baseline| !measured(series, |p| speedup(p, baseline)).is_empty());
-    relative(summary, main_device(summary)).is_some_and(compared)
+    /// The series on the device.
+    pub(crate) fn series(&self) -> impl Iterator<Item = &Series> {
+        self.summary.series.iter().filter(|s| s.device == self.device)
+    }
+
+    /// Whether some series has a point with this value.
+    pub(crate) fn has(&self, value: impl Fn(&CellSummary) -> Option<Estimate>) -> bool {
+        self.series().any(|s| !measured(s, &value).is_empty())
+    }
+
+    /// One curve a series that has values.
+    pub(crate) fn curves(&self, values: impl Fn(&Series) -> Vec<(f64, Estimate)>) -> Vec<Curve> {
+        self.all_curves(values, |_| None)
+    }
+
+    /// One curve a series: `value` of its points, `predicted` of its first stop.
+    pub(crate) fn stopped(
+        &self,
+        value: impl Fn(&CellSummary) -> Option<Estimate>,
+        predicted: impl Fn(&Stop) -> Option<Estimate>,
+    ) -> Vec<Curve> {
+        let stop = |series: &Series| {
+            first_stop(series).map(|stop| StopMark {
+                dim: stop.dim as f64,
+                predicted: predicted(stop).filter(|p| p.value.is_finite() && p.value > 0.0).map(sound),
+                note: note(series.method, stop),
+            })
+        };
+        self.all_curves(|series| measured(series, &value), stop)
+    }
+
+    fn all_curves(
+        &self,
+        values: impl Fn(&Series) -> Vec<(f64, Estimate)>,
+        stop: impl Fn(&Series) -> Option<StopMark>,
+    ) -> Vec<Curve> {
+        let curve = |series: &Series| Curve {
+            name: series.method.to_string(),
+            look: look(series.method),
+            measured: values(series),
+            stop: stop(series),
+            model: Vec::new(),
+        };
+        self.series().map(curve).filter(|c| !c.measured.is_empty() || c.stop.is_some()).collect()
+    }
+
+    /// How many times faster `relative` is than one of [`Method::BASELINES`], against D.
+    pub(crate) fn speedups(&self, baseline: Method) -> Vec<(f64, Estimate)> {
+        let relative = self.series().find(|s| s.method == Method::Relative);
+        relative.map_or(Vec::new(), |series| measured(series, |p| speedup(p, baseline)))
+    }
+
+    /// The cost model of a method against D, from every record, run or not.
+    pub(crate) fn models(&self, method: Method) -> Vec<(f64, Model)> {
+        let settings = &self.study.run.settings;
+        let is_main = |r: &Record| (r.cell.point.batch, r.cell.point.layers) == (settings.batch, settings.layers);
+        let of = |r: &&Record| r.cell.point.device == self.device && r.cell.method == method && is_main(r);
+        let mut models: Vec<_> =
+            self.study.records.iter().filter(of).map(|r| (r.cell.point.dim as f64, r.model)).collect();
+        models.sort_by(|a, b| a.0.total_cmp(&b.0));
+        models.dedup_by(|a, b| a.0 == b.0);
+        models
+    }
+
+    /// What all measurements of a figure share, for its heading and caption.
+    pub(crate) fn conditions(&self) -> Vec<String> {
+        let settings = &self.study.run.settings;
+        let is_cpu = self.device == DeviceKind::Cpu;
+        let mut conditions = vec![
+            if is_cpu { format!("CPU, {}", counted(settings.threads, "thread")) } else { "GPU".to_string() },
+            format!("N = {}", grouped(settings.batch)),
+            format!("L = {}", settings.layers),
+            settings.arithmetic(self.device).to_string(),
+        ];
+        if let Some(convolution) = &settings.convolution {
+            let kernel = match convolution.kernel {
+                None => "full kernels".to_string(),
+                Some([rows, cols]) => format!("{rows}×{cols} kernels"),
+            };
+            conditions.push(format!("D = c·n, c = {}, {kernel}", convolution.channels));
+        }
+        conditions
+    }
+
+    /// The same with the processor's or the GPU's name in front.
+    pub(crate) fn conditions_of_machine(&self) -> String {
+        let machine = &self.study.run.machine;
+        let name = if self.device == DeviceKind::Cpu { Some(&machine.cpu) } else { machine.gpus.first() };
+        let name = name.filter(|n| !n.is_empty()).map(|name| excerpt(name, 200));
+        name.into_iter().chain(self.conditions()).collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// The peak memory of a point; it has no interval.
 pub(crate) fn peak_bytes(point: &CellSummary) -> Option<Estimate> {
     Some(exactly(point.peak_bytes? as f64))
-}
-
-/// One curve for each method on `device`: `value` of its points, `predicted` of its stops, and its `model`.
-pub(crate) fn curves(
-    summary: &Summary,
-    device: DeviceKind,
-    value: impl Fn(&CellSummary) -> Option<Estimate>,
-    predicted: impl Fn(&Stop) -> Option<Estimate>,
-    model: impl Fn(Subject) -> Vec<(f64, f64)>,
-) -> Vec<Curve> {
-    let on_device = || summary.series.iter().filter(|s| s.device == device);
-    let curve = |series: &Series| Curve {
-        name: series.method.to_string(),
-        look: look(series.method),
-        measured: measured(series, &value),
-        stop: first_stop(series).map(|stop| StopMark {
-            dim: stop.dim as f64,
-            predicted: predicted(stop).filter(|p| p.value.is_finite() && p.value > 0.0).map(sound),
-            note: note(series.method, stop),
-        }),
-        model: model(series.method),
-    };
-    on_device().map(curve).filter(|c| !c.measured.is_empty() || c.stop.is_some()).collect()
 }
 
 /// The time expected of a cell that was not measured: the fit's with its prediction interval, else the plan's.
@@ -72,17 +144,6 @@ pub(crate) fn exactly(value: f64) -> Estimate {
     Estimate { value, low: value, high: value }
 }
 
-/// The summary of what figures against D show: the batch size and number of layers that the settings name first.
-pub(crate) fn main<'a>(study: &Study, summary: &'a Summary) -> Cow<'a, Summary> {
-    let settings = &study.run.settings;
-    let is_main = |s: &Series| (s.batch, s.layers) == (settings.batch, settings.layers);
-    if summary.series.iter().all(is_main) {
-        return Cow::Borrowed(summary);
-    }
-    let series = summary.series.iter().filter(|s| is_main(s)).cloned().collect();
-    Cow::Owned(Summary { series, ..summary.clone() })
-}
-
 /// The points of a series that have a positive value.
 pub(crate) fn measured(series: &Series, value: impl Fn(&CellSummary) -> Option<Estimate>) -> Vec<(f64, Estimate)> {
     let valid = |e: &Estimate| e.value.is_finite() && e.value > 0.0;
@@ -90,51 +151,9 @@ pub(crate) fn measured(series: &Series, value: impl Fn(&CellSummary) -> Option<E
     points.filter(|(_, e)| valid(e)).map(|(dim, e)| (dim, sound(e))).collect()
 }
 
-/// The cost model of a method on a device against D, from every record, run or not.
-pub(crate) fn models(study: &Study, device: DeviceKind, method: Subject) -> Vec<(f64, Model)> {
-    let settings = &study.run.settings;
-    let is_main = |r: &Record| (r.cell.point.batch, r.cell.point.layers) == (settings.batch, settings.layers);
-    let of = |r: &&Record| r.cell.point.device == device && r.cell.method == method && is_main(r);
-    let mut models: Vec<_> = study.records.iter().filter(of).map(|r| (r.cell.point.dim as f64, r.model)).collect();
-    models.sort_by(|a, b| a.0.total_cmp(&b.0));
-    models.dedup_by(|a, b| a.0 == b.0);
-    models
-}
-
-/// What all measurements of a figure share, for its heading and caption.
-pub(crate) fn conditions(study: &Study, device: DeviceKind) -> Vec<String> {
-    let mut conditions = conditions_but_batch(study, device);
-    conditions.insert(1, format!("N = {}", grouped(study.run.settings.batch)));
-    conditions
-}
-
-/// The same for a figure in which N is an axis.
-pub(crate) fn conditions_but_batch(study: &Study, device: DeviceKind) -> Vec<String> {
-    let settings = &study.run.settings;
-    let place =
-        if device == DeviceKind::Cpu { format!("CPU, {}", threads(settings.threads)) } else { "GPU".to_string() };
-    let mut conditions = vec![place, format!("L = {}", settings.layers), settings.arithmetic(device).to_string()];
-    if let Some(convolution) = &settings.convolution {
-        let kernel = match convolution.kernel {
-            None => "full kernels".to_string(),
-            Some([rows, cols]) => format!("{rows}×{cols} kernels"),
-        };
-        conditions.push(format!("D = c·n, c = {}, {kernel}", convolution.channels));
-    }
-    conditions
-}
-
 /// The speed-up of a point of `relative` over one of [`Method::BASELINES`].
 pub(crate) fn speedup(point: &CellSummary, baseline: Method) -> Option<Estimate> {
-    match baseline {
-        Method::Ordinary => point.speedup_over_ordinary,
-        _ => point.speedup_over_autodiff,
-    }
-}
-
-/// The series of `relative` on a device.
-pub(crate) fn relative(summary: &Summary, device: DeviceKind) -> Option<&Series> {
-    summary.series.iter().find(|s| s.device == device && s.method == Method::Relative)
+    if baseline == Method::Ordinary { point.speedup_over_ordinary } else { point.speedup_over_autodiff }
 }
 
 /// The first dimension beyond the measured ones without a measurement.
@@ -144,14 +163,12 @@ fn first_stop(series: &Series) -> Option<&Stop> {
 }
 
 /// What a note below the panel says of a stop.
-pub(crate) fn note(method: Subject, stop: &Stop) -> String {
+fn note(method: Subject, stop: &Stop) -> String {
     let dim = grouped(stop.dim);
     let reason = stop.reason.trim().trim_end_matches('.');
-    let happened = match stop.outcome {
-        Outcome::Failed => format!("failed at D\u{a0}=\u{a0}{dim}"),
-        Outcome::Skipped | Outcome::Measured => format!("not run from D\u{a0}=\u{a0}{dim}"),
-    };
-    if reason.is_empty() { format!("{method} {happened}") } else { format!("{method} {happened}: {reason}") }
+    let happened = if stop.outcome == Outcome::Failed { "failed at" } else { "not run from" };
+    let colon = if reason.is_empty() { "" } else { ": " };
+    format!("{method} {happened} D\u{a0}=\u{a0}{dim}{colon}{reason}")
 }
 
 /// An estimate whose interval holds its value, also where an end is no number.
@@ -159,8 +176,4 @@ pub(crate) fn sound(estimate: Estimate) -> Estimate {
     let value = estimate.value;
     let end = |end: f64| if end.is_finite() { end } else { value };
     Estimate { value, low: end(estimate.low).min(value), high: end(estimate.high).max(value) }
-}
-
-fn threads(threads: usize) -> String {
-    counted(threads, "thread")
 }

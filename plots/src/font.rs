@@ -4,11 +4,13 @@ use std::sync::LazyLock;
 
 use ab_glyph::{Font, FontRef, PxScale, ScaleFont, point};
 
+use crate::style::SMALL;
+
 /// The family an SVG asks for. The embedded DejaVu Sans gives the metrics; Verdana shares them.
 pub(crate) const FAMILY: &str = "DejaVu Sans, Verdana, Arial, sans-serif";
 
 /// Height of a capital letter over the font's em.
-pub(crate) const CAPITAL_HEIGHT: f64 = 0.729;
+const CAPITAL_HEIGHT: f64 = 0.729;
 
 static REGULAR: LazyLock<FontRef<'static>> = LazyLock::new(|| parse(include_bytes!("../fonts/DejaVuSans-subset.ttf")));
 static BOLD: LazyLock<FontRef<'static>> =
@@ -26,6 +28,16 @@ pub(crate) fn width(text: &str, size: f64, weight: Weight) -> f64 {
     let font = face(weight);
     let per_em: f32 = text.chars().map(|c| font.h_advance_unscaled(font.glyph_id(c))).sum();
     f64::from(per_em) / f64::from(units_per_em(font)) * size
+}
+
+/// Width of the widest of some small texts, in points.
+pub(crate) fn widest<T: AsRef<str>>(texts: impl Iterator<Item = T>) -> f64 {
+    texts.map(|text| width(text.as_ref(), SMALL, Weight::Regular)).fold(0.0, f64::max)
+}
+
+/// The baseline of small text whose capitals are centred at `y`.
+pub(crate) fn baseline(y: f64) -> f64 {
+    y + CAPITAL_HEIGHT / 2.0 * SMALL
 }
 
 /// Calls `pixel(x, y, coverage)` for each pixel that `text` touches, its baseline starting at the origin, y downwards.

@@ -16,24 +16,14 @@ const SHORTEST: f64 = 14.0;
 /// The two powers of D that the costs of a study lie between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Laws {
-    low: u8,
-    high: u8,
+    pub(crate) low: u8,
+    pub(crate) high: u8,
 }
 
 impl Laws {
     /// D² and D³ of dense layers; D (but for a logarithm) and D³ of convolutions on a growing grid.
     pub(crate) fn of(settings: &Settings) -> Self {
         Self { low: if settings.convolution.is_some() { 1 } else { 2 }, high: 3 }
-    }
-
-    /// The lower power.
-    pub(crate) fn low(self) -> u8 {
-        self.low
-    }
-
-    /// The higher power.
-    pub(crate) fn high(self) -> u8 {
-        self.high
     }
 
     /// Each power with its label.
@@ -85,10 +75,8 @@ impl Guides {
 
     fn labelled_ends(&self) -> [(Place, Text); 2] {
         let [low, high] = self.laws.labelled();
-        [(self.low, low.1), (self.high, high.1)].map(|(end, label)| {
-            let baseline = end.1 + font::CAPITAL_HEIGHT / 2.0 * SMALL;
-            (end, Text::new(label, (end.0 + 2.5, baseline), SMALL))
-        })
+        [(self.low, low.1), (self.high, high.1)]
+            .map(|(end, label)| (end, Text::new(label, (end.0 + 2.5, font::baseline(end.1)), SMALL)))
     }
 
     fn is_clear(&self, clear: &Clear) -> bool {

@@ -3,7 +3,7 @@
 use relgrad_vocabulary::excerpt;
 
 use crate::font::{self, Weight};
-use crate::scene::{Marker, Scene, Stroke, Text};
+use crate::scene::{Marker, Rect, Scene, Stroke, Text};
 use crate::style::{BAND, GREY, LINE_SPACING, Look, MARGIN, MODEL, PREDICTED, SMALL};
 
 /// Length of a sample line, in points.
@@ -46,8 +46,8 @@ pub(crate) struct Note {
     pub(crate) text: String,
 }
 
-/// Draws blocks of keys and the notes from `top` down, across the scene, and returns where they end.
-pub(crate) fn draw(scene: &mut Scene, blocks: &[Vec<Key>], notes: &[Note], top: f64) -> f64 {
+/// Draws blocks of keys and the notes from `top` down, across the scene, which ends below them.
+pub(crate) fn draw(scene: &mut Scene, blocks: &[Vec<Key>], notes: &[Note], top: f64) {
     let mut top = top;
     for keys in blocks {
         top = draw_keys(scene, keys, top);
@@ -58,7 +58,18 @@ pub(crate) fn draw(scene: &mut Scene, blocks: &[Vec<Key>], notes: &[Note], top: 
     for note in notes {
         top = draw_note(scene, note, top);
     }
-    top
+    scene.height = top + MARGIN;
+}
+
+/// A key for every name, the first of those that are alike.
+pub(crate) fn distinct(keys: impl Iterator<Item = Key>) -> Vec<Key> {
+    let mut kept: Vec<Key> = Vec::new();
+    for key in keys {
+        if kept.iter().all(|other| other.text != key.text) {
+            kept.push(key);
+        }
+    }
+    kept
 }
 
 fn draw_keys(scene: &mut Scene, keys: &[Key], top: f64) -> f64 {
@@ -68,15 +79,13 @@ fn draw_keys(scene: &mut Scene, keys: &[Key], top: f64) -> f64 {
     let available = scene.width - 2.0 * MARGIN;
     let longest = available - SAMPLE - GAP;
     let texts: Vec<String> = keys.iter().map(|k| shortened(&k.text, longest, SMALL)).collect();
-    let widest = texts.iter().map(|t| font::width(t, SMALL, Weight::Regular)).fold(0.0, f64::max);
-    let column = SAMPLE + GAP + widest + COLUMN_GAP;
+    let column = SAMPLE + GAP + font::widest(texts.iter()) + COLUMN_GAP;
     let columns = (((available + COLUMN_GAP) / column) as usize).clamp(1, keys.len());
     for (i, (key, text)) in keys.iter().zip(texts).enumerate() {
         let x = MARGIN + column * (i % columns) as f64;
         let y = top + LINE_SPACING * (i / columns) as f64 + LINE_SPACING / 2.0;
         draw_sample(scene, key.sign, x, y);
-        let baseline = y + font::CAPITAL_HEIGHT / 2.0 * SMALL;
-        scene.text(Text::new(text, (x + SAMPLE + GAP, baseline), SMALL));
+        scene.text(Text::new(text, (x + SAMPLE + GAP, font::baseline(y)), SMALL));
     }
     top + LINE_SPACING * keys.len().div_ceil(columns) as f64
 }
@@ -91,10 +100,8 @@ fn draw_sample(scene: &mut Scene, sign: Sign, x: f64, y: f64) {
             scene.marker(look.marker, middle, look.color, false);
         }
         Sign::Band => {
-            let corner = |x, dy| (x, y + dy);
-            let (left, right) = (ends[0].0, ends[1].0);
-            let corners = vec![corner(left, -3.0), corner(right, -3.0), corner(right, 3.0), corner(left, 3.0)];
-            scene.area(corners, GREY, BAND);
+            let band = Rect { left: x, top: y - 3.0, right: x + SAMPLE, bottom: y + 3.0 };
+            scene.area(band.corners().to_vec(), GREY, BAND);
             scene.line(&ends, grey(1.2, &[]));
         }
         Sign::Predicted => {
@@ -117,9 +124,8 @@ fn draw_note(scene: &mut Scene, note: &Note, top: f64) -> f64 {
     }
     let lines = wrapped(&note.text, available, SMALL, NOTE_LINES);
     for (i, line) in lines.iter().enumerate() {
-        let middle = top + LINE_SPACING * (i as f64 + 0.5);
-        let at = (MARGIN + NOTE_INDENT, middle + font::CAPITAL_HEIGHT / 2.0 * SMALL);
-        scene.text(Text::new(line, at, SMALL));
+        let baseline = font::baseline(top + LINE_SPACING * (i as f64 + 0.5));
+        scene.text(Text::new(line, (MARGIN + NOTE_INDENT, baseline), SMALL));
     }
     top + LINE_SPACING * lines.len() as f64
 }

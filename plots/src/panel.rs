@@ -1,7 +1,7 @@
 //! A panel: the rectangle data are drawn in, with its two axes.
 
 use crate::axis::{Axis, Tick};
-use crate::font::{self, Weight};
+use crate::font;
 use crate::scene::{Align, Place, Rect, Scene, Stroke, Text};
 use crate::style::{FAINT, INK, NORMAL, SMALL};
 
@@ -26,6 +26,18 @@ pub(crate) struct Titles<'a> {
 }
 
 impl Panel {
+    /// A panel whose labels, too, lie between `start` and `end`; `x` makes its axis of a length.
+    pub(crate) fn between(
+        (start, end): (f64, f64),
+        (top, height): (f64, f64),
+        y: Axis,
+        x: impl Fn(f64) -> Axis,
+    ) -> Self {
+        let left = start + Self::left_room(&y);
+        let right = end - widest_label(&x(end - left)) / 2.0;
+        Self { rect: Rect { left, top, right, bottom: top + height }, x: x(right - left), y }
+    }
+
     /// The room a vertical axis's labels and title take left of the panel, in points.
     pub(crate) fn left_room(axis: &Axis) -> f64 {
         widest_label(axis) + TICK + GAP + NORMAL + 4.5
@@ -46,8 +58,8 @@ impl Panel {
         values.into_iter().filter_map(|(x, y)| self.place(x, y)).collect()
     }
 
-    /// Draws a polyline as far as it lies in the panel and returns the pieces drawn.
-    pub(crate) fn line(&self, scene: &mut Scene, places: &[Place], stroke: Stroke) -> Vec<Vec<Place>> {
+    /// Draws a polyline as far as it lies in the panel.
+    pub(crate) fn line(&self, scene: &mut Scene, places: &[Place], stroke: Stroke) {
         let mut pieces: Vec<Vec<Place>> = Vec::new();
         for pair in places.windows(2) {
             let Some((a, b)) = self.rect.clip(pair[0], pair[1]) else { continue };
@@ -56,10 +68,7 @@ impl Panel {
                 _ => pieces.push(vec![a, b]),
             }
         }
-        for piece in &pieces {
-            scene.line(piece, stroke);
-        }
-        pieces
+        pieces.iter().for_each(|piece| scene.line(piece, stroke));
     }
 
     /// Draws the grid: to be covered by data.
@@ -93,7 +102,7 @@ impl Panel {
             let (y, length) = (self.y_of(tick), length(tick));
             scene.line(&[(left, y), (left - length, y)], stroke);
             if let (Some(label), false) = (&tick.label, titles.y.is_empty()) {
-                let at = (left - TICK - GAP, y + font::CAPITAL_HEIGHT / 2.0 * SMALL);
+                let at = (left - TICK - GAP, font::baseline(y));
                 scene.text(Text::new(label, at, SMALL).align(Align::Right));
             }
         }
@@ -113,9 +122,8 @@ impl Panel {
 }
 
 /// Width of the widest label of an axis, in points.
-pub(crate) fn widest_label(axis: &Axis) -> f64 {
-    let labels = axis.ticks.iter().filter_map(|t| t.label.as_deref());
-    labels.map(|l| font::width(l, SMALL, Weight::Regular)).fold(0.0, f64::max)
+fn widest_label(axis: &Axis) -> f64 {
+    font::widest(axis.ticks.iter().filter_map(|t| t.label.as_deref()))
 }
 
 fn length(tick: &Tick) -> f64 {

@@ -125,12 +125,7 @@ fn draw_svg(backend: &mut SVGBackend<'_>, shape: &Shape) -> Result<()> {
     match shape {
         Shape::Line { points, color, width } => {
             let style = color.stroke_width((width * SVG_UNITS).round() as u32);
-            backend.draw_path(points.iter().map(units), &style)
-        }
-        Shape::Area { points, color, opacity } => backend.fill_polygon(points.iter().map(units), &color.mix(*opacity)),
-        Shape::Disc { center, radius, color } => {
-            let radius = (radius * SVG_UNITS).round() as u32;
-            backend.draw_circle(units(center), radius, &color.filled(), true)
+            backend.draw_path(points.iter().map(units), &style).map_err(render_error)
         }
         // Written apart, below everything else.
         Shape::Image { .. } => Ok(()),
@@ -140,8 +135,22 @@ fn draw_svg(backend: &mut SVGBackend<'_>, shape: &Shape) -> Result<()> {
             let (x, y) = text.at;
             let rise = 0.76 * text.size;
             let at = if text.upwards { (x - rise, y) } else { (x, y - rise) };
-            backend.draw_text(&text.content, &svg_style(text, size), units(&at))
+            backend.draw_text(&text.content, &svg_style(text, size), units(&at)).map_err(render_error)
         }
+        shape => draw_filled(backend, shape, SVG_UNITS),
+    }
+}
+
+/// Draws an area or a disc, which all backends do alike.
+fn draw_filled<B: DrawingBackend>(backend: &mut B, shape: &Shape, scale: f64) -> Result<()> {
+    match shape {
+        Shape::Area { points, color, opacity } => {
+            backend.fill_polygon(points.iter().map(|place| scaled(*place, scale)), &color.mix(*opacity))
+        }
+        Shape::Disc { center, radius, color } => {
+            backend.draw_circle(scaled(*center, scale), (radius * scale).round() as u32, &color.filled(), true)
+        }
+        Shape::Line { .. } | Shape::Image { .. } | Shape::Text(_) => Ok(()),
     }
     .map_err(render_error)
 }
@@ -166,18 +175,11 @@ fn svg_style(text: &Text, size: f64) -> TextStyle<'static> {
 }
 
 fn draw_bitmap(backend: &mut BitMapBackend<'_>, shape: &Shape, scale: f64) -> Result<()> {
-    let pixel = |place: &Place| scaled(*place, scale);
     match shape {
         Shape::Line { points, color, width } => bitmap_line(backend, points, *color, *width, scale),
-        Shape::Area { points, color, opacity } => {
-            backend.fill_polygon(points.iter().map(pixel), &color.mix(*opacity)).map_err(render_error)
-        }
-        Shape::Disc { center, radius, color } => {
-            let radius = (radius * scale).round() as u32;
-            backend.draw_circle(pixel(center), radius, &color.filled(), true).map_err(render_error)
-        }
         Shape::Image { rect, columns, rgb } => bitmap_image(backend, rect, *columns, rgb, scale),
         Shape::Text(text) => bitmap_text(backend, text, scale),
+        shape => draw_filled(backend, shape, scale),
     }
 }
 
@@ -228,12 +230,7 @@ fn bitmap_line(
 }
 
 fn bitmap_text(backend: &mut BitMapBackend<'_>, text: &Text, scale: f64) -> Result<()> {
-    let width = font::width(&text.content, text.size, text.weight);
-    let start = match text.align {
-        Align::Left => 0.0,
-        Align::Center => -width / 2.0,
-        Align::Right => -width,
-    };
+    let (_, start) = text.extent();
     let (x, y) = text.at;
     let (x, y) = scaled(if text.upwards { (x, y - start) } else { (x + start, y) }, scale);
     let mut outcome = Ok(());

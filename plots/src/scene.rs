@@ -4,8 +4,10 @@ use plotters::style::RGBColor;
 
 use relgrad_vocabulary::excerpt;
 
+use crate::clear::Clear;
 use crate::font::{self, Weight};
-use crate::style::{INK, PAPER};
+use crate::legend;
+use crate::style::{GREY, INK, MARGIN, PAPER, SMALL};
 
 /// A line longer than any page, in points, is not cut into dashes.
 const LONGEST_DASHED: f64 = 10_000.0;
@@ -100,6 +102,22 @@ pub(crate) enum Marker {
 }
 
 impl Scene {
+    /// A page with a line above its panels: what all its numbers have in common, shortened until it fits.
+    pub(crate) fn headed(width: f64, left: f64, conditions: &[String]) -> Self {
+        let mut scene = Self { width, ..Self::default() };
+        let heading = legend::shortened(&conditions.join(" · "), width - 2.0 * MARGIN, SMALL);
+        scene.text(Text::new(heading, (left, MARGIN + 0.76 * SMALL), SMALL).color(GREY));
+        scene
+    }
+
+    /// Draws the first of some texts that covers nothing, and returns where it stands.
+    pub(crate) fn first_clear(&mut self, clear: &Clear, texts: impl IntoIterator<Item = Text>) -> Option<Rect> {
+        let text = texts.into_iter().find(|text| clear.holds(text.bounds()))?;
+        let bounds = text.bounds();
+        self.text(text);
+        Some(bounds)
+    }
+
     pub(crate) fn text(&mut self, text: Text) {
         if !text.content.is_empty() {
             self.shapes.push(Shape::Text(text));
@@ -200,16 +218,22 @@ impl Text {
         Text { upwards: true, ..self }
     }
 
+    /// Its width, and where it starts beside its place.
+    pub(crate) fn extent(&self) -> (f64, f64) {
+        let width = font::width(&self.content, self.size, self.weight);
+        let share = match self.align {
+            Align::Left => 0.0,
+            Align::Center => -0.5,
+            Align::Right => -1.0,
+        };
+        (width, share * width)
+    }
+
     /// The rectangle that ascenders, descenders and the advance width cover.
     pub(crate) fn bounds(&self) -> Rect {
         const ASCENT: f64 = 0.76;
         const DESCENT: f64 = 0.24;
-        let width = font::width(&self.content, self.size, self.weight);
-        let start = match self.align {
-            Align::Left => 0.0,
-            Align::Center => -width / 2.0,
-            Align::Right => -width,
-        };
+        let (width, start) = self.extent();
         let ((x, y), up, down) = (self.at, ASCENT * self.size, DESCENT * self.size);
         if self.upwards {
             Rect { left: x - up, right: x + down, top: y - start - width, bottom: y - start }
@@ -226,6 +250,12 @@ impl Rect {
 
     pub(crate) fn height(&self) -> f64 {
         self.bottom - self.top
+    }
+
+    /// The corners, around it.
+    pub(crate) fn corners(&self) -> [Place; 4] {
+        let Self { left, top, right, bottom } = *self;
+        [(left, top), (right, top), (right, bottom), (left, bottom)]
     }
 
     /// Whether a place lies inside, edges included.

@@ -4,13 +4,13 @@ use relgrad_reports::history::Series;
 use relgrad_reports::units;
 use relgrad_vocabulary::Method;
 
+use crate::Drawing;
 use crate::axis::{Axis, Tick};
 use crate::error::{Error, Result};
 use crate::legend::{self, Key, Sign};
 use crate::panel::{Panel, Titles};
 use crate::scene::{Rect, Scene, Stroke, Text};
 use crate::style::{FAINT, GREY, Look, MARGIN, PAGE_WIDTH, SMALL, look};
-use crate::{Drawing, render};
 
 /// Height of the panel, in points.
 const PANEL_HEIGHT: f64 = 150.0;
@@ -51,17 +51,12 @@ pub fn draw_trend(trend: &Trend<'_>) -> Result<Drawing> {
     if !long_enough || trend.series.len() > MOST_TRENDS {
         return Err(Error::NoTrend { most: MOST_TRENDS });
     }
-    let scene = scene(trend);
-    let title = format!("{} since the first run: {}", trend.quantity, trend.heading);
-    let svg = render::svg(&scene, &title)?;
-    Ok(Drawing { scene, svg })
+    Drawing::of(scene(trend), &format!("{} since the first run: {}", trend.quantity, trend.heading))
 }
 
 fn scene(trend: &Trend<'_>) -> Scene {
-    let mut scene = Scene { width: PAGE_WIDTH, ..Scene::default() };
+    let mut scene = Scene::headed(PAGE_WIDTH, MARGIN, &[trend.heading.to_string()]);
     let panel = lay_out(trend);
-    let heading = legend::shortened(trend.heading, PAGE_WIDTH - 2.0 * MARGIN, SMALL);
-    scene.text(Text::new(heading, (MARGIN, MARGIN + 0.76 * SMALL), SMALL).color(GREY));
     panel.draw_grid(&mut scene);
     if let (Some(left), Some(right)) = (panel.place(panel.x.low, 0.0), panel.place(panel.x.high, 0.0)) {
         scene.line(&[left, right], Stroke { color: GREY, width: 0.7, dash: &[] });
@@ -79,7 +74,7 @@ fn scene(trend: &Trend<'_>) -> Scene {
     let named = trend.series.iter().zip(looks());
     let keys = named.map(|(series, look)| Key { sign: Sign::Curve(look), text: series.name.clone() }).collect();
     let top = panel.rect.bottom + Panel::BOTTOM_ROOM + 5.0;
-    scene.height = legend::draw(&mut scene, &[keys], &[], top) + MARGIN;
+    legend::draw(&mut scene, &[keys], &[], top);
     scene
 }
 

@@ -11,7 +11,7 @@ const CRATES: [(&str, &str, usize); 7] = [
     ("vocabulary", "kernels/vocabulary", 700),
     ("reports", "reports", 13_020),
     ("adversary", "reports/adversary", 400),
-    ("plots", "plots", 4_600),
+    ("plots", "plots", 4_400),
     ("harness", "harness", 22_000),
 ];
 

@@ -7,7 +7,7 @@ use clap::builder::PossibleValuesParser;
 
 use crate::data;
 use crate::error::{EXIT_CODES, Result};
-use crate::experiment::{self, Context, Effort, Name};
+use crate::experiment::{self, Context, Effort, PROTOCOLS};
 use crate::machine;
 use crate::run::interrupt::Events;
 use crate::train::recipe::MOST_THREADS;
@@ -24,7 +24,7 @@ Examples:
 #[command(after_help = help())]
 pub(crate) struct Arguments {
     #[arg(
-        value_parser = PossibleValuesParser::new(Name::ALL.map(Name::name)),
+        value_parser = PossibleValuesParser::new(PROTOCOLS.each_ref().map(|kind| kind.name)),
         hide_possible_values = true,
         help = names_help()
     )]
@@ -60,7 +60,7 @@ pub(crate) struct Arguments {
 }
 
 fn names_help() -> String {
-    let list = Name::ALL.map(|name| format!("\n  {:<12}{}", name.name(), name.title())).concat();
+    let list = PROTOCOLS.each_ref().map(|kind| format!("\n  {:<12}{}", kind.name, kind.title)).concat();
     format!("Which experiment:{list}")
 }
 
@@ -83,7 +83,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         quiet: arguments.quiet,
         events: &mut events,
     };
-    let paths = experiment::run(arguments.name.parse()?, &mut context)?;
+    let paths = experiment::run(experiment::find(&arguments.name)?, &mut context)?;
     paths.iter().map(|path: &PathBuf| path as &Path).for_each(|path| say!("{}", path.display()));
     Ok(0)
 }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, FromArgMatches};
 use clap::builder::PossibleValuesParser;
 use relgrad_kernels::backend::BiasMode;
-use relgrad_kernels::{Activation, Base, Dtype, Method, Scalar};
-use relgrad_reports::training::{Epoch, Outcome, Stop, TRAINING_SCHEMA, Training, TrainingSettings};
+use relgrad_kernels::{Activation, Base, Dtype, Method};
+use relgrad_reports::training::{Epoch, Outcome, Stop, Training, TrainingSettings};
 use relgrad_reports::units::{self, counted};
 
 use crate::console;
@@ -16,7 +16,6 @@ use crate::data::{self, DataSet, Request};
 use crate::error::{EXIT_CODES, Error, Result, code};
 use crate::experiment::figures;
 use crate::machine;
-use crate::machine::time::{rfc3339, unix_seconds};
 use crate::outputs;
 use crate::quantity::TimeLimit;
 use crate::run::interrupt::Events;
@@ -24,41 +23,12 @@ use crate::train::learner::Tracking;
 use crate::train::prepare::prepare;
 use crate::train::recipe::{EpochSchedule, Optimizer, Recipe};
 use crate::train::start::Start;
-use crate::train::store::Store;
+use crate::train::store::{self, Store};
 use crate::train::trainer::{self, Job};
 use crate::train::{memory, recipe};
 
-const EXAMPLES: &str = "\
-Examples:
-  relgrad train toy:moons --epochs 200
-  relgrad train mnist --data DIR --learning-rate 1e-4 --activation smooth:0.01
-  relgrad train measurements.csv --method ordinary --optimizer sgd --learning-rate 0.01
-  relgrad train --resume trainings/2026-11-24T00-15-00Z
-";
-
-const DATA: &str = "\
-Data sets:
-  mnist, bsds300, power, gas, hepmass, miniboone, optdigits, power-subset, miniboone-subset
-      with their published preprocessing; --data DIR (or RELGRAD_DATA) holds a folder for each
-  toy:NAME
-      mixture, moons, sine, 8gaussians, smile, 2spirals, checkerboard, rings, trimodal; seeded
-  FILE.csv, FILE.tsv, FILE.txt (plain or .gz), FILE.npy, FILE.npz
-      one sample a row, nothing rescaled; an npz may bring train, validation and test, anything else is split
-      in its order: the last tenth is the test part, the last tenth of the rest the validation part.
-      In text the first line is a header when none of its fields is a number (--header says otherwise), lines
-      that are blank or begin with # are left out, and .txt is separated by what its first line has of comma,
-      semicolon, tab, blanks. A packed file may become 100 times its size (or 16 MiB)
-
-Starts from the data (--init):
-  standardise, standardise-layers
-      a column, or a layer's input, that is constant (twelve digits in common) is only centred; one of two values, or
-      with one value in most samples, is told of and scaled like others
-  whiten, whiten-layers
-      columns that are constant or follow from others are refused by name, fewer samples than columns too;
-      of a file every mean is subtracted first, as below
-  Where a file's column lies farther from 0 than 256 deviations, its mean is subtracted in f64 before all else;
-  training.json has it as `shift`. A model is of the data minus that, with the same likelihood
-";
+/// Data sets, starts from the data, and examples.
+const HELP: &str = include_str!("train.txt");
 
 /// Trains a network by maximum likelihood with any gradient backend, and keeps the best model
 #[derive(Debug, Args)]
@@ -179,7 +149,7 @@ pub(crate) struct Arguments {
 }
 
 fn help() -> String {
-    format!("{DATA}\n{EXAMPLES}\n{EXIT_CODES}")
+    format!("{HELP}\n{EXIT_CODES}")
 }
 
 impl Arguments {
@@ -210,18 +180,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let recipe = Recipe::of(&training.settings, set.parts.dim())?;
     let mut events = Events::install()?;
     let job = Job {
-        recipe: &recipe,
-        data: &set.parts,
         store: Some(&store),
         time_limit_seconds: arguments.time_limit.0,
-        label: "",
         quiet: arguments.quiet,
-        tracking: Tracking::On,
+        ..Job::new(&recipe, &set.parts, Tracking::On)
     };
-    let ended = match recipe.dtype {
-        Dtype::F32 => finish::<f32>(&job, training, &mut events),
-        Dtype::F64 => finish::<f64>(&job, training, &mut events),
-    };
+    let ended = finish(&job, training, &mut events);
     if ended.is_err() && arguments.resume.is_none() {
         store.give_back();
     }
@@ -236,18 +200,7 @@ fn start(arguments: &Arguments, folder: Option<&Path>) -> Result<(Store, Trainin
     memory::require(&recipe, &set.parts)?;
     prepare(&mut set, recipe.start, recipe.dtype)?.iter().for_each(|words| note!("relgrad: {words}"));
     let dir = arguments.out.clone().map_or_else(|| outputs::fresh("trainings"), Ok)?;
-    let training = Training {
-        schema: TRAINING_SCHEMA,
-        command: console::command_line(),
-        identity: None,
-        version: env!("CARGO_PKG_VERSION").to_string(),
-        git_revision: option_env!("RELGRAD_GIT_REVISION").map(str::to_string),
-        started: rfc3339(unix_seconds()),
-        settings,
-        data: set.facts(),
-        machine: machine::facts(),
-        outcome: None,
-    };
+    let training = store::begun(console::command_line(), settings, &set);
     Ok((Store::create(&dir, &training)?, training, set))
 }
 
@@ -309,9 +262,9 @@ fn settings(arguments: &Arguments) -> TrainingSettings {
 }
 
 /// Trains, writes the outcome, says how it went, and draws the figure last: it is the least that can be lost.
-fn finish<T: Scalar>(job: &Job<'_>, mut training: Training, events: &mut Events) -> Result<u8> {
+fn finish(job: &Job<'_>, mut training: Training, events: &mut Events) -> Result<u8> {
     let Some(store) = job.store else { return Ok(0) };
-    let trained = trainer::train::<T>(job, events)?;
+    let trained = trainer::train(job, events)?;
     let outcome = &trained.outcome;
     training.outcome = Some(outcome.clone());
     store.write_header(&training)?;

@@ -7,10 +7,7 @@ use relgrad_reports::training::{DataFacts, Training};
 use super::{DataSet, Request, Samples, load, load_file, own};
 use crate::error::{Error, Result};
 
-/// Loads what a training began with, and moves it as it was moved then.
-///
-/// # Errors
-/// When the data are not there, or not the same.
+/// Loads what a training began with, which must be the same, and moves it as it was moved then.
 pub(crate) fn load_again(training: &Training, folder: Option<&Path>) -> Result<DataSet> {
     let Training { settings, data, .. } = training;
     let named = Path::new(&settings.data);
@@ -49,10 +46,7 @@ fn file(named: &Path, data: &DataFacts) -> Result<PathBuf> {
     Err(Error::Input(format!("the data of the training are gone: there is no file {}; {hint}", path.display())))
 }
 
-/// Whether a training began with these data.
-///
-/// # Errors
-/// Says what is not the same.
+/// Refuses data that a training did not begin with, and says what is not the same.
 pub(crate) fn require_same(name: &str, began: &DataFacts, found: &DataFacts) -> Result<()> {
     let shape = |facts: &DataFacts| {
         format!("{} + {} + {} samples of {} columns", facts.training, facts.validation, facts.test, facts.dim)
@@ -110,20 +104,15 @@ pub(super) fn encoded(path: &Path) -> String {
 }
 
 fn decoded(text: &str) -> PathBuf {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
+    let (mut bytes, mut rest) = (Vec::new(), text.as_bytes());
+    while let Some((&byte, mut after)) = rest.split_first() {
         let digits = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
-        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            Some(value) if byte == b'%' => {
-                bytes.push(value);
-                rest = &after[2..];
-            }
-            _ => {
-                bytes.push(byte);
-                rest = after;
-            }
+        let coded = digits.filter(|_| byte == b'%').and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        if coded.is_some() {
+            after = &after[2..];
         }
+        bytes.push(coded.unwrap_or(byte));
+        rest = after;
     }
     path_of(bytes)
 }

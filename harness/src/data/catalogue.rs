@@ -1,26 +1,24 @@
 //! The list of the real sets: files, owners, the paper's value, and what ours may be compared with.
 
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use relgrad_reports::training::Provenance;
+use serde::Deserialize;
 
 use super::own::ENDINGS;
 use super::{DATA_VARIABLE, DataSet, Parts, digits, patches, tabular};
 use crate::console::quoted;
 use crate::error::{Error, Result};
 
-/// A set that can be loaded by name.
-#[derive(Debug)]
+/// A set that can be loaded by name; `catalogue.json` lists them.
+#[derive(Debug, Deserialize)]
 pub(crate) struct Entry {
-    /// Its name on the command line.
+    /// Its name on the command line, and of its folder below the data folder.
     pub(crate) name: &'static str,
-    /// Data dimension D.
     pub(crate) dim: usize,
-    /// Its folder below the data folder.
-    pub(crate) subfolder: &'static str,
     /// The files it needs, with their sizes.
-    pub(crate) files: &'static [(&'static str, &'static str)],
-    /// Where its owners publish it.
+    pub(crate) files: Vec<(&'static str, &'static str)>,
     pub(crate) published: &'static str,
     /// The set of Table 1 that it is, or stands for.
     pub(crate) stands_for: Option<&'static str>,
@@ -32,7 +30,6 @@ pub(crate) struct Entry {
     /// The Gaussian's test log-likelihood in nats that a correct loader gives: the value and how far off it may be,
     /// with the reason of the margin in the data's own notes.
     pub(crate) gaussian_check: Option<(f64, f64)>,
-    pub(crate) load: fn(&Entry, &Path) -> Result<DataSet>,
 }
 
 /// Test log-likelihoods of Table 1 in nats: set, dimension, value, two standard errors.
@@ -45,131 +42,11 @@ pub(crate) const PAPER: [(&str, usize, f64, f64); 6] = [
     ("MNIST", 784, -1375.2, 1.4),
 ];
 
-/// Every set.
-pub(crate) static ENTRIES: [Entry; 9] = [
-    Entry {
-        name: "power",
-        dim: 6,
-        subfolder: "power",
-        files: &[("household_power_consumption.txt", "127 MB")],
-        published: "https://archive.ics.uci.edu/dataset/235",
-        stands_for: Some("POWER"),
-        provenance: Provenance::SameData,
-        parts: [1_659_917, 184_435, 204_928],
-        fingerprint: None,
-        gaussian_check: Some((-7.74, 0.05)),
-        load: tabular::power,
-    },
-    Entry {
-        name: "power-subset",
-        dim: 6,
-        subfolder: "power-subset",
-        files: &[("household_power_consumption_first47960.csv.gz", "0.5 MB")],
-        published: "https://archive.ics.uci.edu/dataset/235",
-        stands_for: Some("POWER"),
-        provenance: Provenance::Subset,
-        parts: [38_844, 4_316, 4_795],
-        fingerprint: Some(-0.000_820_156_805_1),
-        gaussian_check: Some((-7.79, 0.01)),
-        load: tabular::power,
-    },
-    Entry {
-        name: "gas",
-        dim: 8,
-        subfolder: "gas",
-        files: &[("ethylene_CO.txt", "640 MB")],
-        published: "https://archive.ics.uci.edu/dataset/322",
-        stands_for: Some("GAS"),
-        provenance: Provenance::FreshDraw,
-        parts: [852_174, 94_685, 105_206],
-        fingerprint: None,
-        gaussian_check: Some((-3.58, 0.75)),
-        load: tabular::gas,
-    },
-    Entry {
-        name: "hepmass",
-        dim: 21,
-        subfolder: "hepmass",
-        files: &[("1000_train.csv.gz", "about 2.5 GB unpacked"), ("1000_test.csv.gz", "about 2.5 GB unpacked")],
-        published: "https://archive.ics.uci.edu/dataset/347",
-        stands_for: Some("HEPMASS"),
-        provenance: Provenance::SameData,
-        parts: [315_123, 35_013, 174_987],
-        fingerprint: None,
-        gaussian_check: Some((-27.93, 0.05)),
-        load: tabular::hepmass,
-    },
-    Entry {
-        name: "miniboone",
-        dim: 43,
-        subfolder: "miniboone",
-        files: &[("data.npy", "13 MB, 36 488 × 43 as MAF distributes it")],
-        published: "https://archive.ics.uci.edu/dataset/199 (raw), https://zenodo.org/records/1161203 (preprocessed)",
-        stands_for: Some("MINIBOONE"),
-        provenance: Provenance::SameData,
-        parts: [29_556, 3_284, 3_648],
-        fingerprint: None,
-        gaussian_check: Some((-37.24, 0.05)),
-        load: tabular::miniboone,
-    },
-    Entry {
-        name: "miniboone-subset",
-        dim: 43,
-        subfolder: "miniboone-subset",
-        files: &[("miniboone_maf_rows0-1522.npy", "0.5 MB")],
-        published: "https://zenodo.org/records/1161203",
-        stands_for: Some("MINIBOONE"),
-        provenance: Provenance::Subset,
-        parts: [1_234, 137, 152],
-        fingerprint: Some(0.001_007_036_052_3),
-        gaussian_check: Some((-35.8, 0.05)),
-        load: tabular::miniboone,
-    },
-    Entry {
-        name: "bsds300",
-        dim: 63,
-        subfolder: "bsds300",
-        files: &[("bsds300-patches-u8.npz", "7.3 MB, 8×8 grey patches as integers")],
-        published: "https://www2.eecs.berkeley.edu/Research/Projects/CS/vision/bsds (images)",
-        stands_for: Some("BSDS300"),
-        provenance: Provenance::FreshDraw,
-        parts: [100_000, 5_000, 25_000],
-        fingerprint: None,
-        gaussian_check: Some((96.1, 0.8)),
-        load: patches::load,
-    },
-    Entry {
-        name: "mnist",
-        dim: 784,
-        subfolder: "mnist",
-        files: &[("train-images-idx3-ubyte.gz", "9.9 MB"), ("t10k-images-idx3-ubyte.gz", "1.6 MB")],
-        published: "http://yann.lecun.com/exdb/mnist",
-        stands_for: Some("MNIST"),
-        provenance: Provenance::SameData,
-        parts: [50_000, 10_000, 10_000],
-        fingerprint: Some(-2.447_999_311_164),
-        gaussian_check: Some((-1366.90, 0.01)),
-        load: digits::mnist,
-    },
-    Entry {
-        name: "optdigits",
-        dim: 64,
-        subfolder: "optdigits",
-        files: &[("optdigits.tra.gz", "0.1 MB"), ("optdigits.tes.gz", "0.1 MB")],
-        published: "https://archive.ics.uci.edu/dataset/80",
-        stands_for: None,
-        provenance: Provenance::SameData,
-        parts: [3_323, 500, 1_797],
-        fingerprint: Some(-0.734_057_020_430),
-        gaussian_check: Some((-114.3, 0.5)),
-        load: digits::optdigits,
-    },
-];
+pub(crate) static ENTRIES: LazyLock<Vec<Entry>> = LazyLock::new(|| {
+    let entries = serde_json::from_str(include_str!("catalogue.json"));
+    entries.expect("the list of sets is what `Entry` says")
+});
 
-/// The entry with this name.
-///
-/// # Errors
-/// Lists what would have been understood.
 pub(crate) fn find(name: &str) -> Result<&'static Entry> {
     ENTRIES.iter().find(|entry| entry.name == name).ok_or_else(|| {
         let names: Vec<&str> = ENTRIES.iter().map(|entry| entry.name).collect();
@@ -187,21 +64,29 @@ pub(crate) fn find(name: &str) -> Result<&'static Entry> {
 }
 
 impl Entry {
-    /// The set's own folder.
-    ///
-    /// # Errors
-    /// When nobody said where the data lie.
+    /// Reads the set's files with their published preprocessing.
+    pub(super) fn load(&self, folder: &Path) -> Result<DataSet> {
+        let load: fn(&Self, &Path) -> Result<DataSet> = match self.name {
+            "power" | "power-subset" => tabular::power,
+            "gas" => tabular::gas,
+            "hepmass" => tabular::hepmass,
+            "miniboone" | "miniboone-subset" => tabular::miniboone,
+            "bsds300" => patches::load,
+            "mnist" => digits::mnist,
+            _ => digits::optdigits,
+        };
+        load(self, folder)
+    }
+
     pub(crate) fn folder(&self, data: Option<&Path>) -> Result<PathBuf> {
         let data = data.ok_or_else(|| {
             Error::Usage(format!("where is {}? Name the folder of the data with --data or {DATA_VARIABLE}", self.name))
         })?;
-        Ok(data.join(self.subfolder))
+        Ok(data.join(self.name))
     }
 
-    /// Compares what was loaded with what is published, and tells how much there is.
-    ///
-    /// # Errors
-    /// Another number of samples, where it is known: a file that is cut short must not stand under the set's name.
+    /// Compares what was loaded with what is published, and tells how much there is. Another number of samples, where
+    /// it is known, is refused: a file that is cut short must not stand under the set's name.
     pub(super) fn verify(&self, set: &mut DataSet) -> Result<()> {
         let [train, validation, test] = sizes(&set.parts);
         let name = self.name;
@@ -236,15 +121,11 @@ impl Entry {
         sizes(&set.parts) == self.parts && set.provenance == self.provenance
     }
 
-    /// Whether every file is there.
     pub(crate) fn is_at_hand(&self, data: Option<&Path>) -> bool {
-        data.is_some_and(|data| self.files.iter().all(|(file, _)| data.join(self.subfolder).join(file).is_file()))
+        data.is_some_and(|data| self.files.iter().all(|(file, _)| data.join(self.name).join(file).is_file()))
     }
 
-    /// The path of the set's `index`-th file.
-    ///
-    /// # Errors
-    /// When it is not there: says its size and where it is published.
+    /// The path of the set's `index`-th file; where it is not there, the error says its size and where it is published.
     pub(crate) fn file(&self, folder: &Path, index: usize) -> Result<PathBuf> {
         let (file, size) = self.files[index];
         let path = folder.join(file);

@@ -2,7 +2,7 @@ use relgrad_adversary::judge;
 
 use super::super::files::tests::{gzip, idx, npy, npz_of};
 use super::super::own::tests::rewrite;
-use super::super::require_usable;
+use super::super::usable;
 use super::*;
 
 /// `count` rows of `width` fields, all the same or not.
@@ -48,20 +48,19 @@ fn contents(name: &str) -> Vec<Vec<u8>> {
 /// Whatever the files of a published set hold, its loader reads them or says why not.
 #[test]
 fn files_unlike_the_published_ones_are_read_or_refused() {
-    for entry in &ENTRIES {
+    for entry in ENTRIES.iter() {
         let folder = tempfile::tempdir().unwrap();
         let all: Vec<Vec<Vec<u8>>> = entry.files.iter().map(|(name, _)| contents(name)).collect();
-        let (firsts, seconds) = (&all[0], all.get(1));
+        let nothing = vec![Vec::new()];
         let (mut read, mut refused) = (0, 0);
-        for first in firsts {
-            rewrite(&folder.path().join(entry.files[0].0), first);
-            for second in seconds.unwrap_or(&vec![Vec::new()]) {
-                if let Some((name, _)) = entry.files.get(1) {
-                    rewrite(&folder.path().join(name), second);
+        for first in &all[0] {
+            for second in all.get(1).unwrap_or(&nothing) {
+                for ((name, _), content) in entry.files.iter().zip([first, second]) {
+                    rewrite(&folder.path().join(name), content);
                 }
                 // Unpacked, no content has more than a mebibyte.
                 judge(1 << 20, || {
-                    let set = (entry.load)(entry, folder.path()).and_then(|set| require_usable(&set));
+                    let set = entry.load(folder.path()).and_then(usable);
                     *if set.is_ok() { &mut read } else { &mut refused } += 1;
                     set.map_err(|error| error.to_string())
                 });
@@ -80,7 +79,7 @@ fn a_set_of_other_sizes_is_refused_and_one_of_other_numbers_is_not_the_published
     };
     let set = |[train, validation, test]: [usize; 3]| {
         let parts = Parts { train: samples(train, 0), validation: samples(validation, 1), test: samples(test, 2) };
-        DataSet::new("optdigits".to_string(), parts, entry.provenance)
+        DataSet::new("optdigits", parts, entry.provenance)
     };
     for sizes in [[3322, 500, 1797], [1297, 500, 3823], [3323, 500, 1]] {
         let told = entry.verify(&mut set(sizes)).unwrap_err().to_string();

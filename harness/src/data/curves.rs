@@ -17,7 +17,7 @@ pub(super) struct Strewn {
 
 impl Strewn {
     /// Along curves of the same weight.
-    pub(super) fn along(curves: &[&dyn Fn(f64) -> [f64; 2]], noise: f64, smear: f64) -> Self {
+    pub(super) fn along(curves: &[fn(f64) -> [f64; 2]], noise: f64, smear: f64) -> Self {
         let weight = 1.0 / (NODES * curves.len()) as f64;
         let midpoints = || (0..NODES).map(|m| (m as f64 + 0.5) / NODES as f64);
         let nodes = curves.iter().flat_map(|curve| midpoints().map(|t| (weight, curve(t)))).collect();
@@ -69,19 +69,18 @@ mod tests {
     /// the fourth order of the smear, 3 (smear/noise)⁴/1920 a coordinate.
     #[test]
     fn a_segment_and_a_smeared_point_have_their_densities() {
-        let segment = |t: f64| [4.0 * t - 2.0, 0.0];
-        let found = Strewn::along(&[&segment], 0.1, 0.0).density([0.3, 0.05]);
+        let found = Strewn::along(&[|t| [4.0 * t - 2.0, 0.0]], 0.1, 0.0).density([0.3, 0.05]);
         let expected = 0.25 * normal(0.05, 0.1);
         assert!((found / expected - 1.0).abs() < 1e-9, "{found} for {expected}");
-        let point = |_: f64| [1.0, -1.0];
+        let point: fn(f64) -> [f64; 2] = |_| [1.0, -1.0];
         let (noise, smear) = (0.5, 0.1);
-        let found = Strewn::along(&[&point, &point], noise, smear).density([1.0 + 0.5 * smear, -1.0]);
+        let found = Strewn::along(&[point, point], noise, smear).density([1.0 + 0.5 * smear, -1.0]);
         let series = |x: f64| {
             let (z, h) = (x / noise, smear / noise);
             normal(x, noise) * (1.0 + (z * z - 1.0) * h * h / 24.0)
         };
         let expected = series(0.0) * series(0.5 * smear);
         assert!((found / expected - 1.0).abs() < 1e-5, "{found} for {expected}");
-        assert_eq!(Strewn::along(&[&point], 0.1, 0.0).density([3.0, 0.0]), 0.0);
+        assert_eq!(Strewn::along(&[point], 0.1, 0.0).density([3.0, 0.0]), 0.0);
     }
 }

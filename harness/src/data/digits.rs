@@ -5,7 +5,8 @@ use std::path::Path;
 use super::catalogue::Entry;
 use super::numpy::RandomState;
 use super::preprocess::logit;
-use super::{DataSet, Parts, Samples, files, text};
+use super::text::{self, Delimiter, Header, TextFormat};
+use super::{DataSet, Parts, Samples, files};
 use crate::error::{Error, Result};
 
 /// MNIST as MAF prepares it: 50 000 / 10 000 / 10 000 in file order; (k + u)/256 with u from one `RandomState(42)` over
@@ -31,7 +32,7 @@ pub(crate) fn mnist(entry: &Entry, folder: &Path) -> Result<DataSet> {
     let (train, validation) = pixels.split_at((count - VALIDATION) * dim);
     let (train, validation) = (part(train), part(validation));
     let parts = Parts { train, validation, test: part(&test_pixels) };
-    let set = DataSet::new(entry.name.to_string(), parts, entry.provenance);
+    let set = DataSet::new(entry.name, parts, entry.provenance);
     Ok(DataSet { picture: Some(picture), ..set })
 }
 
@@ -47,7 +48,8 @@ pub(crate) fn optdigits(entry: &Entry, folder: &Path) -> Result<DataSet> {
             count if count == entry.dim + 1 => text::numbers(fields.take(entry.dim), out),
             count => Err(format!("{count} fields, not {}", entry.dim + 1)),
         };
-        let mut samples = text::read(&path, text::Delimiter::Is(b','), text::Header::No, pixels)?.samples;
+        let format = TextFormat { delimiter: Delimiter::Is(b','), header: Header::No, loose: false };
+        let mut samples = text::read(&path, format, pixels)?.samples;
         samples.values.iter_mut().for_each(|x| *x = logit((*x + noise.uniform()) / 17.0));
         Ok((path, samples))
     };
@@ -57,6 +59,6 @@ pub(crate) fn optdigits(entry: &Entry, folder: &Path) -> Result<DataSet> {
         return Err(Error::input(&path, format!("{count} rows leave none to learn from")));
     }
     let validation = Samples { dim: entry.dim, values: train.values.split_off((count - VALIDATION) * entry.dim) };
-    let set = DataSet::new(entry.name.to_string(), Parts { train, validation, test }, entry.provenance);
+    let set = DataSet::new(entry.name, Parts { train, validation, test }, entry.provenance);
     Ok(DataSet { picture: Some((8, 8)), ..set })
 }

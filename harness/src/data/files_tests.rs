@@ -3,7 +3,7 @@ use std::io::Write;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::super::text::{self, Delimiter, Header};
+use super::super::text::{self, Delimiter, Header, TextFormat};
 use super::*;
 
 pub(in crate::data) fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -25,7 +25,10 @@ pub(in crate::data) fn idx(count: u32, pixels: &[u8]) -> Vec<u8> {
 }
 
 pub(in crate::data) fn npy(kind: &str, rows: usize, columns: usize, numbers: &[u8]) -> Vec<u8> {
-    let header = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': ({rows}, {columns}), }}\n");
+    npy_with(&format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': ({rows}, {columns}), }}\n"), numbers)
+}
+
+pub(in crate::data) fn npy_with(header: &str, numbers: &[u8]) -> Vec<u8> {
     let length = (header.len() as u16).to_le_bytes();
     [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes(), numbers].concat()
 }
@@ -42,8 +45,8 @@ pub(in crate::data) fn npz_of(arrays: &[(&str, Vec<u8>)], packed: bool) -> Vec<u
 }
 
 fn csv_gz(bytes: &[u8]) -> Result<Samples, String> {
-    let read =
-        |path: &Path| text::read(path, Delimiter::Is(b','), Header::Auto, |fields, out| text::numbers(fields, out));
+    let format = TextFormat { delimiter: Delimiter::Is(b','), header: Header::Auto, loose: false };
+    let read = |path: &Path| text::read(path, format, |fields, out| text::numbers(fields, out));
     in_file("a.csv.gz", bytes, read).map(|table| table.samples)
 }
 
@@ -87,7 +90,7 @@ fn a_packed_file_that_would_fill_the_memory_is_refused() {
     assert!(error.contains("unpack it first"), "{error}");
     let rows = (17 << 20) / 8;
     let bomb = npz_of(&[("x", npy("|u1", rows, 8, &vec![0; 8 * rows]))], true);
-    let read = |path: &Path| npz(path, &[&["x"]]);
+    let read = |path: &Path| npz(path, [&["x"]]);
     let (result, peak) = relgrad_adversary::peak_bytes(|| in_file("a.npz", &bomb, read));
     assert!(result.clone().unwrap_err().contains("unpack it first"), "{result:?}");
     assert!(peak < 1 << 20, "{peak}");
@@ -98,7 +101,7 @@ fn an_npz_with_one_bit_flipped_is_refused() {
     let numbers: Vec<u8> = (0..24).flat_map(|i| f64::from(i).to_le_bytes()).collect();
     for packed in [false, true] {
         let whole = npz_of(&[("x", npy("<f8", 12, 2, &numbers))], packed);
-        let read = |bytes: &[u8]| in_file("a.npz", bytes, |path| npz(path, &[&["x"]]));
+        let read = |bytes: &[u8]| in_file("a.npz", bytes, |path| npz(path, [&["x"]]));
         assert_eq!(read(&whole).unwrap()[0].count(), 12);
         let mut damaged = whole.clone();
         // In the numbers: after the names and the header of the array.
@@ -107,6 +110,6 @@ fn an_npz_with_one_bit_flipped_is_refused() {
         assert!(error.contains("a.npz: x.npy: ") && error.contains("fetch the file again"), "{error}");
     }
     let longer = npz_of(&[("x", npy("<f8", 11, 2, &numbers))], false);
-    let error = in_file("a.npz", &longer, |path| npz(path, &[&["x"]])).unwrap_err();
+    let error = in_file("a.npz", &longer, |path| npz(path, [&["x"]])).unwrap_err();
     assert!(error.contains("192 bytes of numbers, and its header announces 176"), "{error}");
 }

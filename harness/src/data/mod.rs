@@ -8,6 +8,8 @@ pub(crate) mod catalogue;
 mod curves;
 mod digits;
 mod files;
+mod lines;
+pub(crate) mod named;
 mod npy;
 mod numpy;
 mod open;
@@ -38,7 +40,6 @@ pub(crate) const CONSTANT: f64 = 1e-12;
 /// Samples of one dimension, one after another.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Samples {
-    /// Data dimension D.
     pub(crate) dim: usize,
     /// D numbers a sample.
     pub(crate) values: Vec<f64>,
@@ -50,7 +51,6 @@ impl Samples {
         self.values.len().checked_div(self.dim).unwrap_or(0)
     }
 
-    /// Every sample.
     pub(crate) fn iter(&self) -> std::slice::ChunksExact<'_, f64> {
         self.values.chunks_exact(self.dim.max(1))
     }
@@ -71,12 +71,18 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
-    /// Data dimension D.
     pub(crate) fn dim(&self) -> usize {
         self.train.dim
     }
 
-    /// All parts, in order.
+    fn of([train, validation, test]: [Samples; 3]) -> Self {
+        Self { train, validation, test }
+    }
+
+    fn each_mut(&mut self) -> [&mut Samples; 3] {
+        [&mut self.train, &mut self.validation, &mut self.test]
+    }
+
     pub(crate) fn each(&self) -> [(&'static str, &Samples); 3] {
         [("training", &self.train), ("validation", &self.validation), ("test", &self.test)]
     }
@@ -85,7 +91,6 @@ impl Parts {
 /// A set ready to learn from.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct DataSet {
-    /// Its name.
     pub(crate) name: String,
     pub(crate) parts: Parts,
     /// What its numbers may be compared with.
@@ -108,10 +113,10 @@ pub(crate) struct DataSet {
 
 impl DataSet {
     /// A set without pictures, known entropy and names.
-    fn new(name: String, parts: Parts, provenance: Provenance) -> Self {
+    fn new(name: impl Into<String>, parts: Parts, provenance: Provenance) -> Self {
         let (names, told) = (Vec::new(), Vec::new());
         let (picture, entropy_nats, file, digest, shift) = (None, None, None, None, None);
-        Self { name, parts, provenance, picture, entropy_nats, names, told, file, digest, shift }
+        Self { name: name.into(), parts, provenance, picture, entropy_nats, names, told, file, digest, shift }
     }
 
     /// Subtracts a number from every column of every part, in f64: what is far from 0 loses its digits in f32. A
@@ -126,7 +131,7 @@ impl DataSet {
                 }
             }
         }
-        for part in [&mut self.parts.train, &mut self.parts.validation, &mut self.parts.test] {
+        for part in self.parts.each_mut() {
             for (x, (by, rounding)) in part.values.iter_mut().zip(by.iter().zip(&rounding).cycle()) {
                 let moved = *x - by;
                 *x = if moved.abs() <= *rounding { 0.0 } else { moved };
@@ -164,7 +169,6 @@ impl DataSet {
 pub(crate) struct Request<'a> {
     /// A name of [`catalogue`], `toy:NAME`, or the path of a file whose name says so ([`is_file_name`]).
     pub(crate) name: &'a str,
-    /// Folder of the downloaded sets.
     pub(crate) folder: Option<&'a Path>,
     /// Seed of toy sets; real sets have the seeds of their published preprocessing.
     pub(crate) seed: u64,
@@ -172,10 +176,8 @@ pub(crate) struct Request<'a> {
     pub(crate) toy_samples: usize,
 }
 
-/// Loads a set.
-///
-/// # Errors
-/// An unknown name; a file that is missing (with its size and where its owners publish it), damaged or not as expected.
+/// Loads a set; an error says which name is unknown, or which file is missing (with its size and where its owners
+/// publish it), damaged or not as expected.
 pub(crate) fn load(request: &Request<'_>) -> Result<DataSet> {
     let Request { name, folder, seed, toy_samples } = *request;
     if let Some(toy) = name.strip_prefix("toy:") {
@@ -185,21 +187,13 @@ pub(crate) fn load(request: &Request<'_>) -> Result<DataSet> {
         return load_file(Path::new(name), Header::Auto);
     }
     let entry = catalogue::find(name)?;
-    let mut set = (entry.load)(entry, &entry.folder(folder)?)?;
-    require_usable(&set)?;
+    let mut set = usable(entry.load(&entry.folder(folder)?)?)?;
     entry.verify(&mut set)?;
-    set.digest = Some(again::digest(set.parts.each().map(|(_, part)| part)));
     Ok(set)
 }
 
-/// Loads a file of the user's.
-///
-/// # Errors
-/// When it cannot be read or has no usable samples.
 pub(crate) fn load_file(path: &Path, header: Header) -> Result<DataSet> {
-    let mut set = own::load(path, header)?;
-    require_usable(&set)?;
-    set.digest = Some(again::digest(set.parts.each().map(|(_, part)| part)));
+    let mut set = usable(own::load(path, header)?)?;
     set.file = Some((again::encoded(path), header));
     Ok(set)
 }
@@ -209,25 +203,24 @@ pub(crate) fn folder(argument: Option<&Path>) -> Option<PathBuf> {
     argument.map(Path::to_path_buf).or_else(|| std::env::var_os(DATA_VARIABLE).map(PathBuf::from))
 }
 
-/// Nothing empty, of another width, or not finite goes into a training.
-fn require_usable(set: &DataSet) -> Result<()> {
-    let name = &set.name;
+/// A set with the digest of its numbers. Nothing empty, of another width, or not finite goes into a training.
+fn usable(set: DataSet) -> Result<DataSet> {
+    let (name, dim) = (&set.name, set.parts.dim());
     for (part, samples) in set.parts.each() {
-        if samples.dim != set.parts.dim() || samples.values.is_empty() {
+        let Samples { dim: columns, values } = samples;
+        if *columns != dim || values.is_empty() {
             return Err(Error::Input(format!(
-                "{name}: the {part} part has {} samples of {} columns, the training part {} columns",
-                samples.count(),
-                samples.dim,
-                set.parts.dim()
+                "{name}: the {part} part has {} samples of {columns} columns, the training part {dim} columns",
+                samples.count()
             )));
         }
-        if let Some(at) = samples.values.iter().position(|x| !x.is_finite()) {
+        if let Some(at) = values.iter().position(|x| !x.is_finite()) {
             return Err(Error::Input(format!(
                 "{name}: sample {} of the {part} part, column {}, is not a finite number; remove or replace it",
-                at / samples.dim + 1,
-                at % samples.dim + 1
+                at / dim + 1,
+                at % dim + 1
             )));
         }
     }
-    Ok(())
+    Ok(DataSet { digest: Some(again::digest(set.parts.each().map(|(_, part)| part))), ..set })
 }

@@ -1,10 +1,9 @@
 //! NumPy's npy format: a header in the notation of a Python dictionary, then the numbers (NumPy, "NEP 1").
 
-use crate::console::quoted;
 use std::io::Read;
 
-use super::Samples;
-use super::open;
+use super::{Samples, open};
+use crate::console::quoted;
 
 /// What a header says.
 #[derive(Debug, PartialEq)]
@@ -20,9 +19,6 @@ struct Header {
 
 /// A matrix, one sample a row, whatever the type and order of its numbers; `bytes` is the length of the whole stream,
 /// which must be what the header announces.
-///
-/// # Errors
-/// In a sentence, what is wrong with the stream or cannot be read.
 pub(crate) fn read(mut reader: impl Read, bytes: u64) -> Result<Samples, String> {
     let header = header(&mut reader)?;
     let [rows, columns] = header.shape[..] else {
@@ -67,48 +63,43 @@ pub(crate) fn read(mut reader: impl Read, bytes: u64) -> Result<Samples, String>
 const BLOCK: usize = 1 << 15;
 
 fn header(reader: &mut impl Read) -> Result<Header, String> {
+    const LONGEST: usize = 1 << 16;
     let mut read = |bytes: &mut [u8]| reader.read_exact(bytes).map_err(|cause| open::reason(&cause));
     let mut start = [0; 8];
     read(&mut start)?;
     if !start.starts_with(b"\x93NUMPY") {
         return Err("it is no array of NumPy's".to_string());
     }
-    let (length, before) = match start[6] {
-        1 => {
-            let mut length = [0; 2];
-            read(&mut length)?;
-            (usize::from(u16::from_le_bytes(length)), 10)
-        }
-        2 | 3 => {
-            let mut length = [0; 4];
-            read(&mut length)?;
-            (u32::from_le_bytes(length) as usize, 12)
-        }
+    // Two bytes of length in version 1, four since.
+    let width = match start[6] {
+        1 => 2,
+        2 | 3 => 4,
         version => return Err(format!("its version is {version}; 1 to 3 are read")),
     };
-    const LONGEST: usize = 1 << 16;
+    let mut length = [0; 4];
+    read(&mut length[..width])?;
+    let length = u32::from_le_bytes(length) as usize;
     if length > LONGEST {
         return Err("its header is too long".to_string());
     }
     let mut text = vec![0; length];
     read(&mut text)?;
-    Ok(Header { length: before + length, ..parse(&String::from_utf8_lossy(&text))? })
+    Ok(Header { length: start.len() + width + length, ..parse(&String::from_utf8_lossy(&text))? })
 }
 
 /// `{'descr': '<f8', 'fortran_order': False, 'shape': (3, 2), }`
 fn parse(text: &str) -> Result<Header, String> {
     let after = |key: &str| text.split_once(key).map(|(_, rest)| rest.trim_start_matches([':', ' ']));
-    let broken = || format!("its header is `{}`", quoted(text));
-    let kind = after("'descr'").and_then(|rest| rest.strip_prefix('\'')?.split('\'').next()).ok_or_else(broken)?;
-    let order = after("'fortran_order'").ok_or_else(broken)?;
-    let by_column = order.starts_with("True");
-    if !by_column && !order.starts_with("False") {
-        return Err(broken());
-    }
-    let shape = after("'shape'").and_then(|rest| rest.strip_prefix('(')?.split(')').next()).ok_or_else(broken)?;
-    let sizes = shape.split(',').map(str::trim).filter(|size| !size.is_empty());
-    let shape = sizes.map(|size| size.parse().map_err(|_| broken())).collect::<Result<_, _>>()?;
-    Ok(Header { kind: kind.to_string(), by_column, shape, length: 0 })
+    let parsed = || {
+        let kind = after("'descr'")?.strip_prefix('\'')?.split('\'').next()?.to_string();
+        let order = after("'fortran_order'")?;
+        let by_column = order.starts_with("True");
+        let shape = after("'shape'")?.strip_prefix('(')?.split(')').next()?;
+        let sizes = shape.split(',').map(str::trim).filter(|size| !size.is_empty());
+        let shape = sizes.map(|size| size.parse().ok()).collect::<Option<_>>()?;
+        (by_column || order.starts_with("False")).then_some(Header { kind, by_column, shape, length: 0 })
+    };
+    parsed().ok_or_else(|| format!("its header is `{}`", quoted(text)))
 }
 
 /// From the bytes of one number to an f64, and how many they are.
@@ -140,51 +131,50 @@ fn converter(kind: &str) -> Result<Converter, String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::files::tests::{npy, npy_with};
     use super::*;
-
-    fn stream(header: &str, numbers: &[u8]) -> Vec<u8> {
-        let length = (header.len() as u16).to_le_bytes();
-        [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes(), numbers].concat()
-    }
 
     fn all(bytes: &[u8]) -> Result<Samples, String> {
         read(bytes, bytes.len() as u64)
     }
 
-    fn dictionary(kind: &str, shape: &str) -> String {
-        format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}\n")
+    fn bytes<const N: usize>(number: impl Fn(u8) -> [u8; N]) -> Vec<u8> {
+        (1..5).flat_map(number).collect()
     }
 
     #[test]
     fn every_kind_of_number_becomes_the_same_matrix() {
         let expected = Samples { dim: 2, values: vec![1.0, 2.0, 3.0, 4.0] };
-        let kinds: [(&str, Vec<u8>); 4] = [
-            ("<f8", [1.0, 2.0, 3.0, 4.0].iter().flat_map(|x: &f64| x.to_le_bytes()).collect()),
-            ("<f4", [1.0, 2.0, 3.0, 4.0].iter().flat_map(|x: &f32| x.to_le_bytes()).collect()),
-            ("|u1", vec![1, 2, 3, 4]),
-            ("<i4", [1, 2, 3, 4].iter().flat_map(|x: &i32| x.to_le_bytes()).collect()),
-        ];
-        for (kind, numbers) in kinds {
-            assert_eq!(all(&stream(&dictionary(kind, "(2, 2)"), &numbers)), Ok(expected.clone()), "{kind}");
+        for (kind, numbers) in [
+            ("<f8", bytes(|x| f64::from(x).to_le_bytes())),
+            ("<f4", bytes(|x| f32::from(x).to_le_bytes())),
+            ("|u1", bytes(u8::to_le_bytes)),
+            ("<i4", bytes(|x| i32::from(x).to_le_bytes())),
+        ] {
+            assert_eq!(all(&npy(kind, 2, 2, &numbers)), Ok(expected.clone()), "{kind}");
         }
-        let by_column = dictionary("|u1", "(2, 2)").replace("False", "True");
-        assert_eq!(all(&stream(&by_column, &[1, 3, 2, 4])), Ok(expected));
+        let by_column = "{'descr': '|u1', 'fortran_order': True, 'shape': (2, 2), }\n";
+        assert_eq!(all(&npy_with(by_column, &[1, 3, 2, 4])), Ok(expected));
     }
 
     #[test]
     fn what_cannot_be_read_is_said() {
+        let of = |kind: &str, shape: &str, count: usize| {
+            let header = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}\n");
+            npy_with(&header, &vec![0; count])
+        };
         let cases = [
-            (stream(&dictionary("<f8", "(2, 2)"), &[0; 31]), "31 bytes of numbers, and its header announces 32"),
-            (stream(&dictionary("<f8", "(4,)"), &[0; 32]), "rows of a matrix"),
-            (stream(&dictionary("<f8", "(0, 2)"), &[]), "empty"),
-            (stream(&dictionary(">f8", "(2, 2)"), &[0; 32]), "`>f8`"),
-            (stream(&dictionary("|O", "(2, 2)"), &[0; 32]), "`|O`"),
-            (stream(&dictionary("<f8", "(x, 2)"), &[0; 32]), "header"),
-            (stream(&dictionary("<f8", "(2, 2)"), &[0; 33]), "33 bytes of numbers"),
-            (stream(&dictionary("<f8", "(1000000000000000, 2)"), &[0; 32]), "announces 16000000000000000"),
-            (stream(&dictionary("<f8", "(4294967296, 4294967296)"), &[0; 32]), "impossible"),
-            (stream(&dictionary("\u{1b}[2J", "(2, 2)"), &[0; 32]), "`\\x1b[2J`"),
-            (stream(&"x".repeat(60_000), &[0; 32]), "xxx…`"),
+            (of("<f8", "(2, 2)", 31), "31 bytes of numbers, and its header announces 32"),
+            (of("<f8", "(4,)", 32), "rows of a matrix"),
+            (of("<f8", "(0, 2)", 0), "empty"),
+            (of(">f8", "(2, 2)", 32), "`>f8`"),
+            (of("|O", "(2, 2)", 32), "`|O`"),
+            (of("<f8", "(x, 2)", 32), "header"),
+            (of("<f8", "(2, 2)", 33), "33 bytes of numbers"),
+            (of("<f8", "(1000000000000000, 2)", 32), "announces 16000000000000000"),
+            (of("<f8", "(4294967296, 4294967296)", 32), "impossible"),
+            (of("\u{1b}[2J", "(2, 2)", 32), "`\\x1b[2J`"),
+            (npy_with(&"x".repeat(60_000), &[0; 32]), "xxx…`"),
             (b"\x93NUMPY\x01\x00\xff\xff".to_vec(), "ends too early"),
             (b"\x93NUMPY\x02\x00\xff\xff\xff\xff".to_vec(), "too long"),
             (b"PK".to_vec(), "ends too early"),

@@ -1,8 +1,8 @@
 //! Opening a file of data: a regular one, unpacked where its name says so, within limits that are checked before memory
-//! is taken.
+//! is taken. Readers below this say what is wrong in a sentence; [`reading`] adds of which file.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, ErrorKind, Read};
+use std::io::{self, BufReader, ErrorKind, Read};
 use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
@@ -18,30 +18,30 @@ const MOST_UNPACKED: u64 = 100;
 /// Bytes that any packed file may become.
 const ALWAYS_UNPACKED: u64 = 16 << 20;
 
-/// An open file and its size in bytes.
-///
-/// # Errors
-/// What is not there or no regular file: opening a pipe would wait, and a device has no end.
-pub(super) fn regular(path: &Path) -> Result<(File, u64)> {
-    let facts = std::fs::metadata(path).map_err(|cause| Error::input(path, cause))?;
+/// What `read` makes of a file, or an error that names the file.
+pub(super) fn reading<T>(path: &Path, read: impl FnOnce(&Path) -> Result<T, String>) -> Result<T> {
+    read(path).map_err(|cause| Error::input(path, cause))
+}
+
+/// An open file and its size in bytes. What is no regular file is refused: opening a pipe would wait, and a device has
+/// no end.
+pub(super) fn regular(path: &Path) -> Result<(BufReader<File>, u64), String> {
+    let facts = std::fs::metadata(path).map_err(|cause| cause.to_string())?;
     if !facts.is_file() {
         let what = if facts.is_dir() { "it is a folder" } else { "it is a pipe or a device" };
-        return Err(Error::input(path, format!("{what}, not a regular file")));
+        return Err(format!("{what}, not a regular file"));
     }
-    let file = File::open(path).map_err(|cause| Error::input(path, cause))?;
-    Ok((file, facts.len()))
+    let file = File::open(path).map_err(|cause| cause.to_string())?;
+    Ok((BufReader::new(file), facts.len()))
 }
 
 /// A file's bytes, unpacked when its name ends in .gz.
-pub(super) fn open(path: &Path) -> Result<Box<dyn BufRead>> {
-    let (file, bytes) = regular(path)?;
-    let file = BufReader::new(file);
-    let packed = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz"));
-    if !packed {
+pub(super) fn open(path: &Path) -> Result<Box<dyn Read>, String> {
+    let (file, packed) = regular(path)?;
+    if !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz")) {
         return Ok(Box::new(file));
     }
-    let most = most_unpacked(bytes);
-    Ok(Box::new(BufReader::new(Limited { inner: MultiGzDecoder::new(file), packed: bytes, left: most })))
+    Ok(Box::new(Limited { inner: MultiGzDecoder::new(file), packed, left: most_unpacked(packed) }))
 }
 
 /// Bytes that a packed file of `packed` bytes may become.
@@ -54,13 +54,15 @@ pub(super) fn require_ratio(packed: u64, unpacked: u64) -> Result<(), String> {
     if unpacked <= most_unpacked(packed) {
         return Ok(());
     }
+    let [packed, most, always] = [packed, most_unpacked(packed), ALWAYS_UNPACKED].map(bytes);
     Err(format!(
-        "its {} become more than {}, the limit ({MOST_UNPACKED} times as much, or {}): if it is as it should be, \
-         unpack it first",
-        units::bytes(packed as f64),
-        units::bytes(most_unpacked(packed) as f64),
-        units::bytes(ALWAYS_UNPACKED as f64)
+        "its {packed} become more than {most}, the limit ({MOST_UNPACKED} times as much, or {always}): if it is as it \
+         should be, unpack it first"
     ))
+}
+
+fn bytes(bytes: u64) -> String {
+    units::bytes(bytes as f64)
 }
 
 /// Ends with an error where more is unpacked than [`require_ratio`] allows.
@@ -90,13 +92,9 @@ pub(super) fn require_memory(numbers: u64) -> Result<(), String> {
         return Ok(());
     }
     match machine::available_bytes() {
-        // The machine does not say.
-        0 => Ok(()),
-        free if needed <= free => Ok(()),
-        free => {
-            let bytes = |bytes: u64| units::bytes(bytes as f64);
-            Err(format!("its numbers take {} of memory, and {} are free", bytes(needed), bytes(free)))
-        }
+        // 0: the machine does not say.
+        free if free == 0 || needed <= free => Ok(()),
+        free => Err(format!("its numbers take {} of memory, and {} are free", bytes(needed), bytes(free))),
     }
 }
 
@@ -125,7 +123,7 @@ mod tests {
         let link = folder.path().join("zero.csv");
         std::os::unix::fs::symlink("/dev/zero", &link).unwrap();
         for (path, what) in [(link.as_path(), "device"), (folder.path(), "a folder")] {
-            let error = regular(path).unwrap_err().to_string();
+            let error = regular(path).unwrap_err();
             assert!(error.contains(what) && error.contains("not a regular file"), "{error}");
         }
     }

@@ -5,8 +5,9 @@ use std::ffi::OsStr;
 use std::path::Path;
 
 use relgrad_reports::training::Provenance;
+use relgrad_reports::units::counted;
 
-use super::text::{self, Delimiter, Header, Table};
+use super::text::{self, Delimiter, Header, Table, TextFormat};
 use super::{DataSet, Parts, Samples, files, preprocess};
 use crate::console::quoted;
 use crate::error::{Error, Result};
@@ -47,63 +48,46 @@ pub(crate) fn is_file_name(name: &OsStr) -> bool {
 
 /// Reads a file. An npz file may hold `train`, `validation` (or `val`) and `test`; a single array, or text, is split in
 /// its order: the last tenth is the test, the last tenth of the rest the validation part. Nothing is rescaled.
-///
-/// # Errors
-/// When the file cannot be read or has no usable samples.
 pub(crate) fn load(path: &Path, header: Header) -> Result<DataSet> {
     let kind = Kind::of(path.as_os_str());
-    let Some(kind) = kind else {
-        return Err(Error::input(path, format!("its name does not end in {ENDINGS}")));
-    };
+    let kind = kind.ok_or_else(|| Error::input(path, format!("its name does not end in {ENDINGS}")))?;
     if header != Header::Auto && !matches!(kind, Kind::Text(_)) {
         return Err(Error::Usage(format!("--header is for files of text, and {} is none", path.display())));
     }
-    let (parts, names, told) = match kind {
-        Kind::Npz => npz(path)?,
-        Kind::Npy => single(path, Table { samples: files::npy_file(path)?, names: Vec::new(), comments: 0 }, "")?,
+    match kind {
+        Kind::Npz => npz(path),
+        Kind::Npy => single(path, unnamed(files::npy_file(path)?), ""),
         Kind::Text(delimiter) => {
             let commas = Cell::new(Commas::default());
-            let table = text::read(path, delimiter, header, |fields, out| {
+            let table = text::read(path, TextFormat { delimiter, header, loose: false }, |fields, out| {
                 commas.set(commas.get().and(fields.clone()));
                 text::numbers(fields, out)
             })?;
             let told = header_told(&table.names);
-            let mut loaded = single(path, table, &told)?;
-            if commas.get().is_likely() {
-                loaded.2.push(COMMAS.to_string());
-            }
-            loaded
+            let mut set = single(path, table, &told)?;
+            set.told.extend(commas.get().is_likely().then(|| COMMAS.to_string()));
+            Ok(set)
         }
-    };
-    let mut set = DataSet::new(path.display().to_string(), parts, Provenance::Own);
-    (set.names, set.told) = (names, told);
-    Ok(set)
-}
-
-/// Parts, names of the columns, and what is to be told of them.
-type Loaded = (Parts, Vec<String>, Vec<String>);
-
-fn npz(path: &Path) -> Result<Loaded> {
-    let names = files::npz_names(path)?;
-    if let [only] = &names[..] {
-        let samples = files::npz(path, &[&[only.as_str()]])?.remove(0);
-        return single(path, Table { samples, names: Vec::new(), comments: 0 }, "");
     }
-    let mut parts = files::npz(path, &SPLIT)?.into_iter();
-    let (Some(train), Some(validation), Some(test)) = (parts.next(), parts.next(), parts.next()) else {
-        return Err(Error::input(path, "it has no arrays named train, validation and test"));
-    };
-    let parts = Parts { train, validation, test };
-    let [train, validation, test] = parts.each().map(|(_, part)| part.count());
-    let told = format!(
-        "{}: {train} training, {validation} validation and {test} test samples of {}",
-        path.display(),
-        columns(parts.dim())
-    );
-    Ok((parts, Vec::new(), vec![told]))
 }
 
-fn single(path: &Path, table: Table, header: &str) -> Result<Loaded> {
+fn npz(path: &Path) -> Result<DataSet> {
+    if let [only] = &files::npz_names(path)?[..] {
+        let [samples] = files::npz(path, [&[only]])?;
+        return single(path, unnamed(samples), "");
+    }
+    let parts = Parts::of(files::npz(path, SPLIT)?);
+    let [train, validation, test] = parts.each().map(|(_, part)| part.count());
+    let (name, columns) = (path.display(), counted(parts.dim(), "column"));
+    let told = format!("{name}: {train} training, {validation} validation and {test} test samples of {columns}");
+    Ok(DataSet { told: vec![told], ..DataSet::new(path.display().to_string(), parts, Provenance::Own) })
+}
+
+fn unnamed(samples: Samples) -> Table {
+    Table { samples, names: Vec::new(), comments: 0 }
+}
+
+fn single(path: &Path, table: Table, header: &str) -> Result<DataSet> {
     let Table { samples, names, comments } = table;
     let count = samples.count();
     if count < 12 {
@@ -114,13 +98,11 @@ fn single(path: &Path, table: Table, header: &str) -> Result<Loaded> {
         1 => "; a comment (#) left out".to_string(),
         comments => format!("; {comments} comments (#) left out"),
     };
-    let read = format!("{}: {count} samples of {}{header}{left_out}", path.display(), columns(samples.dim));
+    let columns = counted(samples.dim, "column");
+    let read = format!("{}: {count} samples of {columns}{header}{left_out}", path.display());
     let told = [vec![read], suspicions(&samples, &names)].concat();
-    Ok((preprocess::split_in_order(samples), names, told))
-}
-
-fn columns(dim: usize) -> String {
-    format!("{dim} column{}", if dim == 1 { "" } else { "s" })
+    let parts = preprocess::split_in_order(samples);
+    Ok(DataSet { names, told, ..DataSet::new(path.display().to_string(), parts, Provenance::Own) })
 }
 
 fn header_told(names: &[String]) -> String {
@@ -145,27 +127,18 @@ fn suspicions(samples: &Samples, names: &[String]) -> Vec<String> {
     let is_series =
         |step: f64| row.len() > 2 && row.windows(2).all(|two| two[0].fract() == 0.0 && two[1] == two[0] + step);
     let counts_columns = samples.dim > 1 && counts(&mut row.iter().copied()) || is_series(1.0) || is_series(-1.0);
-    if names.is_empty() && counts_columns {
-        told.push(
-            "the first row counts the columns, and is taken for a sample: if it is a header, say --header \
-                   yes"
-            .to_string(),
-        );
-    }
-    if names.is_empty() && is_unlike_the_rest(samples) {
-        told.push(
-            "the first row lies far from all others, and is taken for a sample: if it is a header, say --header \
-                   yes"
-            .to_string(),
-        );
+    for (what, is_so) in
+        [("counts the columns", counts_columns), ("lies far from all others", is_unlike_the_rest(samples))]
+    {
+        if names.is_empty() && is_so {
+            let header = "and is taken for a sample: if it is a header, say --header yes";
+            told.push(format!("the first row {what}, {header}"));
+        }
     }
     for j in 0..samples.dim {
         let rises = |(a, b): (&[f64], &[f64])| a[j] < b[j] && a[j].fract() == 0.0 && b[j].fract() == 0.0;
-        let is_index = || {
-            j == 0
-                && names.first().is_some_and(String::is_empty)
-                && samples.iter().zip(samples.iter().skip(1)).all(rises)
-        };
+        let is_unnamed = j == 0 && names.first().is_some_and(String::is_empty);
+        let is_index = || is_unnamed && samples.iter().zip(samples.iter().skip(1)).all(rises);
         if counts(&mut samples.iter().map(|row| row[j])) || is_index() {
             told.push(format!(
                 "column {} counts the rows, and is learned like any other: leave it out if it is an index",

@@ -11,8 +11,8 @@ use crate::error::{Error, Result};
 pub(crate) fn load(entry: &Entry, folder: &Path) -> Result<DataSet> {
     let path = entry.file(folder, 0)?;
     let mut noise = RandomState::new(42);
-    let mut prepared = Vec::with_capacity(3);
-    for part in files::npz(&path, &[&["train"], &["val", "validation"], &["test"]])? {
+    let mut parts = files::npz(&path, [&["train"], &["val", "validation"], &["test"]])?;
+    for part in &mut parts {
         if part.dim != entry.dim + 1 {
             return Err(Error::input(&path, format!("its patches have {} pixels, not {}", part.dim, entry.dim + 1)));
         }
@@ -22,12 +22,7 @@ pub(crate) fn load(entry: &Entry, folder: &Path) -> Result<DataSet> {
             let mean = patch.iter().sum::<f64>() / patch.len() as f64;
             values.extend(patch[..entry.dim].iter().map(|p| p - mean));
         }
-        prepared.push(Samples { dim: entry.dim, values });
+        *part = Samples { dim: entry.dim, values };
     }
-    let mut parts = prepared.into_iter();
-    let (Some(train), Some(validation), Some(test)) = (parts.next(), parts.next(), parts.next()) else {
-        return Err(Error::input(&path, "it has no arrays named train, val and test"));
-    };
-    let parts = Parts { train, validation, test };
-    Ok(DataSet::new(entry.name.to_string(), parts, entry.provenance))
+    Ok(DataSet::new(entry.name, Parts::of(parts), entry.provenance))
 }

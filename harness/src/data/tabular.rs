@@ -7,7 +7,7 @@ use relgrad_kernels::init;
 use super::catalogue::Entry;
 use super::numpy::RandomState;
 use super::preprocess::{Scale, select_columns, split_in_order};
-use super::text::{self, Delimiter, Fields, Header};
+use super::text::{self, Delimiter, Fields, Header, TextFormat};
 use super::{DataSet, Parts, Samples, files};
 use crate::console::quoted;
 use crate::error::{Error, Result};
@@ -24,7 +24,7 @@ fn finished(entry: &Entry, parts: Parts) -> Result<DataSet> {
             entry.dim
         )));
     }
-    Ok(DataSet::new(entry.name.to_string(), parts, entry.provenance))
+    Ok(DataSet::new(entry.name, parts, entry.provenance))
 }
 
 fn damaged(entry: &Entry, cause: String) -> Error {
@@ -37,15 +37,13 @@ fn rows(
     delimiter: Delimiter,
     row: impl Fn(Fields<'_>, &mut Vec<f64>) -> Result<bool, String>,
 ) -> Result<Samples> {
-    Ok(text::read(path, delimiter, Header::Loose, row)?.samples)
+    Ok(text::read(path, TextFormat { delimiter, header: Header::Auto, loose: true }, row)?.samples)
 }
 
 /// Standardises all parts with mean and population deviation of training and validation together.
 fn standardise_together(entry: &Entry, mut parts: Parts) -> Result<Parts> {
     let scale = Scale::of(&[&parts.train, &parts.validation], 0.0).map_err(|cause| damaged(entry, cause))?;
-    for part in [&mut parts.train, &mut parts.validation, &mut parts.test] {
-        scale.standardise(part);
-    }
+    parts.each_mut().into_iter().for_each(|part| scale.standardise(part));
     Ok(parts)
 }
 

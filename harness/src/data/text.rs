@@ -1,63 +1,34 @@
 //! Tables as text: comma-separated values and their relatives, read line by line, so that no more is held than the
 //! numbers.
 
-use std::io::{BufRead, ErrorKind};
 use std::path::Path;
-use std::str::FromStr;
 
-use super::Samples;
-use super::open;
+use super::lines::Records;
+pub(crate) use super::lines::{Delimiter, Fields};
+use super::named::named;
+use super::{Samples, open};
 use crate::console::quoted;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
-/// What stands between two fields.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Delimiter {
-    /// This character.
-    Is(u8),
-    /// Blanks and tabs, any number of them.
-    Blanks,
-    /// What the first line has of comma, semicolon, tab, else blanks.
-    Guessed,
-}
-
-/// Whether the first line names the columns.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Header {
-    /// It does when none of its fields is a number or stands for a missing one.
-    #[default]
-    Auto,
-    Yes,
-    No,
-    /// As [`Self::Auto`], and it may have other fields than the lines below: some published files do.
-    Loose,
-}
-
-impl Header {
-    /// Names on the command line.
-    pub(crate) const NAMES: [&str; 3] = ["auto", "yes", "no"];
-
-    /// Its name.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Auto | Self::Loose => "auto",
-            Self::Yes => "yes",
-            Self::No => "no",
-        }
+named! {
+    /// Whether the first line names the columns.
+    #[derive(Default)]
+    enum Header: "header" {
+        /// It does when none of its fields is a number or stands for a missing one.
+        #[default]
+        Auto = "auto",
+        Yes = "yes",
+        No = "no",
     }
 }
 
-impl FromStr for Header {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            "yes" => Ok(Self::Yes),
-            "no" => Ok(Self::No),
-            _ => Err(Error::Usage(format!("unknown header `{}`: it is auto, yes or no", quoted(text)))),
-        }
-    }
+/// How the fields of a file are found.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TextFormat {
+    pub(crate) delimiter: Delimiter,
+    pub(crate) header: Header,
+    /// Whether the header may have other fields than the lines below: some published files do.
+    pub(crate) loose: bool,
 }
 
 /// What a file of text holds.
@@ -77,24 +48,25 @@ pub(crate) struct Table {
 /// Names the line: of another width, with a field that is no finite number, with a quote that is not closed.
 pub(crate) fn read(
     path: &Path,
-    delimiter: Delimiter,
-    header: Header,
+    format: TextFormat,
     row: impl Fn(Fields<'_>, &mut Vec<f64>) -> Result<bool, String>,
 ) -> Result<Table> {
-    let mut records = Records::new(open::open(path)?, delimiter);
-    let mut table = Growing { header, ..Growing::default() };
-    let refused = |cause: String| Error::input(path, cause);
-    while records.advance().map_err(refused)? {
-        let text = String::from_utf8_lossy(&records.text);
-        let fields = Fields { rest: Some(&text), delimiter: records.delimiter };
-        table.add(records.line, fields, &row).map_err(refused)?;
-        records.width = if header == Header::Loose { 0 } else { table.dim };
-    }
-    if table.values.is_empty() {
-        return Err(Error::input(path, if records.lines == 0 { "it is empty" } else { "it has no row of numbers" }));
-    }
-    let samples = Samples { dim: table.dim, values: table.values };
-    Ok(Table { samples, names: table.names, comments: records.comments })
+    open::reading(path, |path| {
+        let mut records = Records::new(open::open(path)?, format.delimiter);
+        let (names, values) = (Vec::new(), Vec::new());
+        let mut table = Growing { format, names, values, room: 0, dim: 0, first: None };
+        while records.advance()? {
+            let text = String::from_utf8_lossy(&records.text);
+            table.add(records.line, Fields::of(&text, records.delimiter), &row)?;
+            records.width = if format.loose { 0 } else { table.dim };
+        }
+        if table.values.is_empty() {
+            let empty = if records.lines == 0 { "it is empty" } else { "it has no row of numbers" };
+            return Err(empty.into());
+        }
+        let samples = Samples { dim: table.dim, values: table.values };
+        Ok(Table { samples, names: table.names, comments: records.comments })
+    })
 }
 
 /// Every field as a number.
@@ -120,9 +92,8 @@ fn number(field: &str) -> Result<f64, String> {
 }
 
 /// A table as far as it was read.
-#[derive(Default)]
 struct Growing {
-    header: Header,
+    format: TextFormat,
     names: Vec<String>,
     values: Vec<f64>,
     /// Numbers that there is memory for.
@@ -139,13 +110,13 @@ impl Growing {
         fields: Fields<'_>,
         row: &impl Fn(Fields<'_>, &mut Vec<f64>) -> Result<bool, String>,
     ) -> Result<(), String> {
-        let width = if self.header == Header::Loose { 0 } else { fields.clone().count() };
+        let width = if self.format.loose { 0 } else { fields.clone().count() };
         let first = *self.first.get_or_insert((line, width));
         if first.0 == line && self.is_header(fields.clone()) {
             self.names = fields.map(|name| name.replace("\"\"", "\"")).collect();
             return Ok(());
         }
-        if width != first.1 && self.header != Header::Loose {
+        if width != first.1 {
             return Err(self.of_another_width(line, width, first));
         }
         let before = self.values.len();
@@ -169,18 +140,15 @@ impl Growing {
     }
 
     fn is_header(&self, mut fields: Fields<'_>) -> bool {
-        match self.header {
+        let is_word = |field: &str| field.parse::<f64>().is_err() && !is_decorated(field);
+        match self.format.header {
             Header::Yes => true,
             Header::No => false,
-            Header::Auto | Header::Loose => {
-                let is_word = |field: &str| field.parse::<f64>().is_err() && !is_decorated(field);
-                fields.clone().all(is_word) && !names_repeat(fields.clone()) && fields.any(is_name)
-            }
+            Header::Auto => fields.clone().all(is_word) && !names_repeat(fields.clone()) && fields.any(is_name),
         }
     }
 
     fn of_another_width(&self, line: u64, width: usize, (first, expected): (u64, usize)) -> String {
-        let fields = |count: usize| format!("{count} field{}", if count == 1 { "" } else { "s" });
         let hint = match width {
             _ if width == 2 * expected => "; numbers have decimal points, not commas",
             _ if !self.names.is_empty() && width == expected + 1 => {
@@ -189,7 +157,8 @@ impl Growing {
             _ => "",
         };
         let before = if self.names.is_empty() { format!("line {first}") } else { "the header".to_string() };
-        format!("{before} has {}, line {line} has {width}{hint}", fields(expected))
+        let s = if expected == 1 { "" } else { "s" };
+        format!("{before} has {expected} field{s}, line {line} has {width}{hint}")
     }
 
     /// What may be meant by a line that is no row.
@@ -198,9 +167,7 @@ impl Growing {
         let is_first = self.first.is_some_and(|(first, _)| first == line);
         if is_first && (!has_numbers || fields.any(is_name)) {
             "; if this line names the columns, say --header yes"
-        } else if has_numbers || is_first {
-            ""
-        } else if self.values.is_empty() {
+        } else if !has_numbers && !is_first && self.values.is_empty() {
             "; only the first line may be a header"
         } else {
             ""
@@ -211,28 +178,12 @@ impl Growing {
 /// Whether a field that is no number can name a column: it neither stands for a missing value nor begins as a number
 /// does.
 fn is_name(field: &str) -> bool {
-    const MISSING: [&str; 16] = [
-        "na",
-        "n/a",
-        "n.a",
-        "nan",
-        "null",
-        "none",
-        "nil",
-        "missing",
-        "unknown",
-        "undefined",
-        "undef",
-        "empty",
-        "void",
-        "nodata",
-        "no data",
-        "not available",
-    ];
+    const MISSING: &str = "na|n/a|n.a|nan|null|none|nil|missing|unknown|undefined|undef|empty|void|nodata|no data|\
+                           not available";
     let core = field.trim_matches(|c: char| !c.is_alphanumeric());
     let is_number = core.starts_with(|c: char| c.is_ascii_digit());
-    let has_letter = core.contains(char::is_alphabetic);
-    has_letter && !is_number && field != "\\N" && !MISSING.contains(&core.to_ascii_lowercase().as_str())
+    let is_missing = field == "\\N" || MISSING.split('|').any(|word| word.eq_ignore_ascii_case(core));
+    core.contains(char::is_alphabetic) && !is_number && !is_missing
 }
 
 /// Whether a field is a number with something around or between its digits: a sign of typography, a currency, brackets,
@@ -248,225 +199,9 @@ fn is_decorated(field: &str) -> bool {
 
 /// Whether every name stands there more than once: a word for what is missing, not names.
 fn names_repeat(fields: Fields<'_>) -> bool {
-    let names: Vec<&str> = fields.filter(|field| !field.is_empty()).collect();
-    let mut sorted = names.clone();
-    sorted.sort_unstable();
-    names.len() > 1 && sorted.chunk_by(|a, b| a == b).all(|same| same.len() > 1)
-}
-
-/// The fields of a line, without blanks around them and without their quotes.
-#[derive(Debug, Clone)]
-pub(crate) struct Fields<'a> {
-    rest: Option<&'a str>,
-    delimiter: Delimiter,
-}
-
-impl<'a> Iterator for Fields<'a> {
-    type Item = &'a str;
-
-    fn next(&mut self) -> Option<&'a str> {
-        let mut rest = self.rest.take()?;
-        if self.delimiter == Delimiter::Blanks {
-            rest = rest.trim_start();
-            if rest.is_empty() {
-                return None;
-            }
-        }
-        let mut quotes = Quotes::Before;
-        let end = rest.bytes().position(|byte| quotes.pass(byte, self.delimiter));
-        let (field, after) = rest.split_at(end.unwrap_or(rest.len()));
-        // The delimiter is one byte.
-        self.rest = end.map(|_| &after[1..]);
-        let field = field.trim();
-        let inner = field.strip_prefix('"').and_then(|field| field.strip_suffix('"'));
-        Some(inner.map_or(field, str::trim))
-    }
-}
-
-/// Where in a field a byte stands.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Quotes {
-    Before,
-    Within,
-    /// After a quote that closes, or is the first of two that stand for one.
-    Closed,
-    Without,
-}
-
-impl Quotes {
-    /// Goes on by a byte; whether it ends the field.
-    fn pass(&mut self, byte: u8, delimiter: Delimiter) -> bool {
-        let ends = match delimiter {
-            Delimiter::Is(delimiter) => byte == delimiter,
-            Delimiter::Blanks | Delimiter::Guessed => matches!(byte, b' ' | b'\t'),
-        };
-        *self = match (*self, byte) {
-            (Self::Within, b'"') => Self::Closed,
-            (Self::Within, _) => Self::Within,
-            _ if ends => Self::Before,
-            (Self::Before | Self::Closed, b'"') => Self::Within,
-            (Self::Before, b' ' | b'\t') => Self::Before,
-            _ => Self::Without,
-        };
-        ends && *self == Self::Before
-    }
-}
-
-/// The lines of a file that hold fields; a quoted line break does not end one.
-struct Records<R> {
-    reader: R,
-    delimiter: Delimiter,
-    text: Vec<u8>,
-    /// The line that `text` begins in, the first is 1.
-    line: u64,
-    /// Lines read.
-    lines: u64,
-    comments: usize,
-    /// Numbers of a row, once one was read; 0 where comments are not looked at.
-    width: usize,
-    /// Whether the last line ended in \r: a \n that follows belongs to it.
-    after_return: bool,
-}
-
-/// Bytes of a line at most: a hundred thousand columns have less.
-const LONGEST_LINE: usize = 16 << 20;
-
-impl<R: BufRead> Records<R> {
-    fn new(reader: R, delimiter: Delimiter) -> Self {
-        let text = Vec::new();
-        Self { reader, delimiter, text, line: 0, lines: 0, comments: 0, width: 0, after_return: false }
-    }
-
-    /// Goes to the next line with fields; false at the end.
-    fn advance(&mut self) -> Result<bool, String> {
-        loop {
-            self.text.clear();
-            self.line = self.lines + 1;
-            if !self.append_line()? {
-                return Ok(false);
-            }
-            if self.line == 1 {
-                require_text(&self.text)?;
-                if self.text.starts_with(b"\xef\xbb\xbf") {
-                    self.text.drain(..3);
-                }
-            }
-            let is_blank = |byte: &u8| byte.is_ascii_whitespace() && self.delimiter != Delimiter::Is(*byte);
-            match self.text.iter().find(|byte| !is_blank(byte)) {
-                None => {}
-                Some(b'#') => self.comment()?,
-                Some(_) => break,
-            }
-        }
-        if self.delimiter == Delimiter::Guessed {
-            let found = [b',', b';', b'\t'].into_iter().find(|byte| self.text.contains(byte));
-            self.delimiter = found.map_or(Delimiter::Blanks, Delimiter::Is);
-        }
-        self.close_quotes()?;
-        Ok(true)
-    }
-
-    /// Counts a comment. A row of the table behind a `#`, or with an error of a spreadsheet in front, is none: left
-    /// out, it would be missed by nobody.
-    fn comment(&mut self) -> Result<(), String> {
-        const ERRORS: [&str; 9] =
-            ["#N/A", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#NULL!", "#SPILL!", "#CALC!"];
-        let line = self.line;
-        let text = String::from_utf8_lossy(&self.text);
-        let text = text.trim_start();
-        let start = |error: &&&str| text.get(..error.len()).is_some_and(|start| start.eq_ignore_ascii_case(error));
-        if let Some(error) = ERRORS.iter().find(start) {
-            return Err(format!(
-                "line {line}: `{error}` is not a number but an error of a spreadsheet; remove or replace it"
-            ));
-        }
-        let rest = Some(text.trim_start_matches('#')).filter(|rest| !rest.trim().is_empty());
-        let mut fields = Fields { rest, delimiter: self.delimiter };
-        let has_width = self.width > 0 && fields.clone().count() == self.width;
-        if has_width && fields.all(|field| field.parse::<f64>().is_ok()) {
-            return Err(format!("line {line}: a row behind #: remove the line, or the #"));
-        }
-        self.comments += 1;
-        Ok(())
-    }
-
-    /// Appends lines until no quote is open.
-    fn close_quotes(&mut self) -> Result<(), String> {
-        let (mut quotes, mut seen) = (Quotes::Before, 0);
-        loop {
-            for &byte in &self.text[seen..] {
-                quotes.pass(byte, self.delimiter);
-            }
-            if quotes != Quotes::Within {
-                return Ok(());
-            }
-            seen = self.text.len();
-            self.text.push(b'\n');
-            let more = self.append_line();
-            if self.text.len() > LONGEST_LINE || !more? {
-                let start = String::from_utf8_lossy(&self.text[..seen.min(1000)]);
-                return Err(format!("line {}: a quote is not closed: `{}`", self.line, quoted(&start)));
-            }
-        }
-    }
-
-    /// Appends the next line without its end; false where there is none.
-    fn append_line(&mut self) -> Result<bool, String> {
-        let mut found = false;
-        loop {
-            let bytes = match self.reader.fill_buf() {
-                Ok(bytes) => bytes,
-                Err(cause) if cause.kind() == ErrorKind::Interrupted => continue,
-                Err(cause) => return Err(open::reason(&cause)),
-            };
-            let Some(first) = bytes.first() else {
-                self.lines += u64::from(found);
-                return Ok(found);
-            };
-            if std::mem::take(&mut self.after_return) && *first == b'\n' {
-                self.reader.consume(1);
-                continue;
-            }
-            found = true;
-            let end = bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
-            self.text.extend_from_slice(&bytes[..end.unwrap_or(bytes.len())]);
-            self.after_return = end.is_some_and(|end| bytes[end] == b'\r');
-            let used = end.map_or(bytes.len(), |end| end + 1);
-            self.reader.consume(used);
-            if self.text.len() > LONGEST_LINE {
-                return Err(format!("line {} has more than {} MiB", self.line, LONGEST_LINE >> 20));
-            }
-            if end.is_some() {
-                self.lines += 1;
-                return Ok(true);
-            }
-        }
-    }
-}
-
-/// Refuses, by the first line, what is no text or text of another encoding.
-fn require_text(line: &[u8]) -> Result<(), String> {
-    if line.get(257..262) == Some(b"ustar") {
-        return Err("it is a tar archive: unpack it first".to_string());
-    }
-    // Every second byte of Latin text.
-    let zeros = |first: usize| {
-        let bytes = || line.iter().skip(first).step_by(2);
-        2 * bytes().filter(|byte| **byte == 0).count() > bytes().count().max(1)
-    };
-    if line.starts_with(b"\xff\xfe") || line.starts_with(b"\xfe\xff") || zeros(0) != zeros(1) {
-        return Err("it is UTF-16: save it as UTF-8".to_string());
-    }
-    if line.contains(&0) {
-        return Err("it has zero bytes and is no text".to_string());
-    }
-    if line.starts_with(b"\x1f\x8b") {
-        return Err("it is packed by gzip: let its name end in .gz".to_string());
-    }
-    if line.starts_with(b"PK\x03\x04") {
-        return Err("it is a zip archive or a spreadsheet: save the table as text".to_string());
-    }
-    Ok(())
+    let mut names: Vec<&str> = fields.filter(|field| !field.is_empty()).collect();
+    names.sort_unstable();
+    names.len() > 1 && names.chunk_by(|a, b| a == b).all(|same| same.len() > 1)
 }
 
 #[cfg(test)]

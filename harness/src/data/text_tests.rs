@@ -1,15 +1,13 @@
+use super::super::lines::LONGEST_LINE;
 use super::*;
-
-fn folder() -> tempfile::TempDir {
-    tempfile::tempdir().unwrap()
-}
 
 /// What a file of these bytes holds: names, numbers a row, rows.
 fn table(content: impl AsRef<[u8]>, delimiter: Delimiter, header: Header) -> Result<Table, String> {
-    let folder = folder();
+    let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.csv");
     std::fs::write(&path, content).unwrap();
-    read(&path, delimiter, header, |fields, out| numbers(fields, out)).map_err(|error| error.to_string())
+    let format = TextFormat { delimiter, header, loose: false };
+    read(&path, format, |fields, out| numbers(fields, out)).map_err(|error| error.to_string())
 }
 
 const COMMA: Delimiter = Delimiter::Is(b',');
@@ -71,7 +69,11 @@ fn what_the_header_is_can_be_said() {
         refusal("one\ntwo\n3\n")
             .contains("line 2: `two` is not a number (field 1); only the first line may be a header")
     );
-    let loose = table("# a\nx y z\n1 2\n", Delimiter::Blanks, Header::Loose).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.txt");
+    std::fs::write(&path, "# a\nx y z\n1 2\n").unwrap();
+    let format = TextFormat { delimiter: Delimiter::Blanks, header: Header::Auto, loose: true };
+    let loose = read(&path, format, |fields, out| numbers(fields, out)).unwrap();
     assert_eq!((loose.samples.values, loose.comments), (vec![1.0, 2.0], 1));
 }
 
@@ -142,23 +144,9 @@ fn what_is_no_text_is_said() {
 
 #[test]
 fn a_first_sample_is_not_taken_for_names() {
-    let rows = [
-        "\\N,\\N",
-        "(null),<NA>",
-        ".,--",
-        "*,*",
-        "unknown,n.a.",
-        "\u{2212}1.5,\u{2212}2",
-        "\u{20ac}1.5,$2",
-        "(1.5),[2]",
-        "'1.5','2'",
-        "~1.5,<2.5",
-        "1.5 %,a",
-        "bad,bad",
-        "a,(1.5)",
-        "1'000,1_000",
-    ];
-    for row in rows {
+    let rows = "\\N,\\N|(null),<NA>|.,--|*,*|unknown,n.a.|\u{2212}1.5,\u{2212}2|\u{20ac}1.5,$2|\
+                (1.5),[2]|'1.5','2'|~1.5,<2.5|1.5 %,a|bad,bad|a,(1.5)|1'000,1_000";
+    for row in rows.split('|') {
         let error = refusal(format!("{row}\n1,2\n"));
         assert!(error.contains("line 1: ") && error.contains("is not a number"), "{row}: {error}");
         assert!(error.contains("--header yes"), "{row}: {error}");

@@ -1,69 +1,43 @@
 //! Two-dimensional toy densities, those of the paper and of its authors' code, seeded.
 
 use std::f64::consts::{FRAC_1_SQRT_2, PI, TAU};
-use std::fmt;
-use std::str::FromStr;
 
 use relgrad_kernels::init;
 use relgrad_reports::training::Provenance;
 
 use super::curves::Strewn;
+use super::named::named;
 use super::{DataSet, Parts, Samples, open};
-use crate::console::quoted;
 use crate::error::{Error, Result};
 
-/// A density on the plane.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Toy {
-    /// Two Gaussians side by side.
-    Mixture,
-    /// Two interleaved half circles.
-    Moons,
-    /// A noisy sine.
-    Sine,
-    /// Eight Gaussians on a circle.
-    EightGaussians,
-    /// Ten Gaussians that make a face.
-    Smile,
-    /// Two spirals.
-    Spirals,
-    /// Eight squares of a checkerboard.
-    Checkerboard,
-    /// Four concentric rings.
-    Rings,
-    /// Three Gaussians of two widths.
-    Trimodal,
+named! {
+    /// A density on the plane, by its name on the command line after `toy:`.
+    enum Toy: "toy density" {
+        /// Two Gaussians side by side.
+        Mixture = "mixture",
+        /// Two interleaved half circles.
+        Moons = "moons",
+        /// A noisy sine.
+        Sine = "sine",
+        /// Eight Gaussians on a circle.
+        EightGaussians = "8gaussians",
+        /// Ten Gaussians that make a face.
+        Smile = "smile",
+        /// Two spirals.
+        Spirals = "2spirals",
+        /// Eight squares of a checkerboard.
+        Checkerboard = "checkerboard",
+        /// Four concentric rings.
+        Rings = "rings",
+        /// Three Gaussians of two widths.
+        Trimodal = "trimodal",
+    }
 }
 
+/// The curve of t in [0, 1).
+type Curve = fn(f64) -> [f64; 2];
+
 impl Toy {
-    /// Every density.
-    pub(crate) const ALL: [Self; 9] = [
-        Self::Mixture,
-        Self::Moons,
-        Self::Sine,
-        Self::EightGaussians,
-        Self::Smile,
-        Self::Spirals,
-        Self::Checkerboard,
-        Self::Rings,
-        Self::Trimodal,
-    ];
-
-    /// Name on the command line, after `toy:`.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Mixture => "mixture",
-            Self::Moons => "moons",
-            Self::Sine => "sine",
-            Self::EightGaussians => "8gaussians",
-            Self::Smile => "smile",
-            Self::Spirals => "2spirals",
-            Self::Checkerboard => "checkerboard",
-            Self::Rings => "rings",
-            Self::Trimodal => "trimodal",
-        }
-    }
-
     /// The Gaussians of a density that is a mixture of round ones: weight, centre, standard deviation.
     fn gaussians(self) -> Option<Vec<(f64, [f64; 2], f64)>> {
         match self {
@@ -92,6 +66,15 @@ impl Toy {
         }
     }
 
+    /// The curves of a density that lies along some, all alike, and the standard deviation of the noise around them.
+    fn curves(self) -> Option<(&'static [Curve], f64)> {
+        match self {
+            Self::Moons => Some((&[|t| moon(t, false), |t| moon(t, true)], 0.05)),
+            Self::Rings => Some((&[|t| ring(t, 0.75), |t| ring(t, 1.5), |t| ring(t, 2.25), |t| ring(t, 3.0)], 0.08)),
+            _ => None,
+        }
+    }
+
     /// x ↦ log p(x) in nats.
     pub(crate) fn log_density(self) -> Box<dyn Fn([f64; 2]) -> f64> {
         if let Some(gaussians) = self.gaussians() {
@@ -102,6 +85,10 @@ impl Toy {
                 };
                 gaussians.iter().map(density).sum::<f64>().ln()
             });
+        }
+        if let Some((curves, noise)) = self.curves() {
+            let strewn = Strewn::along(curves, noise, 0.0);
+            return Box::new(move |x| strewn.density(x).ln());
         }
         match self {
             Self::Sine => Box::new(|x| {
@@ -114,20 +101,10 @@ impl Toy {
                 let dark = ((x[0] / 2.0).floor() + (x[1] / 2.0).floor()).rem_euclid(2.0) == 0.0;
                 if inside && dark { -32.0_f64.ln() } else { f64::NEG_INFINITY }
             }),
-            Self::Moons => {
-                let moons = Strewn::along(&[&|t| moon(t, false), &|t| moon(t, true)], MOON_NOISE, 0.0);
-                Box::new(move |x| moons.density(x).ln())
-            }
-            Self::Spirals => {
-                // The other arm is this one turned by half a turn, with its smear.
-                let arm = Strewn::along(&[&spiral], SPIRAL_NOISE, SPIRAL_SMEAR);
-                Box::new(move |[x, y]| (0.5 * arm.density([x, y]) + 0.5 * arm.density([-x, -y])).ln())
-            }
             _ => {
-                let circles: [&dyn Fn(f64) -> [f64; 2]; 4] =
-                    [&|t| ring(t, 0), &|t| ring(t, 1), &|t| ring(t, 2), &|t| ring(t, 3)];
-                let rings = Strewn::along(&circles, RING_NOISE, 0.0);
-                Box::new(move |x| rings.density(x).ln())
+                // The other arm is this one turned by half a turn, with its smear.
+                let arm = Strewn::along(&[spiral], SPIRAL_NOISE, SPIRAL_SMEAR);
+                Box::new(move |[x, y]| (0.5 * arm.density([x, y]) + 0.5 * arm.density([-x, -y])).ln())
             }
         }
     }
@@ -153,31 +130,23 @@ impl Toy {
     fn draw(self, [u, v, w]: [f64; 3], z: [f64; 2]) -> [f64; 2] {
         if let Some(gaussians) = self.gaussians() {
             let mut rest = u;
-            for &(weight, centre, deviation) in &gaussians {
-                if rest < weight {
-                    return [centre[0] + deviation * z[0], centre[1] + deviation * z[1]];
-                }
+            let is_hit = |(weight, ..): &&(f64, [f64; 2], f64)| {
+                let hit = rest < *weight;
                 rest -= weight;
-            }
-            // Rounding of the weights' sum: the last one.
-            let (_, centre, deviation) = gaussians[gaussians.len() - 1];
+                hit
+            };
+            // Rounding of the weights' sum can leave none: the last one.
+            let (_, centre, deviation) = gaussians.iter().find(is_hit).unwrap_or(&gaussians[gaussians.len() - 1]);
             return [centre[0] + deviation * z[0], centre[1] + deviation * z[1]];
         }
-        let sign = if u < 0.5 { -1.0 } else { 1.0 };
+        if let Some((curves, noise)) = self.curves() {
+            let [x, y] = curves[(curves.len() as f64 * u) as usize](v);
+            return [x + noise * z[0], y + noise * z[1]];
+        }
         match self {
-            Self::Moons => {
-                let [x, y] = moon(v, u >= 0.5);
-                [x + MOON_NOISE * z[0], y + MOON_NOISE * z[1]]
-            }
             Self::Sine => {
                 let x = SINE_HALF_WIDTH * (2.0 * v - 1.0);
                 [x, (3.0 * x).sin() + SINE_NOISE * z[0]]
-            }
-            Self::Spirals => {
-                // Which half of [0, 1) u is in says the arm, and where in it is one more uniform number.
-                let smear = [w, 2.0 * u - if u < 0.5 { 0.0 } else { 1.0 }].map(|w| SPIRAL_SMEAR * w);
-                let [x, y] = spiral(v);
-                [sign * (x + smear[0]) + SPIRAL_NOISE * z[0], sign * (y + smear[1]) + SPIRAL_NOISE * z[1]]
             }
             Self::Checkerboard => {
                 let x = 8.0 * v - 4.0;
@@ -186,8 +155,11 @@ impl Toy {
                 [x, cell + 2.0 * odd + 2.0 * w]
             }
             _ => {
-                let [x, y] = ring(v, (4.0 * u) as usize);
-                [x + RING_NOISE * z[0], y + RING_NOISE * z[1]]
+                // Which half of [0, 1) u is in says the arm, and where in it is one more uniform number.
+                let (sign, half) = if u < 0.5 { (-1.0, 0.0) } else { (1.0, 1.0) };
+                let smear = [w, 2.0 * u - half].map(|w| SPIRAL_SMEAR * w);
+                let [x, y] = spiral(v);
+                [sign * (x + smear[0]) + SPIRAL_NOISE * z[0], sign * (y + smear[1]) + SPIRAL_NOISE * z[1]]
             }
         }
     }
@@ -206,17 +178,13 @@ fn spiral(t: f64) -> [f64; 2] {
     [-cos * angle / 3.0, sin * angle / 3.0]
 }
 
-/// The k-th circle from within.
-fn ring(t: f64, k: usize) -> [f64; 2] {
-    let radius = 0.75 * (1.0 + k.min(3) as f64);
+fn ring(t: f64, radius: f64) -> [f64; 2] {
     let (sin, cos) = (TAU * t).sin_cos();
     [radius * cos, radius * sin]
 }
 
-/// Standard deviations of the noise of moons, spirals and rings.
-const MOON_NOISE: f64 = 0.05;
+/// Standard deviation of the spirals' noise.
 const SPIRAL_NOISE: f64 = 0.1;
-const RING_NOISE: f64 = 0.08;
 /// A spiral's points are moved by up to this in each coordinate, before the other arm is turned.
 const SPIRAL_SMEAR: f64 = 0.5 / 3.0;
 /// Half the range of the sine's abscissa.
@@ -224,10 +192,8 @@ const SINE_HALF_WIDTH: f64 = 2.0;
 /// Standard deviation of its noise.
 const SINE_NOISE: f64 = 0.25;
 
-/// A toy set: training, validation and test parts with seeds of their own.
-///
-/// # Errors
-/// No samples, more than [`MOST_SAMPLES`], or more than there is memory for.
+/// A toy set: training, validation and test parts with seeds of their own. Samples are at most [`MOST_SAMPLES`], and as
+/// many as there is memory for.
 pub(crate) fn data_set(toy: Toy, samples: usize, seed: u64) -> Result<DataSet> {
     if !(1..=MOST_SAMPLES).contains(&samples) {
         return Err(Error::Usage(format!(
@@ -247,24 +213,6 @@ pub(crate) fn data_set(toy: Toy, samples: usize, seed: u64) -> Result<DataSet> {
 /// Most training samples of a toy set; the paper has a thousand.
 const MOST_SAMPLES: usize = 100_000_000;
 
-impl fmt::Display for Toy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for Toy {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        Self::ALL.into_iter().find(|toy| toy.name() == text).ok_or_else(|| {
-            let names = Self::ALL.map(Self::name).join(", ");
-            let text = quoted(text);
-            Error::Usage(format!("unknown toy density `{text}`: the densities are {names}"))
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -278,35 +226,30 @@ mod tests {
     }
 
     /// Closed forms: ½ log(2πe σ²) + log 4 for the sine, log 32 for the board; a mixture of well-separated Gaussians
-    /// has log 8 + log(2πe σ²). Tolerance: five standard errors of 20 000 samples.
+    /// has log 8 + log(2πe σ²). Points of a thin curve of length ℓ: log ℓ, the noise σ across it, and
+    /// σ/ℓ ∫ −Φ log Φ = 0.9032 σ/ℓ for either end; a mean of entropies for circles far apart; curvature is left out.
+    /// Tolerance: five standard errors of 20 000 samples.
     #[test]
     fn known_entropies_come_out() {
-        let e = std::f64::consts::E;
-        let sine = 0.5 * (TAU * e * SINE_NOISE * SINE_NOISE).ln() + 4.0_f64.ln();
-        let eight = 8.0_f64.ln() + (TAU * e * 0.125).ln();
-        for (toy, entropy) in [(Toy::Sine, sine), (Toy::Checkerboard, 32.0_f64.ln()), (Toy::EightGaussians, eight)] {
+        let gaussian = |variance: f64| 0.5 * (TAU * std::f64::consts::E * variance).ln();
+        let noise = |toy: Toy| toy.curves().unwrap().1;
+        let moons = (2.0 * PI).ln() + 4.0 * 0.9032 * noise(Toy::Moons) / (2.0 * PI);
+        let rings = (1..=4).map(|k| (4.0 * TAU * 0.75 * f64::from(k)).ln() / 4.0).sum::<f64>();
+        for (toy, entropy, tolerance) in [
+            (Toy::Sine, gaussian(SINE_NOISE * SINE_NOISE) + 4.0_f64.ln(), 0.036),
+            (Toy::Checkerboard, 32.0_f64.ln(), 0.036),
+            (Toy::EightGaussians, 8.0_f64.ln() + 2.0 * gaussian(0.125), 0.036),
+            (Toy::Moons, moons + gaussian(noise(Toy::Moons).powi(2)), 0.025),
+            (Toy::Rings, rings + gaussian(noise(Toy::Rings).powi(2)), 0.025),
+        ] {
             let found = toy.entropy_nats();
-            assert!((found - entropy).abs() < 0.036, "{toy}: {found} for {entropy}");
-        }
-    }
-
-    /// Points of a thin curve of length ℓ: log ℓ, the noise σ across it, and σ/ℓ ∫ −Φ log Φ = 0.9032 σ/ℓ for either
-    /// end; a mean of entropies for circles far apart. Curvature is left out. Tolerance: five standard errors of 20 000
-    /// samples, 0.025.
-    #[test]
-    fn entropies_of_curves_are_those_of_their_lengths() {
-        let across = |noise: f64| 0.5 * (TAU * std::f64::consts::E * noise * noise).ln();
-        let moons = (2.0 * PI).ln() + across(MOON_NOISE) + 4.0 * 0.9032 * MOON_NOISE / (2.0 * PI);
-        let rings = (1..=4).map(|k| (4.0 * TAU * 0.75 * f64::from(k)).ln() / 4.0).sum::<f64>() + across(RING_NOISE);
-        for (toy, entropy) in [(Toy::Moons, moons), (Toy::Rings, rings)] {
-            let found = toy.entropy_nats();
-            assert!((found - entropy).abs() < 0.025, "{toy}: {found} for {entropy}");
+            assert!((found - entropy).abs() < tolerance, "{toy}: {found} for {entropy}");
         }
     }
 
     #[test]
     fn samples_are_seeded_finite_and_lie_where_the_density_does() {
-        for toy in Toy::ALL {
+        for &toy in Toy::ALL {
             let samples = toy.sample(500, 4);
             let log_density = toy.log_density();
             assert_eq!(samples, toy.sample(500, 4));
@@ -321,7 +264,7 @@ mod tests {
 
     #[test]
     fn densities_integrate_to_one() {
-        for toy in Toy::ALL {
+        for &toy in Toy::ALL {
             let log_density = toy.log_density();
             let (step, half) = (0.04, 9.0);
             let side = (2.0 * half / step) as i32;

@@ -2,16 +2,16 @@
 
 use std::time::Instant;
 
-use relgrad_kernels::device::{Device, Matrix};
-use relgrad_kernels::{Cpu, Method};
-use relgrad_reports::experiment::{Dot, DotPanel, Figure, Table};
+use relgrad_kernels::Method;
+use relgrad_reports::experiment::{Dot, DotPanel, Figure};
 use relgrad_reports::units::{self, counted};
 use serde_json::json;
 
-use super::{Context, Findings};
+use super::{Context, Findings, table, texts};
 use crate::data::DataSet;
 use crate::error::{Error, Result};
 use crate::train::learner::{Learner, Tracking};
+use crate::train::network::converted;
 use crate::train::recipe::Recipe;
 
 /// Batch sizes timed; the paper's is 10.
@@ -25,7 +25,6 @@ const RULES: [(Method, &str); 4] = [
     (Method::RelativeInPlace, "sgd"),
 ];
 
-/// Steps before the clock starts.
 const WARM_UP: usize = 2;
 
 /// Time of one rule at one batch size.
@@ -48,6 +47,12 @@ impl Timing {
     fn epoch_seconds(&self) -> f64 {
         self.seconds.iter().sum::<f64>() * self.steps_per_epoch as f64 / self.steps as f64
     }
+
+    /// How many times longer than `relative` with Adam at the same batch size.
+    fn ratio(&self, timings: &[Self]) -> Option<f64> {
+        let base = timings.iter().find(|t| t.method == Method::Relative && t.batch == self.batch)?;
+        Some(self.epoch_seconds() / base.epoch_seconds())
+    }
 }
 
 /// Times steps (gather, gradient, update) on the real batches.
@@ -59,27 +64,22 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
         for (method, optimizer) in RULES {
             context.check_interrupt()?;
             let timing = time(context, &set, (method, optimizer), batch, most_seconds)?;
-            let (epoch, scaled) =
-                (units::seconds(timing.epoch_seconds()), if timing.is_scaled() { " (scaled)" } else { "" });
+            let scaled = if timing.is_scaled() { " (scaled)" } else { "" };
+            let epoch = units::seconds(timing.epoch_seconds());
             context.say(&format!("{method} with {optimizer}, N = {batch}: {epoch} an epoch{scaled}"));
             timings.push(timing);
         }
     }
-    let numbers: Vec<_> = timings
-        .iter()
-        .map(|t| {
-            json!({ "method": t.method.name(), "optimizer": t.optimizer, "batch": t.batch, "timed_steps": t.steps,
-                "steps_per_epoch": t.steps_per_epoch, "epoch_seconds": t.epoch_seconds(), "scaled": t.is_scaled(),
-                "step_seconds": t.seconds })
-        })
-        .collect();
+    let number = |t: &Timing| {
+        json!({ "method": t.method.name(), "optimizer": t.optimizer, "batch": t.batch, "timed_steps": t.steps,
+            "steps_per_epoch": t.steps_per_epoch, "epoch_seconds": t.epoch_seconds(), "scaled": t.is_scaled(),
+            "step_seconds": t.seconds })
+    };
+    let numbers: Vec<_> = timings.iter().map(number).collect();
     let columns = ["gradient", "optimiser", "N", "seconds an epoch", "times relative with Adam", "timed"];
     Ok(Findings {
         numbers: json!({ "data": set.name, "dim": set.parts.dim(), "timings": numbers }),
-        table: Table {
-            columns: columns.map(str::to_string).to_vec(),
-            rows: timings.iter().map(|t| cells(t, &timings)).collect(),
-        },
+        table: table(columns, timings.iter().map(|t| cells(t, &timings)).collect()),
         notes: notes(context, &set),
         figure: Figure::Dots(DotPanel {
             x_title: "seconds for one epoch".to_string(),
@@ -90,25 +90,15 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
     })
 }
 
-/// How many times longer than `relative` with Adam at the same batch size.
-fn ratio(timing: &Timing, timings: &[Timing]) -> Option<f64> {
-    let base = timings.iter().find(|t| t.method == Method::Relative && t.batch == timing.batch)?;
-    Some(timing.epoch_seconds() / base.epoch_seconds())
-}
-
 fn cells(t: &Timing, timings: &[Timing]) -> Vec<String> {
-    let timed = if t.is_scaled() {
-        format!("{} of {} steps, scaled", t.steps, t.steps_per_epoch)
-    } else {
-        "the whole epoch".to_string()
-    };
+    let scaled = format!("{} of {} steps, scaled", t.steps, t.steps_per_epoch);
     vec![
         t.method.to_string(),
         t.optimizer.to_string(),
         t.batch.to_string(),
         format!("{:.3}", t.epoch_seconds()),
-        ratio(t, timings).map_or("–".to_string(), |ratio| format!("{ratio:.2}")),
-        timed,
+        t.ratio(timings).map_or("–".to_string(), |ratio| format!("{ratio:.2}")),
+        if t.is_scaled() { scaled } else { "the whole epoch".to_string() },
     ]
 }
 
@@ -118,25 +108,25 @@ fn dot(t: &Timing, timings: &[Timing]) -> Dot {
         name: format!("{} with {}, N = {}", t.method, if t.optimizer == "sgd" { "SGD" } else { "Adam" }, t.batch),
         value: Some(t.epoch_seconds()),
         interval: None,
-        note: ratio(t, timings).map_or(String::new(), |ratio| format!("{ratio:.2} times{scaled}")),
+        note: t.ratio(timings).map_or(String::new(), |ratio| format!("{ratio:.2} times{scaled}")),
     }
 }
 
 fn notes(context: &Context<'_>, set: &DataSet) -> Vec<String> {
-    vec![
-        format!(
-            "{}: D = {}, {}, L = 2, f32, {}. A step is gathering a batch, its gradient and the update; evaluation is \
-             left out.",
-            set.name,
-            units::grouped(set.parts.dim()),
-            counted(set.parts.train.count(), "training sample"),
-            counted(context.threads, "thread")
-        ),
+    let setting = format!(
+        "{}: D = {}, {}, L = 2, f32, {}. A step is gathering a batch, its gradient and the update; evaluation is left \
+         out.",
+        set.name,
+        units::grouped(set.parts.dim()),
+        counted(set.parts.train.count(), "training sample"),
+        counted(context.threads, "thread")
+    );
+    texts([
+        &setting,
         "The paper (a GPU) says that at N = 10 relative is 4.5 times faster than ordinary and about 50 times faster \
-         than autodiff."
-            .to_string(),
-        "*Scaled*: only a part of the epoch was timed, after a warm-up, and its time is multiplied up.".to_string(),
-    ]
+         than autodiff.",
+        "*Scaled*: only a part of the epoch was timed, after a warm-up, and its time is multiplied up.",
+    ])
 }
 
 fn time(
@@ -155,21 +145,17 @@ fn time(
     settings.learning_rate = 1e-6;
     settings.batch = batch;
     settings.init = "standardise".to_string();
-    let recipe = Recipe::of(&settings, set.parts.dim())?;
-    let device = Cpu::new(recipe.threads);
-    let failed = |cause: relgrad_kernels::Error| Error::Diverged(format!("{method}: {cause}"));
-    let parameters = recipe.start.network::<f32>(&device, &recipe.architecture, recipe.seed, &set.parts.train)?;
-    let mut learner = Learner::new(device, parameters, &recipe, batch, Tracking::Off).map_err(failed)?;
     let dim = set.parts.dim();
-    let mut x = Matrix::<Cpu, f32>::zeros(&device, dim, batch, "batch").map_err(failed)?;
+    let recipe = Recipe::of(&settings, dim)?;
+    let mut learner = Learner::<f32>::begin(&recipe, &set.parts.train, Tracking::Off)?;
+    let training: Vec<f32> = converted(&set.parts.train);
     let mut staging = vec![0.0_f32; dim * batch];
     let steps_per_epoch = set.parts.train.count() / batch;
     let mut step = |at: usize| -> Result<()> {
         let start = at % steps_per_epoch * batch * dim;
-        let source = &set.parts.train.values[start..start + dim * batch];
-        staging.iter_mut().zip(source).for_each(|(to, from)| *to = *from as f32);
-        device.upload(&staging, x.view_mut().into_slice()).map_err(failed)?;
-        learner.step(x.view(), recipe.learning_rate, false).map_err(failed).map(|_| ())
+        staging.copy_from_slice(&training[start..start + dim * batch]);
+        let stepped = learner.step(&staging, recipe.learning_rate, false);
+        stepped.map(|_| ()).map_err(|cause| Error::Diverged(format!("{method}: {cause}")))
     };
     (0..WARM_UP.min(steps_per_epoch)).try_for_each(&mut step)?;
     let (clock, mut seconds) = (Instant::now(), Vec::new());

@@ -1,12 +1,12 @@
 //! The full-covariance Gaussian of each set at hand.
 
 use relgrad_kernels::gaussian::Gaussian;
-use relgrad_reports::experiment::{Dot, DotPanel, Figure, Level, Table};
+use relgrad_reports::experiment::{Dot, DotPanel, Figure, Level};
 use relgrad_reports::training::Nats;
 use relgrad_reports::units::counted;
 use serde_json::json;
 
-use super::{Context, Findings};
+use super::{Context, Findings, table, texts};
 use crate::data::DataSet;
 use crate::data::catalogue::{ENTRIES, Entry};
 use crate::error::{Error, Result};
@@ -22,29 +22,25 @@ pub(crate) fn fit(set: &DataSet) -> Result<(Nats, Nats)> {
     Ok((nats(&set.parts.validation.values)?, nats(&set.parts.test.values)?))
 }
 
-/// Fits every set at hand and compares with what a correct loader gives.
-///
-/// # Errors
-/// [`Error::Input`] when a value is off.
+/// Fits every set at hand and compares with what a correct loader gives, which it must be.
 pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
     let (mut rows, mut dots, mut numbers, mut wrong) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for entry in &ENTRIES {
+    for entry in ENTRIES.iter() {
         context.check_interrupt()?;
-        let row = |cells: [String; 4]| [vec![entry.name.to_string()], cells.to_vec()].concat();
-        let none = || "–".to_string();
         if !entry.is_at_hand(context.data.as_deref()) {
-            rows.push(row([none(), none(), none(), "data unavailable".to_string()]));
+            rows.push(texts([entry.name, "–", "–", "–", "data unavailable"]));
             continue;
         }
         let set = context.load(entry.name, 0)?;
         context.say(&format!("{}: {}", entry.name, counted(set.parts.train.count(), "training sample")));
         let (validation, test) = fit(&set)?;
-        let verdict = verdict(entry, &set, test);
-        if !verdict.1 {
+        let (verdict, is_right) = verdict(entry, &set, test);
+        if !is_right {
             wrong.push(entry.name);
         }
-        let expected = entry.gaussian_check.map_or_else(none, |(value, margin)| format!("{value} ± {margin}"));
-        rows.push(row([validation.to_string(), test.to_string(), expected.replace('-', "−"), verdict.0.to_string()]));
+        let expected = entry.gaussian_check.map_or("–".to_string(), |(value, margin)| format!("{value} ± {margin}"));
+        let expected = expected.replace('-', "−");
+        rows.push(texts([entry.name, &validation.to_string(), &test.to_string(), &expected, verdict]));
         numbers.push(json!({ "set": entry.name, "validation": validation, "test": test,
             "expected": entry.gaussian_check }));
         dots.extend(entry.gaussian_check.map(|(value, margin)| Dot {
@@ -68,12 +64,11 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
     let columns = ["set", "validation (nats)", "test (nats)", "expected test value", ""];
     Ok(Findings {
         numbers: json!({ "fits": numbers }),
-        table: Table { columns: columns.map(str::to_string).to_vec(), rows },
-        notes: vec![
+        table: table(columns, rows),
+        notes: texts([
             "Maximum likelihood on the training part, f64. The expected values come with the data; MNIST's noise is \
-             NumPy's, number by number, so its value is met to the last digit that is given."
-                .to_string(),
-        ],
+             NumPy's, number by number, so its value is met to the last digit that is given.",
+        ]),
         figure: Figure::Dots(DotPanel {
             x_title: "test value minus expected value, in units of its margin".to_string(),
             logarithmic: false,

@@ -1,12 +1,12 @@
 //! Figure 6: validation log-likelihood per epoch, SGD and Adam.
 
-use relgrad_reports::experiment::{Curve, Figure, Level, LinePanel, Table};
-use relgrad_reports::training::TrainingSettings;
+use relgrad_reports::experiment::{Curve, Figure, Level, LinePanel};
+use relgrad_reports::training::{Nats, Outcome, TrainingSettings};
 use relgrad_reports::units;
 use serde_json::json;
 
 use super::models::Model;
-use super::{Context, Effort, Findings, figures, gaussian};
+use super::{Context, Effort, Findings, figures, gaussian, table, texts};
 use crate::data::catalogue::PAPER;
 use crate::error::Result;
 use crate::train::learner::Tracking;
@@ -30,12 +30,10 @@ pub(crate) fn image_settings(context: &Context<'_>, optimizer: &str) -> Training
     settings
 }
 
-/// The name of the model's folder.
 pub(crate) fn image_model_name(context: &Context<'_>, optimizer: &str) -> String {
     format!("{}-{optimizer}", context.images)
 }
 
-/// Trains with both optimisers.
 pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
     let set = context.load(&context.images.clone(), 0)?;
     let (gaussian_validation, gaussian_test) = gaussian::fit(&set)?;
@@ -54,35 +52,24 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
     };
     let curves: Vec<Curve> = models.iter().map(curve).collect();
     let row = |(label, model): &(&str, Model)| {
-        vec![
-            (*label).to_string(),
-            model.outcome.validation.to_string(),
-            model.outcome.test.to_string(),
-            model.outcome.best_epoch.to_string(),
-            units::seconds(model.outcome.seconds),
-        ]
+        let Outcome { validation, test, best_epoch, seconds, .. } = &model.outcome;
+        let [validation, test] = [validation, test].map(Nats::to_string);
+        texts([label, &validation, &test, &best_epoch.to_string(), &units::seconds(*seconds)])
     };
     let mut rows: Vec<Vec<String>> = models.iter().map(row).collect();
-    let dash = || "–".to_string();
-    rows.push(vec!["Gaussian".to_string(), gaussian_validation.to_string(), gaussian_test.to_string(), dash(), dash()]);
+    rows.push(texts(["Gaussian", &gaussian_validation.to_string(), &gaussian_test.to_string(), "–", "–"]));
     if let Some((_, _, value, error)) = paper {
-        rows.push(vec![
-            "the paper".to_string(),
-            dash(),
-            format!("{value} ± {error}").replace('-', "−"),
-            dash(),
-            dash(),
-        ]);
+        rows.push(texts(["the paper", "–", &format!("{value} ± {error}").replace('-', "−"), "–", "–"]));
     }
     let columns = ["", "validation (nats)", "test (nats)", "best epoch", "training time"];
     let number = |(_, model): &(&str, Model)| {
-        json!({ "settings": model.settings,
-        "outcome": model.outcome, "epochs": model.epochs })
+        let Model { settings, outcome, epochs } = model;
+        json!({ "settings": settings, "outcome": outcome, "epochs": epochs })
     };
     Ok(Findings {
         numbers: json!({ "models": models.iter().map(number).collect::<Vec<_>>(),
             "gaussian": { "validation": gaussian_validation, "test": gaussian_test } }),
-        table: Table { columns: columns.map(str::to_string).to_vec(), rows },
+        table: table(columns, rows),
         notes: notes(context),
         figure: Figure::Lines {
             panels: vec![LinePanel {

@@ -14,132 +14,96 @@ mod starts;
 mod table1;
 mod toy_densities;
 
-use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Instant;
 
-use relgrad_kernels::{Activation, Base, Dtype, Method};
 use relgrad_reports::experiment::{EXPERIMENT_SCHEMA, Experiment, Figure, Table};
 use relgrad_reports::training::TrainingSettings;
 use relgrad_reports::writer::write_atomically;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::data::named::{named, unknown};
 use crate::data::{self, DataSet, Request};
 use crate::error::{Error, Result};
 use crate::machine;
 use crate::machine::time::{rfc3339, unix_seconds};
 use crate::run::interrupt::Events;
-use crate::train::sealed;
+use crate::train::{recipe, sealed};
 
-/// An experiment by the name of the figure or table that it is, or of what it asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Name {
-    Fig1Right,
-    Fig2,
-    Fig5,
-    Fig6,
-    Table1,
-    MnistEpoch,
-    Sample,
-    BiasMode,
-    Gaussian,
+/// An experiment.
+#[derive(Debug)]
+pub(crate) struct Protocol {
+    /// The figure or table that it is, or what it asks: its name on the command line and of its files.
+    pub(crate) name: &'static str,
+    pub(crate) title: &'static str,
+    run: fn(&mut Context<'_>) -> Result<Findings>,
 }
 
-impl Name {
-    /// Every experiment, those first that need no data.
-    pub(crate) const ALL: [Self; 9] = [
-        Self::BiasMode,
-        Self::Fig1Right,
-        Self::Fig2,
-        Self::Fig5,
-        Self::Gaussian,
-        Self::MnistEpoch,
-        Self::Fig6,
-        Self::Table1,
-        Self::Sample,
-    ];
+/// Every experiment, those first that need no data.
+pub(crate) static PROTOCOLS: [Protocol; 9] = [
+    Protocol {
+        name: "bias-mode",
+        title: "Biases: the exact relative gradient beside the paper's rule (erratum E7)",
+        run: bias_mode::run,
+    },
+    Protocol {
+        name: "fig1-right",
+        title: "Figure 1, right: learning from ten starts, relative beside ordinary gradient",
+        run: starts::run,
+    },
+    Protocol {
+        name: "fig2",
+        title: "Figure 2: samples beside learned densities, SGD and Adam, 100 layers",
+        run: |context| toy_densities::run(context, toy_densities::FIGURE_2),
+    },
+    Protocol {
+        name: "fig5",
+        title: "Figure 5: more toy densities, SGD and Adam, 100 layers",
+        run: |context| toy_densities::run(context, toy_densities::FIGURE_5),
+    },
+    Protocol {
+        name: "gaussian",
+        title: "The full-covariance Gaussian of each set at hand: a check of the loaders",
+        run: gaussian::run,
+    },
+    Protocol {
+        name: "mnist-epoch",
+        title: "Seconds for one epoch with each gradient (App. H.3)",
+        run: epoch_time::run,
+    },
+    Protocol {
+        name: "fig6",
+        title: "Figure 6: validation log-likelihood of images per epoch, SGD and Adam",
+        run: learning_curves::run,
+    },
+    Protocol {
+        name: "table1",
+        title: "Table 1: test log-likelihood of the sets at hand beside the paper's",
+        run: table1::run,
+    },
+    Protocol { name: "sample", title: "Images drawn from a trained model by inverting it", run: sample::run },
+];
 
-    /// Name on the command line and of the files.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Fig1Right => "fig1-right",
-            Self::Fig2 => "fig2",
-            Self::Fig5 => "fig5",
-            Self::Fig6 => "fig6",
-            Self::Table1 => "table1",
-            Self::MnistEpoch => "mnist-epoch",
-            Self::Sample => "sample",
-            Self::BiasMode => "bias-mode",
-            Self::Gaussian => "gaussian",
-        }
-    }
-
-    /// What it shows.
-    pub(crate) const fn title(self) -> &'static str {
-        match self {
-            Self::Fig1Right => "Figure 1, right: learning from ten starts, relative beside ordinary gradient",
-            Self::Fig2 => "Figure 2: samples beside learned densities, SGD and Adam, 100 layers",
-            Self::Fig5 => "Figure 5: more toy densities, SGD and Adam, 100 layers",
-            Self::Fig6 => "Figure 6: validation log-likelihood of images per epoch, SGD and Adam",
-            Self::Table1 => "Table 1: test log-likelihood of the sets at hand beside the paper's",
-            Self::MnistEpoch => "Seconds for one epoch with each gradient (App. H.3)",
-            Self::Sample => "Images drawn from a trained model by inverting it",
-            Self::BiasMode => "Biases: the exact relative gradient beside the paper's rule (erratum E7)",
-            Self::Gaussian => "The full-covariance Gaussian of each set at hand: a check of the loaders",
-        }
-    }
-
-    fn run(self, context: &mut Context<'_>) -> Result<Findings> {
-        match self {
-            Self::Fig1Right => starts::run(context),
-            Self::Fig2 => toy_densities::run(context, &toy_densities::FIGURE_2),
-            Self::Fig5 => toy_densities::run(context, &toy_densities::FIGURE_5),
-            Self::Fig6 => learning_curves::run(context),
-            Self::Table1 => table1::run(context),
-            Self::MnistEpoch => epoch_time::run(context),
-            Self::Sample => sample::run(context),
-            Self::BiasMode => bias_mode::run(context),
-            Self::Gaussian => gaussian::run(context),
-        }
-    }
+pub(crate) fn find(name: &str) -> Result<&'static Protocol> {
+    let names = || PROTOCOLS.each_ref().map(|kind| kind.name);
+    PROTOCOLS.iter().find(|kind| kind.name == name).ok_or_else(|| unknown("experiment", name, &names()))
 }
 
-impl fmt::Display for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
+named! {
+    /// How long an experiment may take.
+    enum Effort: "effort" {
+        /// Seconds: whether it runs at all.
+        Smoke = "smoke",
+        /// Under three minutes on two cores.
+        Quick = "quick",
+        /// As long as the result needs.
+        Full = "full",
     }
-}
-
-impl FromStr for Name {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        Self::ALL.into_iter().find(|name| name.name() == text).ok_or_else(|| {
-            let names = Self::ALL.map(Self::name).join(", ");
-            Error::Usage(format!("unknown experiment `{text}`: the experiments are {names}"))
-        })
-    }
-}
-
-/// How long an experiment may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Effort {
-    /// Seconds: whether it runs at all.
-    Smoke,
-    /// Under three minutes on two cores.
-    Quick,
-    /// As long as the result needs.
-    Full,
 }
 
 impl Effort {
-    /// Names on the command line.
-    pub(crate) const NAMES: [&str; 3] = ["smoke", "quick", "full"];
-
-    /// The value for this effort.
     pub(crate) fn pick<T>(self, smoke: T, quick: T, full: T) -> T {
         match self {
             Self::Smoke => smoke,
@@ -149,30 +113,10 @@ impl Effort {
     }
 }
 
-impl fmt::Display for Effort {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.pick("smoke", "quick", "full"))
-    }
-}
-
-impl FromStr for Effort {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "smoke" => Ok(Self::Smoke),
-            "quick" => Ok(Self::Quick),
-            "full" => Ok(Self::Full),
-            _ => Err(Error::Usage(format!("unknown effort `{text}`: it is smoke, quick or full"))),
-        }
-    }
-}
-
 /// What an experiment may use.
 pub(crate) struct Context<'a> {
     /// Folder of everything it writes.
     pub(crate) out: &'a Path,
-    /// Folder of the data sets.
     pub(crate) data: Option<PathBuf>,
     /// Set of the image experiments.
     pub(crate) images: String,
@@ -183,7 +127,6 @@ pub(crate) struct Context<'a> {
     pub(crate) events: &'a mut Events,
 }
 
-/// What an experiment found.
 pub(crate) struct Findings {
     pub(crate) numbers: Value,
     pub(crate) table: Table,
@@ -201,42 +144,16 @@ impl Context<'_> {
 
     /// Settings that differ between experiments in a few fields only.
     pub(crate) fn settings(&self, data: &str) -> TrainingSettings {
-        TrainingSettings {
-            data: data.to_string(),
-            toy_samples: 10_000,
-            method: Method::Relative,
-            bias_mode: "exact".to_string(),
-            optimizer: "adam".to_string(),
-            learning_rate: 1e-3,
-            schedule: "constant".to_string(),
-            guard: true,
-            batch: 100,
-            epochs: 100,
-            patience: None,
-            layers: 2,
-            activation: Activation::SmoothLeaky { alpha: 0.3 },
-            last_nonlinear: false,
-            bias: true,
-            base: Base::Normal,
-            init: "orthogonal".to_string(),
-            dtype: Dtype::F32,
-            seed: self.seed,
-            threads: self.threads,
-            checkpoint_every: 1,
-        }
+        TrainingSettings { data: data.to_string(), seed: self.seed, threads: self.threads, ..recipe::defaults() }
     }
 
-    /// One line to standard error.
     pub(crate) fn say(&self, text: &str) {
         if !self.quiet {
             note!("{text}");
         }
     }
 
-    /// Ends the experiment when the user asked for it.
-    ///
-    /// # Errors
-    /// [`Error::Interrupted`].
+    /// [`Error::Interrupted`] when the user asked to stop.
     pub(crate) fn check_interrupt(&mut self) -> Result<()> {
         if self.events.interrupted() { Err(Error::Interrupted(self.resume_hint())) } else { Ok(()) }
     }
@@ -250,19 +167,33 @@ impl Context<'_> {
     }
 }
 
+/// A table of columns with these titles.
+fn table<const N: usize>(columns: [&str; N], rows: Vec<Vec<String>>) -> Table {
+    Table { columns: texts(columns), rows }
+}
+
+fn texts<const N: usize>(texts: [&str; N]) -> Vec<String> {
+    texts.map(str::to_string).to_vec()
+}
+
+/// A number as people write it, with a minus sign.
+fn signed(x: f64, decimals: usize) -> String {
+    format!("{x:.decimals$}").replace('-', "−")
+}
+
 /// Runs an experiment and writes NAME.json, NAME.md, NAME.svg and NAME.png; returns their paths.
 ///
 /// # Errors
 /// When files of these names are no experiment's; whatever the experiment meets. Nothing is written then.
-pub(crate) fn run(name: Name, context: &mut Context<'_>) -> Result<Vec<PathBuf>> {
+pub(crate) fn run(kind: &Protocol, context: &mut Context<'_>) -> Result<Vec<PathBuf>> {
     fs::create_dir_all(context.out).map_err(|cause| Error::output(context.out, cause))?;
-    require_replaceable(context.out, name)?;
+    require_replaceable(context.out, kind.name)?;
     let (clock, started) = (Instant::now(), rfc3339(unix_seconds()));
-    let findings = name.run(context)?;
+    let findings = (kind.run)(context)?;
     let experiment = Experiment {
         schema: EXPERIMENT_SCHEMA,
-        name: name.to_string(),
-        title: name.title().to_string(),
+        name: kind.name.to_string(),
+        title: kind.title.to_string(),
         command: command(),
         version: env!("CARGO_PKG_VERSION").to_string(),
         git_revision: option_env!("RELGRAD_GIT_REVISION").map(str::to_string),
@@ -283,7 +214,7 @@ fn command() -> Vec<String> {
 }
 
 /// What an experiment left may be replaced by its next run; what bears its name by chance may not.
-fn require_replaceable(out: &Path, name: Name) -> Result<()> {
+fn require_replaceable(out: &Path, name: &str) -> Result<()> {
     let file = |extension: &str| out.join(format!("{name}.{extension}"));
     let mut there = ["json", "md", "svg", "png"].map(file).into_iter().filter(|path| path.symlink_metadata().is_ok());
     let Some(first) = there.next() else { return Ok(()) };
@@ -296,14 +227,14 @@ fn require_replaceable(out: &Path, name: Name) -> Result<()> {
     )))
 }
 
-fn is_result_of(name: Name, text: &[u8]) -> bool {
+fn is_result_of(name: &str, text: &[u8]) -> bool {
     #[derive(Deserialize)]
     struct Header {
         schema: u32,
         name: String,
     }
     let header = serde_json::from_slice::<Header>(text);
-    header.is_ok_and(|header| header.schema >= 1 && header.name == name.name())
+    header.is_ok_and(|header| header.schema >= 1 && header.name == name)
 }
 
 /// The most bytes of a result that are looked into: densities of a hundred rows.
@@ -340,20 +271,15 @@ mod tests {
                 r#""numbers":{"a":[1.5]},"notes":[]}"#
             )
             .as_bytes();
-            assert!(is_result_of(Name::Fig2, text) && !is_result_of(Name::Fig5, text));
+            assert!(is_result_of("fig2", text) && !is_result_of("fig5", text));
             let bytes = damaged(text, &damage);
-            judge(bytes.len(), || Ok::<_, String>(is_result_of(Name::Fig2, &bytes)));
+            judge(bytes.len(), || Ok::<_, String>(is_result_of("fig2", &bytes)));
         }
     }
 
     #[test]
-    fn names_read_back() {
-        for name in Name::ALL {
-            assert_eq!(name.to_string().parse::<Name>().unwrap(), name);
-        }
-        for effort in Effort::NAMES {
-            assert_eq!(effort.parse::<Effort>().unwrap().to_string(), effort);
-        }
-        assert!("fig9".parse::<Name>().unwrap_err().to_string().contains("fig1-right"));
+    fn an_unknown_experiment_is_told_with_the_names_there_are() {
+        assert!(PROTOCOLS.iter().all(|kind| find(kind.name).is_ok_and(|found| found.title == kind.title)));
+        assert!(find("fig9").unwrap_err().to_string().contains("fig1-right"));
     }
 }

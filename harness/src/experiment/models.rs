@@ -2,20 +2,16 @@
 
 use std::path::PathBuf;
 
-use relgrad_kernels::{Dtype, Scalar};
-use relgrad_reports::training::{Epoch, Outcome, Stop, TRAINING_SCHEMA, Training, TrainingSettings};
+use relgrad_reports::training::{Epoch, Outcome, Stop, Training, TrainingSettings};
 
 use super::{Context, figures};
 use crate::data::{self, DataSet};
 use crate::error::{Error, Result};
-use crate::machine;
-use crate::machine::time::{rfc3339, unix_seconds};
 use crate::train::learner::Tracking;
 use crate::train::recipe::Recipe;
 use crate::train::store::{self, Store};
-use crate::train::trainer::{self, Job};
+use crate::train::trainer::{self, Job, Trained};
 
-/// A finished training.
 pub(crate) struct Model {
     pub(crate) settings: TrainingSettings,
     pub(crate) outcome: Outcome,
@@ -23,7 +19,6 @@ pub(crate) struct Model {
 }
 
 impl Context<'_> {
-    /// The folder of the model `name`.
     pub(crate) fn model_dir(&self, name: &str) -> PathBuf {
         self.out.join("models").join(name)
     }
@@ -43,7 +38,7 @@ impl Context<'_> {
         let (store, training) = if store::is_training(&dir) {
             Store::open(&dir)?
         } else {
-            let training = header(settings.clone(), set);
+            let training = store::begun(super::command(), settings.clone(), set);
             (Store::create(&dir, &training)?, training)
         };
         if training.settings != settings {
@@ -62,47 +57,18 @@ impl Context<'_> {
         }
         let recipe = Recipe::of(&settings, set.parts.dim())?;
         let label = format!("{name}: ");
-        let job = Job {
-            recipe: &recipe,
-            data: &set.parts,
-            store: Some(&store),
-            time_limit_seconds: None,
-            label: &label,
-            quiet: self.quiet,
-            tracking,
-        };
-        match recipe.dtype {
-            Dtype::F32 => self.finish::<f32>(&job, &store, training),
-            Dtype::F64 => self.finish::<f64>(&job, &store, training),
-        }
-    }
-
-    fn finish<T: Scalar>(&mut self, job: &Job<'_>, store: &Store, mut training: Training) -> Result<Model> {
-        let trained = trainer::train::<T>(job, self.events)?;
-        if trained.outcome.stop == Stop::Interrupted {
+        let job =
+            Job { store: Some(&store), label: &label, quiet: self.quiet, ..Job::new(&recipe, &set.parts, tracking) };
+        let Trained { epochs, outcome } = trainer::train(&job, self.events)?;
+        if outcome.stop == Stop::Interrupted {
             return Err(Error::Interrupted(self.resume_hint()));
         }
-        training.outcome = Some(trained.outcome.clone());
+        let training = Training { outcome: Some(outcome.clone()), ..training };
         store.write_header(&training)?;
         // The experiment is worth more than this picture.
-        if let Err(cause) = figures::training(store.dir(), &training, &trained.epochs) {
+        if let Err(cause) = figures::training(store.dir(), &training, &epochs) {
             note!("relgrad: {cause}");
         }
-        Ok(Model { settings: training.settings, outcome: trained.outcome, epochs: trained.epochs })
-    }
-}
-
-fn header(settings: TrainingSettings, set: &DataSet) -> Training {
-    Training {
-        schema: TRAINING_SCHEMA,
-        command: super::command(),
-        identity: None,
-        version: env!("CARGO_PKG_VERSION").to_string(),
-        git_revision: option_env!("RELGRAD_GIT_REVISION").map(str::to_string),
-        started: rfc3339(unix_seconds()),
-        settings,
-        data: set.facts(),
-        machine: machine::facts(),
-        outcome: None,
+        Ok(Model { settings, outcome, epochs })
     }
 }

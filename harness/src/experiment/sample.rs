@@ -1,21 +1,23 @@
 //! Images drawn from a trained model: latents from the base density, sent through the inverse network.
 
+use relgrad_kernels::device::{Device, Matrix};
 use relgrad_kernels::inversion::Inverter;
+use relgrad_kernels::likelihood::Evaluator;
+use relgrad_kernels::parameters::Parameters;
 use relgrad_kernels::{Cpu, Scalar};
-use relgrad_reports::experiment::{Figure, Pictures, Table};
+use relgrad_reports::experiment::{Figure, Pictures};
 use serde_json::json;
 
 use super::learning_curves::{image_model_name, image_settings};
-use super::{Context, Findings};
+use super::{Context, Findings, table, texts};
 use crate::data::DataSet;
 use crate::error::{Error, Result};
 use crate::train::learner::Tracking;
+use crate::train::network::converted;
 use crate::train::recipe::Recipe;
 use crate::train::trainer;
 
-/// Pictures a line.
 const ACROSS: usize = 8;
-/// Pictures drawn.
 const DRAWN: usize = 48;
 
 /// Draws from the model of Figure 6, training it first where there is none.
@@ -28,8 +30,7 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
     let settings = image_settings(context, "adam");
     let recipe = Recipe::of(&settings, set.parts.dim())?;
     let model = context.model(&name, settings, &set, Tracking::On)?;
-    let dir = context.out.join("models").join(&name);
-    let (device, parameters) = trainer::best_model::<f32>(&dir, &recipe)?;
+    let (device, parameters) = trainer::best_model::<f32>(&context.model_dir(&name), &recipe)?;
     let failed = |cause: relgrad_kernels::Error| Error::Diverged(format!("the model cannot be inverted: {cause}"));
     let inverter = Inverter::new(&device, &parameters).map_err(failed)?;
     let drawn = inverter.sample(DRAWN, context.seed).map_err(failed)?;
@@ -38,47 +39,46 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
     let dim = set.parts.dim();
     let mut pictures: Vec<Vec<u8>> = set.parts.test.first(ACROSS).iter().map(|x| grey(x.iter().copied())).collect();
     pictures.extend(drawn.chunks_exact(dim).map(|x| grey(x.iter().map(|x| f64::from(*x)))));
-    let columns = ["", "value"].map(str::to_string).to_vec();
     let row = |name: &str, value: String| vec![name.to_string(), value];
+    let rows = vec![
+        row("model", format!("{name}, epoch {}", model.outcome.best_epoch)),
+        row("test log-likelihood of the model (nats)", model.outcome.test.to_string()),
+        row("‖g⁻¹(g(x)) − x‖ / ‖x‖ on the test part, largest of 100", format!("{round_trip:.1e}")),
+        row("drawn samples farther from 0 than any test sample", format!("{far} of {DRAWN}")),
+    ];
+    let outside = format!(
+        "A model may put mass where no data are at little cost: with {far} of {DRAWN} samples out there, it would gain \
+         about {:.2} nats by having none, where a test image has {} nats. Maximum likelihood hardly sees such samples.",
+        -(1.0 - (far as f64 / DRAWN as f64).min(0.99)).ln(),
+        model.outcome.test
+    );
     Ok(Findings {
         numbers: json!({ "model": name, "outcome": model.outcome, "drawn": DRAWN,
             "round_trip_error": round_trip, "drawn_outside_the_data": far }),
-        table: Table {
-            columns,
-            rows: vec![
-                row("model", format!("{name}, epoch {}", model.outcome.best_epoch)),
-                row("test log-likelihood of the model (nats)", model.outcome.test.to_string()),
-                row("‖g⁻¹(g(x)) − x‖ / ‖x‖ on the test part, largest of 100", format!("{round_trip:.1e}")),
-                row("drawn samples farther from 0 than any test sample", format!("{far} of {DRAWN}")),
-            ],
-        },
-        notes: vec![
+        table: table(["", "value"], rows),
+        notes: texts([
             "First line: test images, after dequantisation. The others: s drawn from the base density, x = g⁻¹(s) \
-             layer by layer with one LU each, then the inverse of the logit."
-                .to_string(),
-            format!(
-                "A model may put mass where no data are at little cost: with {far} of {DRAWN} samples out there, it \
-                 would gain about {:.2} nats by having none, where a test image has {} nats. Maximum likelihood hardly \
-                 sees such samples.",
-                -(1.0 - (far as f64 / DRAWN as f64).min(0.99)).ln(),
-                model.outcome.test
-            ),
-        ],
+             layer by layer with one LU each, then the inverse of the logit.",
+            &outside,
+        ]),
         figure: Figure::Pictures(Pictures {
             across: ACROSS,
             size,
             pictures,
-            lines: vec!["test images".to_string(), "drawn from the model".to_string()],
+            lines: texts(["test images", "drawn from the model"]),
         }),
     })
 }
 
 /// How many drawn samples are farther from 0 than every test sample.
 fn far_away(drawn: &[f32], set: &DataSet) -> usize {
-    let norm = |numbers: &mut dyn Iterator<Item = f64>| numbers.map(|x| x * x).sum::<f64>().sqrt();
-    let farthest = set.parts.test.iter().map(|x| norm(&mut x.iter().copied())).fold(0.0, f64::max);
-    let outside = |x: &&[f32]| norm(&mut x.iter().map(|&x| f64::from(x))) > farthest;
+    let farthest = set.parts.test.iter().map(|x| norm(x.iter().copied())).fold(0.0, f64::max);
+    let outside = |x: &&[f32]| norm(x.iter().map(|&x| f64::from(x))) > farthest;
     drawn.chunks_exact(set.parts.dim()).filter(outside).count()
+}
+
+fn norm(numbers: impl Iterator<Item = f64>) -> f64 {
+    numbers.map(|x| x * x).sum::<f64>().sqrt()
 }
 
 fn grey(sample: impl Iterator<Item = f64>) -> Vec<u8> {
@@ -88,15 +88,13 @@ fn grey(sample: impl Iterator<Item = f64>) -> Vec<u8> {
 /// The largest relative error of inverting the network on its own latents of test samples.
 fn round_trip<T: Scalar>(
     device: &Cpu,
-    parameters: &relgrad_kernels::parameters::Parameters<Cpu, T>,
+    parameters: &Parameters<Cpu, T>,
     inverter: &Inverter<T>,
     set: &DataSet,
 ) -> relgrad_kernels::Result<f64> {
-    use relgrad_kernels::device::{Device, Matrix};
-    use relgrad_kernels::likelihood::Evaluator;
     let samples = set.parts.test.first(100);
     let (dim, count) = (samples.dim, samples.count());
-    let x: Vec<T> = samples.values.iter().map(|&x| T::of(x)).collect();
+    let x: Vec<T> = converted(&samples);
     let batch = Matrix::from_column_major(device, &x, dim, count, "test samples")?;
     let mut evaluator = Evaluator::new(device, parameters.architecture(), count)?;
     evaluator.data_terms(device, parameters, batch.view())?;
@@ -104,9 +102,7 @@ fn round_trip<T: Scalar>(
     device.download(evaluator.latents().slice(), &mut back)?;
     inverter.invert(&mut back)?;
     let error = |(x, y): (&[T], &[T])| {
-        let norm = |pairs: &mut dyn Iterator<Item = f64>| pairs.map(|d| d * d).sum::<f64>().sqrt();
-        let difference = norm(&mut x.iter().zip(y).map(|(x, y)| x.widen() - y.widen()));
-        difference / norm(&mut x.iter().map(|x| x.widen()))
+        norm(x.iter().zip(y).map(|(x, y)| x.widen() - y.widen())) / norm(x.iter().map(|x| x.widen()))
     };
     Ok(x.chunks_exact(dim).zip(back.chunks_exact(dim)).map(error).fold(0.0, f64::max))
 }

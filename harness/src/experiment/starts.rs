@@ -2,12 +2,12 @@
 
 use relgrad_kernels::parameters::Parameters;
 use relgrad_kernels::{Cpu, Dtype, Method};
-use relgrad_reports::experiment::{Curve, Figure, LinePanel, Table};
+use relgrad_reports::experiment::{Curve, Figure, LinePanel};
 use relgrad_reports::training::{Epoch, Stop};
 use relgrad_reports::units;
 use serde_json::json;
 
-use super::{Context, Findings};
+use super::{Context, Findings, signed, table, texts};
 use crate::data::{Parts, Samples};
 use crate::error::{Error, Result};
 use crate::train::learner::Tracking;
@@ -68,11 +68,14 @@ impl Runs {
 
     /// Their median, which one bad start does not move.
     fn median(&self) -> f64 {
-        let mut ends = self.ends();
-        ends.sort_by(f64::total_cmp);
-        let middle = ends.len() / 2;
-        if ends.len().is_multiple_of(2) { 0.5 * (ends[middle - 1] + ends[middle]) } else { ends[middle] }
+        let ends = sorted(self.ends());
+        0.5 * (ends[(ends.len() - 1) / 2] + ends[ends.len() / 2])
     }
+}
+
+fn sorted(mut values: Vec<f64>) -> Vec<f64> {
+    values.sort_by(f64::total_cmp);
+    values
 }
 
 /// D = 2, L = 2, full batches, plain steps; the half moons as they are, and linearly mixed.
@@ -147,16 +150,8 @@ fn all_starts(
         let recipe = Recipe::of(&settings, 2)?;
         let start = recipe.start.network(&Cpu::new(1), &recipe.architecture, recipe.seed, &parts.train)?;
         smallest_singular_values.push(smallest_singular_value(&start));
-        let job = Job {
-            recipe: &recipe,
-            data: parts,
-            store: None,
-            time_limit_seconds: None,
-            label: "",
-            quiet: true,
-            tracking: Tracking::Off,
-        };
-        match trainer::train::<f64>(&job, context.events) {
+        let job = Job::new(&recipe, parts, Tracking::Off);
+        match trainer::train(&job, context.events) {
             Ok(trained) if trained.outcome.stop == Stop::Interrupted => {
                 return Err(Error::Interrupted(context.resume_hint()));
             }
@@ -211,7 +206,7 @@ fn findings(solved: &[Solved], epochs: usize) -> Findings {
     Findings {
         numbers: json!({ "points": POINTS, "epochs": epochs, "step_sizes": STEP_SIZES,
             "sets": solved.iter().map(of_problem).collect::<Vec<_>>() }),
-        table: Table { columns: columns.map(str::to_string).to_vec(), rows: solved.iter().flat_map(rows).collect() },
+        table: table(columns, solved.iter().flat_map(rows).collect()),
         notes: notes(solved),
         figure: Figure::Lines { panels: solved[SHOWN].iter().flat_map(panels).collect() },
     }
@@ -221,7 +216,7 @@ fn rows(set: &Solved) -> Vec<Vec<String>> {
     let target = set.best.iter().map(Runs::score).fold(f64::INFINITY, f64::min);
     let row = |runs: &Runs| {
         let kept: Vec<&Vec<Epoch>> = runs.starts.iter().flatten().collect();
-        let (epochs, seconds) = to_reach(&kept, target);
+        let (epochs, seconds) = to_reach(&kept, target).unzip();
         vec![
             set.problem.data.to_string(),
             set.problem.starts.to_string(),
@@ -238,7 +233,7 @@ fn rows(set: &Solved) -> Vec<Vec<String>> {
 }
 
 fn negated(nats: f64) -> String {
-    if nats.is_finite() { format!("{:.4}", -nats).replace('-', "−") } else { "diverged".to_string() }
+    if nats.is_finite() { signed(-nats, 4) } else { "diverged".to_string() }
 }
 
 fn curves(set: &Solved, x: impl Fn(&Epoch) -> f64) -> Vec<Curve> {
@@ -266,41 +261,39 @@ fn notes(solved: &[Solved]) -> Vec<String> {
         _ => false,
     };
     let won = solved.iter().filter(ahead).count();
-    vec![
-        format!(
-            "{POINTS} points, D = 2, L = 2, full batches, plain steps, f64; {STARTS} networks, the same for both \
-             gradients, with orthogonal weights and with independent normal ones. Mixed is x ↦ Ax with A = [[1, 0.9], \
-             [0.9, 1]], of condition number 19; the figure shows those."
-        ),
-        format!(
-            "The mean of the starts ends higher with the relative gradient in {won} of {} rows. A weight that is \
-             nearly singular grows by a factor 1 + μ a relative step at most, so that it takes (1/μ) log(1/σ) steps \
-             from the smallest singular value σ to one of order 1; the ordinary gradient has W^{{-T}} itself, whose \
-             1/σ pushes it away in a few steps. Of the independent normal starts some have such weights \
-             (`smallest_singular_value` in the numbers), of the orthogonal ones none; which of them end badly is also \
-             a matter of the jumps below.",
-            solved.len()
-        ),
-        format!(
-            "Each gradient is shown with the step size that is highest on average, over starts and the last tenth of \
-             the epochs, among {STEP_SIZES:?}; the paper does not say how it chose its own, nor is its data set known \
-             here."
-        ),
+    let setting = format!(
+        "{POINTS} points, D = 2, L = 2, full batches, plain steps, f64; {STARTS} networks, the same for both \
+         gradients, with orthogonal weights and with independent normal ones. Mixed is x ↦ Ax with A = [[1, 0.9], \
+         [0.9, 1]], of condition number 19; the figure shows those."
+    );
+    let ends = format!(
+        "The mean of the starts ends higher with the relative gradient in {won} of {} rows. A weight that is nearly \
+         singular grows by a factor 1 + μ a relative step at most, so that it takes (1/μ) log(1/σ) steps from the \
+         smallest singular value σ to one of order 1; the ordinary gradient has W^{{-T}} itself, whose 1/σ pushes it \
+         away in a few steps. Of the independent normal starts some have such weights (`smallest_singular_value` in \
+         the numbers), of the orthogonal ones none; which of them end badly is also a matter of the jumps below.",
+        solved.len()
+    );
+    let chosen = format!(
+        "Each gradient is shown with the step size that is highest on average, over starts and the last tenth of the \
+         epochs, among {STEP_SIZES:?}; the paper does not say how it chose its own, nor is its data set known here."
+    );
+    texts([
+        &setting,
+        &ends,
+        &chosen,
         "Curves that jump up are constant steps that overshoot. The guard of the relative step keeps every weight \
-         invertible; it does not keep the likelihood from falling."
-            .to_string(),
+         invertible; it does not keep the likelihood from falling.",
         "Seconds are those of the steps alone; at D = 2 they say little about the cost of a gradient (the sweep \
-         measures that), much about the number of steps."
-            .to_string(),
-    ]
+         measures that), much about the number of steps.",
+    ])
 }
 
 /// From the best value to the median of the starts' values after a hundredth of the epochs: what lies above is the
 /// first moments of a bad start.
 fn shown(curves: &[Curve]) -> Option<(f64, f64)> {
-    let mut early: Vec<f64> =
-        curves.iter().filter_map(|curve| curve.points.get(curve.points.len() / 50)).map(|p| p.1).collect();
-    early.sort_by(f64::total_cmp);
+    let early = curves.iter().filter_map(|curve| curve.points.get(curve.points.len() / 50)).map(|p| p.1);
+    let early = sorted(early.collect());
     let high = *early.get(early.len().checked_sub(1)? / 2)?;
     let low = curves.iter().flat_map(|curve| &curve.points).map(|p| p.1).fold(f64::INFINITY, f64::min);
     let margin = 0.06 * (high - low).max(1e-6);
@@ -308,20 +301,13 @@ fn shown(curves: &[Curve]) -> Option<(f64, f64)> {
 }
 
 /// Median number of epochs, and of seconds, until the log-likelihood is at least `target`.
-fn to_reach(starts: &[&Vec<Epoch>], target: f64) -> (Option<f64>, Option<f64>) {
-    let mut reached: Vec<(f64, f64)> = starts
-        .iter()
-        .filter_map(|epochs| epochs.iter().find(|e| e.validation_nats >= target))
-        .map(|e| (e.epoch as f64, e.seconds))
-        .collect();
-    if 2 * reached.len() < starts.len() || reached.is_empty() {
-        return (None, None);
-    }
+fn to_reach(starts: &[&Vec<Epoch>], target: f64) -> Option<(f64, f64)> {
+    let first = |epochs: &&Vec<Epoch>| epochs.iter().find(|e| e.validation_nats >= target).cloned();
+    let reached: Vec<Epoch> = starts.iter().filter_map(first).collect();
     let middle = reached.len() / 2;
-    reached.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let epochs = reached[middle].0;
-    reached.sort_by(|a, b| a.1.total_cmp(&b.1));
-    (Some(epochs), Some(reached[middle].1))
+    let median = |of: fn(&Epoch) -> f64| sorted(reached.iter().map(of).collect())[middle];
+    let is_common = 2 * reached.len() >= starts.len() && !reached.is_empty();
+    is_common.then(|| (median(|e| e.epoch as f64), median(|e| e.seconds)))
 }
 
 #[cfg(test)]

@@ -1,17 +1,16 @@
 //! Table 1: test log-likelihoods of the sets at hand beside the paper's values.
 
 use relgrad_kernels::Activation;
-use relgrad_reports::experiment::{Dot, DotPanel, Figure, Level, Table};
+use relgrad_reports::experiment::{Dot, DotPanel, Figure, Level};
 use relgrad_reports::training::{Nats, Provenance, TrainingSettings};
 use serde_json::json;
 
 use super::learning_curves::{image_model_name, image_settings};
-use super::{Context, Effort, Findings, gaussian};
+use super::{Context, Effort, Findings, gaussian, table, texts};
 use crate::data::catalogue::{ENTRIES, Entry, PAPER};
 use crate::error::{Error, Result};
 use crate::train::learner::Tracking;
 
-/// A row of the table.
 struct Row {
     set: &'static str,
     paper: (f64, f64),
@@ -33,10 +32,7 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
             .iter()
             .filter(|entry| entry.stands_for == Some(set))
             .find(|entry| entry.is_at_hand(context.data.as_deref()));
-        let found = match entry {
-            Some(entry) => Some(train(context, entry)?),
-            None => None,
-        };
+        let found = entry.map(|entry| train(context, entry)).transpose()?;
         rows.push(Row { set, paper: (value, error), found });
     }
     if rows.iter().all(|row| row.found.is_none()) {
@@ -44,8 +40,7 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
             "no set of Table 1 is at hand: name their folder with --data or RELGRAD_DATA".to_string(),
         ));
     }
-    let columns = ["set", "ours, test (nats)", "the paper (nats)", "Gaussian, full covariance (nats)", "data"]
-        .map(str::to_string);
+    let columns = ["set", "ours, test (nats)", "the paper (nats)", "Gaussian, full covariance (nats)", "data"];
     let number = |row: &Row| {
         json!({ "set": row.set, "paper": { "mean": row.paper.0, "two_standard_errors": row.paper.1 },
             "ours": row.found.as_ref().map(|found| json!({ "data": found.entry.name, "provenance": found.provenance,
@@ -53,7 +48,7 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
     };
     Ok(Findings {
         numbers: json!({ "rows": rows.iter().map(number).collect::<Vec<_>>() }),
-        table: Table { columns: columns.to_vec(), rows: rows.iter().map(cells).collect() },
+        table: table(columns, rows.iter().map(cells).collect()),
         notes: notes(context),
         figure: Figure::Dots(DotPanel {
             x_title: "test log-likelihood, ours minus the paper’s (nats)".to_string(),
@@ -66,19 +61,11 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
 
 fn cells(row: &Row) -> Vec<String> {
     let paper = format!("{} ± {}", row.paper.0, row.paper.1).replace('-', "−");
-    match &row.found {
-        Some(found) => vec![
-            row.set.to_string(),
-            found.ours.to_string(),
-            paper,
-            found.gaussian.to_string(),
-            format!("{} ({})", found.entry.name, found.provenance.label()),
-        ],
-        None => {
-            let dash = || "–".to_string();
-            vec![row.set.to_string(), dash(), paper, dash(), "data unavailable".to_string()]
-        }
-    }
+    let Some(Found { entry, provenance, ours, gaussian }) = &row.found else {
+        return texts([row.set, "–", &paper, "–", "data unavailable"]);
+    };
+    let data = format!("{} ({})", entry.name, provenance.label());
+    texts([row.set, &ours.to_string(), &paper, &gaussian.to_string(), &data])
 }
 
 fn dot(row: &Row) -> Dot {
@@ -89,10 +76,7 @@ fn dot(row: &Row) -> Dot {
         name: row.set.to_string(),
         value,
         interval: value.zip(comparable.as_ref().map(error)).map(|(v, e)| (v - e, v + e)),
-        note: match &row.found {
-            Some(found) => found.provenance.label().to_string(),
-            None => "data unavailable".to_string(),
-        },
+        note: row.found.as_ref().map_or("data unavailable", |found| found.provenance.label()).to_string(),
     }
 }
 
@@ -132,14 +116,12 @@ fn train(context: &mut Context<'_>, entry: &'static Entry) -> Result<Found> {
 }
 
 fn notes(context: &Context<'_>) -> Vec<String> {
-    let mut notes = vec![
+    let mut notes = texts([
         "Mean ± two standard errors over the test samples, of the model with the best validation likelihood; relative \
-         gradient, Adam; layers, step sizes and epochs are ours and stand in each model's training.json."
-            .to_string(),
+         gradient, Adam; layers, step sizes and epochs are ours and stand in each model's training.json.",
         "Only *same data* may be compared with the paper’s value, and *fresh draw* (same images and recipe, other \
-         patches) with caution. A *subset* says nothing about the whole set."
-            .to_string(),
-    ];
+         patches) with caution. A *subset* says nothing about the whole set.",
+    ]);
     if context.effort != Effort::Full {
         notes.push("A shortened training: the values rise with --effort full.".to_string());
     }

@@ -2,30 +2,23 @@
 
 use relgrad_kernels::parameters::Parameters;
 use relgrad_kernels::{Cpu, Dtype, Scalar};
-use relgrad_reports::experiment::{DensityPanel, DensityRow, Figure, Table};
-use relgrad_reports::training::{Epoch, Nats, Outcome, TrainingSettings};
+use relgrad_reports::experiment::{DensityPanel, DensityRow, Figure};
+use relgrad_reports::training::{Epoch, Outcome, TrainingSettings};
 use serde_json::json;
 
-use super::{Context, Effort, Findings};
+use super::{Context, Effort, Findings, signed, texts};
 use crate::data::DataSet;
 use crate::data::toy::Toy;
 use crate::error::{Error, Result};
-use crate::train::evaluate;
 use crate::train::learner::Tracking;
 use crate::train::recipe::Recipe;
-use crate::train::trainer;
-
-/// Which densities a figure shows.
-pub(crate) struct Plan {
-    toys: &'static [Toy],
-}
+use crate::train::{network, trainer};
 
 /// A mixture of Gaussians, half moons and a sine.
-pub(crate) const FIGURE_2: Plan = Plan { toys: &[Toy::Mixture, Toy::Moons, Toy::Sine] };
-
+pub(crate) const FIGURE_2: &[Toy] = &[Toy::Mixture, Toy::Moons, Toy::Sine];
 /// The list of the authors' code.
-pub(crate) const FIGURE_5: Plan =
-    Plan { toys: &[Toy::EightGaussians, Toy::Smile, Toy::Spirals, Toy::Checkerboard, Toy::Rings, Toy::Trimodal] };
+pub(crate) const FIGURE_5: &[Toy] =
+    &[Toy::EightGaussians, Toy::Smile, Toy::Spirals, Toy::Checkerboard, Toy::Rings, Toy::Trimodal];
 
 /// Optimiser of each column.
 const OPTIMIZERS: [&str; 2] = ["sgd", "adam"];
@@ -47,7 +40,6 @@ const LOST_NATS: f64 = 0.1;
 /// Cells a side of a density's picture.
 const SIDE: usize = 96;
 
-/// Samples shown.
 const SHOWN: usize = 2000;
 
 /// One trained model of one density.
@@ -59,8 +51,8 @@ struct Fit {
 }
 
 /// Trains every density with both optimisers.
-pub(crate) fn run(context: &mut Context<'_>, plan: &Plan) -> Result<Findings> {
-    let toys = if context.effort == Effort::Smoke { &plan.toys[..1] } else { plan.toys };
+pub(crate) fn run(context: &mut Context<'_>, shown: &[Toy]) -> Result<Findings> {
+    let toys = if context.effort == Effort::Smoke { &shown[..1] } else { shown };
     let mut settings = settings(context, toys.len());
     let (mut rows, mut table, mut numbers) = (Vec::new(), Vec::new(), Vec::new());
     for &toy in toys {
@@ -74,7 +66,7 @@ pub(crate) fn run(context: &mut Context<'_>, plan: &Plan) -> Result<Findings> {
         let entropy = set.entropy_nats;
         let mut cells = vec![toy.name().to_string()];
         cells.extend(fits.iter().map(|fit| fit.outcome.test.to_string()));
-        cells.push(entropy.map_or("unknown".to_string(), |h| format!("{:.3}", -h).replace('-', "−")));
+        cells.push(entropy.map_or("unknown".to_string(), |h| signed(-h, 3)));
         table.push(cells);
         for fit in &fits {
             numbers.push(json!({ "density": toy.name(), "optimizer": fit.optimizer, "step_size": fit.step_size,
@@ -90,7 +82,7 @@ pub(crate) fn run(context: &mut Context<'_>, plan: &Plan) -> Result<Findings> {
     let columns = ["density", "SGD: held-out log-likelihood (nats)", "Adam: the same", "minus the true entropy"];
     Ok(Findings {
         numbers: json!({ "layers": settings.layers, "epochs": settings.epochs, "fits": numbers }),
-        table: Table { columns: columns.map(str::to_string).to_vec(), rows: table },
+        table: super::table(columns, table),
         notes: notes(context.effort, &settings),
         figure: Figure::Densities { rows },
     })
@@ -119,18 +111,17 @@ fn quick_epochs(toys: usize) -> usize {
 fn notes(effort: Effort, settings: &TrainingSettings) -> Vec<String> {
     let TrainingSettings { layers, epochs, .. } = settings;
     let rates = OPTIMIZERS.map(|name| format!("{name} {}", first_step_size(name, effort))).join(", ");
-    vec![
-        format!(
-            "Relative gradient, {layers} layers, s_L with α = 0.3, biases, batches of 100, {epochs} epochs, f64; step \
-             sizes {rates}, falling to 0 over the training, and halved where a training left the numbers or lost what \
-             it had learned (`step_size` in the numbers; ours, the paper's table of rates is not part of this project)."
-        ),
-        "The darker, the denser; the scale is that of the root of the density, each panel on its own. Left: samples."
-            .to_string(),
+    let setting = format!(
+        "Relative gradient, {layers} layers, s_L with α = 0.3, biases, batches of 100, {epochs} epochs, f64; step \
+         sizes {rates}, falling to 0 over the training, and halved where a training left the numbers or lost what it \
+         had learned (`step_size` in the numbers; ours, the paper's table of rates is not part of this project)."
+    );
+    texts([
+        &setting,
+        "The darker, the denser; the scale is that of the root of the density, each panel on its own. Left: samples.",
         "No model of continuous invertible layers can leave a region empty: thin bridges between the parts of a \
-         density are the model's, as in the paper's figures."
-            .to_string(),
-    ]
+         density are the model's, as in the paper's figures.",
+    ])
 }
 
 /// Trains one density with one optimiser, and draws what was learned.
@@ -155,7 +146,8 @@ fn fit(
         Ok((model.outcome, device, parameters))
     })?;
     let values = density(&device, &parameters, window)?;
-    let title = format!("{}: {} nats", if optimizer == "sgd" { "SGD" } else { "Adam" }, short(outcome.test));
+    let name = if optimizer == "sgd" { "SGD" } else { "Adam" };
+    let title = format!("{name}: {} nats", signed(outcome.test.mean, 3));
     let panel = DensityPanel { title, side: SIDE, values };
     Ok(Fit { optimizer, step_size, outcome, panel })
 }
@@ -193,17 +185,13 @@ fn require_kept(epochs: &[Epoch]) -> Result<()> {
     }
 }
 
-fn short(nats: Nats) -> String {
-    format!("{:.3}", nats.mean).replace('-', "−")
-}
-
 /// p(x) at the cells' centres, rows from the top.
 fn density<T: Scalar>(device: &Cpu, parameters: &Parameters<Cpu, T>, window: [f64; 4]) -> Result<Vec<f32>> {
     let [left, right, low, high] = window;
     let at = |from: f64, to: f64, i: usize| T::of(from + (to - from) * (i as f64 + 0.5) / SIDE as f64);
     let grid: Vec<T> =
         (0..SIDE).flat_map(|i| (0..SIDE).flat_map(move |j| [at(left, right, j), at(high, low, i)])).collect();
-    let logs = evaluate::log_likelihoods(device, parameters, &grid)
+    let logs = network::log_likelihoods(device, parameters, &grid)
         .map_err(|cause| Error::Diverged(format!("the learned density cannot be drawn: {cause}")))?;
     Ok(logs.into_iter().map(|log| log.exp() as f32).collect())
 }
@@ -222,8 +210,6 @@ fn window(set: &DataSet) -> [f64; 4] {
 
 #[cfg(test)]
 mod tests {
-    use std::str::FromStr;
-
     use super::*;
     use crate::train::testing::epoch;
 
@@ -242,31 +228,21 @@ mod tests {
 
     #[test]
     fn a_training_that_diverges_starts_again_with_half_the_step() {
-        let (found, asked) = halvings(0.01, 0.01);
-        assert_eq!((found.unwrap(), asked), ((0.01, "trained at 0.01".to_string()), vec![0.01]));
-        let (found, asked) = halvings(0.01, 0.003);
-        assert_eq!(found.unwrap(), (0.0025, "trained at 0.0025".to_string()));
-        assert_eq!(asked, [0.01, 0.005, 0.0025]);
-    }
-
-    #[test]
-    fn the_last_divergence_is_told_when_the_least_step_diverges_too() {
-        let (found, asked) = halvings(0.01, 0.001);
-        assert!(matches!(found, Err(Error::Diverged(text)) if text == "at 0.00125"));
-        assert_eq!(asked, [0.01, 0.005, 0.0025, 0.00125]);
-        assert_eq!(asked.last().unwrap() / asked[0], LEAST_SHARE);
-    }
-
-    /// Halving the step mends a divergence, and nothing else.
-    #[test]
-    fn another_error_ends_it_at_once() {
-        let mut asked = 0;
-        let found = with_halved_steps(0.01, |_| -> Result<()> {
-            asked += 1;
-            Err(Error::Interrupted("by hand".to_string()))
-        });
+        let steps = [0.01, 0.005, 0.0025, 0.00125];
+        for (holds, tries, took) in [(0.01, 1, Some(0.01)), (0.003, 3, Some(0.0025)), (0.001, 4, None)] {
+            let (found, asked) = halvings(0.01, holds);
+            assert_eq!(asked, steps[..tries]);
+            match (found, took) {
+                (Ok(found), Some(took)) => assert_eq!(found, (took, format!("trained at {took}"))),
+                // The last divergence is told.
+                (Err(Error::Diverged(text)), None) => assert_eq!(text, "at 0.00125"),
+                (found, took) => panic!("{found:?} for {took:?}"),
+            }
+        }
+        assert_eq!(steps[3] / steps[0], LEAST_SHARE);
+        // Halving the step mends a divergence, and nothing else.
+        let found = with_halved_steps(0.01, |_| -> Result<()> { Err(Error::Interrupted("by hand".to_string())) });
         assert!(matches!(found, Err(Error::Interrupted(_))));
-        assert_eq!(asked, 1);
     }
 
     #[test]
@@ -282,9 +258,7 @@ mod tests {
 
     #[test]
     fn every_density_is_in_a_figure() {
-        let shown: Vec<Toy> = [FIGURE_2.toys, FIGURE_5.toys].concat();
-        for toy in Toy::ALL {
-            assert!(shown.contains(&toy) && Toy::from_str(toy.name()).is_ok());
-        }
+        let shown = [FIGURE_2, FIGURE_5].concat();
+        assert!(Toy::ALL.iter().all(|toy| shown.contains(toy)));
     }
 }

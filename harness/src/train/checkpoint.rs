@@ -3,6 +3,7 @@
 //! The JSON names its tensor file with its length and checksum, has a checksum of its own, and is renamed into place
 //! last: a checkpoint exists exactly when its JSON does. Matrices are row-major in the file, as other tools read them.
 
+use std::fmt::Display;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -12,11 +13,12 @@ use relgrad_kernels::parameters::{Arrays, Parameters};
 use relgrad_kernels::{Cpu, Dtype, Scalar};
 use relgrad_reports::writer::write_atomically;
 use safetensors::tensor::TensorView;
-use safetensors::{Dtype as TensorType, SafeTensors};
+use safetensors::{Dtype as TensorType, SafeTensorError, SafeTensors};
 use serde::{Deserialize, Serialize};
 
 use super::learner::Learner;
 use super::log::Prefix;
+use super::network;
 use super::sealed::{self, MOST_JSON, damaged};
 use crate::error::{Error, Result};
 
@@ -26,17 +28,13 @@ const SCHEMA: u32 = 2;
 /// Where a training stands; with the settings and the data it goes on bit for bit.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Progress {
-    /// Epochs done.
     pub(crate) epoch: usize,
     /// Batches done of the epoch that has begun.
     pub(crate) batches: usize,
-    /// Steps done.
     pub(crate) step: u64,
-    /// Seconds of training.
     pub(crate) seconds: f64,
     /// Sums over the epoch that has begun.
     pub(crate) running: Running,
-    /// The best model so far.
     pub(crate) best: Option<Best>,
 }
 
@@ -82,13 +80,13 @@ impl Progress {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct State {
     schema: u32,
-    progress: Progress,
+    pub(super) progress: Progress,
     /// Steps that Adam's moments hold.
     adam_steps: Option<u64>,
     tensors: Tensors,
     /// What it belongs to; version 1 did not say.
     #[serde(default)]
-    of: Belonging,
+    pub(super) of: Belonging,
 }
 
 /// The tensor file that belongs to it.
@@ -108,89 +106,130 @@ pub(super) struct Belonging {
     pub(super) log: Option<Prefix>,
 }
 
-/// Writes `NAME.json` and the tensor file that it names; other tensor files of that name go afterwards.
-pub(super) fn write<T: Scalar>(
-    dir: &Path,
-    name: &str,
-    progress: &Progress,
-    learner: &Learner<T>,
-    of: Belonging,
-) -> Result<()> {
-    let output = |cause: relgrad_reports::error::Error| Error::Output(cause.to_string());
-    let mut named = arrays_of("", learner.parameters.arrays(), &learner.device)?;
-    let moments = learner.moments();
-    if let Some(moments) = moments {
-        named.extend(arrays_of("adam.first.", &moments.first, &learner.device)?);
-        named.extend(arrays_of("adam.second.", &moments.second, &learner.device)?);
-    }
-    let bytes =
-        serialized::<T>(&named).map_err(|cause| Error::Output(format!("cannot write a checkpoint: {cause}")))?;
-    let file = tensor_file(name, progress.step);
-    let tensors = Tensors { file: file.clone(), bytes: bytes.len() as u64, crc32: crc32fast::hash(&bytes) };
-    let adam_steps = moments.map(|moments| moments.steps);
-    let state = State { schema: SCHEMA, progress: progress.clone(), adam_steps, tensors, of };
-    let path = state_file(dir, name);
-    let json = serde_json::to_string_pretty(&state).map_err(|cause| Error::output(&path, cause))?;
-    let written = write_atomically(&dir.join(&file), &bytes)
-        .and_then(|()| write_atomically(&path, sealed::seal(&json).as_bytes()));
-    // On a full disk the tensors that no JSON names are in the way of what comes next.
-    let kept = if written.is_ok() { Some(file) } else { read_state(dir, name).ok().map(|state| state.tensors.file) };
-    kept.iter().for_each(|kept| remove_others(dir, name, kept));
-    written.map_err(output)
+/// The place of a checkpoint: `NAME.json` and the tensor file that it names, in the folder of a training.
+#[derive(Debug)]
+pub(super) struct Slot {
+    dir: PathBuf,
+    name: &'static str,
+    /// The identity of the training that it must belong to.
+    identity: Option<u32>,
 }
 
-/// Removes what a kill or a full disk left behind: tensors of this name that are not `kept`, and unfinished files. Best
-/// effort: a leftover takes space and does no harm.
-fn remove_others(dir: &Path, name: &str, kept: &str) {
-    let is_ours = |file: &str| {
-        let whole = file.strip_suffix(".partial").unwrap_or(file);
-        let step = whole.strip_prefix(name).and_then(|rest| rest.strip_prefix('-')?.strip_suffix(".safetensors"));
-        step.is_some_and(|step| !step.is_empty() && step.bytes().all(|byte| byte.is_ascii_digit()))
-            || file == format!("{name}.json.partial")
-    };
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        if entry.file_name().to_str().is_some_and(|file| file != kept && is_ours(file)) {
-            let _ = fs::remove_file(entry.path());
+impl Slot {
+    pub(super) fn new(dir: &Path, name: &'static str, identity: Option<u32>) -> Self {
+        Self { dir: dir.to_path_buf(), name, identity }
+    }
+
+    pub(super) fn path(&self) -> PathBuf {
+        self.dir.join(format!("{}.json", self.name))
+    }
+
+    /// The error of a checkpoint that is not as it was written.
+    pub(super) fn damaged(&self, cause: impl Display) -> Error {
+        damaged(&self.path(), cause)
+    }
+
+    /// Whether there is one, if only a link that leads nowhere, or one that cannot be looked at now.
+    pub(super) fn exists(&self) -> bool {
+        !self.path().symlink_metadata().is_err_and(|cause| cause.kind() == ErrorKind::NotFound)
+    }
+
+    /// Writes it; other tensor files of its name go afterwards.
+    pub(super) fn write<T: Scalar>(&self, at: &Progress, learner: &Learner<T>, log: Option<Prefix>) -> Result<()> {
+        let bytes =
+            serialized(learner).map_err(|cause| Error::Output(format!("cannot write a checkpoint: {cause}")))?;
+        let file = tensor_file(self.name, at.step);
+        let state = State {
+            schema: SCHEMA,
+            progress: at.clone(),
+            adam_steps: learner.moments().map(|moments| moments.steps),
+            tensors: Tensors { file: file.clone(), bytes: bytes.len() as u64, crc32: crc32fast::hash(&bytes) },
+            of: Belonging { training: self.identity, log },
+        };
+        let tensors = write_atomically(&self.dir.join(&file), &bytes);
+        let written = tensors.map_err(|cause| Error::Output(cause.to_string()));
+        let written = written.and_then(|()| sealed::write(&self.path(), &state));
+        match written {
+            Ok(()) => self.remove_others(&file),
+            // On a full disk the tensors that no JSON names are in the way of what comes next.
+            Err(_) => self.tidy(),
+        }
+        written
+    }
+
+    /// Where it stands and what it belongs to, without its tensors.
+    pub(super) fn state(&self) -> Result<State> {
+        let path = self.path();
+        let state = parse_state(&path, self.name, &sealed::read(&path, MOST_JSON)?)?;
+        let is_own = state.of.training == self.identity;
+        if is_own { Ok(state) } else { Err(self.damaged("it belongs to another training")) }
+    }
+
+    /// Restores a learner of the same shape; after an error, which says what is missing or damaged, it is of no use.
+    pub(super) fn read<T: Scalar>(&self, learner: &mut Learner<T>) -> Result<State> {
+        let state = self.state()?;
+        let (path, bytes) = self.tensors(&state)?;
+        restore_all(&bytes, state.adam_steps, learner).map_err(|cause| damaged(&path, cause))?;
+        Ok(state)
+    }
+
+    pub(super) fn read_parameters<T: Scalar>(
+        &self,
+        device: &Cpu,
+        parameters: &mut Parameters<Cpu, T>,
+    ) -> Result<State> {
+        let state = self.state()?;
+        let (path, bytes) = self.tensors(&state)?;
+        restore_parameters(&bytes, state.adam_steps, device, parameters).map_err(|cause| damaged(&path, cause))?;
+        Ok(state)
+    }
+
+    fn tensors(&self, state: &State) -> Result<(PathBuf, Vec<u8>)> {
+        let tensors = &state.tensors;
+        let path = self.dir.join(&tensors.file);
+        let length = path.symlink_metadata().map_err(|cause| damaged(&path, cause))?.len();
+        if length != tensors.bytes {
+            return Err(damaged(&path, format!("{length} bytes instead of {}", tensors.bytes)));
+        }
+        let bytes = sealed::read(&path, length)?;
+        if crc32fast::hash(&bytes) != tensors.crc32 {
+            return Err(damaged(&path, "its checksum does not fit"));
+        }
+        Ok((path, bytes))
+    }
+
+    /// Removes what a kill left, where there is a whole checkpoint.
+    pub(super) fn tidy(&self) {
+        if let Ok(state) = self.state() {
+            self.remove_others(&state.tensors.file);
+        }
+    }
+
+    pub(super) fn remove(&self) {
+        let _ = fs::remove_file(self.path());
+        self.remove_others("");
+    }
+
+    /// Removes what a kill or a full disk left behind: tensors of this name that are not `kept`, and unfinished files.
+    /// Best effort: a leftover takes space and does no harm.
+    fn remove_others(&self, kept: &str) {
+        let name = self.name;
+        let is_ours = |file: &str| {
+            let whole = file.strip_suffix(".partial").unwrap_or(file);
+            let step = whole.strip_prefix(name).and_then(|rest| rest.strip_prefix('-')?.strip_suffix(".safetensors"));
+            step.is_some_and(|step| !step.is_empty() && step.bytes().all(|byte| byte.is_ascii_digit()))
+                || file == format!("{name}.json.partial")
+        };
+        for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            if entry.file_name().to_str().is_some_and(|file| file != kept && is_ours(file)) {
+                let _ = fs::remove_file(entry.path());
+            }
         }
     }
 }
 
-/// Removes a checkpoint, as far as it is there.
-pub(super) fn remove(dir: &Path, name: &str) {
-    let _ = fs::remove_file(state_file(dir, name));
-    remove_others(dir, name, "");
-}
-
 fn tensor_file(name: &str, step: u64) -> String {
     format!("{name}-{step}.safetensors")
-}
-
-fn state_file(dir: &Path, name: &str) -> PathBuf {
-    dir.join(format!("{name}.json"))
-}
-
-/// Whether there is a checkpoint of this name, if only a link that leads nowhere, or one that cannot be looked at now.
-pub(super) fn exists(dir: &Path, name: &str) -> bool {
-    let facts = state_file(dir, name).symlink_metadata();
-    !facts.is_err_and(|cause| cause.kind() == ErrorKind::NotFound)
-}
-
-/// Removes what a kill left of checkpoints of this name, where there is a whole one.
-pub(super) fn tidy(dir: &Path, name: &str) {
-    if let Ok(state) = read_state(dir, name) {
-        remove_others(dir, name, &state.tensors.file);
-    }
-}
-
-/// Restores a checkpoint into a learner of the same shape.
-///
-/// # Errors
-/// Says what is missing or damaged; the learner is then of no use.
-pub(super) fn read<T: Scalar>(dir: &Path, name: &str, learner: &mut Learner<T>) -> Result<(Progress, Belonging)> {
-    let state = read_state(dir, name)?;
-    let (path, bytes) = read_tensors(dir, &state.tensors)?;
-    restore_all(&bytes, state.adam_steps, learner).map_err(|cause| damaged(&path, cause))?;
-    Ok((state.progress, state.of))
 }
 
 /// Restores parameters and moments from the bytes of a tensor file.
@@ -199,8 +238,8 @@ pub(super) fn restore_all<T: Scalar>(
     adam_steps: Option<u64>,
     learner: &mut Learner<T>,
 ) -> std::result::Result<(), String> {
-    let (device, tensors) = (learner.device, arrays_in(bytes, adam_steps, learner.parameters.arrays())?);
-    restore(&tensors, "", learner.parameters.arrays_mut(), &device)?;
+    let device = learner.device;
+    let tensors = restore_parameters(bytes, adam_steps, &device, &mut learner.parameters)?;
     match (learner.moments_mut(), adam_steps) {
         (None, None) => Ok(()),
         (Some(moments), Some(steps)) => {
@@ -211,31 +250,6 @@ pub(super) fn restore_all<T: Scalar>(
         }
         _ => Err("it belongs to another optimiser".to_string()),
     }
-}
-
-/// Only the parameters of a checkpoint.
-pub(super) fn read_parameters<T: Scalar>(
-    dir: &Path,
-    name: &str,
-    device: &Cpu,
-    parameters: &mut Parameters<Cpu, T>,
-) -> Result<(Progress, Belonging)> {
-    let state = read_state(dir, name)?;
-    let (path, bytes) = read_tensors(dir, &state.tensors)?;
-    let damaged = |cause: String| damaged(&path, cause);
-    let tensors = arrays_in(&bytes, state.adam_steps, parameters.arrays()).map_err(damaged)?;
-    restore(&tensors, "", parameters.arrays_mut(), device).map_err(damaged)?;
-    Ok((state.progress, state.of))
-}
-
-/// Where a checkpoint stands and what it belongs to, without its tensors.
-pub(super) fn read_progress(dir: &Path, name: &str) -> Result<(Progress, Belonging)> {
-    read_state(dir, name).map(|state| (state.progress, state.of))
-}
-
-fn read_state(dir: &Path, name: &str) -> Result<State> {
-    let path = state_file(dir, name);
-    parse_state(&path, name, &sealed::read(&path, MOST_JSON)?)
 }
 
 pub(super) fn parse_state(path: &Path, name: &str, bytes: &[u8]) -> Result<State> {
@@ -253,63 +267,43 @@ pub(super) fn parse_state(path: &Path, name: &str, bytes: &[u8]) -> Result<State
     Ok(state)
 }
 
-fn read_tensors(dir: &Path, tensors: &Tensors) -> Result<(PathBuf, Vec<u8>)> {
-    let path = dir.join(&tensors.file);
-    let length = path.symlink_metadata().map_err(|cause| damaged(&path, cause))?.len();
-    if length != tensors.bytes {
-        return Err(damaged(&path, format!("{length} bytes instead of {}", tensors.bytes)));
-    }
-    let bytes = sealed::read(&path, length)?;
-    if crc32fast::hash(&bytes) != tensors.crc32 {
-        return Err(damaged(&path, "its checksum does not fit"));
-    }
-    Ok((path, bytes))
-}
-
-/// The arrays of a tensor file, which must be as many as a checkpoint of these parameters has.
-fn arrays_in<'a, T: Scalar>(
+/// Restores the parameters from a tensor file, which must have as many arrays as a checkpoint of them, and returns all.
+fn restore_parameters<'a, T: Scalar>(
     bytes: &'a [u8],
     adam_steps: Option<u64>,
-    parameters: &Arrays<Cpu, T>,
+    device: &Cpu,
+    parameters: &mut Parameters<Cpu, T>,
 ) -> std::result::Result<SafeTensors<'a>, String> {
     let tensors = SafeTensors::deserialize(bytes).map_err(|cause| cause.to_string())?;
-    let count = parameters.weights.len() + parameters.biases.len();
+    let count = network::each(parameters.arrays()).count();
     let expected = if adam_steps.is_some() { 3 * count } else { count };
-    if tensors.len() == expected {
-        Ok(tensors)
-    } else {
-        Err(format!("it has {} arrays instead of {expected}", tensors.len()))
+    if tensors.len() != expected {
+        return Err(format!("it has {} arrays instead of {expected}", tensors.len()));
     }
+    restore(&tensors, "", parameters.arrays_mut(), device)?;
+    Ok(tensors)
 }
 
-/// An array's name, shape and numbers, row-major, little-endian.
-type Named = (String, Vec<usize>, Vec<u8>);
-
-fn arrays_of<T: Scalar>(prefix: &str, arrays: &Arrays<Cpu, T>, device: &Cpu) -> Result<Vec<Named>> {
+/// All arrays of a learner, row-major, little-endian.
+fn serialized<T: Scalar>(learner: &Learner<T>) -> std::result::Result<Vec<u8>, String> {
+    let mut sets = vec![("", learner.parameters.arrays())];
+    if let Some(moments) = learner.moments() {
+        sets.extend([("adam.first.", &moments.first), ("adam.second.", &moments.second)]);
+    }
     let mut named = Vec::new();
-    for (k, weight) in arrays.weights.iter().enumerate() {
-        named.push((format!("{prefix}layer{}.weight", k + 1), vec![weight.rows(), weight.cols()], weight));
+    for (prefix, arrays) in sets {
+        for (kind, k, array) in network::each(arrays) {
+            let values = array.to_column_major(&learner.device).map_err(|cause| cause.to_string())?;
+            let bytes = to_bytes(&transposed(&values, array.rows(), array.cols()));
+            named.push((format!("{prefix}layer{k}.{kind}"), shape(kind, array), bytes));
+        }
     }
-    for (k, bias) in arrays.biases.iter().enumerate() {
-        named.push((format!("{prefix}layer{}.bias", k + 1), vec![bias.rows()], bias));
-    }
-    let read = |(name, shape, matrix): (String, Vec<usize>, &Matrix<Cpu, T>)| {
-        let values = matrix.to_column_major(device).map_err(|cause| Error::Output(cause.to_string()))?;
-        Ok((name, shape, to_bytes(&transposed(&values, matrix.rows(), matrix.cols()))))
-    };
-    named.into_iter().map(read).collect()
-}
-
-fn serialized<T: Scalar>(named: &[Named]) -> std::result::Result<Vec<u8>, safetensors::SafeTensorError> {
-    let kind = match T::DTYPE {
-        Dtype::F32 => TensorType::F32,
-        Dtype::F64 => TensorType::F64,
-    };
-    let views = named
-        .iter()
-        .map(|(name, shape, bytes)| Ok((name.as_str(), TensorView::new(kind, shape.clone(), bytes)?)))
-        .collect::<std::result::Result<Vec<_>, safetensors::SafeTensorError>>()?;
-    safetensors::serialize(views, None)
+    let views = named.iter().map(|(name, shape, bytes)| {
+        let view = TensorView::new(tensor_type::<T>(), shape.clone(), bytes)?;
+        Ok::<_, SafeTensorError>((name.as_str(), view))
+    });
+    let views = views.collect::<std::result::Result<Vec<_>, _>>();
+    views.and_then(|views| safetensors::serialize(views, None)).map_err(|cause| cause.to_string())
 }
 
 fn restore<T: Scalar>(
@@ -318,26 +312,31 @@ fn restore<T: Scalar>(
     arrays: &mut Arrays<Cpu, T>,
     device: &Cpu,
 ) -> std::result::Result<(), String> {
-    let weights = arrays.weights.iter_mut().enumerate().map(|(k, w)| (format!("{prefix}layer{}.weight", k + 1), w));
-    let biases = arrays.biases.iter_mut().enumerate().map(|(k, b)| (format!("{prefix}layer{}.bias", k + 1), b));
-    for (name, matrix) in weights.chain(biases) {
+    for (kind, k, array) in network::each_mut(arrays) {
+        let name = format!("{prefix}layer{k}.{kind}");
         let tensor = tensors.tensor(&name).map_err(|cause| cause.to_string())?;
-        let (rows, columns) = (matrix.rows(), matrix.cols());
-        let kind = match T::DTYPE {
-            Dtype::F32 => TensorType::F32,
-            Dtype::F64 => TensorType::F64,
-        };
-        let shape = if name.ends_with(".bias") { vec![rows] } else { vec![rows, columns] };
-        if tensor.dtype() != kind || tensor.shape() != shape {
+        if tensor.dtype() != tensor_type::<T>() || tensor.shape() != shape(kind, array) {
             return Err(format!("{name} has shape {:?} and type {:?}", tensor.shape(), tensor.dtype()));
         }
+        let (rows, columns) = (array.rows(), array.cols());
         let values = transposed(&from_bytes::<T>(tensor.data()), columns, rows);
         if values.iter().any(|x| !x.widen().is_finite()) {
             return Err(format!("{name} has a value that is not finite"));
         }
-        *matrix = Matrix::from_column_major(device, &values, rows, columns, &name).map_err(|e| e.to_string())?;
+        *array = Matrix::from_column_major(device, &values, rows, columns, &name).map_err(|e| e.to_string())?;
     }
     Ok(())
+}
+
+fn tensor_type<T: Scalar>() -> TensorType {
+    match T::DTYPE {
+        Dtype::F32 => TensorType::F32,
+        Dtype::F64 => TensorType::F64,
+    }
+}
+
+fn shape<T: Scalar>(kind: &str, array: &Matrix<Cpu, T>) -> Vec<usize> {
+    if kind == "bias" { vec![array.rows()] } else { vec![array.rows(), array.cols()] }
 }
 
 /// Column-major rows×columns to row-major, or the other way round with the two exchanged.

@@ -61,7 +61,6 @@ impl Columns {
         samples.iter().all(|sample| sample[j] == self.smallest[j] || sample[j] == self.largest[j])
     }
 
-    /// The columns that do not vary.
     pub(super) fn constant(&self, eps: f64) -> Vec<usize> {
         (0..self.mean.len()).filter(|&j| self.is_constant(j, eps)).collect()
     }

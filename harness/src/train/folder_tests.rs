@@ -1,61 +1,37 @@
 //! The files of a real small training, damaged.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use relgrad_adversary::{damage, damaged, judge};
-use relgrad_kernels::{Cpu, Dtype, Init, Scalar, init};
-use relgrad_reports::training::{TRAINING_SCHEMA, Training, TrainingSettings};
+use relgrad_kernels::{Dtype, Scalar};
+use relgrad_reports::training::TrainingSettings;
 
 use super::checkpoint::{self, Progress};
 use super::learner::{Learner, Tracking};
+use super::log;
 use super::recipe::Recipe;
 use super::recipe::tests::settings;
 use super::store::{self, Store};
 use super::trainer::{self, Job};
-use crate::data::{DataSet, toy};
+use crate::data::toy;
 use crate::error::Result;
-use crate::machine;
 use crate::run::interrupt::Events;
 
-fn header(settings: &TrainingSettings, set: &DataSet) -> Training {
-    Training {
-        schema: TRAINING_SCHEMA,
-        command: vec!["relgrad".to_string(), "train".to_string()],
-        identity: None,
-        version: "0".to_string(),
-        git_revision: None,
-        started: "2026-11-28T00:00:00Z".to_string(),
-        settings: settings.clone(),
-        data: set.facts(),
-        machine: machine::facts(),
-        outcome: None,
-    }
-}
-
-/// Trains in a folder.
-fn train<T: Scalar>(dir: &Path, settings: &TrainingSettings) {
+fn train(dir: &Path, settings: &TrainingSettings) {
     let set = toy::data_set(toy::Toy::Moons, settings.toy_samples, settings.seed).unwrap();
-    let store = Store::create(dir, &header(settings, &set)).unwrap();
+    let store = Store::create(dir, &store::begun(vec!["relgrad".to_string()], settings.clone(), &set)).unwrap();
     let recipe = Recipe::of(settings, 2).unwrap();
-    let job = Job {
-        recipe: &recipe,
-        data: &set.parts,
-        store: Some(&store),
-        time_limit_seconds: None,
-        label: "",
-        quiet: true,
-        tracking: Tracking::On,
-    };
-    trainer::train::<T>(&job, &mut Events::without_signals()).unwrap();
+    let job = Job { store: Some(&store), ..Job::new(&recipe, &set.parts, Tracking::On) };
+    trainer::train(&job, &mut Events::without_signals()).unwrap();
 }
 
 fn learner<T: Scalar>(settings: &TrainingSettings) -> Learner<T> {
-    let (device, recipe) = (Cpu::new(1), Recipe::of(settings, 2).unwrap());
-    let parameters = init::network(&device, &recipe.architecture, Init::Orthogonal, 9).unwrap();
-    Learner::new(device, parameters, &recipe, 50, Tracking::Off).unwrap()
+    let recipe = Recipe::of(&TrainingSettings { seed: 9, ..settings.clone() }, 2).unwrap();
+    Learner::begin(&recipe, &toy::Toy::Moons.sample(200, 9), Tracking::Off).unwrap()
 }
 
 /// Restores the last checkpoint of a folder into a network of these settings.
@@ -65,46 +41,37 @@ fn resume<T: Scalar>(dir: &Path, settings: &TrainingSettings) -> Result<Option<P
     Ok(restored.map(|restored| restored.progress))
 }
 
-/// The JSON files of one training.
-struct Files {
-    header: Vec<u8>,
-    last: Vec<u8>,
-    best: Vec<u8>,
-    tensors: Vec<u8>,
-}
-
-static FILES: LazyLock<Files> = LazyLock::new(|| {
+/// The files of one training, by name.
+static FILES: LazyLock<BTreeMap<&str, Vec<u8>>> = LazyLock::new(|| {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("t");
-    train::<f32>(&dir, &settings());
-    let read = |name: &str| fs::read(dir.join(name)).unwrap();
-    Files {
-        header: read("training.json"),
-        last: read("last.json"),
-        best: read("best.json"),
-        tensors: read("last-12.safetensors"),
-    }
+    train(&dir, &settings());
+    let names = ["training.json", "last.json", "best.json", "epochs.jsonl", "last-12.safetensors"];
+    names.into_iter().map(|name| (name, fs::read(dir.join(name)).unwrap())).collect()
 });
 
-/// The name of a file, a whole one, and what reads it.
-type Reader = (&'static str, &'static [u8], fn(&Path, &[u8]) -> Result<String>);
+/// The name of a file, and what reads it.
+type Reader = (&'static str, fn(&Path, &[u8]) -> Result<String>);
 
-fn readers() -> [Reader; 3] {
-    let (header, last, best) = (FILES.header.as_slice(), FILES.last.as_slice(), FILES.best.as_slice());
-    [
-        ("training.json", header, |path, bytes| store::parse_header(path, bytes).map(|read| format!("{read:?}"))),
-        ("last.json", last, |path, bytes| checkpoint::parse_state(path, "last", bytes).map(|read| format!("{read:?}"))),
-        ("best.json", best, |path, bytes| checkpoint::parse_state(path, "best", bytes).map(|read| format!("{read:?}"))),
-    ]
-}
+const READERS: [Reader; 4] = [
+    ("training.json", |path, bytes| store::parse_header(path, bytes).map(|read| format!("{read:?}"))),
+    ("last.json", |path, bytes| checkpoint::parse_state(path, "last", bytes).map(|read| format!("{read:?}"))),
+    ("best.json", |path, bytes| checkpoint::parse_state(path, "best", bytes).map(|read| format!("{read:?}"))),
+    ("epochs.jsonl", |path, bytes| {
+        // Logs of before were read without what the checkpoint knows.
+        let _ = log::parse(path, bytes, 4, None);
+        let known = log::Prefix::of(&FILES["epochs.jsonl"]);
+        log::parse(path, bytes, 4, Some(known)).map(|read| format!("{read:?}"))
+    }),
+];
 
 #[test]
 fn every_flipped_bit_of_a_training_is_refused_by_name() {
-    for (name, file, read) in readers() {
-        let path = Path::new(name);
+    for (name, read) in READERS {
+        let (path, file) = (Path::new(name), &FILES[name]);
         read(path, file).unwrap();
         for bit in 0..8 * file.len() {
-            let mut bytes = file.to_vec();
+            let mut bytes = file.clone();
             bytes[bit / 8] ^= 1 << (bit % 8);
             let told = read(path, &bytes).expect_err(name).to_string();
             assert!(told.starts_with(name) && told.lines().count() == 1, "{told}");
@@ -126,17 +93,17 @@ proptest! {
 
     #[test]
     fn a_damaged_json_of_a_training_is_refused_or_as_it_was(
-        which in 0usize..3, damage in damage(), reseal in any::<bool>()
+        which in 0..READERS.len(), damage in damage(), reseal in any::<bool>()
     ) {
-        let (name, file, read) = readers()[which];
-        let bytes = damaged(file, &damage);
+        let (name, read) = READERS[which];
+        let bytes = damaged(&FILES[name], &damage);
         let bytes = if reseal { resealed(&bytes) } else { bytes };
         judge(bytes.len(), || {
             let found = read(Path::new(name), &bytes);
             // What says that it is older than checksums, and has none, can only be held to what makes sense.
-            let is_old = !bytes.windows(8).any(|window| window == b"checksum");
+            let is_old = name.ends_with(".json") && !bytes.windows(8).any(|window| window == b"checksum");
             if !reseal && !is_old && let Ok(found) = &found {
-                assert_eq!(found, &read(Path::new(name), file).unwrap());
+                assert_eq!(found, &read(Path::new(name), &FILES[name]).unwrap());
             }
             found.map_err(|cause| cause.to_string())
         });
@@ -145,7 +112,7 @@ proptest! {
     /// With the right checksum and length, so that what lies behind them is reached.
     #[test]
     fn damaged_tensors_are_refused_or_finite(damage in damage()) {
-        let (bytes, settings) = (damaged(&FILES.tensors, &damage), settings());
+        let (bytes, settings) = (damaged(&FILES["last-12.safetensors"], &damage), settings());
         let mut learner = learner::<f32>(&settings);
         judge(bytes.len(), || {
             let told = |cause| super::sealed::damaged(Path::new("last-12.safetensors"), cause).to_string();
@@ -161,7 +128,7 @@ proptest! {
 fn a_checkpoint_of_another_network_or_training_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let ours = folder.path().join("ours");
-    train::<f32>(&ours, &settings());
+    train(&ours, &settings());
     assert_eq!(resume::<f32>(&ours, &settings()).unwrap().unwrap().epoch, 3);
     type Change = fn(&mut TrainingSettings);
     let cases: [(Change, &str); 5] = [
@@ -186,7 +153,7 @@ fn a_checkpoint_of_another_network_or_training_is_refused() {
     }
     // The same network, learning from other samples.
     let other = folder.path().join("other");
-    train::<f32>(&other, &TrainingSettings { seed: 1, ..settings() });
+    train(&other, &TrainingSettings { seed: 1, ..settings() });
     for name in ["last.json", "last-12.safetensors"] {
         fs::copy(other.join(name), ours.join(name)).unwrap();
     }
@@ -198,7 +165,7 @@ fn a_checkpoint_of_another_network_or_training_is_refused() {
 fn a_log_that_was_changed_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("t");
-    train::<f32>(&dir, &settings());
+    train(&dir, &settings());
     let path = dir.join("epochs.jsonl");
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, text.replacen("\"epoch\":2", "\"epoch\":3", 1)).unwrap();
@@ -211,7 +178,7 @@ fn a_log_that_was_changed_is_refused_by_name() {
 fn a_training_from_before_there_were_checksums_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("t");
-    train::<f32>(&dir, &settings());
+    train(&dir, &settings());
     for (name, lost) in [("training.json", "identity"), ("last.json", "of"), ("best.json", "of")] {
         let mut json: serde_json::Value = serde_json::from_slice(&fs::read(dir.join(name)).unwrap()).unwrap();
         json["schema"] = 1.into();
@@ -237,6 +204,8 @@ fn a_training_from_before_there_were_checksums_goes_on() {
         ("/progress/best", serde_json::Value::Null),
         ("/adam_steps", 99.into()),
         ("/tensors/file", "../last-12.safetensors".into()),
+        ("/tensors/file", "training.json".into()),
+        ("/tensors/file", dir.join("last-12.safetensors").to_str().unwrap().into()),
     ] {
         let mut changed = state.clone();
         *changed.pointer_mut(pointer).unwrap() = value;
@@ -250,7 +219,7 @@ fn a_training_from_before_there_were_checksums_goes_on() {
 fn what_a_kill_left_behind_goes_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("t");
-    train::<f32>(&dir, &settings());
+    train(&dir, &settings());
     let leftovers = ["last-7.safetensors", "last-8.safetensors.partial", "last.json.partial", "training.json.partial"];
     let others = ["last-model.safetensors", "last-.safetensors", "my-7.safetensors", "notes.partial"];
     leftovers.iter().chain(&others).for_each(|name| fs::write(dir.join(name), "x").unwrap());
@@ -263,7 +232,7 @@ fn what_a_kill_left_behind_goes_and_nothing_else() {
 fn a_folder_is_taken_where_only_a_killed_start_was() {
     let folder = tempfile::tempdir().unwrap();
     let set = toy::data_set(toy::Toy::Moons, 200, 0).unwrap();
-    let create = |dir: &Path| Store::create(dir, &header(&settings(), &set)).map(|_| ());
+    let create = |dir: &Path| Store::create(dir, &store::begun(Vec::new(), settings(), &set)).map(|_| ());
     let dir = folder.path().join("failed");
     fs::create_dir(&dir).unwrap();
     fs::write(dir.join("epochs.jsonl"), "").unwrap();

@@ -1,19 +1,22 @@
 //! The parameters and the rule that moves them, one batch at a time.
 
 use relgrad_kernels::bound::{Bound, bind};
-use relgrad_kernels::device::{Device, Matrix, MatrixRef};
+use relgrad_kernels::device::{Device, Matrix};
 use relgrad_kernels::likelihood::Evaluator;
 use relgrad_kernels::optimizer::{Adam, Moments, plain_step};
-use relgrad_kernels::parameters::{Arrays, Gradient, Parameters};
+use relgrad_kernels::parameters::{Gradient, Parameters};
 use relgrad_kernels::step::{self, InPlaceStep, LogDets};
 use relgrad_kernels::{Cpu, Method, Result, Scalar};
 
+use super::network::{self, require_finite};
 use super::recipe::{Optimizer, Recipe};
+use crate::data::Samples;
+use crate::error;
 
-/// A network that learns.
 pub(crate) struct Learner<T: Scalar> {
     pub(crate) device: Cpu,
     pub(crate) parameters: Parameters<Cpu, T>,
+    batch: Matrix<Cpu, T>,
     rule: Rule<T>,
 }
 
@@ -49,66 +52,100 @@ pub(crate) enum Tracking {
 }
 
 impl<T: Scalar> Learner<T> {
-    /// Takes all memory for batches of `batch` samples.
+    /// The first network of a recipe, with all memory for its batches.
     ///
     /// # Errors
-    /// Not enough memory; a singular first network where log-determinants are carried.
-    pub(crate) fn new(
+    /// Not enough memory; data that it cannot start from; a singular weight where log-determinants are carried.
+    pub(crate) fn begin(recipe: &Recipe, training: &Samples, tracking: Tracking) -> error::Result<Self> {
+        let device = Cpu::new(recipe.threads);
+        let parameters = recipe.start.network(&device, &recipe.architecture, recipe.seed, training)?;
+        let batch = recipe.batch.min(training.count());
+        let begun = Self::new(device, parameters, recipe, batch, tracking);
+        begun.map_err(|cause| error::Error::Input(format!("cannot begin to train: {cause}")))
+    }
+
+    fn new(
         device: Cpu,
         parameters: Parameters<Cpu, T>,
         recipe: &Recipe,
-        batch: usize,
+        size: usize,
         tracking: Tracking,
     ) -> Result<Self> {
-        let rule = Rule::new(&device, &parameters, recipe, batch, tracking)?;
-        Ok(Self { device, parameters, rule })
+        let architecture = *parameters.architecture();
+        let adam = match recipe.optimizer {
+            Optimizer::Sgd => None,
+            Optimizer::Adam => Some((Adam::default(), Moments::zeros(&device, &architecture)?)),
+        };
+        let is_in_place = matches!(recipe.method, Method::Relative | Method::RelativeInPlace | Method::Transposed);
+        let rule = if is_in_place && adam.is_none() {
+            let transposed = recipe.method == Method::Transposed;
+            let step = InPlaceStep { transposed, bias_mode: recipe.bias_mode, guard: recipe.guard };
+            let work = step.workspace(&device, &architecture, size)?;
+            let tracked = match tracking {
+                Tracking::Off => None,
+                Tracking::On => {
+                    let log_dets = LogDets::new(&device, &parameters, size)?;
+                    Some((log_dets, Evaluator::new(&device, &architecture, size)?))
+                }
+            };
+            Rule::InPlace(Box::new(InPlace { step, work, tracked }))
+        } else {
+            let backend = bind(&device, recipe.method, recipe.bias_mode, &architecture, size)?;
+            Rule::Stored { backend, direction: Gradient::zeros(&device, &architecture, "direction")?, adam }
+        };
+        let batch = Matrix::zeros(&device, architecture.dim, size, "batch")?;
+        Ok(Self { device, parameters, batch, rule })
     }
 
-    /// One step of size `mu` along the direction of the batch `x` (D×N); `track` asks for the batch's likelihood where
-    /// the rule carries log-determinants.
+    pub(crate) fn batch_size(&self) -> usize {
+        self.batch.cols()
+    }
+
+    /// One step of size `mu` along the direction of a batch of [`Self::batch_size`] samples; `track` asks for its
+    /// likelihood where the rule carries log-determinants. After an error the parameters are of no more use.
     ///
     /// # Errors
-    /// [`relgrad_kernels::Error::NonFinite`] or [`relgrad_kernels::Error::Singular`]: the parameters are then of no
-    /// more use.
-    pub(crate) fn step(&mut self, x: MatrixRef<'_, Cpu, T>, mu: f64, track: bool) -> Result<Stepped> {
-        let Self { device, parameters, rule } = self;
+    /// [`relgrad_kernels::Error::NonFinite`] or [`relgrad_kernels::Error::Singular`].
+    pub(crate) fn step(&mut self, samples: &[T], mu: f64, track: bool) -> Result<Stepped> {
+        let Self { device, parameters, batch, rule } = self;
+        device.upload(samples, batch.view_mut().into_slice())?;
+        let x = batch.view();
+        let mut stepped = Stepped::default();
         match rule {
-            Rule::InPlace(rule) => rule.step(device, parameters, x, mu, track),
+            Rule::InPlace(rule) => {
+                if track && let Some((log_dets, evaluator)) = &mut rule.tracked {
+                    let terms = evaluator.data_terms(device, parameters, x)?;
+                    stepped.batch_nats = Some(terms.mean() + log_dets.per_layer().iter().sum::<f64>());
+                }
+                let log_dets = rule.tracked.as_mut().map(|(log_dets, _)| log_dets);
+                let report = rule.step.step(device, parameters, x, mu, &mut rule.work, log_dets)?;
+                stepped.guarded_layers = report.step_sizes.iter().filter(|taken| **taken < mu).count();
+            }
             Rule::Stored { backend, direction, adam } => {
                 backend.gradient(device, parameters, x, direction)?;
                 match adam {
                     None => plain_step(device, parameters, direction, mu)?,
                     Some((adam, moments)) => adam.step(device, parameters, direction, mu, moments)?,
                 }
-                require_finite(device, "", parameters.arrays())?;
-                Ok(Stepped::default())
             }
         }
+        require_finite(device, "", parameters.arrays())?;
+        Ok(stepped)
     }
 
     /// Recomputes carried log-determinants by LU and returns the drift that it removed; `None` where none are carried.
-    ///
-    /// # Errors
-    /// A singular weight.
     pub(crate) fn refresh(&mut self) -> Result<Option<f64>> {
-        match &mut self.rule {
-            Rule::InPlace(rule) => match &mut rule.tracked {
-                Some((log_dets, _)) => log_dets.refresh(&self.device, &self.parameters).map(Some),
-                None => Ok(None),
-            },
-            Rule::Stored { .. } => Ok(None),
-        }
+        let Rule::InPlace(rule) = &mut self.rule else { return Ok(None) };
+        let Some((log_dets, _)) = &mut rule.tracked else { return Ok(None) };
+        log_dets.refresh(&self.device, &self.parameters).map(Some)
     }
 
-    /// Makes sure that the optimiser's moments are finite; every step sees to the parameters.
-    ///
-    /// # Errors
-    /// [`relgrad_kernels::Error::NonFinite`]: squares of the direction are beyond the number type, and nothing moves.
+    /// Makes sure that the optimiser's moments are finite; every step sees to the parameters. Where they are not,
+    /// squares of the direction are beyond the number type, and nothing moves.
     pub(crate) fn require_finite_moments(&self) -> Result<()> {
-        self.moments().map_or(Ok(()), |moments| {
-            require_finite(&self.device, "first moment of the ", &moments.first)?;
-            require_finite(&self.device, "second moment of the ", &moments.second)
-        })
+        let Some(moments) = self.moments() else { return Ok(()) };
+        require_finite(&self.device, "first moment of the ", &moments.first)?;
+        require_finite(&self.device, "second moment of the ", &moments.second)
     }
 
     /// The optimiser's moments, where it has some.
@@ -126,79 +163,25 @@ impl<T: Scalar> Learner<T> {
             _ => None,
         }
     }
-}
 
-impl<T: Scalar> Rule<T> {
-    fn new(
-        device: &Cpu,
-        parameters: &Parameters<Cpu, T>,
-        recipe: &Recipe,
-        batch: usize,
-        tracking: Tracking,
-    ) -> Result<Self> {
-        let architecture = parameters.architecture();
-        let adam = match recipe.optimizer {
-            Optimizer::Sgd => None,
-            Optimizer::Adam(adam) => Some((adam, Moments::zeros(device, architecture)?)),
-        };
-        let plain = adam.is_none();
-        match recipe.method {
-            Method::Relative | Method::RelativeInPlace | Method::Transposed if plain => {
-                let transposed = recipe.method == Method::Transposed;
-                let step = InPlaceStep { transposed, bias_mode: recipe.bias_mode, guard: recipe.guard };
-                let work = step.workspace(device, architecture, batch)?;
-                let tracked = match tracking {
-                    Tracking::Off => None,
-                    Tracking::On => {
-                        let log_dets = LogDets::new(device, parameters, batch)?;
-                        Some((log_dets, Evaluator::new(device, architecture, batch)?))
-                    }
-                };
-                Ok(Self::InPlace(Box::new(InPlace { step, work, tracked })))
-            }
-            method => {
-                let backend = bind(device, method, recipe.bias_mode, architecture, batch)?;
-                let direction = Gradient::zeros(device, architecture, "direction")?;
-                Ok(Self::Stored { backend, direction, adam })
-            }
-        }
+    pub(crate) fn log_likelihoods(&self, samples: &[T]) -> Result<Vec<f64>> {
+        network::log_likelihoods(&self.device, &self.parameters, samples)
     }
-}
 
-impl<T: Scalar> InPlace<T> {
-    fn step(
-        &mut self,
-        device: &Cpu,
-        parameters: &mut Parameters<Cpu, T>,
-        x: MatrixRef<'_, Cpu, T>,
-        mu: f64,
-        track: bool,
-    ) -> Result<Stepped> {
-        let mut stepped = Stepped::default();
-        let log_dets = match &mut self.tracked {
-            Some((log_dets, evaluator)) => {
-                if track {
-                    let terms = evaluator.data_terms(device, parameters, x)?;
-                    stepped.batch_nats = Some(terms.mean() + log_dets.per_layer().iter().sum::<f64>());
-                }
-                Some(log_dets)
-            }
-            None => None,
-        };
-        let report = self.step.step(device, parameters, x, mu, &mut self.work, log_dets)?;
-        stepped.guarded_layers = report.step_sizes.iter().filter(|taken| **taken < mu).count();
-        require_finite(device, "", parameters.arrays())?;
-        Ok(stepped)
+    /// The parameters, array after array.
+    pub(crate) fn snapshot(&self) -> Result<Vec<Vec<T>>> {
+        let arrays = network::each(self.parameters.arrays());
+        arrays.map(|(_, _, array)| array.to_column_major(&self.device)).collect()
     }
-}
 
-fn require_finite<T: Scalar>(device: &Cpu, of: &str, arrays: &Arrays<Cpu, T>) -> Result<()> {
-    let check = |kind: &str, arrays: &[Matrix<Cpu, T>]| {
-        arrays
-            .iter()
-            .enumerate()
-            .try_for_each(|(k, array)| device.require_finite(&format!("{of}{kind} of layer {}", k + 1), array.view()))
-    };
-    check("weight", &arrays.weights)?;
-    check("bias", &arrays.biases)
+    /// Sets the parameters to those of a snapshot.
+    pub(crate) fn restore(&mut self, snapshot: &[Vec<T>]) -> Result<()> {
+        let mut arrays = network::each_mut(self.parameters.arrays_mut()).zip(snapshot);
+        arrays.try_for_each(|((_, _, array), values)| self.device.upload(values, array.view_mut().into_slice()))
+    }
+
+    /// The Frobenius norms of the weights, layer by layer; `None` where one cannot be computed.
+    pub(crate) fn norms(&self) -> impl Iterator<Item = Option<f64>> {
+        self.parameters.arrays().weights.iter().map(|weight| self.device.frobenius_norm(weight.view()).ok())
+    }
 }

@@ -1,20 +1,16 @@
 //! Whether there is memory for a training, asked before it is taken: an allocation that fails later would end the
 //! program.
 
-use relgrad_kernels::Dtype;
 use relgrad_kernels::cost::cost;
 use relgrad_reports::units::{counted, grouped};
 
-use super::evaluate::CHUNK;
+use super::network::CHUNK;
 use super::recipe::{Optimizer, Recipe};
 use crate::data::Parts;
 use crate::error::Result;
 use crate::machine::memory;
 
-/// Refuses a training for which there is not enough memory.
-///
-/// # Errors
-/// An error of usage with what it needs and what there is.
+/// Refuses a training for which there is not enough memory, with what it needs and what there is.
 pub(crate) fn require(recipe: &Recipe, data: &Parts) -> Result<()> {
     let dim = recipe.architecture.dim;
     let what = format!(
@@ -33,12 +29,9 @@ pub(crate) fn require(recipe: &Recipe, data: &Parts) -> Result<()> {
 fn needed(recipe: &Recipe, data: &Parts) -> f64 {
     let architecture = &recipe.architecture;
     let (dim, layers) = (architecture.dim as f64, architecture.layers as f64);
-    let number = match recipe.dtype {
-        Dtype::F32 => 4.0,
-        Dtype::F64 => 8.0,
-    };
+    let number = recipe.dtype.bytes() as f64;
     let parameters = layers * dim * (dim + 1.0) * number;
-    let moments = if matches!(recipe.optimizer, Optimizer::Adam(_)) { 2.0 * parameters } else { 0.0 };
+    let moments = if recipe.optimizer == Optimizer::Adam { 2.0 * parameters } else { 0.0 };
     let batch = recipe.batch.min(data.train.count());
     let cost = cost(recipe.method, architecture, batch, recipe.dtype);
     let gradient = cost.map_or(0.0, |cost| cost.expected_bytes);

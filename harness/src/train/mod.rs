@@ -1,14 +1,14 @@
 //! Training by maximum likelihood, with any gradient backend.
 //!
 //! A [`recipe`] says how; a [`learner`] holds the parameters and takes the steps; the loop in [`trainer`] goes through
-//! the data, [`evaluate`]s, stops early, and leaves checkpoints and a log in a [`store`].
+//! the data, evaluates, stops early, and leaves checkpoints and a log in a [`store`].
 
 mod checkpoint;
 mod columns;
-pub(crate) mod evaluate;
 pub(crate) mod learner;
 mod log;
 pub(crate) mod memory;
+pub(crate) mod network;
 pub(crate) mod order;
 pub(crate) mod prepare;
 mod progress;

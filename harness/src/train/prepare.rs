@@ -56,10 +56,7 @@ pub(crate) fn prepare(set: &mut DataSet, start: Start, dtype: Dtype) -> Result<V
 }
 
 fn spacing(dtype: Dtype) -> f64 {
-    match dtype {
-        Dtype::F32 => f64::from(f32::EPSILON),
-        Dtype::F64 => f64::EPSILON,
-    }
+    if dtype == Dtype::F32 { f64::from(f32::EPSILON) } else { f64::EPSILON }
 }
 
 fn require_range(set: &DataSet, dtype: Dtype) -> Result<()> {
@@ -98,9 +95,8 @@ fn shift(set: &mut DataSet, columns: &Columns, start: Start) -> Option<String> {
     }
     let far: Vec<usize> = (0..dim).filter(is_far).collect();
     (!far.is_empty()).then(|| {
-        let lie = if far.len() == 1 { "lies" } else { "lie" };
-        let far = list(set, &far);
-        format!("{far} {lie} far from 0: the mean is subtracted in f64 first (`shift` in training.json)")
+        let lie = list(set, &far, "lies", "lie");
+        format!("{lie} far from 0: the mean is subtracted in f64 first (`shift` in training.json)")
     })
 }
 
@@ -114,9 +110,9 @@ fn unscalable(set: &DataSet, columns: &Columns, constant: &[usize], dtype: Dtype
     };
     let beyond: Vec<usize> = (0..set.parts.dim()).filter(is_beyond).collect();
     (!beyond.is_empty()).then(|| {
-        let varies = if beyond.len() == 1 { "varies" } else { "vary" };
+        let vary = list(set, &beyond, "varies", "vary");
         let or = if dtype == Dtype::F32 { ", or take --dtype f64" } else { "" };
-        format!("{} {varies} too little or too much for {dtype}: rescale the data{or}", list(set, &beyond))
+        format!("{vary} too little or too much for {dtype}: rescale the data{or}")
     })
 }
 
@@ -128,16 +124,15 @@ fn degenerate(set: &DataSet, start: Start, constant: &[usize], dependent: &[Depe
         told.push(format!("{count} training samples of {dim} columns: fewer than it takes to vary in every direction"));
     } else {
         if !constant.is_empty() {
-            let (be, do_not) = if constant.len() == 1 { ("is", "it is") } else { ("are", "they are") };
-            let centred = if start.is_from_data() && !start.whitens() {
-                format!("; {do_not} only centred")
-            } else {
-                String::new()
+            let centred = match (start.is_from_data() && !start.whitens(), constant.len()) {
+                (false, _) => "",
+                (true, 1) => "; it is only centred",
+                (true, _) => "; they are only centred",
             };
-            told.push(format!("{} {be} constant in the training part{centred}", list(set, constant)));
+            told.push(format!("{} constant in the training part{centred}", list(set, constant, "is", "are")));
         }
         let follows = |one: &Dependent| {
-            format!("{} follows from {} in the training part", list(set, &[one.column]), list(set, &one.on))
+            format!("{} follows from {} in the training part", columns_of(set, &[one.column]), columns_of(set, &one.on))
         };
         told.extend(dependent.iter().take(NAMED).map(follows));
     }
@@ -151,11 +146,8 @@ fn degenerate(set: &DataSet, start: Start, constant: &[usize], dependent: &[Depe
             told.join("; ")
         )));
     }
-    told.push(
-        "data like these have no density: the likelihood grows without bound as training goes on; leave columns \
-               out"
-        .to_string(),
-    );
+    let advice = "the likelihood grows without bound as training goes on; leave columns out";
+    told.push(format!("data like these have no density: {advice}"));
     Ok(told)
 }
 
@@ -165,7 +157,7 @@ fn atoms(set: &DataSet, columns: &Columns, constant: &[usize]) -> Vec<String> {
     let no_density = "there is no density, and the likelihood grows without bound as training goes on";
     let atom = |j: usize| {
         let (share, two) = (columns::most_frequent(&set.parts.train, j), columns.has_two_values(&set.parts.train, j));
-        let column = list(set, &[j]);
+        let column = columns_of(set, &[j]);
         match two {
             _ if constant.contains(&j) => None,
             true => Some(format!("{column} has 2 different values in the training part: {no_density}")),
@@ -195,13 +187,18 @@ fn coarse(set: &DataSet, columns: &Columns, constant: &[usize], dtype: Dtype) ->
         format!(
             "f32 hardly tells the values of {} apart: take --dtype f64, subtract an offset, or choose --init \
              standardise",
-            list(set, &coarse)
+            columns_of(set, &coarse)
         )
     })
 }
 
+/// `column 3 is`, or `columns 1 (a), 3 are`.
+fn list(set: &DataSet, columns: &[usize], one: &str, many: &str) -> String {
+    format!("{} {}", columns_of(set, columns), if columns.len() == 1 { one } else { many })
+}
+
 /// `column 3`, or `columns 1 (a), 3`.
-fn list(set: &DataSet, columns: &[usize]) -> String {
+fn columns_of(set: &DataSet, columns: &[usize]) -> String {
     let mut names: Vec<String> = columns.iter().take(NAMED).map(|&j| name(set, j)).collect();
     if columns.len() > NAMED {
         names.push(format!("{} more", columns.len() - NAMED));

@@ -32,7 +32,6 @@ impl Display {
         Self::Bar { prefix, bar }
     }
 
-    /// A step was taken.
     pub(crate) fn step(&self, step: u64) {
         if let Self::Bar { bar, .. } = self {
             bar.set_position(step);
@@ -57,7 +56,6 @@ impl Display {
         }
     }
 
-    /// The training is over.
     pub(crate) fn finish(&self) {
         if let Self::Bar { bar, .. } = self {
             bar.finish_and_clear();

@@ -4,45 +4,19 @@ use std::fmt;
 use std::str::FromStr;
 
 use relgrad_kernels::backend::BiasMode;
-use relgrad_kernels::optimizer::{Adam, Schedule};
-use relgrad_kernels::{Architecture, Dtype, Method};
+use relgrad_kernels::optimizer::Schedule;
+use relgrad_kernels::{Activation, Architecture, Base, Dtype, Method};
 use relgrad_reports::training::TrainingSettings;
 
 use super::start::Start;
+use crate::data::named::named;
 use crate::error::{Error, Result};
 
-/// What becomes of a direction.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Optimizer {
-    /// θ ← θ + μΔθ.
-    Sgd,
-    /// Adam with its published parameters.
-    Adam(Adam),
-}
-
-impl Optimizer {
-    /// Names on the command line.
-    pub(crate) const NAMES: [&str; 2] = ["sgd", "adam"];
-}
-
-impl fmt::Display for Optimizer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Sgd => "sgd",
-            Self::Adam(_) => "adam",
-        })
-    }
-}
-
-impl FromStr for Optimizer {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "sgd" => Ok(Self::Sgd),
-            "adam" => Ok(Self::Adam(Adam::default())),
-            _ => Err(Error::Usage(format!("unknown optimiser `{text}`: the optimisers are sgd and adam"))),
-        }
+named! {
+    /// What becomes of a direction: θ ← θ + μΔθ, or Adam with its published parameters.
+    enum Optimizer: "optimiser" {
+        Sgd = "sgd",
+        Adam = "adam",
     }
 }
 
@@ -57,7 +31,6 @@ pub(crate) enum EpochSchedule {
 }
 
 impl EpochSchedule {
-    /// In steps.
     pub(crate) fn in_steps(self, steps_per_epoch: usize, epochs: usize) -> Schedule {
         let steps = steps_per_epoch as f64;
         match self {
@@ -116,15 +89,11 @@ pub(crate) struct Recipe {
 }
 
 impl Recipe {
-    /// Reads the words of settings for data of dimension `dim`.
-    ///
-    /// # Errors
-    /// Names the setting that is not known, out of range, or at odds with another. Command lines and files are held to
-    /// the same.
+    /// Reads the words of settings for data of dimension `dim`; an error names the setting that is not known, out of
+    /// range, or at odds with another. Command lines and files are held to the same.
     pub(crate) fn of(settings: &TrainingSettings, dim: usize) -> Result<Self> {
-        fn usage(cause: impl std::fmt::Display) -> Error {
-            Error::Usage(cause.to_string())
-        }
+        let TrainingSettings { learning_rate, guard, batch, epochs, patience, seed, threads, checkpoint_every, .. } =
+            *settings;
         let architecture = Architecture {
             activation: settings.activation,
             last_nonlinear: settings.last_nonlinear,
@@ -139,34 +108,66 @@ impl Recipe {
             method: settings.method,
             bias_mode: settings.bias_mode.parse().map_err(usage)?,
             optimizer: settings.optimizer.parse()?,
-            learning_rate: settings.learning_rate,
             schedule: settings.schedule.parse()?,
-            guard: settings.guard,
-            batch: settings.batch,
-            epochs: settings.epochs,
-            patience: settings.patience,
             start: settings.init.parse()?,
             dtype: settings.dtype,
-            seed: settings.seed,
-            threads: settings.threads,
-            checkpoint_every: settings.checkpoint_every,
+            learning_rate,
+            guard,
+            batch,
+            epochs,
+            patience,
+            seed,
+            threads,
+            checkpoint_every,
         };
-        recipe.validate()?;
-        Ok(recipe)
+        let Self { method, optimizer, start, .. } = recipe;
+        let refusals = [
+            (!(learning_rate > 0.0 && learning_rate.is_finite()), "--learning-rate must be positive and finite"),
+            (
+                method == Method::RelativeInPlace && optimizer != Optimizer::Sgd,
+                "relative-inplace stores no direction that Adam could use: choose --method relative",
+            ),
+            (
+                start.is_from_data() && !settings.bias,
+                "a start from the data sets the first layer's bias: leave out --no-bias",
+            ),
+        ];
+        match refusals.into_iter().find(|(is_refused, _)| *is_refused) {
+            Some((_, words)) => Err(usage(words)),
+            None => Ok(recipe),
+        }
     }
+}
 
-    fn validate(&self) -> Result<()> {
-        let refuse = |text: &str| Err(Error::Usage(text.to_string()));
-        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
-            return refuse("--learning-rate must be positive and finite");
-        }
-        if self.method == Method::RelativeInPlace && self.optimizer != Optimizer::Sgd {
-            return refuse("relative-inplace stores no direction that Adam could use: choose --method relative");
-        }
-        if self.start.is_from_data() && !self.architecture.bias {
-            return refuse("a start from the data sets the first layer's bias: leave out --no-bias");
-        }
-        Ok(())
+fn usage<E: fmt::Display>(cause: E) -> Error {
+    Error::Usage(cause.to_string())
+}
+
+/// The settings that a command line without flags stands for, of one thread, as experiments change them.
+pub(crate) fn defaults() -> TrainingSettings {
+    let word = str::to_string;
+    TrainingSettings {
+        data: word("toy:moons"),
+        toy_samples: 10_000,
+        method: Method::Relative,
+        bias_mode: word("exact"),
+        optimizer: word("adam"),
+        learning_rate: 1e-3,
+        schedule: word("constant"),
+        guard: true,
+        batch: 100,
+        epochs: 100,
+        patience: None,
+        layers: 2,
+        activation: Activation::SmoothLeaky { alpha: 0.3 },
+        last_nonlinear: false,
+        bias: true,
+        base: Base::Normal,
+        init: word("orthogonal"),
+        dtype: Dtype::F32,
+        seed: 0,
+        threads: 1,
+        checkpoint_every: 1,
     }
 }
 
@@ -212,36 +213,12 @@ const LONGEST_WORD: usize = 60;
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use relgrad_kernels::{Activation, Base};
 
     use super::*;
 
     /// Settings of a training that takes a moment.
     pub(crate) fn settings() -> TrainingSettings {
-        let word = str::to_string;
-        TrainingSettings {
-            data: word("toy:moons"),
-            toy_samples: 200,
-            method: Method::Relative,
-            bias_mode: word("exact"),
-            optimizer: word("adam"),
-            learning_rate: 0.01,
-            schedule: word("constant"),
-            guard: true,
-            batch: 50,
-            epochs: 3,
-            patience: None,
-            layers: 2,
-            activation: Activation::SmoothLeaky { alpha: 0.3 },
-            last_nonlinear: false,
-            bias: true,
-            base: Base::Normal,
-            init: word("orthogonal"),
-            dtype: Dtype::F32,
-            seed: 0,
-            threads: 1,
-            checkpoint_every: 1,
-        }
+        TrainingSettings { toy_samples: 200, learning_rate: 0.01, batch: 50, epochs: 3, ..defaults() }
     }
 
     #[test]

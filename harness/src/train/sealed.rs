@@ -6,8 +6,9 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 
-use serde::Deserialize;
+use relgrad_reports::writer::write_atomically;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::console;
 use crate::error::{Error, Result};
@@ -17,6 +18,12 @@ const MARK: &str = ",\"checksum\":\"";
 
 /// The most bytes of a JSON file.
 pub(super) const MOST_JSON: u64 = 16 << 20;
+
+/// Writes a value as sealed JSON: whole, or not at all.
+pub(super) fn write(path: &Path, value: &impl Serialize) -> Result<()> {
+    let json = serde_json::to_string_pretty(value).map_err(|cause| Error::output(path, cause))?;
+    write_atomically(path, seal(&json).as_bytes()).map_err(|cause| Error::Output(cause.to_string()))
+}
 
 /// A JSON object with the CRC-32 of all its text as its last field.
 pub(super) fn seal(json: &str) -> String {
@@ -28,10 +35,8 @@ fn end(body: &[u8]) -> String {
     format!("{MARK}{:08x}\"}}\n", crc32fast::hash(body))
 }
 
-/// Reads a sealed JSON text. One of version 1, from before there were checksums, needs none.
-///
-/// # Errors
-/// When it is not what was written, or when a newer relgrad wrote it.
+/// Reads a sealed JSON text, unless a newer relgrad wrote it. One of version 1, from before there were checksums, needs
+/// none.
 pub(super) fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8], newest: u32) -> Result<T> {
     #[derive(Deserialize)]
     struct Version {
@@ -55,12 +60,10 @@ pub(super) fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8], newest: u32)
     serde_json::from_slice(bytes).map_err(|cause| damaged(path, cause))
 }
 
-/// Reads a file of at most `most` bytes.
-///
-/// # Errors
-/// When it is a link, a pipe or a device, is larger, or cannot be read.
+/// Reads a file of at most `most` bytes, unless it is a link, a pipe or a device.
 pub(crate) fn read(path: &Path, most: u64) -> Result<Vec<u8>> {
-    let facts = fs::symlink_metadata(path).map_err(|cause| Error::input(path, cause))?;
+    let failed = |cause: std::io::Error| Error::input(path, cause);
+    let facts = fs::symlink_metadata(path).map_err(failed)?;
     if !facts.is_file() {
         let cause = "it is not a regular file, and links are not followed; put the file itself there";
         return Err(Error::input(path, cause));
@@ -70,8 +73,7 @@ pub(crate) fn read(path: &Path, most: u64) -> Result<Vec<u8>> {
     }
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(facts.len() as usize).map_err(|cause| Error::input(path, cause))?;
-    let mut file = File::open(path).map_err(|cause| Error::input(path, cause))?.take(facts.len());
-    file.read_to_end(&mut bytes).map_err(|cause| Error::input(path, cause))?;
+    File::open(path).and_then(|file| file.take(facts.len()).read_to_end(&mut bytes)).map_err(failed)?;
     Ok(bytes)
 }
 

@@ -7,20 +7,19 @@ use std::path::{Path, PathBuf};
 
 use relgrad_kernels::parameters::Parameters;
 use relgrad_kernels::{Cpu, Scalar};
-use relgrad_reports::training::{Epoch, TRAINING_SCHEMA, Training};
-use relgrad_reports::writer::write_atomically;
+use relgrad_reports::training::{Epoch, TRAINING_SCHEMA, Training, TrainingSettings};
 
-use super::checkpoint::{self, Belonging, Progress};
+use super::checkpoint::{Progress, Slot, State};
 use super::learner::Learner;
 use super::log::{EPOCHS, Log};
 use super::recipe::Recipe;
 use super::sealed::{self, MOST_JSON, damaged};
+use crate::data::DataSet;
 use crate::error::{Error, Result};
-use crate::outputs;
+use crate::machine::time::{rfc3339, unix_seconds};
+use crate::{machine, outputs};
 
 const HEADER: &str = "training.json";
-const LAST: &str = "last";
-const BEST: &str = "best";
 
 /// An open folder.
 #[derive(Debug)]
@@ -28,6 +27,9 @@ pub(crate) struct Store {
     dir: PathBuf,
     /// What its checkpoints must belong to; unknown of folders from before there were checksums.
     identity: Option<u32>,
+    /// The checkpoint that `--resume` continues from.
+    last: Slot,
+    best: Slot,
     /// Open, and with it the folder's lock.
     log: RefCell<Log>,
     /// Whether this process wrote a checkpoint: what happens to the folder's name afterwards takes nothing away.
@@ -43,15 +45,12 @@ pub(crate) struct Restored {
 }
 
 impl Store {
-    /// Makes the folder of a new training.
-    ///
-    /// # Errors
-    /// When it holds something already, when another process writes it, or when it cannot be written.
+    /// Makes the folder of a new training, unless it holds something already or another process writes it.
     pub(crate) fn create(dir: &Path, training: &Training) -> Result<Self> {
+        let shown = dir.display();
         if is_training(dir) {
-            let dir = dir.display();
             return Err(Error::Usage(format!(
-                "{dir} holds a training already; continue it with --resume {dir}, or choose another --out"
+                "{shown} holds a training already; continue it with --resume {shown}, or choose another --out"
             )));
         }
         if dir.join(EPOCHS).symlink_metadata().is_err() {
@@ -64,21 +63,16 @@ impl Store {
         // Another training may have begun, and even ended, before the lock was ours.
         outputs::require_empty(dir, EPOCHS)?;
         if !log.is_empty() {
-            let dir = dir.display();
-            return Err(Error::Usage(format!("{dir} is not empty (it has {EPOCHS}): choose another --out")));
+            return Err(Error::Usage(format!("{shown} is not empty (it has {EPOCHS}): choose another --out")));
         }
         let json = serde_json::to_vec(training).map_err(|cause| Error::output(dir, cause))?;
-        let identity = Some(crc32fast::hash(&json));
-        let (log, saved, ended) = (RefCell::new(log), Cell::new(false), false);
-        let store = Self { dir: dir.to_path_buf(), identity, log, saved, ended };
+        let store = Self::new(dir, log, Some(crc32fast::hash(&json)), false);
         store.write_header(training)?;
         Ok(store)
     }
 
-    /// Opens the folder of a training that was begun.
-    ///
-    /// # Errors
-    /// When it is no such folder, is damaged, is being written by another process, or was written by a newer relgrad.
+    /// Opens the folder of a training that was begun, unless it is damaged, is being written by another process, or was
+    /// written by a newer relgrad.
     pub(crate) fn open(dir: &Path) -> Result<(Self, Training)> {
         if !is_training(dir) {
             let dir = dir.display();
@@ -86,12 +80,17 @@ impl Store {
         }
         // The log comes before the header; one that is gone may be open in a process that still writes.
         Log::require(dir)?;
-        let log = RefCell::new(Log::open(dir)?);
+        let log = Log::open(dir)?;
         let path = dir.join(HEADER);
         let training = parse_header(&path, &sealed::read(&path, MOST_JSON)?)?;
         remove_unfinished(dir);
-        let (identity, saved, ended) = (training.identity, Cell::new(false), training.outcome.is_some());
-        Ok((Self { dir: dir.to_path_buf(), identity, log, saved, ended }, training))
+        Ok((Self::new(dir, log, training.identity, training.outcome.is_some()), training))
+    }
+
+    fn new(dir: &Path, log: Log, identity: Option<u32>, ended: bool) -> Self {
+        let [last, best] = ["last", "best"].map(|name| Slot::new(dir, name, identity));
+        let (log, saved) = (RefCell::new(log), Cell::new(false));
+        Self { dir: dir.to_path_buf(), identity, last, best, log, saved, ended }
     }
 
     /// Empties the folder of a training that failed before its first checkpoint, so that it can be tried again.
@@ -101,24 +100,19 @@ impl Store {
         if is_begun || log.keep(None, None).is_err() {
             return;
         }
-        checkpoint::remove(&self.dir, BEST);
+        self.best.remove();
         // Best effort, and last: without it the folder is that of no training.
         let _ = fs::remove_file(self.dir.join(HEADER));
     }
 
-    /// The folder.
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// Writes `training.json`.
     pub(crate) fn write_header(&self, training: &Training) -> Result<()> {
         self.log.borrow().require_in_place()?;
         let path = self.dir.join(HEADER);
-        let training = Training { schema: TRAINING_SCHEMA, identity: self.identity, ..training.clone() };
-        let json = serde_json::to_string_pretty(&training).map_err(|cause| Error::output(&path, cause))?;
-        let written = write_atomically(&path, sealed::seal(&json).as_bytes());
-        written.map_err(|cause| Error::Output(cause.to_string()))
+        sealed::write(&path, &Training { schema: TRAINING_SCHEMA, identity: self.identity, ..training.clone() })
     }
 
     /// Appends one line and waits until it is on the disk.
@@ -126,32 +120,26 @@ impl Store {
         self.log.borrow_mut().append(epoch)
     }
 
-    /// The epochs of a training that has ended.
     pub(crate) fn epochs(&self) -> Result<Vec<Epoch>> {
-        let (progress, of) = checkpoint::read_progress(&self.dir, LAST)?;
-        self.require_own(LAST, of)?;
+        let State { progress, of, .. } = self.last.state()?;
         self.log.borrow_mut().keep(Some(progress.epoch), of.log)
     }
 
     /// Writes the checkpoint that `--resume` continues from.
     pub(crate) fn save<T: Scalar>(&self, progress: &Progress, learner: &Learner<T>) -> Result<()> {
-        let of = Belonging { training: self.identity, log: Some(self.log.borrow().prefix()) };
         self.log.borrow().require_in_place()?;
-        checkpoint::write(&self.dir, LAST, progress, learner, of)?;
+        self.last.write(progress, learner, Some(self.log.borrow().prefix()))?;
         self.saved.set(true);
         Ok(())
     }
 
-    /// Writes the best model so far.
     pub(crate) fn save_best<T: Scalar>(&self, progress: &Progress, learner: &Learner<T>) -> Result<()> {
-        let of = Belonging { training: self.identity, log: None };
         self.log.borrow().require_in_place()?;
-        checkpoint::write(&self.dir, BEST, progress, learner, of)
+        self.best.write(progress, learner, None)
     }
 
-    /// Whether there is a checkpoint to go on from.
     pub(crate) fn has_checkpoint(&self) -> bool {
-        checkpoint::exists(&self.dir, LAST)
+        self.last.exists()
     }
 
     /// Restores the last checkpoint; `None` when the training was cut off before its first, which then begins anew.
@@ -166,59 +154,53 @@ impl Store {
             self.log.borrow_mut().keep(None, None)?;
             return Ok(None);
         }
-        let (progress, of) = checkpoint::read(&self.dir, LAST, learner)?;
-        self.require_own(LAST, of)?;
+        let State { progress, of, .. } = self.last.read(learner)?;
         if let Some(cause) = progress.impossible(recipe.epochs, batches) {
-            return Err(damaged(&self.state_file(LAST), cause));
+            return Err(self.last.damaged(cause));
         }
         let epochs = self.log.borrow_mut().keep(Some(progress.epoch), of.log)?;
         // Only now: before, another process may have been writing.
-        [LAST, BEST].iter().for_each(|name| checkpoint::tidy(&self.dir, name));
+        [&self.last, &self.best].iter().for_each(|slot| slot.tidy());
         Ok(Some(Restored { progress, epochs }))
     }
 
-    /// Reads the best model into `parameters`.
     pub(crate) fn read_best<T: Scalar>(&self, device: &Cpu, parameters: &mut Parameters<Cpu, T>) -> Result<Progress> {
-        let (progress, of) = checkpoint::read_parameters(&self.dir, BEST, device, parameters)?;
-        self.require_own(BEST, of)?;
-        Ok(progress)
+        self.best.read_parameters(device, parameters).map(|state| state.progress)
     }
 
     /// The error of a best model that is not the one that the last checkpoint knows.
     pub(crate) fn strange_best(&self) -> Error {
-        damaged(&self.state_file(BEST), "it is not the best model of the last checkpoint")
+        self.best.damaged("it is not the best model of the last checkpoint")
     }
 
     /// Without its last checkpoint a training begins anew, where a kill before the first one explains that there is
     /// none: nothing is lost then but the epoch 0.
     fn require_unbegun(&self) -> Result<()> {
-        let is_later = || -> Result<bool> {
-            if !checkpoint::exists(&self.dir, BEST) {
-                return Ok(false);
-            }
-            let (progress, _) = checkpoint::read_progress(&self.dir, BEST)?;
-            Ok(progress.epoch > 0)
-        };
+        let is_later = || if self.best.exists() { Ok(self.best.state()?.progress.epoch > 0) } else { Ok(false) };
         if self.ended || self.log.borrow().lines()? > 1 || is_later()? {
-            let path = self.state_file(LAST);
+            let path = self.last.path();
             return Err(Error::Input(format!("{} is missing: restore it, or start in another folder", path.display())));
         }
         Ok(())
     }
+}
 
-    fn require_own(&self, name: &str, of: Belonging) -> Result<()> {
-        if of.training == self.identity {
-            return Ok(());
-        }
-        Err(damaged(&self.state_file(name), "it belongs to another training"))
-    }
-
-    fn state_file(&self, name: &str) -> PathBuf {
-        self.dir.join(format!("{name}.json"))
+/// The header of a training that begins now.
+pub(crate) fn begun(command: Vec<String>, settings: TrainingSettings, set: &DataSet) -> Training {
+    Training {
+        schema: TRAINING_SCHEMA,
+        command,
+        identity: None,
+        version: env!("CARGO_PKG_VERSION").to_string(),
+        git_revision: option_env!("RELGRAD_GIT_REVISION").map(str::to_string),
+        started: rfc3339(unix_seconds()),
+        settings,
+        data: set.facts(),
+        machine: machine::facts(),
+        outcome: None,
     }
 }
 
-/// Whether a folder is that of a training.
 pub(crate) fn is_training(dir: &Path) -> bool {
     dir.join(HEADER).symlink_metadata().is_ok()
 }

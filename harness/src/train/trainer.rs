@@ -3,28 +3,26 @@
 use std::path::Path;
 use std::time::Instant;
 
-use relgrad_kernels::device::{Device, Matrix};
 use relgrad_kernels::parameters::Parameters;
-use relgrad_kernels::{Cpu, Dtype, Scalar};
+use relgrad_kernels::{Cpu, Dtype, Init, Scalar, init};
 use relgrad_reports::training::{Epoch, Nats, Outcome, Stop};
 
 use super::checkpoint::{Best, Progress};
 use super::learner::{Learner, Stepped, Tracking};
+use super::network::converted;
 use super::progress::Display;
 use super::recipe::Recipe;
 use super::store::Store;
-use super::{evaluate, memory, order};
-use crate::data::{Parts, Samples};
+use super::{memory, order};
+use crate::data::Parts;
 use crate::error::{Error, Result};
 use crate::run::interrupt::Events;
 
 /// The training likelihood is tracked at one batch in so many: the extra forward pass then costs a few per cent.
 const TRACKED_EVERY: usize = 8;
-
 /// Norms that a message has room for.
 const MOST_NORMS: usize = 10;
 
-/// One training.
 pub(crate) struct Job<'a> {
     pub(crate) recipe: &'a Recipe,
     pub(crate) data: &'a Parts,
@@ -39,7 +37,13 @@ pub(crate) struct Job<'a> {
     pub(crate) tracking: Tracking,
 }
 
-/// What a training leaves.
+impl<'a> Job<'a> {
+    /// A quiet training that nothing limits and that writes nothing.
+    pub(crate) fn new(recipe: &'a Recipe, data: &'a Parts, tracking: Tracking) -> Self {
+        Self { recipe, data, store: None, time_limit_seconds: None, label: "", quiet: true, tracking }
+    }
+}
+
 pub(crate) struct Trained {
     /// Every epoch, the untrained network first.
     pub(crate) epochs: Vec<Epoch>,
@@ -52,23 +56,26 @@ pub(crate) struct Trained {
 /// # Errors
 /// [`Error::Diverged`] when a parameter, moment or likelihood stops being finite: it says where, and the last good
 /// checkpoint stays. Data that do not fit, too little memory, a damaged checkpoint, a full disk.
-pub(crate) fn train<T: Scalar>(job: &Job<'_>, events: &mut Events) -> Result<Trained> {
+pub(crate) fn train(job: &Job<'_>, events: &mut Events) -> Result<Trained> {
+    match job.recipe.dtype {
+        Dtype::F32 => train_in::<f32>(job, events),
+        Dtype::F64 => train_in::<f64>(job, events),
+    }
+}
+
+fn train_in<T: Scalar>(job: &Job<'_>, events: &mut Events) -> Result<Trained> {
     memory::require(job.recipe, job.data)?;
-    let device = Cpu::new(job.recipe.threads);
-    let started = Instant::now();
-    let mut session = Session::<T>::new(job, device, started)?;
+    let mut session = Session::<T>::new(job)?;
     let stop = session.run(events);
     session.display.finish();
     session.finish(stop?)
 }
 
-/// A training in progress.
 struct Session<'a, T: Scalar> {
     job: &'a Job<'a>,
     learner: Learner<T>,
     training: Vec<T>,
     validation: Vec<T>,
-    batch: Matrix<Cpu, T>,
     staging: Vec<T>,
     progress: Progress,
     epochs: Vec<Epoch>,
@@ -78,48 +85,41 @@ struct Session<'a, T: Scalar> {
 }
 
 impl<'a, T: Scalar> Session<'a, T> {
-    fn new(job: &'a Job<'a>, device: Cpu, started: Instant) -> Result<Self> {
+    /// Picks up the last checkpoint, or evaluates the untrained network.
+    fn new(job: &'a Job<'a>) -> Result<Self> {
         let Job { recipe, data, .. } = job;
-        let dim = data.dim();
-        let batch = recipe.batch.min(data.train.count());
-        let kernel = |cause: relgrad_kernels::Error| Error::Input(format!("cannot begin to train: {cause}"));
-        let parameters = recipe.start.network(&device, &recipe.architecture, recipe.seed, &data.train)?;
-        let learner = Learner::new(device, parameters, recipe, batch, job.tracking).map_err(kernel)?;
-        let steps = (data.train.count() / batch * recipe.epochs) as u64;
+        let started = Instant::now();
+        let learner = Learner::begin(recipe, &data.train, job.tracking)?;
+        let steps = (data.train.count() / learner.batch_size() * recipe.epochs) as u64;
         let mut session = Self {
             job,
-            learner,
             training: converted(&data.train),
             validation: converted(&data.validation),
-            batch: Matrix::zeros(&device, dim, batch, "batch").map_err(kernel)?,
-            staging: vec![T::default(); dim * batch],
+            staging: vec![T::default(); data.dim() * learner.batch_size()],
             progress: Progress::default(),
             epochs: Vec::new(),
             best: Vec::new(),
             display: Display::new(job.quiet, job.label, steps),
             started,
+            learner,
         };
-        session.resume()?;
-        Ok(session)
-    }
-
-    /// Picks up the last checkpoint, or evaluates the untrained network.
-    fn resume(&mut self) -> Result<()> {
-        let batches = self.steps_per_epoch();
-        if let Some(store) = self.job.store
-            && let Some(restored) = store.restore(&mut self.learner, self.job.recipe, batches)?
+        let batches = session.steps_per_epoch();
+        if let Some(store) = job.store
+            && let Some(restored) = store.restore(&mut session.learner, recipe, batches)?
         {
-            self.learner.refresh().map_err(|cause| self.diverged(&cause))?;
-            (self.progress, self.epochs) = (restored.progress, restored.epochs);
-            return self.resume_best(store);
+            session.refresh()?;
+            (session.progress, session.epochs) = (restored.progress, restored.epochs);
+            session.resume_best(store)?;
+        } else {
+            session.end_epoch()?;
         }
-        self.end_epoch()
+        Ok(session)
     }
 
     /// Reads the best model. After a kill in the moment between the two it is of a later epoch than the last
     /// checkpoint, which training then comes to again.
     fn resume_best(&mut self, store: &Store) -> Result<()> {
-        let now = self.snapshot()?;
+        let now = self.learner.snapshot().map_err(input)?;
         let found = store.read_best(&self.learner.device, &mut self.learner.parameters)?.best;
         let is_newer = |found: Best, known: Best| {
             found.epoch > self.progress.epoch.max(known.epoch) && found.validation_nats > known.validation_nats
@@ -129,14 +129,15 @@ impl<'a, T: Scalar> Session<'a, T> {
             _ => return Err(store.strange_best()),
         }
         self.progress.best = found;
-        self.best = self.snapshot()?;
-        restore(&self.learner.device, &mut self.learner.parameters, &now)
+        self.best = self.learner.snapshot().map_err(input)?;
+        self.learner.restore(&now).map_err(input)
     }
 
     fn run(&mut self, events: &mut Events) -> Result<Stop> {
         let recipe = self.job.recipe;
         while self.progress.epoch < recipe.epochs {
-            if self.out_of_patience() {
+            let best = self.progress.best.map_or(0, |best| best.epoch);
+            if recipe.patience.is_some_and(|patience| self.progress.epoch >= best.saturating_add(patience)) {
                 return Ok(Stop::Patience);
             }
             if let Some(stop) = self.epoch(events)? {
@@ -151,16 +152,10 @@ impl<'a, T: Scalar> Session<'a, T> {
         Ok(Stop::Complete)
     }
 
-    fn out_of_patience(&self) -> bool {
-        let best = self.progress.best.map_or(0, |best| best.epoch);
-        self.job.recipe.patience.is_some_and(|patience| self.progress.epoch >= best.saturating_add(patience))
-    }
-
     fn steps_per_epoch(&self) -> usize {
-        self.job.data.train.count() / self.batch.cols()
+        self.job.data.train.count() / self.learner.batch_size()
     }
 
-    /// Step size now.
     fn rate(&self) -> f64 {
         let recipe = self.job.recipe;
         let schedule = recipe.schedule.in_steps(self.steps_per_epoch(), recipe.epochs);
@@ -173,18 +168,19 @@ impl<'a, T: Scalar> Session<'a, T> {
         let order = order::of_epoch(self.job.recipe.seed, self.progress.epoch, self.job.data.train.count());
         let clock = Instant::now();
         let before = self.progress.seconds;
-        let size = self.batch.cols();
+        let size = self.learner.batch_size();
         for at in self.progress.batches..self.steps_per_epoch() {
-            if let Some(stop) = self.stop_requested(events) {
-                return Ok(Some(stop));
+            if events.interrupted() {
+                return Ok(Some(Stop::Interrupted));
             }
-            self.gather(&order[at * size..(at + 1) * size])?;
+            if self.job.time_limit_seconds.is_some_and(|limit| self.started.elapsed().as_secs_f64() >= limit) {
+                return Ok(Some(Stop::TimeLimit));
+            }
+            self.gather(&order[at * size..(at + 1) * size]);
             let rate = self.rate();
-            let track = at.is_multiple_of(TRACKED_EVERY);
             if rate > 0.0 {
-                let stepped = self.learner.step(self.batch.view(), rate, track);
-                let stepped = stepped.map_err(|cause| self.diverged(&cause))?;
-                self.add_up(stepped)?;
+                let stepped = self.learner.step(&self.staging, rate, at.is_multiple_of(TRACKED_EVERY));
+                self.add_up(stepped.map_err(|cause| self.diverged(&cause))?)?;
             }
             self.progress.batches = at + 1;
             self.progress.step += 1;
@@ -201,49 +197,42 @@ impl<'a, T: Scalar> Session<'a, T> {
             running.tracked += 1;
             running.nats += nats;
         }
-        if running.nats.is_finite() { Ok(()) } else { Err(self.diverged(&not_finite("training log-likelihood"))) }
+        let nats = running.nats;
+        self.finite(nats, "training log-likelihood").map(|_| ())
     }
 
-    fn stop_requested(&self, events: &mut Events) -> Option<Stop> {
-        if events.interrupted() {
-            return Some(Stop::Interrupted);
-        }
-        let limit = self.job.time_limit_seconds?;
-        (self.started.elapsed().as_secs_f64() >= limit).then_some(Stop::TimeLimit)
-    }
-
-    fn gather(&mut self, samples: &[u32]) -> Result<()> {
-        let dim = self.batch.rows();
+    fn gather(&mut self, samples: &[u32]) {
+        let dim = self.job.data.dim();
         for (column, &sample) in self.staging.chunks_exact_mut(dim).zip(samples) {
             let start = sample as usize * dim;
             column.copy_from_slice(&self.training[start..start + dim]);
         }
-        let batch = self.batch.view_mut().into_slice();
-        self.learner.device.upload(&self.staging, batch).map_err(|cause| Error::Input(cause.to_string()))
     }
 
     /// Evaluates, logs, and keeps what is worth keeping.
     fn end_epoch(&mut self) -> Result<()> {
         let drift = if self.progress.epoch == 0 { None } else { self.refresh()? };
         self.require_finite()?;
-        let validation = self.evaluate(&self.validation)?;
+        let values = self.learner.log_likelihoods(&self.validation).map_err(|cause| self.diverged(&cause))?;
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        let validation_nats = self.finite(mean, "validation log-likelihood")?;
         let Progress { epoch, step, running, seconds, .. } = self.progress;
         let updates = self.steps_per_epoch() * self.job.recipe.architecture.layers;
         let record = Epoch {
             epoch,
             step,
             training_nats: (running.tracked > 0).then(|| running.nats / running.tracked as f64),
-            validation_nats: validation,
+            validation_nats,
             learning_rate: self.rate(),
-            guarded_share: (drift.is_some() && epoch > 0).then(|| running.guarded as f64 / updates as f64),
+            guarded_share: drift.map(|_| running.guarded as f64 / updates as f64),
             log_det_drift: drift,
             seconds,
         };
         self.progress.running = Default::default();
-        let better = self.progress.best.is_none_or(|best| validation > best.validation_nats);
+        let better = self.progress.best.is_none_or(|best| validation_nats > best.validation_nats);
         if better {
-            self.progress.best = Some(Best { epoch, validation_nats: validation });
-            self.best = self.snapshot()?;
+            self.progress.best = Some(Best { epoch, validation_nats });
+            self.best = self.learner.snapshot().map_err(input)?;
             if let Some(store) = self.job.store {
                 store.save_best(&self.progress, &self.learner)?;
             }
@@ -260,10 +249,11 @@ impl<'a, T: Scalar> Session<'a, T> {
 
     fn refresh(&mut self) -> Result<Option<f64>> {
         let drift = self.learner.refresh().map_err(|cause| self.diverged(&cause))?;
-        match drift {
-            Some(drift) if !drift.is_finite() => Err(self.diverged(&not_finite("carried log-determinant"))),
-            drift => Ok(drift),
-        }
+        drift.map(|drift| self.finite(drift, "carried log-determinant")).transpose()
+    }
+
+    fn finite(&self, value: f64, what: &str) -> Result<f64> {
+        if value.is_finite() { Ok(value) } else { Err(self.diverged(&not_finite(what))) }
     }
 
     /// What a checkpoint holds beside what every step sees to.
@@ -271,26 +261,14 @@ impl<'a, T: Scalar> Session<'a, T> {
         self.learner.require_finite_moments().map_err(|cause| self.diverged(&cause))
     }
 
-    /// Mean log-likelihood in nats, which must be finite.
-    fn evaluate(&self, samples: &[T]) -> Result<f64> {
-        let values = evaluate::log_likelihoods(&self.learner.device, &self.learner.parameters, samples)
-            .map_err(|cause| self.diverged(&cause))?;
-        let mean = values.iter().sum::<f64>() / values.len() as f64;
-        if mean.is_finite() { Ok(mean) } else { Err(self.diverged(&not_finite("validation log-likelihood"))) }
-    }
-
     fn save(&self) -> Result<()> {
         self.require_finite()?;
-        match self.job.store {
-            Some(store) => store.save(&self.progress, &self.learner),
-            None => Ok(()),
-        }
+        self.job.store.map_or(Ok(()), |store| store.save(&self.progress, &self.learner))
     }
 
     /// Says where the numbers went wrong, how large the weights had become, what is left, and what to do.
     fn diverged(&self, cause: &relgrad_kernels::Error) -> Error {
         let Progress { epoch, step, .. } = self.progress;
-        let recipe = self.job.recipe;
         let scale = self.scale_advice();
         if self.epochs.is_empty() {
             // Nothing has moved yet: these are the data as the first network sees them.
@@ -299,20 +277,17 @@ impl<'a, T: Scalar> Session<'a, T> {
         let advice = if self.learner.require_finite_moments().is_err() {
             scale.to_string()
         } else {
-            format!("try a smaller --learning-rate than {}", recipe.learning_rate)
+            format!("try a smaller --learning-rate than {}", self.job.recipe.learning_rate)
         };
-        let weights = &self.learner.parameters.arrays().weights;
-        let norm = |weight: &Matrix<Cpu, T>| {
-            self.learner.device.frobenius_norm(weight.view()).map_or("?".to_string(), |norm| format!("{norm:.1e}"))
-        };
+        let norm = |norm: Option<f64>| norm.map_or("?".to_string(), |norm| format!("{norm:.1e}"));
         // A hundred norms would hide the rest.
-        let more = if weights.len() > MOST_NORMS { ", …" } else { "" };
+        let more = if self.learner.norms().count() > MOST_NORMS { ", …" } else { "" };
         Error::Diverged(format!(
             "training stopped at step {} (epoch {}): {cause}; norms of the weights, layer by layer: {}{more}{}; \
              {advice}",
             step + 1,
             epoch + 1,
-            weights.iter().take(MOST_NORMS).map(norm).collect::<Vec<_>>().join(", "),
+            self.learner.norms().take(MOST_NORMS).map(norm).collect::<Vec<_>>().join(", "),
             self.what_is_kept(),
         ))
     }
@@ -332,35 +307,19 @@ impl<'a, T: Scalar> Session<'a, T> {
         }
     }
 
-    /// Of the checkpoint, where there is one.
     fn what_is_kept(&self) -> String {
-        match self.job.store {
-            Some(store) if store.has_checkpoint() => {
-                format!("; the last good checkpoint is kept in {}", store.dir().display())
-            }
-            _ => String::new(),
-        }
-    }
-
-    fn snapshot(&self) -> Result<Vec<Vec<T>>> {
-        let arrays = self.learner.parameters.arrays();
-        let copy = |matrix: &Matrix<Cpu, T>| {
-            matrix.to_column_major(&self.learner.device).map_err(|cause| Error::Input(cause.to_string()))
-        };
-        arrays.weights.iter().chain(&arrays.biases).map(copy).collect()
+        let kept = self.job.store.filter(|store| store.has_checkpoint());
+        kept.map_or(String::new(), |store| format!("; the last good checkpoint is kept in {}", store.dir().display()))
     }
 
     /// Evaluates the best model on all held-out parts.
     fn finish(mut self, stop: Stop) -> Result<Trained> {
-        let device = self.learner.device;
-        restore(&device, &mut self.learner.parameters, &self.best)?;
-        let test: Vec<T> = converted(&self.job.data.test);
+        self.learner.restore(&self.best).map_err(input)?;
         let held_out = |part: &str, samples: &[T]| {
             let failed = |cause: &relgrad_kernels::Error| {
                 Error::Diverged(format!("the best model and the {part} part: {cause}{}", self.what_is_kept()))
             };
-            let values = evaluate::log_likelihoods(&device, &self.learner.parameters, samples)
-                .map_err(|cause| failed(&cause))?;
+            let values = self.learner.log_likelihoods(samples).map_err(|cause| failed(&cause))?;
             Nats::of(&values).ok_or_else(|| failed(&not_finite("log-likelihood")))
         };
         let outcome = Outcome {
@@ -368,7 +327,7 @@ impl<'a, T: Scalar> Session<'a, T> {
             epochs: self.progress.epoch,
             best_epoch: self.progress.best.map_or(0, |best| best.epoch),
             validation: held_out("validation", &self.validation)?,
-            test: held_out("test", &test)?,
+            test: held_out("test", &converted(&self.job.data.test))?,
             seconds: self.progress.seconds,
         };
         Ok(Trained { epochs: self.epochs, outcome })
@@ -379,26 +338,15 @@ impl<'a, T: Scalar> Session<'a, T> {
 pub(crate) fn best_model<T: Scalar>(dir: &Path, recipe: &Recipe) -> Result<(Cpu, Parameters<Cpu, T>)> {
     let device = Cpu::new(recipe.threads);
     let (store, _) = Store::open(dir)?;
-    let init = relgrad_kernels::Init::Orthogonal;
-    let mut parameters = relgrad_kernels::init::network(&device, &recipe.architecture, init, recipe.seed)
-        .map_err(|cause| Error::Input(cause.to_string()))?;
+    let mut parameters = init::network(&device, &recipe.architecture, Init::Orthogonal, recipe.seed).map_err(input)?;
     store.read_best(&device, &mut parameters)?;
     Ok((device, parameters))
 }
 
+fn input(cause: relgrad_kernels::Error) -> Error {
+    Error::Input(cause.to_string())
+}
+
 fn not_finite(what: &str) -> relgrad_kernels::Error {
     relgrad_kernels::Error::NonFinite { what: what.to_string() }
-}
-
-fn restore<T: Scalar>(device: &Cpu, parameters: &mut Parameters<Cpu, T>, from: &[Vec<T>]) -> Result<()> {
-    let arrays = parameters.arrays_mut();
-    for (matrix, values) in arrays.weights.iter_mut().chain(&mut arrays.biases).zip(from) {
-        let to = matrix.view_mut().into_slice();
-        device.upload(values, to).map_err(|cause| Error::Input(cause.to_string()))?;
-    }
-    Ok(())
-}
-
-fn converted<T: Scalar>(samples: &Samples) -> Vec<T> {
-    samples.values.iter().map(|&x| T::of(x)).collect()
 }

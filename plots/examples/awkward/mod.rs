@@ -15,16 +15,24 @@ pub(crate) fn studies() -> Vec<(&'static str, Study)> {
         ("one-method", only(|r| r.cell.method == Method::Relative)),
         ("one-point", only(|r| r.cell.point.dim == 1000 && r.cell.method != Method::Autodiff)),
         ("two-points", only(|r| (1000..=3200).contains(&r.cell.point.dim))),
-        ("all-skipped", all_skipped()),
-        ("twelve-decades", twelve_decades()),
-        ("long-tails", long_tails()),
+        ("all-skipped", each(skip)),
+        ("twelve-decades", each(stretch_time)),
+        ("long-tails", each(spread)),
         ("six-methods", six_methods()),
         ("strange-names", strange_names()),
-        ("long-reasons", long_reasons()),
-        ("no-predictions", no_predictions()),
-        ("far-predictions", far_predictions()),
-        ("small-memory", small_memory()),
-        ("no-numbers", no_numbers()),
+        ("long-reasons", each(explain)),
+        (
+            "no-predictions",
+            unmeasured(|r| {
+                // Every cell beyond a method's first stop failed without anyone having predicted it.
+                r.outcome = Outcome::Failed;
+                r.reason = Some("killed by signal 9 (out of memory)".into());
+                r.prediction = None;
+            }),
+        ),
+        ("far-predictions", unmeasured(|r| r.prediction = Some(Prediction { seconds: 1e9, peak_bytes: 1e15 }))),
+        ("small-memory", each(small_memory)),
+        ("no-numbers", each(no_numbers)),
     ]
 }
 
@@ -34,28 +42,32 @@ fn only(keep: impl Fn(&Record) -> bool) -> Study {
     study
 }
 
-fn each(study: Study, change: impl Fn(&mut Record)) -> Study {
-    let mut study = study;
+fn each(change: impl Fn(&mut Record)) -> Study {
+    let mut study = fixture::study();
     study.records.iter_mut().for_each(change);
     study
 }
 
-fn all_skipped() -> Study {
-    each(fixture::study(), |r| {
-        r.outcome = Outcome::Skipped;
-        r.reason = Some("predicted time is over --cell-limit".into());
-        r.seconds.clear();
-        r.memory_trace.clear();
-        r.peak_bytes = None;
+fn unmeasured(change: impl Fn(&mut Record)) -> Study {
+    each(|r| {
+        if r.outcome != Outcome::Measured {
+            change(r);
+        }
     })
 }
 
-fn twelve_decades() -> Study {
-    each(fixture::study(), |r| {
-        let stretch = |s: &mut f64| *s = 1e-9 * (*s / 8e-6).powf(2.2);
-        r.seconds.iter_mut().for_each(stretch);
-        r.prediction.iter_mut().for_each(|p| stretch(&mut p.seconds));
-    })
+fn skip(r: &mut Record) {
+    r.outcome = Outcome::Skipped;
+    r.reason = Some("predicted time is over --cell-limit".into());
+    r.seconds.clear();
+    r.memory_trace.clear();
+    r.peak_bytes = None;
+}
+
+fn stretch_time(r: &mut Record) {
+    let stretch = |s: &mut f64| *s = 1e-9 * (*s / 8e-6).powf(2.2);
+    r.seconds.iter_mut().for_each(stretch);
+    r.prediction.iter_mut().for_each(|p| stretch(&mut p.seconds));
 }
 
 /// Six batch sizes over more dimensions than a row has room for labels of, with speed-ups from a hundredth to a
@@ -81,33 +93,29 @@ fn many_batches() -> Study {
 }
 
 /// Samples spread over two decades, differently in each round.
-fn long_tails() -> Study {
-    each(fixture::study(), |r| {
-        let round = r.cell.round as f64;
-        let count = r.seconds.len() as f64;
-        for (i, seconds) in r.seconds.iter_mut().enumerate() {
-            *seconds *= 100f64.powf((i as f64 / count).powi(2) + 0.3 * round);
-        }
-    })
+fn spread(r: &mut Record) {
+    let (round, count) = (r.cell.round as f64, r.seconds.len() as f64);
+    for (i, seconds) in r.seconds.iter_mut().enumerate() {
+        *seconds *= 100f64.powf((i as f64 / count).powi(2) + 0.3 * round);
+    }
 }
 
 fn six_methods() -> Study {
-    let methods = [Method::Transposed, Method::RelativeInPlace, Method::AutodiffStreamed];
     let mut study = fixture::study();
-    let likes = [Method::Relative, Method::Relative, Method::Autodiff];
-    for (k, (method, like)) in methods.into_iter().zip(likes).enumerate() {
-        let copies = study.records.clone().into_iter().filter(|r| r.cell.method == like);
-        let factor = [1.35, 0.8, 1.6][k];
-        let copies: Vec<_> = copies
-            .map(|mut r| {
-                r.cell.method = method.into();
-                r.seconds.iter_mut().for_each(|s| *s *= factor);
-                r.prediction.iter_mut().for_each(|p| p.seconds *= factor);
-                r.peak_bytes = r.peak_bytes.map(|b| b / [1, 2, 8][k]);
-                r.model.min_bytes /= [1.0, 2.0, 8.0][k];
-                r
-            })
-            .collect();
+    for (method, like, factor, less) in [
+        (Method::Transposed, Method::Relative, 1.35, 1),
+        (Method::RelativeInPlace, Method::Relative, 0.8, 2),
+        (Method::AutodiffStreamed, Method::Autodiff, 1.6, 8),
+    ] {
+        let mut copies = study.records.clone();
+        copies.retain(|r| r.cell.method == like);
+        for r in &mut copies {
+            r.cell.method = method.into();
+            r.seconds.iter_mut().for_each(|s| *s *= factor);
+            r.prediction.iter_mut().for_each(|p| p.seconds *= factor);
+            r.peak_bytes = r.peak_bytes.map(|b| b / less);
+            r.model.min_bytes /= less as f64;
+        }
         study.records.extend(copies);
         study.run.settings.methods.push(method);
     }
@@ -116,7 +124,7 @@ fn six_methods() -> Study {
 
 /// Text of a file that looks like markup, or is longer than any place for it.
 fn strange_names() -> Study {
-    let mut study = each(fixture::study(), |r| {
+    let mut study = each(|r| {
         if r.cell.method == Method::Ordinary && r.reason.is_some() {
             r.reason = Some("a<b>&\"c\" with words that go on and on, longer than any note has room for".into());
         }
@@ -125,70 +133,44 @@ fn strange_names() -> Study {
     study
 }
 
-fn long_reasons() -> Study {
-    each(fixture::study(), |r| {
-        if let Some(reason) = &mut r.reason {
-            *reason = Reason::from(format!(
-                "{reason}: one gradient would take 73.2 s and 5 samples with their warm-up 512 s where --cell-limit \
-                 allows 60 s and the budget has 41 s left; the prediction follows from 6 cells measured so far, the \
-                 largest of them at D = 3200"
-            ));
-        }
-    })
-}
-
-/// Every cell beyond a method's first stop failed without anyone having predicted it.
-fn no_predictions() -> Study {
-    each(fixture::study(), |r| {
-        if r.outcome != Outcome::Measured {
-            r.outcome = Outcome::Failed;
-            r.reason = Some("killed by signal 9 (out of memory)".into());
-        }
-        r.prediction = None;
-    })
-}
-
-fn far_predictions() -> Study {
-    each(fixture::study(), |r| {
-        if r.outcome != Outcome::Measured {
-            r.prediction = Some(Prediction { seconds: 1e9, peak_bytes: 1e15 });
-        }
-    })
+fn explain(r: &mut Record) {
+    if let Some(reason) = &mut r.reason {
+        *reason = Reason::from(format!(
+            "{reason}: one gradient would take 73.2 s and 5 samples with their warm-up 512 s where --cell-limit \
+             allows 60 s and the budget has 41 s left; the prediction follows from 6 cells measured so far, the \
+             largest of them at D = 3200"
+        ));
+    }
 }
 
 /// Traces of like size, so that the memory axis is linear, with ten thousand points that go up and down.
-fn small_memory() -> Study {
-    each(fixture::study(), |r| {
-        if r.memory_trace.is_empty() {
-            return;
-        }
-        let (end, peak) = if r.cell.method == Method::Autodiff { (3.1, 2.4e9) } else { (0.021, 0.6e9) };
-        r.model.min_bytes = 0.8 * peak;
-        r.memory_trace = (0..10_000)
-            .map(|i| {
-                let t = f64::from(i) / 1e4;
-                let saw = 1.0 - 0.5 * (9.0 * t).fract();
-                MemoryPoint { seconds: t * end, bytes: peak * saw * (8.0 * t).min(1.0) }
-            })
-            .collect();
-    })
+fn small_memory(r: &mut Record) {
+    if r.memory_trace.is_empty() {
+        return;
+    }
+    let (end, peak) = if r.cell.method == Method::Autodiff { (3.1, 2.4e9) } else { (0.021, 0.6e9) };
+    r.model.min_bytes = 0.8 * peak;
+    let point = |i: i32| {
+        let t = f64::from(i) / 1e4;
+        let saw = 1.0 - 0.5 * (9.0 * t).fract();
+        MemoryPoint { seconds: t * end, bytes: peak * saw * (8.0 * t).min(1.0) }
+    };
+    r.memory_trace = (0..10_000).map(point).collect();
 }
 
 /// Values that no measurement should give.
-fn no_numbers() -> Study {
-    each(fixture::study(), |r| {
-        if r.cell.point.dim == 100 {
-            r.seconds.iter_mut().for_each(|s| *s = f64::NAN);
-            r.model.min_bytes = f64::NAN;
-            r.model.flops = 0.0;
-        }
-        if r.cell.point.dim == 320 {
-            r.seconds.iter_mut().for_each(|s| *s = 0.0);
-            r.peak_bytes = Some(0);
-            r.prediction = Some(Prediction { seconds: f64::INFINITY, peak_bytes: -1.0 });
-        }
-        if let Some(point) = r.memory_trace.get_mut(20) {
-            point.bytes = f64::NAN;
-        }
-    })
+fn no_numbers(r: &mut Record) {
+    if r.cell.point.dim == 100 {
+        r.seconds.fill(f64::NAN);
+        r.model.min_bytes = f64::NAN;
+        r.model.flops = 0.0;
+    }
+    if r.cell.point.dim == 320 {
+        r.seconds.fill(0.0);
+        r.peak_bytes = Some(0);
+        r.prediction = Some(Prediction { seconds: f64::INFINITY, peak_bytes: -1.0 });
+    }
+    if let Some(point) = r.memory_trace.get_mut(20) {
+        point.bytes = f64::NAN;
+    }
 }

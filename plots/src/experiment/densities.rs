@@ -21,7 +21,6 @@ const SAMPLE: RGBColor = RGBColor(0x00, 0x72, 0xb2);
 const COLOURS: [(u8, u8, u8); 5] =
     [(0xff, 0xff, 0xff), (0xc6, 0xdb, 0xef), (0x6b, 0xae, 0xd6), (0x21, 0x71, 0xb5), (0x06, 0x20, 0x4a)];
 
-/// Draws the rows; `None` without any.
 pub(crate) fn draw(rows: &[DensityRow]) -> Option<Scene> {
     let most = rows.iter().map(|row| row.densities.len()).max()? + 1;
     let width = if most > 2 { PAGE_WIDTH } else { COLUMN_WIDTH };
@@ -83,9 +82,9 @@ fn shade(share: f64) -> [u8; 3] {
 }
 
 fn frame(scene: &mut Scene, rect: Rect, title: &str, bold: bool) {
-    let Rect { left, top, right, bottom } = rect;
-    let corners = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)];
-    scene.line(&corners, Stroke { color: INK, width: 0.5, dash: &[] });
+    let Rect { left, top, right, .. } = rect;
+    let [first, second, third, fourth] = rect.corners();
+    scene.line(&[first, second, third, fourth, first], Stroke { color: INK, width: 0.5, dash: &[] });
     let size = if bold { NORMAL } else { SMALL };
     // Bold letters are wider than those that the measure is for.
     let text = legend::shortened(title, 0.9 * rect.width(), size);

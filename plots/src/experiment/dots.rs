@@ -4,7 +4,7 @@ use relgrad_reports::experiment::{Dot, DotPanel};
 use relgrad_vocabulary::Method;
 
 use crate::axis::{Axis, Room, Unit};
-use crate::font::{self, Weight};
+use crate::font;
 use crate::legend::{self, Key, Sign};
 use crate::panel::Panel;
 use crate::scene::{Align, Marker, Rect, Scene, Stroke, Text};
@@ -19,10 +19,8 @@ const TEXT: f64 = 170.0;
 pub(crate) fn draw(content: &DotPanel) -> Option<Scene> {
     content.rows.iter().find_map(|row| row.value)?;
     let mut scene = Scene { width: PAGE_WIDTH, ..Scene::default() };
-    let width = |text: &String| font::width(text, SMALL, Weight::Regular).min(TEXT);
-    let widest = |texts: &mut dyn Iterator<Item = &String>| texts.map(width).fold(0.0, f64::max);
-    let left = MARGIN + widest(&mut content.rows.iter().map(|row| &row.name)) + 8.0;
-    let right = PAGE_WIDTH - MARGIN - widest(&mut content.rows.iter().map(|row| &row.note)) - 12.0;
+    let left = MARGIN + font::widest(content.rows.iter().map(|row| &row.name)).min(TEXT) + 8.0;
+    let right = PAGE_WIDTH - MARGIN - font::widest(content.rows.iter().map(|row| &row.note)).min(TEXT) - 12.0;
     let top = MARGIN + 2.0;
     let rect = Rect { left, top, right, bottom: top + ROW * content.rows.len() as f64 };
     let x = axis(content, right - left);
@@ -36,8 +34,7 @@ pub(crate) fn draw(content: &DotPanel) -> Option<Scene> {
     }
     let keys: Vec<Key> =
         content.reference.iter().map(|level| Key { sign: Sign::Model, text: level.name.clone() }).collect();
-    let bottom = legend::draw(&mut scene, &[keys], &[], rect.bottom + Panel::BOTTOM_ROOM + 3.0);
-    scene.height = bottom + MARGIN;
+    legend::draw(&mut scene, &[keys], &[], rect.bottom + Panel::BOTTOM_ROOM + 3.0);
     Some(scene)
 }
 
@@ -68,7 +65,7 @@ fn draw_frame(scene: &mut Scene, panel: &Panel, title: &str) {
 }
 
 fn draw_row(scene: &mut Scene, panel: &Panel, row: &Dot, y: f64) {
-    let baseline = y + font::CAPITAL_HEIGHT / 2.0 * SMALL;
+    let baseline = font::baseline(y);
     let Rect { left, right, .. } = panel.rect;
     let fit = |text: &str| legend::shortened(text, TEXT, SMALL);
     scene.text(Text::new(fit(&row.name), (left - 6.0, baseline), SMALL).align(Align::Right));

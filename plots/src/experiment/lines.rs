@@ -1,11 +1,11 @@
 //! Curves over linear axes, panels side by side, one legend below.
 
-use relgrad_reports::experiment::{Curve, LinePanel};
+use relgrad_reports::experiment::{Curve, Level, LinePanel};
 use relgrad_vocabulary::Method;
 
 use crate::axis::{Axis, Room};
 use crate::legend::{self, Key, Sign};
-use crate::panel::{self, Panel, Titles};
+use crate::panel::{Panel, Titles};
 use crate::scene::{Rect, Scene, Stroke};
 use crate::style::{COLUMN_WIDTH, GREY, MARGIN, MODEL, PAGE_WIDTH, PREDICTED, look, spare};
 
@@ -31,13 +31,12 @@ pub(crate) fn draw(panels: &[LinePanel]) -> Option<Scene> {
         draw_panel(&mut scene, content, (left, left + share), &names);
     }
     let top = MARGIN + 6.0 + PANEL_HEIGHT + Panel::BOTTOM_ROOM + 5.0;
-    let bottom = legend::draw(&mut scene, &keys(panels, &names), &[], top);
-    scene.height = bottom + MARGIN;
+    legend::draw(&mut scene, &keys(panels, &names), &[], top);
     Some(scene)
 }
 
 fn draw_panel(scene: &mut Scene, content: &LinePanel, (left, right): (f64, f64), names: &[&str]) {
-    let panel = lay_out(content, left, right);
+    let panel = lay_out(content, (left, right));
     panel.draw_grid(scene);
     let Rect { left, right, .. } = panel.rect;
     for (i, level) in content.levels.iter().enumerate() {
@@ -56,8 +55,7 @@ fn draw_panel(scene: &mut Scene, content: &LinePanel, (left, right): (f64, f64),
     panel.draw_axes(scene, Titles { x: &content.x_title, y: &content.y_title });
 }
 
-fn lay_out(content: &LinePanel, left: f64, right: f64) -> Panel {
-    let top = MARGIN + 6.0;
+fn lay_out(content: &LinePanel, ends: (f64, f64)) -> Panel {
     let y_room = Room { length: PANEL_HEIGHT, label: 22.0 };
     let y = match content.y_range {
         Some((low, high)) => Axis::spanning(low, high, y_room),
@@ -66,17 +64,11 @@ fn lay_out(content: &LinePanel, left: f64, right: f64) -> Panel {
             Axis::around(points.chain(content.levels.iter().map(|level| level.value)), y_room)
         }
     };
-    let left = left + Panel::left_room(&y);
-    let xs = || content.curves.iter().flat_map(|curve| curve.points.iter().map(|p| p.0));
-    let highest = xs().filter(|x| x.is_finite()).fold(0.0, f64::max);
-    let lowest = xs().filter(|x| x.is_finite()).fold(0.0, f64::min);
-    let x_axis = |right: f64| {
-        let high = if highest > lowest { highest } else { lowest + 1.0 };
-        Axis::spanning(lowest, high * 1.02, Room { length: right - left, label: 34.0 })
-    };
-    let right = right - panel::widest_label(&x_axis(right)) / 2.0;
-    let rect = Rect { left, top, right, bottom: top + PANEL_HEIGHT };
-    Panel { rect, x: x_axis(right), y }
+    let xs = || content.curves.iter().flat_map(|curve| curve.points.iter().map(|p| p.0)).filter(|x| x.is_finite());
+    let (lowest, highest) = (xs().fold(0.0, f64::min), xs().fold(0.0, f64::max));
+    let high = if highest > lowest { highest } else { lowest + 1.0 };
+    let x = |length| Axis::spanning(lowest, high * 1.02, Room { length, label: 34.0 });
+    Panel::between(ends, (MARGIN + 6.0, PANEL_HEIGHT), y, x)
 }
 
 /// The curves' names in the order of their first appearance.
@@ -119,11 +111,7 @@ fn level_stroke(i: usize) -> Stroke {
 
 fn keys(panels: &[LinePanel], names: &[&str]) -> [Vec<Key>; 2] {
     let curve = |name: &&str| Key { sign: Sign::Line(stroke(name, names, 1)), text: (*name).to_string() };
-    let mut levels: Vec<Key> = Vec::new();
-    for (i, level) in panels.iter().flat_map(|panel| panel.levels.iter().enumerate()) {
-        if levels.iter().all(|key| key.text != level.name) {
-            levels.push(Key { sign: Sign::Line(level_stroke(i)), text: level.name.clone() });
-        }
-    }
-    [names.iter().map(curve).collect(), levels]
+    let levels = panels.iter().flat_map(|panel| panel.levels.iter().enumerate());
+    let level = |(i, level): (usize, &Level)| Key { sign: Sign::Line(level_stroke(i)), text: level.name.clone() };
+    [names.iter().map(curve).collect(), legend::distinct(levels.map(level))]
 }

@@ -2,8 +2,7 @@
 
 use relgrad_reports::experiment::{Curve, DensityPanel, DensityRow, Dot, DotPanel, Figure, Level, LinePanel, Pictures};
 
-use crate::scene::Rect;
-use crate::tests::{overlap, places, texts};
+use crate::tests::assert_legible;
 use crate::{Error, draw_experiment};
 
 fn curve(name: &str, slope: f64) -> Curve {
@@ -62,29 +61,10 @@ fn figures() -> Vec<(&'static str, Figure)> {
     ]
 }
 
-/// Text lies inside the page, apart from other text, and is at least 7 pt; every shape lies inside the page.
 #[test]
 fn nothing_is_clipped_overlapping_or_too_small() {
     for (name, figure) in figures() {
-        let drawing = draw_experiment(&figure, name).unwrap();
-        let scene = &drawing.scene;
-        let page = Rect { left: 0.0, top: 0.0, right: scene.width, bottom: scene.height };
-        for shape in &scene.shapes {
-            for (x, y) in places(shape) {
-                assert!(x.is_finite() && y.is_finite() && page.holds((x, y)), "{name}: {shape:?}");
-            }
-        }
-        let texts = texts(scene);
-        for (i, text) in texts.iter().enumerate() {
-            let bounds = text.bounds();
-            assert!(text.size >= 7.0, "{name}: {}", text.content);
-            let inside = page.holds((bounds.left, bounds.top)) && page.holds((bounds.right, bounds.bottom));
-            assert!(inside, "{name}: {} leaves the page: {bounds:?}", text.content);
-            for other in &texts[..i] {
-                let apart = !overlap(bounds, other.bounds());
-                assert!(apart, "{name}: {} covers {}", text.content, other.content);
-            }
-        }
+        assert_legible(name, &draw_experiment(&figure, name).unwrap().scene);
     }
 }
 

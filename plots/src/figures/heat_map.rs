@@ -3,16 +3,17 @@
 use std::collections::BTreeSet;
 
 use plotters::style::RGBColor;
-use relgrad_reports::study::Study;
-use relgrad_reports::summary::{Series, Summary};
+use relgrad_reports::summary::Series;
 use relgrad_reports::units::{grouped, number, ratio};
 use relgrad_vocabulary::Method;
 
-use crate::chart;
-use crate::data;
+use super::Spec;
+use crate::data::{self, Shown};
 use crate::font::{self, Weight};
 use crate::scene::{Align, Rect, Scene, Text};
-use crate::style::{FAINT, GREY, INK, MARGIN, NORMAL, PAGE_WIDTH, PAPER, SMALL};
+use crate::style::{FAINT, INK, MARGIN, NORMAL, PAGE_WIDTH, PAPER, SMALL};
+
+pub(super) const SPEC: Spec = Spec { name: "heat-map", device: None, every_batch: true, needs, draw, caption };
 
 /// Height of a row, in points.
 const ROW: f64 = 17.0;
@@ -36,25 +37,24 @@ struct Value {
     speedup: f64,
 }
 
-/// Whether a sweep varied the batch size, has speed-ups at two of them, and not more places than a map can show.
-pub(crate) fn available(study: &Study, summary: &Summary) -> bool {
-    Method::BASELINES.into_iter().any(|baseline| {
-        let values = values(study, summary, baseline);
-        let batches: BTreeSet<usize> = values.iter().map(|v| v.batch).collect();
-        let dims: BTreeSet<usize> = values.iter().map(|v| v.dim).collect();
+/// Speed-ups at several batch sizes, and not more places than a map can show.
+fn needs(shown: &Shown<'_>) -> Result<(), String> {
+    let is_map = |baseline| {
+        let (dims, batches) = axes(&values(shown, baseline));
         (2..=MOST_ROWS).contains(&batches.len()) && dims.len() <= MOST_COLUMNS
-    })
+    };
+    let missing = "speed-ups exist at one batch size only, or at more than a map can show: run `relgrad sweep` with \
+                   several, as in --batch 10,100,1000";
+    super::require(Method::BASELINES.into_iter().any(is_map), missing)
 }
 
 /// Draws a panel for each baseline that has speed-ups, below one another.
-pub(crate) fn draw(study: &Study, summary: &Summary) -> Scene {
-    let mut scene = Scene { width: PAGE_WIDTH, ..Scene::default() };
-    let conditions = data::conditions_but_batch(study, data::main_device(summary));
-    let heading = chart::heading(&conditions, PAGE_WIDTH);
-    scene.text(Text::new(heading, (MARGIN, MARGIN + 0.76 * SMALL), SMALL).color(GREY));
+fn draw(shown: &Shown<'_>) -> Scene {
+    let conditions: Vec<String> = shown.conditions().into_iter().filter(|part| !part.starts_with("N = ")).collect();
+    let mut scene = Scene::headed(PAGE_WIDTH, MARGIN, &conditions);
     let mut top = MARGIN + SMALL + 8.0;
     for baseline in Method::BASELINES {
-        let values = values(study, summary, baseline);
+        let values = values(shown, baseline);
         if !values.is_empty() {
             top = draw_panel(&mut scene, &values, &format!("{} over {baseline}", Method::Relative), top) + 8.0;
         }
@@ -63,34 +63,42 @@ pub(crate) fn draw(study: &Study, summary: &Summary) -> Scene {
     scene
 }
 
-fn values(study: &Study, summary: &Summary, baseline: Method) -> Vec<Value> {
-    let device = data::main_device(summary);
-    let of_series = |series: &Series| -> Vec<Value> {
+fn caption(shown: &Shown<'_>) -> String {
+    let batch = format!("N = {}, ", grouped(shown.study.run.settings.batch));
+    format!(
+        "Time of the baseline over time of relative, over the data dimension D and the batch size N ({}). Blue: \
+         relative is faster; orange: the baseline is. Grey: one of the two has no measurement.",
+        shown.conditions_of_machine().replace(&batch, "")
+    )
+}
+
+fn values(shown: &Shown<'_>, baseline: Method) -> Vec<Value> {
+    let of_series = |series: &Series| {
         let measured = data::measured(series, |p| data::speedup(p, baseline));
-        let value = |(dim, e): (f64, _)| Value { dim: dim as usize, batch: series.batch, speedup: e };
-        measured.into_iter().map(|(dim, e)| value((dim, e.value))).collect()
+        let batch = series.batch;
+        measured.into_iter().map(move |(dim, e)| Value { dim: dim as usize, batch, speedup: e.value })
     };
-    summary
-        .series
-        .iter()
-        .filter(|s| s.method == Method::Relative && s.device == device && s.layers == study.run.settings.layers)
-        .flat_map(of_series)
-        .collect()
+    let layers = shown.study.run.settings.layers;
+    shown.series().filter(|s| s.method == Method::Relative && s.layers == layers).flat_map(of_series).collect()
+}
+
+/// The dimensions and batch sizes of some values, ascending.
+fn axes(values: &[Value]) -> (BTreeSet<usize>, BTreeSet<usize>) {
+    (values.iter().map(|v| v.dim).collect(), values.iter().map(|v| v.batch).collect())
 }
 
 /// Draws one panel from `top` down and returns where it ends.
 fn draw_panel(scene: &mut Scene, values: &[Value], title: &str, top: f64) -> f64 {
-    let dims: Vec<usize> = values.iter().map(|v| v.dim).collect::<BTreeSet<_>>().into_iter().collect();
-    let batches: Vec<usize> = values.iter().map(|v| v.batch).collect::<BTreeSet<_>>().into_iter().rev().collect();
+    let (dims, batches) = axes(values);
     let row_label = |batch: usize| format!("N = {}", grouped(batch));
-    let widest = batches.iter().map(|b| font::width(&row_label(*b), SMALL, Weight::Regular)).fold(0.0, f64::max);
+    let widest = font::widest(batches.iter().map(|b| row_label(*b)));
     let left = MARGIN + widest + 5.0;
     let column = ((PAGE_WIDTH - MARGIN - left) / dims.len() as f64).min(WIDEST_COLUMN);
     scene.text(Text::new(title, (MARGIN, top + NORMAL), NORMAL).bold());
     let top = top + NORMAL + 6.0;
-    for (row, &batch) in batches.iter().enumerate() {
+    for (row, &batch) in batches.iter().rev().enumerate() {
         let y = top + row as f64 * ROW;
-        let baseline = y + ROW / 2.0 + font::CAPITAL_HEIGHT / 2.0 * SMALL;
+        let baseline = font::baseline(y + ROW / 2.0);
         scene.text(Text::new(row_label(batch), (left - 5.0, baseline), SMALL).align(Align::Right));
         for (i, &dim) in dims.iter().enumerate() {
             let x = left + i as f64 * column;
@@ -107,8 +115,8 @@ fn draw_panel(scene: &mut Scene, values: &[Value], title: &str, top: f64) -> f64
 }
 
 /// As many labels as have room.
-fn draw_dims(scene: &mut Scene, dims: &[usize], (left, column): (f64, f64), baseline: f64) {
-    let widest = dims.iter().map(|d| font::width(&grouped(*d), SMALL, Weight::Regular)).fold(0.0, f64::max);
+fn draw_dims(scene: &mut Scene, dims: &BTreeSet<usize>, (left, column): (f64, f64), baseline: f64) {
+    let widest = font::widest(dims.iter().map(|d| grouped(*d)));
     let stride = ((widest + 3.0) / column).ceil().max(1.0) as usize;
     for (i, dim) in dims.iter().enumerate().step_by(stride) {
         let at = (left + (i as f64 + 0.5) * column, baseline);
@@ -117,8 +125,6 @@ fn draw_dims(scene: &mut Scene, dims: &[usize], (left, column): (f64, f64), base
 }
 
 fn draw_cell(scene: &mut Scene, cell: Rect, speedup: Option<f64>) {
-    let corners =
-        vec![(cell.left, cell.top), (cell.right, cell.top), (cell.right, cell.bottom), (cell.left, cell.bottom)];
     let (color, share) = match speedup {
         None => (FAINT, 0.0),
         Some(speedup) => {
@@ -126,13 +132,12 @@ fn draw_cell(scene: &mut Scene, cell: Rect, speedup: Option<f64>) {
             (mixed(if speedup >= 1.0 { FASTER } else { SLOWER }, share), share)
         }
     };
-    scene.area(corners, color, 1.0);
+    scene.area(cell.corners().to_vec(), color, 1.0);
     let ink = if share > 0.55 { PAPER } else { INK };
     let texts = speedup.map_or(vec!["–".to_string()], |s| vec![ratio(s), short(s)]);
     let fits = |text: &String| font::width(text, SMALL, Weight::Regular) <= cell.width() - 1.0;
     if let Some(text) = texts.into_iter().find(fits) {
-        let baseline = (cell.top + cell.bottom) / 2.0 + font::CAPITAL_HEIGHT / 2.0 * SMALL;
-        let at = ((cell.left + cell.right) / 2.0, baseline);
+        let at = ((cell.left + cell.right) / 2.0, font::baseline((cell.top + cell.bottom) / 2.0));
         scene.text(Text::new(text, at, SMALL).align(Align::Center).color(ink));
     }
 }

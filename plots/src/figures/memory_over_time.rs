@@ -2,16 +2,18 @@
 
 use relgrad_reports::record::{Outcome, Record};
 use relgrad_reports::study::Study;
-use relgrad_reports::units::{self, grouped};
+use relgrad_reports::units::{self, grouped, number};
 use relgrad_vocabulary::{DeviceKind, Method};
 
+use super::Spec;
 use crate::axis::{Axis, Room, Unit};
-use crate::chart;
 use crate::clear::Clear;
-use crate::data;
+use crate::data::Shown;
 use crate::panel::{Panel, Titles};
 use crate::scene::{Align, Place, Rect, Scene, Stroke, Text};
-use crate::style::{BAND, GREY, INK, MARGIN, MODEL, NORMAL, PAGE_WIDTH, SMALL, look};
+use crate::style::{BAND, INK, MARGIN, MODEL, NORMAL, PAGE_WIDTH, SMALL, look};
+
+pub(super) const SPEC: Spec = Spec { name: "fig4", device: None, every_batch: false, needs, draw, caption };
 
 /// Height of the panels, in points.
 const PANEL_HEIGHT: f64 = 150.0;
@@ -22,13 +24,21 @@ const LARGEST_LINEAR_RATIO: f64 = 12.0;
 
 /// The two traces of the figure: of the same problem, in methods only different.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Pair<'a> {
-    pub(crate) relative: &'a Record,
-    pub(crate) autodiff: &'a Record,
+struct Pair<'a> {
+    relative: &'a Record,
+    autodiff: &'a Record,
+}
+
+fn needs(shown: &Shown<'_>) -> Result<(), String> {
+    let missing = "no record has a memory trace: run `relgrad sweep` with relative and autodiff";
+    super::require(shown.study.records.iter().any(has_trace), missing)?;
+    let missing = "no dimension has a memory trace of both relative and autodiff: run `relgrad sweep` with both \
+                   methods at the same D";
+    super::require(pair(shown.study).is_some(), missing)
 }
 
 /// Whether a record is of a gradient that was measured and has a memory trace that shows something.
-pub(crate) fn has_trace(record: &Record) -> bool {
+fn has_trace(record: &Record) -> bool {
     let valid = record.memory_trace.iter().filter(|p| p.seconds.is_finite() && p.bytes.is_finite());
     record.outcome == Outcome::Measured
         && valid.clone().count() >= 2
@@ -37,7 +47,7 @@ pub(crate) fn has_trace(record: &Record) -> bool {
 }
 
 /// The pair at the largest D; among several, on the CPU, and of the earliest round.
-pub(crate) fn pair(study: &Study) -> Option<Pair<'_>> {
+fn pair(study: &Study) -> Option<Pair<'_>> {
     let settings = &study.run.settings;
     let is_main = |r: &&Record| (r.cell.point.batch, r.cell.point.layers) == (settings.batch, settings.layers);
     let traced =
@@ -53,23 +63,21 @@ pub(crate) fn pair(study: &Study) -> Option<Pair<'_>> {
 }
 
 /// Largest bytes of a trace.
-pub(crate) fn peak(record: &Record) -> f64 {
+fn peak(record: &Record) -> f64 {
     record.memory_trace.iter().map(|p| p.bytes).filter(|b| b.is_finite()).fold(0.0, f64::max)
 }
 
 /// Draws the pair at the width of a page.
-pub(crate) fn draw(study: &Study, pair: Pair<'_>) -> Scene {
-    let mut scene = Scene { width: PAGE_WIDTH, ..Scene::default() };
+fn draw(shown: &Shown<'_>) -> Scene {
+    let Some(pair) = pair(shown.study) else { return Scene::default() };
     let y = memory_axis(pair);
     let top = MARGIN + SMALL + 8.0 + NORMAL + 6.0;
     let left = MARGIN + Panel::left_room(&y);
     let right = PAGE_WIDTH - MARGIN - 10.0;
     let width = (right - left - BETWEEN) / 2.0;
     let cell = &pair.relative.cell;
-    let conditions = data::conditions(study, cell.point.device);
-    let parts = [vec![format!("D = {}", grouped(cell.point.dim))], conditions].concat();
-    let heading = chart::heading(&parts, PAGE_WIDTH);
-    scene.text(Text::new(heading, (left, MARGIN + 0.76 * SMALL), SMALL).color(GREY));
+    let heading = [vec![format!("D = {}", grouped(cell.point.dim))], on_device(shown, pair).conditions()].concat();
+    let mut scene = Scene::headed(PAGE_WIDTH, left, &heading);
     for (i, record) in [pair.relative, pair.autodiff].into_iter().enumerate() {
         let left = left + i as f64 * (width + BETWEEN);
         let rect = Rect { left, top, right: left + width, bottom: top + PANEL_HEIGHT };
@@ -79,6 +87,26 @@ pub(crate) fn draw(study: &Study, pair: Pair<'_>) -> Scene {
     }
     scene.height = top + PANEL_HEIGHT + Panel::BOTTOM_ROOM + MARGIN;
     scene
+}
+
+/// The pair may be of another device than the speed-ups.
+fn on_device<'a>(shown: &Shown<'a>, pair: Pair<'_>) -> Shown<'a> {
+    Shown { study: shown.study, summary: shown.summary.clone(), device: pair.relative.cell.point.device }
+}
+
+fn caption(shown: &Shown<'_>) -> String {
+    let Some(pair) = pair(shown.study) else { return "Memory over time of one gradient.".into() };
+    let [relative, autodiff] = [pair.relative, pair.autodiff].map(peak);
+    format!(
+        "Resident memory over time from the allocation of the problem to the end of its first gradient, relative \
+         beside autodiff, at D = {} ({}). The panels share the memory axis; each has its own time axis. Dashed: the \
+         lower bound of the memory model. At its peak autodiff holds {} times the memory of relative ({} and {}).",
+        grouped(pair.relative.cell.point.dim),
+        on_device(shown, pair).conditions_of_machine(),
+        number(autodiff / relative),
+        units::bytes(autodiff),
+        units::bytes(relative),
+    )
 }
 
 fn draw_panel(scene: &mut Scene, panel: &Panel, record: &Record, y_title: &str) {
@@ -125,10 +153,7 @@ fn draw_bound(scene: &mut Scene, panel: &Panel, record: &Record, trace: &[Place]
         baselines.into_iter().flat_map(move |b| xs.map(|(x, align)| ((x, b), align)))
     });
     let label = |(at, align)| Text::new(text.clone(), at, SMALL).align(align);
-    let free = candidates.map(label).find(|t| clear.holds(t.bounds()));
-    let labelled = free.is_some();
-    free.into_iter().for_each(|label| scene.text(label));
-    labelled
+    scene.first_clear(&clear, candidates.map(label)).is_some()
 }
 
 fn memory_axis(pair: Pair<'_>) -> Axis {

@@ -1,0 +1,49 @@
+//! The figures of a study, one file each: its name, what it needs, how it is drawn, what its caption says. A new one is
+//! its file and its line in [`ALL`].
+
+mod heat_map;
+mod local_exponent;
+mod memory;
+mod memory_over_time;
+mod residuals;
+mod roofline;
+mod speedup;
+mod time;
+
+use relgrad_vocabulary::DeviceKind;
+
+use crate::data::Shown;
+use crate::scene::Scene;
+
+/// Every figure, in the order a report shows them.
+pub(crate) static ALL: [Spec; 9] = [
+    time::FIG3,
+    time::FIG1_LEFT,
+    speedup::SPEC,
+    memory::SPEC,
+    local_exponent::SPEC,
+    residuals::SPEC,
+    memory_over_time::SPEC,
+    roofline::SPEC,
+    heat_map::SPEC,
+];
+
+/// A figure of a study.
+#[derive(Debug)]
+pub(crate) struct Spec {
+    /// The name on the command line and of the files.
+    pub(crate) name: &'static str,
+    /// The device that it is of; absent: the one whose speed-ups are shown.
+    pub(crate) device: Option<DeviceKind>,
+    /// Whether the batch size is an axis; otherwise it is that of the settings.
+    pub(crate) every_batch: bool,
+    /// What the records lack, and what to measure.
+    pub(crate) needs: fn(&Shown<'_>) -> Result<(), String>,
+    pub(crate) draw: fn(&Shown<'_>) -> Scene,
+    pub(crate) caption: fn(&Shown<'_>) -> String,
+}
+
+/// `Err` of what is missing where it is not `found`.
+fn require(found: bool, missing: &str) -> Result<(), String> {
+    if found { Ok(()) } else { Err(missing.to_string()) }
+}

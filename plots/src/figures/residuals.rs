@@ -1,0 +1,55 @@
+//! Measured over fitted times within the range of each fit.
+
+use relgrad_reports::summary::{Estimate, Residual, Series};
+use relgrad_reports::units::grouped;
+
+use super::Spec;
+use crate::chart::{self, Plot, Reference, Scale};
+use crate::data::{self, Shown};
+use crate::scene::Scene;
+
+pub(super) const SPEC: Spec = Spec { name: "residuals", device: None, every_batch: false, needs, draw, caption };
+
+fn needs(shown: &Shown<'_>) -> Result<(), String> {
+    let missing = "no method has measured times at three dimensions to fit: run `relgrad sweep` with more --dims";
+    super::require(shown.series().any(|s| s.fit.is_some()), missing)
+}
+
+fn draw(shown: &Shown<'_>) -> Scene {
+    let curves = shown.curves(|series| {
+        let is_inside = |r: &&Residual| series.fit.is_some_and(|fit| (fit.from..=fit.to).contains(&r.dim));
+        let inside = series.residuals.iter().filter(is_inside);
+        let finite = inside.filter(|r| r.ratio.is_finite() && r.ratio > 0.0);
+        finite.map(|r| (r.dim as f64, residual(series, r))).collect()
+    });
+    let plot = Plot {
+        reference: Reference::Levels(vec![(1.0, "the fitted power law".to_string())]),
+        ..Plot::new("measured / fitted time", Scale::Linear { low: 0.8, high: 1.2, farthest: 2.0 }, curves)
+    };
+    chart::draw(&shown.conditions(), &[plot])
+}
+
+/// The ratio with the relative interval of the measured median.
+fn residual(series: &Series, residual: &Residual) -> Estimate {
+    let seconds = series.points.iter().find(|p| p.dim == residual.dim).map(|p| data::sound(p.seconds));
+    let scaled = |end: f64, value: f64| residual.ratio * end / value;
+    seconds.map_or(data::exactly(residual.ratio), |s| Estimate {
+        value: residual.ratio,
+        low: scaled(s.low, s.value),
+        high: scaled(s.high, s.value),
+    })
+}
+
+fn caption(shown: &Shown<'_>) -> String {
+    let range = |s: &Series| {
+        let fit = s.fit.as_ref()?;
+        Some(format!("{} {} to {}", s.method, grouped(fit.from), grouped(fit.to)))
+    };
+    format!(
+        "Measured median over the time of the fitted power law within the range of the fit ({}), with the 95 % \
+         confidence interval of the median. Fitted over D: {}. A bow means that one power law does not describe the \
+         range.",
+        shown.conditions_of_machine(),
+        shown.series().filter_map(range).collect::<Vec<_>>().join(", ")
+    )
+}

@@ -1,0 +1,60 @@
+//! Figure 3 and the left of Figure 1: time of one gradient against D on the CPU and on a GPU, log–log.
+
+use relgrad_reports::summary::Series;
+use relgrad_reports::units::{self, grouped};
+use relgrad_vocabulary::DeviceKind;
+
+use super::Spec;
+use crate::axis::Unit;
+use crate::chart::{self, Plot, Reference};
+use crate::data::{self, Shown};
+use crate::guides::Laws;
+use crate::scene::Scene;
+
+pub(super) const FIG3: Spec =
+    Spec { name: "fig3", device: Some(DeviceKind::Cpu), every_batch: false, needs, draw, caption };
+pub(super) const FIG1_LEFT: Spec = Spec { name: "fig1-left", device: Some(DeviceKind::Cuda), ..FIG3 };
+
+fn needs(shown: &Shown<'_>) -> Result<(), String> {
+    let device = &shown.device;
+    let missing = format!("no record has a measured time on {device}: run `relgrad sweep --device {device}`");
+    super::require(shown.has(|p| Some(p.seconds)), &missing)
+}
+
+fn draw(shown: &Shown<'_>) -> Scene {
+    let plot = Plot {
+        reference: Reference::Slopes(Laws::of(&shown.study.run.settings)),
+        ..Plot::log("time of one gradient", Unit::Seconds, shown.stopped(|p| Some(p.seconds), data::expected_seconds))
+    };
+    chart::draw(&shown.conditions(), &[plot])
+}
+
+fn caption(shown: &Shown<'_>) -> String {
+    let mut sentences = vec![
+        format!(
+            "Time of one gradient of the log-likelihood against the data dimension D ({}).",
+            shown.conditions_of_machine()
+        ),
+        "Markers are medians over all samples; bands are their 95 % confidence intervals.".into(),
+    ];
+    if shown.series().any(|s| !s.stops.is_empty()) {
+        sentences.push(
+            "A dotted line to a hollow marker leads to the time expected of the first dimension that was not run; a \
+             bar at it is the 95 % prediction interval of the fitted power law, an extrapolation."
+                .into(),
+        );
+    }
+    let slopes = Laws::of(&shown.study.run.settings).labelled().map(|(_, label)| label.trim_start_matches("∝ "));
+    sentences.push(format!("Grey lines show the slopes of {}.", slopes.join(" and ")));
+    let fits: Vec<String> = shown.series().filter_map(fit).collect();
+    if !fits.is_empty() {
+        sentences.push(format!("Fitted exponents p of time ∝ Dᵖ: {}.", fits.join("; ")));
+    }
+    sentences.join(" ")
+}
+
+fn fit(series: &Series) -> Option<String> {
+    let fit = series.fit.as_ref()?;
+    let (from, to) = (grouped(fit.from), grouped(fit.to));
+    Some(format!("{} {} for D from {from} to {to}", series.method, units::exponent(&fit.exponent)))
+}
