@@ -81,8 +81,7 @@ impl<D: Device<T>, T: Scalar, C: Coupling<D, T>> ValuesWorkspace<D, T, C> {
     pub(crate) fn forward(&mut self, device: &D, network: Network<'_, D, T, C>, batch: Batch<'_, D, T>) -> Result<()> {
         let Architecture { dim, layers, bias, coupling, .. } = *network.architecture;
         let Extent { batch: samples, bias: room, .. } = self.extent;
-        let fits = (coupling, dim, layers) == (self.coupling, self.extent.dim, self.extent.layers)
-            && (bias <= room || C::IS_DENSE);
+        let fits = (coupling, dim, layers) == (self.coupling, self.extent.dim, self.extent.layers) && bias <= room;
         if !fits || (batch.x.rows(), batch.x.cols()) != (dim, samples) {
             return Err(Error::shape(
                 "forward pass",

@@ -57,9 +57,10 @@ impl<D: Device<T>, T: Scalar, C: Group<D, T>> Divided<D, T, C> {
         out: &mut Gradient<D, T>,
     ) -> Result<()> {
         let Self { batch: samples, parts } = self;
-        let columns = batch.u.map_or(batch.x.cols(), |u| u.cols().min(batch.x.cols()));
+        let columns = batch.u.map_or(*samples, |u| u.cols());
         if batch.x.cols() != *samples || columns != *samples {
-            return Err(Error::shape("gradient", format!("a batch of {samples}"), columns));
+            let found = format!("{} and {columns} conditions", batch.x.cols());
+            return Err(Error::shape("gradient", format!("a batch of {samples}"), found));
         }
         out.require_fit("gradient", parameters.architecture())?;
         let mean = 1.0 / *samples as f64;
