@@ -2,19 +2,17 @@
 
 use std::path::Path;
 
-use relgrad_reports::training::TRAINING_SCHEMA;
-pub use relgrad_reports::training::{Training, TrainingSettings};
+pub use relgrad_reports::training::{ConvolutionLayers, Training, TrainingSettings};
 
 use crate::data::{self, Request};
 use crate::error::Result;
-use crate::machine::time::{rfc3339, unix_seconds};
 use crate::measure::run::interrupt::Events;
 use crate::train::learner::Tracking;
 use crate::train::prepare::prepare;
 use crate::train::recipe::Recipe;
-use crate::train::store::Store;
+use crate::train::store::{self, Store};
 use crate::train::trainer::{self, Job};
-use crate::{cmd, console, machine};
+use crate::{cmd, console};
 
 /// The settings with which `relgrad train` learns `data`, a data set or `toy:NAME`.
 ///
@@ -32,21 +30,11 @@ pub fn settings(data: &str) -> Result<TrainingSettings> {
 /// diverges.
 pub fn train(settings: &TrainingSettings, data: Option<&Path>, dir: impl AsRef<Path>) -> Result<Training> {
     let TrainingSettings { data: name, seed, toy_samples, .. } = settings;
-    let mut set = data::load(&Request { name, folder: data, seed: *seed, toy_samples: *toy_samples })?;
-    let recipe = Recipe::of(settings, set.parts.dim())?;
-    prepare(&mut set, recipe.start, recipe.dtype)?;
-    let mut training = Training {
-        schema: TRAINING_SCHEMA,
-        command: console::command_line(),
-        identity: None,
-        version: env!("CARGO_PKG_VERSION").to_string(),
-        git_revision: option_env!("RELGRAD_GIT_REVISION").map(str::to_string),
-        started: rfc3339(unix_seconds()),
-        settings: settings.clone(),
-        data: set.facts(),
-        machine: machine::facts(),
-        outcome: None,
-    };
+    let set = data::load(&Request { name, folder: data, seed: *seed, toy_samples: *toy_samples })?;
+    let mut set = data::conditional(set, settings.conditional.as_deref(), data)?;
+    let recipe = Recipe::for_data(settings, &set.parts)?;
+    prepare(&mut set, &recipe)?;
+    let mut training = store::begun(console::command_line(), settings.clone(), &set);
     let store = Store::create(dir.as_ref(), &training)?;
     let job = Job {
         recipe: &recipe,

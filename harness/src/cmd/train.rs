@@ -7,15 +7,16 @@ use clap::{Args, FromArgMatches};
 use clap::builder::PossibleValuesParser;
 use relgrad_kernels::backend::BiasMode;
 use relgrad_kernels::{Activation, Base, Dtype, Method};
-use relgrad_reports::training::{Epoch, Outcome, Stop, Training, TrainingSettings};
+use relgrad_reports::training::{ConvolutionLayers, Epoch, Outcome, Stop, Training, TrainingSettings};
 use relgrad_reports::units::{self, counted};
 
-use crate::console;
+use crate::console::{self, quoted};
 use crate::data::text::Header;
 use crate::data::{self, DataSet, Request};
 use crate::error::{EXIT_CODES, Error, Result, code};
 use crate::experiment::figures;
 use crate::machine;
+use crate::measure::plan::grids::{self, Kernel};
 use crate::outputs;
 use crate::quantity::TimeLimit;
 use crate::run::interrupt::Events;
@@ -45,6 +46,11 @@ pub(crate) struct Arguments {
     /// Whether the first line of a file of text names the columns; auto: where none of its fields is a number
     #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = PossibleValuesParser::new(Header::NAMES))]
     header: String,
+
+    /// Learn the density of x given u: labels (the classes of mnist and optdigits), or columns of a file, by number
+    /// or name and comma-separated; they leave x, and go in as they are
+    #[arg(long, value_name = "WHAT")]
+    conditional: Option<String>,
 
     /// Training samples of a toy set
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(2..))]
@@ -94,6 +100,24 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "L", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
     layers: u32,
 
+    /// What the layers are: dense, or conv for circular convolutions on a grid
+    #[arg(long, value_name = "KIND", default_value = "dense", value_parser = ["dense", "conv"])]
+    coupling: String,
+
+    /// Grid of conv layers: rows x columns such as 8x8, or a number of points in one row; that of the pictures of mnist
+    /// and optdigits when absent
+    #[arg(long, value_name = "SIZE", value_parser = grids::grid)]
+    grid: Option<[usize; 2]>,
+
+    /// Channels of conv layers; a sample is as many grids, one after another [default: 1]
+    #[arg(long, value_name = "COUNT", value_parser = super::at_least_one)]
+    channels: Option<usize>,
+
+    /// Taps of the kernels of conv layers: full, a number, or rows x columns such as 3x3; those between 1x1 and full
+    /// have no relative gradient: add --method ordinary [default: full]
+    #[arg(long, value_name = "SIZE")]
+    kernel: Option<Kernel>,
+
     /// Nonlinearity: smooth:ALPHA or tanh:ALPHA:BETA
     #[arg(long, default_value = "smooth:0.3")]
     activation: Activation,
@@ -139,7 +163,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "DIR", conflicts_with_all = [
         "dataset", "header", "toy_samples", "method", "bias_mode", "optimizer", "learning_rate", "schedule", "no_guard",
         "batch", "epochs", "patience", "layers", "activation", "last_nonlinear", "no_bias", "base", "init", "dtype",
-        "seed", "threads", "checkpoint_every", "out",
+        "seed", "threads", "checkpoint_every", "out", "conditional", "coupling", "grid", "channels", "kernel",
     ])]
     resume: Option<PathBuf>,
 
@@ -177,7 +201,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     if !arguments.quiet {
         set.told.iter().for_each(|words| note!("{words}"));
     }
-    let recipe = Recipe::of(&training.settings, set.parts.dim())?;
+    let recipe = Recipe::for_data(&training.settings, &set.parts)?;
     let mut events = Events::install()?;
     let job = Job {
         store: Some(&store),
@@ -193,12 +217,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
 }
 
 fn start(arguments: &Arguments, folder: Option<&Path>) -> Result<(Store, Training, DataSet)> {
-    let settings = settings(arguments);
-    let mut set = load(arguments, &settings, folder)?;
+    require_conv(arguments)?;
+    let mut settings = settings(arguments);
+    let set = load(arguments, &settings, folder)?;
+    let mut set = data::conditional(set, settings.conditional.as_deref(), folder)?;
+    settings.convolution = convolution(arguments, &set)?;
     // Before anything is written: the settings must make sense for these data, and there must be memory.
-    let recipe = Recipe::of(&settings, set.parts.dim())?;
+    let recipe = Recipe::for_data(&settings, &set.parts)?;
     memory::require(&recipe, &set.parts)?;
-    prepare(&mut set, recipe.start, recipe.dtype)?.iter().for_each(|words| note!("relgrad: {words}"));
+    prepare(&mut set, &recipe)?.iter().for_each(|words| note!("relgrad: {words}"));
     let dir = arguments.out.clone().map_or_else(|| outputs::fresh("trainings"), Ok)?;
     let training = store::begun(console::command_line(), settings, &set);
     Ok((Store::create(&dir, &training)?, training, set))
@@ -258,7 +285,42 @@ fn settings(arguments: &Arguments) -> TrainingSettings {
         seed: arguments.seed,
         threads: threads(arguments),
         checkpoint_every: arguments.checkpoint_every as usize,
+        // What the layers are can depend on the data.
+        convolution: None,
+        conditional: arguments.conditional.clone(),
     }
+}
+
+/// Refuses what is for `--coupling conv` without it.
+fn require_conv(arguments: &Arguments) -> Result<()> {
+    let Arguments { coupling, grid, channels, kernel, .. } = arguments;
+    if coupling == "dense" && (grid.is_some() || channels.is_some() || kernel.is_some()) {
+        return Err(Error::Usage("--grid, --channels and --kernel are for --coupling conv".to_string()));
+    }
+    Ok(())
+}
+
+/// The layers of `--coupling conv`, on the grid of the set's pictures unless another is asked for.
+fn convolution(arguments: &Arguments, set: &DataSet) -> Result<Option<ConvolutionLayers>> {
+    if arguments.coupling == "dense" {
+        return Ok(None);
+    }
+    let dim = set.parts.dim();
+    let channels = arguments.channels.unwrap_or(1);
+    let grid = arguments.grid.or_else(|| set.picture.map(|(rows, columns)| [rows, columns]));
+    let Some(grid) = grid else {
+        let name = &set.name;
+        return Err(Error::Usage(format!("{name} has no pictures: say what its grid is, as in --grid 1x{dim}")));
+    };
+    let [rows, columns] = grid;
+    if channels.saturating_mul(rows).saturating_mul(columns) != dim {
+        return Err(Error::Usage(format!(
+            "{} on a grid of {rows}x{columns} do not make the {dim} columns of {}: choose another --grid or --channels",
+            counted(channels, "channel"),
+            set.name
+        )));
+    }
+    Ok(Some(ConvolutionLayers { channels, grid, kernel: arguments.kernel.and_then(|kernel| kernel.0) }))
 }
 
 /// Trains, writes the outcome, says how it went, and draws the figure last: it is the least that can be lost.
@@ -296,6 +358,9 @@ fn print_outcome(training: &Training, outcome: &Outcome) {
         units::seconds(outcome.seconds),
         outcome.best_epoch
     );
+    if let Some(what) = &training.settings.conditional {
+        say!("of x given u = {}:", quoted(what));
+    }
     say!("validation {} nats", outcome.validation);
     say!("test       {} nats", outcome.test);
     if let Some(entropy) = training.data.entropy_nats {

@@ -4,20 +4,21 @@ use std::path::{Path, PathBuf};
 
 use relgrad_reports::training::{DataFacts, Training};
 
-use super::{DataSet, Request, Samples, load, load_file, own};
+use super::{DataSet, Request, Samples, conditional, load, load_file, own};
 use crate::error::{Error, Result};
 
 /// Loads what a training began with, which must be the same, and moves it as it was moved then.
 pub(crate) fn load_again(training: &Training, folder: Option<&Path>) -> Result<DataSet> {
     let Training { settings, data, .. } = training;
     let named = Path::new(&settings.data);
-    let mut set = if data.file.is_some() || own::is_file_name(named.as_os_str()) {
+    let set = if data.file.is_some() || own::is_file_name(named.as_os_str()) {
         let header = data.header.as_deref().unwrap_or("auto").parse()?;
         load_file(&file(named, data)?, header)?
     } else {
         let (name, seed, toy_samples) = (settings.data.as_str(), settings.seed, settings.toy_samples);
         load(&Request { name, folder, seed, toy_samples })?
     };
+    let mut set = conditional(set, settings.conditional.as_deref(), folder)?;
     require_same(&settings.data, data, &set.facts())?;
     if let Some(shift) = data.shift.clone() {
         if shift.len() != set.parts.dim() {
@@ -51,7 +52,7 @@ pub(crate) fn require_same(name: &str, began: &DataFacts, found: &DataFacts) -> 
     let shape = |facts: &DataFacts| {
         format!("{} + {} + {} samples of {} columns", facts.training, facts.validation, facts.test, facts.dim)
     };
-    let sizes = |facts: &DataFacts| (facts.dim, facts.training, facts.validation, facts.test);
+    let sizes = |facts: &DataFacts| (facts.dim, facts.conditions, facts.training, facts.validation, facts.test);
     if sizes(began) != sizes(found) || began.provenance != found.provenance {
         return Err(Error::Input(format!(
             "the training began with {} of `{name}`, which now has {}: restore the data",

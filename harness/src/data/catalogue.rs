@@ -128,6 +128,11 @@ impl Entry {
     /// The path of the set's `index`-th file; where it is not there, the error says its size and where it is published.
     pub(crate) fn file(&self, folder: &Path, index: usize) -> Result<PathBuf> {
         let (file, size) = self.files[index];
+        self.at(folder, file, size)
+    }
+
+    /// The same for a file that not everyone needs.
+    pub(super) fn at(&self, folder: &Path, file: &str, size: &str) -> Result<PathBuf> {
         let path = folder.join(file);
         if path.is_file() {
             return Ok(path);

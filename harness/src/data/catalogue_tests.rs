@@ -78,7 +78,7 @@ fn a_set_of_other_sizes_is_refused_and_one_of_other_numbers_is_not_the_published
         super::super::Samples { dim: 64, values }
     };
     let set = |[train, validation, test]: [usize; 3]| {
-        let parts = Parts { train: samples(train, 0), validation: samples(validation, 1), test: samples(test, 2) };
+        let parts = Parts::of([samples(train, 0), samples(validation, 1), samples(test, 2)]);
         DataSet::new("optdigits", parts, entry.provenance)
     };
     for sizes in [[3322, 500, 1797], [1297, 500, 3823], [3323, 500, 1]] {

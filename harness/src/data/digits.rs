@@ -9,10 +9,13 @@ use super::text::{self, Delimiter, Header, TextFormat};
 use super::{DataSet, Parts, Samples, files};
 use crate::error::{Error, Result};
 
+const MNIST_VALIDATION: usize = 10_000;
+const OPTDIGITS_VALIDATION: usize = 500;
+
 /// MNIST as MAF prepares it: 50 000 / 10 000 / 10 000 in file order; (k + u)/256 with u from one `RandomState(42)` over
 /// the parts in order; then the logit. No standardisation.
 pub(crate) fn mnist(entry: &Entry, folder: &Path) -> Result<DataSet> {
-    const VALIDATION: usize = 10_000;
+    const VALIDATION: usize = MNIST_VALIDATION;
     let (train_file, test_file) = (entry.file(folder, 0)?, entry.file(folder, 1)?);
     let (pixels, picture) = files::idx_pictures(&train_file)?;
     let (test_pixels, test_picture) = files::idx_pictures(&test_file)?;
@@ -31,7 +34,7 @@ pub(crate) fn mnist(entry: &Entry, folder: &Path) -> Result<DataSet> {
     };
     let (train, validation) = pixels.split_at((count - VALIDATION) * dim);
     let (train, validation) = (part(train), part(validation));
-    let parts = Parts { train, validation, test: part(&test_pixels) };
+    let parts = Parts::of([train, validation, part(&test_pixels)]);
     let set = DataSet::new(entry.name, parts, entry.provenance);
     Ok(DataSet { picture: Some(picture), ..set })
 }
@@ -39,7 +42,7 @@ pub(crate) fn mnist(entry: &Entry, folder: &Path) -> Result<DataSet> {
 /// The 8×8 digits: (k + u)/17, k = 0..16, then the logit; the last 500 rows of the training file are the validation
 /// part.
 pub(crate) fn optdigits(entry: &Entry, folder: &Path) -> Result<DataSet> {
-    const VALIDATION: usize = 500;
+    const VALIDATION: usize = OPTDIGITS_VALIDATION;
     let mut noise = RandomState::new(42);
     let mut read = |index| {
         let path = entry.file(folder, index)?;
@@ -59,6 +62,34 @@ pub(crate) fn optdigits(entry: &Entry, folder: &Path) -> Result<DataSet> {
         return Err(Error::input(&path, format!("{count} rows leave none to learn from")));
     }
     let validation = Samples { dim: entry.dim, values: train.values.split_off((count - VALIDATION) * entry.dim) };
-    let set = DataSet::new(entry.name, Parts { train, validation, test }, entry.provenance);
+    let set = DataSet::new(entry.name, Parts::of([train, validation, test]), entry.provenance);
     Ok(DataSet { picture: Some((8, 8)), ..set })
+}
+
+/// The digit that each picture shows, from 0 to 9, part by part; `None` for a set without classes.
+pub(crate) fn labels(entry: &Entry, folder: &Path) -> Option<Result<[Vec<f64>; 3]>> {
+    let (read, validation): (fn(&Entry, &Path, usize) -> Result<Vec<f64>>, usize) = match entry.name {
+        "mnist" => (mnist_labels, MNIST_VALIDATION),
+        "optdigits" => (optdigits_labels, OPTDIGITS_VALIDATION),
+        _ => return None,
+    };
+    let parts = || {
+        let (mut train, test) = (read(entry, folder, 0)?, read(entry, folder, 1)?);
+        let validation = train.split_off(train.len().saturating_sub(validation));
+        Ok([train, validation, test])
+    };
+    Some(parts())
+}
+
+fn mnist_labels(entry: &Entry, folder: &Path, index: usize) -> Result<Vec<f64>> {
+    let files = [("train-labels-idx1-ubyte.gz", "28.9 kB"), ("t10k-labels-idx1-ubyte.gz", "4.5 kB")];
+    let (file, size) = files[index];
+    let labels = files::idx_labels(&entry.at(folder, file, size)?)?;
+    Ok(labels.into_iter().map(f64::from).collect())
+}
+
+fn optdigits_labels(entry: &Entry, folder: &Path, index: usize) -> Result<Vec<f64>> {
+    let class = |fields: text::Fields<'_>, out: &mut Vec<f64>| text::numbers(fields.skip(entry.dim), out);
+    let format = TextFormat { delimiter: Delimiter::Is(b','), header: Header::No, loose: false };
+    Ok(text::read(&entry.file(folder, index)?, format, class)?.samples.values)
 }

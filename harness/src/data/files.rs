@@ -5,34 +5,54 @@ use std::path::Path;
 
 use super::{Samples, npy, open};
 use crate::console::quoted;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// The pictures of an idx file: bytes, each picture's rows one after another, and the pictures' rows and columns.
 pub(crate) fn idx_pictures(path: &Path) -> Result<(Vec<u8>, (usize, usize))> {
-    const PICTURES: usize = 2051;
+    let ([count, rows, columns], pixels) = idx(path, 2051, "pictures")?;
+    if pixels.len() != count.saturating_mul(rows).saturating_mul(columns) {
+        let announced = format!("the {count} pictures of {rows}×{columns}");
+        return Err(Error::input(path, format!("it does not hold {announced} it announces; fetch the file again")));
+    }
+    Ok((pixels, (rows, columns)))
+}
+
+/// The labels of an idx file, a byte each.
+pub(crate) fn idx_labels(path: &Path) -> Result<Vec<u8>> {
+    let ([count], labels) = idx(path, 2049, "labels")?;
+    if labels.len() != count {
+        return Err(Error::input(
+            path,
+            format!("it does not hold the {count} labels it announces; fetch the file again"),
+        ));
+    }
+    Ok(labels)
+}
+
+/// The sizes that an idx file announces, and its bytes: as many, or one more where there are more.
+fn idx<const N: usize>(path: &Path, known: u32, what: &str) -> Result<([usize; N], Vec<u8>)> {
     open::reading(path, |path| {
         let failed = |cause: std::io::Error| open::reason(&cause);
         let mut reader = open::open(path)?;
-        let mut header = [[0; 4]; 4];
-        reader.read_exact(header.as_flattened_mut()).map_err(failed)?;
-        let [magic, count, rows, columns] = header.map(|word| u32::from_be_bytes(word) as usize);
-        if magic != PICTURES {
-            return Err(format!(
-                "its magic number is {magic}, that of idx pictures is {PICTURES}; fetch the file again"
-            ));
+        let mut word = || {
+            let mut word = [0; 4];
+            reader.read_exact(&mut word).map(|()| u32::from_be_bytes(word)).map_err(failed)
+        };
+        let magic = word()?;
+        if magic != known {
+            return Err(format!("its magic number is {magic}, that of idx {what} is {known}; fetch the file again"));
         }
-        let expected = count.saturating_mul(rows).saturating_mul(columns);
-        open::require_memory(expected as u64)?;
-        let mut pixels = Vec::new();
+        let mut sizes = [0; N];
+        for size in &mut sizes {
+            *size = word()? as usize;
+        }
+        let expected = sizes.iter().fold(1_usize, |product, size| product.saturating_mul(*size)) as u64;
+        open::require_memory(expected)?;
+        let mut bytes = Vec::new();
         // One more than expected, so that what is too long is noticed, and the end is met, where gzip compares its
         // checksum.
-        reader.take(expected as u64 + 1).read_to_end(&mut pixels).map_err(failed)?;
-        if pixels.len() != expected {
-            return Err(format!(
-                "it does not hold the {count} pictures of {rows}×{columns} it announces; fetch the file again"
-            ));
-        }
-        Ok((pixels, (rows, columns)))
+        reader.take(expected.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
+        Ok((sizes, bytes))
     })
 }
 

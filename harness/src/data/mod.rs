@@ -5,6 +5,7 @@
 
 mod again;
 pub(crate) mod catalogue;
+mod condition;
 mod curves;
 mod digits;
 mod files;
@@ -28,6 +29,7 @@ use relgrad_reports::training::{DataFacts, Provenance};
 use crate::error::{Error, Result};
 
 pub(crate) use again::{load_again, require_same};
+pub(crate) use condition::conditional;
 pub(crate) use own::is_file_name;
 use text::Header;
 
@@ -55,6 +57,12 @@ impl Samples {
         self.values.chunks_exact(self.dim.max(1))
     }
 
+    /// Some of the columns, in this order.
+    fn columns(&self, chosen: &[usize]) -> Self {
+        let values = self.iter().flat_map(|sample| chosen.iter().map(|&j| sample[j])).collect();
+        Self { dim: chosen.len(), values }
+    }
+
     /// The first `count` samples, or all there are.
     pub(crate) fn first(&self, count: usize) -> Self {
         let kept = count.min(self.count()) * self.dim;
@@ -68,15 +76,22 @@ pub(crate) struct Parts {
     pub(crate) train: Samples,
     pub(crate) validation: Samples,
     pub(crate) test: Samples,
+    /// u of every sample of each part, where the density is that of x given u.
+    pub(crate) given: Option<[Samples; 3]>,
 }
 
 impl Parts {
+    /// Dimension d of the conditions u, 0 without.
+    pub(crate) fn conditions(&self) -> usize {
+        self.given.as_ref().map_or(0, |[train, ..]| train.dim)
+    }
+
     pub(crate) fn dim(&self) -> usize {
         self.train.dim
     }
 
-    fn of([train, validation, test]: [Samples; 3]) -> Self {
-        Self { train, validation, test }
+    pub(crate) fn of([train, validation, test]: [Samples; 3]) -> Self {
+        Self { train, validation, test, given: None }
     }
 
     fn each_mut(&mut self) -> [&mut Samples; 3] {
@@ -109,14 +124,21 @@ pub(crate) struct DataSet {
     digest: Option<String>,
     /// What [`Self::shift`] subtracted.
     shift: Option<Vec<f64>>,
+    /// Which columns of the file are left in x, where others are a condition.
+    columns: Option<Vec<usize>>,
 }
 
 impl DataSet {
     /// A set without pictures, known entropy and names.
     fn new(name: impl Into<String>, parts: Parts, provenance: Provenance) -> Self {
         let (names, told) = (Vec::new(), Vec::new());
-        let (picture, entropy_nats, file, digest, shift) = (None, None, None, None, None);
-        Self { name: name.into(), parts, provenance, picture, entropy_nats, names, told, file, digest, shift }
+        let (picture, entropy_nats, file, digest, shift, columns) = (None, None, None, None, None, None);
+        Self { name: name.into(), parts, provenance, picture, entropy_nats, names, told, file, digest, shift, columns }
+    }
+
+    /// The number of a column of x in the file, from 1.
+    pub(crate) fn number(&self, j: usize) -> usize {
+        self.columns.as_ref().map_or(j, |columns| columns[j]) + 1
     }
 
     /// Subtracts a number from every column of every part, in f64: what is far from 0 loses its digits in f32. A
@@ -145,6 +167,7 @@ impl DataSet {
         let [training, validation, test] = self.parts.each().map(|(_, part)| part.count());
         DataFacts {
             dim: self.parts.dim(),
+            conditions: self.parts.given.as_ref().map(|_| self.parts.conditions()),
             training,
             validation,
             test,

@@ -20,7 +20,7 @@ pub(crate) fn split_in_order(all: Samples) -> Parts {
     let test = values.split_off((count - test_count) * dim);
     let validation = values.split_off((count - test_count - validation_count) * dim);
     let part = |values| Samples { dim, values };
-    Parts { train: part(values), validation: part(validation), test: part(test) }
+    Parts::of([part(values), part(validation), part(test)])
 }
 
 /// Mean and standard deviation of every column.

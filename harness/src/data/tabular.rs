@@ -158,7 +158,7 @@ pub(crate) fn hepmass(entry: &Entry, folder: &Path) -> Result<DataSet> {
     let validation_count = train.count() / 10;
     let values = train.values.split_off((train.count() - validation_count) * train.dim);
     let validation = Samples { dim: train.dim, values };
-    finished(entry, Parts { train, validation, test })
+    finished(entry, Parts::of([train, validation, test]))
 }
 
 fn repeats_of_smallest(samples: &Samples, column: usize) -> usize {

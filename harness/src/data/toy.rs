@@ -205,7 +205,7 @@ pub(crate) fn data_set(toy: Toy, samples: usize, seed: u64) -> Result<DataSet> {
     open::require_memory((11 * held_out) as u64)
         .map_err(|cause| Error::Input(format!("toy:{toy} with {samples} samples: {cause}")))?;
     let part = |count, offset| toy.sample(count, seed.wrapping_mul(3).wrapping_add(offset));
-    let parts = Parts { train: part(samples, 0), validation: part(held_out, 1), test: part(held_out, 2) };
+    let parts = Parts::of([part(samples, 0), part(held_out, 1), part(held_out, 2)]);
     let set = DataSet::new(format!("toy:{toy}"), parts, Provenance::Synthetic);
     Ok(DataSet { entropy_nats: Some(toy.entropy_nats()), ..set })
 }

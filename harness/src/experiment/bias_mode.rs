@@ -1,7 +1,7 @@
 //! Erratum E7: what becomes of the likelihood when the bias's update lacks the log-determinant's share.
 
 use relgrad_kernels::backend::BiasMode;
-use relgrad_kernels::{Dtype, init};
+use relgrad_kernels::{Dense, Dtype, init};
 use relgrad_reports::experiment::{Curve, Figure, Level, LinePanel};
 use serde_json::json;
 
@@ -94,14 +94,14 @@ fn descend(context: &Context<'_>, mode: BiasMode, data: &Samples, steps: usize) 
     settings.batch = data.count();
     (settings.seed, settings.threads) = (0, 1);
     let kernel = |cause: relgrad_kernels::Error| Error::Diverged(cause.to_string());
-    let mut learner = Learner::begin(&Recipe::of(&settings, 1)?, data, Tracking::Off)?;
+    let mut learner = Learner::begin(&Recipe::of(&settings, 1)?, Dense, data, Tracking::Off)?;
     let nats = |learner: &Learner<f64>| -> Result<f64> {
-        let values = learner.log_likelihoods(&data.values).map_err(kernel)?;
+        let values = learner.log_likelihoods(&data.values, &[]).map_err(kernel)?;
         Ok(values.iter().sum::<f64>() / values.len() as f64)
     };
     let mut curve = vec![(0.0, nats(&learner)?)];
     for step in 1..=steps {
-        learner.step(&data.values, STEP, false).map_err(kernel)?;
+        learner.step(&data.values, &[], STEP, false).map_err(kernel)?;
         curve.push((step as f64, nats(&learner)?));
     }
     let arrays = learner.snapshot().map_err(kernel)?;

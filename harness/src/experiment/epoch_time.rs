@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use relgrad_kernels::Method;
+use relgrad_kernels::{Dense, Method};
 use relgrad_reports::experiment::{Dot, DotPanel, Figure};
 use relgrad_reports::units::{self, counted};
 use serde_json::json;
@@ -147,14 +147,14 @@ fn time(
     settings.init = "standardise".to_string();
     let dim = set.parts.dim();
     let recipe = Recipe::of(&settings, dim)?;
-    let mut learner = Learner::<f32>::begin(&recipe, &set.parts.train, Tracking::Off)?;
+    let mut learner = Learner::begin(&recipe, Dense, &set.parts.train, Tracking::Off)?;
     let training: Vec<f32> = converted(&set.parts.train);
     let mut staging = vec![0.0_f32; dim * batch];
     let steps_per_epoch = set.parts.train.count() / batch;
     let mut step = |at: usize| -> Result<()> {
         let start = at % steps_per_epoch * batch * dim;
         staging.copy_from_slice(&training[start..start + dim * batch]);
-        let stepped = learner.step(&staging, recipe.learning_rate, false);
+        let stepped = learner.step(&staging, &[], recipe.learning_rate, false);
         stepped.map(|_| ()).map_err(|cause| Error::Diverged(format!("{method}: {cause}")))
     };
     (0..WARM_UP.min(steps_per_epoch)).try_for_each(&mut step)?;

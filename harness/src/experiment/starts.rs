@@ -1,7 +1,7 @@
 //! Figure 1, right: the same network from the same starts, with the relative and with the ordinary gradient.
 
 use relgrad_kernels::parameters::Parameters;
-use relgrad_kernels::{Cpu, Dtype, Method};
+use relgrad_kernels::{Cpu, Dense, Dtype, Method};
 use relgrad_reports::experiment::{Curve, Figure, LinePanel};
 use relgrad_reports::training::{Epoch, Stop};
 use relgrad_reports::units;
@@ -102,7 +102,7 @@ struct Solved {
 
 fn best_runs(context: &mut Context<'_>, problem: &'static Problem, points: Samples, epochs: usize) -> Result<Solved> {
     // The curves are of the objective itself, so the training part is also the one that is evaluated.
-    let parts = Parts { train: points.clone(), validation: points.clone(), test: points };
+    let parts = Parts::of([points.clone(), points.clone(), points]);
     let (mut best, mut tried) = (Vec::new(), Vec::new());
     for method in METHODS {
         let mut of_method: Option<Runs> = None;
@@ -148,7 +148,8 @@ fn all_starts(
         settings.seed = context.seed.wrapping_add(seed);
         settings.threads = 1;
         let recipe = Recipe::of(&settings, 2)?;
-        let start = recipe.start.network(&Cpu::new(1), &recipe.architecture, recipe.seed, &parts.train)?;
+        let architecture = recipe.architecture.with(Dense);
+        let start = recipe.start.network(&Cpu::new(1), &architecture, recipe.seed, &parts.train)?;
         smallest_singular_values.push(smallest_singular_value(&start));
         let job = Job::new(&recipe, parts, Tracking::Off);
         match trainer::train(&job, context.events) {

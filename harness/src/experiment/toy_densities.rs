@@ -191,7 +191,7 @@ fn density<T: Scalar>(device: &Cpu, parameters: &Parameters<Cpu, T>, window: [f6
     let at = |from: f64, to: f64, i: usize| T::of(from + (to - from) * (i as f64 + 0.5) / SIDE as f64);
     let grid: Vec<T> =
         (0..SIDE).flat_map(|i| (0..SIDE).flat_map(move |j| [at(left, right, j), at(high, low, i)])).collect();
-    let logs = network::log_likelihoods(device, parameters, &grid)
+    let logs = network::log_likelihoods(device, parameters, &grid, &[])
         .map_err(|cause| Error::Diverged(format!("the learned density cannot be drawn: {cause}")))?;
     Ok(logs.into_iter().map(|log| log.exp() as f32).collect())
 }

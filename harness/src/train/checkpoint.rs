@@ -9,6 +9,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use relgrad_kernels::device::Matrix;
+use relgrad_kernels::layer::Coupling;
 use relgrad_kernels::parameters::{Arrays, Parameters};
 use relgrad_kernels::{Cpu, Dtype, Scalar};
 use relgrad_reports::writer::write_atomically;
@@ -18,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::learner::Learner;
 use super::log::Prefix;
-use super::network;
+use super::network::{self, Place};
 use super::sealed::{self, MOST_JSON, damaged};
 use crate::error::{Error, Result};
 
@@ -135,7 +136,12 @@ impl Slot {
     }
 
     /// Writes it; other tensor files of its name go afterwards.
-    pub(super) fn write<T: Scalar>(&self, at: &Progress, learner: &Learner<T>, log: Option<Prefix>) -> Result<()> {
+    pub(super) fn write<T: Scalar, C: Coupling<Cpu, T>>(
+        &self,
+        at: &Progress,
+        learner: &Learner<T, C>,
+        log: Option<Prefix>,
+    ) -> Result<()> {
         let bytes =
             serialized(learner).map_err(|cause| Error::Output(format!("cannot write a checkpoint: {cause}")))?;
         let file = tensor_file(self.name, at.step);
@@ -166,17 +172,17 @@ impl Slot {
     }
 
     /// Restores a learner of the same shape; after an error, which says what is missing or damaged, it is of no use.
-    pub(super) fn read<T: Scalar>(&self, learner: &mut Learner<T>) -> Result<State> {
+    pub(super) fn read<T: Scalar, C: Coupling<Cpu, T>>(&self, learner: &mut Learner<T, C>) -> Result<State> {
         let state = self.state()?;
         let (path, bytes) = self.tensors(&state)?;
         restore_all(&bytes, state.adam_steps, learner).map_err(|cause| damaged(&path, cause))?;
         Ok(state)
     }
 
-    pub(super) fn read_parameters<T: Scalar>(
+    pub(super) fn read_parameters<T: Scalar, C>(
         &self,
         device: &Cpu,
-        parameters: &mut Parameters<Cpu, T>,
+        parameters: &mut Parameters<Cpu, T, C>,
     ) -> Result<State> {
         let state = self.state()?;
         let (path, bytes) = self.tensors(&state)?;
@@ -233,10 +239,10 @@ fn tensor_file(name: &str, step: u64) -> String {
 }
 
 /// Restores parameters and moments from the bytes of a tensor file.
-pub(super) fn restore_all<T: Scalar>(
+pub(super) fn restore_all<T: Scalar, C: Coupling<Cpu, T>>(
     bytes: &[u8],
     adam_steps: Option<u64>,
-    learner: &mut Learner<T>,
+    learner: &mut Learner<T, C>,
 ) -> std::result::Result<(), String> {
     let device = learner.device;
     let tensors = restore_parameters(bytes, adam_steps, &device, &mut learner.parameters)?;
@@ -268,11 +274,11 @@ pub(super) fn parse_state(path: &Path, name: &str, bytes: &[u8]) -> Result<State
 }
 
 /// Restores the parameters from a tensor file, which must have as many arrays as a checkpoint of them, and returns all.
-fn restore_parameters<'a, T: Scalar>(
+fn restore_parameters<'a, T: Scalar, C>(
     bytes: &'a [u8],
     adam_steps: Option<u64>,
     device: &Cpu,
-    parameters: &mut Parameters<Cpu, T>,
+    parameters: &mut Parameters<Cpu, T, C>,
 ) -> std::result::Result<SafeTensors<'a>, String> {
     let tensors = SafeTensors::deserialize(bytes).map_err(|cause| cause.to_string())?;
     let count = network::each(parameters.arrays()).count();
@@ -285,17 +291,17 @@ fn restore_parameters<'a, T: Scalar>(
 }
 
 /// All arrays of a learner, row-major, little-endian.
-fn serialized<T: Scalar>(learner: &Learner<T>) -> std::result::Result<Vec<u8>, String> {
+fn serialized<T: Scalar, C: Coupling<Cpu, T>>(learner: &Learner<T, C>) -> std::result::Result<Vec<u8>, String> {
     let mut sets = vec![("", learner.parameters.arrays())];
     if let Some(moments) = learner.moments() {
         sets.extend([("adam.first.", &moments.first), ("adam.second.", &moments.second)]);
     }
     let mut named = Vec::new();
     for (prefix, arrays) in sets {
-        for (kind, k, array) in network::each(arrays) {
+        for (place, array) in network::each(arrays) {
             let values = array.to_column_major(&learner.device).map_err(|cause| cause.to_string())?;
             let bytes = to_bytes(&transposed(&values, array.rows(), array.cols()));
-            named.push((format!("{prefix}layer{k}.{kind}"), shape(kind, array), bytes));
+            named.push((format!("{prefix}{}", place.tensor()), shape(place, array), bytes));
         }
     }
     let views = named.iter().map(|(name, shape, bytes)| {
@@ -312,10 +318,10 @@ fn restore<T: Scalar>(
     arrays: &mut Arrays<Cpu, T>,
     device: &Cpu,
 ) -> std::result::Result<(), String> {
-    for (kind, k, array) in network::each_mut(arrays) {
-        let name = format!("{prefix}layer{k}.{kind}");
+    for (place, array) in network::each_mut(arrays) {
+        let name = format!("{prefix}{}", place.tensor());
         let tensor = tensors.tensor(&name).map_err(|cause| cause.to_string())?;
-        if tensor.dtype() != tensor_type::<T>() || tensor.shape() != shape(kind, array) {
+        if tensor.dtype() != tensor_type::<T>() || tensor.shape() != shape(place, array) {
             return Err(format!("{name} has shape {:?} and type {:?}", tensor.shape(), tensor.dtype()));
         }
         let (rows, columns) = (array.rows(), array.cols());
@@ -335,8 +341,8 @@ fn tensor_type<T: Scalar>() -> TensorType {
     }
 }
 
-fn shape<T: Scalar>(kind: &str, array: &Matrix<Cpu, T>) -> Vec<usize> {
-    if kind == "bias" { vec![array.rows()] } else { vec![array.rows(), array.cols()] }
+fn shape<T: Scalar>(place: Place, array: &Matrix<Cpu, T>) -> Vec<usize> {
+    if place.is_vector() { vec![array.rows()] } else { vec![array.rows(), array.cols()] }
 }
 
 /// Column-major rows×columns to row-major, or the other way round with the two exchanged.

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use relgrad_adversary::{damage, damaged, judge};
-use relgrad_kernels::{Dtype, Scalar};
+use relgrad_kernels::{Dense, Dtype, Scalar};
 use relgrad_reports::training::TrainingSettings;
 
 use super::checkpoint::{self, Progress};
@@ -31,7 +31,7 @@ fn train(dir: &Path, settings: &TrainingSettings) {
 
 fn learner<T: Scalar>(settings: &TrainingSettings) -> Learner<T> {
     let recipe = Recipe::of(&TrainingSettings { seed: 9, ..settings.clone() }, 2).unwrap();
-    Learner::begin(&recipe, &toy::Toy::Moons.sample(200, 9), Tracking::Off).unwrap()
+    Learner::begin(&recipe, Dense, &toy::Toy::Moons.sample(200, 9), Tracking::Off).unwrap()
 }
 
 /// Restores the last checkpoint of a folder into a network of these settings.

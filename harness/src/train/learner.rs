@@ -2,37 +2,89 @@
 
 use relgrad_kernels::bound::{Bound, bind};
 use relgrad_kernels::device::{Device, Matrix};
+use relgrad_kernels::layer::{Coupling, Dense, ForGroup, Group, MaybeGroup};
 use relgrad_kernels::likelihood::Evaluator;
 use relgrad_kernels::optimizer::{Adam, Moments, plain_step};
-use relgrad_kernels::parameters::{Gradient, Parameters};
+use relgrad_kernels::parameters::{Batch, Gradient, Parameters};
 use relgrad_kernels::step::{self, InPlaceStep, LogDets};
-use relgrad_kernels::{Cpu, Method, Result, Scalar};
+use relgrad_kernels::{Architecture, Cpu, Method, Result, Scalar};
 
 use super::network::{self, require_finite};
 use super::recipe::{Optimizer, Recipe};
 use crate::data::Samples;
 use crate::error;
 
-pub(crate) struct Learner<T: Scalar> {
+pub(crate) struct Learner<T: Scalar, C: Coupling<Cpu, T> = Dense> {
     pub(crate) device: Cpu,
-    pub(crate) parameters: Parameters<Cpu, T>,
+    pub(crate) parameters: Parameters<Cpu, T, C>,
     batch: Matrix<Cpu, T>,
-    rule: Rule<T>,
+    /// u of the batch, where the density has a condition.
+    given: Option<Matrix<Cpu, T>>,
+    rule: Rule<T, C>,
 }
 
 /// How a batch becomes a step.
-enum Rule<T: Scalar> {
+enum Rule<T: Scalar, C: Coupling<Cpu, T>> {
     /// A plain step applied layer by layer; no direction is stored.
-    InPlace(Box<InPlace<T>>),
+    InPlace {
+        step: Box<dyn Plain<T, C>>,
+        /// Carried from step to step where the likelihood is tracked.
+        tracked: Option<Box<(LogDets<T>, Evaluator<Cpu, T, C>)>>,
+    },
     /// A stored direction, then the optimiser.
-    Stored { backend: Bound<Cpu, T>, direction: Gradient<Cpu, T>, adam: Option<(Adam, Moments<Cpu, T>)> },
+    Stored { backend: Bound<Cpu, T, C>, direction: Gradient<Cpu, T>, adam: Option<(Adam, Moments<Cpu, T>)> },
 }
 
-struct InPlace<T: Scalar> {
+/// A plain step with its work memory; only the value knows that the layers are a group.
+trait Plain<T: Scalar, C: Coupling<Cpu, T>> {
+    /// Steps, and returns how many layers the guard held back.
+    fn step(
+        &mut self,
+        device: &Cpu,
+        parameters: &mut Parameters<Cpu, T, C>,
+        batch: Batch<'_, Cpu, T>,
+        mu: f64,
+        log_dets: Option<&mut LogDets<T>>,
+    ) -> Result<usize>;
+}
+
+struct WithWork<T: Scalar, C: Group<Cpu, T>> {
     step: InPlaceStep,
-    work: step::Workspace<Cpu, T>,
-    /// Carried from step to step where the likelihood is tracked.
-    tracked: Option<(LogDets<T>, Evaluator<Cpu, T>)>,
+    work: step::Workspace<Cpu, T, C>,
+}
+
+impl<T: Scalar, C: Group<Cpu, T>> Plain<T, C> for WithWork<T, C> {
+    fn step(
+        &mut self,
+        device: &Cpu,
+        parameters: &mut Parameters<Cpu, T, C>,
+        batch: Batch<'_, Cpu, T>,
+        mu: f64,
+        log_dets: Option<&mut LogDets<T>>,
+    ) -> Result<usize> {
+        let report = self.step.step(device, parameters, batch, mu, &mut self.work, log_dets)?;
+        Ok(report.step_sizes.iter().filter(|taken| **taken < mu).count())
+    }
+}
+
+/// Takes the work memory of a plain step.
+struct Prepare<'a, C> {
+    step: InPlaceStep,
+    device: &'a Cpu,
+    architecture: &'a Architecture<C>,
+    batch: usize,
+}
+
+impl<T: Scalar, C: Coupling<Cpu, T>> ForGroup<Cpu, T, C> for Prepare<'_, C> {
+    type Out = Box<dyn Plain<T, C>>;
+
+    fn call(self, _group: C) -> Result<Self::Out>
+    where
+        C: Group<Cpu, T>,
+    {
+        let work = self.step.workspace(self.device, self.architecture, self.batch)?;
+        Ok(Box::new(WithWork { step: self.step, work }))
+    }
 }
 
 /// What a step did.
@@ -51,14 +103,14 @@ pub(crate) enum Tracking {
     On,
 }
 
-impl<T: Scalar> Learner<T> {
-    /// The first network of a recipe, with all memory for its batches.
+impl<T: Scalar, C: MaybeGroup<Cpu, T>> Learner<T, C> {
+    /// The first network of a recipe, whose layers are `coupling`, with all memory for its batches.
     ///
     /// # Errors
     /// Not enough memory; data that it cannot start from; a singular weight where log-determinants are carried.
-    pub(crate) fn begin(recipe: &Recipe, training: &Samples, tracking: Tracking) -> error::Result<Self> {
+    pub(crate) fn begin(recipe: &Recipe, coupling: C, training: &Samples, tracking: Tracking) -> error::Result<Self> {
         let device = Cpu::new(recipe.threads);
-        let parameters = recipe.start.network(&device, &recipe.architecture, recipe.seed, training)?;
+        let parameters = recipe.start.network(&device, &recipe.architecture.with(coupling), recipe.seed, training)?;
         let batch = recipe.batch.min(training.count());
         let begun = Self::new(device, parameters, recipe, batch, tracking);
         begun.map_err(|cause| error::Error::Input(format!("cannot begin to train: {cause}")))
@@ -66,7 +118,7 @@ impl<T: Scalar> Learner<T> {
 
     fn new(
         device: Cpu,
-        parameters: Parameters<Cpu, T>,
+        parameters: Parameters<Cpu, T, C>,
         recipe: &Recipe,
         size: usize,
         tracking: Tracking,
@@ -80,49 +132,57 @@ impl<T: Scalar> Learner<T> {
         let rule = if is_in_place && adam.is_none() {
             let transposed = recipe.method == Method::Transposed;
             let step = InPlaceStep { transposed, bias_mode: recipe.bias_mode, guard: recipe.guard };
-            let work = step.workspace(&device, &architecture, size)?;
+            let prepare = Prepare { step, device: &device, architecture: &architecture, batch: size };
+            let step = architecture.coupling.if_group(prepare)?;
             let tracked = match tracking {
                 Tracking::Off => None,
                 Tracking::On => {
                     let log_dets = LogDets::new(&device, &parameters, size)?;
-                    Some((log_dets, Evaluator::new(&device, &architecture, size)?))
+                    Some(Box::new((log_dets, Evaluator::new(&device, &architecture, size)?)))
                 }
             };
-            Rule::InPlace(Box::new(InPlace { step, work, tracked }))
+            Rule::InPlace { step, tracked }
         } else {
             let backend = bind(&device, recipe.method, recipe.bias_mode, &architecture, size)?;
             Rule::Stored { backend, direction: Gradient::zeros(&device, &architecture, "direction")?, adam }
         };
         let batch = Matrix::zeros(&device, architecture.dim, size, "batch")?;
-        Ok(Self { device, parameters, batch, rule })
+        let given = || Matrix::zeros(&device, architecture.conditions, size, "conditions of a batch");
+        let given = (architecture.conditions > 0).then(given).transpose()?;
+        Ok(Self { device, parameters, batch, given, rule })
     }
+}
 
+impl<T: Scalar, C: Coupling<Cpu, T>> Learner<T, C> {
     pub(crate) fn batch_size(&self) -> usize {
         self.batch.cols()
     }
 
-    /// One step of size `mu` along the direction of a batch of [`Self::batch_size`] samples; `track` asks for its
+    /// One step of size `mu` along the direction of a batch of [`Self::batch_size`] samples, given their conditions `u`
+    /// where the density has some; `track` asks for its
     /// likelihood where the rule carries log-determinants. After an error the parameters are of no more use.
     ///
     /// # Errors
     /// [`relgrad_kernels::Error::NonFinite`] or [`relgrad_kernels::Error::Singular`].
-    pub(crate) fn step(&mut self, samples: &[T], mu: f64, track: bool) -> Result<Stepped> {
-        let Self { device, parameters, batch, rule } = self;
-        device.upload(samples, batch.view_mut().into_slice())?;
-        let x = batch.view();
+    pub(crate) fn step(&mut self, x: &[T], u: &[T], mu: f64, track: bool) -> Result<Stepped> {
+        let Self { device, parameters, batch, given, rule } = self;
+        device.upload(x, batch.view_mut().into_slice())?;
+        if let Some(given) = given {
+            device.upload(u, given.view_mut().into_slice())?;
+        }
+        let batch = Batch { x: batch.view(), u: given.as_ref().map(Matrix::view) };
         let mut stepped = Stepped::default();
         match rule {
-            Rule::InPlace(rule) => {
-                if track && let Some((log_dets, evaluator)) = &mut rule.tracked {
-                    let terms = evaluator.data_terms(device, parameters, x)?;
+            Rule::InPlace { step, tracked } => {
+                if track && let Some((log_dets, evaluator)) = tracked.as_deref_mut() {
+                    let terms = evaluator.data_terms(device, parameters, batch)?;
                     stepped.batch_nats = Some(terms.mean() + log_dets.per_layer().iter().sum::<f64>());
                 }
-                let log_dets = rule.tracked.as_mut().map(|(log_dets, _)| log_dets);
-                let report = rule.step.step(device, parameters, x, mu, &mut rule.work, log_dets)?;
-                stepped.guarded_layers = report.step_sizes.iter().filter(|taken| **taken < mu).count();
+                let log_dets = tracked.as_deref_mut().map(|(log_dets, _)| log_dets);
+                stepped.guarded_layers = step.step(device, parameters, batch, mu, log_dets)?;
             }
             Rule::Stored { backend, direction, adam } => {
-                backend.gradient(device, parameters, x, direction)?;
+                backend.gradient(device, parameters, batch, direction)?;
                 match adam {
                     None => plain_step(device, parameters, direction, mu)?,
                     Some((adam, moments)) => adam.step(device, parameters, direction, mu, moments)?,
@@ -135,8 +195,8 @@ impl<T: Scalar> Learner<T> {
 
     /// Recomputes carried log-determinants by LU and returns the drift that it removed; `None` where none are carried.
     pub(crate) fn refresh(&mut self) -> Result<Option<f64>> {
-        let Rule::InPlace(rule) = &mut self.rule else { return Ok(None) };
-        let Some((log_dets, _)) = &mut rule.tracked else { return Ok(None) };
+        let Rule::InPlace { tracked: Some(tracked), .. } = &mut self.rule else { return Ok(None) };
+        let (log_dets, _) = &mut **tracked;
         log_dets.refresh(&self.device, &self.parameters).map(Some)
     }
 
@@ -164,20 +224,20 @@ impl<T: Scalar> Learner<T> {
         }
     }
 
-    pub(crate) fn log_likelihoods(&self, samples: &[T]) -> Result<Vec<f64>> {
-        network::log_likelihoods(&self.device, &self.parameters, samples)
+    pub(crate) fn log_likelihoods(&self, x: &[T], u: &[T]) -> Result<Vec<f64>> {
+        network::log_likelihoods(&self.device, &self.parameters, x, u)
     }
 
     /// The parameters, array after array.
     pub(crate) fn snapshot(&self) -> Result<Vec<Vec<T>>> {
         let arrays = network::each(self.parameters.arrays());
-        arrays.map(|(_, _, array)| array.to_column_major(&self.device)).collect()
+        arrays.map(|(_, array)| array.to_column_major(&self.device)).collect()
     }
 
     /// Sets the parameters to those of a snapshot.
     pub(crate) fn restore(&mut self, snapshot: &[Vec<T>]) -> Result<()> {
         let mut arrays = network::each_mut(self.parameters.arrays_mut()).zip(snapshot);
-        arrays.try_for_each(|((_, _, array), values)| self.device.upload(values, array.view_mut().into_slice()))
+        arrays.try_for_each(|((_, array), values)| self.device.upload(values, array.view_mut().into_slice()))
     }
 
     /// The Frobenius norms of the weights, layer by layer; `None` where one cannot be computed.

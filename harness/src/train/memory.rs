@@ -2,6 +2,7 @@
 //! program.
 
 use relgrad_kernels::cost::cost;
+use relgrad_kernels::layer::Geometry;
 use relgrad_reports::units::{counted, grouped};
 
 use super::network::CHUNK;
@@ -30,15 +31,22 @@ fn needed(recipe: &Recipe, data: &Parts) -> f64 {
     let architecture = &recipe.architecture;
     let (dim, layers) = (architecture.dim as f64, architecture.layers as f64);
     let number = recipe.dtype.bytes() as f64;
-    let parameters = layers * dim * (dim + 1.0) * number;
+    let [rows, cols] = architecture.coupling.weight_shape(architecture.dim);
+    let layer = rows as f64 * cols as f64 + architecture.coupling.bias_len(architecture.dim) as f64;
+    // Location and scale, affine in the condition.
+    let conditions = architecture.conditions as f64;
+    let head = if conditions > 0.0 { 2.0 * dim * (conditions + 1.0) } else { 0.0 };
+    let parameters = (layers * layer + head) * number;
     let moments = if recipe.optimizer == Optimizer::Adam { 2.0 * parameters } else { 0.0 };
     let batch = recipe.batch.min(data.train.count());
     let cost = cost(recipe.method, architecture, batch, recipe.dtype);
     let gradient = cost.map_or(0.0, |cost| cost.expected_bytes);
     // The best model, and a checkpoint as arrays and as a file, with one array in two more orders.
     let kept = parameters + 2.0 * (parameters + moments) + 2.0 * parameters / layers;
-    let samples: f64 = data.each().iter().map(|(_, part)| part.values.len() as f64 * number).sum();
-    let evaluation = 3.0 * CHUNK.min(data.train.count()) as f64 * dim * number;
+    let count: f64 = data.each().iter().map(|(_, part)| part.count() as f64).sum();
+    let samples = count * (dim + conditions) * number;
+    let blocks = if conditions > 0.0 { 7.0 } else { 3.0 };
+    let evaluation = blocks * CHUNK.min(data.train.count()) as f64 * dim * number;
     gradient + moments + kept + samples + evaluation + layers * LAYER_BYTES
 }
 
@@ -54,7 +62,7 @@ mod tests {
     #[test]
     fn a_training_beyond_all_memory_is_refused_with_what_it_needs() {
         let samples = Toy::Moons.sample(100, 0);
-        let parts = Parts { train: samples.clone(), validation: samples.clone(), test: samples };
+        let parts = Parts::of([samples.clone(), samples.clone(), samples]);
         let recipe = |dim| Recipe::of(&settings(), dim).unwrap();
         require(&recipe(2), &parts).unwrap();
         let told = require(&recipe(10_000_000), &parts).unwrap_err();

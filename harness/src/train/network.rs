@@ -2,36 +2,60 @@
 //!
 //! What training asks of the kernels' parameters stands here, in `learner` and in `start`.
 
+use std::fmt;
+
 use relgrad_kernels::device::{Device, Matrix};
+use relgrad_kernels::layer::Coupling;
 use relgrad_kernels::likelihood::{Evaluator, log_abs_dets};
-use relgrad_kernels::parameters::{Arrays, Parameters};
+use relgrad_kernels::parameters::{Arrays, Batch, Parameters};
 use relgrad_kernels::{Cpu, Result, Scalar};
 
-use crate::data::Samples;
+use crate::data::{Parts, Samples};
 
 /// Samples evaluated at a time.
 pub(super) const CHUNK: usize = 500;
 
-/// ℓ(x_n) of every sample, D numbers each, one after another; determinants by one LU a layer, in f64. Fails where a
-/// sample or parameter is not finite, or a weight singular.
-pub(crate) fn log_likelihoods<T: Scalar>(
+/// Samples in the precision of training, one after another.
+pub(crate) struct Numbers<T> {
+    /// D numbers a sample.
+    pub(crate) x: Vec<T>,
+    /// d numbers a sample, nothing without conditions.
+    pub(crate) u: Vec<T>,
+}
+
+impl<T: Scalar> Numbers<T> {
+    /// Training, validation and test part.
+    pub(crate) fn of(parts: &Parts) -> [Self; 3] {
+        let given = |part: usize| parts.given.as_ref().map_or(Vec::new(), |given| converted(&given[part]));
+        let [train, validation, test] = parts.each().map(|(_, samples)| converted(samples));
+        [(0, train), (1, validation), (2, test)].map(|(part, x)| Self { x, u: given(part) })
+    }
+}
+
+/// ℓ(x_n), given u_n where the density has a condition, of every sample, D and d numbers each, one after another;
+/// determinants in f64. Fails where a sample or parameter is not finite, or a weight singular.
+pub(crate) fn log_likelihoods<T: Scalar, C: Coupling<Cpu, T>>(
     device: &Cpu,
-    parameters: &Parameters<Cpu, T>,
-    samples: &[T],
+    parameters: &Parameters<Cpu, T, C>,
+    x: &[T],
+    u: &[T],
 ) -> Result<Vec<f64>> {
     let architecture = parameters.architecture();
-    let dim = architecture.dim;
+    let (dim, conditions) = (architecture.dim, architecture.conditions);
     let l2j: f64 = log_abs_dets(device, parameters)?.iter().sum();
-    let mut result = Vec::with_capacity(samples.len() / dim);
-    let mut evaluator: Option<(usize, Evaluator<Cpu, T>)> = None;
-    for chunk in samples.chunks(dim * CHUNK) {
+    let mut result = Vec::with_capacity(x.len() / dim);
+    let mut evaluator: Option<(usize, Evaluator<Cpu, T, C>)> = None;
+    for chunk in x.chunks(dim * CHUNK) {
         let count = chunk.len() / dim;
         let evaluator = match &mut evaluator {
             Some((size, evaluator)) if *size == count => evaluator,
             other => &mut other.insert((count, Evaluator::new(device, architecture, count)?)).1,
         };
         let x = Matrix::from_column_major(device, chunk, dim, count, "samples to evaluate")?;
-        let terms = evaluator.data_terms(device, parameters, x.view())?;
+        let of_chunk = &u[result.len() * conditions..(result.len() + count) * conditions];
+        let u = matrix_of(device, of_chunk, conditions, count)?;
+        let batch = Batch { x: x.view(), u: u.as_ref().map(Matrix::view) };
+        let terms = evaluator.data_terms(device, parameters, batch)?;
         result.extend(terms.lp.iter().zip(&terms.l1j).map(|(lp, l1j)| lp + l1j + l2j));
     }
     Ok(result)
@@ -42,22 +66,77 @@ pub(crate) fn converted<T: Scalar>(samples: &Samples) -> Vec<T> {
     samples.values.iter().map(|&x| T::of(x)).collect()
 }
 
-/// Every array with its kind and the number of its layer, which counts from 1: weights, then biases.
-pub(super) fn each<T: Scalar>(arrays: &Arrays<Cpu, T>) -> impl Iterator<Item = (&'static str, usize, &Matrix<Cpu, T>)> {
-    let weights = (1..).zip(&arrays.weights).map(|(k, weight)| ("weight", k, weight));
-    weights.chain((1..).zip(&arrays.biases).map(|(k, bias)| ("bias", k, bias)))
+/// Conditions of so many samples, where there are any.
+fn matrix_of<T: Scalar>(device: &Cpu, u: &[T], conditions: usize, count: usize) -> Result<Option<Matrix<Cpu, T>>> {
+    let matrix = || Matrix::from_column_major(device, u, conditions, count, "conditions of samples");
+    (conditions > 0).then(matrix).transpose()
+}
+
+/// Which of a network's arrays one is; layers count from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Weight(usize),
+    Bias(usize),
+    /// Of location and scale that depend on a condition: its name in files, and in sentences.
+    Head(&'static str, &'static str),
+}
+
+/// A, a, B, c of m(u) = A u + a and log τ(u) = B u + c.
+const HEAD: [Place; 4] = [
+    Place::Head("location", "matrix of the location"),
+    Place::Head("location_offset", "offset of the location"),
+    Place::Head("log_scale", "matrix of the log-scale"),
+    Place::Head("log_scale_offset", "offset of the log-scale"),
+];
+
+impl Place {
+    /// Its name in a tensor file.
+    pub(super) fn tensor(self) -> String {
+        match self {
+            Self::Weight(k) => format!("layer{k}.weight"),
+            Self::Bias(k) => format!("layer{k}.bias"),
+            Self::Head(name, _) => format!("head.{name}"),
+        }
+    }
+
+    /// Whether it is a vector in a tensor file.
+    pub(super) fn is_vector(self) -> bool {
+        match self {
+            Self::Weight(_) => false,
+            Self::Bias(_) => true,
+            Self::Head(name, _) => name.ends_with("offset"),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Weight(k) => write!(f, "weight of layer {k}"),
+            Self::Bias(k) => write!(f, "bias of layer {k}"),
+            Self::Head(_, what) => f.write_str(what),
+        }
+    }
+}
+
+/// The places of arrays in their order: weights, then biases, then what a condition adds.
+fn places<T: Scalar>(arrays: &Arrays<Cpu, T>) -> impl Iterator<Item = Place> + use<T> {
+    let (weights, biases) = (arrays.weights.len(), arrays.biases.len());
+    let head = if arrays.head.is_some() { &HEAD[..] } else { &[] };
+    (1..=weights).map(Place::Weight).chain((1..=biases).map(Place::Bias)).chain(head.iter().copied())
+}
+
+/// Every array and which it is.
+pub(super) fn each<T: Scalar>(arrays: &Arrays<Cpu, T>) -> impl Iterator<Item = (Place, &Matrix<Cpu, T>)> {
+    places(arrays).zip(arrays.iter())
 }
 
 /// The same, to be changed.
-pub(super) fn each_mut<T: Scalar>(
-    arrays: &mut Arrays<Cpu, T>,
-) -> impl Iterator<Item = (&'static str, usize, &mut Matrix<Cpu, T>)> {
-    let weights = (1..).zip(&mut arrays.weights).map(|(k, weight)| ("weight", k, weight));
-    weights.chain((1..).zip(&mut arrays.biases).map(|(k, bias)| ("bias", k, bias)))
+pub(super) fn each_mut<T: Scalar>(arrays: &mut Arrays<Cpu, T>) -> impl Iterator<Item = (Place, &mut Matrix<Cpu, T>)> {
+    places(arrays).zip(arrays.iter_mut())
 }
 
 /// Makes sure that every number is finite; `of` says whose arrays these are.
 pub(super) fn require_finite<T: Scalar>(device: &Cpu, of: &str, arrays: &Arrays<Cpu, T>) -> Result<()> {
-    each(arrays)
-        .try_for_each(|(kind, k, array)| device.require_finite(&format!("{of}{kind} of layer {k}"), array.view()))
+    each(arrays).try_for_each(|(place, array)| device.require_finite(&format!("{of}{place}"), array.view()))
 }

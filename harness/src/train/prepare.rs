@@ -2,9 +2,11 @@
 //! by them.
 
 use relgrad_kernels::Dtype;
+use relgrad_kernels::layer::CouplingKind;
 use relgrad_reports::training::Provenance;
 
 use super::columns::{self, Columns, Dependent};
+use super::recipe::Recipe;
 use super::start::Start;
 use crate::console::quoted;
 use crate::data::DataSet;
@@ -24,7 +26,8 @@ const NAMED: usize = 8;
 /// # Errors
 /// A number beyond the precision of training, with its sample and column; data that cannot be whitened, with the
 /// columns to blame.
-pub(crate) fn prepare(set: &mut DataSet, start: Start, dtype: Dtype) -> Result<Vec<String>> {
+pub(crate) fn prepare(set: &mut DataSet, recipe: &Recipe) -> Result<Vec<String>> {
+    let Recipe { start, dtype, .. } = *recipe;
     require_range(set, dtype)?;
     if set.provenance != Provenance::Own {
         return Ok(Vec::new());
@@ -51,7 +54,7 @@ pub(crate) fn prepare(set: &mut DataSet, start: Start, dtype: Dtype) -> Result<V
     };
     told.extend(degenerate(set, start, &constant, &dependent)?);
     told.extend(atoms(set, &columns, &constant));
-    told.extend(coarse(set, &columns, &constant, dtype));
+    told.extend(coarse(set, &columns, &constant, recipe));
     Ok(told)
 }
 
@@ -62,6 +65,12 @@ fn spacing(dtype: Dtype) -> f64 {
 fn require_range(set: &DataSet, dtype: Dtype) -> Result<()> {
     if dtype == Dtype::F64 {
         return Ok(());
+    }
+    if set.parts.given.iter().flatten().any(|u| u.values.iter().any(|u| (*u as f32).is_infinite())) {
+        let name = &set.name;
+        return Err(Error::Input(format!(
+            "{name}: a condition is beyond f32 (3.4e38): take --dtype f64, or rescale it"
+        )));
     }
     for (part, samples) in set.parts.each() {
         if let Some(at) = samples.values.iter().position(|x| (*x as f32).is_infinite()) {
@@ -177,17 +186,21 @@ fn atoms(set: &DataSet, columns: &Columns, constant: &[usize]) -> Vec<String> {
 }
 
 /// Columns of which f32 does not tell many values apart.
-fn coarse(set: &DataSet, columns: &Columns, constant: &[usize], dtype: Dtype) -> Option<String> {
+fn coarse(set: &DataSet, columns: &Columns, constant: &[usize], recipe: &Recipe) -> Option<String> {
     // The spacing of the numbers next to 0.
     const TINY: f64 = 1.4e-45;
+    let dtype = recipe.dtype;
     let steps = |j: usize| columns.deviation[j] / (columns.magnitude(j) * spacing(dtype)).max(TINY);
     let is_coarse = |j: &usize| !constant.contains(j) && steps(*j) < FINE;
     let coarse: Vec<usize> = (0..set.parts.dim()).filter(is_coarse).collect();
     (dtype == Dtype::F32 && !coarse.is_empty()).then(|| {
         format!(
-            "f32 hardly tells the values of {} apart: take --dtype f64, subtract an offset, or choose --init \
-             standardise",
-            columns_of(set, &coarse)
+            "f32 hardly tells the values of {} apart: take --dtype f64, {}",
+            columns_of(set, &coarse),
+            match recipe.architecture.coupling {
+                CouplingKind::Dense => "subtract an offset, or choose --init standardise",
+                CouplingKind::Convolution(_) => "or subtract an offset",
+            }
         )
     })
 }
@@ -209,7 +222,7 @@ fn columns_of(set: &DataSet, columns: &[usize]) -> String {
 /// The number of a column, the first is 1, and its name where it has one.
 fn name(set: &DataSet, j: usize) -> String {
     match set.names.get(j) {
-        Some(name) if !name.is_empty() => format!("{} ({})", j + 1, quoted(name)),
-        _ => format!("{}", j + 1),
+        Some(name) if !name.is_empty() => format!("{} ({})", set.number(j), quoted(name)),
+        _ => format!("{}", set.number(j)),
     }
 }

@@ -4,11 +4,14 @@ use std::fmt;
 use std::str::FromStr;
 
 use relgrad_kernels::backend::BiasMode;
+use relgrad_kernels::cost::cost;
+use relgrad_kernels::layer::{Convolution, CouplingKind};
 use relgrad_kernels::optimizer::Schedule;
 use relgrad_kernels::{Activation, Architecture, Base, Dtype, Method};
-use relgrad_reports::training::TrainingSettings;
+use relgrad_reports::training::{ConvolutionLayers, TrainingSettings};
 
 use super::start::Start;
+use crate::data::Parts;
 use crate::data::named::named;
 use crate::error::{Error, Result};
 
@@ -71,7 +74,7 @@ impl FromStr for EpochSchedule {
 /// Everything a training needs but the data.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Recipe {
-    pub(crate) architecture: Architecture,
+    pub(crate) architecture: Architecture<CouplingKind>,
     pub(crate) method: Method,
     pub(crate) bias_mode: BiasMode,
     pub(crate) optimizer: Optimizer,
@@ -89,6 +92,12 @@ pub(crate) struct Recipe {
 }
 
 impl Recipe {
+    /// As [`Self::of`], for data that may have conditions.
+    pub(crate) fn for_data(settings: &TrainingSettings, data: &Parts) -> Result<Self> {
+        let recipe = Self::of(settings, data.dim())?;
+        Ok(Self { architecture: Architecture { conditions: data.conditions(), ..recipe.architecture }, ..recipe })
+    }
+
     /// Reads the words of settings for data of dimension `dim`; an error names the setting that is not known, out of
     /// range, or at odds with another. Command lines and files are held to the same.
     pub(crate) fn of(settings: &TrainingSettings, dim: usize) -> Result<Self> {
@@ -101,6 +110,7 @@ impl Recipe {
             base: settings.base,
             ..Architecture::new(dim, settings.layers)
         };
+        let architecture = architecture.with(settings.convolution.map_or(CouplingKind::Dense, coupling));
         require_sane(settings)?;
         architecture.validate().map_err(usage)?;
         let recipe = Self {
@@ -131,12 +141,26 @@ impl Recipe {
                 start.is_from_data() && !settings.bias,
                 "a start from the data sets the first layer's bias: leave out --no-bias",
             ),
+            (
+                start.is_from_data() && settings.convolution.is_some(),
+                "a start from the data is for dense layers: with --coupling conv choose --init orthogonal or gaussian",
+            ),
+            (
+                cost(method, &architecture, batch, recipe.dtype).is_err(),
+                "only kernels with every tap of the grid, or with one, have a relative gradient: choose --method \
+                 ordinary, or --kernel full",
+            ),
         ];
         match refusals.into_iter().find(|(is_refused, _)| *is_refused) {
             Some((_, words)) => Err(usage(words)),
             None => Ok(recipe),
         }
     }
+}
+
+fn coupling(layers: ConvolutionLayers) -> CouplingKind {
+    let ConvolutionLayers { channels, grid, kernel } = layers;
+    CouplingKind::Convolution(Convolution { channels, grid, kernel: kernel.unwrap_or(grid) })
 }
 
 fn usage<E: fmt::Display>(cause: E) -> Error {
@@ -168,6 +192,8 @@ pub(crate) fn defaults() -> TrainingSettings {
         seed: 0,
         threads: 1,
         checkpoint_every: 1,
+        convolution: None,
+        conditional: None,
     }
 }
 
@@ -190,6 +216,9 @@ fn require_sane(settings: &TrainingSettings) -> Result<()> {
     }
     if !(1..=LONGEST_PATH).contains(&settings.data.len()) {
         return Err(Error::Usage("the name of the data is empty, or longer than a path can be".to_string()));
+    }
+    if settings.conditional.as_ref().is_some_and(|what| what.len() > LONGEST_PATH) {
+        return Err(Error::Usage("--conditional names too many columns".to_string()));
     }
     let TrainingSettings { bias_mode, optimizer, schedule, init, .. } = settings;
     for word in [bias_mode, optimizer, schedule, init] {

@@ -2,6 +2,7 @@
 
 use relgrad_kernels::device::{Addend, Device, Matrix};
 use relgrad_kernels::gaussian::Gaussian;
+use relgrad_kernels::layer::Coupling;
 use relgrad_kernels::parameters::Parameters;
 use relgrad_kernels::{Architecture, Cpu, Init, Scalar, init};
 
@@ -47,13 +48,13 @@ impl Start {
     }
 
     /// The network. Fails on data, or what a layer receives of them, that cannot be whitened or scaled.
-    pub(crate) fn network<T: Scalar>(
+    pub(crate) fn network<T: Scalar, C: Coupling<Cpu, T>>(
         self,
         device: &Cpu,
-        architecture: &Architecture,
+        architecture: &Architecture<C>,
         seed: u64,
         training: &Samples,
-    ) -> Result<Parameters<Cpu, T>> {
+    ) -> Result<Parameters<Cpu, T, C>> {
         let kernel = |cause: relgrad_kernels::Error| not_started(&cause.to_string());
         let init = if self == Self::Gaussian { Init::ScaledGaussian } else { Init::Orthogonal };
         let mut parameters = init::network(device, architecture, init, seed).map_err(kernel)?;
@@ -63,8 +64,13 @@ impl Start {
         Ok(parameters)
     }
 
-    /// Composes the layers with the affine maps that normalise what they receive.
-    fn normalise<T: Scalar>(self, device: &Cpu, parameters: &mut Parameters<Cpu, T>, training: &Samples) -> Result<()> {
+    /// Composes the layers, dense ones, with the affine maps that normalise what they receive.
+    fn normalise<T: Scalar, C: Coupling<Cpu, T>>(
+        self,
+        device: &Cpu,
+        parameters: &mut Parameters<Cpu, T, C>,
+        training: &Samples,
+    ) -> Result<()> {
         let kernel = |cause: relgrad_kernels::Error| not_started(&cause.to_string());
         let mut received = None;
         let layers = match self {
@@ -145,9 +151,9 @@ pub(super) fn evenly_spaced(samples: &Samples, most: usize) -> Samples {
 }
 
 /// σ(W_k x + b_k) of every sample.
-fn layer_output<T: Scalar>(
+fn layer_output<T: Scalar, C>(
     device: &Cpu,
-    parameters: &Parameters<Cpu, T>,
+    parameters: &Parameters<Cpu, T, C>,
     k: usize,
     samples: &Samples,
 ) -> relgrad_kernels::Result<Samples> {
@@ -163,9 +169,9 @@ fn layer_output<T: Scalar>(
 }
 
 /// W_k ← W_k W, b_k ← W_k b, so that the layer first maps x to Wx + b.
-fn compose_layer<T: Scalar>(
+fn compose_layer<T: Scalar, C>(
     device: &Cpu,
-    parameters: &mut Parameters<Cpu, T>,
+    parameters: &mut Parameters<Cpu, T, C>,
     k: usize,
     weight: &[f64],
     bias: &[f64],

@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use relgrad_kernels::layer::Coupling;
 use relgrad_kernels::parameters::Parameters;
 use relgrad_kernels::{Cpu, Scalar};
 use relgrad_reports::training::{Epoch, TRAINING_SCHEMA, Training, TrainingSettings};
@@ -126,14 +127,22 @@ impl Store {
     }
 
     /// Writes the checkpoint that `--resume` continues from.
-    pub(crate) fn save<T: Scalar>(&self, progress: &Progress, learner: &Learner<T>) -> Result<()> {
+    pub(crate) fn save<T: Scalar, C: Coupling<Cpu, T>>(
+        &self,
+        progress: &Progress,
+        learner: &Learner<T, C>,
+    ) -> Result<()> {
         self.log.borrow().require_in_place()?;
         self.last.write(progress, learner, Some(self.log.borrow().prefix()))?;
         self.saved.set(true);
         Ok(())
     }
 
-    pub(crate) fn save_best<T: Scalar>(&self, progress: &Progress, learner: &Learner<T>) -> Result<()> {
+    pub(crate) fn save_best<T: Scalar, C: Coupling<Cpu, T>>(
+        &self,
+        progress: &Progress,
+        learner: &Learner<T, C>,
+    ) -> Result<()> {
         self.log.borrow().require_in_place()?;
         self.best.write(progress, learner, None)
     }
@@ -143,9 +152,9 @@ impl Store {
     }
 
     /// Restores the last checkpoint; `None` when the training was cut off before its first, which then begins anew.
-    pub(crate) fn restore<T: Scalar>(
+    pub(crate) fn restore<T: Scalar, C: Coupling<Cpu, T>>(
         &self,
-        learner: &mut Learner<T>,
+        learner: &mut Learner<T, C>,
         recipe: &Recipe,
         batches: usize,
     ) -> Result<Option<Restored>> {
@@ -164,7 +173,11 @@ impl Store {
         Ok(Some(Restored { progress, epochs }))
     }
 
-    pub(crate) fn read_best<T: Scalar>(&self, device: &Cpu, parameters: &mut Parameters<Cpu, T>) -> Result<Progress> {
+    pub(crate) fn read_best<T: Scalar, C>(
+        &self,
+        device: &Cpu,
+        parameters: &mut Parameters<Cpu, T, C>,
+    ) -> Result<Progress> {
         self.best.read_parameters(device, parameters).map(|state| state.progress)
     }
 

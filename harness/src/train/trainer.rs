@@ -3,13 +3,14 @@
 use std::path::Path;
 use std::time::Instant;
 
+use relgrad_kernels::layer::{CouplingKind, Dense, MaybeGroup, Spectral, Visitor};
 use relgrad_kernels::parameters::Parameters;
 use relgrad_kernels::{Cpu, Dtype, Init, Scalar, init};
 use relgrad_reports::training::{Epoch, Nats, Outcome, Stop};
 
 use super::checkpoint::{Best, Progress};
 use super::learner::{Learner, Stepped, Tracking};
-use super::network::converted;
+use super::network::Numbers;
 use super::progress::Display;
 use super::recipe::Recipe;
 use super::store::Store;
@@ -63,20 +64,39 @@ pub(crate) fn train(job: &Job<'_>, events: &mut Events) -> Result<Trained> {
     }
 }
 
-fn train_in<T: Scalar>(job: &Job<'_>, events: &mut Events) -> Result<Trained> {
+fn train_in<T: Spectral>(job: &Job<'_>, events: &mut Events) -> Result<Trained> {
     memory::require(job.recipe, job.data)?;
-    let mut session = Session::<T>::new(job)?;
+    job.recipe.architecture.coupling.visit::<T, _>(Training { job, events }).map_err(input)?
+}
+
+/// A training of layers whose type is yet to be known.
+struct Training<'a> {
+    job: &'a Job<'a>,
+    events: &'a mut Events,
+}
+
+impl<T: Spectral> Visitor<T> for Training<'_> {
+    type Out = Result<Trained>;
+
+    fn visit<C: MaybeGroup<Cpu, T>>(self, coupling: C) -> relgrad_kernels::Result<Self::Out> {
+        Ok(train_on(self.job, coupling, self.events))
+    }
+}
+
+fn train_on<T: Scalar, C: MaybeGroup<Cpu, T>>(job: &Job<'_>, coupling: C, events: &mut Events) -> Result<Trained> {
+    let mut session = Session::<T, C>::new(job, coupling)?;
     let stop = session.run(events);
     session.display.finish();
     session.finish(stop?)
 }
 
-struct Session<'a, T: Scalar> {
+struct Session<'a, T: Scalar, C: MaybeGroup<Cpu, T>> {
     job: &'a Job<'a>,
-    learner: Learner<T>,
-    training: Vec<T>,
-    validation: Vec<T>,
-    staging: Vec<T>,
+    learner: Learner<T, C>,
+    training: Numbers<T>,
+    validation: Numbers<T>,
+    test: Numbers<T>,
+    staging: Numbers<T>,
     progress: Progress,
     epochs: Vec<Epoch>,
     best: Vec<Vec<T>>,
@@ -84,18 +104,21 @@ struct Session<'a, T: Scalar> {
     started: Instant,
 }
 
-impl<'a, T: Scalar> Session<'a, T> {
+impl<'a, T: Scalar, C: MaybeGroup<Cpu, T>> Session<'a, T, C> {
     /// Picks up the last checkpoint, or evaluates the untrained network.
-    fn new(job: &'a Job<'a>) -> Result<Self> {
+    fn new(job: &'a Job<'a>, coupling: C) -> Result<Self> {
         let Job { recipe, data, .. } = job;
         let started = Instant::now();
-        let learner = Learner::begin(recipe, &data.train, job.tracking)?;
+        let learner = Learner::begin(recipe, coupling, &data.train, job.tracking)?;
+        let [training, validation, test] = Numbers::of(data);
+        let room = |width: usize| vec![T::default(); width * learner.batch_size()];
         let steps = (data.train.count() / learner.batch_size() * recipe.epochs) as u64;
         let mut session = Self {
             job,
-            training: converted(&data.train),
-            validation: converted(&data.validation),
-            staging: vec![T::default(); data.dim() * learner.batch_size()],
+            training,
+            validation,
+            test,
+            staging: Numbers { x: room(data.dim()), u: room(data.conditions()) },
             progress: Progress::default(),
             epochs: Vec::new(),
             best: Vec::new(),
@@ -179,7 +202,8 @@ impl<'a, T: Scalar> Session<'a, T> {
             self.gather(&order[at * size..(at + 1) * size]);
             let rate = self.rate();
             if rate > 0.0 {
-                let stepped = self.learner.step(&self.staging, rate, at.is_multiple_of(TRACKED_EVERY));
+                let stepped =
+                    self.learner.step(&self.staging.x, &self.staging.u, rate, at.is_multiple_of(TRACKED_EVERY));
                 self.add_up(stepped.map_err(|cause| self.diverged(&cause))?)?;
             }
             self.progress.batches = at + 1;
@@ -202,10 +226,10 @@ impl<'a, T: Scalar> Session<'a, T> {
     }
 
     fn gather(&mut self, samples: &[u32]) {
-        let dim = self.job.data.dim();
-        for (column, &sample) in self.staging.chunks_exact_mut(dim).zip(samples) {
-            let start = sample as usize * dim;
-            column.copy_from_slice(&self.training[start..start + dim]);
+        let (dim, conditions) = (self.job.data.dim(), self.job.data.conditions());
+        gather(dim, &self.training.x, samples, &mut self.staging.x);
+        if conditions > 0 {
+            gather(conditions, &self.training.u, samples, &mut self.staging.u);
         }
     }
 
@@ -213,7 +237,8 @@ impl<'a, T: Scalar> Session<'a, T> {
     fn end_epoch(&mut self) -> Result<()> {
         let drift = if self.progress.epoch == 0 { None } else { self.refresh()? };
         self.require_finite()?;
-        let values = self.learner.log_likelihoods(&self.validation).map_err(|cause| self.diverged(&cause))?;
+        let held_out = &self.validation;
+        let values = self.learner.log_likelihoods(&held_out.x, &held_out.u).map_err(|cause| self.diverged(&cause))?;
         let mean = values.iter().sum::<f64>() / values.len() as f64;
         let validation_nats = self.finite(mean, "validation log-likelihood")?;
         let Progress { epoch, step, running, seconds, .. } = self.progress;
@@ -298,7 +323,8 @@ impl<'a, T: Scalar> Session<'a, T> {
         let recipe = self.job.recipe;
         let largest = self.job.data.train.values.iter().fold(0.0_f64, |largest, x| largest.max(x.abs()));
         let most = if recipe.dtype == Dtype::F32 { 1e17 } else { 1e150 };
-        let is_of_use = !recipe.start.is_from_data() && largest < most;
+        let is_dense = recipe.architecture.coupling == CouplingKind::Dense;
+        let is_of_use = is_dense && !recipe.start.is_from_data() && largest < most;
         match (is_of_use, recipe.dtype) {
             (true, Dtype::F32) => "rescale the data (--init standardise), or take --dtype f64",
             (true, Dtype::F64) => "rescale the data (--init standardise)",
@@ -315,11 +341,11 @@ impl<'a, T: Scalar> Session<'a, T> {
     /// Evaluates the best model on all held-out parts.
     fn finish(mut self, stop: Stop) -> Result<Trained> {
         self.learner.restore(&self.best).map_err(input)?;
-        let held_out = |part: &str, samples: &[T]| {
+        let held_out = |part: &str, samples: &Numbers<T>| {
             let failed = |cause: &relgrad_kernels::Error| {
                 Error::Diverged(format!("the best model and the {part} part: {cause}{}", self.what_is_kept()))
             };
-            let values = self.learner.log_likelihoods(samples).map_err(|cause| failed(&cause))?;
+            let values = self.learner.log_likelihoods(&samples.x, &samples.u).map_err(|cause| failed(&cause))?;
             Nats::of(&values).ok_or_else(|| failed(&not_finite("log-likelihood")))
         };
         let outcome = Outcome {
@@ -327,18 +353,27 @@ impl<'a, T: Scalar> Session<'a, T> {
             epochs: self.progress.epoch,
             best_epoch: self.progress.best.map_or(0, |best| best.epoch),
             validation: held_out("validation", &self.validation)?,
-            test: held_out("test", &converted(&self.job.data.test))?,
+            test: held_out("test", &self.test)?,
             seconds: self.progress.seconds,
         };
         Ok(Trained { epochs: self.epochs, outcome })
     }
 }
 
-/// Reads the best model of a finished training back.
+/// The numbers of some samples of width `width`, one after another.
+fn gather<T: Copy>(width: usize, from: &[T], samples: &[u32], to: &mut [T]) {
+    for (column, &sample) in to.chunks_exact_mut(width).zip(samples) {
+        let start = sample as usize * width;
+        column.copy_from_slice(&from[start..start + width]);
+    }
+}
+
+/// Reads the best model of a finished training back, one with dense layers.
 pub(crate) fn best_model<T: Scalar>(dir: &Path, recipe: &Recipe) -> Result<(Cpu, Parameters<Cpu, T>)> {
     let device = Cpu::new(recipe.threads);
     let (store, _) = Store::open(dir)?;
-    let mut parameters = init::network(&device, &recipe.architecture, Init::Orthogonal, recipe.seed).map_err(input)?;
+    let architecture = recipe.architecture.with(Dense);
+    let mut parameters = init::network(&device, &architecture, Init::Orthogonal, recipe.seed).map_err(input)?;
     store.read_best(&device, &mut parameters)?;
     Ok((device, parameters))
 }

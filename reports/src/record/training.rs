@@ -120,6 +120,24 @@ pub struct TrainingSettings {
     pub threads: usize,
     /// Epochs between checkpoints.
     pub checkpoint_every: usize,
+    /// What the layers are where they are circular convolutions; absent for dense ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub convolution: Option<ConvolutionLayers>,
+    /// What u of log p(x|u) is: `labels`, or columns of the file, comma-separated; absent for log p(x).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conditional: Option<String>,
+}
+
+/// The layers of `--coupling conv`; D is the channels times the points of the grid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConvolutionLayers {
+    /// Channels; a sample has their grids one after another, each row by row.
+    pub channels: usize,
+    /// Rows and columns of the grid.
+    pub grid: [usize; 2],
+    /// Taps of the kernels along each axis; absent for all of the grid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<[usize; 2]>,
 }
 
 /// The data of a training.
@@ -127,6 +145,9 @@ pub struct TrainingSettings {
 pub struct DataFacts {
     /// Data dimension D.
     pub dim: usize,
+    /// Dimension of the condition u; absent without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conditions: Option<usize>,
     /// Samples of the training part.
     pub training: usize,
     /// Samples of the validation part.

@@ -41,13 +41,24 @@ impl FromStr for Kernel {
         if text == "full" {
             return Ok(Self(None));
         }
-        if let Some(kernel) = rectangle(text)? {
-            return Ok(Self(Some(kernel)));
-        }
-        let taps = text.parse().ok().filter(|taps| *taps > 0);
-        taps.map(|taps| Self(Some([1, taps])))
+        let kernel = size(text)?;
+        kernel
+            .map(|kernel| Self(Some(kernel)))
             .ok_or_else(|| format!("`{text}` is not full, a number of taps, nor two like 3x3"))
     }
+}
+
+/// `--grid`: `8x8`, or a number of points in one row.
+pub(crate) fn grid(text: &str) -> Result<[usize; 2], String> {
+    size(text)?.ok_or_else(|| format!("`{text}` is neither a number of points nor a size like 8x8"))
+}
+
+/// `8x8`, or a number, which is that of one row.
+fn size(text: &str) -> Result<Option<[usize; 2]>, String> {
+    if let Some(size) = rectangle(text)? {
+        return Ok(Some(size));
+    }
+    Ok(text.parse().ok().filter(|columns| *columns > 0).map(|columns| [1, columns]))
 }
 
 /// `8x8`; `None` for a text without an x.
@@ -92,6 +103,10 @@ mod tests {
         assert_eq!("3x5".parse(), Ok(Kernel(Some([3, 5]))));
         for text in ["", "0", "3x", "big"] {
             assert!(text.parse::<Kernel>().unwrap_err().contains(&format!("`{text}`")), "{text}");
+        }
+        assert_eq!((grid("8x4"), grid("12")), (Ok([8, 4]), Ok([1, 12])));
+        for text in ["full", "0", "8x", ""] {
+            assert!(grid(text).unwrap_err().contains(&format!("`{text}`")), "{text}");
         }
     }
 }
