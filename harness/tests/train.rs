@@ -6,7 +6,7 @@ mod training;
 
 use std::fs;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use common::{run, stderr, stdout};
 use training::{
@@ -20,19 +20,104 @@ use training::{
 fn a_resumed_training_ends_bit_for_bit_where_an_undisturbed_one_does() {
     for optimizer in ["adam", "sgd"] {
         let folder = tempfile::tempdir().unwrap();
-        let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
-        success(&mut training(&whole, optimizer));
-        let mut child = training(&parts, optimizer).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
-        wait_for_checkpoint(&parts);
-        // SAFETY: the process is a child that has not been waited for, so its number is still its own.
-        unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
-        let code = child.wait().unwrap().code();
-        // A fast machine may have finished first; then there is nothing to resume, and the rest must still hold.
-        assert!(code == Some(130) || code == Some(0), "{code:?}");
-        success(&mut resume(&parts));
-        assert_same_end(&whole, &parts);
-        let outcome = |dir: &Path| json(&dir.join("training.json"))["outcome"]["test"].clone();
-        assert_eq!(outcome(&whole), outcome(&parts));
+        stopped_and_resumed(folder.path(), |dir| training(dir, optimizer));
+    }
+}
+
+/// Two trainings in `folder/whole` and `folder/parts`, the second one stopped and resumed; both end the same.
+fn stopped_and_resumed(folder: &Path, training: impl Fn(&Path) -> Command) {
+    let (whole, parts) = (folder.join("whole"), folder.join("parts"));
+    success(&mut training(&whole));
+    let mut child = training(&parts).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+    wait_for_checkpoint(&parts);
+    // SAFETY: the process is a child that has not been waited for, so its number is still its own.
+    unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
+    let code = child.wait().unwrap().code();
+    // A fast machine may have finished first; then there is nothing to resume, and the rest must still hold.
+    assert!(code == Some(130) || code == Some(0), "{code:?}");
+    success(&mut resume(&parts));
+    assert_same_end(&whole, &parts);
+    let outcome = |dir: &Path| json(&dir.join("training.json"))["outcome"]["test"].clone();
+    assert_eq!(outcome(&whole), outcome(&parts));
+}
+
+/// The validation likelihood of each epoch.
+fn validation(dir: &Path) -> Vec<f64> {
+    epochs(dir).iter().map(|epoch| epoch["validation_nats"].as_f64().unwrap()).collect()
+}
+
+/// Numbers in (−1, 1) that look like noise.
+fn noise(at: usize) -> f64 {
+    let mut word = (at as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    word = (word ^ (word >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
+    f64::from((word >> 32) as u32) / f64::from(u32::MAX / 2) - 1.0
+}
+
+fn line(row: impl IntoIterator<Item = f64>) -> String {
+    row.into_iter().map(|x| x.to_string()).collect::<Vec<_>>().join(",") + "\n"
+}
+
+/// Pictures of 4×4 points, each the sum of what noise has there and to the right and below, around the grid: what
+/// convolutions learn.
+#[test]
+fn convolutions_learn_pictures_and_resume_bit_for_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let picture = |i: usize| {
+        let at = move |row: usize, column: usize| noise(16 * i + row % 4 * 4 + column % 4);
+        line((0..16).map(|p| 2.0 * at(p / 4, p % 4) + at(p / 4, p % 4 + 1) + at(p / 4 + 1, p % 4) + 3.0))
+    };
+    fs::write(folder.path().join("p.csv"), (0..600).map(picture).collect::<String>()).unwrap();
+    let words = ["p.csv", "--coupling", "conv", "--epochs", "8", "--batch", "50", "--patience", "0"];
+    let cases: [&[&str]; 4] = [
+        &["--grid", "4x4", "--optimizer", "sgd", "--learning-rate", "0.05"],
+        &["--grid", "4x4", "--learning-rate", "0.02"],
+        &["--grid", "4x4", "--learning-rate", "0.02", "--kernel", "3x3", "--method", "ordinary"],
+        &["--grid", "1x8", "--learning-rate", "0.02", "--channels", "2", "--kernel", "1"],
+    ];
+    for more in cases {
+        let words = [&words, more].concat();
+        let out = tempfile::tempdir().unwrap();
+        stopped_and_resumed(out.path(), |dir| {
+            let mut command = train(folder.path(), &words);
+            command.arg("--out").arg(dir);
+            command
+        });
+        let whole = out.path().join("whole");
+        let nats = validation(&whole);
+        assert!(nats[8] > nats[0] + 2.0, "{more:?}: {nats:?}");
+        assert!(json(&whole.join("training.json"))["settings"]["convolution"].is_object());
+    }
+}
+
+/// Two classes apart: their likelihood given the class is above that without, for stored and for plain steps.
+#[test]
+fn a_condition_is_learned_and_resumes_bit_for_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let row = |i: usize| {
+        let class = f64::from(noise(3 * i) > 0.0);
+        [noise(3 * i + 1) + 6.0 * class, noise(3 * i + 2) - 4.0 * class, class]
+    };
+    let with_class = (0..600).map(|i| line(row(i))).collect::<String>();
+    fs::write(folder.path().join("both.csv"), format!("x,y,class\n{with_class}")).unwrap();
+    fs::write(folder.path().join("x.csv"), (0..600).map(|i| line(row(i).into_iter().take(2))).collect::<String>())
+        .unwrap();
+    let words = ["--epochs", "12", "--batch", "50", "--learning-rate", "0.05"];
+    for optimizer in ["adam", "sgd"] {
+        let out = tempfile::tempdir().unwrap();
+        let of = |file: &[&str], dir: &Path| {
+            let mut command = train(folder.path(), &[file, &words, &["--optimizer", optimizer]].concat());
+            command.arg("--out").arg(dir);
+            command
+        };
+        stopped_and_resumed(out.path(), |dir| of(&["both.csv", "--conditional", "class"], dir));
+        let (whole, by_number, without) = (out.path().join("whole"), out.path().join("n"), out.path().join("x"));
+        success(&mut of(&["both.csv", "--conditional", "3"], &by_number));
+        success(&mut of(&["x.csv"], &without));
+        let best = |dir: &Path| validation(dir).into_iter().fold(f64::NEG_INFINITY, f64::max);
+        assert!(best(&whole) > best(&without) + 0.3, "{optimizer}: {} and {}", best(&whole), best(&without));
+        assert_eq!(validation(&whole), validation(&by_number));
+        let training = json(&whole.join("training.json"));
+        assert_eq!((training["data"]["dim"].as_u64(), training["data"]["conditions"].as_u64()), (Some(2), Some(1)));
     }
 }
 
@@ -137,7 +222,17 @@ fn own_files_are_read_whatever_their_format() {
 #[test]
 fn what_is_missing_or_impossible_is_said_in_one_line() {
     let folder = tempfile::tempdir().unwrap();
-    let cases: [(&[&str], &[&str]); 7] = [
+    fs::write(folder.path().join("a.csv"), "1,2,3\n4,5,6\n".repeat(10)).unwrap();
+    let cases: [(&[&str], &[&str]); 16] = [
+        (&["toy:moons", "--coupling", "conv"], &["no pictures", "--grid 1x2"]),
+        (&["a.csv", "--coupling", "conv", "--grid", "2x2"], &["1 channel on a grid of 2x2", "the 3 columns"]),
+        (&["a.csv", "--coupling", "conv", "--grid", "3", "--kernel", "2"], &["--method ordinary"]),
+        (&["a.csv", "--coupling", "conv", "--grid", "3", "--init", "whiten"], &["for dense layers"]),
+        (&["a.csv", "--grid", "3"], &["for --coupling conv"]),
+        (&["a.csv", "--conditional", "4"], &["no column `4`: they are 1 to 3"]),
+        (&["a.csv", "--conditional", "1,2,3"], &["no column to learn"]),
+        (&["toy:moons", "--conditional", "labels"], &["no classes"]),
+        (&["mnist", "--data", ".", "--conditional", "labels"], &["is missing"]),
         (&["mnist", "--data", "."], &["train-images-idx3-ubyte.gz (9.9 MB) is missing", "yann.lecun.com"]),
         (&["mnist"], &["--data or RELGRAD_DATA"]),
         (&["cifar"], &["unknown data set `cifar`"]),

@@ -93,3 +93,35 @@ fn optdigits_labels(entry: &Entry, folder: &Path, index: usize) -> Result<Vec<f6
     let format = TextFormat { delimiter: Delimiter::Is(b','), header: Header::No, loose: false };
     Ok(text::read(&entry.file(folder, index)?, format, class)?.samples.values)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::catalogue::find;
+    use super::super::files::tests::gzip;
+    use super::*;
+
+    #[test]
+    fn labels_are_read_part_by_part_or_their_file_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let read = |name: &str| labels(find(name).unwrap(), folder.path()).unwrap().map_err(|cause| cause.to_string());
+        let write = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), gzip(bytes)).unwrap();
+        let told = read("mnist").unwrap_err();
+        assert!(told.contains("train-labels-idx1-ubyte.gz (28.9 kB) is missing"), "{told}");
+        let idx = |labels: &[u8]| [&[2049, labels.len() as u32].map(u32::to_be_bytes).concat(), labels].concat();
+        write("train-labels-idx1-ubyte.gz", &idx(&[7; 10_002]));
+        write("t10k-labels-idx1-ubyte.gz", &idx(&[0, 9, 3]));
+        let [train, validation, test] = read("mnist").unwrap();
+        assert_eq!((train, validation.len(), test), (vec![7.0; 2], 10_000, vec![0.0, 9.0, 3.0]));
+        for damaged in [&idx(&[0, 9, 3])[..10], &[&idx(&[1])[..], b"\x01"].concat(), &[0; 16], b""] {
+            write("t10k-labels-idx1-ubyte.gz", damaged);
+            let told = read("mnist").unwrap_err();
+            assert!(told.contains("t10k-labels") && told.contains("fetch the file again"), "{told}");
+        }
+        let rows = |count: usize| (0..count).map(|i| "0,".repeat(64) + &format!("{}\n", i % 10)).collect::<String>();
+        write("optdigits.tra.gz", rows(503).as_bytes());
+        write("optdigits.tes.gz", rows(2).as_bytes());
+        let [train, validation, test] = read("optdigits").unwrap();
+        assert_eq!((train, validation.len(), test), (vec![0.0, 1.0, 2.0], 500, vec![0.0, 1.0]));
+        assert!(labels(find("power").unwrap(), folder.path()).is_none());
+    }
+}

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 use relgrad_adversary::{damage, damaged, judge};
 use relgrad_kernels::{Dense, Dtype, Scalar};
-use relgrad_reports::training::TrainingSettings;
+use relgrad_reports::training::{ConvolutionLayers, TrainingSettings};
 
 use super::checkpoint::{self, Progress};
 use super::learner::{Learner, Tracking};
@@ -17,7 +17,7 @@ use super::recipe::Recipe;
 use super::recipe::tests::settings;
 use super::store::{self, Store};
 use super::trainer::{self, Job};
-use crate::data::toy;
+use crate::data::{Samples, toy};
 use crate::error::Result;
 use crate::run::interrupt::Events;
 
@@ -161,6 +161,35 @@ fn a_checkpoint_of_another_network_or_training_is_refused() {
     assert!(told.contains("last.json") && told.contains("belongs to another training"), "{told}");
 }
 
+/// Every array of a network whose density has a condition, and of one of convolutions, comes back from its file.
+#[test]
+fn checkpoints_hold_what_conditions_and_convolutions_have() {
+    let folder = tempfile::tempdir().unwrap();
+    let convolution = Some(ConvolutionLayers { channels: 1, grid: [1, 2], kernel: None });
+    for (name, settings) in [("dense", settings()), ("conv", TrainingSettings { convolution, ..settings() })] {
+        let mut set = toy::data_set(toy::Toy::Moons, settings.toy_samples, settings.seed).unwrap();
+        let side = |part: &Samples| Samples { dim: 1, values: part.iter().map(|x| x[0].signum()).collect() };
+        set.parts.given = Some(set.parts.each().map(|(_, part)| side(part)));
+        let (dir, recipe) = (folder.path().join(name), Recipe::for_data(&settings, &set.parts).unwrap());
+        let store = Store::create(&dir, &store::begun(Vec::new(), settings.clone(), &set)).unwrap();
+        let job = Job { store: Some(&store), ..Job::new(&recipe, &set.parts, Tracking::On) };
+        let trained = trainer::train(&job, &mut Events::without_signals()).unwrap();
+        let bytes = fs::read(dir.join("best-12.safetensors")).unwrap();
+        let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let shape = |name: &str| tensors.tensor(name).unwrap().shape().to_vec();
+        assert_eq!((shape("head.location"), shape("head.log_scale")), (vec![2, 1], vec![2, 1]));
+        assert_eq!((shape("head.location_offset"), shape("adam.first.head.log_scale_offset")), (vec![2], vec![2]));
+        assert_eq!(shape("layer1.weight"), if name == "conv" { vec![2, 1] } else { vec![2, 2] });
+        assert_eq!(shape("layer2.bias"), vec![if name == "conv" { 1 } else { 2 }]);
+        // From the folder again, where nothing is left to train.
+        assert_eq!(trainer::train(&job, &mut Events::without_signals()).unwrap().outcome.test, trained.outcome.test);
+        drop(store);
+        // Without its condition it is another network.
+        let told = resume::<f32>(&dir, &settings).unwrap_err().to_string();
+        assert!(told.contains("24 arrays instead of 12"), "{name}: {told}");
+    }
+}
+
 #[test]
 fn a_log_that_was_changed_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
@@ -264,6 +293,11 @@ fn every_archived_training_still_reads() {
     trainings(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../reports/archive"), &mut found);
     assert!(found.len() > 50);
     for path in found {
-        store::parse_header(&path, &fs::read(&path).unwrap()).unwrap();
+        let bytes = fs::read(&path).unwrap();
+        let training = store::parse_header(&path, &bytes).unwrap();
+        // Written again it is the same: what came later stays out.
+        let mut before: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        before.as_object_mut().unwrap().remove("checksum");
+        assert_eq!(serde_json::to_value(&training).unwrap(), before, "{}", path.display());
     }
 }

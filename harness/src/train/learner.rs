@@ -68,14 +68,14 @@ impl<T: Scalar, C: Group<Cpu, T>> Plain<T, C> for WithWork<T, C> {
 }
 
 /// Takes the work memory of a plain step.
-struct Prepare<'a, C> {
+struct TakeMemory<'a, C> {
     step: InPlaceStep,
     device: &'a Cpu,
     architecture: &'a Architecture<C>,
     batch: usize,
 }
 
-impl<T: Scalar, C: Coupling<Cpu, T>> ForGroup<Cpu, T, C> for Prepare<'_, C> {
+impl<T: Scalar, C: Coupling<Cpu, T>> ForGroup<Cpu, T, C> for TakeMemory<'_, C> {
     type Out = Box<dyn Plain<T, C>>;
 
     fn call(self, _group: C) -> Result<Self::Out>
@@ -132,7 +132,7 @@ impl<T: Scalar, C: MaybeGroup<Cpu, T>> Learner<T, C> {
         let rule = if is_in_place && adam.is_none() {
             let transposed = recipe.method == Method::Transposed;
             let step = InPlaceStep { transposed, bias_mode: recipe.bias_mode, guard: recipe.guard };
-            let prepare = Prepare { step, device: &device, architecture: &architecture, batch: size };
+            let prepare = TakeMemory { step, device: &device, architecture: &architecture, batch: size };
             let step = architecture.coupling.if_group(prepare)?;
             let tracked = match tracking {
                 Tracking::Off => None,

@@ -16,14 +16,14 @@ use crate::data::{Parts, Samples};
 pub(super) const CHUNK: usize = 500;
 
 /// Samples in the precision of training, one after another.
-pub(crate) struct Numbers<T> {
+pub(crate) struct Inputs<T> {
     /// D numbers a sample.
     pub(crate) x: Vec<T>,
     /// d numbers a sample, nothing without conditions.
     pub(crate) u: Vec<T>,
 }
 
-impl<T: Scalar> Numbers<T> {
+impl<T: Scalar> Inputs<T> {
     /// Training, validation and test part.
     pub(crate) fn of(parts: &Parts) -> [Self; 3] {
         let given = |part: usize| parts.given.as_ref().map_or(Vec::new(), |given| converted(&given[part]));

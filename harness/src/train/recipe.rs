@@ -242,6 +242,7 @@ const LONGEST_WORD: usize = 60;
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use relgrad_kernels::layer::Geometry;
 
     use super::*;
 
@@ -274,6 +275,29 @@ pub(crate) mod tests {
             change(&mut settings);
             let told = Recipe::of(&settings, 2).unwrap_err().to_string();
             assert!(told.contains(part) && told.len() < 300, "{told}");
+        }
+    }
+
+    #[test]
+    fn convolutions_have_the_methods_of_their_kernels_and_no_start_from_the_data() {
+        let of = |grid, kernel, method, init: &str| {
+            let convolution = Some(ConvolutionLayers { channels: 2, grid, kernel });
+            let settings = TrainingSettings { convolution, method, init: init.to_string(), ..settings() };
+            Recipe::of(&settings, 18).map(|recipe| recipe.architecture.coupling).map_err(|cause| cause.to_string())
+        };
+        let (grid, start) = ([3, 3], "orthogonal");
+        let full = CouplingKind::Convolution(Convolution::full(2, grid));
+        assert_eq!(of(grid, None, Method::Relative, start), Ok(full));
+        assert_eq!(of(grid, Some([1, 3]), Method::Ordinary, start).map(|of| of.weight_shape(18)), Ok([6, 2]));
+        for (told, part) in [
+            (of(grid, Some([1, 3]), Method::Relative, start), "choose --method ordinary"),
+            (of(grid, None, Method::Relative, "whiten"), "is for dense layers"),
+            (of([3, 4], None, Method::Relative, start), "D = 18"),
+            (of(grid, Some([5, 1]), Method::Ordinary, start), "5×1"),
+            (of([usize::MAX, 2], None, Method::Ordinary, start), "D = 18"),
+        ] {
+            let told = told.unwrap_err();
+            assert!(told.contains(part) && told.lines().count() == 1, "{told}");
         }
     }
 

@@ -10,7 +10,7 @@ use relgrad_reports::training::{Epoch, Nats, Outcome, Stop};
 
 use super::checkpoint::{Best, Progress};
 use super::learner::{Learner, Stepped, Tracking};
-use super::network::Numbers;
+use super::network::Inputs;
 use super::progress::Display;
 use super::recipe::Recipe;
 use super::store::Store;
@@ -93,10 +93,10 @@ fn train_on<T: Scalar, C: MaybeGroup<Cpu, T>>(job: &Job<'_>, coupling: C, events
 struct Session<'a, T: Scalar, C: MaybeGroup<Cpu, T>> {
     job: &'a Job<'a>,
     learner: Learner<T, C>,
-    training: Numbers<T>,
-    validation: Numbers<T>,
-    test: Numbers<T>,
-    staging: Numbers<T>,
+    training: Inputs<T>,
+    validation: Inputs<T>,
+    test: Inputs<T>,
+    staging: Inputs<T>,
     progress: Progress,
     epochs: Vec<Epoch>,
     best: Vec<Vec<T>>,
@@ -110,7 +110,7 @@ impl<'a, T: Scalar, C: MaybeGroup<Cpu, T>> Session<'a, T, C> {
         let Job { recipe, data, .. } = job;
         let started = Instant::now();
         let learner = Learner::begin(recipe, coupling, &data.train, job.tracking)?;
-        let [training, validation, test] = Numbers::of(data);
+        let [training, validation, test] = Inputs::of(data);
         let room = |width: usize| vec![T::default(); width * learner.batch_size()];
         let steps = (data.train.count() / learner.batch_size() * recipe.epochs) as u64;
         let mut session = Self {
@@ -118,7 +118,7 @@ impl<'a, T: Scalar, C: MaybeGroup<Cpu, T>> Session<'a, T, C> {
             training,
             validation,
             test,
-            staging: Numbers { x: room(data.dim()), u: room(data.conditions()) },
+            staging: Inputs { x: room(data.dim()), u: room(data.conditions()) },
             progress: Progress::default(),
             epochs: Vec::new(),
             best: Vec::new(),
@@ -341,7 +341,7 @@ impl<'a, T: Scalar, C: MaybeGroup<Cpu, T>> Session<'a, T, C> {
     /// Evaluates the best model on all held-out parts.
     fn finish(mut self, stop: Stop) -> Result<Trained> {
         self.learner.restore(&self.best).map_err(input)?;
-        let held_out = |part: &str, samples: &Numbers<T>| {
+        let held_out = |part: &str, samples: &Inputs<T>| {
             let failed = |cause: &relgrad_kernels::Error| {
                 Error::Diverged(format!("the best model and the {part} part: {cause}{}", self.what_is_kept()))
             };
