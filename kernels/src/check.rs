@@ -78,7 +78,8 @@ pub fn gradient<D: Device<T>, T: Scalar, C: Coupling<D, T>>(
     gradient: &Gradient<D, T>,
 ) -> Result<Check> {
     let Architecture { dim, bias, coupling, .. } = *parameters.architecture();
-    // Where a sample has several weights the group is not that of the D×D matrices, whose affine step the reference has.
+    // Where a sample has several weights, the group is not that of the D×D matrices, whose affine step the reference
+    // has.
     let is_other_group = kind == Kind::Relative && bias && coupling.weights_per_sample() > 1;
     let (kind, max_rel_err) = if dim <= REFERENCE_DIM && !is_other_group {
         ("reference", against_reference(device, kind, parameters, x, gradient)?)
@@ -237,13 +238,13 @@ fn along_directions<D: Device<T>, T: Scalar, C: Coupling<D, T>>(
 
 /// The derivative of the log-likelihood when one layer moves by R, b by r, so that Y moves by R Z + r. R is chosen from
 /// the gradient A, a under test so that its inner product with the derivative G, g and its share of the
-/// log-determinant, tr(W⁻¹R), are both known. u holds a random number of (½, 3/2) for each row, the same for all rows that
-/// share a bias; H = u ⊙ A, h = u ⊙ a.
+/// log-determinant, tr(W⁻¹R), are both known. u holds a random number of (½, 3/2) for each row, the same for all rows
+/// that share a bias; H = u ⊙ A, h = u ⊙ a.
 ///
 /// | gradient | R, r | Y moves by | tr(W⁻¹R) | inner product |
 /// | --- | --- | --- | --- | --- |
 /// | ordinary | d ⊙ W, u ⊙ g; d = row sums of G ⊙ W | d ⊙ (Y − b) + r | Σ d | Σ d² + ⟨g, r⟩ |
-/// | relative | H̄ W̄ᵀW̄ of the affine W̄ = \[W, b; 0, 1\] | H U + h cᵀ, U = WᵀY, c = 1 + Yᵀb | ⟨H, W⟩ + ⟨h, b⟩ | ⟨A, H⟩ + ⟨a, h⟩ |
+/// | relative | H̄ W̄ᵀW̄, W̄ = \[W, b; 0, 1\] | H U + h cᵀ, U = WᵀY, c = 1 + Yᵀb | ⟨H, W⟩ + ⟨h, b⟩ | ⟨A, H⟩ + ⟨a, h⟩ |
 /// | transposed | W WᵀH, W Wᵀh | W Wᵀ(H Z + h 1ᵀ) | ⟨H, W⟩ | ⟨A, H⟩ + ⟨a, h⟩ |
 struct Probe<'a, D: Device<T>, T: Scalar, C: Coupling<D, T>> {
     device: &'a D,
@@ -261,7 +262,7 @@ struct Probe<'a, D: Device<T>, T: Scalar, C: Coupling<D, T>> {
 
 /// What a product multiplies with.
 #[derive(Clone, Copy)]
-enum Factor {
+enum Multiplied {
     Weight,
     WeightTransposed,
     Gradient,
@@ -292,7 +293,7 @@ impl<'a, D: Device<T>, T: Scalar, C: Coupling<D, T>> Probe<'a, D, T, C> {
     }
 
     /// The product of one of layer k's matrices with a D×N block.
-    fn multiply(&mut self, factor: Factor, k: usize, z: &DMatrix<f64>) -> Result<DMatrix<f64>> {
+    fn multiply(&mut self, factor: Multiplied, k: usize, z: &DMatrix<f64>) -> Result<DMatrix<f64>> {
         let (device, coupling) = (self.device, self.parameters.architecture().coupling);
         let mut layer = self.parameters.network().layer(k);
         let [from, to] = &mut self.block;
@@ -300,9 +301,9 @@ impl<'a, D: Device<T>, T: Scalar, C: Coupling<D, T>> Probe<'a, D, T, C> {
         device.upload(&narrow, from.view_mut().into_slice())?;
         let (from, out) = (from.view(), to.view_mut());
         match factor {
-            Factor::Weight => coupling.push(device, &layer, from, out, &mut self.values.work)?,
-            Factor::WeightTransposed => coupling.pull(device, &layer, from, out, &mut self.values.work)?,
-            Factor::Gradient => {
+            Multiplied::Weight => coupling.push(device, &layer, from, out, &mut self.values.work)?,
+            Multiplied::WeightTransposed => coupling.pull(device, &layer, from, out, &mut self.values.work)?,
+            Multiplied::Gradient => {
                 layer.weight = self.gradient.weights[k].view();
                 coupling.push(device, &layer, from, out, &mut self.work)?;
             }
@@ -373,8 +374,8 @@ impl<'a, D: Device<T>, T: Scalar, C: Coupling<D, T>> Probe<'a, D, T, C> {
                 (by_rows(&shifted, |i, t| t + r[i]), share, dot(&moved, &moved) + dot(&a, &h))
             }
             Kind::Relative => {
-                let pulled = self.multiply(Factor::WeightTransposed, k, &self.y[k].clone())?;
-                let product = self.multiply(Factor::Gradient, k, &pulled)?;
+                let pulled = self.multiply(Multiplied::WeightTransposed, k, &self.y[k].clone())?;
+                let product = self.multiply(Multiplied::Gradient, k, &pulled)?;
                 let (rows, h_all) = (self.expand(&u)?, self.expand(&h)?);
                 let mut tangent = by_rows(&product, |i, t| rows[i] * t);
                 let (weights, per_sample) = (self.weights(k)?, coupling.weights_per_sample());
@@ -385,11 +386,11 @@ impl<'a, D: Device<T>, T: Scalar, C: Coupling<D, T>> Probe<'a, D, T, C> {
                 (tangent, share, entries * (dot(&u, &own) + dot(&a, &h)))
             }
             Kind::Transposed => {
-                let product = self.multiply(Factor::Gradient, k, &carried)?;
+                let product = self.multiply(Multiplied::Gradient, k, &carried)?;
                 let (rows, h_all) = (self.expand(&u)?, self.expand(&h)?);
                 let tangent = by_rows(&product, |i, t| rows[i] * t + h_all[i]);
-                let pulled = self.multiply(Factor::WeightTransposed, k, &tangent)?;
-                let tangent = self.multiply(Factor::Weight, k, &pulled)?;
+                let pulled = self.multiply(Multiplied::WeightTransposed, k, &tangent)?;
+                let tangent = self.multiply(Multiplied::Weight, k, &pulled)?;
                 (tangent, entries * dot(&u, &moved), entries * (dot(&u, &own) + dot(&a, &h)))
             }
         };
@@ -403,7 +404,7 @@ impl<'a, D: Device<T>, T: Scalar, C: Coupling<D, T>> Probe<'a, D, T, C> {
         let mut sum = 0.0;
         for j in k..layers {
             if j > k {
-                tangent = self.multiply(Factor::Weight, j, &tangent)?;
+                tangent = self.multiply(Multiplied::Weight, j, &tangent)?;
             }
             if self.parameters.architecture().is_nonlinear(j) {
                 sum += tangent.zip_map(&self.y[j], |t, y| t * scalar::ratio(activation, y)).sum();

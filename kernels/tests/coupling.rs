@@ -2,7 +2,7 @@
 
 use relgrad_kernels::agreement::coupling_agrees;
 use relgrad_kernels::device::{Addend, Cpu, Matrix, MatrixMut, MatrixRef};
-use relgrad_kernels::layer::{Block, Coupling, Extent, ForGroup, Geometry, Group, MaybeGroup};
+use relgrad_kernels::layer::{Coupling, Extent, ForGroup, Geometry, Group, MaybeGroup, SeenBlock};
 use relgrad_kernels::parameters::Layer;
 use relgrad_kernels::{Architecture, Init, Result, init};
 
@@ -46,7 +46,7 @@ impl Coupling<Cpu, f64> for Diagonal {
         &self,
         _: &Cpu,
         alpha: f64,
-        (left, right): (Block<'_, Cpu, f64>, Block<'_, Cpu, f64>),
+        (left, right): (SeenBlock<'_, Cpu, f64>, SeenBlock<'_, Cpu, f64>),
         addend: Addend<'_, Cpu, f64>,
         out: Mut<'_>,
         _: &mut (),

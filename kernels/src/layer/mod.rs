@@ -17,7 +17,7 @@ pub use convolution::Convolution;
 pub use dense::Dense;
 pub use pointwise::Pointwise;
 
-use crate::cost::{Cost, Shape};
+use crate::cost::{Cost, Sizes};
 use crate::device::{Addend, Device, Matrix, MatrixMut, MatrixRef};
 use crate::error::{Error, Result};
 use crate::init::Init;
@@ -87,7 +87,7 @@ impl Geometry for CouplingKind {
         self.geometry().multiplicity()
     }
 
-    fn cost(&self, method: Method, shape: &Shape) -> Result<Cost> {
+    fn cost(&self, method: Method, shape: &Sizes) -> Result<Cost> {
         self.geometry().cost(method, shape)
     }
 }
@@ -119,7 +119,7 @@ pub trait Geometry: Debug {
     ///
     /// # Errors
     /// [`Error::ShapeMismatch`] for a method that has no form for this coupling, or where there is no model.
-    fn cost(&self, method: Method, _shape: &Shape) -> Result<Cost> {
+    fn cost(&self, method: Method, _shape: &Sizes) -> Result<Cost> {
         Err(Error::shape("cost", "a coupling with a cost model", method))
     }
 }
@@ -138,7 +138,7 @@ pub struct Extent {
 }
 
 /// A block of D×N, and whether the coupling's work memory knows it.
-pub struct Block<'a, D: Device<T>, T: Scalar> {
+pub struct SeenBlock<'a, D: Device<T>, T: Scalar> {
     /// The numbers; for [`Seen::Written`] by [`Group::pull_pair`] only where the coupling is dense.
     pub matrix: MatrixRef<'a, D, T>,
     /// What was last done with it.
@@ -156,15 +156,15 @@ pub enum Seen {
     Written,
 }
 
-impl<D: Device<T>, T: Scalar> Clone for Block<'_, D, T> {
+impl<D: Device<T>, T: Scalar> Clone for SeenBlock<'_, D, T> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<D: Device<T>, T: Scalar> Copy for Block<'_, D, T> {}
+impl<D: Device<T>, T: Scalar> Copy for SeenBlock<'_, D, T> {}
 
-impl<'a, D: Device<T>, T: Scalar> Block<'a, D, T> {
+impl<'a, D: Device<T>, T: Scalar> SeenBlock<'a, D, T> {
     pub(crate) fn new(matrix: MatrixRef<'a, D, T>, seen: Seen) -> Self {
         Self { matrix, seen }
     }
@@ -246,7 +246,7 @@ pub trait Coupling<D: Device<T>, T: Scalar>: Geometry + Copy + PartialEq + Send 
         &self,
         device: &D,
         alpha: T,
-        factors: (Block<'_, D, T>, Block<'_, D, T>),
+        factors: (SeenBlock<'_, D, T>, SeenBlock<'_, D, T>),
         addend: Addend<'_, D, T>,
         out: MatrixMut<'_, D, T>,
         work: &mut Self::Work,
@@ -293,7 +293,7 @@ pub trait Coupling<D: Device<T>, T: Scalar>: Geometry + Copy + PartialEq + Send 
     ///
     /// # Errors
     /// Those of the device.
-    fn norm(&self, device: &D, block: &Block<'_, D, T>, _work: &Self::Work) -> Result<f64> {
+    fn norm(&self, device: &D, block: &SeenBlock<'_, D, T>, _work: &Self::Work) -> Result<f64> {
         device.frobenius_norm(block.matrix)
     }
 
