@@ -98,9 +98,8 @@ pub fn coupling_agrees<D: Device<T> + 'static, T: Scalar, C: MaybeGroup<D, T>>(
             }
         };
         for method in Method::ALL {
-            let needs_group = matches!(method, Method::Relative | Method::RelativeInPlace | Method::Transposed);
             let mut bound = match bind(device, method, BiasMode::Exact, &architecture, x.cols()) {
-                Err(crate::Error::ShapeMismatch { .. }) if needs_group => continue,
+                Err(crate::Error::ShapeMismatch { .. }) if method.needs_group() => continue,
                 bound => bound?,
             };
             let mut gradient = Gradient::zeros(device, &architecture, "gradient")?;

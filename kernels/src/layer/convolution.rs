@@ -114,8 +114,7 @@ impl Geometry for Convolution {
     /// On a growing grid with fixed c all but autodiff are linear in n, but for the logarithm: the determinant is cheap
     /// here, and the relative gradient saves c³ against c²N, not an order of D.
     fn cost(&self, method: Method, shape: &Sizes) -> Result<Cost> {
-        let needs_group = matches!(method, Method::Relative | Method::RelativeInPlace | Method::Transposed);
-        if needs_group && !self.is_full() && !self.is_pointwise() {
+        if method.needs_group() && !self.is_full() && !self.is_pointwise() {
             return Err(Error::shape(
                 "relative gradient of convolutions",
                 "a kernel with every tap or with one (others are no group: take the ordinary gradient)",
