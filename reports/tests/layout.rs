@@ -9,22 +9,17 @@ const CRATES: [(&str, &str, usize); 7] = [
     ("kernels", "kernels", 19_700),
     ("golden", "kernels/golden", 1_700),
     ("vocabulary", "kernels/vocabulary", 700),
-    ("reports", "reports", 13_020),
+    ("reports", "reports", 13_140),
     ("adversary", "reports/adversary", 400),
     ("plots", "plots", 4_400),
     ("harness", "harness", 22_000),
 ];
 
 /// Names of types that a crate declares more than once. The list only shrinks.
-const DECLARED_TWICE: [(&str, &str); 4] = [
-    (
-        "kernels",
-        "Arrays Autodiff Buffer Evaluator FactoredLayer Inverter Lane Ordinary Parameters \
-         Probe Relative Shared Stored Triangle Values Work Workspace",
-    ),
+const DECLARED_TWICE: [(&str, &str); 3] = [
+    ("kernels", "Buffer Lane Shared Triangle Work Workspace"),
     ("reports", "Bound Change Convolution Figure Outcome Series Stop Table"),
-    ("golden", "Comparison"),
-    ("harness", "Arguments Effort End Entry Files Header Memory Plan Progress Request Row Session Timing Verb"),
+    ("harness", "Arguments Effort End Entry Header Memory Plan Progress Request Row Session Timing Verb"),
 ];
 
 /// Longest line of code or comment.

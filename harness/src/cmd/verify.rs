@@ -13,9 +13,9 @@ use relgrad_reports::units;
 use crate::error::{Error, Result, code};
 use crate::machine::{self, gpu};
 use crate::measure::plan::dims::Dims;
+use crate::measure::workload::{DeviceKind, Target, with_dtype};
 use crate::verify::agreement;
 use crate::verify::output::{Outcome, Unsupported};
-use crate::measure::workload::{DeviceKind, Target, with_dtype};
 
 const EXAMPLES: &str = "\
 Examples:
