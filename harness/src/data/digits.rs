@@ -68,17 +68,17 @@ pub(crate) fn optdigits(entry: &Entry, folder: &Path) -> Result<DataSet> {
 
 /// The digit that each picture shows, from 0 to 9, part by part; `None` for a set without classes.
 pub(crate) fn labels(entry: &Entry, folder: &Path) -> Option<Result<[Vec<f64>; 3]>> {
-    let (read, validation): (fn(&Entry, &Path, usize) -> Result<Vec<f64>>, usize) = match entry.name {
-        "mnist" => (mnist_labels, MNIST_VALIDATION),
-        "optdigits" => (optdigits_labels, OPTDIGITS_VALIDATION),
-        _ => return None,
-    };
-    let parts = || {
-        let (mut train, test) = (read(entry, folder, 0)?, read(entry, folder, 1)?);
-        let validation = train.split_off(train.len().saturating_sub(validation));
-        Ok([train, validation, test])
-    };
-    Some(parts())
+    match entry.name {
+        "mnist" => Some(split(|index| mnist_labels(entry, folder, index), MNIST_VALIDATION)),
+        "optdigits" => Some(split(|index| optdigits_labels(entry, folder, index), OPTDIGITS_VALIDATION)),
+        _ => None,
+    }
+}
+
+fn split(read: impl Fn(usize) -> Result<Vec<f64>>, validation: usize) -> Result<[Vec<f64>; 3]> {
+    let (mut train, test) = (read(0)?, read(1)?);
+    let validation = train.split_off(train.len().saturating_sub(validation));
+    Ok([train, validation, test])
 }
 
 fn mnist_labels(entry: &Entry, folder: &Path, index: usize) -> Result<Vec<f64>> {

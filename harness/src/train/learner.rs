@@ -29,10 +29,15 @@ enum Rule<T: Scalar, C: Coupling<Cpu, T>> {
     InPlace {
         step: Box<dyn Plain<T, C>>,
         /// Carried from step to step where the likelihood is tracked.
-        tracked: Option<Box<(LogDets<T>, Evaluator<Cpu, T, C>)>>,
+        tracked: Option<Tracked<T, C>>,
     },
     /// A stored direction, then the optimiser.
     Stored { backend: Bound<Cpu, T, C>, direction: Gradient<Cpu, T>, adam: Option<(Adam, Moments<Cpu, T>)> },
+}
+
+struct Tracked<T: Scalar, C: Coupling<Cpu, T>> {
+    log_dets: LogDets<T>,
+    evaluator: Evaluator<Cpu, T, C>,
 }
 
 /// A plain step with its work memory; only the value knows that the layers are a group.
@@ -136,10 +141,10 @@ impl<T: Scalar, C: MaybeGroup<Cpu, T>> Learner<T, C> {
             let step = architecture.coupling.if_group(prepare)?;
             let tracked = match tracking {
                 Tracking::Off => None,
-                Tracking::On => {
-                    let log_dets = LogDets::new(&device, &parameters, size)?;
-                    Some(Box::new((log_dets, Evaluator::new(&device, &architecture, size)?)))
-                }
+                Tracking::On => Some(Tracked {
+                    log_dets: LogDets::new(&device, &parameters, size)?,
+                    evaluator: Evaluator::new(&device, &architecture, size)?,
+                }),
             };
             Rule::InPlace { step, tracked }
         } else {
@@ -174,11 +179,11 @@ impl<T: Scalar, C: Coupling<Cpu, T>> Learner<T, C> {
         let mut stepped = Stepped::default();
         match rule {
             Rule::InPlace { step, tracked } => {
-                if track && let Some((log_dets, evaluator)) = tracked.as_deref_mut() {
+                if track && let Some(Tracked { log_dets, evaluator }) = tracked {
                     let terms = evaluator.data_terms(device, parameters, batch)?;
                     stepped.batch_nats = Some(terms.mean() + log_dets.per_layer().iter().sum::<f64>());
                 }
-                let log_dets = tracked.as_deref_mut().map(|(log_dets, _)| log_dets);
+                let log_dets = tracked.as_mut().map(|tracked| &mut tracked.log_dets);
                 stepped.guarded_layers = step.step(device, parameters, batch, mu, log_dets)?;
             }
             Rule::Stored { backend, direction, adam } => {
@@ -196,8 +201,7 @@ impl<T: Scalar, C: Coupling<Cpu, T>> Learner<T, C> {
     /// Recomputes carried log-determinants by LU and returns the drift that it removed; `None` where none are carried.
     pub(crate) fn refresh(&mut self) -> Result<Option<f64>> {
         let Rule::InPlace { tracked: Some(tracked), .. } = &mut self.rule else { return Ok(None) };
-        let (log_dets, _) = &mut **tracked;
-        log_dets.refresh(&self.device, &self.parameters).map(Some)
+        tracked.log_dets.refresh(&self.device, &self.parameters).map(Some)
     }
 
     /// Makes sure that the optimiser's moments are finite; every step sees to the parameters. Where they are not,
