@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use relgrad_reports::export::{Exporter, Json, Report};
+use relgrad_reports::compare::{Comparison, Rules, Sides};
+use relgrad_reports::export::{REPORT, Report};
 use relgrad_reports::fixture;
 use relgrad_reports::history::Entry;
-use relgrad_reports::regress::{Comparison, Rules, Sides};
 use relgrad_reports::study::Study;
 use relgrad_reports::summary::Summary;
 use serde_json::{Value, to_value};
@@ -66,7 +66,8 @@ fn every_field_of_a_study_and_of_what_follows_from_it_is_described() {
     let study = Study { run: fixture::study().run, ..fixture::study_with_batches() };
     for study in archived.chain([study, fixture::study_with_gpu(), fixture::study_with_batches()]) {
         let summary = Summary::of(&study);
-        let json = Json.render(&Report { study: &study, summary: &summary, figures: &[] });
+        let json = REPORT.iter().find(|format| format.name == "json").unwrap();
+        let json = (json.render)(&Report { study: &study, summary: &summary, figures: &[] });
         let sides = Sides { base: &study, new: &study, paired: false, absolute: true, first_round: 0 };
         let comparison = Comparison::of(&sides, &Rules::default());
         let written = [

@@ -21,10 +21,10 @@ use std::time::Instant;
 use relgrad_reports::experiment::{EXPERIMENT_SCHEMA, Experiment, Figure, Table};
 use relgrad_reports::training::TrainingSettings;
 use relgrad_reports::writer::write_atomically;
+use relgrad_vocabulary::{Unknown, names};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::data::named::{named, unknown};
 use crate::data::{self, DataSet, Request};
 use crate::error::{Error, Result};
 use crate::machine;
@@ -87,13 +87,13 @@ pub(crate) static PROTOCOLS: [Protocol; 9] = [
 ];
 
 pub(crate) fn find(name: &str) -> Result<&'static Protocol> {
-    let names = || PROTOCOLS.each_ref().map(|kind| kind.name);
-    PROTOCOLS.iter().find(|kind| kind.name == name).ok_or_else(|| unknown("experiment", name, &names()))
+    let unknown = || Unknown::new("experiment", name, PROTOCOLS.each_ref().map(|kind| kind.name).join(", "));
+    Ok(PROTOCOLS.iter().find(|kind| kind.name == name).ok_or_else(unknown)?)
 }
 
-named! {
+names! {
     /// How long an experiment may take.
-    enum Effort: "effort" {
+    Effort, "effort", {
         /// Seconds: whether it runs at all.
         Smoke = "smoke",
         /// Under three minutes on two cores.

@@ -33,6 +33,8 @@ macro_rules! names {
         impl $type {
             /// Every one, in the order in which lists show them.
             pub const ALL: [Self; [$($name),+].len()] = [$(Self::$variant),+];
+            /// Their names.
+            pub const NAMES: [&'static str; [$($name),+].len()] = [$($name),+];
 
             /// Its name.
             pub const fn name(self) -> &'static str {
@@ -53,7 +55,7 @@ macro_rules! names {
 
             fn from_str(text: &str) -> Result<Self, $crate::Unknown> {
                 let found = Self::ALL.into_iter().find(|known| known.name() == text);
-                found.ok_or_else(|| $crate::Unknown::new($kind, text, Self::ALL.map(Self::name).join(", ")))
+                found.ok_or_else(|| $crate::Unknown::new($kind, text, Self::NAMES.join(", ")))
             }
         }
     };
