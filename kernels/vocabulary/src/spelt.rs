@@ -62,3 +62,15 @@ macro_rules! names {
 }
 
 pub(crate) use spelt;
+
+#[cfg(test)]
+mod tests {
+    use crate::{Method, Unknown};
+
+    #[test]
+    fn every_name_reads_back_and_others_are_told_what_there_is() {
+        assert!(Method::ALL.iter().all(|method| method.to_string().parse() == Ok(*method)));
+        let told = Unknown::new("method", "magic", Method::NAMES.join(", "));
+        assert_eq!("magic".parse::<Method>(), Err(told));
+    }
+}
