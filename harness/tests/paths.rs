@@ -9,17 +9,13 @@ use std::path::{Path, PathBuf};
 
 use common::{golden, relgrad, stderr};
 use relgrad_reports::fixture;
-use relgrad_reports::writer::{RecordWriter, write_run};
 
 /// A folder with a made-up sweep in it, under a name that is no UTF-8.
 fn odd_folder(scratch: &Path) -> PathBuf {
     let folder = scratch.join(OsStr::from_bytes(b"d\xff"));
     let sweep = folder.join("sweep");
     std::fs::create_dir_all(&sweep).expect("a folder");
-    let study = fixture::study();
-    write_run(&sweep, &study.run).expect("a writable folder");
-    let mut writer = RecordWriter::open(&sweep).expect("a writable folder");
-    study.records.iter().for_each(|record| writer.append(record).expect("a writable folder"));
+    fixture::write(&sweep, &fixture::study()).expect("a writable folder");
     std::fs::copy(golden().join("p01_d1_l1_linear.json"), folder.join("golden.json")).expect("a copy");
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_relgrad"), folder.join("relgrad")).expect("a link");
     folder

@@ -10,14 +10,12 @@ use common::{ends, relgrad, run, stderr, stdout};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use relgrad_reports::fixture;
-use relgrad_reports::writer::{RecordWriter, write_run};
 
 /// A sweep that reads, of 24 records.
 fn sweep(dir: &Path) {
-    let study = fixture::study();
-    write_run(dir, &study.run).unwrap();
-    let mut writer = RecordWriter::open(dir).unwrap();
-    study.records.iter().take(24).for_each(|record| writer.append(record).unwrap());
+    let mut study = fixture::study();
+    study.records.truncate(24);
+    fixture::write(dir, &study).unwrap();
 }
 
 /// Replaces words in one line of a file.
