@@ -1,9 +1,9 @@
 //! The outcome of a verification, as a table for people and as JSON for programs.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 use relgrad_golden::Row;
+use relgrad_reports::table::Table;
 use relgrad_reports::units::counted;
 use serde::Serialize;
 
@@ -44,47 +44,31 @@ impl Outcome {
 
     /// The worst case of every quantity, then each failure, then what could not be compared.
     pub(crate) fn table(&self) -> String {
-        let mut text = String::new();
-        if !self.agreement.is_empty() {
-            text.push_str(&agreement::table(&self.agreement));
+        let mut text = if self.agreement.is_empty() { String::new() } else { agreement::table(&self.agreement) };
+        if self.files.is_empty() && self.unsupported.is_empty() {
+            return text;
         }
-        if !(self.files.is_empty() && self.unsupported.is_empty()) {
-            self.write(&mut text).expect("a String takes any text");
-        }
-        text
-    }
-
-    fn write(&self, text: &mut String) -> std::fmt::Result {
-        writeln!(
-            text,
-            "{:<6} {:<18} {:<11} {:>9} {:>9}  {:<28} result",
-            "dtype", "backend", "quantity", "error", "tol", "worst case"
-        )?;
-        for row in self.worst() {
+        let row = |row: &Row| {
             let verdict = if row.pass == Some(true) { "ok" } else { "FAILED" };
-            writeln!(text, "{}  {verdict}", line(row, 28))?;
-        }
+            [cells(row), vec![verdict.to_string()]].concat()
+        };
+        let columns = "dtype | backend | quantity | >error | >tol | worst case | result";
+        text += &Table::new(columns, self.worst().map(row)).text();
         let failures: Vec<&Row> = self.files.iter().filter(|row| row.pass == Some(false)).collect();
         if !failures.is_empty() {
-            writeln!(text, "\nOver tolerance:")?;
-        }
-        for row in &failures {
-            let reason = row.reason.as_deref().unwrap_or("");
-            writeln!(text, "{}", format!("{}  {reason}", line(row, 0)).trim_end())?;
+            let row = |row: &&Row| [cells(row), vec![row.reason.clone().unwrap_or_default()]].concat();
+            let table = Table::new("dtype | backend | quantity | >error | >tol | case | why", failures.iter().map(row));
+            text += &format!("\nOver tolerance:\n{}", table.text());
         }
         for case in &self.unsupported {
-            writeln!(text, "\n{}: not supported yet ({})", case.id, case.reason)?;
+            text += &format!("\n{}: not supported yet ({})\n", case.id, case.reason);
         }
-        let failures = failures.len();
         let compared = self.files.iter().filter(|row| row.pass.is_some()).count();
-        let idle = self.files.len() - compared;
-        let missing = self.unsupported.len();
-        writeln!(
-            text,
-            "\n{}: {} passed, {} failed; {idle} without a tolerance; files not supported yet: {missing}",
+        let (failed, idle, missing) = (failures.len(), self.files.len() - compared, self.unsupported.len());
+        text + &format!(
+            "\n{}: {} passed, {failed} failed; {idle} without a tolerance; files not supported yet: {missing}\n",
             counted(compared, "comparison"),
-            compared - failures,
-            failures,
+            compared - failed,
         )
     }
 
@@ -111,10 +95,10 @@ fn closeness(row: &Row) -> f64 {
     }
 }
 
-fn line(row: &Row, id_width: usize) -> String {
+fn cells(row: &Row) -> Vec<String> {
     let number = |value: Option<f64>| value.map_or("none".to_string(), |value| format!("{value:.1e}"));
     let (error, tol) = (number(row.error), number(row.tol));
-    format!("{:<6} {:<18} {:<11} {error:>9} {tol:>9}  {:<id_width$}", row.dtype, row.backend, row.group, row.id)
+    vec![row.dtype.to_string(), row.backend.to_string(), row.group.to_string(), error, tol, row.id.clone()]
 }
 
 #[cfg(test)]
