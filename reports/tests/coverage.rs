@@ -39,14 +39,12 @@ fn two_processes() {
 fn a_ratio_is_free_of_what_its_round_shares() {
     let this: Vec<Vec<f64>> = (0..4).map(|round| vec![1.0 + f64::from(round); 5]).collect();
     let base: Vec<Vec<f64>> = this.iter().map(|s| s.iter().map(|x| 7.0 * x).collect()).collect();
-    let processes = |rounds: &[Vec<f64>]| {
-        Processes::new(rounds.iter().enumerate().map(|(round, samples)| (round, samples.as_slice())))
-    };
-    let ratio = ratio_estimate(&processes(&base), &processes(&this)).unwrap();
+    let [base, this] = [&base, &this].map(|rounds| Processes::of_rounds(rounds));
+    let ratio = ratio_estimate(&base, &this).unwrap();
     // Exact up to the rounding of the logarithm and back.
     for end in [ratio.value, ratio.low, ratio.high] {
         assert!((end - 7.0).abs() < 1e-13, "{ratio:?}");
     }
     let unshared = Processes::new([(9, [1.0].as_slice())]);
-    assert!(ratio_estimate(&unshared, &processes(&this)).is_none());
+    assert!(ratio_estimate(&unshared, &this).is_none());
 }

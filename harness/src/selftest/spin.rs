@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use relgrad_reports::fit::{self, Observation};
+use relgrad_reports::fit;
 use relgrad_reports::statistics::{Processes, ratio_estimate};
 use relgrad_reports::summary::Estimate;
 
@@ -63,15 +63,10 @@ fn measure() -> (Option<Estimate>, Option<Estimate>) {
         }
         longer.push(timed(RATIO * operations(PLACES[PLACES.len() - 1])));
     }
-    let processes = |rounds: &[Vec<f64>]| {
-        Processes::new(rounds.iter().enumerate().map(|(round, samples)| (round, samples.as_slice())))
-    };
-    let cells: Vec<Processes> = times.iter().map(|rounds| processes(rounds)).collect();
-    let observations: Vec<Observation<'_>> =
-        PLACES.iter().zip(&cells).map(|(&x, processes)| Observation { x, processes }).collect();
-    let exponent = fit::exponent(&observations, PLACES[0]..=PLACES[PLACES.len() - 1]).map(|fit| fit.exponent);
-    let ratio = ratio_estimate(&processes(&longer), &cells[PLACES.len() - 1]);
-    (exponent, ratio)
+    let largest = PLACES.len() - 1;
+    let cells: Vec<_> = PLACES.into_iter().zip(times.iter().map(|rounds| Processes::of_rounds(rounds))).collect();
+    let exponent = fit::exponent(&fit::observe(&cells), PLACES[0]..=PLACES[largest]).map(|fit| fit.exponent);
+    (exponent, ratio_estimate(&Processes::of_rounds(&longer), &cells[largest].1))
 }
 
 fn operations(place: usize) -> u64 {

@@ -2,10 +2,10 @@
 
 use relgrad_vocabulary::Method;
 
-use super::{observe, processes};
+use super::processes;
 use crate::fixture::{Noise, Planted, planted};
 use crate::statistics::Processes;
-use crate::statistics::fit::{self, Bound, Crossover, Law, Observation};
+use crate::statistics::fit::{self, Bound, Crossover, Law, Observation, observe};
 use crate::statistics::summary::Estimate;
 
 /// Dimensions of every study here.
