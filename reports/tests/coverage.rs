@@ -20,18 +20,13 @@ fn shares_are_accepted(design: usize) {
 }
 
 #[test]
-fn three_processes() {
-    shares_are_accepted(0);
+fn three_processes_and_two() {
+    [0, 2].into_iter().for_each(shares_are_accepted);
 }
 
 #[test]
 fn three_processes_whose_samples_alone_vary() {
     shares_are_accepted(1);
-}
-
-#[test]
-fn two_processes() {
-    shares_are_accepted(2);
 }
 
 /// Rounds pair: a machine that is slower in one round is slower for both methods, which the ratio must not see.

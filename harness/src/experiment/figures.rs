@@ -4,9 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use relgrad_plots::draw_experiment;
-use relgrad_reports::experiment::{Curve, Figure, Level, LinePanel};
+use relgrad_reports::experiment::{Curve, Figure, Level};
 use relgrad_reports::training::{Epoch, Training};
 
+use super::lines;
 use crate::console;
 use crate::error::{Error, Result};
 
@@ -38,13 +39,8 @@ pub(crate) fn training(dir: &Path, training: &Training, epochs: &[Epoch]) -> Res
         curves.push(Curve { name: "training batches".to_string(), points: on_batches });
     }
     let levels = training.data.entropy_nats.map(|h| Level { name: "minus the entropy".to_string(), value: -h });
-    let panel = LinePanel {
-        x_title: "epoch".to_string(),
-        y_title: "log-likelihood (nats)".to_string(),
-        y_range: range_of_curves(&curves),
-        curves,
-        levels: levels.into_iter().collect(),
-    };
+    let range = range_of_curves(&curves);
+    let panel = lines(["epoch", "log-likelihood (nats)"], range, curves, levels.into_iter().collect());
     let data: String = console::visible(&training.settings.data).chars().take(60).collect();
     let title = format!("Log-likelihood of {data} against epoch");
     let dir = dir.join("figures");
