@@ -80,9 +80,7 @@ impl RecordWriter {
         self.bytes += line.len() as u64;
         Ok(())
     }
-}
 
-impl RecordWriter {
     /// Takes out the records that `keep` refuses and returns their number. The file is replaced as a whole, and locked
     /// throughout.
     ///
