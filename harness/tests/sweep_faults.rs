@@ -136,8 +136,8 @@ fn a_budget_that_ran_out_can_be_raised() {
 fn absurd_numbers_on_the_command_line_are_refused_in_a_line() {
     let most = "18446744073709551615";
     let flags = "--cell-limit 99999999999999999999s|--budget 1e300h|--batch 9223372036854775808|--batch MOST|\
-                 --layers MOST|--threads MOST|--rounds 10000000|--rounds MOST|--min-samples MOST|--device tpu|--device=|\
-                 --dims MOST|--mem-limit 1e300GiB|\
+                 --layers MOST|--threads MOST|--rounds 10000000|--rounds MOST|--min-samples MOST|--device tpu|\
+                 --device=|--dims MOST|--mem-limit 1e300GiB|\
                  --coupling conv --grids 9223372036854775807x9223372036854775807 --channels MOST";
     for flags in flags.replace("MOST", most).split('|') {
         let (_, told) = ends(&mut words(&format!("sweep --list {flags}")), 2);
