@@ -71,7 +71,7 @@ fn wrong_usage_ends_with_code_2_and_names_the_item() {
         ("sweep --coupling conv --grids 64,8x8", "same number of points"),
         ("sweep --coupling conv --kernel large", "`large`"),
         ("sweep --coupling conv --kernel 3 --grids 10", "ordinary gradient"),
-        ("sweep --coupling conv --methods transposed", "transposed"),
+        ("sweep --coupling conv --kernel 3 --grids 10 --methods transposed", "ordinary gradient"),
         ("sweep --device tpu", "cpu, cuda"),
         ("sweep --math tf32", "--device cuda"),
         ("sweep --device cuda --math tf32 --dtype f64", "multiplies f32 numbers, not f64"),

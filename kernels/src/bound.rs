@@ -1,10 +1,10 @@
-//! From the name of a method to the backend that computes it, with its work memory, and to what that costs: the one place
-//! where name and code meet.
+//! From the name of a method to the backend that computes it, with its work memory, and to what that costs: the one
+//! place where name and code meet.
 
 use crate::backend::autodiff::{self, Autodiff, Jacobians};
 use crate::backend::{BiasMode, GradientBackend, Ordinary, Relative, Transposed};
 use crate::check::Kind;
-use crate::cost::{Cost, Shape};
+use crate::cost::{Cost, Sizes};
 use crate::device::Device;
 use crate::error::Result;
 use crate::layer::{Coupling, Dense, ForGroup, Group, MaybeGroup};
@@ -59,8 +59,8 @@ pub fn bind<D: Device<T> + 'static, T: Scalar, C: MaybeGroup<D, T>>(
 }
 
 /// What a method costs with dense layers.
-pub(crate) fn cost_of_dense(method: Method, shape: &Shape) -> Cost {
-    let Shape { dtype, lanes, .. } = *shape;
+pub(crate) fn cost_of_dense(method: Method, shape: &Sizes) -> Cost {
+    let Sizes { dtype, lanes, .. } = *shape;
     let (d, n, l) = (shape.dim as f64, shape.batch as f64, shape.layers as f64);
     let w = dtype.bytes() as f64;
     let product = 2.0 * n * d * d;

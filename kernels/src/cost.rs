@@ -21,7 +21,7 @@ pub struct Cost {
 
 /// What is evaluated, for a cost model.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Shape {
+pub struct Sizes {
     /// D.
     pub dim: usize,
     /// L.
@@ -53,7 +53,7 @@ pub fn cost_on<C: Geometry>(
     batch: usize,
     dtype: Dtype,
 ) -> Result<Cost> {
-    let shape = Shape { dim: architecture.dim, layers: architecture.layers, batch, dtype, lanes };
+    let shape = Sizes { dim: architecture.dim, layers: architecture.layers, batch, dtype, lanes };
     architecture.coupling.cost(method, &shape)
 }
 

@@ -84,16 +84,16 @@ pub fn prepare_wrong(workload: &Workload) -> Result<Box<dyn Evaluation>> {
         return Err(unknown.into());
     }
     match workload.dtype {
-        Dtype::F32 => workload.architecture.coupling.visit::<f32, _>(Wrong(workload)),
-        Dtype::F64 => workload.architecture.coupling.visit::<f64, _>(Wrong(workload)),
+        Dtype::F32 => workload.architecture.coupling.visit::<f32, _>(WrongOnCpu(workload)),
+        Dtype::F64 => workload.architecture.coupling.visit::<f64, _>(WrongOnCpu(workload)),
     }
 }
 
 #[cfg(feature = "inject")]
-struct Wrong<'a>(&'a Workload);
+struct WrongOnCpu<'a>(&'a Workload);
 
 #[cfg(feature = "inject")]
-impl<T: Spectral> Visitor<T> for Wrong<'_> {
+impl<T: Spectral> Visitor<T> for WrongOnCpu<'_> {
     type Out = Box<dyn Evaluation>;
 
     fn visit<C: MaybeGroup<Cpu, T>>(self, coupling: C) -> Result<Self::Out> {

@@ -38,7 +38,8 @@ const BIAS_SCALE: f64 = 0.1;
 /// deviation 0.1; a conditional density that ignores its condition.
 ///
 /// # Errors
-/// [`OutOfMemory`](crate::Error::OutOfMemory), [`InvalidParameter`](crate::Error::InvalidParameter), [`ShapeMismatch`](crate::Error::ShapeMismatch).
+/// [`OutOfMemory`](crate::Error::OutOfMemory), [`InvalidParameter`](crate::Error::InvalidParameter),
+/// [`ShapeMismatch`](crate::Error::ShapeMismatch).
 pub fn network<D: Device<T>, T: Scalar, C: Coupling<D, T>>(
     device: &D,
     architecture: &Architecture<C>,

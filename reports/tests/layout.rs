@@ -10,25 +10,20 @@ use common::{files, root};
 
 /// The crates: name in ARCHITECTURE.md, folder, and the most lines of Rust. Lower a budget when the code gets smaller.
 const CRATES: [(&str, &str, usize); 7] = [
-    ("kernels", "kernels", 19_700),
-    ("golden", "kernels/golden", 1_700),
-    ("vocabulary", "kernels/vocabulary", 700),
-    ("reports", "reports", 13_020),
-    ("adversary", "reports/adversary", 400),
+    ("kernels", "kernels", 19_400),
+    ("golden", "kernels/golden", 1_430),
+    ("vocabulary", "kernels/vocabulary", 710),
+    ("reports", "reports", 12_980),
+    ("adversary", "reports/adversary", 380),
     ("plots", "plots", 4_400),
-    ("harness", "harness", 22_000),
+    ("harness", "harness", 20_870),
 ];
 
 /// Names of types that a crate declares more than once. The list only shrinks.
-const DECLARED_TWICE: [(&str, &str); 4] = [
-    (
-        "kernels",
-        "Arrays Autodiff Buffer Evaluator FactoredLayer Inverter Lane Ordinary Parameters \
-         Probe Relative Shared Stored Triangle Values Work Workspace",
-    ),
+const DECLARED_TWICE: [(&str, &str); 3] = [
+    ("kernels", "Buffer Lane Shared Triangle Work Workspace"),
     ("reports", "Bound Change Convolution Figure Outcome Series Stop Table"),
-    ("golden", "Comparison"),
-    ("harness", "Arguments Effort End Entry Files Header Memory Plan Progress Request Row Session Timing Verb"),
+    ("harness", "Arguments Effort End Header Memory Plan Progress Request Row Session Timing Verb"),
 ];
 
 /// Longest line of code or comment.
@@ -139,7 +134,9 @@ fn declared(line: &str) -> Option<&str> {
         None => line,
     };
     let line = line.strip_prefix("unsafe ").unwrap_or(line);
-    let rest = ["struct ", "enum ", "trait "].iter().find_map(|word| line.strip_prefix(word))?;
+    // The macro `names` has a line `Name, "kind", {`.
+    let named = || line.strip_suffix("\", {").filter(|line| line.contains(", \""));
+    let rest = ["struct ", "enum ", "trait "].iter().find_map(|word| line.strip_prefix(word)).or_else(named)?;
     let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
     Some(&rest[..end])
 }

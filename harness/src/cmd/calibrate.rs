@@ -5,9 +5,9 @@ use relgrad_reports::compare::{Calibration, Trial};
 
 use super::compare::Tolerance;
 use super::gate::{How, What, cells};
-use crate::error::{Result, code};
 use crate::compare::gate::bench::Contender;
 use crate::compare::gate::{Cells, Decision, Session, decide};
+use crate::error::{Result, code};
 use crate::measure::run::{folder, identity};
 
 const EXAMPLES: &str = "\

@@ -4,23 +4,23 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use relgrad_kernels::{Activation, Dtype, Method};
-use relgrad_reports::record::{Cell, Outcome, Point, Reason};
 use relgrad_reports::compare::trials::Plan;
+use relgrad_reports::record::{Cell, Outcome, Point, Reason};
 use relgrad_reports::run::Settings;
 use relgrad_reports::study::{Invalid, Study};
 use relgrad_reports::units::{self, counted};
 
 use super::compare::{Format, Tolerance, exit_code, print};
-use crate::error::{Error, Result, code};
-use crate::console;
-use crate::compare::gate::bench::{Contender, Timing};
 use crate::compare;
+use crate::compare::gate::bench::{Contender, Timing};
 use crate::compare::gate::{Cells, Decision, Session, build, decide};
+use crate::console;
+use crate::error::{Error, Result, code};
 use crate::machine;
 use crate::measure::default_settings;
 use crate::measure::plan::{self, dims::Dims};
-use crate::quantity::TimeLimit;
 use crate::measure::run::{folder, identity};
+use crate::quantity::TimeLimit;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -220,8 +220,7 @@ fn save_alone(mut session: Session<'_>, plan: Plan) -> Result<u8> {
 /// The cells of one round of the settings.
 pub(crate) fn cells(settings: &Settings) -> Result<Vec<Cell>> {
     let planned = plan::plan(&Settings { rounds: 1, ..settings.clone() });
-    let mut cells: Vec<Cell> =
-        planned.map_err(Error::Usage)?.into_iter().map(|planned| planned.cell).collect();
+    let mut cells: Vec<Cell> = planned.map_err(Error::Usage)?.into_iter().map(|planned| planned.cell).collect();
     cells.sort_by_key(|cell| (cell.point.dim, settings.methods.iter().position(|m| cell.method == *m)));
     Ok(cells)
 }

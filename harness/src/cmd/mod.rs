@@ -1,5 +1,24 @@
 //! The verbs of the program, one file each.
 
+// Not by the macro below: rustfmt would not find the files.
+pub(crate) mod calibrate;
+pub(crate) mod cell;
+pub(crate) mod compare;
+pub(crate) mod doctor;
+pub(crate) mod evaluate;
+pub(crate) mod experiment;
+pub(crate) mod export;
+pub(crate) mod gate;
+pub(crate) mod history;
+pub(crate) mod peer_case;
+pub(crate) mod plot;
+pub(crate) mod report;
+pub(crate) mod roofline;
+pub(crate) mod selftest;
+pub(crate) mod sweep;
+pub(crate) mod train;
+pub(crate) mod verify;
+
 use std::any::Any;
 use std::io::{self, ErrorKind};
 use std::panic::{PanicHookInfo, catch_unwind};
@@ -16,11 +35,9 @@ use crate::error::{EXIT_CODES, Error, Result, code};
 use crate::measure::run::process;
 use crate::{console, machine};
 
-/// A module and a variant a verb: it has `Arguments`, which say whether it is hidden, and `run`.
+/// A variant a verb: its module has `Arguments`, which say whether it is hidden, and `run`.
 macro_rules! verbs {
     ($($file:ident: $verb:ident,)*) => {
-        $(pub(crate) mod $file;)*
-
         #[derive(Debug, Subcommand)]
         enum Verb {
             $($verb(Box<$file::Arguments>),)*

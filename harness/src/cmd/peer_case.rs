@@ -117,7 +117,9 @@ fn case(shape: &Shape, numbers: bool) -> Result<Case> {
 fn expected_bytes(shape: &Shape) -> f64 {
     const NUMBER_AND_ITS_TEXT: f64 = 8.0 + 24.0;
     let architecture = Architecture::new(shape.dim, shape.layers);
-    let of = |method| cost(method, &architecture, shape.batch, shape.dtype).map_or(f64::INFINITY, |cost| cost.expected_bytes);
+    let of = |method| {
+        cost(method, &architecture, shape.batch, shape.dtype).map_or(f64::INFINITY, |cost| cost.expected_bytes)
+    };
     let weights = shape.layers as f64 * (shape.dim as f64).powi(2);
     let numbers = (1 + Method::ALL.len()) as f64 * weights + shape.dim as f64 * shape.batch as f64;
     Method::ALL.map(of).into_iter().fold(0.0, f64::max) + NUMBER_AND_ITS_TEXT * numbers

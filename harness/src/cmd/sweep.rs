@@ -21,10 +21,10 @@ use crate::measure::plan::dims::Dims;
 use crate::measure::plan::grids::{Grids, Kernel};
 use crate::measure::plan::preview;
 use crate::measure::plan::schedule::Schedule;
-use crate::quantity::{MemoryLimit, TimeLimit};
 use crate::measure::run::interrupt::Events;
 use crate::measure::run::{Session, folder, identity};
 use crate::measure::workload::DeviceKind;
+use crate::quantity::{MemoryLimit, TimeLimit};
 use crate::{console, outputs};
 
 const EXAMPLES: &str = "\

@@ -3,8 +3,8 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, FromArgMatches};
 use clap::builder::PossibleValuesParser;
+use clap::{Args, FromArgMatches};
 use relgrad_kernels::backend::BiasMode;
 use relgrad_kernels::{Activation, Base, Dtype, Method};
 use relgrad_reports::training::{Epoch, Outcome, Stop, Training, TrainingSettings};

@@ -13,8 +13,8 @@ use relgrad_reports::units;
 use crate::error::{Error, Result, code};
 use crate::machine::{self, gpu};
 use crate::measure::plan::dims::Dims;
-use crate::verify::{Outcome, Unsupported, agreement};
 use crate::measure::workload::{DeviceKind, Target, with_dtype};
+use crate::verify::{Outcome, Unsupported, agreement};
 
 const EXAMPLES: &str = "\
 Examples:

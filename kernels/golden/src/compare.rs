@@ -246,13 +246,14 @@ impl<'a, D: Device<T> + 'static, T: Scalar, C: MaybeGroup<D, T>> Comparison<'a, 
     fn in_place_errors(&self, expected: &Direction) -> Result<Vec<f64>> {
         let device = self.device;
         let after = self.parameters.architecture().coupling.if_group(Stepped { comparison: self })?;
-        let moved = |((after, before), expected): ((&Matrix<D, T>, &Matrix<D, T>), &Array)| {
+        let pairs = after.arrays().iter().zip(self.parameters.arrays().iter());
+        let mut errors = Vec::new();
+        for ((after, before), expected) in pairs.zip(expected.weights.iter().chain(&expected.biases)) {
             let (after, before) = (wide(device, after.view())?, wide(device, before.view())?);
             let direction: Vec<f64> = after.iter().zip(before).map(|(after, before)| (after - before) / STEP).collect();
-            Ok(distance(&direction, expected))
-        };
-        let pairs = after.arrays().iter().zip(self.parameters.arrays().iter());
-        pairs.zip(expected.weights.iter().chain(&expected.biases)).map(moved).collect()
+            errors.push(distance(&direction, expected));
+        }
+        Ok(errors)
     }
 
     /// A method with one direction, if the file has it.

@@ -4,7 +4,7 @@ use super::GradientBackend;
 use crate::device::{Addend, Device, Matrix};
 use crate::error::Result;
 use crate::forward::ValuesWorkspace;
-use crate::layer::{Block, Coupling, Dense, Seen};
+use crate::layer::{Coupling, Dense, Seen, SeenBlock};
 use crate::network::Architecture;
 use crate::parameters::{Batch, Gradient, Parameters};
 use crate::scalar::Scalar;
@@ -90,7 +90,7 @@ fn layer<D: Device<T>, T: Scalar, C: Coupling<D, T>>(
     let ValuesWorkspace { trail, pair, work, .. } = values;
     let carried = if k > 0 { pair.view().columns(0, samples) } else { batch.x.shorten() };
     let delta = trail.view().columns((k + 1) * samples, samples);
-    let factors = (Block::new(delta, if k > 0 { Seen::Read } else { Seen::No }), Block::new(carried, Seen::No));
+    let factors = (SeenBlock::new(delta, if k > 0 { Seen::Read } else { Seen::No }), SeenBlock::new(carried, Seen::No));
     let share = Addend::Scaled(T::of(coupling.multiplicity()));
     coupling.outer(device, mean, factors, share, out.weights[k].view_mut(), work)
 }

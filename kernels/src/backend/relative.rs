@@ -6,7 +6,7 @@ use super::GradientBackend;
 use crate::device::{Addend, Device, Matrix, MatrixRef};
 use crate::error::Result;
 use crate::forward::ValuesWorkspace;
-use crate::layer::{Block, Group, Seen};
+use crate::layer::{Group, Seen, SeenBlock};
 use crate::network::Architecture;
 use crate::output::Head;
 use crate::parameters::{Batch, Gradient, Layer, Parameters};
@@ -60,9 +60,9 @@ impl<D: Device<T>, T: Scalar, C: Group<D, T>> Workspace<D, T, C> {
 /// The direction of one layer as an outer product: ΔW = (1/N) left rightᵀ + W, Δb = (1/N) left c (+ b).
 pub(crate) struct RankUpdate<'a, D: Device<T>, T: Scalar> {
     /// δ_k, or W_k V_k for the transposed form (D×N).
-    pub(crate) left: Block<'a, D, T>,
+    pub(crate) left: SeenBlock<'a, D, T>,
     /// U_k, or Z_{k-1} (D×N).
-    pub(crate) right: Block<'a, D, T>,
+    pub(crate) right: SeenBlock<'a, D, T>,
     /// c, when there is a bias.
     pub(crate) samples: Option<MatrixRef<'a, D, T>>,
     /// Whether Δb has the log-determinant's share + b_k.
@@ -159,8 +159,8 @@ fn relative_layer<D: Device<T>, T: Scalar, C: Group<D, T>>(
     let y = trail.view().columns(k * samples, samples);
     let delta = trail.view().columns((k + 1) * samples, samples);
     let update = RankUpdate {
-        left: Block::new(delta, if k == 0 { Seen::No } else { Seen::Read }),
-        right: Block::new(pair.view().columns(0, samples), Seen::Written),
+        left: SeenBlock::new(delta, if k == 0 { Seen::No } else { Seen::Read }),
+        right: SeenBlock::new(pair.view().columns(0, samples), Seen::Written),
         samples: layer.bias.is_some().then(|| weights_of_samples.view()),
         bias_share: mode == BiasMode::Exact,
         relative: Factors::LeftAnd(y),
@@ -197,8 +197,8 @@ fn transposed_layer<D: Device<T>, T: Scalar, C: Group<D, T>>(
         device.fill(T::of(1.0), weights_of_samples.view_mut())?;
     }
     let update = RankUpdate {
-        left: Block::new(pair.view().columns(0, samples), Seen::No),
-        right: Block::new(carried, Seen::No),
+        left: SeenBlock::new(pair.view().columns(0, samples), Seen::No),
+        right: SeenBlock::new(carried, Seen::No),
         samples: bias.then(|| weights_of_samples.view()),
         bias_share: false,
         relative: Factors::AndRight(pair.view().columns(samples, samples)),

@@ -154,7 +154,8 @@ pub(super) mod lane {
         const LN_2_LOW: Self = 9.058_001e-6;
         const EXP_MIN: Self = -87.3;
         /// Error 2⁻³² of |r|.
-        const EXP_TAIL: &'static [Self] = &[0.5, 0.166_666_67, 0.041_666_355, 0.008_333_273, 0.001_394_101_1, 0.000_199_141_97];
+        const EXP_TAIL: &'static [Self] =
+            &[0.5, 0.166_666_67, 0.041_666_355, 0.008_333_273, 0.001_394_101_1, 0.000_199_141_97];
         /// Error 2⁻³⁰ of f².
         const LOG_TAIL: &'static [Self] = &[
             0.333_333_1,

@@ -2,7 +2,7 @@
 
 use super::{Extent, Geometry};
 use crate::bound::cost_of_dense;
-use crate::cost::{Cost, Shape};
+use crate::cost::{Cost, Sizes};
 use crate::device::{Addend, Cpu, Matrix, MatrixMut, MatrixRef};
 use crate::error::{Error, Result};
 use crate::init::{self, Init};
@@ -113,9 +113,8 @@ impl Geometry for Convolution {
     ///
     /// On a growing grid with fixed c all but autodiff are linear in n, but for the logarithm: the determinant is cheap
     /// here, and the relative gradient saves c³ against c²N, not an order of D.
-    fn cost(&self, method: Method, shape: &Shape) -> Result<Cost> {
-        let needs_group = matches!(method, Method::Relative | Method::RelativeInPlace | Method::Transposed);
-        if needs_group && !self.is_full() && !self.is_pointwise() {
+    fn cost(&self, method: Method, shape: &Sizes) -> Result<Cost> {
+        if method.needs_group() && !self.is_full() && !self.is_pointwise() {
             return Err(Error::shape(
                 "relative gradient of convolutions",
                 "a kernel with every tap or with one (others are no group: take the ordinary gradient)",
@@ -132,7 +131,7 @@ impl Geometry for Convolution {
             }
             _ if self.is_pointwise() => {
                 let samples = self.points().saturating_mul(shape.batch);
-                cost_of_dense(method, &Shape { dim: self.channels, batch: samples, ..*shape })
+                cost_of_dense(method, &Sizes { dim: self.channels, batch: samples, ..*shape })
             }
             _ => self.spectral_cost(method, shape),
         })
@@ -140,7 +139,7 @@ impl Geometry for Convolution {
 }
 
 impl Convolution {
-    fn spectral_cost(&self, method: Method, shape: &Shape) -> Cost {
+    fn spectral_cost(&self, method: Method, shape: &Sizes) -> Cost {
         let (c, n, samples) = (self.channels as f64, self.points() as f64, shape.batch as f64);
         let (l, w) = (shape.layers as f64, shape.dtype.bytes() as f64);
         let [rows, cols] = self.grid;
@@ -287,7 +286,7 @@ macro_rules! geometry_of_convolution {
             self.0.multiplicity()
         }
 
-        fn cost(&self, method: Method, shape: &Shape) -> Result<Cost> {
+        fn cost(&self, method: Method, shape: &Sizes) -> Result<Cost> {
             self.0.cost(method, shape)
         }
     };

@@ -1,8 +1,8 @@
 //! A dense D×D matrix, on any device.
 
-use super::{Block, Coupling, Extent, ForGroup, Geometry, Group, MaybeGroup, finite_log_det};
+use super::{Coupling, Extent, ForGroup, Geometry, Group, MaybeGroup, SeenBlock, finite_log_det};
 use crate::bound::cost_of_dense;
-use crate::cost::{Cost, Shape};
+use crate::cost::{Cost, Sizes};
 use crate::device::{Addend, Device, Inversion, Matrix, MatrixMut, MatrixRef};
 use crate::error::{Error, Result};
 use crate::init::{Init, square};
@@ -21,13 +21,13 @@ impl Geometry for Dense {
         [dim, dim]
     }
 
-    fn cost(&self, method: Method, shape: &Shape) -> Result<Cost> {
+    fn cost(&self, method: Method, shape: &Sizes) -> Result<Cost> {
         Ok(cost_of_dense(method, shape))
     }
 }
 
 /// The LU factors of a weight (the inverse is built in the gradient's own buffer).
-pub struct Factors<D: Device<T>, T: Scalar> {
+pub struct LuFactors<D: Device<T>, T: Scalar> {
     factors: Matrix<D, T>,
     factorization: D::Factorization,
 }
@@ -35,7 +35,7 @@ pub struct Factors<D: Device<T>, T: Scalar> {
 impl<D: Device<T>, T: Scalar> Coupling<D, T> for Dense {
     const IS_DENSE: bool = true;
     type Work = ();
-    type Inverse = Factors<D, T>;
+    type Inverse = LuFactors<D, T>;
 
     fn work(&self, _device: &D, _extent: Extent) -> Result<()> {
         Ok(())
@@ -47,7 +47,7 @@ impl<D: Device<T>, T: Scalar> Coupling<D, T> for Dense {
 
     fn inverse(&self, device: &D, dim: usize) -> Result<Self::Inverse> {
         let factors = Matrix::zeros(device, dim, dim, "LU factors")?;
-        Ok(Factors { factors, factorization: device.factorization(dim, 1)? })
+        Ok(LuFactors { factors, factorization: device.factorization(dim, 1)? })
     }
 
     fn push(
@@ -76,7 +76,7 @@ impl<D: Device<T>, T: Scalar> Coupling<D, T> for Dense {
         &self,
         device: &D,
         alpha: T,
-        (left, right): (Block<'_, D, T>, Block<'_, D, T>),
+        (left, right): (SeenBlock<'_, D, T>, SeenBlock<'_, D, T>),
         addend: Addend<'_, D, T>,
         out: MatrixMut<'_, D, T>,
         _work: &mut (),
@@ -89,7 +89,7 @@ impl<D: Device<T>, T: Scalar> Coupling<D, T> for Dense {
         device: &D,
         layer: &Layer<'_, D, T>,
         out: MatrixMut<'_, D, T>,
-        Factors { factors, factorization }: &mut Self::Inverse,
+        LuFactors { factors, factorization }: &mut Self::Inverse,
         _work: &mut (),
     ) -> Result<()> {
         device.copy(layer.weight, factors.view_mut())?;

@@ -8,6 +8,7 @@
 mod circular;
 mod convolution;
 mod dense;
+mod kind;
 mod pointwise;
 
 use std::fmt::Debug;
@@ -15,9 +16,10 @@ use std::fmt::Debug;
 pub use circular::{Circular, EveryTap, Spectral, Window};
 pub use convolution::Convolution;
 pub use dense::Dense;
+pub use kind::{CouplingKind, Visitor};
 pub use pointwise::Pointwise;
 
-use crate::cost::{Cost, Shape};
+use crate::cost::{Cost, Sizes};
 use crate::device::{Addend, Device, Matrix, MatrixMut, MatrixRef};
 use crate::error::{Error, Result};
 use crate::init::Init;
@@ -26,71 +28,6 @@ use crate::method::Method;
 use crate::network::Architecture;
 use crate::parameters::{Arrays, Layer};
 use crate::scalar::Scalar;
-
-/// What the layers of a network are, where it is known at run time only.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum CouplingKind {
-    /// y = W z + b with a dense D×D matrix W.
-    #[default]
-    Dense,
-    /// y = K ∗ z + b, circular, with one bias a channel \[M24\].
-    Convolution(Convolution),
-}
-
-impl CouplingKind {
-    fn geometry(&self) -> &dyn Geometry {
-        match self {
-            Self::Dense => &Dense,
-            Self::Convolution(convolution) => convolution,
-        }
-    }
-
-    /// Calls `visitor` with the type that evaluates this coupling on the CPU: the one place where the two meet.
-    ///
-    /// # Errors
-    /// Those of the visitor.
-    pub fn visit<T: Spectral, V: Visitor<T>>(self, visitor: V) -> Result<V::Out> {
-        match self {
-            Self::Dense => visitor.visit(Dense),
-            Self::Convolution(convolution) if convolution.is_pointwise() => visitor.visit(Pointwise(convolution)),
-            Self::Convolution(convolution) if convolution.is_full() => visitor.visit(Circular::<true>(convolution)),
-            Self::Convolution(convolution) => visitor.visit(Circular::<false>(convolution)),
-        }
-    }
-}
-
-/// Work to be done for whatever type a [`CouplingKind`] stands for.
-pub trait Visitor<T: Scalar> {
-    /// What comes of it.
-    type Out;
-    /// Does the work.
-    ///
-    /// # Errors
-    /// Its own.
-    fn visit<C: MaybeGroup<crate::Cpu, T>>(self, coupling: C) -> Result<Self::Out>;
-}
-
-impl Geometry for CouplingKind {
-    fn validate(&self, dim: usize) -> Result<()> {
-        self.geometry().validate(dim)
-    }
-
-    fn weight_shape(&self, dim: usize) -> [usize; 2] {
-        self.geometry().weight_shape(dim)
-    }
-
-    fn bias_len(&self, dim: usize) -> usize {
-        self.geometry().bias_len(dim)
-    }
-
-    fn multiplicity(&self) -> f64 {
-        self.geometry().multiplicity()
-    }
-
-    fn cost(&self, method: Method, shape: &Shape) -> Result<Cost> {
-        self.geometry().cost(method, shape)
-    }
-}
 
 /// The arrays of a coupling's layer, and what computing with them costs.
 pub trait Geometry: Debug {
@@ -119,7 +56,7 @@ pub trait Geometry: Debug {
     ///
     /// # Errors
     /// [`Error::ShapeMismatch`] for a method that has no form for this coupling, or where there is no model.
-    fn cost(&self, method: Method, _shape: &Shape) -> Result<Cost> {
+    fn cost(&self, method: Method, _shape: &Sizes) -> Result<Cost> {
         Err(Error::shape("cost", "a coupling with a cost model", method))
     }
 }
@@ -138,7 +75,7 @@ pub struct Extent {
 }
 
 /// A block of D×N, and whether the coupling's work memory knows it.
-pub struct Block<'a, D: Device<T>, T: Scalar> {
+pub struct SeenBlock<'a, D: Device<T>, T: Scalar> {
     /// The numbers; for [`Seen::Written`] by [`Group::pull_pair`] only where the coupling is dense.
     pub matrix: MatrixRef<'a, D, T>,
     /// What was last done with it.
@@ -156,15 +93,15 @@ pub enum Seen {
     Written,
 }
 
-impl<D: Device<T>, T: Scalar> Clone for Block<'_, D, T> {
+impl<D: Device<T>, T: Scalar> Clone for SeenBlock<'_, D, T> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<D: Device<T>, T: Scalar> Copy for Block<'_, D, T> {}
+impl<D: Device<T>, T: Scalar> Copy for SeenBlock<'_, D, T> {}
 
-impl<'a, D: Device<T>, T: Scalar> Block<'a, D, T> {
+impl<'a, D: Device<T>, T: Scalar> SeenBlock<'a, D, T> {
     pub(crate) fn new(matrix: MatrixRef<'a, D, T>, seen: Seen) -> Self {
         Self { matrix, seen }
     }
@@ -246,7 +183,7 @@ pub trait Coupling<D: Device<T>, T: Scalar>: Geometry + Copy + PartialEq + Send 
         &self,
         device: &D,
         alpha: T,
-        factors: (Block<'_, D, T>, Block<'_, D, T>),
+        factors: (SeenBlock<'_, D, T>, SeenBlock<'_, D, T>),
         addend: Addend<'_, D, T>,
         out: MatrixMut<'_, D, T>,
         work: &mut Self::Work,
@@ -293,7 +230,7 @@ pub trait Coupling<D: Device<T>, T: Scalar>: Geometry + Copy + PartialEq + Send 
     ///
     /// # Errors
     /// Those of the device.
-    fn norm(&self, device: &D, block: &Block<'_, D, T>, _work: &Self::Work) -> Result<f64> {
+    fn norm(&self, device: &D, block: &SeenBlock<'_, D, T>, _work: &Self::Work) -> Result<f64> {
         device.frobenius_norm(block.matrix)
     }
 

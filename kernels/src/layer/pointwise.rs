@@ -5,8 +5,8 @@
 use rayon::prelude::*;
 
 use super::convolution::{self, Channels, add_to, entries_of_convolution, geometry_of_convolution};
-use super::{Block, Convolution, Coupling, Dense, Extent, ForGroup, Geometry, Group, MaybeGroup};
-use crate::cost::{Cost, Shape};
+use super::{Convolution, Coupling, Dense, Extent, ForGroup, Geometry, Group, MaybeGroup, SeenBlock};
+use crate::cost::{Cost, Sizes};
 use crate::device::{Addend, Cpu, Device, Factor, Matrix, MatrixMut, MatrixRef};
 use crate::error::Result;
 use crate::init::Init;
@@ -113,7 +113,7 @@ impl<T: Scalar> Coupling<Cpu, T> for Pointwise {
         &self,
         device: &Cpu,
         alpha: T,
-        (left, right): (Block<'_, Cpu, T>, Block<'_, Cpu, T>),
+        (left, right): (SeenBlock<'_, Cpu, T>, SeenBlock<'_, Cpu, T>),
         addend: Addend<'_, Cpu, T>,
         out: Mut<'_, T>,
         work: &mut Work<T>,

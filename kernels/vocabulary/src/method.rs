@@ -31,6 +31,12 @@ impl Method {
     /// The methods that the speed-ups of the others are over.
     pub const BASELINES: [Self; 2] = [Self::Ordinary, Self::Autodiff];
 
+    /// Whether its steps stay in the layers' set of matrices, which must then be closed under products: the relative
+    /// methods.
+    pub const fn needs_group(self) -> bool {
+        matches!(self, Self::Relative | Self::RelativeInPlace | Self::Transposed)
+    }
+
     /// What it is, in a phrase.
     pub const fn description(self) -> &'static str {
         match self {

@@ -153,7 +153,8 @@ impl<'a> Builder<'a> {
                 let fault = fault(base, new, self.new.interleaved);
                 let invalid = matches!(fault, Some(Fault::WrongGradient { .. } | Fault::Failed { .. }));
                 let changes = if invalid { Vec::new() } else { self.changes(point, method) };
-                let memory = peak(base).zip(peak(new)).filter(|_| !invalid);
+                let of = |rounds| peak(rounds, self.sides.paired);
+                let memory = of(base).zip(of(new)).filter(|_| !invalid);
                 if fault.is_some() || !changes.is_empty() {
                     drafts.push(Draft { method, point: *point, fault, changes, memory, judged: self.same_threads() });
                 }

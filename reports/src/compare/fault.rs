@@ -81,7 +81,10 @@ pub(super) fn memory(base: f64, new: f64, rules: &Rules) -> Quantity {
     Quantity { kind: Kind::PeakMemory, base, new, change, verdict, judged: true, rounds: 1, more_rounds: None }
 }
 
-pub(super) fn peak(rounds: &Rounds<'_>) -> Option<f64> {
+/// The median of rounds measured in turn; of separate runs the largest, which their reports show.
+pub(super) fn peak(rounds: &Rounds<'_>, paired: bool) -> Option<f64> {
     let valid = rounds.values().filter(|r| rounds::is_valid(r));
-    median(&valid.filter_map(|r| r.peak_bytes).map(|b| b as f64).collect::<Vec<_>>()).filter(|b| *b > 0.0)
+    let bytes: Vec<f64> = valid.filter_map(|r| r.peak_bytes).map(|b| b as f64).collect();
+    let peak = if paired { median(&bytes) } else { bytes.into_iter().reduce(f64::max) };
+    peak.filter(|b| *b > 0.0)
 }

@@ -17,8 +17,8 @@ pub enum Error {
     Io(&'static str, PathBuf, #[source] std::io::Error),
     /// A newer relgrad wrote the file, with this version.
     #[error(
-        "{path} has schema version {1}, and this relgrad reads up to {SCHEMA_VERSION}: use the relgrad that wrote it, or \
-         a newer one",
+        "{path} has schema version {1}, and this relgrad reads up to {SCHEMA_VERSION}: use the relgrad that wrote it, \
+         or a newer one",
         path = .0.display()
     )]
     NewerSchema(PathBuf, u32),

@@ -11,8 +11,8 @@ use crate::machine::{self, gpu};
 use crate::measure::plan::dims::{Dims, MAX_DIM};
 use crate::measure::plan::grids::Grids;
 use crate::measure::plan::limits::Limit;
-use crate::quantity::{MemoryLimit, TimeLimit};
 use crate::measure::workload::DeviceKind;
+use crate::quantity::{MemoryLimit, TimeLimit};
 
 /// Four a decade over the range of the paper.
 const DEFAULT_DIMS: &str = "10:20000";

@@ -261,11 +261,13 @@ mod tests {
         let [ordinary, relative] = [plan[2].model.flops, plan[5].model.flops];
         assert!(ordinary < 1.2 * relative && relative < 1.2 * ordinary, "{ordinary:e} {relative:e}");
 
-        let transposed = Settings { methods: vec![Method::Transposed], ..settings.clone() };
-        assert!(super::plan(&transposed).unwrap_err().contains("transposed"));
-        let mut small = settings;
-        small.convolution.as_mut().expect("a convolution").kernel = Some([1, 3]);
-        assert!(super::plan(&small).unwrap_err().contains("ordinary gradient"));
+        let all = Settings { methods: Method::ALL.to_vec(), ..settings.clone() };
+        assert!(super::plan(&all).is_ok());
+        for method in [Method::Relative, Method::Transposed, Method::RelativeInPlace] {
+            let mut window = Settings { methods: vec![method], ..settings.clone() };
+            window.convolution.as_mut().expect("a convolution").kernel = Some([1, 3]);
+            assert!(super::plan(&window).unwrap_err().contains("ordinary gradient"), "{method}");
+        }
     }
 
     #[test]

@@ -2,8 +2,9 @@
 //! recorded tangents, \[M20\]–\[M21\].
 //!
 //! Layers that are not dense enter as the D×D matrices that they stand for; the chain rule takes the derivative in each
-//! entry to the number that stands in it. Nothing here knows that the determinant of the Jacobian factors over the layers, nor that J̄_k J_kᵀ = I: a baseline
-//! that did would be [`super::Ordinary`] in disguise. The one shortcut taken is J_0 = I.
+//! entry to the number that stands in it. Nothing here knows that the determinant of the Jacobian factors over the
+//! layers, nor that J̄_k J_kᵀ = I: a baseline that did would be [`super::Ordinary`] in disguise. The one shortcut taken
+//! is J_0 = I.
 
 mod reverse;
 

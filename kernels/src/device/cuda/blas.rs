@@ -51,7 +51,7 @@ pub(super) struct Blas {
 
 /// The matrices of a batched factorisation, by address of what the library wants on the device.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Batch {
+pub(super) struct Batched {
     pub(super) dim: i32,
     pub(super) count: i32,
     /// The addresses of the matrices.
@@ -158,8 +158,8 @@ impl Blas {
     ///
     /// # Safety
     /// The addresses in `batch` are device memory of the sizes it says.
-    pub(super) unsafe fn factor_batch<T: Scalar>(&self, batch: Batch) -> Result<()> {
-        let Batch { dim, count, a, pivots, info } = batch;
+    pub(super) unsafe fn factor_batch<T: Scalar>(&self, batch: Batched) -> Result<()> {
+        let Batched { dim, count, a, pivots, info } = batch;
         // SAFETY: the caller vouches for the operands.
         unsafe {
             call! { "a batched factorisation", T as Number, cublasSgetrfBatched | cublasDgetrfBatched {
@@ -173,8 +173,8 @@ impl Blas {
     ///
     /// # Safety
     /// As [`Self::factor_batch`].
-    pub(super) unsafe fn solve_triangles<T: Scalar>(&self, triangle: Triangle, batch: Batch, b: u64) -> Result<()> {
-        let Batch { dim, count, a, .. } = batch;
+    pub(super) unsafe fn solve_triangles<T: Scalar>(&self, triangle: Triangle, batch: Batched, b: u64) -> Result<()> {
+        let Batched { dim, count, a, .. } = batch;
         let (side, fill, diagonal) = triangle.flags();
         // SAFETY: the caller vouches for the operands; 1 is in host memory and read before the call returns.
         unsafe {

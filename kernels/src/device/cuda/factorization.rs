@@ -1,7 +1,7 @@
 //! Inverse-transposes of D×D blocks: an LU, by whatever is fastest for the size and the number of blocks, then
 //! triangular solves.
 
-use super::blas::{Batch, Triangle};
+use super::blas::{Batched, Triangle};
 use super::launch::{self, Kernels, Launcher};
 use super::memory::{Block, Buffer, Pinned};
 use super::operations::{Answers, Gpu};
@@ -171,7 +171,7 @@ unsafe fn side_by_side<T: Scalar>(
 ) -> Result<()> {
     let blas = &device.shared.blas;
     let failed = refused("a batched factorisation");
-    let batch = Batch {
+    let batch = Batched {
         dim: i32::try_from(dim).map_err(&failed)?,
         count: i32::try_from(count).map_err(&failed)?,
         a: from.address(),

@@ -39,12 +39,12 @@ pub(super) const PARTIAL_SUMS: u64 = 1024;
 
 /// Blocks of a grid and threads of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Geometry {
+pub struct Launched {
     pub(super) grid: (u32, u32, u32),
     pub(super) block: (u32, u32, u32),
 }
 
-impl Geometry {
+impl Launched {
     /// A thread for each of `len` numbers, as far as a grid of at most `most` blocks goes.
     fn flat(len: usize, most: u64) -> Option<Self> {
         Self::blocks((len as u64).div_ceil(u64::from(BLOCK)).clamp(1, most) as usize, BLOCK)
@@ -80,7 +80,7 @@ pub trait Launcher {
     /// # Safety
     /// The arguments have the number, types and order of the kernel's parameters, and the addresses among them are of
     /// memory that is as large as the kernel takes it to be until the kernel has run.
-    unsafe fn launch(&self, kernel: Kernel, geometry: Geometry, arguments: &mut [*mut c_void]) -> Result<()>;
+    unsafe fn launch(&self, kernel: Kernel, geometry: Launched, arguments: &mut [*mut c_void]) -> Result<()>;
 }
 
 /// The kernels on numbers of type `T`.
@@ -158,50 +158,50 @@ macro_rules! kernels {
 }
 
 kernels! {
-    fill(len: size, value: real, x: address) over Geometry::flat(len, MOST_BLOCKS);
-    add_bias(rows: size, cols: size, bias: address, y: address) over Geometry::tiles(rows, cols);
+    fill(len: size, value: real, x: address) over Launched::flat(len, MOST_BLOCKS);
+    add_bias(rows: size, cols: size, bias: address, y: address) over Launched::tiles(rows, cols);
     bias_activate(rows: size, cols: size, sigma: sigma, bias: address, y: address, z: address)
-        over Geometry::tiles(rows, cols);
-    activate(len: size, sigma: sigma, y: address, z: address) over Geometry::flat(len, MOST_BLOCKS);
+        over Launched::tiles(rows, cols);
+    activate(len: size, sigma: sigma, y: address, z: address) over Launched::flat(len, MOST_BLOCKS);
     backward_error(len: size, sigma: sigma, v: address, y: address, delta: address)
-        over Geometry::flat(len, MOST_BLOCKS);
-    output_score(len: size, density: density, y: address, delta: address) over Geometry::flat(len, MOST_BLOCKS);
+        over Launched::flat(len, MOST_BLOCKS);
+    output_score(len: size, density: density, y: address, delta: address) over Launched::flat(len, MOST_BLOCKS);
     output_error(len: size, sigma: sigma, density: density, y: address, delta: address)
-        over Geometry::flat(len, MOST_BLOCKS);
+        over Launched::flat(len, MOST_BLOCKS);
     slope_and_ratio(len: size, sigma: sigma, y: address, slope: address, ratio: address)
-        over Geometry::flat(len, MOST_BLOCKS);
-    widen(len: size, x: address, wide: address) over Geometry::flat(len, MOST_BLOCKS);
+        over Launched::flat(len, MOST_BLOCKS);
+    widen(len: size, x: address, wide: address) over Launched::flat(len, MOST_BLOCKS);
 
-    flag_not_finite(len: size, x: address, flag: address) over Geometry::flat(len, MOST_BLOCKS);
-    sum_of_squares(len: size, x: address, partial: address) over Geometry::flat(len, PARTIAL_SUMS);
-    sum_partials(count: size, partial: address, total: address) over Geometry::blocks(1, BLOCK);
-    log_slope_sums[cols](rows: size, sigma: sigma, y: address, sums: address) over Geometry::blocks(cols, BLOCK);
-    log_density_sums[cols](rows: size, density: density, z: address, sums: address) over Geometry::blocks(cols, BLOCK);
+    flag_not_finite(len: size, x: address, flag: address) over Launched::flat(len, MOST_BLOCKS);
+    sum_of_squares(len: size, x: address, partial: address) over Launched::flat(len, PARTIAL_SUMS);
+    sum_partials(count: size, partial: address, total: address) over Launched::blocks(1, BLOCK);
+    log_slope_sums[cols](rows: size, sigma: sigma, y: address, sums: address) over Launched::blocks(cols, BLOCK);
+    log_density_sums[cols](rows: size, density: density, z: address, sums: address) over Launched::blocks(cols, BLOCK);
 
     scale_rows(dim: size, count: size, scale: address, a: address, stride: size, out: address)
-        over Geometry::tiles(dim, dim * count);
+        over Launched::tiles(dim, dim * count);
     curvature_adjoint(dim: size, count: size, slope: address, weight: address, a: address, b: address, stride: size,
-        out: address) over Geometry::flat(dim * count, MOST_BLOCKS);
-    add_blocks(len: size, count: size, alpha: real, a: address, out: address) over Geometry::flat(len, MOST_BLOCKS);
+        out: address) over Launched::flat(dim * count, MOST_BLOCKS);
+    add_blocks(len: size, count: size, alpha: real, a: address, out: address) over Launched::flat(len, MOST_BLOCKS);
 
-    identities(dim: size, count: size, out: address) over Geometry::flat(dim * dim * count, MOST_BLOCKS);
-    block_pointers(len: size, count: size, blocks: address, pointers: address) over Geometry::flat(count, MOST_BLOCKS);
-    row_abs_sums(dim: size, count: size, a: address, sums: address) over Geometry::flat(dim * count, MOST_BLOCKS);
+    identities(dim: size, count: size, out: address) over Launched::flat(dim * dim * count, MOST_BLOCKS);
+    block_pointers(len: size, count: size, blocks: address, pointers: address) over Launched::flat(count, MOST_BLOCKS);
+    row_abs_sums(dim: size, count: size, a: address, sums: address) over Launched::flat(dim * count, MOST_BLOCKS);
     skeel_terms[count](dim: size, inverse: address, row_sums: address, terms: address)
-        over Geometry::blocks(dim * count, BLOCK);
-    log_abs_dets[count](dim: size, lu: address, report: address) over Geometry::blocks(count, BLOCK);
-    condition_numbers[count](dim: size, terms: address, report: address) over Geometry::blocks(count, BLOCK);
-    log_abs_diagonal(dim: size, lu: address, total: address) over Geometry::blocks(1, BLOCK);
+        over Launched::blocks(dim * count, BLOCK);
+    log_abs_dets[count](dim: size, lu: address, report: address) over Launched::blocks(count, BLOCK);
+    condition_numbers[count](dim: size, terms: address, report: address) over Launched::blocks(count, BLOCK);
+    log_abs_diagonal(dim: size, lu: address, total: address) over Launched::blocks(1, BLOCK);
 
     lu_panel[count](dim: size, first: size, width: size, a: address, pivots: address)
-        over Geometry::blocks(count, PANEL_THREADS);
+        over Launched::blocks(count, PANEL_THREADS);
     lu_short_panel[count](dim: size, first: size, width: size, a: address, pivots: address)
-        over Geometry::blocks(count, short_rows(T::DTYPE) as u32);
+        over Launched::blocks(count, short_rows(T::DTYPE) as u32);
     lu_rows[count](dim: size, first: size, width: size, a: address, pivots: address)
-        over Geometry::thread_a_column(dim - width, count);
-    row_orders[count](dim: size, pivots: address, stride: size, orders: address) over Geometry::blocks(count, BLOCK);
+        over Launched::thread_a_column(dim - width, count);
+    row_orders[count](dim: size, pivots: address, stride: size, orders: address) over Launched::blocks(count, BLOCK);
     permute_rows(dim: size, count: size, orders: address, y: address, out: address)
-        over Geometry::tiles(dim, dim * count);
+        over Launched::tiles(dim, dim * count);
 }
 
 impl<L: Launcher, T: Scalar> Kernels<L, T> {
@@ -210,7 +210,7 @@ impl<L: Launcher, T: Scalar> Kernels<L, T> {
     /// # Safety
     /// As for a kernel.
     pub(super) unsafe fn total_of_squares(&self, len: usize, x: u64, partial: u64, total: u64) -> Result<()> {
-        let blocks = Geometry::flat(len, PARTIAL_SUMS).map_or(0, |geometry| geometry.grid.0 as usize);
+        let blocks = Launched::flat(len, PARTIAL_SUMS).map_or(0, |geometry| geometry.grid.0 as usize);
         // SAFETY: the caller's promise.
         unsafe {
             self.sum_of_squares(len, x, partial)?;
@@ -244,26 +244,26 @@ mod tests {
     #[test]
     fn a_flat_grid_covers_its_numbers_or_is_as_large_as_allowed() {
         for (len, blocks) in [(0, 1), (1, 1), (256, 1), (257, 2), (1 << 28, 1 << 20), (10_000_000_000, 1 << 20)] {
-            assert_eq!(Geometry::flat(len, MOST_BLOCKS).unwrap().grid, (blocks, 1, 1), "{len}");
+            assert_eq!(Launched::flat(len, MOST_BLOCKS).unwrap().grid, (blocks, 1, 1), "{len}");
         }
-        assert_eq!(Geometry::flat(1 << 30, PARTIAL_SUMS).unwrap().grid, (1024, 1, 1));
+        assert_eq!(Launched::flat(1 << 30, PARTIAL_SUMS).unwrap().grid, (1024, 1, 1));
     }
 
     #[test]
     fn tiles_cover_a_matrix_within_the_limits_of_a_grid() {
         for (rows, cols) in [(1, 1), (31, 7), (32, 8), (33, 9), (20_000, 100), (1000, 100_000)] {
-            let Geometry { grid, block } = Geometry::tiles(rows, cols).unwrap();
+            let Launched { grid, block } = Launched::tiles(rows, cols).unwrap();
             assert!(grid.0 as usize * block.1 as usize >= cols, "{rows}×{cols}");
             assert!(grid.1 as usize * block.0 as usize >= rows, "{rows}×{cols}");
             assert!((grid.0 as usize - 1) * (block.1 as usize) < cols, "{rows}×{cols}");
         }
         // More rows than the second axis takes at once: the kernels loop.
-        assert_eq!(Geometry::tiles(1 << 30, 1).unwrap().grid, (1, 65_535, 1));
-        assert_eq!(Geometry::tiles(1, 1 << 40), None);
-        assert_eq!(Geometry::blocks(1 << 31, BLOCK), None);
-        assert_eq!(Geometry::blocks(7, 512), Some(Geometry { grid: (7, 1, 1), block: (512, 1, 1) }));
-        assert_eq!(Geometry::thread_a_column(257, 50).unwrap().grid, (2, 50, 1));
-        assert_eq!(Geometry::thread_a_column(1, 1 << 16), None);
+        assert_eq!(Launched::tiles(1 << 30, 1).unwrap().grid, (1, 65_535, 1));
+        assert_eq!(Launched::tiles(1, 1 << 40), None);
+        assert_eq!(Launched::blocks(1 << 31, BLOCK), None);
+        assert_eq!(Launched::blocks(7, 512), Some(Launched { grid: (7, 1, 1), block: (512, 1, 1) }));
+        assert_eq!(Launched::thread_a_column(257, 50).unwrap().grid, (2, 50, 1));
+        assert_eq!(Launched::thread_a_column(1, 1 << 16), None);
     }
 
     /// The table against the sources: every kernel, and its parameters by name, type and order.

@@ -8,7 +8,7 @@ use cudarc::driver::sys::CUevent_flags;
 use cudarc::driver::{CudaContext, CudaEvent, CudaFunction, CudaStream, result};
 use cudarc::nvrtc::Ptx;
 
-use super::launch::{Geometry, Kernel, Launcher, PARTIAL_SUMS};
+use super::launch::{Kernel, Launched, Launcher, PARTIAL_SUMS};
 use super::memory::{Block, Buffer, Heap, Pinned};
 use super::operations::{ANSWERS, Answers};
 use super::probe::{self, ElapsedTime};
@@ -158,7 +158,7 @@ impl Launcher for Lane<'_> {
     unsafe fn launch(
         &self,
         kernel: Kernel,
-        Geometry { grid, block }: Geometry,
+        Launched { grid, block }: Launched,
         arguments: &mut [*mut c_void],
     ) -> Result<()> {
         let function = self.module.functions[kernel as usize].cu_function();

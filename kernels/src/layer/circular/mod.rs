@@ -13,8 +13,8 @@ use faer::{Mat, MatRef};
 use realfft::num_complex::Complex;
 
 use super::convolution::{self, Channels, add_to, entries_of_convolution, geometry_of_convolution};
-use super::{Block, Convolution, Coupling, Extent, ForGroup, Geometry, Group, MaybeGroup, Seen};
-use crate::cost::{Cost, Shape};
+use super::{Convolution, Coupling, Extent, ForGroup, Geometry, Group, MaybeGroup, Seen, SeenBlock};
+use crate::cost::{Cost, Sizes};
 use crate::device::{Addend, Cpu, Device, Matrix, MatrixMut, MatrixRef};
 use crate::error::{Error, Result};
 use crate::init::Init;
@@ -102,7 +102,7 @@ impl<T: Spectral> Work<T> {
     }
 
     /// Makes the spectrum of a block the `at`-th, unless it is there.
-    fn load(&mut self, at: usize, block: &Block<'_, Cpu, T>) {
+    fn load(&mut self, at: usize, block: &SeenBlock<'_, Cpu, T>) {
         let known = [Seen::Read, Seen::Written][at];
         debug_assert!(block.seen == Seen::No || block.seen == known);
         if block.seen != known {
@@ -189,7 +189,7 @@ impl<T: Spectral, const FULL: bool> Coupling<Cpu, T> for Circular<FULL> {
         &self,
         _device: &Cpu,
         alpha: T,
-        (left, right): (Block<'_, Cpu, T>, Block<'_, Cpu, T>),
+        (left, right): (SeenBlock<'_, Cpu, T>, SeenBlock<'_, Cpu, T>),
         addend: Addend<'_, Cpu, T>,
         out: Mut<'_, T>,
         work: &mut Work<T>,
@@ -204,7 +204,7 @@ impl<T: Spectral, const FULL: bool> Coupling<Cpu, T> for Circular<FULL> {
     }
 
     /// Of a block just written by Parseval: its transform alone is there.
-    fn norm(&self, device: &Cpu, block: &Block<'_, Cpu, T>, work: &Work<T>) -> Result<f64> {
+    fn norm(&self, device: &Cpu, block: &SeenBlock<'_, Cpu, T>, work: &Work<T>) -> Result<f64> {
         if block.seen != Seen::Written {
             return device.frobenius_norm(block.matrix);
         }

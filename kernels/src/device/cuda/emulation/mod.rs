@@ -15,7 +15,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use libloading::Library;
 
 use super::gemm::{Gemm, blas};
-use super::launch::{Geometry, Kernel, Kernels, Launcher, PARTIAL_SUMS};
+use super::launch::{Kernel, Kernels, Launched, Launcher, PARTIAL_SUMS};
 use super::memory::{Block, Slice, SliceMut};
 use super::operations::{ANSWERS, Answers, Gpu};
 use super::source;
@@ -78,7 +78,7 @@ impl Launcher for Host {
     unsafe fn launch(
         &self,
         kernel: Kernel,
-        Geometry { grid, block }: Geometry,
+        Launched { grid, block }: Launched,
         arguments: &mut [*mut c_void],
     ) -> Result<()> {
         static LIBRARIES: [OnceLock<Mutex<Library>>; 2] = [const { OnceLock::new() }; 2];

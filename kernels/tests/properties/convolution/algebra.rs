@@ -6,7 +6,7 @@ use relgrad_kernels::parameters::{Arrays, Parameters};
 use relgrad_kernels::reference::{Direction, Reference};
 use relgrad_kernels::{Architecture, Convolution, CouplingKind, Dense};
 
-use crate::support::*;
+use super::support::*;
 
 proptest! {
     #![proptest_config(config(64))]

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use relgrad_kernels::layer::Spectral;
 
-use crate::support::*;
+use super::support::*;
 
 proptest! {
     #![proptest_config(config(64))]

@@ -6,7 +6,7 @@ use relgrad_kernels::layer::{EveryTap, Geometry, Window};
 use relgrad_kernels::parameters::{Arrays, Gradient, Parameters};
 use relgrad_kernels::{Architecture, Convolution, CouplingKind, Cpu, Dense, Error, Method};
 
-use crate::support::*;
+use super::support::*;
 
 /// K = (1, 1) on an even grid: K̂ vanishes at the highest frequency.
 fn singular() -> Net<f64> {

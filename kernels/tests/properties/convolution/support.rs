@@ -2,7 +2,6 @@
 
 use nalgebra::DMatrix;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, RngSeed};
 use relgrad_kernels::backend::{BiasMode, GradientBackend, Preconditioned};
 use relgrad_kernels::bound::bind;
 use relgrad_kernels::check::relative_error;
@@ -13,7 +12,9 @@ use relgrad_kernels::layer::{Coupling, Geometry, MaybeGroup, Spectral, Visitor, 
 use relgrad_kernels::likelihood::{Evaluator, LogLikelihood};
 use relgrad_kernels::parameters::{Arrays, Gradient, Parameters};
 use relgrad_kernels::reference::Reference;
-use relgrad_kernels::{Activation, Architecture, Base, Convolution, CouplingKind, Cpu, Dtype, Method, Result};
+use relgrad_kernels::{Activation, Architecture, Base, Convolution, CouplingKind, Cpu, Method, Result};
+
+pub(crate) use crate::support::{config, per_dtype, wide};
 
 /// A network of convolutions of some kind.
 pub(crate) type Network = Architecture<CouplingKind>;
@@ -68,11 +69,6 @@ impl Host {
         let errors = ours.zip(theirs).map(|(a, b)| relative_error(a.iter().copied(), b.iter().copied()));
         errors.fold(0.0, |worst, error| if error > worst || error.is_nan() { error } else { worst })
     }
-}
-
-pub(crate) fn wide<T: Spectral>(matrix: &Matrix<Cpu, T>) -> DMatrix<f64> {
-    let data = matrix.to_column_major(&Cpu::new(1)).unwrap().into_iter().map(|x| x.widen()).collect();
-    DMatrix::from_vec(matrix.rows(), matrix.cols(), data)
 }
 
 pub(crate) fn narrow<T: Spectral>(rows: usize, data: &[f64]) -> Matrix<Cpu, T> {
@@ -231,19 +227,6 @@ impl<T: Spectral> Net<T> {
     pub(crate) fn reference(&self) -> Reference {
         self.architecture.coupling.visit(AskReference(self, ())).unwrap()
     }
-}
-
-/// `f64` or `f32` as the working precision asks.
-pub(crate) fn per_dtype<T: Spectral>(f64: f64, f32: f64) -> f64 {
-    match T::DTYPE {
-        Dtype::F64 => f64,
-        Dtype::F32 => f32,
-    }
-}
-
-/// `cases` cases from a fixed seed.
-pub(crate) fn config(cases: u32) -> Config {
-    Config { cases, rng_seed: RngSeed::Fixed(2020), failure_persistence: None, ..Config::default() }
 }
 
 /// Grids of one and of two dimensions: a single point, odd, even and prime lengths, either axis alone.

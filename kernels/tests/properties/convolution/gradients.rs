@@ -5,7 +5,7 @@ use relgrad_kernels::layer::Spectral;
 use relgrad_kernels::reference::Direction;
 use relgrad_kernels::{Method, init};
 
-use crate::support::*;
+use super::support::*;
 
 const EXACT: [Way; 3] = [ORDINARY, Way::Named(Method::Autodiff), Way::Named(Method::AutodiffStreamed)];
 

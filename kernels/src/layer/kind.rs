@@ -1,0 +1,73 @@
+//! The list of couplings, for where a coupling is known at run time only.
+
+use super::{Circular, Convolution, Dense, Geometry, MaybeGroup, Pointwise, Spectral};
+use crate::cost::{Cost, Sizes};
+use crate::device::Cpu;
+use crate::error::Result;
+use crate::method::Method;
+use crate::scalar::Scalar;
+
+/// What the layers of a network are, where it is known at run time only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CouplingKind {
+    /// y = W z + b with a dense D×D matrix W.
+    #[default]
+    Dense,
+    /// y = K ∗ z + b, circular, with one bias a channel \[M24\].
+    Convolution(Convolution),
+}
+
+impl CouplingKind {
+    fn geometry(&self) -> &dyn Geometry {
+        match self {
+            Self::Dense => &Dense,
+            Self::Convolution(convolution) => convolution,
+        }
+    }
+
+    /// Calls `visitor` with the type that evaluates this coupling on the CPU: the one place where the two meet.
+    ///
+    /// # Errors
+    /// Those of the visitor.
+    pub fn visit<T: Spectral, V: Visitor<T>>(self, visitor: V) -> Result<V::Out> {
+        match self {
+            Self::Dense => visitor.visit(Dense),
+            Self::Convolution(convolution) if convolution.is_pointwise() => visitor.visit(Pointwise(convolution)),
+            Self::Convolution(convolution) if convolution.is_full() => visitor.visit(Circular::<true>(convolution)),
+            Self::Convolution(convolution) => visitor.visit(Circular::<false>(convolution)),
+        }
+    }
+}
+
+/// Work to be done for whatever type a [`CouplingKind`] stands for.
+pub trait Visitor<T: Scalar> {
+    /// What comes of it.
+    type Out;
+    /// Does the work.
+    ///
+    /// # Errors
+    /// Its own.
+    fn visit<C: MaybeGroup<Cpu, T>>(self, coupling: C) -> Result<Self::Out>;
+}
+
+impl Geometry for CouplingKind {
+    fn validate(&self, dim: usize) -> Result<()> {
+        self.geometry().validate(dim)
+    }
+
+    fn weight_shape(&self, dim: usize) -> [usize; 2] {
+        self.geometry().weight_shape(dim)
+    }
+
+    fn bias_len(&self, dim: usize) -> usize {
+        self.geometry().bias_len(dim)
+    }
+
+    fn multiplicity(&self) -> f64 {
+        self.geometry().multiplicity()
+    }
+
+    fn cost(&self, method: Method, shape: &Sizes) -> Result<Cost> {
+        self.geometry().cost(method, shape)
+    }
+}
