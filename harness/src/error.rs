@@ -60,6 +60,12 @@ pub enum Error {
     NoDevice(String),
 }
 
+impl From<relgrad_vocabulary::Unknown> for Error {
+    fn from(unknown: relgrad_vocabulary::Unknown) -> Self {
+        Self::Usage(unknown.to_string())
+    }
+}
+
 impl Error {
     pub(crate) fn output(path: &Path, cause: impl std::fmt::Display) -> Self {
         Self::Output(format!("cannot write {}: {cause}", path.display()))

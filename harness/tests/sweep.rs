@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use common::{
-    cells, ends, lines, records, relgrad, resume, run_json, scratch, tiny_cells, tiny_sweep, wait_until, words,
+    cells, ends, limited, lines, records, relgrad, resume, run_json, scratch, tiny_cells, tiny_sweep, wait_until, words,
 };
 use serde_json::Value;
 
@@ -254,15 +254,6 @@ fn report_and_plot_work_from_the_folder_alone() {
 
 fn quiet(command: &mut Command) -> &mut Command {
     command.stdout(Stdio::null()).stderr(Stdio::null())
-}
-
-/// The command under a limit of the shell; none of its words has a quote in it.
-fn limited(limit: &str, command: &Command) -> Command {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
-    let words: Vec<String> = words.map(|word| format!("'{}'", word.to_string_lossy())).collect();
-    let mut shell = Command::new("sh");
-    shell.args(["-c", &format!("{limit}; exec {}", words.join(" "))]);
-    shell
 }
 
 /// Sends two signals at once, as `timeout` and some shells do.

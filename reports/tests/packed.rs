@@ -8,7 +8,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use relgrad_reports::error::Error;
 use relgrad_reports::study::{Invalid, Study};
-use relgrad_reports::writer::{RecordWriter, write_run};
+use relgrad_reports::writer::RecordWriter;
 use relgrad_reports::{baseline, fixture};
 use tempfile::TempDir;
 
@@ -21,10 +21,7 @@ fn packed(bytes: &[u8]) -> Vec<u8> {
 /// The folder of a sweep, and the bytes of its records.
 fn sweep() -> (TempDir, Vec<u8>) {
     let dir = tempfile::tempdir().unwrap();
-    let study = fixture::study();
-    write_run(dir.path(), &study.run).unwrap();
-    let mut writer = RecordWriter::open(dir.path()).unwrap();
-    study.records.iter().for_each(|record| writer.append(record).unwrap());
+    fixture::write(dir.path(), &fixture::study()).unwrap();
     let plain = fs::read(dir.path().join("records.jsonl")).unwrap();
     (dir, plain)
 }

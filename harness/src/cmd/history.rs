@@ -71,7 +71,7 @@ struct Show {
 }
 
 fn metrics_help() -> String {
-    format!("Which number: {}", Metric::ALL.map(Metric::name).join(", "))
+    format!("Which number: {}", Metric::NAMES.join(", "))
 }
 
 fn metric(text: &str) -> Result<Metric, Unknown> {

@@ -8,9 +8,9 @@ use relgrad_plots::{Drawing, Figure, draw};
 use relgrad_reports::summary::Summary;
 
 use crate::cmd::compare::{Reading, told};
-use crate::cmd::report::write_figure;
 use crate::error::{Error, Result};
 use crate::measure::run::folder;
+use crate::outputs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -54,7 +54,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
                 say!("{}", path.display());
             }
             None => {
-                for path in write_figure(&arguments.dir, figure, &drawing)? {
+                for path in outputs::write_drawing(&arguments.dir.join("figures"), figure.name(), &drawing)? {
                     say!("{}", path.display());
                 }
             }

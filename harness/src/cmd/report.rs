@@ -1,10 +1,9 @@
 //! `relgrad report`: text, tables and figures from a folder of records.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use relgrad_plots::{Drawing, Figure, draw};
+use relgrad_plots::{Figure, draw};
 use relgrad_reports::export::{self, Report, write_all};
 use relgrad_reports::record::Outcome;
 use relgrad_reports::study::Study;
@@ -14,6 +13,7 @@ use super::compare::{Reading, told};
 use super::plot::failed;
 use crate::error::{Error, Result, code};
 use crate::measure::run::folder;
+use crate::outputs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -60,7 +60,7 @@ pub(crate) fn write(dir: &Path, study: &Study) -> Result<Vec<PathBuf>> {
     for figure in Figure::ALL.into_iter().filter(|figure| figure.available(study, &summary)) {
         match draw(figure, study, &summary).map_err(failed) {
             Ok(drawing) => {
-                match write_figure(dir, figure, &drawing) {
+                match outputs::write_drawing(&dir.join("figures"), figure.name(), &drawing) {
                     Ok(written) => paths.extend(written),
                     Err(cause) => errors.push(cause),
                 }
@@ -80,13 +80,4 @@ pub(crate) fn write(dir: &Path, study: &Study) -> Result<Vec<PathBuf>> {
             dir.display()
         ))),
     }
-}
-
-/// Writes a figure as `figures/NAME.svg` and `figures/NAME.png`.
-pub(crate) fn write_figure(dir: &Path, figure: Figure, drawing: &Drawing) -> Result<[PathBuf; 2]> {
-    let folder = dir.join("figures");
-    fs::create_dir_all(&folder).map_err(|cause| Error::output(&folder, cause))?;
-    let paths = ["svg", "png"].map(|extension| folder.join(format!("{figure}.{extension}")));
-    drawing.write_svg(&paths[0]).and_then(|()| drawing.write_png(&paths[1])).map_err(failed)?;
-    Ok(paths)
 }

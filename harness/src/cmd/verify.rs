@@ -14,8 +14,7 @@ use crate::error::{Error, Result, code};
 use crate::machine::{self, gpu};
 use crate::measure::plan::dims::Dims;
 use crate::measure::workload::{DeviceKind, Target, with_dtype};
-use crate::verify::agreement;
-use crate::verify::output::{Outcome, Unsupported};
+use crate::verify::{Outcome, Unsupported, agreement};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -3,11 +3,11 @@
 use std::time::Instant;
 
 use relgrad_kernels::Method;
-use relgrad_reports::experiment::{Dot, DotPanel, Figure};
+use relgrad_reports::experiment::Dot;
 use relgrad_reports::units::{self, counted};
 use serde_json::json;
 
-use super::{Context, Findings, table, texts};
+use super::{Context, Findings, dots, table, texts};
 use crate::data::DataSet;
 use crate::error::{Error, Result};
 use crate::train::learner::{Learner, Tracking};
@@ -81,12 +81,7 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
         numbers: json!({ "data": set.name, "dim": set.parts.dim(), "timings": numbers }),
         table: table(columns, timings.iter().map(|t| cells(t, &timings)).collect()),
         notes: notes(context, &set),
-        figure: Figure::Dots(DotPanel {
-            x_title: "seconds for one epoch".to_string(),
-            logarithmic: true,
-            reference: None,
-            rows: timings.iter().map(|t| dot(t, &timings)).collect(),
-        }),
+        figure: dots("seconds for one epoch", None, timings.iter().map(|t| dot(t, &timings)).collect()),
     })
 }
 

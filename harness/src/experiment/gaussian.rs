@@ -1,12 +1,12 @@
 //! The full-covariance Gaussian of each set at hand.
 
 use relgrad_kernels::gaussian::Gaussian;
-use relgrad_reports::experiment::{Dot, DotPanel, Figure, Level};
+use relgrad_reports::experiment::Dot;
 use relgrad_reports::training::Nats;
 use relgrad_reports::units::counted;
 use serde_json::json;
 
-use super::{Context, Findings, table, texts};
+use super::{Context, Findings, dots, table, texts};
 use crate::data::DataSet;
 use crate::data::catalogue::{ENTRIES, Entry};
 use crate::error::{Error, Result};
@@ -24,7 +24,7 @@ pub(crate) fn fit(set: &DataSet) -> Result<(Nats, Nats)> {
 
 /// Fits every set at hand and compares with what a correct loader gives, which it must be.
 pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
-    let (mut rows, mut dots, mut numbers, mut wrong) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut rows, mut shown, mut numbers, mut wrong) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for entry in ENTRIES.iter() {
         context.check_interrupt()?;
         if !entry.is_at_hand(context.data.as_deref()) {
@@ -43,7 +43,7 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
         rows.push(texts([entry.name, &validation.to_string(), &test.to_string(), &expected, verdict]));
         numbers.push(json!({ "set": entry.name, "validation": validation, "test": test,
             "expected": entry.gaussian_check }));
-        dots.extend(entry.gaussian_check.map(|(value, margin)| Dot {
+        shown.extend(entry.gaussian_check.map(|(value, margin)| Dot {
             name: entry.name.to_string(),
             value: Some((test.mean - value) / margin),
             interval: None,
@@ -69,12 +69,7 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
             "Maximum likelihood on the training part, f64. The expected values come with the data; MNIST's noise is \
              NumPy's, number by number, so its value is met to the last digit that is given.",
         ]),
-        figure: Figure::Dots(DotPanel {
-            x_title: "test value minus expected value, in units of its margin".to_string(),
-            logarithmic: false,
-            reference: Some(Level { name: "as expected".to_string(), value: 0.0 }),
-            rows: dots,
-        }),
+        figure: dots("test value minus expected value, in units of its margin", Some("as expected"), shown),
     })
 }
 

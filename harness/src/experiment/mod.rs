@@ -18,13 +18,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use relgrad_reports::experiment::{EXPERIMENT_SCHEMA, Experiment, Figure, Table};
+use relgrad_reports::experiment::{
+    Curve, Dot, DotPanel, EXPERIMENT_SCHEMA, Experiment, Figure, Level, LinePanel, Table,
+};
 use relgrad_reports::training::TrainingSettings;
 use relgrad_reports::writer::write_atomically;
+use relgrad_vocabulary::{Unknown, names};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::data::named::{named, unknown};
 use crate::data::{self, DataSet, Request};
 use crate::error::{Error, Result};
 use crate::machine;
@@ -87,13 +89,13 @@ pub(crate) static PROTOCOLS: [Protocol; 9] = [
 ];
 
 pub(crate) fn find(name: &str) -> Result<&'static Protocol> {
-    let names = || PROTOCOLS.each_ref().map(|kind| kind.name);
-    PROTOCOLS.iter().find(|kind| kind.name == name).ok_or_else(|| unknown("experiment", name, &names()))
+    let unknown = || Unknown::new("experiment", name, PROTOCOLS.each_ref().map(|kind| kind.name).join(", "));
+    Ok(PROTOCOLS.iter().find(|kind| kind.name == name).ok_or_else(unknown)?)
 }
 
-named! {
+names! {
     /// How long an experiment may take.
-    enum Effort: "effort" {
+    Effort, "effort", {
         /// Seconds: whether it runs at all.
         Smoke = "smoke",
         /// Under three minutes on two cores.
@@ -174,6 +176,18 @@ fn table<const N: usize>(columns: [&str; N], rows: Vec<Vec<String>>) -> Table {
 
 fn texts<const N: usize>(texts: [&str; N]) -> Vec<String> {
     texts.map(str::to_string).to_vec()
+}
+
+/// A panel of curves.
+fn lines(titles: [&str; 2], y_range: Option<(f64, f64)>, curves: Vec<Curve>, levels: Vec<Level>) -> LinePanel {
+    let [x_title, y_title] = titles.map(str::to_string);
+    LinePanel { x_title, y_title, y_range, curves, levels }
+}
+
+/// A figure of values along an axis, which is logarithmic where there is nothing to compare them with.
+fn dots(x_title: &str, reference: Option<&str>, rows: Vec<Dot>) -> Figure {
+    let reference = reference.map(|name| Level { name: name.to_string(), value: 0.0 });
+    Figure::Dots(DotPanel { x_title: x_title.to_string(), logarithmic: reference.is_none(), reference, rows })
 }
 
 /// A number as people write it, with a minus sign.

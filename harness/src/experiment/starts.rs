@@ -2,12 +2,12 @@
 
 use relgrad_kernels::parameters::Parameters;
 use relgrad_kernels::{Cpu, Dtype, Method};
-use relgrad_reports::experiment::{Curve, Figure, LinePanel};
+use relgrad_reports::experiment::{Curve, Figure};
 use relgrad_reports::training::{Epoch, Stop};
 use relgrad_reports::units;
 use serde_json::json;
 
-use super::{Context, Findings, signed, table, texts};
+use super::{Context, Findings, lines, signed, table, texts};
 use crate::data::{Parts, Samples};
 use crate::error::{Error, Result};
 use crate::train::learner::Tracking;
@@ -198,10 +198,10 @@ fn findings(solved: &[Solved], epochs: usize) -> Findings {
     };
     let panels = |solved: &Solved| {
         let title = |x: &str| format!("{x} ({} starts)", solved.problem.starts);
-        [
-            panel(&title("epoch"), curves(solved, |e| e.epoch as f64)),
-            panel(&title("seconds"), curves(solved, |e| e.seconds)),
-        ]
+        let panel = |x: &str, curves: Vec<Curve>| {
+            lines([&title(x), "negative log-likelihood (nats)"], shown(&curves), curves, Vec::new())
+        };
+        [panel("epoch", curves(solved, |e| e.epoch as f64)), panel("seconds", curves(solved, |e| e.seconds))]
     };
     Findings {
         numbers: json!({ "points": POINTS, "epochs": epochs, "step_sizes": STEP_SIZES,
@@ -243,16 +243,6 @@ fn curves(set: &Solved, x: impl Fn(&Epoch) -> f64) -> Vec<Curve> {
     };
     let of_runs = |runs: &Runs| runs.starts.iter().flatten().map(|epochs| curve(runs.method, epochs)).collect();
     set.best.iter().flat_map(|runs| -> Vec<Curve> { of_runs(runs) }).collect()
-}
-
-fn panel(x_title: &str, curves: Vec<Curve>) -> LinePanel {
-    LinePanel {
-        x_title: x_title.to_string(),
-        y_title: "negative log-likelihood (nats)".to_string(),
-        y_range: shown(&curves),
-        curves,
-        levels: Vec::new(),
-    }
 }
 
 fn notes(solved: &[Solved]) -> Vec<String> {

@@ -1,12 +1,12 @@
 //! Table 1: test log-likelihoods of the sets at hand beside the paper's values.
 
 use relgrad_kernels::Activation;
-use relgrad_reports::experiment::{Dot, DotPanel, Figure, Level};
+use relgrad_reports::experiment::Dot;
 use relgrad_reports::training::{Nats, Provenance, TrainingSettings};
 use serde_json::json;
 
 use super::learning_curves::{image_model_name, image_settings};
-use super::{Context, Effort, Findings, gaussian, table, texts};
+use super::{Context, Effort, Findings, dots, gaussian, table, texts};
 use crate::data::catalogue::{ENTRIES, Entry, PAPER};
 use crate::error::{Error, Result};
 use crate::train::learner::Tracking;
@@ -50,12 +50,11 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
         numbers: json!({ "rows": rows.iter().map(number).collect::<Vec<_>>() }),
         table: table(columns, rows.iter().map(cells).collect()),
         notes: notes(context),
-        figure: Figure::Dots(DotPanel {
-            x_title: "test log-likelihood, ours minus the paper’s (nats)".to_string(),
-            logarithmic: false,
-            reference: Some(Level { name: "the paper".to_string(), value: 0.0 }),
-            rows: rows.iter().map(dot).collect(),
-        }),
+        figure: dots(
+            "test log-likelihood, ours minus the paper’s (nats)",
+            Some("the paper"),
+            rows.iter().map(dot).collect(),
+        ),
     })
 }
 

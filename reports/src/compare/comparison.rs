@@ -177,7 +177,7 @@ impl Comparison {
             outcome: Outcome::Nothing,
             base_revision: sides.base.run.git_revision.clone(),
             new_revision: sides.new.run.git_revision.clone(),
-            same_machine: drafts.same_machine(),
+            same_machine: drafts.same_machine,
             paired: sides.paired,
             rules: *rules,
             alpha,

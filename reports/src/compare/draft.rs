@@ -17,6 +17,8 @@ use crate::statistics::summary::Estimate;
 /// Everything that two studies share, by method and point.
 pub(super) struct Drafts<'a> {
     builder: Builder<'a>,
+    /// Whether both sides have the same machine fingerprint.
+    pub(super) same_machine: bool,
     cells: Vec<Draft>,
     series: Vec<SeriesDraft>,
 }
@@ -27,7 +29,7 @@ impl<'a> Drafts<'a> {
         let builder = Builder::new(sides);
         let cells = builder.drafts();
         let series = builder.series(&cells);
-        Self { builder, cells, series }
+        Self { same_machine: builder.same_machine, builder, cells, series }
     }
 
     /// How many quantities are judged by an interval.
@@ -35,11 +37,6 @@ impl<'a> Drafts<'a> {
         let of_cells = self.cells.iter().flat_map(|d| &d.changes).filter(|c| c.judged).count();
         let judged = |s: &&SeriesDraft| s.exponent.is_some() && s.judged;
         of_cells + self.series.iter().filter(judged).count()
-    }
-
-    /// Whether both sides have the same machine fingerprint.
-    pub(super) fn same_machine(&self) -> bool {
-        self.builder.same_machine
     }
 
     /// The cells with their verdicts.
@@ -153,7 +150,7 @@ impl<'a> Builder<'a> {
                 if !base.values().any(|r| rounds::is_valid(r)) {
                     continue;
                 }
-                let fault = fault(base, new, self.new.interleaved());
+                let fault = fault(base, new, self.new.interleaved);
                 let invalid = matches!(fault, Some(Fault::WrongGradient { .. } | Fault::Failed { .. }));
                 let changes = if invalid { Vec::new() } else { self.changes(point, method) };
                 let of = |rounds| peak(rounds, self.sides.paired);

@@ -84,7 +84,7 @@ impl Log {
     /// Leaves a line out, or fails for it.
     fn reject(&mut self, path: &Path, line: usize, reason: String, invalid: Invalid) -> Result<()> {
         if invalid == Invalid::Refuse {
-            return Err(Error::Invalid { path: path.into(), line, reason, remedy: SKIP });
+            return Err(Error::Invalid(path.into(), line, reason, SKIP));
         }
         self.left_out.push((line, reason));
         Ok(())
@@ -151,7 +151,7 @@ pub(crate) fn parse(path: &Path, bytes: &[u8], reading: &Reading<'_>) -> Result<
             },
             Err(_) if is_last && reading.may_be_torn && is_cut_off(line) => break,
             Err(reason) if reading.invalid == Invalid::Refuse => {
-                return Err(Error::Record { path: path.into(), line: number, reason });
+                return Err(Error::Record(path.into(), number, reason));
             }
             Err(reason) => log.left_out.push((number, reason)),
         }
@@ -172,7 +172,7 @@ fn check(record: &Record, reading: &Reading<'_>) -> std::result::Result<(), Stri
 /// When a newer relgrad wrote them, or when they do not describe a run.
 pub(crate) fn parse_run(path: &Path, text: &[u8]) -> Result<Run> {
     check_schema(path, text)?;
-    let invalid = |reason| Error::Run { path: path.into(), reason };
+    let invalid = |reason| Error::Run(path.into(), reason);
     let run = parse_json::<Run>(text).map_err(invalid)?;
     validity::run(&run).map_err(invalid)?;
     Ok(run)
@@ -191,9 +191,7 @@ pub(crate) fn check_schema(path: &Path, text: &[u8]) -> Result<()> {
         schema: u32,
     }
     match serde_json::from_slice::<Version>(text) {
-        Ok(Version { schema }) if schema > SCHEMA_VERSION => {
-            Err(Error::NewerSchema { path: path.into(), found: schema })
-        }
+        Ok(Version { schema }) if schema > SCHEMA_VERSION => Err(Error::NewerSchema(path.into(), schema)),
         _ => Ok(()),
     }
 }

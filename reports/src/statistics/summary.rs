@@ -18,6 +18,23 @@ pub struct Estimate {
     pub high: f64,
 }
 
+impl Estimate {
+    /// A number that is known exactly.
+    pub fn exact(value: f64) -> Self {
+        Self { value, low: value, high: value }
+    }
+
+    /// A number within so much on either side.
+    pub(crate) fn within(value: f64, reach: f64) -> Self {
+        Self { value, low: value - reach, high: value + reach }
+    }
+
+    /// The same through an increasing function.
+    pub fn map(self, f: impl Fn(f64) -> f64) -> Self {
+        Self { value: f(self.value), low: f(self.low), high: f(self.high) }
+    }
+}
+
 /// One method at one dimension, over all its rounds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CellSummary {

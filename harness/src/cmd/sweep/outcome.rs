@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use relgrad_reports::record::{Check, Outcome};
+use relgrad_reports::record::{Outcome, Record};
 use relgrad_reports::units;
 
 use crate::error::{Error, Result, code};
@@ -32,9 +32,7 @@ pub(super) fn report_on(dir: &Path, ending: Ending) -> Result<u8> {
         note!("relgrad: interrupted; continue with: relgrad sweep --resume {}", dir.display());
         return Ok(code::INTERRUPTED);
     }
-    let check_failed =
-        |check: &Check| !check.max_rel_err.partial_cmp(&check.tolerance).is_some_and(std::cmp::Ordering::is_le);
-    let wrong = study.records.iter().filter_map(|record| record.check.as_ref()).any(check_failed);
+    let wrong = study.records.iter().any(Record::check_failed);
     if wrong {
         note!("relgrad: a gradient failed its check; the report says which");
     } else if measured == 0 {

@@ -53,7 +53,7 @@ fn numbers(relative: &Series, settings: &Settings) -> Vec<KeyNumber> {
     let apart = settings.apart(relative.batch, relative.layers);
     let speedup = |baseline: Method, of: fn(&CellSummary) -> Option<Estimate>| {
         let (point, estimate) = relative.points.iter().rev().find_map(|p| Some((p, of(p)?)))?;
-        let [value, low, high] = units::ratio_parts(&estimate);
+        let [value, low, high] = units::aligned(&estimate, 1.0);
         Some(KeyNumber {
             what: format!("faster than {baseline} on {}", relative.device),
             value: format!("{value}×"),
