@@ -73,7 +73,7 @@ impl Outcome {
             writeln!(text, "{}", format!("{}  {reason}", line(row, 0)).trim_end())?;
         }
         for case in &self.unsupported {
-            writeln!(text, "\n{}: not supported yet ({})", case.id, case.reason)?;
+            writeln!(text, "\n{}: not supported ({})", case.id, case.reason)?;
         }
         let failures = failures.len();
         let compared = self.files.iter().filter(|row| row.pass.is_some()).count();
@@ -81,7 +81,7 @@ impl Outcome {
         let missing = self.unsupported.len();
         writeln!(
             text,
-            "\n{}: {} passed, {} failed; {idle} without a tolerance; files not supported yet: {missing}",
+            "\n{}: {} passed, {} failed; {idle} without a tolerance; unsupported files: {missing}",
             counted(compared, "comparison"),
             compared - failures,
             failures,

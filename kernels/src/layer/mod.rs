@@ -340,7 +340,7 @@ pub trait MaybeGroup<D: Device<T>, T: Scalar>: Coupling<D, T> {
     /// [`Error::ShapeMismatch`] for a coupling that is none; those of the visitor.
     fn if_group<V: ForGroup<D, T, Self>>(&self, visitor: V) -> Result<V::Out> {
         let _ = visitor;
-        let expected = "layers closed under products (these are no group: take the ordinary gradient)";
+        let expected = "layers closed under products (these have no relative gradient: use `ordinary`)";
         Err(Error::shape("relative gradient", expected, format!("{self:?}")))
     }
 }

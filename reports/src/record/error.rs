@@ -20,7 +20,7 @@ pub enum Error {
     },
     /// A newer relgrad wrote the file.
     #[error(
-        "{} has schema version {found}, and this relgrad reads up to {}: use the relgrad that wrote it, or a newer one",
+        "{} has schema version {found}; this relgrad reads up to {}: use the relgrad that wrote it, or a newer one",
         path.display(),
         crate::record::SCHEMA_VERSION
     )]
@@ -40,7 +40,7 @@ pub enum Error {
         /// Where parsing stopped.
         reason: String,
     },
-    /// A line says what cannot be: a number out of range, a name that is not known, a cell that is there before.
+    /// A line is invalid: a number out of range, an unknown name, a second record of a cell.
     #[error("{}, line {line} is invalid: {reason}; {remedy}", path.display())]
     Invalid {
         /// The file.
@@ -61,21 +61,21 @@ pub enum Error {
         reason: String,
     },
     /// A record or a run that a reader would not accept, so it is not written.
-    #[error("refusing to write {}: it could not be read back ({reason})", path.display())]
+    #[error("{} was not written: it could not be read back ({reason})", path.display())]
     Unreadable {
         /// The file it was meant for.
         path: PathBuf,
         /// What a reader would say.
         reason: String,
     },
-    /// A device, a pipe or a folder stands where a file is read.
+    /// A device, a pipe or a folder in place of a file.
     #[error("{} is not a regular file: name the file itself", path.display())]
     NotAFile {
         /// What was named.
         path: PathBuf,
     },
     /// The file is larger than any that is read.
-    #[error("{} is larger than the {} bytes that are read: name the right file", path.display(), most)]
+    #[error("{} is larger than the limit of {} bytes: name the right file", path.display(), most)]
     TooLarge {
         /// The file.
         path: PathBuf,
@@ -92,7 +92,7 @@ pub enum Error {
     },
     /// The records of the folder are packed; nothing can be appended to them.
     #[error(
-        "{} is packed, and a sweep cannot go on in it: unpack it first (gunzip), or choose another folder",
+        "{} is packed; a sweep cannot append to it: unpack it (gunzip), or choose another folder",
         path.display()
     )]
     NotAppendable {

@@ -59,12 +59,12 @@ pub struct Change {
 }
 
 impl Run {
-    /// Where the sweep went on with another program or on another machine, one sentence each.
+    /// Where the sweep continued with another program or on another machine, one sentence each.
     pub fn mixtures(&self) -> impl Iterator<Item = String> {
         self.changes.iter().filter(|change| !change.mixed.is_empty()).map(|change| {
             format!(
-                "After {} records the sweep went on with another program or on another machine ({}): cells differ by \
-                 that too.",
+                "After {} records the sweep continued with another program or machine ({}); later cells are not fully \
+                 comparable.",
                 change.records,
                 change.mixed.join("; ")
             )
