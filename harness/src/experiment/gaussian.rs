@@ -64,8 +64,8 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
         numbers: json!({ "fits": numbers }),
         table: table(columns, rows),
         notes: texts([
-            "Maximum likelihood on the training part, f64. The expected values come with the data. MNIST's noise is that \
-             of NumPy, so its value agrees to the last digit.",
+            "Maximum likelihood on the training part, f64. The expected values come with the data. MNIST's noise is \
+             that of NumPy, so its value agrees to the last digit.",
         ]),
         figure: Figure::Dots(DotPanel {
             x_title: "test value minus expected value, in units of its margin".to_string(),

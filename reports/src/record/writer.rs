@@ -47,9 +47,7 @@ impl RecordWriter {
         let mut told = None;
         if log.is_torn(&text) {
             file.set_len(bytes).and_then(|()| file.sync_data()).map_err(Error::io("repair", &path))?;
-            told = Some(
-                "the last line of records.jsonl was cut off during a write; it is removed and its cell is measured again",
-            );
+            told = Some("the last line of records.jsonl was cut off; it is removed and its cell is measured again");
         } else if log.unended {
             file.write_all(b"\n").and_then(|()| file.sync_data()).map_err(Error::io("repair", &path))?;
             bytes += 1;

@@ -116,7 +116,7 @@ impl Block<'_> {
 
 /// The columns of the measurements.
 const HOW_TO_READ: [(&str, &str); 8] = [
-    ("time", "one gradient of the log-likelihood: the median over processes of each process's median"),
+    ("time", "the median over processes of each process's median, for one gradient of the log-likelihood"),
     ("brackets", "95 % intervals of a bootstrap over processes, then over the samples of each"),
     ("over ordinary, over autodiff", "speed-ups, paired by round"),
     ("peak memory", "the largest memory of the process, less that before the problem was allocated"),

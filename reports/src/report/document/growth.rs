@@ -10,8 +10,8 @@ use crate::units::{self, grouped};
 /// The columns of the table.
 const RULES: [(&str, &str); 5] = [
     ("exponent", "p of time ∝ Dᵖ, by weighted least squares on logarithms over the asymptotic range"),
-    ("fitted on D", "the asymptotic range: from a tenth of the largest D up, but at least three dimensions"),
-    ("law there", "D, D², D² log D or D³: the best in that range, if its AICc is lower by 4 or more"),
+    ("fitted on D", "from a tenth of the largest D up, at least three dimensions (the asymptotic range)"),
+    ("law there", "the best of D, D², D² log D and D³ in that range, if its AICc is lower by 4 or more"),
     ("a, b, c", "non-negative and fitted to all dimensions; the terms are equal at D = a/b"),
     ("bend", "listed if two power laws over all dimensions have an AICc lower by 4 or more than one"),
 ];

@@ -1,4 +1,4 @@
-//! What a reader must know before trusting a number.
+//! Warnings: what a reader must know before trusting a number.
 
 use std::collections::BTreeMap;
 
