@@ -73,7 +73,7 @@ fn what_cannot_be_read_or_makes_no_sense_ends_with_code_2() {
         ("gate", "--baseline"),
         ("gate --baseline BROKEN --dims 10", "--dims"),
         ("gate --against-program /nowhere/relgrad", "/nowhere/relgrad"),
-        ("gate --against-program /bin/false", "no relgrad that runs here"),
+        ("gate --against-program /bin/false", "not a working relgrad"),
         ("gate --max-slowdown much", "`much`"),
         ("history show --store nowhere.jsonl", "nowhere.jsonl"),
     ] {

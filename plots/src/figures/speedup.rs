@@ -53,7 +53,7 @@ fn caption(shown: &Shown<'_>) -> String {
     let ends = if ends.is_empty() {
         String::new()
     } else {
-        format!(" At the largest common dimension {} is faster by {}.", Method::Relative, ends.join(" and "))
+        format!(" Speed-up of {} at the largest common dimension: {}.", Method::Relative, ends.join(" and "))
     };
     format!(
         "Time of the baseline divided by that of relative, against the data dimension D ({}). Bands are 95 % \

@@ -282,7 +282,8 @@ fn stops(summary: &Summary, settings: &Settings) -> Vec<Block<'static>> {
 
 const HOW_STOPS_READ: &str = "These cells have no measurement and are in no median. Lower bound: the time limit that \
     the cell exceeded; the fit uses it. Extrapolated: the fitted power law beyond its range, with the 95 % prediction \
-    interval of one median. Predicted: the sweep's cost model. Of several dimensions the first is listed.";
+    interval of one median. Predicted: one gradient, by the cost model. Of several \
+    dimensions the first is listed.";
 
 fn dims_of(stops: &[Stop]) -> String {
     match stops {

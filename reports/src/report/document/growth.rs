@@ -11,7 +11,7 @@ use crate::units::{self, grouped};
 const RULES: [(&str, &str); 5] = [
     ("exponent", "p of time ∝ Dᵖ, by weighted least squares on logarithms over the asymptotic range"),
     ("fitted on D", "from a tenth of the largest D up, at least three dimensions (the asymptotic range)"),
-    ("law there", "the best of D, D², D² log D and D³ in that range, if its AICc is lower by 4 or more"),
+    ("law", "the best of D, D², D² log D and D³ in that range, if its AICc is lower by 4 or more"),
     ("a, b, c", "non-negative and fitted to all dimensions; the terms are equal at D = a/b"),
     ("bend", "listed if two power laws over all dimensions have an AICc lower by 4 or more than one"),
 ];
@@ -25,7 +25,7 @@ pub(super) fn of(summary: &Summary, settings: &Settings) -> Vec<Block<'static>> 
     let rows: Vec<_> = fitted.map(|series| growth(series, settings)).collect();
     let mut blocks = Vec::new();
     if !rows.is_empty() {
-        let columns = "method | >exponent p [95 %] | >fitted on D | law there | a·D² + b·D³ + c | >terms equal at D | \
+        let columns = "method | >exponent p [95 %] | >fitted on D | law | a·D² + b·D³ + c | >terms equal at D | \
                        >bend at D";
         blocks.push(Block::Subheading("How time grows with D".into()));
         blocks.push(Block::Table(Table::new(columns, rows)));

@@ -95,7 +95,7 @@ fn methods(main: &[&Series], settings: &Settings) -> Table {
             stopped(series),
         ]
     };
-    let columns = "method | >exponent p [95 %] | >fitted on D | >largest D | >time there | stopped by";
+    let columns = "method | >exponent p [95 %] | >fitted on D | >largest D | >its time | stopped by";
     Table::new(columns, main.iter().map(row))
 }
 
