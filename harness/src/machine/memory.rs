@@ -23,7 +23,7 @@ pub(crate) fn require(what: &str, bytes: f64, reserved: f64, advice: &str) -> Re
         // A system that does not tell what is available leaves it to the trial.
         return Ok(());
     };
-    Err(Error::Usage(format!("{what} requires about {} of memory; {there_is}: {advice}", units::bytes(demand))))
+    Err(Error::Usage(format!("{what} needs about {} of memory; {there_is}: {advice}", units::bytes(demand))))
 }
 
 #[cfg(test)]

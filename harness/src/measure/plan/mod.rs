@@ -321,7 +321,7 @@ mod tests {
             assert!(Plan::of(&settings).map(|plan| plan.len()).unwrap_err().contains("no cell"));
         }
         let twice = Plan::of(&Settings { dims: vec![10, 10], ..settings() }).map(|plan| plan.len());
-        assert!(twice.unwrap_err().contains("D = 10, N = 100, L = 2 stands twice"));
+        assert!(twice.unwrap_err().contains("D = 10, N = 100, L = 2 occurs twice"));
     }
 
     #[test]
