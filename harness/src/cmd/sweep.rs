@@ -46,8 +46,8 @@ A cell is one method at one D, N, L and device, in one round.
 - The range 10:20000 has both ends, and 1, 2, 3 and 5 times each power of ten between them.
 - Each cell is measured in a new process. In each round the seed sets their order.
 - A cell whose prediction exceeds a limit is skipped. Its record has the prediction.
-- --resume runs the cells without a record. With a raised limit it also runs the cells that this
-  limit stopped. The budget includes the time already spent.
+- --resume runs the cells without a record; skipped and failed cells have one. With a raised limit
+  it also runs the cells that this limit stopped. The budget includes the time already spent.
 ";
 
 /// Measures time and memory of one gradient over the data dimension D, and writes a report with figures

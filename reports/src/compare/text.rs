@@ -29,7 +29,7 @@ impl Comparison {
             Outcome::Nothing if !self.cells.is_empty() => {
                 "nothing was judged; all quantities are informative only".into()
             }
-            Outcome::Nothing => "no cell was measured on both sides".into(),
+            Outcome::Nothing => "nothing was measured on both sides".into(),
         }
     }
 
