@@ -80,10 +80,10 @@ fn invalid_lines_are_left_out_when_asked_for_and_told() {
     for verb in verbs {
         ends(relgrad().args(verb), 2);
         let (_, told) = ends(relgrad().args(verb).arg("--skip-invalid"), 0);
-        assert!(told.contains("1 line of records.jsonl left out as invalid (line 3"), "{told}");
+        assert!(told.contains("1 line of records.jsonl skipped as invalid (line 3"), "{told}");
     }
     let report = fs::read_to_string(dir.path().join("report.md")).unwrap();
-    assert!(report.contains("left out as invalid (line 3"), "{report}");
+    assert!(report.contains("skipped as invalid (line 3"), "{report}");
     let output = run(&["compare", folder, folder, "--skip-invalid"]);
     assert!(stderr(&output).contains("line 3") && stdout(&output).contains("relative"), "{output:?}");
 }

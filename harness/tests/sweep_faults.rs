@@ -48,7 +48,7 @@ fn a_folder_with_something_in_it_is_refused_untouched_and_what_a_kill_left_is_us
     fs::write(dir.path().join("run.json.partial"), "{").expect("a file");
     ends(&mut tiny_sweep(dir.path(), 1), 0);
     let (_, err) = ends(&mut tiny_sweep(dir.path(), 1), 2);
-    assert!(err.contains("holds a sweep already"), "{err}");
+    assert!(err.contains("already has a sweep"), "{err}");
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn another_program_or_machine_is_refused_unless_it_is_asked_for() {
     ends(resume(dir.path()).arg("--allow-mixed"), 0);
     assert_eq!(cells(&records(dir.path())), tiny_cells());
     let report = fs::read_to_string(dir.path().join("report.md")).expect("a report");
-    assert!(report.contains("After 7 records the sweep went on with another program"), "{report}");
+    assert!(report.contains("After 7 records the sweep continued with another program"), "{report}");
     assert_eq!(run_json(dir.path())["changes"][0]["records"], 7);
 }
 
@@ -106,7 +106,7 @@ fn a_raised_limit_tries_again_what_it_held_back_and_nothing_else() {
 
     // D = 300 takes some 1.5 MB, D = 600 some 6.
     let (_, told) = ends(resume(dir.path()).args(["--mem-limit", "3MiB"]), 0);
-    assert!(told.contains("4 cells held back by a limit"), "{told}");
+    assert!(told.contains("4 cells run again"), "{told}");
     assert_eq!((outcomes("measured"), outcomes("skipped"), cells(&records(dir.path())).len()), (4, 2, 6));
     assert!(measured.iter().all(|line| lines(dir.path()).contains(line)), "a measured record was changed");
     let run = run_json(dir.path());

@@ -127,7 +127,7 @@ fn a_last_record_without_its_newline_is_kept() {
     fs::write(&path, text.trim_end().rsplit_once('\n').unwrap().0).unwrap();
     assert_eq!(Study::read(dir.path()).unwrap().records, others);
     let mut writer = RecordWriter::open(dir.path()).unwrap();
-    assert!(writer.told().unwrap().contains("lacked"));
+    assert!(writer.told().unwrap().contains("no line end"));
     writer.append(last).unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), text);
 }
@@ -245,7 +245,7 @@ fn a_newer_schema_is_rejected_by_name() {
     for result in [Study::read(dir.path()).map(|_| ()), RecordWriter::open(dir.path()).map(|_| ())] {
         let message = result.unwrap_err().to_string();
         let expected = format!(
-            "{} has schema version {newer}, and this relgrad reads up to {SCHEMA_VERSION}: \
+            "{} has schema version {newer}; this relgrad reads up to {SCHEMA_VERSION}: \
              use the relgrad that wrote it, or a newer one",
             records.display()
         );
@@ -362,7 +362,7 @@ fn a_cell_that_is_spelt_in_another_way_is_the_same_cell() {
     again.cell.point.math = Some(again.cell.point.arithmetic());
     RecordWriter::open(dir.path()).unwrap().append(&again).unwrap();
     let told = Study::read(dir.path()).unwrap_err().to_string();
-    assert!(told.contains("has a record before"), "{told}");
+    assert!(told.contains("has two records"), "{told}");
 }
 
 #[test]

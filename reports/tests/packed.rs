@@ -62,7 +62,7 @@ fn packed_lines_are_judged_like_plain_ones() {
     let told = Study::read(dir.path()).unwrap_err().to_string();
     assert!(told.contains("records.jsonl.gz, line 1 is not a record (unknown device `tpu`"), "{told}");
     let read = Study::read_with(dir.path(), Invalid::Skip).unwrap();
-    assert!(read.warnings[0].starts_with("1 line of records.jsonl.gz left out"), "{:?}", read.warnings);
+    assert!(read.warnings[0].starts_with("1 line of records.jsonl.gz skipped"), "{:?}", read.warnings);
 
     replace(dir.path(), &packed(&plain[..plain.len() - 9]));
     let read = Study::read(dir.path()).unwrap();

@@ -261,7 +261,7 @@ fn a_machine_that_was_slower_as_a_whole_is_told() {
         }));
         both
     };
-    let said = |comparison: &Comparison| comparison.notes.iter().any(|n| n.contains("as a whole"));
+    let said = |comparison: &Comparison| comparison.notes.iter().any(|n| n.contains("whole machine"));
     let (before, after) = (with_ordinary(base(1)), with_ordinary(planted(2, |_, t| 1.4 * t)));
     assert!(said(&compare(&before, &after)));
     let mut one = with_ordinary(base(2));

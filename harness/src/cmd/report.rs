@@ -20,7 +20,7 @@ Examples:
   relgrad report results/2026-11-24T00-15-00Z
 ";
 
-/// Writes report.md, report.html, summary.json, summary.csv and the figures of a sweep into its folder
+/// Writes report.md, report.html, summary.json, summary.csv and the figures into the folder of a sweep
 #[derive(Debug, Args)]
 #[command(after_help = super::help(EXAMPLES))]
 pub(crate) struct Arguments {
@@ -38,12 +38,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     Ok(code_of(&study))
 }
 
-/// The exit code of a verb that tells of a study: that there was nothing to tell is no success.
+/// The exit code of a verb that reads a study: one without measurements is no success.
 pub(crate) fn code_of(study: &Study) -> u8 {
     if study.records.iter().any(|record| record.outcome == Outcome::Measured) {
         return 0;
     }
-    note!("relgrad: nothing was measured; the records say why");
+    note!("relgrad: nothing was measured; records.jsonl states the reasons");
     code::NOTHING_MEASURED
 }
 
@@ -74,8 +74,7 @@ pub(crate) fn write(dir: &Path, study: &Study) -> Result<Vec<PathBuf>> {
     match errors.first() {
         None => Ok(paths),
         Some(cause) => Err(Error::Output(format!(
-            "{} figures are missing or lack a file ({cause}); records, text and numbers are in {}: \
-             relgrad report draws again",
+            "{} figures are missing or lack a file ({cause}); text and numbers are in {}; repeat with relgrad report",
             errors.len(),
             dir.display()
         ))),

@@ -59,15 +59,15 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
 fn notes(ends: &[End]) -> Vec<String> {
     let nats = |mode| ends.iter().find(|end| end.mode == mode).map_or(f64::NAN, |end| end.nats);
     let stops = format!(
-        "The exact rule reaches the maximum ({:.4} nats); the paper's stops at {:.4} nats, where its update is zero \
-         and the gradient is not: it lacks + b, the share of the log-determinant.",
+        "The exact rule reaches the maximum ({:.4} nats). The paper's rule stops at {:.4} nats, where its update is \
+         zero and the gradient is not: it lacks + b, the part of the log-determinant.",
         nats(BiasMode::Exact),
         nats(BiasMode::Paper)
     );
     texts([
         &stops,
-        "With mean 0, or without biases, the rules agree at the maximum; the paper's figures hide the difference where \
-         the data are centred.",
+        "With mean 0, or without biases, the rules agree at the maximum. Centred data in the paper's figures hide the \
+         difference.",
     ])
 }
 

@@ -109,8 +109,8 @@ fn dot(t: &Timing, timings: &[Timing]) -> Dot {
 
 fn notes(context: &Context<'_>, set: &DataSet) -> Vec<String> {
     let setting = format!(
-        "{}: D = {}, {}, L = 2, f32, {}. A step is gathering a batch, its gradient and the update; evaluation is left \
-         out.",
+        "{}: D = {}, {}, L = 2, f32, {}. A step gathers a batch, computes its gradient and updates; evaluation is \
+         excluded.",
         set.name,
         units::grouped(set.parts.dim()),
         counted(set.parts.train.count(), "training sample"),
@@ -118,9 +118,9 @@ fn notes(context: &Context<'_>, set: &DataSet) -> Vec<String> {
     );
     texts([
         &setting,
-        "The paper (a GPU) says that at N = 10 relative is 4.5 times faster than ordinary and about 50 times faster \
+        "The paper (a GPU) reports that at N = 10 relative is 4.5 times faster than ordinary and about 50 times faster \
          than autodiff.",
-        "*Scaled*: only a part of the epoch was timed, after a warm-up, and its time is multiplied up.",
+        "*Scaled*: only a part of the epoch was timed, after a warm-up, and scaled to the epoch.",
     ])
 }
 

@@ -51,13 +51,11 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
         }));
     }
     if numbers.is_empty() {
-        return Err(Error::Usage(
-            "no set is at hand: name the folder of the data sets with --data or RELGRAD_DATA".to_string(),
-        ));
+        return Err(Error::Usage("no data set was found: set their folder with --data or RELGRAD_DATA".to_string()));
     }
     if !wrong.is_empty() {
         return Err(Error::Input(format!(
-            "the Gaussian of {} is not what its data's notes give: compare the files with their checksums",
+            "the Gaussian of {} has not the expected value: compare the files with their checksums",
             wrong.join(", ")
         )));
     }
@@ -66,8 +64,8 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
         numbers: json!({ "fits": numbers }),
         table: table(columns, rows),
         notes: texts([
-            "Maximum likelihood on the training part, f64. The expected values come with the data; MNIST's noise is \
-             NumPy's, number by number, so its value is met to the last digit that is given.",
+            "Maximum likelihood on the training part, f64. The expected values come with the data. MNIST's noise is \
+             that of NumPy, so its value agrees to the last digit.",
         ]),
         figure: dots("test value minus expected value, in units of its margin", Some("as expected"), shown),
     })
@@ -75,11 +73,11 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
 
 fn verdict(entry: &Entry, set: &DataSet, test: Nats) -> (&'static str, bool) {
     if set.provenance != entry.provenance {
-        return ("NOT the published numbers", false);
+        return ("NOT the published data", false);
     }
     match entry.gaussian_check {
         _ if !entry.is_as_published(set) => ("another draw", true),
-        None => ("no value to compare with", true),
+        None => ("no expected value", true),
         Some((value, margin)) if (test.mean - value).abs() <= margin => ("as expected", true),
         Some(_) => ("NOT as expected", false),
     }

@@ -47,17 +47,17 @@ pub(crate) struct Protocol {
 pub(crate) static PROTOCOLS: [Protocol; 9] = [
     Protocol {
         name: "bias-mode",
-        title: "Biases: the exact relative gradient beside the paper's rule (erratum E7)",
+        title: "Biases: the exact relative gradient and the paper's rule (erratum E7)",
         run: bias_mode::run,
     },
     Protocol {
         name: "fig1-right",
-        title: "Figure 1, right: learning from ten starts, relative beside ordinary gradient",
+        title: "Figure 1, right: training from ten starts, relative and ordinary gradient",
         run: starts::run,
     },
     Protocol {
         name: "fig2",
-        title: "Figure 2: samples beside learned densities, SGD and Adam, 100 layers",
+        title: "Figure 2: samples and learned densities, SGD and Adam, 100 layers",
         run: |context| toy_densities::run(context, toy_densities::FIGURE_2),
     },
     Protocol {
@@ -67,7 +67,7 @@ pub(crate) static PROTOCOLS: [Protocol; 9] = [
     },
     Protocol {
         name: "gaussian",
-        title: "The full-covariance Gaussian of each set at hand: a check of the loaders",
+        title: "The full-covariance Gaussian of each available set: a check of the loaders",
         run: gaussian::run,
     },
     Protocol {
@@ -82,7 +82,7 @@ pub(crate) static PROTOCOLS: [Protocol; 9] = [
     },
     Protocol {
         name: "table1",
-        title: "Table 1: test log-likelihood of the sets at hand beside the paper's",
+        title: "Table 1: test log-likelihood of the available sets, next to the paper's values",
         run: table1::run,
     },
     Protocol { name: "sample", title: "Images drawn from a trained model by inverting it", run: sample::run },
@@ -162,10 +162,7 @@ impl Context<'_> {
 
     /// What to say when the experiment was cut short.
     pub(crate) fn resume_hint(&self) -> String {
-        format!(
-            "interrupted; run the same command again: trainings in {} go on from their checkpoints",
-            self.out.display()
-        )
+        format!("interrupted; repeat the command: trainings in {} continue from their checkpoints", self.out.display())
     }
 }
 
@@ -236,7 +233,7 @@ fn require_replaceable(out: &Path, name: &str) -> Result<()> {
         return Ok(());
     }
     Err(Error::Usage(format!(
-        "{} is not what the experiment {name} left there: move it away, or choose another --out",
+        "{} was not written by the experiment {name}: move it away, or choose another --out",
         first.display()
     )))
 }

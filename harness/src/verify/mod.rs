@@ -61,12 +61,12 @@ impl Outcome {
             text += &format!("\nOver tolerance:\n{}", table.text());
         }
         for case in &self.unsupported {
-            text += &format!("\n{}: not supported yet ({})\n", case.id, case.reason);
+            text += &format!("\n{}: not supported ({})\n", case.id, case.reason);
         }
         let compared = self.files.iter().filter(|row| row.pass.is_some()).count();
         let (failed, idle, missing) = (failures.len(), self.files.len() - compared, self.unsupported.len());
         text + &format!(
-            "\n{}: {} passed, {failed} failed; {idle} without a tolerance; files not supported yet: {missing}\n",
+            "\n{}: {} passed, {failed} failed; {idle} without a tolerance; unsupported files: {missing}\n",
             counted(compared, "comparison"),
             compared - failed,
         )

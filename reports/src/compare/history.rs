@@ -183,7 +183,7 @@ fn parse(path: &Path, text: &[u8]) -> Result<(Vec<Entry>, usize)> {
         let entry: Entry = match log::parse_json(line) {
             Ok(entry) => entry,
             Err(_) if !line.ends_with(b"\n") => return Ok((entries, end - line.len())),
-            Err(cause) => return Err(invalid(index + 1, format!("it is no run ({cause})"))),
+            Err(cause) => return Err(invalid(index + 1, format!("it is not a run ({cause})"))),
         };
         validity::entry(&entry).map_err(|reason| invalid(index + 1, reason))?;
         // The same run may have been written with its fields in another order.

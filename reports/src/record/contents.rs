@@ -51,9 +51,9 @@ fn unpack(path: &Path, packed: &[u8]) -> Result<Vec<u8>> {
     let read = MultiGzDecoder::new(packed).take(most + 1).read_to_end(&mut bytes);
     let reason = match read {
         Ok(_) if bytes.len() as u64 <= most => return Ok(bytes),
-        Ok(_) => format!(
-            "it becomes more than {most} bytes, the limit for its size; if it is as it should be, unpack it first"
-        ),
+        Ok(_) => {
+            format!("it unpacks to more than {most} bytes, the limit for its size; if this is correct, unpack it first")
+        }
         Err(cause) => format!("{}; restore the file", damage(&cause)),
     };
     Err(Error::Packed(path.into(), reason))

@@ -17,7 +17,7 @@ pub enum Error {
     Io(&'static str, PathBuf, #[source] std::io::Error),
     /// A newer relgrad wrote the file, with this version.
     #[error(
-        "{path} has schema version {1}, and this relgrad reads up to {SCHEMA_VERSION}: use the relgrad that wrote it, \
+        "{path} has schema version {1}; this relgrad reads up to {SCHEMA_VERSION}: use the relgrad that wrote it, \
          or a newer one",
         path = .0.display()
     )]
@@ -25,28 +25,28 @@ pub enum Error {
     /// A line, by its number from 1, is not a record. A last line that was cut off is repaired instead.
     #[error("{path}, line {1} is not a record ({2}): {SKIP}", path = .0.display())]
     Record(PathBuf, usize, String),
-    /// A line says what cannot be: a number out of range, a name that is not known, a cell that is there before. The
-    /// last field is what to do.
+    /// A line is invalid: a number out of range, an unknown name, a second record of a cell. The last field is what to
+    /// do.
     #[error("{path}, line {1} is invalid: {2}; {3}", path = .0.display())]
     Invalid(PathBuf, usize, String, &'static str),
     /// `run.json` does not describe a run.
     #[error("{path} does not describe a run ({1}): restore the file, or start a new sweep", path = .0.display())]
     Run(PathBuf, String),
     /// A record or a run that a reader would not accept, so it is not written.
-    #[error("refusing to write {path}: it could not be read back ({1})", path = .0.display())]
+    #[error("{path} was not written: it could not be read back ({1})", path = .0.display())]
     Unreadable(PathBuf, String),
     /// A device, a pipe or a folder stands where a file is read.
     #[error("{path} is not a regular file: name the file itself", path = .0.display())]
     NotAFile(PathBuf),
     /// The file is larger than any that is read, which may have so many bytes.
-    #[error("{path} is larger than the {1} bytes that are read: name the right file", path = .0.display())]
+    #[error("{path} is larger than the limit of {1} bytes: name the right file", path = .0.display())]
     TooLarge(PathBuf, u64),
     /// A packed file is damaged, or becomes too large.
     #[error("cannot unpack {path}: {1}", path = .0.display())]
     Packed(PathBuf, String),
     /// The records of the folder are packed; nothing can be appended to them.
     #[error(
-        "{path} is packed, and a sweep cannot go on in it: unpack it first (gunzip), or choose another folder",
+        "{path} is packed; a sweep cannot append to it: unpack it (gunzip), or choose another folder",
         path = .0.display()
     )]
     NotAppendable(PathBuf),

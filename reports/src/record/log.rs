@@ -19,12 +19,12 @@ pub(crate) const PACKED_RECORDS: &str = "records.jsonl.gz";
 /// File of the run's facts in a sweep's folder.
 pub(crate) const RUN: &str = "run.json";
 
-/// What becomes of a line that is no valid record.
+/// How a line that is no valid record is treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Invalid {
     /// Reading fails, with the line and what is wrong with it.
     Refuse,
-    /// Reading goes on without it, and a warning says so.
+    /// The line is skipped, with a warning.
     Skip,
 }
 
@@ -78,7 +78,7 @@ impl Log {
         };
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let name = excerpt(&name, 60);
-        Some(format!("{count} of {name} left out as invalid ({}{further}).", reasons.join("; ")))
+        Some(format!("{count} of {name} skipped as invalid ({}{further}).", reasons.join("; ")))
     }
 
     /// Leaves a line out, or fails for it.
@@ -101,7 +101,7 @@ impl Log {
         let repeated: Vec<bool> = self.records.iter().map(|record| !seen.insert(key(&record.cell))).collect();
         for (index, _) in repeated.iter().enumerate().filter(|(_, repeated)| **repeated) {
             let Cell { method, point: Point { device, dim, .. }, round } = self.records[index].cell;
-            let reason = format!("{method} on {device} at dim {dim}, round {round}, has a record before");
+            let reason = format!("{method} on {device} at dim {dim}, round {round}, has two records");
             self.reject(path, self.lines[index], reason, invalid)?;
         }
         let mut repeated = repeated.into_iter();
@@ -121,7 +121,7 @@ fn is_cut_off(line: &[u8]) -> bool {
 
 /// What to do about an invalid record.
 pub(super) const SKIP: &str =
-    "restore the file; report, compare, plot and export go on without such lines with --skip-invalid";
+    "restore the file, or skip such lines with --skip-invalid (report, compare, plot, export)";
 
 /// Parses all lines. In a file that grows, a last line without its newline that does not parse was cut off in the
 /// middle of a write: it is left to the caller ([`Log::whole_bytes`] ends before it). A last line that lacks only its

@@ -50,8 +50,7 @@ impl Study {
             } else {
                 (log::RECORDS, "; relgrad sweep --resume measures its cell again")
             };
-            warnings
-                .push(format!("The last line of {name} was cut off in the middle of a write and is left out{remedy}."));
+            warnings.push(format!("The last line of {name} was cut off during a write and is skipped{remedy}."));
         }
         Ok(Self { run, records: log.records, warnings })
     }

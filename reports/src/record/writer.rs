@@ -47,14 +47,11 @@ impl RecordWriter {
         let mut told = None;
         if log.is_torn(&text) {
             file.set_len(bytes).and_then(|()| file.sync_data()).map_err(Error::io("repair", &path))?;
-            told = Some(
-                "the last line of records.jsonl was cut off in the middle of a write and is removed; its cell is \
-                 measured again",
-            );
+            told = Some("the last line of records.jsonl was cut off; it is removed and its cell is measured again");
         } else if log.unended {
             file.write_all(b"\n").and_then(|()| file.sync_data()).map_err(Error::io("repair", &path))?;
             bytes += 1;
-            told = Some("the last record of records.jsonl lacked the end of its line, which is added");
+            told = Some("the last line of records.jsonl had no line end; it is added");
         }
         Ok(Self { file, path, bytes, told })
     }

@@ -46,7 +46,7 @@ impl FromStr for Kernel {
         }
         let taps = text.parse().ok().filter(|taps| *taps > 0);
         taps.map(|taps| Self(Some([1, taps])))
-            .ok_or_else(|| format!("`{text}` is not full, a number of taps, nor two like 3x3"))
+            .ok_or_else(|| format!("`{text}` is not full, a number of taps, or a size like 3x3"))
     }
 }
 

@@ -74,7 +74,7 @@ fn numbers(relative: &Series, settings: &Settings) -> Vec<KeyNumber> {
     let largest = relative.points.last().map(|point| KeyNumber {
         what: format!("one gradient at D = {}{apart}", grouped(point.dim)),
         value: units::seconds(point.seconds.value),
-        detail: point.peak_bytes.map_or(String::new(), |b| format!("{} at the peak", units::bytes(b as f64))),
+        detail: point.peak_bytes.map_or(String::new(), |b| format!("{} peak memory", units::bytes(b as f64))),
     });
     let speedups = [
         speedup(Method::Ordinary, |p| p.speedup_over_ordinary),
@@ -95,7 +95,7 @@ fn methods(main: &[&Series], settings: &Settings) -> Table {
             stopped(series),
         ]
     };
-    let columns = "method | >exponent p [95 %] | >fitted on D | >largest D | >time there | what stopped it";
+    let columns = "method | >exponent p [95 %] | >fitted on D | >largest D | >its time | stopped by";
     Table::new(columns, main.iter().map(row))
 }
 
