@@ -42,7 +42,7 @@ experiments out="experiments" data=env("RELGRAD_DATA", "../shared/data"):
     for name in bias-mode fig1-right fig2 fig5 gaussian mnist-epoch fig6 table1 sample; do \
         target/release/relgrad experiment "$name" --out "$1" --data "$2" || exit; done
 
-# The same as long as they need: hours. Started again, trainings go on from their checkpoints.
+# The same without a limit of time: hours. Started again, trainings continue from their checkpoints.
 experiments-full out="experiments-full" data=env("RELGRAD_DATA", "../shared/data"):
     cargo build --release --quiet --package relgrad-harness
     for name in bias-mode fig1-right fig2 fig5 gaussian mnist-epoch fig6 table1 sample; do \
@@ -75,7 +75,7 @@ bench *args:
 roofline *args:
     cargo run --release --quiet --package relgrad-harness -- roofline "$@"
 
-# relgrad beside NumPy, JAX and PyTorch, with the targets, in about 12 minutes; needs Python 3.11 and makes .venv (some GB).
+# relgrad and NumPy, JAX, PyTorch, with the targets, about 12 minutes; requires Python 3.11 and makes .venv (some GB).
 bench-peers *args:
     harness/peers/run "$@"
 

@@ -1,5 +1,5 @@
 //! A small sweep from Rust: how the time of a gradient grows with the data dimension D.
-#![allow(clippy::print_stdout, reason = "the exponents are what it is for")]
+#![allow(clippy::print_stdout, reason = "it prints the exponents")]
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -9,7 +9,7 @@ use relgrad_kernels::Method;
 use relgrad_reports::summary::Summary;
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
-    // Every cell is measured in a process of its own, which is this program again.
+    // Every cell is measured in a new process of this program.
     if let Some(code) = serve_child() {
         return Ok(code);
     }

@@ -1,4 +1,4 @@
-//! Why the program ends early, and the exit code that says so.
+//! Errors that end the program, and the exit codes.
 
 use std::io;
 use std::path::Path;
@@ -24,40 +24,46 @@ pub(crate) mod code {
 /// What `--help` of every verb says about exit codes.
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes of all verbs:
-    0  success; what was checked or compared held
-    1  a check failed: a gradient is wrong, something got worse, or a planted answer was missed
+    0  success; all checks and comparisons passed
+    1  a check failed: wrong gradient, regression, or missed planted answer
     2  wrong usage, or an input that cannot be read
-    3  the system refused: results cannot be written, or no process or thread be started
+    3  results cannot be written, or a process or thread cannot be started
     4  nothing was measured or compared
-    5  a comparison could not decide; the output says how many more rounds would
-    6  a training diverged; its last good checkpoint, where there is one, is kept
-    7  the device that was asked for is not there
+    5  a comparison is inconclusive; the output estimates the rounds needed
+    6  a training diverged; its last good checkpoint, if any, is kept
+    7  the requested device is missing or does not work
    70  an internal error of relgrad: please report its message
   130  stopped by Ctrl-C; the records, or a checkpoint, are kept
 
-Output that nobody reads any more (as with head) stops and changes nothing; a full device is 3.";
+A closed output pipe (head) ends the printing only. A full disk is code 3.";
 
 /// An early end of the program: one line for the user and an exit code.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The command line asks for something impossible.
+    /// The command line is wrong.
     #[error("{0}")]
     Usage(String),
     /// An input file or folder cannot be used.
     #[error("{0}")]
     Input(String),
-    /// Results cannot be written, or what makes them not be started.
+    /// Results cannot be written, or a process or thread cannot be started.
     #[error("{0}")]
     Output(String),
     /// The user asked to stop.
     #[error("{0}")]
     Interrupted(String),
-    /// A training cannot go on.
+    /// A training diverged.
     #[error("{0}")]
     Diverged(String),
-    /// The device that was asked for is not there, or does not work.
+    /// The requested device is missing or does not work.
     #[error("{0}")]
     NoDevice(String),
+}
+
+impl From<relgrad_vocabulary::Unknown> for Error {
+    fn from(unknown: relgrad_vocabulary::Unknown) -> Self {
+        Self::Usage(unknown.to_string())
+    }
 }
 
 impl Error {

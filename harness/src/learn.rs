@@ -14,20 +14,19 @@ use crate::train::store::{self, Store};
 use crate::train::trainer::{self, Job};
 use crate::{cmd, console};
 
-/// The settings with which `relgrad train` learns `data`, a data set or `toy:NAME`.
+/// The default settings of `relgrad train` for `data`, a data set or `toy:NAME`.
 ///
 /// # Errors
-/// When the name is no argument.
+/// When the name cannot be an argument.
 pub fn settings(data: &str) -> Result<TrainingSettings> {
     cmd::train::default_settings(data)
 }
 
-/// Trains a network as the settings say and leaves the model, its checkpoints and a log in the folder `dir`. `data` is
-/// the folder of the data sets; toys need none.
+/// Trains a network, and writes the model, its checkpoints and a log to the folder `dir`. `data` is the folder of the
+/// data sets; toys require none.
 ///
 /// # Errors
-/// When the settings make no sense for the data, `dir` has something in it or cannot be written, or the training
-/// diverges.
+/// When the settings do not fit the data, `dir` is not empty or cannot be written, or the training diverges.
 pub fn train(settings: &TrainingSettings, data: Option<&Path>, dir: impl AsRef<Path>) -> Result<Training> {
     let TrainingSettings { data: name, seed, toy_samples, .. } = settings;
     let set = data::load(&Request { name, folder: data, seed: *seed, toy_samples: *toy_samples })?;

@@ -1,9 +1,9 @@
-//! Measures what the gradient of a log-determinant-of-the-Jacobian objective costs, and trains models with it.
+//! Measures the cost of the gradient of a log-likelihood with a Jacobian determinant, and trains models with it.
 //!
-//! The program `relgrad` is [`cmd::main`]; the same from Rust:
+//! The program `relgrad` is [`cmd::main`]. This library does the same from Rust.
 //!
-//! A sweep measures every method at every dimension, each cell in a process of its own, which is the calling program
-//! again. `harness/examples/small_sweep.rs` is a whole program.
+//! A sweep measures every method at every dimension. Each cell runs in a new process of the calling program.
+//! `harness/examples/small_sweep.rs` is a complete program.
 //!
 //! ```no_run
 //! use std::process::ExitCode;
@@ -27,7 +27,7 @@
 //! }
 //! ```
 //!
-//! Two studies are compared cell by cell, and the comparison says whether something got worse:
+//! A comparison of two studies, cell by cell, reports regressions:
 //!
 //! ```no_run
 //! use relgrad_harness::compare::{self, Invalid, Outcome, Rules};
@@ -40,7 +40,7 @@
 //! # }
 //! ```
 //!
-//! A training leaves its model, checkpoints and log in a folder:
+//! A training writes its model, checkpoints and log to a folder:
 //!
 //! ```no_run
 //! use relgrad_harness::learn;
@@ -74,7 +74,7 @@ mod verify;
 pub use error::{Error, Result};
 use measure::run;
 
-/// Tests of readers count the memory that they take.
+/// Tests of readers count the memory that they use.
 #[cfg(test)]
 #[global_allocator]
 static COUNTING: relgrad_adversary::Counting = relgrad_adversary::Counting;

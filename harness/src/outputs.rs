@@ -4,6 +4,8 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use relgrad_plots::Drawing;
+
 use crate::error::{Error, Result};
 use crate::machine::time::{file_stamp, unix_seconds};
 
@@ -23,6 +25,18 @@ pub(crate) fn fresh(parent: &str) -> Result<PathBuf> {
             Err(cause) => return Err(Error::output(&dir, cause)),
         }
     }
+}
+
+/// Writes a drawing as NAME.svg and NAME.png. A link of such a name is replaced, not followed.
+pub(crate) fn write_drawing(dir: &Path, name: &str, drawing: &Drawing) -> Result<[PathBuf; 2]> {
+    fs::create_dir_all(dir).map_err(|cause| Error::output(dir, cause))?;
+    let paths = ["svg", "png"].map(|extension| dir.join(format!("{name}.{extension}")));
+    for link in paths.iter().filter(|path| path.is_symlink()) {
+        fs::remove_file(link).map_err(|cause| Error::output(link, cause))?;
+    }
+    let written = drawing.write_svg(&paths[0]).and_then(|()| drawing.write_png(&paths[1]));
+    written.map_err(|cause| Error::Output(cause.to_string()))?;
+    Ok(paths)
 }
 
 /// Makes the folder `dir`, which may exist already but must be empty, apart from the file `lock` that holds it for this

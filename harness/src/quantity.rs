@@ -65,7 +65,7 @@ impl FromStr for TimeLimit {
         }
         let longest = Self::LONGEST_DAYS;
         match total {
-            0.0 => Err(format!("`{shown}` must be longer than nothing; write none for no limit")),
+            0.0 => Err(format!("`{shown}` must be longer than zero; write none for no limit")),
             total if total <= longest * 86_400.0 => Ok(Self(Some(total))),
             _ => Err(format!("`{shown}` is longer than {longest}d, the longest; write none for no limit")),
         }
@@ -84,7 +84,7 @@ impl FromStr for Fraction {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        const HINT: &str = "write 10% or 1.1x for a tenth more";
+        const HINT: &str = "write 10% or 1.1x";
         let text = require_unit(text, |_| HINT.to_string())?;
         let shown = console::quoted(text);
         let number = |text: &str| text.trim().parse::<f64>().ok();

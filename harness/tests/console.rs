@@ -2,6 +2,8 @@
 #![cfg(unix)]
 
 mod common;
+#[path = "common/training.rs"]
+mod training;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -25,13 +27,9 @@ fn outcomes(dir: &Path) -> BTreeMap<String, String> {
 
 /// What was learned in every epoch, without the time that it took.
 fn epochs(dir: &Path) -> Vec<Value> {
-    let text = std::fs::read_to_string(dir.join("epochs.jsonl")).expect("a log");
-    let epoch = |line: &str| -> Value {
-        let mut epoch: Value = serde_json::from_str(line).expect("a line is an epoch");
-        epoch["seconds"] = Value::Null;
-        epoch
-    };
-    text.lines().map(epoch).collect()
+    let mut epochs = training::epochs(dir);
+    epochs.iter_mut().for_each(|epoch| epoch["seconds"] = Value::Null);
+    epochs
 }
 
 fn train(out: &Path) -> Command {

@@ -73,7 +73,7 @@ fn what_cannot_be_read_or_makes_no_sense_ends_with_code_2() {
         ("gate", "--baseline"),
         ("gate --baseline BROKEN --dims 10", "--dims"),
         ("gate --against-program /nowhere/relgrad", "/nowhere/relgrad"),
-        ("gate --against-program /bin/false", "no relgrad that runs here"),
+        ("gate --against-program /bin/false", "not a working relgrad"),
         ("gate --max-slowdown much", "`much`"),
         ("history show --store nowhere.jsonl", "nowhere.jsonl"),
     ] {
@@ -121,13 +121,13 @@ fn a_program_that_is_no_relgrad_is_told_before_anything_is_measured() {
     let dir = scratch();
     let old = "#!/bin/sh\n[ \"$1\" = --version ] && echo relgrad-harness 0.0.1\n";
     for (name, text, why) in [
-        ("silent", "#!/bin/sh\n", "it says ``"),
-        ("other", "#!/bin/sh\nprintf '\\033[2Jhello\\n'\n", "it says `\\x1b[2Jhello`"),
+        ("silent", "#!/bin/sh\n", "printed ``"),
+        ("other", "#!/bin/sh\nprintf '\\033[2Jhello\\n'\n", "printed `\\x1b[2Jhello`"),
         ("plain.txt", "no program", "ermission denied"),
-        ("old", old, "older than the gate"),
+        ("old", old, "too old for the gate"),
         // One keeps its pipes open by what it has started, and one never stops to print.
-        ("hangs", "#!/bin/sh\nsleep 600; true\n", "says nothing for 10 s"),
-        ("prints", "#!/bin/sh\nyes; true\n", "says nothing for 10 s"),
+        ("hangs", "#!/bin/sh\nsleep 600; true\n", "did not answer within 10 s"),
+        ("prints", "#!/bin/sh\nyes; true\n", "did not answer within 10 s"),
     ] {
         let program = script(dir.path(), name, text);
         let (_, told) = ends(relgrad().args(["gate", "--against-program", &program]), 2);

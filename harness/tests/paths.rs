@@ -9,17 +9,13 @@ use std::path::{Path, PathBuf};
 
 use common::{golden, relgrad, stderr};
 use relgrad_reports::fixture;
-use relgrad_reports::writer::{RecordWriter, write_run};
 
 /// A folder with a made-up sweep in it, under a name that is no UTF-8.
 fn odd_folder(scratch: &Path) -> PathBuf {
     let folder = scratch.join(OsStr::from_bytes(b"d\xff"));
     let sweep = folder.join("sweep");
     std::fs::create_dir_all(&sweep).expect("a folder");
-    let study = fixture::study();
-    write_run(&sweep, &study.run).expect("a writable folder");
-    let mut writer = RecordWriter::open(&sweep).expect("a writable folder");
-    study.records.iter().for_each(|record| writer.append(record).expect("a writable folder"));
+    fixture::write(&sweep, &fixture::study()).expect("a writable folder");
     std::fs::copy(golden().join("p01_d1_l1_linear.json"), folder.join("golden.json")).expect("a copy");
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_relgrad"), folder.join("relgrad")).expect("a link");
     folder
@@ -33,6 +29,12 @@ fn every_verb_takes_a_path_that_is_no_utf8() {
     let cells = "--dims 3 --methods relative --batch 3 --threads 1";
     // What begins with @ is a file of the folder.
     for words in [
+        "sweep --dims 2 --methods relative --batch 4 --threads 1 --rounds 1 --no-roofline --out @new".to_string(),
+        "sweep --no-roofline --resume @new".to_string(),
+        "report @new".to_string(),
+        "train toy:moons --toy-samples 100 --epochs 8 --threads 1 --time-limit 1ms --out @learned".to_string(),
+        "train --resume @learned".to_string(),
+        "experiment bias-mode --effort smoke --quiet --out @experiments".to_string(),
         "report @sweep".to_string(),
         "plot @sweep --figure fig3 --out @x.svg".to_string(),
         "export @sweep --format csv --out @x.csv".to_string(),
@@ -57,9 +59,13 @@ fn every_verb_takes_a_path_that_is_no_utf8() {
         let ended = output.status.success() || (compares && output.status.code() == Some(5));
         assert!(ended, "{words}: {:?} {}", output.status, stderr(&output));
     }
-    for name in ["x.svg", "x.csv", "history.jsonl", "gate.jsonl", "sweep/report.html"] {
+    let files = "x.svg x.csv history.jsonl gate.jsonl sweep/report.html new/report.html learned/figures/training.png \
+                 experiments/bias-mode.md";
+    for name in files.split(' ') {
         assert!(folder.join(name).is_file(), "{name}");
     }
+    let epochs = std::fs::read_to_string(folder.join("learned/epochs.jsonl")).expect("a log");
+    assert_eq!(epochs.lines().count(), 9);
 }
 
 #[test]

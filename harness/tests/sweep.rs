@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use common::{
-    cells, ends, lines, records, relgrad, resume, run_json, scratch, tiny_cells, tiny_sweep, wait_until, words,
+    cells, ends, limited, lines, records, relgrad, resume, run_json, scratch, tiny_cells, tiny_sweep, wait_until, words,
 };
 use serde_json::Value;
 
@@ -203,7 +203,7 @@ fn a_full_disk_ends_the_sweep_with_the_earlier_records_whole() {
     // The limit on the size of a file stands for the disk: room for run.json and some records, not for all. The program
     // ignores its signal, so that a write over the limit fails as one on a full disk does.
     let (_, err) = ends(&mut limited("ulimit -f 64", &tiny_sweep(dir.path(), 8)), 3);
-    assert!(err.contains("records.jsonl") && err.contains("go on with: relgrad sweep --resume"), "{err}");
+    assert!(err.contains("records.jsonl") && err.contains("continue with: relgrad sweep --resume"), "{err}");
     let kept = records(dir.path()).len();
     assert!(kept < 12, "{kept} records");
     ends(&mut resume(dir.path()), 0);
@@ -219,7 +219,7 @@ fn a_cell_without_address_space_is_a_failed_record_and_the_sweep_goes_on() {
     // D = 6000 takes some 600 MB. The limit comes from outside, so that the sweep does not foresee it.
     let (_, err) = ends(&mut limited("ulimit -v 400000", &command), 0);
     // Nor is there room for the arrays of the ceilings.
-    assert!(err.contains("no fractions of ceilings: "), "{err}");
+    assert!(err.contains("ceilings were not measured: "), "{err}");
     assert!(run_json(dir.path())["rooflines"].is_null());
     let records = records(dir.path());
     let of = |dim: u64| records.iter().find(|record| record["cell"]["dim"] == dim).expect("a record of each cell");
@@ -254,15 +254,6 @@ fn report_and_plot_work_from_the_folder_alone() {
 
 fn quiet(command: &mut Command) -> &mut Command {
     command.stdout(Stdio::null()).stderr(Stdio::null())
-}
-
-/// The command under a limit of the shell; none of its words has a quote in it.
-fn limited(limit: &str, command: &Command) -> Command {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
-    let words: Vec<String> = words.map(|word| format!("'{}'", word.to_string_lossy())).collect();
-    let mut shell = Command::new("sh");
-    shell.args(["-c", &format!("{limit}; exec {}", words.join(" "))]);
-    shell
 }
 
 /// Sends two signals at once, as `timeout` and some shells do.

@@ -8,10 +8,10 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use common::{run, stderr, stdout};
+use common::{ends, words};
 use training::{
-    assert_finite, assert_same_end, epochs, json, npy, npz, refused, resume, success, tensors, train, training,
-    wait_for_checkpoint,
+    assert_finite, assert_same_end, epochs, json, npy, npz, refused, resume, success, tensors, train, trained,
+    training, wait_for_checkpoint,
 };
 
 /// Stops a training wherever it happens to be with SIGINT, resumes, and compares with one that ran through: parameters,
@@ -126,9 +126,8 @@ fn a_condition_is_learned_and_resumes_bit_for_bit() {
 fn a_time_limit_leaves_a_checkpoint_and_says_how_to_go_on() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("t");
-    let output = training(&dir, "sgd").args(["--time-limit", "1ms"]).output().unwrap();
-    assert!(output.status.success(), "{}", stderr(&output));
-    assert!(stderr(&output).contains("--resume"), "{}", stderr(&output));
+    let (_, told) = ends(training(&dir, "sgd").args(["--time-limit", "1ms"]), 0);
+    assert!(told.contains("--resume"), "{told}");
     assert_eq!(json(&dir.join("training.json"))["outcome"]["stop"], "time-limit");
     assert_eq!(epochs(&dir).len(), 1, "only the untrained network");
     success(&mut resume(&dir));
@@ -137,9 +136,7 @@ fn a_time_limit_leaves_a_checkpoint_and_says_how_to_go_on() {
 
 #[test]
 fn training_raises_the_likelihood_and_the_log_says_so() {
-    let folder = tempfile::tempdir().unwrap();
-    let dir = folder.path().join("t");
-    success(&mut training(&dir, "sgd"));
+    let (_folder, dir) = trained("sgd");
     let epochs = epochs(&dir);
     let nats = |i: usize| epochs[i]["validation_nats"].as_f64().unwrap();
     assert!(nats(8) > nats(0) + 0.5, "{} after {}", nats(8), nats(0));
@@ -149,16 +146,12 @@ fn training_raises_the_likelihood_and_the_log_says_so() {
     for file in ["figures/training.svg", "figures/training.png", "best.json", "last.json"] {
         assert!(dir.join(file).exists(), "{file}");
     }
-    let again = training(&dir, "sgd").output().unwrap();
-    assert_eq!(again.status.code(), Some(2));
-    assert!(stderr(&again).contains("--resume"), "{}", stderr(&again));
+    refused(&mut training(&dir, "sgd"), &["--resume"]);
 }
 
 #[test]
 fn a_damaged_checkpoint_is_refused_by_name() {
-    let folder = tempfile::tempdir().unwrap();
-    let dir = folder.path().join("t");
-    success(&mut training(&dir, "adam"));
+    let (_folder, dir) = trained("adam");
     let path = tensors(&dir, "last");
     let whole = fs::read(&path).unwrap();
     let mut resume = resume(&dir);
@@ -184,9 +177,7 @@ fn divergence_is_told_with_its_place_and_the_last_good_checkpoint_stays() {
     let dir = folder.path().join("t");
     let words = ["toy:8gaussians", "--toy-samples", "500", "--method", "ordinary", "--optimizer", "sgd", "--out", "t"];
     let mut command = train(folder.path(), &words);
-    let output = command.args(["--learning-rate", "1e6", "--epochs", "50"]).output().unwrap();
-    assert_eq!(output.status.code(), Some(6), "{}", stderr(&output));
-    let text = stderr(&output);
+    let (_, text) = ends(command.args(["--learning-rate", "1e6", "--epochs", "50"]), 6);
     for part in ["step", "epoch", "layer", "--learning-rate", "last good checkpoint"] {
         assert!(text.contains(part), "{part}: {text}");
     }
@@ -244,15 +235,14 @@ fn what_is_missing_or_impossible_is_said_in_one_line() {
     for (words, parts) in cases {
         refused(&mut train(folder.path(), words), parts);
     }
-    let alpha = train(folder.path(), &["toy:moons", "--activation", "smooth:2"]).output().unwrap();
-    assert!(alpha.status.code() == Some(2) && stderr(&alpha).contains("alpha"), "{}", stderr(&alpha));
+    let (_, alpha) = ends(&mut train(folder.path(), &["toy:moons", "--activation", "smooth:2"]), 2);
+    assert!(alpha.contains("alpha"), "{alpha}");
     assert!(!folder.path().join("trainings").exists(), "nothing is written for what cannot begin");
 }
 
 #[test]
 fn help_names_the_data_sets_and_exit_codes() {
-    let output = run(&["train", "--help"]);
-    let text = stdout(&output);
+    let (text, _) = ends(&mut words("train --help"), 0);
     for part in ["mnist", "toy:NAME", "RELGRAD_DATA", "--resume", "diverged"] {
         assert!(text.contains(part), "{part}");
     }

@@ -9,11 +9,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use common::{relgrad, stderr, stdout};
+use common::{ends, limited, relgrad, stderr, stdout};
 use serde_json::Value;
 use training::{
-    assert_finite, assert_same_end, epochs, json, refused, resume, success, tensors, train, training, training_of,
-    wait_for_checkpoint,
+    assert_finite, assert_same_end, epochs, json, refused, resume, success, tensors, train, trained, training,
+    training_of, wait_for_checkpoint,
 };
 
 /// Kills without warning at many moments: after so many changes of the folder, twice, from its first file to its last.
@@ -98,9 +98,7 @@ fn a_training_that_loses_its_folder_ends_and_takes_nothing_away() {
 /// Without its last checkpoint a training that had got further is not begun anew over what is left of it.
 #[test]
 fn a_training_without_its_last_checkpoint_is_refused_unless_it_had_none() {
-    let folder = tempfile::tempdir().unwrap();
-    let dir = folder.path().join("t");
-    success(&mut training(&dir, "adam"));
+    let (_folder, dir) = trained("adam");
     let whole = epochs(&dir);
     fs::remove_file(dir.join("last.json")).unwrap();
     refused(&mut resume(&dir), &["last.json is missing: restore it, or start in another folder"]);
@@ -111,16 +109,13 @@ fn a_training_without_its_last_checkpoint_is_refused_unless_it_had_none() {
 #[test]
 fn links_are_not_followed() {
     use std::os::unix::fs::symlink;
-    let folder = tempfile::tempdir().unwrap();
-    let dir = folder.path().join("t");
-    success(&mut training(&dir, "adam"));
+    let (folder, dir) = trained("adam");
     let outside = folder.path().join("outside");
     for path in [tensors(&dir, "last"), tensors(&dir, "best"), dir.join("training.json"), dir.join("epochs.jsonl")] {
         fs::rename(&path, &outside).unwrap();
         symlink(&outside, &path).unwrap();
         let before = fs::read(&outside).unwrap();
-        let output = resume(&dir).output().unwrap();
-        assert_eq!(output.status.code(), Some(2), "{}: {}", path.display(), stderr(&output));
+        ends(&mut resume(&dir), 2);
         assert_eq!(fs::read(&outside).unwrap(), before);
         fs::remove_file(&path).unwrap();
         fs::rename(&outside, &path).unwrap();
@@ -166,7 +161,6 @@ fn a_hang_up_that_is_ignored_does_not_stop_a_training() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_ends_a_training_with_its_last_checkpoint() {
-    use std::os::unix::process::CommandExt;
     let folder = tempfile::tempdir().unwrap();
     let (whole, full) = (folder.path().join("whole"), folder.path().join("full"));
     let of = |out: &str| {
@@ -174,37 +168,12 @@ fn a_full_disk_ends_a_training_with_its_last_checkpoint() {
         train(folder.path(), &words)
     };
     success(&mut of("whole"));
-    let mut command = of("full");
-    // SAFETY: the calls are ones that a process may make between fork and exec.
-    unsafe {
-        command.pre_exec(|| {
-            libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
-            let most = libc::rlimit { rlim_cur: 6000, rlim_max: 6000 };
-            libc::setrlimit(libc::RLIMIT_FSIZE, &most);
-            Ok(())
-        });
-    }
-    let output = command.output().unwrap();
-    let text = stderr(&output);
-    assert_eq!(output.status.code(), Some(3), "{text}");
+    let (_, text) = ends(&mut limited("ulimit -f 12", &of("full")), 3);
     assert!(text.contains("epochs.jsonl") && text.lines().count() == 1, "{text}");
     let done = epochs(&full).len();
     assert!((10..60).contains(&done), "{done} whole lines");
     success(&mut resume(&full));
     assert_same_end(&whole, &full);
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn a_folder_whose_name_is_not_utf_8_is_one_like_others() {
-    use std::ffi::OsStr;
-    use std::os::unix::ffi::OsStrExt;
-    let folder = tempfile::tempdir().unwrap();
-    let dir = folder.path().join(OsStr::from_bytes(b"t\xff"));
-    success(training(&dir, "sgd").args(["--time-limit", "1ms"]));
-    success(&mut resume(&dir));
-    assert_eq!(epochs(&dir).len(), 9);
-    assert!(dir.join("figures/training.png").exists());
 }
 
 /// `d.csv`: rows of two numbers around `scale`.
@@ -221,9 +190,7 @@ fn moments_beyond_f32_are_a_divergence_and_never_written() {
     let of = |dtype: &str| {
         train(folder.path(), &["d.csv", "--epochs", "2", "--batch", "10", "--dtype", dtype, "--out", dtype])
     };
-    let output = of("f32").output().unwrap();
-    let text = stderr(&output);
-    assert_eq!(output.status.code(), Some(6), "{text}");
+    let (_, text) = ends(&mut of("f32"), 6);
     assert!(text.contains("second moment") && text.contains("--dtype f64") && text.contains("kept in"), "{text}");
     assert!(!text.contains("--learning-rate"), "{text}");
     assert_finite(&folder.path().join("f32"), "last");
@@ -250,9 +217,7 @@ fn data_that_the_first_network_cannot_take_are_an_error_of_the_data() {
     let folder = tempfile::tempdir().unwrap();
     table(folder.path(), 1e25, 60);
     let mut command = train(folder.path(), &["d.csv", "--epochs", "1", "--out", "t"]);
-    let output = command.output().unwrap();
-    let text = stderr(&output);
-    assert_eq!(output.status.code(), Some(2), "{text}");
+    let (_, text) = ends(&mut command, 2);
     assert!(text.contains("--dtype f64") && !text.contains("--learning-rate") && !text.contains("kept"), "{text}");
     // The folder is free for the data as they should have been.
     table(folder.path(), 1.0, 60);

@@ -13,13 +13,13 @@ use crate::network::Architecture;
 use crate::parameters::{Batch, Gradient, Parameters};
 use crate::scalar::{Dtype, Scalar};
 
-/// A backend with its work memory, whatever its type. One call through a pointer a gradient.
+/// A backend of any type with its work memory. Each gradient is one call through a pointer.
 pub struct Bound<D: Device<T>, T: Scalar, C: Coupling<D, T> = Dense> {
     kind: Kind,
     backend: Box<dyn Erased<D, T, C>>,
 }
 
-/// What is to be bound.
+/// What to bind.
 struct Request<'a, C> {
     /// The method.
     method: Method,

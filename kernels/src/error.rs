@@ -93,10 +93,6 @@ impl Error {
         Self::InvalidParameter { name, value, requirement }
     }
 
-    pub(crate) fn unknown(kind: &'static str, name: &str, expected: impl Into<String>) -> Self {
-        Self::Unknown { kind, name: name.to_owned(), expected: expected.into() }
-    }
-
     pub(crate) fn shape(operation: &'static str, expected: impl ToString, found: impl ToString) -> Self {
         Self::ShapeMismatch { operation, expected: expected.to_string(), found: found.to_string() }
     }

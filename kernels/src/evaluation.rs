@@ -79,8 +79,9 @@ pub fn prepare(workload: &Workload) -> Result<Box<dyn Evaluation>> {
 #[cfg(feature = "inject")]
 pub fn prepare_wrong(workload: &Workload) -> Result<Box<dyn Evaluation>> {
     if workload.method == Method::RelativeInPlace {
-        let expected = "one that stores its gradient";
-        return Err(Error::unknown("method with a stored gradient", workload.method.name(), expected));
+        let kind = "method with a stored gradient";
+        let unknown = relgrad_vocabulary::Unknown::new(kind, workload.method.name(), "one that stores its gradient");
+        return Err(unknown.into());
     }
     match workload.dtype {
         Dtype::F32 => workload.architecture.coupling.visit::<f32, _>(WrongOnCpu(workload)),

@@ -3,58 +3,28 @@
 //! Uniform bits come from ChaCha8; normals from the polar method with `libm`'s software logarithm, since a platform's
 //! own may differ in the last bit. Each array has a stream of its own, so that its numbers do not depend on the others.
 
-use std::fmt;
-use std::str::FromStr;
-
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use rayon::prelude::*;
+use relgrad_vocabulary::names;
 
 use crate::device::{Device, Matrix};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::layer::Coupling;
 use crate::network::Architecture;
 use crate::parameters::{Arrays, Parameters};
 use crate::scalar::Scalar;
 
-/// How weights are drawn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Init {
-    /// An orthogonal matrix, condition number 1: a signed permutation times a product of min(D, 16) Householder
-    /// reflections along normal vectors. O(D²), where a Haar-distributed one would take O(D³).
-    #[default]
-    Orthogonal,
-    /// Independent normals of variance 1/D. The condition number is of the order of D.
-    ScaledGaussian,
-}
-
-impl Init {
-    /// Every kind.
-    pub const ALL: [Self; 2] = [Self::Orthogonal, Self::ScaledGaussian];
-
-    /// Name on the command line.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Orthogonal => "orthogonal",
-            Self::ScaledGaussian => "gaussian",
-        }
-    }
-}
-
-impl fmt::Display for Init {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Init {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|init| init.name() == text)
-            .ok_or_else(|| Error::unknown("initialisation", text, Self::ALL.map(Self::name).join(", ")))
+names! {
+    /// How weights are drawn.
+    #[derive(Default)]
+    Init, "initialisation", {
+        /// An orthogonal matrix, condition number 1: a signed permutation times a product of min(D, 16) Householder
+        /// reflections along normal vectors. O(D²), where a Haar-distributed one would take O(D³).
+        #[default]
+        Orthogonal = "orthogonal",
+        /// Independent normals of variance 1/D. The condition number is of the order of D.
+        ScaledGaussian = "gaussian",
     }
 }
 
@@ -68,7 +38,8 @@ const BIAS_SCALE: f64 = 0.1;
 /// deviation 0.1; a conditional density that ignores its condition.
 ///
 /// # Errors
-/// [`Error::OutOfMemory`], [`Error::InvalidParameter`], [`Error::ShapeMismatch`].
+/// [`OutOfMemory`](crate::Error::OutOfMemory), [`InvalidParameter`](crate::Error::InvalidParameter),
+/// [`ShapeMismatch`](crate::Error::ShapeMismatch).
 pub fn network<D: Device<T>, T: Scalar, C: Coupling<D, T>>(
     device: &D,
     architecture: &Architecture<C>,
@@ -106,7 +77,7 @@ pub(crate) fn square<D: Device<T>, T: Scalar>(
 /// A D×N batch of standard normals drawn from `seed`.
 ///
 /// # Errors
-/// [`Error::OutOfMemory`].
+/// [`OutOfMemory`](crate::Error::OutOfMemory).
 pub fn batch<D: Device<T>, T: Scalar>(device: &D, dim: usize, samples: usize, seed: u64) -> Result<Matrix<D, T>> {
     let mut batch = Matrix::zeros(device, dim, samples, "batch")?;
     fill_normal(device, &mut Normals::new(seed, Stream::Batch), 1.0, &mut batch)?;

@@ -1,17 +1,17 @@
-//! The gradient of a log-determinant-of-the-Jacobian objective, three ways, over one network definition.
+//! The gradient of a log-likelihood with a Jacobian determinant, in three ways, over one network definition.
 //!
 //! A deep density model z = g(x) of L fully connected D×D layers (or circular convolutions) is trained on log p(x) = Σ
 //! log p_i(g_i(x)) + log|det J_g(x)|. This crate evaluates that log-likelihood and its gradient. Equations are those of
 //! `kernels/MATH.md`, cited as `[Mn]`; `(P.n)` are the paper's (Gresele, Fissore, Javaloy, Schölkopf, Hyvärinen,
 //! NeurIPS 2020).
 //!
-//! * [`network`]: what a network is. [`layer`]: what couples components inside a layer. [`parameters`]: its numbers on
-//!   a device. [`init`]: seeded numbers.
-//! * [`device`]: some forty in-place operations, and the implementations for the CPU and for CUDA.
-//! * [`backend`]: the gradient backends over one [`device::Device`], one [`layer::Coupling`] and one forward pass.
-//!   [`bound`]: from a method's name to its backend.
+//! * [`network`]: the definition of a network. [`layer`]: its couplings. [`parameters`]: its numbers on a device.
+//!   [`init`]: seeded numbers.
+//! * [`device`]: some forty in-place operations, and their implementations for the CPU and CUDA.
+//! * [`backend`]: the gradient backends, each written once over [`device::Device`] and [`layer::Coupling`]. [`bound`]:
+//!   from a method's name to its backend.
 //!
-//! Nothing here reads a clock, a file or the command line.
+//! The crate reads no clock, file or command line.
 
 pub mod agreement;
 pub mod backend;

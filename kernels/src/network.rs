@@ -7,10 +7,10 @@ pub use relgrad_vocabulary::{Activation, Base};
 use crate::error::{Error, Result};
 use crate::layer::{Convolution, CouplingKind, Dense, Geometry};
 
-/// Shape and ingredients of z = g(x), \[M1\]: L layers y = W z + b, each (or each but the last) followed by σ.
+/// Shape and components of z = g(x), \[M1\]: L layers y = W z + b, each (or each but the last) followed by σ.
 ///
-/// `C` says what W is: a type ([`Dense`] and its siblings in [`crate::layer`]) where code is compiled for it, or
-/// [`CouplingKind`] where it is known at run time only.
+/// `C` is the coupling, the set of W: a type such as [`Dense`] where code is compiled for it, or [`CouplingKind`] where
+/// it is known only at run time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Architecture<C = Dense> {
     /// Data dimension D ≥ 1.

@@ -16,7 +16,7 @@ pub enum Error {
     #[error("{0}")]
     Missing(String),
     /// An experiment has no values to show.
-    #[error("the figure has no values to show: run the experiment again with its data at hand (--data)")]
+    #[error("the figure has no values: run the experiment again with its data (--data)")]
     Empty,
     /// A history has too little or too much for a trend.
     #[error(
@@ -31,7 +31,7 @@ pub enum Error {
     #[error("cannot render the figure: {0}")]
     Render(String),
     /// Memory is short.
-    #[error("cannot draw the figure: {} MiB of memory cannot be had; draw it where there is more", bytes >> 20)]
+    #[error("cannot draw the figure: not enough memory ({} MiB needed)", bytes >> 20)]
     Memory {
         /// Bytes that were asked for.
         bytes: usize,

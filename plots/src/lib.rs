@@ -1,12 +1,11 @@
-//! Figures from what relgrad measured.
+//! Figures of measurements.
 //!
-//! [`draw`] turns a [`Study`] and its [`Summary`] into one of the [`Figure`]s, and a [`Drawing`] is that figure as SVG
-//! and as PNG. Both come from one list of shapes, so they show the same. The crate measures and computes nothing:
-//! estimates, fits and models are those of `relgrad-reports`. It needs no system font; the one it measures and draws
-//! text with is embedded.
+//! [`draw`] draws a [`Figure`] of a [`Study`] and its [`Summary`]. The [`Drawing`] writes it as SVG and PNG, both from
+//! one list of shapes. The crate computes no statistic: estimates, fits and models are those of `relgrad-reports`. Its
+//! font is embedded.
 //!
-//! Single-panel figures are 85 mm wide, a journal's column; Figure 4, the roofline and the heat map are 170 mm wide. No
-//! text is below 7 pt at that size.
+//! Single-panel figures are 85 mm wide, a journal's column. Figure 4, the roofline and the heat map are 170 mm wide. No
+//! text is smaller than 7 pt at that size.
 
 mod axis;
 mod chart;
@@ -40,7 +39,7 @@ pub use error::{Error, Result};
 use figures::Spec;
 pub use trend::{MOST_TRENDS, Trend, draw_trend};
 
-/// A figure of a study: what it needs, how it is drawn and what is said of it stand in a file of its own.
+/// A figure of a study. A file in `figures/` has what it requires, how it is drawn, and its caption.
 ///
 /// `fig1-left`, `fig3` and `fig4` are those of Gresele et al. (NeurIPS 2020): time of one gradient against D on a GPU
 /// and on the CPU, and memory over time. `speedup`, `memory`, `local-exponent`, `residuals` and `roofline` are against
@@ -65,13 +64,12 @@ impl Figure {
         self.0.name
     }
 
-    /// What the figure shows, in a few sentences: conditions, the meaning of bands and dashes, and the numbers read off
-    /// most.
+    /// The caption: the conditions, the meaning of bands and dashes, and the main numbers.
     pub fn caption(self, study: &Study, summary: &Summary) -> String {
         (self.0.caption)(&self.shown(study, summary))
     }
 
-    /// Whether the records hold what the figure needs; [`draw`] says what is missing.
+    /// Whether the records have what the figure requires; the error of [`draw`] names what is missing.
     pub fn available(self, study: &Study, summary: &Summary) -> bool {
         (self.0.needs)(&self.shown(study, summary)).is_ok()
     }
@@ -131,7 +129,7 @@ impl Drawing {
     ///
     /// # Errors
     /// [`Error::Write`] when the file cannot be written, [`Error::Render`] when the backend fails, [`Error::Memory`]
-    /// when its pixels find no room.
+    /// when there is not enough memory for its pixels.
     pub fn write_png(&self, path: &Path) -> Result<()> {
         Ok(write_atomically(path, &render::png(&self.scene)?)?)
     }
@@ -147,7 +145,7 @@ fn require_memory() -> Result<()> {
 /// Draws `figure` from a study and the summary of that same study.
 ///
 /// # Errors
-/// Where the records lack what the figure shows, the error says what to measure; see [`Error`].
+/// When the records lack what the figure shows: the error names what to measure; see [`Error`].
 pub fn draw(figure: Figure, study: &Study, summary: &Summary) -> Result<Drawing> {
     let (spec, shown) = (figure.0, figure.shown(study, summary));
     (spec.needs)(&shown).map_err(Error::Missing)?;

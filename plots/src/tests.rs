@@ -172,8 +172,8 @@ fn a_heat_map_shows_every_batch_size_and_other_figures_the_first() {
     let only = draw(named("heat-map"), &one, &Summary::of(&one)).unwrap_err().to_string();
     assert_eq!(
         only,
-        "speed-ups exist at one batch size only, or at more than a map can show: run `relgrad sweep` with several, as \
-         in --batch 10,100,1000"
+        "speed-ups exist at one batch size only, or at too many: run `relgrad sweep` with several, as in --batch \
+         10,100,1000"
     );
 }
 
@@ -261,10 +261,10 @@ fn captions_state_conditions_and_numbers() {
     for (study, figure, parts) in [
         (&dense, "fig3", ["(Example CPU @ 2.60GHz, CPU, 2 threads, N = 100, L = 2, f32)", "relative 2.0"]),
         (&dense, "fig3", [" for D from ", "slopes of D² and D³."]),
-        (&dense, "fig4", ["at D = 320", "times the memory of relative"]),
+        (&dense, "fig4", ["at D = 320", "times that of relative"]),
         (&dense, "speedup", ["over autodiff at D = 320", "Bands are"]),
         (&convolution, "fig3", ["slopes of D and D³.", "c = 4"]),
-        (&convolution, "local-exponent", ["a rise towards 1 or 3", "c = 4"]),
+        (&convolution, "local-exponent", ["A rise towards 1 or 3", "c = 4"]),
     ] {
         let caption = named(figure).caption(study, &Summary::of(study));
         assert!(parts.iter().all(|part| caption.contains(part)), "{parts:?}: {caption}");

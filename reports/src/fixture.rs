@@ -5,13 +5,18 @@
 
 mod extreme;
 
+use std::path::Path;
+
 pub use extreme::extreme;
 use relgrad_vocabulary::{Activation, DeviceKind, Dtype, Math, Method, Subject};
 
 use crate::record::roofline::{Bandwidth, Operation, Rate, Region, Roofline, Stream};
 use crate::record::run::{Machine, Run, Settings};
 use crate::record::study::Study;
-use crate::record::{Cell, Check, MemoryPoint, Model, Outcome, Point, Prediction, Record, SCHEMA_VERSION};
+use crate::record::writer::{RecordWriter, write_run};
+use crate::record::{
+    Cell, Check, Gpu, GpuState, MemoryPoint, Model, Outcome, Point, Prediction, Record, SCHEMA_VERSION, error,
+};
 use crate::statistics::random::Random;
 
 const METHODS: [Method; 3] = [Method::Relative, Method::Ordinary, Method::Autodiff];
@@ -53,6 +58,26 @@ pub fn study_with_batches() -> Study {
         }
     }
     study
+}
+
+/// Leaves a study in a folder as a sweep does.
+pub fn write(dir: &Path, study: &Study) -> error::Result<()> {
+    write_run(dir, &study.run)?;
+    let mut writer = RecordWriter::open(dir)?;
+    study.records.iter().try_for_each(|record| writer.append(record))
+}
+
+/// What a GPU at 1980 MHz may tell of a record.
+pub fn gpu(record: &Record) -> Gpu {
+    let state = GpuState { sm_mhz: Some(1980.0), ..GpuState::default() };
+    Gpu {
+        event_seconds: record.seconds.clone(),
+        first_call_seconds: 0.3,
+        graph: true,
+        driver_bytes: 1 << 21,
+        before: Some(state.clone()),
+        after: Some(state),
+    }
 }
 
 /// A study of one method whose time is exactly `scale`·Dᵖ with p = `exponent`, times log-normal noise between processes

@@ -1,10 +1,13 @@
-//! What relgrad measured and what follows from it.
+//! Records of measurements, their statistics and reports.
 //!
-//! [`record`] owns the format of records and reads it back, [`statistics`] turns records into numbers, [`compare`] puts
-//! two studies side by side, [`report`] and [`export`] write what people and programs read. The crate draws nothing
-//! (that is `relgrad-plots`) and measures nothing (that is the `relgrad` program).
+//! * [`record`]: the format of records; writing and reading it.
+//! * [`statistics`]: from records to numbers with intervals.
+//! * [`compare`]: two studies next to each other, with verdicts.
+//! * [`report`] and [`export`]: texts for people and files for programs.
+//!
+//! The crate does not draw (`relgrad-plots` does) or measure (`relgrad-harness` does).
 
-/// Tests of readers count the memory that they take.
+/// Tests of readers count the memory that they use.
 #[cfg(test)]
 #[global_allocator]
 static COUNTING: relgrad_adversary::Counting = relgrad_adversary::Counting;

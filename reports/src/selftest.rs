@@ -12,7 +12,7 @@ use relgrad_vocabulary::Method;
 
 use crate::fixture::{Noise, Planted, planted};
 use crate::record::study::Study;
-use crate::statistics::fit::{self, Crossover, Observation};
+use crate::statistics::fit::{self, Crossover, observe};
 use crate::statistics::summary::Estimate;
 use crate::statistics::{Processes, median_estimate, ratio_estimate};
 
@@ -130,8 +130,4 @@ fn ordinary(dim: f64) -> f64 {
 fn processes(study: &Study, method: Method, dim: usize) -> Processes {
     let cell = study.records.iter().filter(|r| r.cell.method == method && r.cell.point.dim == dim);
     Processes::new(cell.map(|r| (r.cell.round, r.seconds.as_slice())))
-}
-
-fn observe(cells: &[(usize, Processes)]) -> Vec<Observation<'_>> {
-    cells.iter().map(|(x, processes)| Observation { x: *x, processes }).collect()
 }

@@ -72,13 +72,8 @@ pub fn ratio(value: f64) -> String {
 
 /// A quotient with its interval: `12.3× [12.1, 12.6]`.
 pub fn ratio_estimate(estimate: &Estimate) -> String {
-    let [value, low, high] = ratio_parts(estimate);
+    let [value, low, high] = aligned(estimate, 1.0);
     format!("{value}× [{low}, {high}]")
-}
-
-/// The value and the ends of a quotient.
-pub fn ratio_parts(estimate: &Estimate) -> [String; 3] {
-    aligned(estimate, 1.0)
 }
 
 /// A place on an axis with its interval: `412 [380, 455]`.
@@ -142,7 +137,7 @@ pub fn scientific(value: f64) -> String {
 }
 
 /// Value and ends over `scale`, all to the decimals that give the value three significant digits.
-fn aligned(estimate: &Estimate, scale: f64) -> [String; 3] {
+pub(crate) fn aligned(estimate: &Estimate, scale: f64) -> [String; 3] {
     let decimals = decimals(estimate.value / scale);
     [estimate.value, estimate.low, estimate.high].map(|v| match decimals {
         Some(decimals) => fixed(v / scale, decimals),

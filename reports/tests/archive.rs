@@ -1,35 +1,14 @@
 //! What is kept of measurements: little, described, and every link to it leads somewhere.
 
+mod common;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+use common::{files, root};
 
 /// Bytes of `reports/archive` in all.
 const MOST_BYTES: u64 = 6_000_000;
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
-/// Folders that builds and runs leave in a checkout.
-const MADE: [&str; 5] = ["target", "results", "trainings", "experiments", "shared"];
-
-/// All files of the project under `folder`.
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if !path.is_dir() {
-            found.push(path);
-        } else if !name.starts_with('.') && !MADE.contains(&&*name) {
-            found.extend(files(&path));
-        }
-    }
-    found
-}
-
-fn ends_with(path: &Path, extension: &str) -> bool {
-    path.extension().is_some_and(|found| found.eq_ignore_ascii_case(extension))
-}
 
 /// What a text in Markdown links to or shows, without what stands in blocks of code.
 fn targets(text: &str) -> Vec<String> {
@@ -53,11 +32,11 @@ fn targets(text: &str) -> Vec<String> {
 
 #[test]
 fn the_archive_is_small_and_holds_no_pixels() {
-    let files = files(&root().join("reports/archive"));
+    let files = files(&root().join("reports/archive"), "");
     let total: u64 = files.iter().map(|path| fs::metadata(path).unwrap().len()).sum();
     assert!(total <= MOST_BYTES, "{total} bytes in reports/archive");
     assert!(total > 1_000_000, "is this the archive?");
-    assert!(!files.iter().any(|path| ends_with(path, "png")));
+    assert!(!files.iter().any(|path| path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("png"))));
     let plain = |path: &&PathBuf| path.ends_with("records.jsonl") || path.ends_with("samples.jsonl");
     assert_eq!(files.iter().find(plain), None, "samples are packed by gzip");
 }
@@ -75,7 +54,7 @@ fn every_folder_of_the_archive_has_a_readme() {
 fn every_relative_link_of_the_texts_leads_somewhere() {
     let root = root();
     let (mut seen, mut broken) = (0, Vec::new());
-    for path in files(&root).into_iter().filter(|path| ends_with(path, "md")) {
+    for path in files(&root, ".md") {
         for target in targets(&fs::read_to_string(&path).unwrap()) {
             let file = target.split('#').next().unwrap_or_default();
             if file.is_empty() || file.contains("://") || file.starts_with("mailto:") {

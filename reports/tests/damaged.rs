@@ -11,10 +11,8 @@ use relgrad_adversary::{Counting, damage, damaged, judge};
 use relgrad_reports::compare::{Comparison, Rules, Sides};
 use relgrad_reports::export::{FORMATS, REPORT, Report};
 use relgrad_reports::history::{Entry, Metric, series};
-use relgrad_reports::record::{Gpu, GpuState};
 use relgrad_reports::study::{Invalid, Study};
 use relgrad_reports::summary::Summary;
-use relgrad_reports::writer::{RecordWriter, write_run};
 use relgrad_reports::{baseline, fixture, history};
 use relgrad_vocabulary::{DeviceKind, Math};
 use tempfile::TempDir;
@@ -26,9 +24,7 @@ static COUNTING: Counting = Counting;
 static SWEEPS: LazyLock<[TempDir; 3]> = LazyLock::new(|| {
     [small(), on_a_gpu(), of_convolutions()].map(|study| {
         let dir = tempfile::tempdir().unwrap();
-        write_run(dir.path(), &study.run).unwrap();
-        let mut writer = RecordWriter::open(dir.path()).unwrap();
-        study.records.iter().for_each(|record| writer.append(record).unwrap());
+        fixture::write(dir.path(), &study).unwrap();
         dir
     })
 });
@@ -50,15 +46,7 @@ fn on_a_gpu() -> Study {
     for record in &mut study.records {
         record.cell.point.device = DeviceKind::Cuda;
         record.cell.point.math = Some(Math::Tf32);
-        let state = GpuState { sm_mhz: Some(1980.0), ..GpuState::default() };
-        record.gpu = Some(Gpu {
-            event_seconds: record.seconds.clone(),
-            first_call_seconds: 0.3,
-            graph: true,
-            driver_bytes: 1 << 21,
-            before: Some(state.clone()),
-            after: Some(state),
-        });
+        record.gpu = Some(fixture::gpu(record));
     }
     study
 }
@@ -267,9 +255,7 @@ fn extreme_studies_read_back() {
     for seed in 0..20 {
         let study = fixture::extreme(seed);
         let dir = tempfile::tempdir().unwrap();
-        write_run(dir.path(), &study.run).unwrap();
-        let mut writer = RecordWriter::open(dir.path()).unwrap();
-        study.records.iter().for_each(|record| writer.append(record).unwrap());
+        fixture::write(dir.path(), &study).unwrap();
         assert_eq!(Study::read(dir.path()).unwrap().records.len(), study.records.len());
     }
 }

@@ -1,8 +1,8 @@
 //! Fits recover what was planted.
 
 use relgrad_reports::fit::{
-    Bound, Crossover, Law, Observation, bounded_exponent, breakpoint, choose_law, crossover, exponent, extrapolate,
-    local_exponents, residuals, two_term,
+    Bound, Crossover, Law, bounded_exponent, breakpoint, choose_law, crossover, exponent, extrapolate, local_exponents,
+    observe, residuals, two_term,
 };
 use relgrad_reports::fixture::power_law;
 use relgrad_reports::statistics::Processes;
@@ -11,13 +11,7 @@ const XS: [usize; 7] = [20, 50, 100, 200, 500, 1000, 2000];
 
 /// Exact times `f(x)` in three rounds of five samples.
 fn exact(f: impl Fn(f64) -> f64) -> Vec<(usize, Processes)> {
-    let samples = |x: usize| vec![f(x as f64); 5];
-    XS.iter()
-        .map(|&x| {
-            let samples = samples(x);
-            (x, Processes::new((0..3).map(|round| (round, samples.as_slice()))))
-        })
-        .collect()
+    XS.iter().map(|&x| (x, Processes::of_rounds(&vec![vec![f(x as f64); 5]; 3]))).collect()
 }
 
 /// Times ∝ xᵖ with 3 % noise between processes.
@@ -25,10 +19,6 @@ fn noisy(exponent: f64, scale: f64, seed: u64) -> Vec<(usize, Processes)> {
     let study = power_law(&XS, (scale, exponent), (5, 9), (0.03, 0.01), seed);
     let at = |dim| study.records.iter().filter(move |r| r.cell.point.dim == dim);
     XS.iter().map(|&x| (x, Processes::new(at(x).map(|r| (r.cell.round, r.seconds.as_slice()))))).collect()
-}
-
-fn observe(cells: &[(usize, Processes)]) -> Vec<Observation<'_>> {
-    cells.iter().map(|(x, processes)| Observation { x: *x, processes }).collect()
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A sweep's folder: what is written reads back, and a kill at any byte costs at most the record in flight.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 use relgrad_reports::baseline;
@@ -12,22 +12,24 @@ use relgrad_reports::record::{Gpu, GpuState, Outcome, Record, SCHEMA_VERSION};
 use relgrad_reports::study::{Invalid, Study};
 use relgrad_reports::writer::{RecordWriter, write_atomically, write_run};
 use relgrad_vocabulary::{DeviceKind, Math, Method};
+use tempfile::TempDir;
 
-/// Writes the fixture; returns it.
-fn write(dir: &Path) -> Study {
-    let study = fixture::study();
-    write_run(dir, &study.run).unwrap();
-    let mut writer = RecordWriter::open(dir).unwrap();
-    for record in &study.records {
-        writer.append(record).unwrap();
-    }
-    study
+/// A folder with the fixture in it, the fixture, and the path of its records.
+fn written() -> (TempDir, Study, PathBuf) {
+    let (dir, study) = (tempfile::tempdir().unwrap(), fixture::study());
+    fixture::write(dir.path(), &study).unwrap();
+    let path = dir.path().join("records.jsonl");
+    (dir, study, path)
+}
+
+/// A run from before there were GPUs and several batch sizes.
+fn archived() -> Study {
+    Study::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("archive/2026-11-24-zen3-2-cores")).unwrap()
 }
 
 #[test]
 fn reads_back_what_was_written() {
-    let dir = tempfile::tempdir().unwrap();
-    let study = write(dir.path());
+    let (dir, study, _) = written();
     assert_eq!(Study::read(dir.path()).unwrap(), study);
     let mut names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     names.sort();
@@ -44,12 +46,10 @@ fn a_folder_without_records_is_an_empty_study() {
 /// Sweeps over one batch size write what they always wrote, and what they wrote before there were others still reads.
 #[test]
 fn one_batch_size_is_a_number_and_several_are_read_back() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut study = write(dir.path());
+    let (dir, mut study, _) = written();
     let text = fs::read_to_string(dir.path().join("run.json")).unwrap();
     assert!(text.contains("\"batch\": 100") && !text.contains("other_"), "{text}");
-    let archived = Path::new(env!("CARGO_MANIFEST_DIR")).join("archive/2026-11-24-zen3-2-cores");
-    let settings = Study::read(&archived).unwrap().run.settings;
+    let settings = archived().run.settings;
     assert_eq!((settings.batches().collect(), settings.layer_counts().collect()), (vec![100], vec![2]));
 
     study.run.settings.other_batches = vec![10, 1000];
@@ -61,14 +61,12 @@ fn one_batch_size_is_a_number_and_several_are_read_back() {
 /// Sweeps from before there were GPUs still read, and one on a CPU writes what it always wrote.
 #[test]
 fn what_only_a_gpu_tells_is_absent_elsewhere_and_read_back() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut study = write(dir.path());
+    let (dir, mut study, _) = written();
     for file in ["run.json", "records.jsonl"] {
         let text = fs::read_to_string(dir.path().join(file)).unwrap();
         assert!(!text.contains("\"math\"") && !text.contains("\"gpu\"") && !text.contains("device_memory"));
     }
-    let archived = Path::new(env!("CARGO_MANIFEST_DIR")).join("archive/2026-11-24-zen3-2-cores");
-    let old = Study::read(&archived).unwrap();
+    let old = archived();
     assert!(old.records.len() > 30 && old.run.settings.math.is_none());
     assert!(old.records.iter().all(|r| r.gpu.is_none() && r.cell.point.math.is_none()));
 
@@ -78,14 +76,7 @@ fn what_only_a_gpu_tells_is_absent_elsewhere_and_read_back() {
     let record = &mut study.records[0];
     record.cell.point.device = DeviceKind::Cuda;
     record.cell.point.math = Some(Math::Tf32);
-    record.gpu = Some(Gpu {
-        event_seconds: record.seconds.clone(),
-        first_call_seconds: 2.5,
-        graph: true,
-        driver_bytes: 1 << 21,
-        before: None,
-        after: Some(state),
-    });
+    record.gpu = Some(Gpu { before: None, after: Some(state), ..fixture::gpu(record) });
     let record = record.clone();
     RecordWriter::open(dir.path()).unwrap().append(&record).unwrap();
     assert!(Study::read(dir.path()).unwrap().records.contains(&record));
@@ -93,8 +84,7 @@ fn what_only_a_gpu_tells_is_absent_elsewhere_and_read_back() {
 
 #[test]
 fn a_cell_with_two_records_is_an_error_or_its_second_one_is_left_out() {
-    let dir = tempfile::tempdir().unwrap();
-    let study = write(dir.path());
+    let (dir, study, _) = written();
     let mut again = study.records[0].clone();
     again.seconds = vec![42.0];
     RecordWriter::open(dir.path()).unwrap().append(&again).unwrap();
@@ -109,9 +99,7 @@ fn a_cell_with_two_records_is_an_error_or_its_second_one_is_left_out() {
 /// Records that were made with other settings would be pooled with those of the run.
 #[test]
 fn lines_that_cannot_be_are_refused_by_line_or_left_out_and_told() {
-    let dir = tempfile::tempdir().unwrap();
-    let study = write(dir.path());
-    let path = dir.path().join("records.jsonl");
+    let (dir, study, path) = written();
     let text = fs::read_to_string(&path).unwrap();
     for (from, to) in [
         ("\"dtype\":\"f32\"", "\"dtype\":\"f64\""),
@@ -133,15 +121,13 @@ fn lines_that_cannot_be_are_refused_by_line_or_left_out_and_told() {
 /// A record that a write left without its newline is whole: it stays, and the next one starts on a line of its own.
 #[test]
 fn a_last_record_without_its_newline_is_kept() {
-    let dir = tempfile::tempdir().unwrap();
-    let study = write(dir.path());
-    let path = dir.path().join("records.jsonl");
+    let (dir, study, path) = written();
     let text = fs::read_to_string(&path).unwrap();
     let (last, others) = study.records.split_last().unwrap();
     fs::write(&path, text.trim_end().rsplit_once('\n').unwrap().0).unwrap();
     assert_eq!(Study::read(dir.path()).unwrap().records, others);
     let mut writer = RecordWriter::open(dir.path()).unwrap();
-    assert!(writer.told().unwrap().contains("lacked"));
+    assert!(writer.told().unwrap().contains("no line end"));
     writer.append(last).unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), text);
 }
@@ -150,8 +136,7 @@ fn a_last_record_without_its_newline_is_kept() {
 #[cfg(unix)]
 #[test]
 fn what_is_no_regular_file_is_not_read() {
-    let dir = tempfile::tempdir().unwrap();
-    write(dir.path());
+    let (dir, ..) = written();
     for file in ["records.jsonl", "run.json"] {
         let path = dir.path().join(file);
         fs::remove_file(&path).unwrap();
@@ -224,9 +209,7 @@ proptest! {
 /// A power cut can leave a whole line of zeros, newline included.
 #[test]
 fn an_unparsable_last_line_is_dropped() {
-    let dir = tempfile::tempdir().unwrap();
-    let study = write(dir.path());
-    let path = dir.path().join("records.jsonl");
+    let (dir, study, path) = written();
     let mut bytes = fs::read(&path).unwrap();
     bytes.extend_from_slice(b"\0\0\0\0\xff\n");
     fs::write(&path, bytes).unwrap();
@@ -239,33 +222,30 @@ fn an_unparsable_last_line_is_dropped() {
 
 #[test]
 fn an_unparsable_line_in_the_middle_is_an_error_that_names_it() {
-    let dir = tempfile::tempdir().unwrap();
-    write(dir.path());
-    let path = dir.path().join("records.jsonl");
+    let (dir, _, path) = written();
     let text = fs::read_to_string(&path).unwrap();
     let mut lines: Vec<&str> = text.lines().collect();
     lines[2] = "{\"schema\": 1, \"cell\"";
     fs::write(&path, lines.join("\n") + "\n").unwrap();
     let error = Study::read(dir.path()).unwrap_err();
     let message = error.to_string();
-    assert!(matches!(error, Error::Record { line: 3, .. }), "{message}");
+    assert!(matches!(error, Error::Record(_, 3, _)), "{message}");
     assert!(message.contains("records.jsonl, line 3 is not a record"), "{message}");
     assert!(!message.contains('\n'));
-    assert!(matches!(RecordWriter::open(dir.path()), Err(Error::Record { line: 3, .. })));
+    assert!(matches!(RecordWriter::open(dir.path()), Err(Error::Record(_, 3, _))));
 }
 
 /// Even when a newer schema changed every other field.
 #[test]
 fn a_newer_schema_is_rejected_by_name() {
     let newer = SCHEMA_VERSION + 1;
-    let dir = tempfile::tempdir().unwrap();
-    write(dir.path());
+    let (dir, ..) = written();
     let records = dir.path().join("records.jsonl");
     fs::write(&records, format!("{{\"schema\": {newer}, \"point\": []}}\n")).unwrap();
     for result in [Study::read(dir.path()).map(|_| ()), RecordWriter::open(dir.path()).map(|_| ())] {
         let message = result.unwrap_err().to_string();
         let expected = format!(
-            "{} has schema version {newer}, and this relgrad reads up to {SCHEMA_VERSION}: \
+            "{} has schema version {newer}; this relgrad reads up to {SCHEMA_VERSION}: \
              use the relgrad that wrote it, or a newer one",
             records.display()
         );
@@ -277,9 +257,7 @@ fn a_newer_schema_is_rejected_by_name() {
 
 #[test]
 fn unknown_fields_of_the_same_schema_are_ignored() {
-    let dir = tempfile::tempdir().unwrap();
-    let study = write(dir.path());
-    let path = dir.path().join("records.jsonl");
+    let (dir, study, path) = written();
     let text = fs::read_to_string(&path).unwrap().replace("{\"schema\":1,", "{\"schema\":1,\"later\":[1,2],");
     fs::write(&path, text).unwrap();
     assert_eq!(Study::read(dir.path()).unwrap().records, study.records);
@@ -287,8 +265,7 @@ fn unknown_fields_of_the_same_schema_are_ignored() {
 
 #[test]
 fn a_wrong_gradient_may_have_an_infinite_error() {
-    let dir = tempfile::tempdir().unwrap();
-    let study = write(dir.path());
+    let (dir, study, _) = written();
     let mut record = study.records[0].clone();
     record.outcome = Outcome::Failed;
     record.check.as_mut().unwrap().max_rel_err = f64::INFINITY;
@@ -300,8 +277,7 @@ fn a_wrong_gradient_may_have_an_infinite_error() {
 
 #[test]
 fn a_record_that_could_not_be_read_back_is_not_written() {
-    let dir = tempfile::tempdir().unwrap();
-    let study = write(dir.path());
+    let (dir, study, _) = written();
     let mut record = study.records[0].clone();
     record.seconds = vec![f64::NAN];
     let error = RecordWriter::open(dir.path()).unwrap().append(&record).unwrap_err();
@@ -332,8 +308,7 @@ fn errors_name_the_path_and_the_reason() {
 /// A folder stands in for a full disk: the temporary file of `run.json` cannot be made where it is.
 #[test]
 fn a_write_that_fails_is_told_and_leaves_the_old_file() {
-    let dir = tempfile::tempdir().unwrap();
-    let study = write(dir.path());
+    let (dir, study, _) = written();
     fs::create_dir(dir.path().join("run.json.partial")).unwrap();
     let message = write_run(dir.path(), &study.run).unwrap_err().to_string();
     assert!(message.starts_with("cannot write "), "{message}");
@@ -342,11 +317,8 @@ fn a_write_that_fails_is_told_and_leaves_the_old_file() {
 
 #[test]
 fn records_are_taken_out_as_a_whole_and_the_lock_holds() {
-    let dir = tempfile::tempdir().unwrap();
-    let study = fixture::study();
-    write_run(dir.path(), &study.run).unwrap();
+    let (dir, study, _) = written();
     let mut writer = RecordWriter::open(dir.path()).unwrap();
-    study.records.iter().for_each(|record| writer.append(record).unwrap());
     let gone = |record: &Record| record.cell.method == Method::Ordinary;
     let expected = study.records.iter().filter(|record| gone(record)).count();
     assert!(expected > 0);
@@ -367,9 +339,7 @@ fn records_are_taken_out_as_a_whole_and_the_lock_holds() {
 /// Somebody edited or converted it: nothing of it may be removed.
 #[test]
 fn a_last_line_that_was_changed_is_refused_and_kept() {
-    let dir = tempfile::tempdir().unwrap();
-    write(dir.path());
-    let path = dir.path().join("records.jsonl");
+    let (dir, _, path) = written();
     let text = fs::read_to_string(&path).unwrap();
     let (others, last) = text.trim_end().rsplit_once('\n').unwrap();
     let edited = format!("{others}\n{}\n", last.replace("\"outcome\":\"", "\"outcome\":\"X"));
@@ -387,13 +357,12 @@ fn a_last_line_that_was_changed_is_refused_and_kept() {
 /// The arithmetic may be left out where it is that of the numbers: the cell is the same.
 #[test]
 fn a_cell_that_is_spelt_in_another_way_is_the_same_cell() {
-    let dir = tempfile::tempdir().unwrap();
-    let study = write(dir.path());
+    let (dir, study, _) = written();
     let mut again = study.records[0].clone();
     again.cell.point.math = Some(again.cell.point.arithmetic());
     RecordWriter::open(dir.path()).unwrap().append(&again).unwrap();
     let told = Study::read(dir.path()).unwrap_err().to_string();
-    assert!(told.contains("has a record before"), "{told}");
+    assert!(told.contains("has two records"), "{told}");
 }
 
 #[test]
@@ -431,8 +400,7 @@ fn a_pipe_is_written_to() {
 
 #[test]
 fn a_byte_order_mark_is_named() {
-    let dir = tempfile::tempdir().unwrap();
-    write(dir.path());
+    let (dir, ..) = written();
     for name in ["run.json", "records.jsonl"] {
         let path = dir.path().join(name);
         let bytes = fs::read(&path).unwrap();

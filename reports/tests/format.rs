@@ -1,9 +1,11 @@
 //! FORMAT.md against the code: what is written is described, and what is described exists.
 
+mod common;
+
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
 
+use common::{files, root};
 use relgrad_reports::compare::{Comparison, Rules, Sides};
 use relgrad_reports::export::{REPORT, Report};
 use relgrad_reports::fixture;
@@ -11,10 +13,6 @@ use relgrad_reports::history::Entry;
 use relgrad_reports::study::Study;
 use relgrad_reports::summary::Summary;
 use serde_json::{Value, to_value};
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
 
 /// The fields that the tables of a section describe, by the section's heading; those of all sections for an empty one.
 fn described(heading: &str) -> BTreeSet<String> {
@@ -49,13 +47,6 @@ fn require_described(fields: &BTreeSet<String>, path: &str, value: &Value, file:
         }
         _ => {}
     }
-}
-
-/// The files below `folder` whose path ends so.
-fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let below = |path: PathBuf| if path.is_dir() { files(&path, ending) } else { vec![path] };
-    entries.flat_map(below).filter(|path| path.to_string_lossy().ends_with(ending)).collect()
 }
 
 #[test]

@@ -1,16 +1,28 @@
 //! The store of runs.
 
+use std::path::PathBuf;
+
 use relgrad_reports::fixture::power_law;
 use relgrad_reports::history::{Entry, Metric, add, read, series};
 use relgrad_reports::run::Convolution;
 use relgrad_reports::study::Study;
 use relgrad_vocabulary::Dtype;
+use tempfile::TempDir;
 
 fn run(day: u32, scale: f64) -> Study {
     let mut study = power_law(&[100, 200, 500], (scale, 2.0), (3, 6), (0.005, 0.005), u64::from(day));
     study.run.started = format!("2026-01-{day:02}T00:00:00Z");
     study.run.git_revision = Some(format!("{day:040x}"));
     study
+}
+
+/// A store of one run, with its folder and its text.
+fn store_of_one() -> (TempDir, PathBuf, String) {
+    let dir = tempfile::tempdir().expect("a scratch folder");
+    let store = dir.path().join("history.jsonl");
+    add(&store, &Entry::of(&run(1, 1e-8))).expect("added");
+    let text = std::fs::read_to_string(&store).expect("the store");
+    (dir, store, text)
 }
 
 #[test]
@@ -43,10 +55,7 @@ fn a_union_merge_of_two_branches_is_a_store() {
 
 #[test]
 fn a_line_that_is_no_run_is_named_and_nothing_is_added() {
-    let dir = tempfile::tempdir().expect("a scratch folder");
-    let store = dir.path().join("history.jsonl");
-    add(&store, &Entry::of(&run(1, 1e-8))).expect("added");
-    let mut text = std::fs::read_to_string(&store).expect("the store");
+    let (_dir, store, mut text) = store_of_one();
     text.push_str("<<<<<<< ours\n");
     std::fs::write(&store, &text).expect("written");
     for error in [read(&store).expect_err("damaged"), add(&store, &Entry::of(&run(2, 1e-8))).expect_err("damaged")] {
@@ -57,10 +66,7 @@ fn a_line_that_is_no_run_is_named_and_nothing_is_added() {
 
 #[test]
 fn a_store_without_its_last_newline_goes_on_with_a_line_of_its_own() {
-    let dir = tempfile::tempdir().expect("a scratch folder");
-    let store = dir.path().join("history.jsonl");
-    add(&store, &Entry::of(&run(1, 1e-8))).expect("added");
-    let text = std::fs::read_to_string(&store).expect("the store");
+    let (_dir, store, text) = store_of_one();
     std::fs::write(&store, text.trim_end()).expect("written");
     add(&store, &Entry::of(&run(2, 1e-8))).expect("added");
     assert_eq!(read(&store).expect("the store").len(), 2);
@@ -134,10 +140,7 @@ fn two_runs_of_one_second_are_two() {
 /// Lines of before threads, bias and activation were kept.
 #[test]
 fn an_old_line_reads_and_is_a_series_of_its_own() {
-    let dir = tempfile::tempdir().expect("a scratch folder");
-    let store = dir.path().join("history.jsonl");
-    add(&store, &Entry::of(&run(1, 1e-8))).expect("added");
-    let text = std::fs::read_to_string(&store).expect("the store");
+    let (_dir, store, text) = store_of_one();
     let old =
         text.replace(r#""threads":2,"bias":false,"activation":"smooth:0.3","#, "").replace("2026-01-01", "2025-01-01");
     assert!(!old.contains("threads"), "{old}");
@@ -150,10 +153,7 @@ fn an_old_line_reads_and_is_a_series_of_its_own() {
 
 #[test]
 fn a_line_with_an_impossible_number_is_named() {
-    let dir = tempfile::tempdir().expect("a scratch folder");
-    let store = dir.path().join("history.jsonl");
-    add(&store, &Entry::of(&run(1, 1e-8))).expect("added");
-    let text = std::fs::read_to_string(&store).expect("the store");
+    let (_dir, store, text) = store_of_one();
     for (from, to) in
         [("\"dim\":100", "\"dim\":0"), ("\"value\":", "\"value\":-"), ("\"cpu\"", "\"tpu\""), ("2026-", "yesterday")]
     {
@@ -166,10 +166,7 @@ fn a_line_with_an_impossible_number_is_named() {
 /// A kill in the middle of an append costs that run, not the store.
 #[test]
 fn a_line_that_was_cut_off_is_left_out_and_removed_by_the_next_run() {
-    let dir = tempfile::tempdir().expect("a scratch folder");
-    let store = dir.path().join("history.jsonl");
-    add(&store, &Entry::of(&run(1, 1e-8))).expect("added");
-    let whole = std::fs::read_to_string(&store).expect("the store");
+    let (_dir, store, whole) = store_of_one();
     std::fs::write(&store, format!("{whole}{}", &whole[..whole.len() / 2])).expect("written");
     assert_eq!(read(&store).expect("the store").len(), 1);
     assert!(add(&store, &Entry::of(&run(2, 1e-8))).expect("added"));

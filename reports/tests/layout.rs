@@ -1,25 +1,29 @@
 //! What the sources look like: the map of the modules, sizes, long lines, names and paragraphs that stand twice.
 
+mod common;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use common::{files, root};
+
 /// The crates: name in ARCHITECTURE.md, folder, and the most lines of Rust. Lower a budget when the code gets smaller.
 const CRATES: [(&str, &str, usize); 7] = [
-    ("kernels", "kernels", 19_700),
-    ("golden", "kernels/golden", 1_700),
-    ("vocabulary", "kernels/vocabulary", 700),
-    ("reports", "reports", 13_160),
-    ("adversary", "reports/adversary", 400),
+    ("kernels", "kernels", 19_400),
+    ("golden", "kernels/golden", 1_430),
+    ("vocabulary", "kernels/vocabulary", 710),
+    ("reports", "reports", 13_020),
+    ("adversary", "reports/adversary", 380),
     ("plots", "plots", 4_400),
-    ("harness", "harness", 22_000),
+    ("harness", "harness", 21_620),
 ];
 
 /// Names of types that a crate declares more than once. The list only shrinks.
 const DECLARED_TWICE: [(&str, &str); 3] = [
     ("kernels", "Buffer Lane Shared Triangle Work Workspace"),
     ("reports", "Bound Change Convolution Figure Outcome Series Stop Table"),
-    ("harness", "Arguments Effort End Entry Header Memory Plan Progress Request Row Session Timing Verb"),
+    ("harness", "Arguments Effort End Header Memory Plan Progress Request Row Session Timing Verb"),
 ];
 
 /// Longest line of code or comment.
@@ -27,30 +31,9 @@ const COLUMNS: usize = 120;
 /// Shorter paragraphs may stand twice: rules of tables, headings.
 const SHORT: usize = 80;
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
-/// Files of the project below `folder` that end with `ending`, with their text; not those that were built or are
-/// hidden.
-fn files(folder: &Path, ending: &str) -> Vec<(PathBuf, String)> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let entry = entry.unwrap();
-        let (path, name) = (entry.path(), entry.file_name().into_string().unwrap());
-        if entry.file_type().unwrap().is_dir() {
-            // What is built and what a measurement or a training leaves is no part of the project.
-            let is_output =
-                ["target", "results", "trainings"].contains(&name.as_str()) || name.starts_with("experiments");
-            if !name.starts_with('.') && !is_output {
-                found.extend(files(&path, ending));
-            }
-        } else if name.ends_with(ending) {
-            found.push((path.clone(), fs::read_to_string(&path).unwrap()));
-        }
-    }
-    found.sort();
-    found
+/// The files of the project below `folder` that end with `ending`, with their text.
+fn texts(folder: &Path, ending: &str) -> impl Iterator<Item = (PathBuf, String)> {
+    files(folder, ending).into_iter().map(|path| (path.clone(), fs::read_to_string(path).unwrap()))
 }
 
 /// The Rust files of a crate, without those of crates inside its folder.
@@ -58,7 +41,7 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
     let folder = root().join(folder);
     let inner: Vec<PathBuf> = CRATES.iter().map(|of| root().join(of.1)).filter(|other| *other != folder).collect();
     let is_inner = |path: &Path| inner.iter().any(|other| other.starts_with(&folder) && path.starts_with(other));
-    files(&folder, ".rs").into_iter().filter(|(path, _)| !is_inner(path)).collect()
+    texts(&folder, ".rs").filter(|(path, _)| !is_inner(path)).collect()
 }
 
 /// Modules of a crate, and the folders next to its sources with a `/` behind.
@@ -99,7 +82,7 @@ fn every_module_stands_once_in_the_map() {
 fn no_paragraph_of_markdown_stands_twice() {
     let mut seen: BTreeMap<String, PathBuf> = BTreeMap::new();
     let mut twice = Vec::new();
-    for (path, text) in files(&root(), ".md") {
+    for (path, text) in texts(&root(), ".md") {
         if path.starts_with(root().join("reports/archive")) {
             continue;
         }
@@ -151,7 +134,9 @@ fn declared(line: &str) -> Option<&str> {
         None => line,
     };
     let line = line.strip_prefix("unsafe ").unwrap_or(line);
-    let rest = ["struct ", "enum ", "trait "].iter().find_map(|word| line.strip_prefix(word))?;
+    // The macro `names` has a line `Name, "kind", {`.
+    let named = || line.strip_suffix("\", {").filter(|line| line.contains(", \""));
+    let rest = ["struct ", "enum ", "trait "].iter().find_map(|word| line.strip_prefix(word)).or_else(named)?;
     let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
     Some(&rest[..end])
 }

@@ -8,7 +8,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use relgrad_reports::error::Error;
 use relgrad_reports::study::{Invalid, Study};
-use relgrad_reports::writer::{RecordWriter, write_run};
+use relgrad_reports::writer::RecordWriter;
 use relgrad_reports::{baseline, fixture};
 use tempfile::TempDir;
 
@@ -21,10 +21,7 @@ fn packed(bytes: &[u8]) -> Vec<u8> {
 /// The folder of a sweep, and the bytes of its records.
 fn sweep() -> (TempDir, Vec<u8>) {
     let dir = tempfile::tempdir().unwrap();
-    let study = fixture::study();
-    write_run(dir.path(), &study.run).unwrap();
-    let mut writer = RecordWriter::open(dir.path()).unwrap();
-    study.records.iter().for_each(|record| writer.append(record).unwrap());
+    fixture::write(dir.path(), &fixture::study()).unwrap();
     let plain = fs::read(dir.path().join("records.jsonl")).unwrap();
     (dir, plain)
 }
@@ -65,7 +62,7 @@ fn packed_lines_are_judged_like_plain_ones() {
     let told = Study::read(dir.path()).unwrap_err().to_string();
     assert!(told.contains("records.jsonl.gz, line 1 is not a record (unknown device `tpu`"), "{told}");
     let read = Study::read_with(dir.path(), Invalid::Skip).unwrap();
-    assert!(read.warnings[0].starts_with("1 line of records.jsonl.gz left out"), "{:?}", read.warnings);
+    assert!(read.warnings[0].starts_with("1 line of records.jsonl.gz skipped"), "{:?}", read.warnings);
 
     replace(dir.path(), &packed(&plain[..plain.len() - 9]));
     let read = Study::read(dir.path()).unwrap();

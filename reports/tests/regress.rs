@@ -94,40 +94,30 @@ fn equal_sides_are_held_whatever_the_seed() {
     }
 }
 
+/// A planted change is named with its size; the verdicts are those on D = 100, on D = 1,000 and on the exponent.
 #[test]
-fn a_factor_is_a_regression_and_named() {
-    let comparison = compare(&base(1), &planted(2, |_, t| 1.2 * t));
-    assert_eq!(comparison.outcome, Outcome::Regression);
-    assert!(comparison.cells.iter().all(|c| c.quantities[0].verdict == Verdict::Worse));
-    match shift_of(&comparison) {
-        Some(Shift::Factor { ratio }) => assert!((ratio.value - 1.2).abs() < 0.02, "{ratio:?}"),
-        other => panic!("{other:?}"),
+fn what_moved_is_a_regression_and_named() {
+    use Verdict::{Better, Same, Worse};
+    type Times = fn(f64, f64) -> f64;
+    let cases: [(&str, Times, f64, f64, [Verdict; 3]); 3] = [
+        ("factor", |_, t| 1.2 * t, 1.2, 0.02, [Worse, Worse, Same]),
+        ("offset", |_, t| t + 100e-6, 100e-6, 10e-6, [Worse, Same, Better]),
+        ("exponent", |d, t| t * d.powf(0.2), 0.2, 0.03, [Worse, Worse, Worse]),
+    ];
+    for (kind, times, size, tolerance, verdicts) in cases {
+        let comparison = compare(&base(1), &planted(2, times));
+        assert_eq!(comparison.outcome, Outcome::Regression, "{kind}");
+        let [first, .., last] = &comparison.cells[..] else { panic!("four dimensions") };
+        let exponent = comparison.series[0].exponent.expect("four dimensions").verdict;
+        assert_eq!([first.quantities[0].verdict, last.quantities[0].verdict, exponent], verdicts, "{kind}");
+        let (named, moved) = match shift_of(&comparison) {
+            Some(Shift::Factor { ratio }) => ("factor", ratio),
+            Some(Shift::Offset { seconds }) => ("offset", seconds),
+            Some(Shift::Exponent { difference }) => ("exponent", difference),
+            other => panic!("{kind}: {other:?}"),
+        };
+        assert!(named == kind && (moved.value - size).abs() < tolerance, "{kind}: {named} {moved:?}");
     }
-    let exponent = comparison.series[0].exponent.expect("four dimensions");
-    assert_eq!(exponent.verdict, Verdict::Same);
-}
-
-#[test]
-fn an_offset_is_named_and_leaves_large_dimensions_alone() {
-    let comparison = compare(&base(1), &planted(2, |_, t| t + 100e-6));
-    assert_eq!(comparison.outcome, Outcome::Regression);
-    assert_eq!(comparison.cells[0].quantities[0].verdict, Verdict::Worse);
-    assert_eq!(comparison.cells[3].quantities[0].verdict, Verdict::Same);
-    match shift_of(&comparison) {
-        Some(Shift::Offset { seconds }) => assert!((seconds.value - 100e-6).abs() < 10e-6, "{seconds:?}"),
-        other => panic!("{other:?}"),
-    }
-}
-
-#[test]
-fn an_exponent_is_named() {
-    let comparison = compare(&base(1), &planted(2, |d, t| t * d.powf(0.2)));
-    assert_eq!(comparison.outcome, Outcome::Regression);
-    match shift_of(&comparison) {
-        Some(Shift::Exponent { difference }) => assert!((difference.value - 0.2).abs() < 0.03),
-        other => panic!("{other:?}"),
-    }
-    assert_eq!(comparison.series[0].exponent.expect("four dimensions").verdict, Verdict::Worse);
 }
 
 #[test]
@@ -271,7 +261,7 @@ fn a_machine_that_was_slower_as_a_whole_is_told() {
         }));
         both
     };
-    let said = |comparison: &Comparison| comparison.notes.iter().any(|n| n.contains("as a whole"));
+    let said = |comparison: &Comparison| comparison.notes.iter().any(|n| n.contains("whole machine"));
     let (before, after) = (with_ordinary(base(1)), with_ordinary(planted(2, |_, t| 1.4 * t)));
     assert!(said(&compare(&before, &after)));
     let mut one = with_ordinary(base(2));

@@ -283,5 +283,5 @@ fn more_threads_than_cores_are_told() {
     let mut study = fixture::study();
     assert!(!Summary::of(&study).warnings.iter().any(|w| w.contains("logical cores")));
     study.run.settings.threads = 32;
-    assert!(warning(&Summary::of(&study), "32 threads ran on 2 logical cores").contains("longer"));
+    assert!(warning(&Summary::of(&study), "32 threads ran on 2 logical cores").contains("lengthens"));
 }

@@ -1,4 +1,4 @@
-//! `relgrad calibrate`: what the gate is worth on this machine.
+//! `relgrad calibrate`: the false alarms and the resolution of the gate on this machine.
 
 use clap::Args;
 use relgrad_reports::compare::{Calibration, Trial};
@@ -14,19 +14,20 @@ const EXAMPLES: &str = "\
 Examples:
   relgrad calibrate --aa 40 --dims 100,1000 --methods relative
   relgrad calibrate --aa 100 --dims 30,100,300 --round-time 200ms
-  just calibrate                          with a slowdown of 10 % planted, by a build that can
+  just calibrate                          plants a slowdown of 10 % too (feature inject)
 
-Gates this program against itself (A/A), by the same rules as relgrad gate --against: every regression is a false \
-alarm. Prints how often that happened, the bound below which its probability lies with 95 % confidence, and the \
-smallest slowdown that the gate finds with probability 95 %, from decisions on resampled rounds whose ratios that \
-slowdown is added to.
+Gates this program against itself (A/A) by the rules of relgrad gate --against. Each regression is then a false \
+alarm. It prints:
+- the number of false alarms, and the upper bound of their probability at 95 % confidence;
+- the smallest slowdown that the gate finds with a probability of 95 %. It is found by adding
+  slowdowns to resampled rounds.
 ";
 
-/// Measures the gate itself: false alarms on equal sides, and the smallest slowdown that it finds
+/// Measures the gate itself: its false alarms, and the smallest slowdown that it finds
 #[derive(Debug, Args)]
 #[command(after_help = super::help(EXAMPLES))]
 pub(crate) struct Arguments {
-    /// Gates of this program against itself
+    /// Number of gates of this program against itself
     #[arg(long, value_name = "COUNT", default_value_t = 20, value_parser = super::count::<{ super::MAX_ROUNDS }>)]
     aa: usize,
     #[command(flatten)]

@@ -5,7 +5,7 @@ use clap::Args;
 use crate::error::{Error, Result};
 use crate::measure::cell;
 
-/// Measures one cell in this process, until its rules end it or as asked (the sweep and the gate start these)
+/// Measures one cell in this process (sweep, gate and calibrate start it)
 #[derive(Debug, Args)]
 #[command(hide = true, alias = "worker")]
 pub(crate) struct Arguments {
@@ -17,7 +17,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     super::start_threads(None)?;
     let spec = serde_json::from_str(&arguments.spec)
-        .map_err(|cause| Error::Usage(format!("the cell is not described: {cause}")))?;
+        .map_err(|cause| Error::Usage(format!("invalid description of a cell: {cause}")))?;
     cell::serve(&spec).map_err(|cause| Error::Output(format!("the result cannot be printed: {cause}")))?;
     Ok(0)
 }

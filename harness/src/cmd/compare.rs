@@ -1,4 +1,4 @@
-//! `relgrad compare`: two sweeps, or baselines, side by side.
+//! `relgrad compare`: two sweeps, or baselines, next to each other.
 
 use std::path::{Path, PathBuf};
 
@@ -14,23 +14,25 @@ Examples:
   relgrad compare results/before results/after
   relgrad compare reports/baselines/ci.jsonl new.jsonl --markdown
 
-A side is the folder of a sweep or a file that relgrad gate saved. Every cell that both sides have is compared: its \
-time, its time over the calibration kernels where both sides have them, its speed-ups, its peak memory; and the \
-exponent of every method. Absolute times are judged only between equal machines, and nothing between sides of other \
---threads. Quantities in parentheses are shown and not judged.
+Compared are the time, the speed-ups and the peak memory of each cell that both sides have, and the exponent of each \
+method. Times are also divided by those of the calibration kernels, if both sides have them.
 
-A quantity is worse when it got worse beyond doubt by more than half the tolerated slowdown and that is not ruled out, \
-the same when the tolerated slowdown is ruled out, and otherwise inconclusive. The unit is a process: intervals are \
-Student's t over the medians of the rounds.
+Absolute times are judged only between equal machines. Nothing is judged between different --threads. Quantities in \
+parentheses are not judged.
+
+Verdicts, from Student's t intervals over the medians of the rounds (a process each):
+  worse         certainly slower than half the tolerance, and the tolerance is not excluded
+  same          a slowdown by the tolerance is excluded
+  inconclusive  otherwise
 ";
 
-/// Compares two measurements cell by cell: ratio, interval, verdict, and what moved
+/// Compares two measurements cell by cell: ratio, interval, verdict, and what changed
 #[derive(Debug, Args)]
 #[command(after_help = super::help(EXAMPLES))]
 pub(crate) struct Arguments {
-    /// What was: the folder of a sweep, or a baseline file
+    /// Base side: the folder of a sweep, or a baseline file (relgrad gate --save)
     base: PathBuf,
-    /// What is: the folder of a sweep, or a baseline file
+    /// New side: likewise
     new: PathBuf,
     #[command(flatten)]
     tolerance: Tolerance,
@@ -43,39 +45,39 @@ pub(crate) struct Arguments {
 /// How files of records are read.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct Reading {
-    /// Leave out lines that are no valid records, and say which; otherwise they are an error
+    /// Skip invalid records and name them, instead of failing
     #[arg(long)]
     skip_invalid: bool,
 }
 
 impl Reading {
-    /// What becomes of an invalid line.
+    /// How an invalid line is treated.
     pub(crate) fn invalid(self) -> Invalid {
         if self.skip_invalid { Invalid::Skip } else { Invalid::Refuse }
     }
 
-    /// Reads the folder of a sweep or a baseline file, and says what was left out.
+    /// Reads the folder of a sweep or a baseline file, and names the lines it skipped.
     pub(crate) fn read(self, path: &Path) -> Result<Study> {
         compare::read(path, self.invalid()).map(told)
     }
 }
 
-/// A study whose warnings of its reading were printed.
+/// Prints the warnings of reading `study`.
 pub(crate) fn told(study: Study) -> Study {
     study.warnings.iter().for_each(|warning| note!("relgrad: {warning}"));
     study
 }
 
-/// What is tolerated.
+/// Tolerances of a comparison.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct Tolerance {
-    /// Slowdown, and loss of speed-up, that is no regression (10%, or 1.1x)
+    /// Tolerated slowdown or loss of speed-up (10%, or 1.1x)
     #[arg(long, value_name = "PERCENT", default_value = "10%")]
     max_slowdown: Fraction,
-    /// The same where the sides are of different machines; that of --max-slowdown when absent
+    /// Tolerated slowdown between different machines [default: --max-slowdown]
     #[arg(long, value_name = "PERCENT")]
     max_slowdown_elsewhere: Option<Fraction>,
-    /// Growth of peak memory that is no regression (10%, or 1.1x)
+    /// Tolerated growth of peak memory (10%, or 1.1x)
     #[arg(long, value_name = "PERCENT", default_value = "10%")]
     max_growth: Fraction,
 }

@@ -1,4 +1,4 @@
-//! `relgrad doctor`: what this machine has, and what a device that does not work is missing.
+//! `relgrad doctor`: the devices and libraries of this machine, and what is missing.
 
 use std::fmt::Write;
 
@@ -46,7 +46,7 @@ fn graphics(text: &mut String) {
         line(text, library.name(), &state(library));
     }
     let nvml = gpu::driver_release().map_or_else(
-        || "missing: clocks, throttling and power will not be recorded; it comes with the driver".to_string(),
+        || "missing: no clocks, throttling and power in the records; it is part of the driver".to_string(),
         |release| format!("found, driver {release}"),
     );
     line(text, "NVML (libnvidia-ml)", &nvml);

@@ -19,7 +19,7 @@ Examples:
   relgrad experiment sample --images optdigits --data DIR --out experiments
 ";
 
-/// Runs one of the paper's training experiments: NAME.json, NAME.md and the figure as SVG and PNG
+/// Runs one of the paper's training experiments; writes NAME.json, NAME.md and a figure as SVG and PNG
 #[derive(Debug, Args)]
 #[command(after_help = help())]
 pub(crate) struct Arguments {
@@ -30,27 +30,27 @@ pub(crate) struct Arguments {
     )]
     name: String,
 
-    /// Folder for the results; trained models are kept in its models/ and used again
+    /// Folder for the results; its models/ keeps trained models, which later runs reuse
     #[arg(long, value_name = "DIR", default_value = "experiments")]
     out: PathBuf,
 
-    /// Folder of the data sets; RELGRAD_DATA when absent
+    /// Folder of the data sets [default: $RELGRAD_DATA]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 
-    /// Set of the image experiments (fig6, mnist-epoch, sample)
+    /// Data set of the image experiments (fig6, mnist-epoch, sample)
     #[arg(long, value_name = "SET", default_value = "mnist")]
     images: String,
 
-    /// How long it may take: smoke (seconds), quick (under 3 minutes), full
+    /// Duration: smoke (seconds), quick (under 3 minutes), full
     #[arg(long, default_value = "quick", value_parser = PossibleValuesParser::new(Effort::NAMES))]
     effort: String,
 
-    /// Seed of networks, order and toy data
+    /// Seed of the networks, the order of samples and the toy data
     #[arg(long, default_value_t = 0)]
     seed: u64,
 
-    /// CPU threads; all when absent
+    /// CPU threads [default: all available]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     threads: Option<u32>,
 
@@ -61,7 +61,7 @@ pub(crate) struct Arguments {
 
 fn names_help() -> String {
     let list = PROTOCOLS.each_ref().map(|kind| format!("\n  {:<12}{}", kind.name, kind.title)).concat();
-    format!("Which experiment:{list}")
+    format!("Experiment:{list}")
 }
 
 fn help() -> String {

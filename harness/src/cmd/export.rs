@@ -17,8 +17,10 @@ Examples:
   relgrad export results/2026-11-24T00-15-00Z --format github-action-smaller --out smaller.json
   relgrad export results/2026-11-24T00-15-00Z --format extra-p > relgrad.jsonl
 
-github-action-smaller has times and peak memory, github-action-bigger speed-ups, for `tool: customSmallerIsBetter` and \
-`customBiggerIsBetter` of github-action-benchmark. bencher is Bencher Metric Format.
+For github-action-benchmark:
+- github-action-smaller has times and peak memory (`tool: customSmallerIsBetter`);
+- github-action-bigger has speed-ups (`tool: customBiggerIsBetter`).
+bencher is the Bencher Metric Format.
 ";
 
 /// Writes the results of a sweep in the format of another program
@@ -29,10 +31,10 @@ pub(crate) struct Arguments {
     dir: PathBuf,
     #[command(flatten)]
     reading: Reading,
-    /// Which format
+    /// Format
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(FORMATS.map(|format| format.name)))]
     format: String,
-    /// File to write; standard output when absent
+    /// File to write [default: standard output]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }

@@ -1,4 +1,4 @@
-//! `relgrad gate`: measures, compares with a baseline or another revision, and says whether a change may pass.
+//! `relgrad gate`: measures this build and fails if it is slower than a baseline or another revision.
 
 use std::path::{Path, PathBuf};
 
@@ -29,42 +29,42 @@ Examples:
   relgrad gate --against main                                      this build against that of main
   relgrad gate --against-program old/relgrad --dims 100,1000 --methods relative
 
-Every round starts a new process per cell and takes samples in turn, A B … B A, so that all see the same machine. \
-Against a baseline the cells of the baseline are measured, and judged by their speed-ups and by their time over two \
-kernels measured in turn with them: a matrix product of the same shape and a memory copy. Absolute times are judged \
-only with --absolute, and only on the machine of the baseline. Against a revision or a program the paired ratios of \
-the times are judged.
-
-A cell that is not decided after --rounds is measured again, and a regression counts only when the added rounds show \
-it by themselves. The probability of a false alarm is at most 1 % in a cell and 5 % in all. A wrong gradient, a leak \
-and a cell that fails end the gate with code 1 too.
+- Each round starts a new process per cell. Samples alternate, A B … B A, so that a change of the
+  machine affects both alike.
+- With --against and --against-program, paired ratios of the times are judged.
+- With --baseline, the cells of the baseline are measured. Judged are their speed-ups, and their
+  times over those of two calibration kernels: a matrix product of the same shape and a memory
+  copy. Absolute times are judged only with --absolute, on the machine of the baseline.
+- A cell undecided after --rounds gets more rounds. A regression counts only if the added rounds
+  alone show it. A false alarm has a probability of at most 1 % in a cell and 5 % in all.
+- A wrong gradient, a leak and a failed cell also end with code 1.
 ";
 
 /// Characters of a reason that is printed.
 const MOST_REASON: usize = 300;
 
-/// Fails when this build is slower than a baseline or another revision, and not when the machine is merely noisy
+/// Fails if this build is slower than a baseline or another revision; noise alone does not fail it
 #[derive(Debug, Args)]
 #[command(after_help = super::help(EXAMPLES))]
 pub(crate) struct Arguments {
-    /// Gate against the records in FILE, or against the folder of a sweep
+    /// Compare with the records in FILE, a baseline file or the folder of a sweep
     #[arg(long, value_name = "FILE", conflicts_with_all = [
         "against", "against_program", "dims", "methods", "batch", "layers", "dtype", "activation", "threads",
     ])]
     baseline: Option<PathBuf>,
-    /// Build git revision REV and gate against it, both measured in turn
+    /// Build git revision REV and compare with it, both measured in turn
     #[arg(long, value_name = "REV", conflicts_with = "against_program")]
     against: Option<String>,
-    /// Cargo profile to build REV with: that of this build, or the comparison is one of compilers
+    /// Cargo profile to build REV with; use the profile of this build
     #[arg(long, value_name = "NAME", default_value = "release")]
     profile: String,
-    /// Gate against another build of this program, both measured in turn
+    /// Compare with another build of this program, both measured in turn
     #[arg(long, value_name = "PATH")]
     against_program: Option<PathBuf>,
-    /// Keep the records of this build in FILE, a baseline for later
+    /// Save the records of this build in FILE, as a baseline
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
-    /// Judge absolute times too, where the baseline is of this machine
+    /// Judge absolute times too, if the baseline is from this machine
     #[arg(long, requires = "baseline")]
     absolute: bool,
     #[command(flatten)]
@@ -80,7 +80,7 @@ pub(crate) struct Arguments {
 /// The cells to measure where no baseline says which.
 #[derive(Debug, Args)]
 pub(crate) struct What {
-    /// Data dimensions D; those of the baseline where there is one
+    /// Data dimensions D: a list, ranges, or both
     #[arg(long, value_name = "LIST", default_value = "100,300,1000")]
     dims: Dims,
     /// Methods to measure, comma-separated
@@ -98,7 +98,7 @@ pub(crate) struct What {
     /// Nonlinearity: smooth:ALPHA or tanh:ALPHA:BETA
     #[arg(long, value_name = "SIGMA", default_value = "smooth:0.3")]
     activation: Activation,
-    /// CPU threads; all that this process may use when absent
+    /// CPU threads [default: all available]
     #[arg(long, value_name = "COUNT", value_parser = super::count::<{ super::MAX_THREADS }>)]
     threads: Option<usize>,
 }
@@ -110,18 +110,18 @@ pub(crate) struct How {
     #[arg(long, value_name = "COUNT", default_value_t = Plan::default().first,
         value_parser = super::count::<{ super::MAX_ROUNDS }>)]
     rounds: usize,
-    /// Rounds added while a cell is not decided
+    /// Rounds added while a cell is undecided
     #[arg(long, value_name = "COUNT", default_value_t = Plan::default().more,
         value_parser = super::count::<{ super::MAX_ROUNDS }>)]
     more_rounds: usize,
-    /// Rounds after which what is open stays open
+    /// Most rounds; undecided cells are then inconclusive
     #[arg(long, value_name = "COUNT", default_value_t = Plan::default().most,
         value_parser = super::count::<{ super::MAX_ROUNDS }>)]
     max_rounds: usize,
     /// Time to sample one dimension in one round
     #[arg(long, value_name = "TIME", default_value = "1s")]
     round_time: TimeLimit,
-    /// Time after which a process without an answer is given up
+    /// Timeout of a process
     #[arg(long, value_name = "TIME", default_value = "60s")]
     cell_limit: TimeLimit,
     /// Show no progress
@@ -140,8 +140,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let baseline = baseline.transpose()?;
     let base = base_program(arguments)?.map(|program| Contender { program, inject: None });
     if baseline.is_none() && base.is_none() && arguments.save.is_none() {
-        let complaint = "name something to gate against (--baseline, --against or --against-program), or --save a \
-                         baseline";
+        let complaint = "one of --baseline, --against, --against-program and --save is required";
         return Err(Error::Usage(complaint.to_string()));
     }
     let (settings, cells) = match &baseline {
@@ -180,7 +179,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
 fn read_baseline(path: &Path, save: Option<&Path>) -> Result<Study> {
     let same = |a: &Path, b: &Path| a == b || a.canonicalize().is_ok_and(|a| b.canonicalize().is_ok_and(|b| a == b));
     if save.is_some_and(|save| same(save, path)) {
-        let complaint = "--save would replace the --baseline that is judged by: choose another file";
+        let complaint = "--save and --baseline name the same file";
         return Err(Error::Usage(complaint.to_string()));
     }
     compare::read(path, Invalid::Refuse)

@@ -1,4 +1,4 @@
-//! `relgrad history`: runs over time, and the commits where something changed.
+//! `relgrad history`: runs over time, and the commits where a series changed.
 
 use std::path::{Path, PathBuf};
 
@@ -18,15 +18,15 @@ const EXAMPLES: &str = "\
 Examples:
   relgrad history add results/2026-11-24T00-15-00Z --store history.jsonl
   relgrad history show --store history.jsonl
-  relgrad history show --store history.jsonl --metric time-over-gemm --method relative --dim 1000 --out trend.svg
+  relgrad history show --store history.jsonl --metric time-over-gemm --dim 1000 --out trend.svg
 
-The store is one line a run and only ever appended to, so branches merge by keeping both sides' lines (in \
-.gitattributes: history.jsonl merge=union); a run that is there already is not added again. A change point is where \
-the level of a series changes by more than 2 % more clearly than in 99 % of its permutations; it takes three runs on \
-either side.
+- The store has one line a run. It is only appended to, so branches merge by union
+  (.gitattributes: history.jsonl merge=union). No run is added twice.
+- A change point is a change of a series' level by more than 2 %, clearer than in 99 % of the
+  permutations of the series. It requires three runs on each side.
 ";
 
-/// Keeps runs in a store, and shows where a number changed and with which commit
+/// Keeps runs in a store, and lists the commits where a number changed
 #[derive(Debug, Args)]
 #[command(after_help = super::help(EXAMPLES))]
 pub(crate) struct Arguments {
@@ -36,11 +36,11 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Adds a sweep, or a file that relgrad gate saved, to a store
+    /// Adds a sweep or a baseline file to a store
     Add {
         /// Folder of a sweep, or a baseline file
         dir: PathBuf,
-        /// The store; made if there is none
+        /// The store; created if missing
         #[arg(long, value_name = "FILE.jsonl")]
         store: PathBuf,
         #[command(flatten)]
@@ -55,7 +55,7 @@ struct Show {
     /// The store
     #[arg(long, value_name = "FILE.jsonl")]
     store: PathBuf,
-    /// Which number
+    /// Quantity
     #[arg(long, value_name = "NAME", default_value = "time", value_parser = metric)]
     #[arg(long_help = metrics_help())]
     metric: Metric,
@@ -71,7 +71,7 @@ struct Show {
 }
 
 fn metrics_help() -> String {
-    format!("Which number: {}", Metric::ALL.map(Metric::name).join(", "))
+    format!("Quantity: {}", Metric::NAMES.join(", "))
 }
 
 fn metric(text: &str) -> Result<Metric, Unknown> {
@@ -90,11 +90,11 @@ fn add(dir: &Path, store: &Path, reading: Reading) -> Result<u8> {
     let (entry, shown) = (Entry::of(&study), dir.display());
     let complaint = if dir.is_dir() && study.run.ended.is_none() {
         let remedy = "finish it with relgrad sweep --resume";
-        format!("the sweep in {shown} is not complete and would count twice: {remedy}")
+        format!("the sweep in {shown} is incomplete: {remedy}")
     } else if study.run.mixtures().next().is_some() {
-        format!("{shown} was measured by two programs or machines: it is no run of one series")
+        format!("{shown} mixes two programs or machines; a series requires one")
     } else if entry.cells.is_empty() {
-        format!("{shown} has no measurement to keep")
+        format!("{shown} has no measurements")
     } else {
         String::new()
     };
@@ -110,7 +110,7 @@ fn add(dir: &Path, store: &Path, reading: Reading) -> Result<u8> {
     if added {
         say!("{} cells of the run of {} added to {store}", entry.cells.len(), entry.started);
     } else {
-        say!("the run of {} is in {store} already", entry.started);
+        say!("the run of {} is already in {store}", entry.started);
     }
     Ok(0)
 }

@@ -73,8 +73,8 @@ verbs! {
     peer_case: PeerCase,
 }
 
-/// Measures what the gradient of a log-determinant-of-the-Jacobian objective costs: the relative gradient beside the
-/// ordinary one and full-Jacobian automatic differentiation, over the data dimension D
+/// Measures the cost of the gradient of a log-likelihood with a Jacobian determinant: relative, ordinary and
+/// full-Jacobian automatic differentiation, over the data dimension D
 #[derive(Debug, Parser)]
 #[command(name = "relgrad", version = version(), after_help = EXIT_CODES, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -211,7 +211,7 @@ fn warn_of_threads(threads: usize) {
     let cores = machine::logical_cores();
     if threads > cores {
         let cores = units::counted(cores, "core");
-        note!("relgrad: {threads} threads on {cores} take turns: times say little; choose fewer --threads");
+        note!("relgrad: {threads} threads on {cores}: times are unreliable; choose fewer --threads");
     }
 }
 

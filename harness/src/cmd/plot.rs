@@ -8,9 +8,9 @@ use relgrad_plots::{Drawing, Figure, draw};
 use relgrad_reports::summary::Summary;
 
 use crate::cmd::compare::{Reading, told};
-use crate::cmd::report::write_figure;
 use crate::error::{Error, Result};
 use crate::measure::run::folder;
+use crate::outputs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -26,10 +26,10 @@ pub(crate) struct Arguments {
     dir: PathBuf,
     #[command(flatten)]
     reading: Reading,
-    /// Which figure; every one that the records allow when absent
+    /// Figure [default: all that the records allow]
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(Figure::ALL.map(Figure::name)))]
     figure: Option<String>,
-    /// File to write, .svg or .png; DIR/figures/NAME.svg and .png when absent
+    /// File to write, .svg or .png [default: DIR/figures/NAME.svg and .png]
     #[arg(long, value_name = "FILE", requires = "figure")]
     out: Option<PathBuf>,
 }
@@ -44,7 +44,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         None => Figure::ALL.into_iter().filter(|figure| figure.available(&study, &summary)).collect(),
     };
     if figures.is_empty() {
-        return Err(Error::Input(format!("{} has no measurement to draw yet", arguments.dir.display())));
+        return Err(Error::Input(format!("{} has no measurements to draw", arguments.dir.display())));
     }
     for figure in figures {
         let drawing = draw(figure, &study, &summary).map_err(failed)?;
@@ -54,7 +54,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
                 say!("{}", path.display());
             }
             None => {
-                for path in write_figure(&arguments.dir, figure, &drawing)? {
+                for path in outputs::write_drawing(&arguments.dir.join("figures"), figure.name(), &drawing)? {
                     say!("{}", path.display());
                 }
             }

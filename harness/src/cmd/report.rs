@@ -1,10 +1,9 @@
 //! `relgrad report`: text, tables and figures from a folder of records.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use relgrad_plots::{Drawing, Figure, draw};
+use relgrad_plots::{Figure, draw};
 use relgrad_reports::export::{self, Report, write_all};
 use relgrad_reports::record::Outcome;
 use relgrad_reports::study::Study;
@@ -14,13 +13,14 @@ use super::compare::{Reading, told};
 use super::plot::failed;
 use crate::error::{Error, Result, code};
 use crate::measure::run::folder;
+use crate::outputs;
 
 const EXAMPLES: &str = "\
 Examples:
   relgrad report results/2026-11-24T00-15-00Z
 ";
 
-/// Writes report.md, report.html, summary.json, summary.csv and the figures of a sweep into its folder
+/// Writes report.md, report.html, summary.json, summary.csv and the figures into the folder of a sweep
 #[derive(Debug, Args)]
 #[command(after_help = super::help(EXAMPLES))]
 pub(crate) struct Arguments {
@@ -38,12 +38,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     Ok(code_of(&study))
 }
 
-/// The exit code of a verb that tells of a study: that there was nothing to tell is no success.
+/// The exit code of a verb that reads a study: one without measurements is no success.
 pub(crate) fn code_of(study: &Study) -> u8 {
     if study.records.iter().any(|record| record.outcome == Outcome::Measured) {
         return 0;
     }
-    note!("relgrad: nothing was measured; the records say why");
+    note!("relgrad: nothing was measured; records.jsonl states the reasons");
     code::NOTHING_MEASURED
 }
 
@@ -60,7 +60,7 @@ pub(crate) fn write(dir: &Path, study: &Study) -> Result<Vec<PathBuf>> {
     for figure in Figure::ALL.into_iter().filter(|figure| figure.available(study, &summary)) {
         match draw(figure, study, &summary).map_err(failed) {
             Ok(drawing) => {
-                match write_figure(dir, figure, &drawing) {
+                match outputs::write_drawing(&dir.join("figures"), figure.name(), &drawing) {
                     Ok(written) => paths.extend(written),
                     Err(cause) => errors.push(cause),
                 }
@@ -74,19 +74,9 @@ pub(crate) fn write(dir: &Path, study: &Study) -> Result<Vec<PathBuf>> {
     match errors.first() {
         None => Ok(paths),
         Some(cause) => Err(Error::Output(format!(
-            "{} figures are missing or lack a file ({cause}); records, text and numbers are in {}: \
-             relgrad report draws again",
+            "{} figures are missing or lack a file ({cause}); text and numbers are in {}; repeat with relgrad report",
             errors.len(),
             dir.display()
         ))),
     }
-}
-
-/// Writes a figure as `figures/NAME.svg` and `figures/NAME.png`.
-pub(crate) fn write_figure(dir: &Path, figure: Figure, drawing: &Drawing) -> Result<[PathBuf; 2]> {
-    let folder = dir.join("figures");
-    fs::create_dir_all(&folder).map_err(|cause| Error::output(&folder, cause))?;
-    let paths = ["svg", "png"].map(|extension| folder.join(format!("{figure}.{extension}")));
-    drawing.write_svg(&paths[0]).and_then(|()| drawing.write_png(&paths[1])).map_err(failed)?;
-    Ok(paths)
 }

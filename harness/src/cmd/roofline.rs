@@ -11,13 +11,13 @@ use crate::measure::workload::DeviceKind;
 
 const EXAMPLES: &str = "\
 Examples:
-  relgrad roofline                           f32 and f64, one thread and all, in about half a minute
-  relgrad roofline --quick --dtype f32       what a sweep measures before its cells, a few seconds
-  relgrad roofline --json > ceilings.json    the same with every raw sample
-  relgrad roofline --device cuda --math f32,tf32   those of the first NVIDIA GPU
+  relgrad roofline                           f32 and f64, one thread and all, about half a minute
+  relgrad roofline --quick --dtype f32       as a sweep does before its cells, a few seconds
+  relgrad roofline --json > ceilings.json    with every raw sample
+  relgrad roofline --device cuda --math f32,tf32   the first NVIDIA GPU
 
-Products and inverses run through the operations that the gradients use, streams in arrays of 256 MiB. A parallel \
-region is empty: every thread is called and waited for. Measure on a quiet machine.
+Products and inverses use the operations of the gradients. Bandwidth is measured in arrays of 256 MiB. The parallel \
+region is empty: it wakes every thread and waits for it. Measure on a quiet machine.
 ";
 
 /// Measures this machine's ceilings: rates of products and inverses, memory bandwidth, cost of a parallel region
@@ -30,19 +30,19 @@ pub(crate) struct Arguments {
     /// Number types, comma-separated
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "f32,f64")]
     dtype: Vec<Dtype>,
-    /// Arithmetics of a GPU's products, comma-separated: f32, tf32, f64; those of --dtype when absent
+    /// Arithmetics of a GPU's products, comma-separated: f32, tf32, f64 [default: those of --dtype]
     #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with = "dtype")]
     math: Vec<Math>,
-    /// Counts of threads, comma-separated; 1 and all that this process may use when absent
+    /// Counts of threads, comma-separated [default: 1 and all available]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = super::count::<{ super::MAX_THREADS }>)]
     threads: Vec<usize>,
-    /// Samples in a batch, N, of the skinny products
+    /// Samples in a batch, N, for the products of a D×D with a D×N matrix
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = super::count::<{ super::MAX_BATCH }>)]
     batch: usize,
     /// Fewer sizes, fewer and shorter samples
     #[arg(long)]
     quick: bool,
-    /// Print everything measured, and the machine, as JSON
+    /// Print all measurements and the machine as JSON
     #[arg(long)]
     json: bool,
 }
@@ -53,7 +53,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         threads = vec![1, machine::logical_cores()];
     }
     if !arguments.math.is_empty() && arguments.device == DeviceKind::Cpu {
-        return Err(Error::Usage("--math is for a GPU: add --device cuda, or use --dtype".to_string()));
+        return Err(Error::Usage("--math requires --device cuda; on the CPU use --dtype".to_string()));
     }
     super::warn_of_threads(threads.iter().copied().max().unwrap_or(1));
     let of_dtypes: Vec<Math> = arguments.dtype.iter().map(|dtype| Math::of(*dtype)).collect();

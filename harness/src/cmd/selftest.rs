@@ -1,4 +1,4 @@
-//! `relgrad selftest`: do the statistics and the meters find answers that were planted?
+//! `relgrad selftest`: whether statistics and meters find planted answers.
 
 use clap::Args;
 use relgrad_reports::units;
@@ -7,22 +7,24 @@ use crate::error::{Result, code};
 use crate::selftest::{self, Row, Trials};
 
 const HELP: &str = "\
-Plants known answers and looks for them: exponents, speed-ups, medians, crossovers and predictions in seeded synthetic \
-records (how often do 95 % intervals hold the truth?), a crossover, a breakpoint, laws and a censored cell in quiet \
-ones, an exponent and a ratio in kernels that spin for a planted number of operations and are timed as cells are, and \
-allocations of known size in the memory meters. A share of intervals passes between 93 % and 97 % of 1,000 studies; \
-with fewer studies the range is wider by what chance allows. Where a share is within 1 % of an edge of that range, on \
-either side, its design gets four times the studies, and all of them decide.
+Planted are:
+- in noisy synthetic records: exponents, speed-ups, medians, crossovers and predictions;
+- in synthetic records without noise: a crossover, a breakpoint, laws and a censored cell;
+- in kernels that spin for a known number of operations, timed like cells: an exponent and a ratio;
+- in the memory meters: allocations of known size.
+
+In noisy records the 95 % intervals must cover the truth in 93 % to 97 % of 1,000 studies. With fewer studies the \
+accepted range is wider. A share within 1 % of an edge of the range is decided by four times the studies.
 ";
 
 /// Plants known answers in records, timed kernels and memory, and checks that they are found
 #[derive(Debug, Args)]
 #[command(after_help = super::help(HELP))]
 pub(crate) struct Arguments {
-    /// Seeded studies for each share of intervals
+    /// Synthetic studies for each coverage of intervals
     #[arg(long, value_name = "COUNT", default_value_t = 1000, value_parser = clap::value_parser!(u16).range(50..))]
     studies: u16,
-    /// A check of a few seconds, for CI: 300 studies of two designs, small allocations
+    /// A few seconds, for CI: 300 studies of two designs, small allocations
     #[arg(long, conflicts_with = "studies")]
     quick: bool,
 }

@@ -32,20 +32,22 @@ Examples:
   relgrad sweep                                    D from 10 to 20,000 in about ten minutes
   relgrad sweep --dims 10,100,1000 --rounds 1      three dimensions, one process each
   relgrad sweep --dims 100:5000 --dtype f64 --bias --activation tanh:1:0.1
-  relgrad sweep --dims 30:1000 --batch 100,10,1000 also against the batch size; figures against D show N = 100
-  relgrad sweep --device cpu,cuda --math tf32      both in one report, the GPU's products in TF32
-  relgrad sweep --list                             the plan and its predicted cost, nothing runs
-  relgrad sweep --budget none --cell-limit none    everything that fits in memory, however long
+  relgrad sweep --dims 30:1000 --batch 100,10,1000 over N too (N = 100 in figures against D)
+  relgrad sweep --device cpu,cuda --math tf32      both in one report, TF32 products on the GPU
+  relgrad sweep --list                             print the plan and its predicted cost
+  relgrad sweep --budget none --cell-limit none    everything that fits in memory
   relgrad sweep --coupling conv --channels 8       convolution layers on grids of 10 to 5,000 points
   relgrad sweep --coupling conv --grids 8x8,16x16,32x32 --kernel 3x3 --methods ordinary,autodiff
   relgrad sweep --resume results/2026-11-24T00-15-00Z
   relgrad sweep --resume results/2026-11-24T00-15-00Z --budget 1h
 
-A dimension range such as 10:20000 takes both ends and 1, 2, 3 and 5 times every power of ten between them. Each round \
-measures every cell once, in an order shuffled from the seed and in a process of its own. A cell whose prediction \
-exceeds a limit is recorded as skipped, with the prediction. A skipped or failed cell counts as done: --resume runs \
-only the cells without a record, within what is left of the budget, and those that a limit held back which is raised \
-then.
+A cell is one method at one D, N, L and device, in one round.
+
+- The range 10:20000 has both ends, and 1, 2, 3 and 5 times each power of ten between them.
+- Each cell is measured in a new process. In each round the seed sets their order.
+- A cell whose prediction exceeds a limit is skipped. Its record has the prediction.
+- --resume runs the cells without a record; skipped and failed cells have one. With a raised limit
+  it also runs the cells that this limit stopped. The budget includes the time already spent.
 ";
 
 /// Measures time and memory of one gradient over the data dimension D, and writes a report with figures
@@ -55,13 +57,13 @@ pub(crate) struct Arguments {
     /// Data dimensions D: a list, ranges, or both (10,20,50 or 10:20000) [default: 10:20000]
     #[arg(long, value_name = "LIST")]
     dims: Option<Dims>,
-    /// What the layers are: dense, or conv for circular convolutions, with the grid as the axis of the sweep
+    /// Layers: dense, or conv (circular convolutions, swept over --grids instead of --dims)
     #[arg(long, value_name = "KIND", default_value = "dense", value_parser = ["dense", "conv"])]
     coupling: String,
-    /// Grids of conv layers: numbers of points, ranges of them, or rows x columns [default: 10:5000]
+    /// Grids of conv layers: numbers of points, ranges, or rows x columns such as 8x8 [default: 10:5000]
     #[arg(long, value_name = "LIST", conflicts_with = "dims")]
     grids: Option<Grids>,
-    /// Channels of conv layers; D is the channels times the points of the grid [default: 4]
+    /// Channels of conv layers; D = channels times grid points [default: 4]
     #[arg(long, value_name = "COUNT", value_parser = at_least_one)]
     channels: Option<usize>,
     /// Taps of the kernels of conv layers: full, a number, or rows x columns such as 3x3 [default: full]
@@ -72,13 +74,13 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "relative,ordinary,autodiff")]
     #[arg(long_help = methods_help())]
     methods: Vec<Method>,
-    /// Samples in a batch, N; of several, comma-separated, figures against D show the first
+    /// Samples in a batch, N: a number or a list; figures against D use the first
     #[arg(long, value_name = "N", value_delimiter = ',', default_value = "100", value_parser = at_least_one)]
     batch: Vec<usize>,
-    /// Layers of the network, L; of several, comma-separated, figures against D show the first
+    /// Layers of the network, L: a number or a list; figures against D use the first
     #[arg(long, value_name = "L", value_delimiter = ',', default_value = "2", value_parser = at_least_one)]
     layers: Vec<usize>,
-    /// Number type: f32 or f64; that of --math when absent, and otherwise f32
+    /// Number type: f32 or f64 [default: that of --math, else f32]
     #[arg(long, value_name = "TYPE")]
     dtype: Option<Dtype>,
     /// Give the layers biases
@@ -87,7 +89,7 @@ pub(crate) struct Arguments {
     /// Nonlinearity: smooth:ALPHA or tanh:ALPHA:BETA
     #[arg(long, value_name = "SIGMA", default_value = "smooth:0.3")]
     activation: Activation,
-    /// CPU threads; all that this process may use when absent
+    /// CPU threads [default: all available]
     #[arg(long, value_name = "COUNT", value_parser = at_least_one)]
     threads: Option<usize>,
     /// Seed of the networks, the data and the order of cells
@@ -96,41 +98,40 @@ pub(crate) struct Arguments {
     /// Devices to measure, comma-separated: cpu, cuda (the first NVIDIA GPU)
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "cpu")]
     device: Vec<DeviceKind>,
-    /// Arithmetic of matrix products on a GPU: f32, tf32 or f64; that of --dtype when absent
+    /// Arithmetic of matrix products on a GPU: f32, tf32 or f64 [default: that of --dtype]
     #[arg(long, value_name = "NAME")]
     math: Option<Math>,
     /// Independent processes per cell
     #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = at_least_one)]
     rounds: usize,
-    /// Fewest samples of a cell, unless its time is up
+    /// Least number of samples of a cell, unless it reaches --cell-limit
     #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = at_least_one)]
     min_samples: usize,
     /// Time for the whole sweep (90s, 10m, 1h30m, none) [default: 10m]
     #[arg(long, value_name = "TIME")]
     budget: Option<TimeLimit>,
-    /// Time for the evaluations of one cell; building and checking its problem come on top [default: 60s]
+    /// Time to sample one cell, without building and checking its problem [default: 60s]
     #[arg(long, value_name = "TIME")]
     cell_limit: Option<TimeLimit>,
-    /// Memory for one cell, a size or a share of what is available, or of a GPU's memory (12GiB, 80%) [default: 80%]
+    /// Memory for one cell: a size (12GiB), or a share of the available or the GPU's memory [default: 80%]
     #[arg(long, value_name = "SIZE")]
     mem_limit: Option<MemoryLimit>,
-    /// Folder for the results, new or empty; results/ and the UTC time when absent
+    /// New or empty folder for the results [default: results/ and the UTC time]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Continue the sweep in DIR, with the settings it was started with; --budget, --cell-limit and --mem-limit may
-    /// change
+    /// Continue the sweep in DIR with its settings; --budget, --cell-limit and --mem-limit may be changed
     #[arg(long, value_name = "DIR", conflicts_with_all = [
         "dims", "methods", "batch", "layers", "dtype", "bias", "activation", "threads", "seed", "device", "math",
         "rounds", "min_samples", "out", "coupling", "grids", "channels", "kernel",
     ])]
     resume: Option<PathBuf>,
-    /// With --resume: go on although the program or the machine is another than at the start; the report will say so
+    /// With --resume: continue with another program or on another machine; the report says so
     #[arg(long, requires = "resume")]
     allow_mixed: bool,
-    /// Print the plan and its predicted cost, and run nothing
+    /// Print the plan and its predicted cost, and measure nothing
     #[arg(long)]
     list: bool,
-    /// Do not measure the machine's ceilings first: the report will have no fractions of them
+    /// Skip the machine's ceilings; the report then has no fractions of them
     #[arg(long)]
     no_roofline: bool,
     /// Show no progress
@@ -141,8 +142,8 @@ pub(crate) struct Arguments {
 const KERNEL_HELP: &str = "\
 Taps of the kernels of conv layers: full, a number, or rows x columns such as 3x3 [default: full]
 
-Only kernels with every tap of their grid (full) or with one (1x1) have a relative gradient; others have the methods \
-ordinary, autodiff and autodiff-streamed.";
+Only the kernels full and 1x1 have a relative gradient. Others have the methods ordinary, autodiff and \
+autodiff-streamed.";
 
 fn methods_help() -> String {
     let list = Method::ALL.map(|method| format!("\n  {:<18}{}", method.name(), method.description())).concat();
@@ -158,7 +159,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
 
 fn start(arguments: &Arguments) -> Result<u8> {
     if arguments.allow_mixed {
-        return Err(Error::Usage("--allow-mixed is for --resume".to_string()));
+        return Err(Error::Usage("--allow-mixed requires --resume".to_string()));
     }
     let settings = settings::settings(arguments)?;
     require_devices(&settings)?;
@@ -202,8 +203,7 @@ fn resume(dir: &Path, arguments: &Arguments) -> Result<u8> {
     let mixed = if recorded < cells { identity::differences(&run, &folder::describe(before)) } else { Vec::new() };
     if !mixed.is_empty() && !arguments.allow_mixed {
         return Err(Error::Usage(format!(
-            "{} began with another program or on another machine ({}): go on there, or add --allow-mixed and its \
-             report will say so",
+            "the sweep in {} was started by another program or machine ({}): resume it there, or add --allow-mixed",
             dir.display(),
             mixed.join("; ")
         )));
@@ -212,7 +212,7 @@ fn resume(dir: &Path, arguments: &Arguments) -> Result<u8> {
     let events = Events::install()?;
     let removed = writer.retain(|record| !again(record)).map_err(|cause| Error::Output(cause.to_string()))?;
     if removed > 0 {
-        note!("relgrad: {} held back by a limit that is higher now: tried again", units::counted(removed, "cell"));
+        note!("relgrad: {} run again: their limit was raised", units::counted(removed, "cell"));
     }
     if !mixed.is_empty() || !limits.is_empty() {
         let (at, command) = (rfc3339(unix_seconds()), console::command_line());
@@ -225,7 +225,7 @@ fn resume(dir: &Path, arguments: &Arguments) -> Result<u8> {
     report_on(dir, session.run()?)
 }
 
-/// Fails before anything is written when a device that will be measured is not there.
+/// Fails before anything is written when a requested device is missing.
 fn require_devices(settings: &Settings) -> Result<()> {
     if settings.devices.contains(&DeviceKind::Cuda) {
         gpu::require().map_err(gpu::told)?;

@@ -57,11 +57,11 @@ pub(crate) struct Arguments {
     toy_samples: u32,
 
     /// Gradient backend; with SGD the relative ones step in place and store no gradient
-    #[arg(long, default_value = "relative", value_parser = super::named::<Method, 6>(Method::ALL.map(Method::name)))]
+    #[arg(long, default_value = "relative", value_parser = super::named::<Method, 6>(Method::NAMES))]
     method: Method,
 
     /// Biases: the exact relative gradient, the paper's rule (without the share of the log-determinant), or plain
-    #[arg(long, default_value = "exact", value_parser = PossibleValuesParser::new(BiasMode::ALL.map(BiasMode::name)))]
+    #[arg(long, default_value = "exact", value_parser = PossibleValuesParser::new(BiasMode::NAMES))]
     bias_mode: String,
 
     /// Optimiser; Adam has its published parameters
@@ -140,7 +140,7 @@ pub(crate) struct Arguments {
     init: String,
 
     /// Number type
-    #[arg(long, default_value = "f32", value_parser = super::named::<Dtype, 2>(Dtype::ALL.map(Dtype::name)))]
+    #[arg(long, default_value = "f32", value_parser = super::named::<Dtype, 2>(Dtype::NAMES))]
     dtype: Dtype,
 
     /// Seed of network, order and toy data

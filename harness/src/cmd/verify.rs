@@ -1,4 +1,4 @@
-//! `relgrad verify`: golden vectors through every backend and precision.
+//! `relgrad verify`: every backend and precision against golden vectors.
 
 use std::collections::HashSet;
 use std::fs;
@@ -14,8 +14,7 @@ use crate::error::{Error, Result, code};
 use crate::machine::{self, gpu};
 use crate::measure::plan::dims::Dims;
 use crate::measure::workload::{DeviceKind, Target, with_dtype};
-use crate::verify::agreement;
-use crate::verify::output::{Outcome, Unsupported};
+use crate::verify::{Outcome, Unsupported, agreement};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -23,22 +22,23 @@ Examples:
   relgrad verify golden/index.json --json
   relgrad verify --device cuda --sizes 1,31,33,127,1000 golden/p*.json
 
-Errors are norm-wise per array, max|a - b| / max|b|, worst over the layers, and must stay within the tolerance that \
-the file carries. Where it carries none, nothing is expected and nothing is counted. --sizes needs no files: gradients \
-are compared with a plain-loop reference up to D = 128, and with derivatives by forward mode above.
+- The error of an array is max|a - b| / max|b|; the worst layer counts.
+- It must be within the tolerance of the file. A quantity without a tolerance is not counted.
+- --sizes requires no files. It compares gradients with a plain-loop reference up to D = 128, and
+  with directional derivatives by forward mode above.
 ";
 
 /// Compares likelihoods, gradients and inverses with golden vectors, for every backend in f64 and f32
 #[derive(Debug, Args)]
 #[command(after_help = super::help(EXAMPLES))]
 pub(crate) struct Arguments {
-    /// Golden-vector files, or an index.json that lists some
+    /// Golden-vector files, or an index.json that lists them
     #[arg(required_unless_present = "sizes", value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Device that computes: cpu, or cuda (the first NVIDIA GPU)
+    /// Device: cpu, or cuda (the first NVIDIA GPU)
     #[arg(long, value_name = "NAME", default_value = "cpu")]
     device: DeviceKind,
-    /// Also check every method at these dimensions, in every arithmetic of the device: a list or ranges
+    /// Also check every method at these dimensions (a list or ranges), in every arithmetic of the device
     #[arg(long, value_name = "LIST")]
     sizes: Option<Dims>,
     /// Print every comparison as JSON
@@ -88,7 +88,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         say_text!("{}", outcome.table());
     }
     if outcome.is_empty() {
-        note!("relgrad: nothing was compared: the files list no case with a tolerance that can be evaluated here");
+        note!("relgrad: nothing was compared: no case has a tolerance and runs on this device");
         return Ok(code::NOTHING_MEASURED);
     }
     Ok(if outcome.failed > 0 { code::CHECK_FAILED } else { 0 })

@@ -54,7 +54,7 @@ pub(crate) fn optdigits(entry: &Entry, folder: &Path) -> Result<DataSet> {
         let format = TextFormat { delimiter: Delimiter::Is(b','), header: Header::No, loose: false };
         let mut samples = text::read(&path, format, pixels)?.samples;
         samples.values.iter_mut().for_each(|x| *x = logit((*x + noise.uniform()) / 17.0));
-        Ok((path, samples))
+        Ok::<_, Error>((path, samples))
     };
     let ((path, mut train), (_, test)) = (read(0)?, read(1)?);
     let count = train.count();

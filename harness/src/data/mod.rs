@@ -10,7 +10,6 @@ mod curves;
 mod digits;
 mod files;
 mod lines;
-pub(crate) mod named;
 mod npy;
 mod numpy;
 mod open;

@@ -3,17 +3,18 @@
 
 use std::path::Path;
 
+use relgrad_vocabulary::names;
+
 use super::lines::Records;
 pub(crate) use super::lines::{Delimiter, Fields};
-use super::named::named;
 use super::{Samples, open};
 use crate::console::quoted;
 use crate::error::Result;
 
-named! {
+names! {
     /// Whether the first line names the columns.
     #[derive(Default)]
-    enum Header: "header" {
+    Header, "header", {
         /// It does when none of its fields is a number or stands for a missing one.
         #[default]
         Auto = "auto",

@@ -4,15 +4,15 @@ use std::f64::consts::{FRAC_1_SQRT_2, PI, TAU};
 
 use relgrad_kernels::init;
 use relgrad_reports::training::Provenance;
+use relgrad_vocabulary::names;
 
 use super::curves::Strewn;
-use super::named::named;
 use super::{DataSet, Parts, Samples, open};
 use crate::error::{Error, Result};
 
-named! {
+names! {
     /// A density on the plane, by its name on the command line after `toy:`.
-    enum Toy: "toy density" {
+    Toy, "toy density", {
         /// Two Gaussians side by side.
         Mixture = "mixture",
         /// Two interleaved half circles.
@@ -249,7 +249,7 @@ mod tests {
 
     #[test]
     fn samples_are_seeded_finite_and_lie_where_the_density_does() {
-        for &toy in Toy::ALL {
+        for toy in Toy::ALL {
             let samples = toy.sample(500, 4);
             let log_density = toy.log_density();
             assert_eq!(samples, toy.sample(500, 4));
@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn densities_integrate_to_one() {
-        for &toy in Toy::ALL {
+        for toy in Toy::ALL {
             let log_density = toy.log_density();
             let (step, half) = (0.04, 9.0);
             let side = (2.0 * half / step) as i32;

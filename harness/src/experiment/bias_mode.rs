@@ -2,10 +2,10 @@
 
 use relgrad_kernels::backend::BiasMode;
 use relgrad_kernels::{Dense, Dtype, init};
-use relgrad_reports::experiment::{Curve, Figure, Level, LinePanel};
+use relgrad_reports::experiment::{Curve, Figure, Level};
 use serde_json::json;
 
-use super::{Context, Findings, signed, table, texts};
+use super::{Context, Findings, lines, signed, table, texts};
 use crate::data::Samples;
 use crate::error::{Error, Result};
 use crate::train::learner::{Learner, Tracking};
@@ -45,13 +45,9 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
     let numbers = json!({ "steps": steps, "step_size": STEP, "maximum_nats": MAXIMUM,
         "ends": ends.iter().map(number).collect::<Vec<_>>() });
     let notes = notes(&ends);
-    let panel = LinePanel {
-        x_title: "step".to_string(),
-        y_title: "log-likelihood (nats)".to_string(),
-        y_range: Some((-2.6, -1.3)),
-        curves: ends.into_iter().map(|end| Curve { name: end.mode.to_string(), points: end.curve }).collect(),
-        levels: vec![Level { name: "maximum".to_string(), value: MAXIMUM }],
-    };
+    let curves = ends.into_iter().map(|end| Curve { name: end.mode.to_string(), points: end.curve }).collect();
+    let maximum = Level { name: "maximum".to_string(), value: MAXIMUM };
+    let panel = lines(["step", "log-likelihood (nats)"], Some((-2.6, -1.3)), curves, vec![maximum]);
     Ok(Findings {
         numbers,
         table: table(["bias mode", "w", "b", "log-likelihood (nats)"], rows),
@@ -63,15 +59,15 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
 fn notes(ends: &[End]) -> Vec<String> {
     let nats = |mode| ends.iter().find(|end| end.mode == mode).map_or(f64::NAN, |end| end.nats);
     let stops = format!(
-        "The exact rule reaches the maximum ({:.4} nats); the paper's stops at {:.4} nats, where its update is zero \
-         and the gradient is not: it lacks + b, the share of the log-determinant.",
+        "The exact rule reaches the maximum ({:.4} nats). The paper's rule stops at {:.4} nats, where its update is \
+         zero and the gradient is not: it lacks + b, the part of the log-determinant.",
         nats(BiasMode::Exact),
         nats(BiasMode::Paper)
     );
     texts([
         &stops,
-        "With mean 0, or without biases, the rules agree at the maximum; the paper's figures hide the difference where \
-         the data are centred.",
+        "With mean 0, or without biases, the rules agree at the maximum. Centred data in the paper's figures hide the \
+         difference.",
     ])
 }
 

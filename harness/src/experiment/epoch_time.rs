@@ -3,11 +3,11 @@
 use std::time::Instant;
 
 use relgrad_kernels::{Dense, Method};
-use relgrad_reports::experiment::{Dot, DotPanel, Figure};
+use relgrad_reports::experiment::Dot;
 use relgrad_reports::units::{self, counted};
 use serde_json::json;
 
-use super::{Context, Findings, table, texts};
+use super::{Context, Findings, dots, table, texts};
 use crate::data::DataSet;
 use crate::error::{Error, Result};
 use crate::train::learner::{Learner, Tracking};
@@ -81,12 +81,7 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
         numbers: json!({ "data": set.name, "dim": set.parts.dim(), "timings": numbers }),
         table: table(columns, timings.iter().map(|t| cells(t, &timings)).collect()),
         notes: notes(context, &set),
-        figure: Figure::Dots(DotPanel {
-            x_title: "seconds for one epoch".to_string(),
-            logarithmic: true,
-            reference: None,
-            rows: timings.iter().map(|t| dot(t, &timings)).collect(),
-        }),
+        figure: dots("seconds for one epoch", None, timings.iter().map(|t| dot(t, &timings)).collect()),
     })
 }
 
@@ -114,8 +109,8 @@ fn dot(t: &Timing, timings: &[Timing]) -> Dot {
 
 fn notes(context: &Context<'_>, set: &DataSet) -> Vec<String> {
     let setting = format!(
-        "{}: D = {}, {}, L = 2, f32, {}. A step is gathering a batch, its gradient and the update; evaluation is left \
-         out.",
+        "{}: D = {}, {}, L = 2, f32, {}. A step gathers a batch, computes its gradient and updates; evaluation is \
+         excluded.",
         set.name,
         units::grouped(set.parts.dim()),
         counted(set.parts.train.count(), "training sample"),
@@ -123,9 +118,9 @@ fn notes(context: &Context<'_>, set: &DataSet) -> Vec<String> {
     );
     texts([
         &setting,
-        "The paper (a GPU) says that at N = 10 relative is 4.5 times faster than ordinary and about 50 times faster \
+        "The paper (a GPU) reports that at N = 10 relative is 4.5 times faster than ordinary and about 50 times faster \
          than autodiff.",
-        "*Scaled*: only a part of the epoch was timed, after a warm-up, and its time is multiplied up.",
+        "*Scaled*: only a part of the epoch was timed, after a warm-up, and scaled to the epoch.",
     ])
 }
 

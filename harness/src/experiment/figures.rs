@@ -1,29 +1,22 @@
 //! Writing figures, and the figure of a training.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use relgrad_plots::draw_experiment;
-use relgrad_reports::experiment::{Curve, Figure, Level, LinePanel};
+use relgrad_reports::experiment::{Curve, Figure, Level};
 use relgrad_reports::training::{Epoch, Training};
 
-use crate::console;
+use super::lines;
 use crate::error::{Error, Result};
+use crate::{console, outputs};
 
-/// Writes NAME.svg and NAME.png. A link of such a name is replaced, not followed.
+/// Draws NAME.svg and NAME.png.
 ///
 /// # Errors
 /// When there is not the memory to draw, nothing to draw, or when the files cannot be written.
 pub(crate) fn write(dir: &Path, name: &str, figure: &Figure, title: &str) -> Result<Vec<PathBuf>> {
-    fs::create_dir_all(dir).map_err(|cause| Error::output(dir, cause))?;
-    let paths = ["svg", "png"].map(|extension| dir.join(format!("{name}.{extension}")));
-    for link in paths.iter().filter(|path| path.is_symlink()) {
-        fs::remove_file(link).map_err(|cause| Error::output(link, cause))?;
-    }
     let drawing = draw_experiment(figure, title).map_err(|cause| Error::Output(cause.to_string()))?;
-    let written = drawing.write_svg(&paths[0]).and_then(|()| drawing.write_png(&paths[1]));
-    written.map_err(|cause| Error::Output(cause.to_string()))?;
-    Ok(paths.to_vec())
+    Ok(outputs::write_drawing(dir, name, &drawing)?.to_vec())
 }
 
 /// Writes `figures/training.svg` and `.png`: log-likelihood against epoch. Too short a training has none.
@@ -38,13 +31,8 @@ pub(crate) fn training(dir: &Path, training: &Training, epochs: &[Epoch]) -> Res
         curves.push(Curve { name: "training batches".to_string(), points: on_batches });
     }
     let levels = training.data.entropy_nats.map(|h| Level { name: "minus the entropy".to_string(), value: -h });
-    let panel = LinePanel {
-        x_title: "epoch".to_string(),
-        y_title: "log-likelihood (nats)".to_string(),
-        y_range: range_of_curves(&curves),
-        curves,
-        levels: levels.into_iter().collect(),
-    };
+    let range = range_of_curves(&curves);
+    let panel = lines(["epoch", "log-likelihood (nats)"], range, curves, levels.into_iter().collect());
     let data: String = console::visible(&training.settings.data).chars().take(60).collect();
     let title = format!("Log-likelihood of {data} against epoch");
     let dir = dir.join("figures");

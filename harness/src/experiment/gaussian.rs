@@ -1,12 +1,12 @@
 //! The full-covariance Gaussian of each set at hand.
 
 use relgrad_kernels::gaussian::Gaussian;
-use relgrad_reports::experiment::{Dot, DotPanel, Figure, Level};
+use relgrad_reports::experiment::Dot;
 use relgrad_reports::training::Nats;
 use relgrad_reports::units::counted;
 use serde_json::json;
 
-use super::{Context, Findings, table, texts};
+use super::{Context, Findings, dots, table, texts};
 use crate::data::DataSet;
 use crate::data::catalogue::{ENTRIES, Entry};
 use crate::error::{Error, Result};
@@ -24,7 +24,7 @@ pub(crate) fn fit(set: &DataSet) -> Result<(Nats, Nats)> {
 
 /// Fits every set at hand and compares with what a correct loader gives, which it must be.
 pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
-    let (mut rows, mut dots, mut numbers, mut wrong) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut rows, mut shown, mut numbers, mut wrong) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for entry in ENTRIES.iter() {
         context.check_interrupt()?;
         if !entry.is_at_hand(context.data.as_deref()) {
@@ -43,7 +43,7 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
         rows.push(texts([entry.name, &validation.to_string(), &test.to_string(), &expected, verdict]));
         numbers.push(json!({ "set": entry.name, "validation": validation, "test": test,
             "expected": entry.gaussian_check }));
-        dots.extend(entry.gaussian_check.map(|(value, margin)| Dot {
+        shown.extend(entry.gaussian_check.map(|(value, margin)| Dot {
             name: entry.name.to_string(),
             value: Some((test.mean - value) / margin),
             interval: None,
@@ -51,13 +51,11 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
         }));
     }
     if numbers.is_empty() {
-        return Err(Error::Usage(
-            "no set is at hand: name the folder of the data sets with --data or RELGRAD_DATA".to_string(),
-        ));
+        return Err(Error::Usage("no data set was found: set their folder with --data or RELGRAD_DATA".to_string()));
     }
     if !wrong.is_empty() {
         return Err(Error::Input(format!(
-            "the Gaussian of {} is not what its data's notes give: compare the files with their checksums",
+            "the Gaussian of {} has not the expected value: compare the files with their checksums",
             wrong.join(", ")
         )));
     }
@@ -66,25 +64,20 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
         numbers: json!({ "fits": numbers }),
         table: table(columns, rows),
         notes: texts([
-            "Maximum likelihood on the training part, f64. The expected values come with the data; MNIST's noise is \
-             NumPy's, number by number, so its value is met to the last digit that is given.",
+            "Maximum likelihood on the training part, f64. The expected values come with the data. MNIST's noise is \
+             that of NumPy, so its value agrees to the last digit.",
         ]),
-        figure: Figure::Dots(DotPanel {
-            x_title: "test value minus expected value, in units of its margin".to_string(),
-            logarithmic: false,
-            reference: Some(Level { name: "as expected".to_string(), value: 0.0 }),
-            rows: dots,
-        }),
+        figure: dots("test value minus expected value, in units of its margin", Some("as expected"), shown),
     })
 }
 
 fn verdict(entry: &Entry, set: &DataSet, test: Nats) -> (&'static str, bool) {
     if set.provenance != entry.provenance {
-        return ("NOT the published numbers", false);
+        return ("NOT the published data", false);
     }
     match entry.gaussian_check {
         _ if !entry.is_as_published(set) => ("another draw", true),
-        None => ("no value to compare with", true),
+        None => ("no expected value", true),
         Some((value, margin)) if (test.mean - value).abs() <= margin => ("as expected", true),
         Some(_) => ("NOT as expected", false),
     }

@@ -1,12 +1,12 @@
 //! Figure 6: validation log-likelihood per epoch, SGD and Adam.
 
-use relgrad_reports::experiment::{Curve, Figure, Level, LinePanel};
+use relgrad_reports::experiment::{Curve, Figure, Level};
 use relgrad_reports::training::{Nats, Outcome, TrainingSettings};
 use relgrad_reports::units;
 use serde_json::json;
 
 use super::models::Model;
-use super::{Context, Effort, Findings, figures, gaussian, table, texts};
+use super::{Context, Effort, Findings, figures, gaussian, lines, table, texts};
 use crate::data::catalogue::PAPER;
 use crate::error::Result;
 use crate::train::learner::Tracking;
@@ -72,13 +72,7 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
         table: table(columns, rows),
         notes: notes(context),
         figure: Figure::Lines {
-            panels: vec![LinePanel {
-                x_title: "epoch".to_string(),
-                y_title: "validation log-likelihood (nats)".to_string(),
-                y_range: range(&curves, &levels),
-                curves,
-                levels,
-            }],
+            panels: vec![lines(["epoch", "validation log-likelihood (nats)"], range(&curves, &levels), curves, levels)],
         },
     })
 }

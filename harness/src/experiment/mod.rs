@@ -18,13 +18,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use relgrad_reports::experiment::{EXPERIMENT_SCHEMA, Experiment, Figure, Table};
+use relgrad_reports::experiment::{
+    Curve, Dot, DotPanel, EXPERIMENT_SCHEMA, Experiment, Figure, Level, LinePanel, Table,
+};
 use relgrad_reports::training::TrainingSettings;
 use relgrad_reports::writer::write_atomically;
+use relgrad_vocabulary::{Unknown, names};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::data::named::{named, unknown};
 use crate::data::{self, DataSet, Request};
 use crate::error::{Error, Result};
 use crate::machine;
@@ -45,17 +47,17 @@ pub(crate) struct Protocol {
 pub(crate) static PROTOCOLS: [Protocol; 9] = [
     Protocol {
         name: "bias-mode",
-        title: "Biases: the exact relative gradient beside the paper's rule (erratum E7)",
+        title: "Biases: the exact relative gradient and the paper's rule (erratum E7)",
         run: bias_mode::run,
     },
     Protocol {
         name: "fig1-right",
-        title: "Figure 1, right: learning from ten starts, relative beside ordinary gradient",
+        title: "Figure 1, right: training from ten starts, relative and ordinary gradient",
         run: starts::run,
     },
     Protocol {
         name: "fig2",
-        title: "Figure 2: samples beside learned densities, SGD and Adam, 100 layers",
+        title: "Figure 2: samples and learned densities, SGD and Adam, 100 layers",
         run: |context| toy_densities::run(context, toy_densities::FIGURE_2),
     },
     Protocol {
@@ -65,7 +67,7 @@ pub(crate) static PROTOCOLS: [Protocol; 9] = [
     },
     Protocol {
         name: "gaussian",
-        title: "The full-covariance Gaussian of each set at hand: a check of the loaders",
+        title: "The full-covariance Gaussian of each available set: a check of the loaders",
         run: gaussian::run,
     },
     Protocol {
@@ -80,20 +82,20 @@ pub(crate) static PROTOCOLS: [Protocol; 9] = [
     },
     Protocol {
         name: "table1",
-        title: "Table 1: test log-likelihood of the sets at hand beside the paper's",
+        title: "Table 1: test log-likelihood of the available sets, next to the paper's values",
         run: table1::run,
     },
     Protocol { name: "sample", title: "Images drawn from a trained model by inverting it", run: sample::run },
 ];
 
 pub(crate) fn find(name: &str) -> Result<&'static Protocol> {
-    let names = || PROTOCOLS.each_ref().map(|kind| kind.name);
-    PROTOCOLS.iter().find(|kind| kind.name == name).ok_or_else(|| unknown("experiment", name, &names()))
+    let unknown = || Unknown::new("experiment", name, PROTOCOLS.each_ref().map(|kind| kind.name).join(", "));
+    Ok(PROTOCOLS.iter().find(|kind| kind.name == name).ok_or_else(unknown)?)
 }
 
-named! {
+names! {
     /// How long an experiment may take.
-    enum Effort: "effort" {
+    Effort, "effort", {
         /// Seconds: whether it runs at all.
         Smoke = "smoke",
         /// Under three minutes on two cores.
@@ -160,10 +162,7 @@ impl Context<'_> {
 
     /// What to say when the experiment was cut short.
     pub(crate) fn resume_hint(&self) -> String {
-        format!(
-            "interrupted; run the same command again: trainings in {} go on from their checkpoints",
-            self.out.display()
-        )
+        format!("interrupted; repeat the command: trainings in {} continue from their checkpoints", self.out.display())
     }
 }
 
@@ -174,6 +173,18 @@ fn table<const N: usize>(columns: [&str; N], rows: Vec<Vec<String>>) -> Table {
 
 fn texts<const N: usize>(texts: [&str; N]) -> Vec<String> {
     texts.map(str::to_string).to_vec()
+}
+
+/// A panel of curves.
+fn lines(titles: [&str; 2], y_range: Option<(f64, f64)>, curves: Vec<Curve>, levels: Vec<Level>) -> LinePanel {
+    let [x_title, y_title] = titles.map(str::to_string);
+    LinePanel { x_title, y_title, y_range, curves, levels }
+}
+
+/// A figure of values along an axis, which is logarithmic where there is nothing to compare them with.
+fn dots(x_title: &str, reference: Option<&str>, rows: Vec<Dot>) -> Figure {
+    let reference = reference.map(|name| Level { name: name.to_string(), value: 0.0 });
+    Figure::Dots(DotPanel { x_title: x_title.to_string(), logarithmic: reference.is_none(), reference, rows })
 }
 
 /// A number as people write it, with a minus sign.
@@ -222,7 +233,7 @@ fn require_replaceable(out: &Path, name: &str) -> Result<()> {
         return Ok(());
     }
     Err(Error::Usage(format!(
-        "{} is not what the experiment {name} left there: move it away, or choose another --out",
+        "{} was not written by the experiment {name}: move it away, or choose another --out",
         first.display()
     )))
 }

@@ -51,7 +51,7 @@ impl Context<'_> {
         if let Some(outcome) = &training.outcome
             && matches!(outcome.stop, Stop::Complete | Stop::Patience)
         {
-            self.say(&format!("{name}: trained already"));
+            self.say(&format!("{name}: already trained"));
             let epochs = store.epochs()?;
             return Ok(Model { settings, outcome: outcome.clone(), epochs });
         }

@@ -23,9 +23,9 @@ const DRAWN: usize = 48;
 /// Draws from the model of Figure 6, training it first where there is none.
 pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
     let set = context.load(&context.images.clone(), 0)?;
-    let size = set.picture.ok_or_else(|| {
-        Error::Usage(format!("{} has no pictures to show: choose --images mnist or optdigits", set.name))
-    })?;
+    let size = set
+        .picture
+        .ok_or_else(|| Error::Usage(format!("{} has no images: choose --images mnist or optdigits", set.name)))?;
     let name = image_model_name(context, "adam");
     let settings = image_settings(context, "adam");
     let recipe = Recipe::of(&settings, set.parts.dim())?;
@@ -47,8 +47,8 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
         row("drawn samples farther from 0 than any test sample", format!("{far} of {DRAWN}")),
     ];
     let outside = format!(
-        "A model may put mass where no data are at little cost: with {far} of {DRAWN} samples out there, it would gain \
-         about {:.2} nats by having none, where a test image has {} nats. Maximum likelihood hardly sees such samples.",
+        "Mass far from the data costs little likelihood. {far} of {DRAWN} samples are out there. Without them the \
+         model would gain about {:.2} nats; a test image has {} nats.",
         -(1.0 - (far as f64 / DRAWN as f64).min(0.99)).ln(),
         model.outcome.test
     );

@@ -2,12 +2,12 @@
 
 use relgrad_kernels::parameters::Parameters;
 use relgrad_kernels::{Cpu, Dense, Dtype, Method};
-use relgrad_reports::experiment::{Curve, Figure, LinePanel};
+use relgrad_reports::experiment::{Curve, Figure};
 use relgrad_reports::training::{Epoch, Stop};
 use relgrad_reports::units;
 use serde_json::json;
 
-use super::{Context, Findings, signed, table, texts};
+use super::{Context, Findings, lines, signed, table, texts};
 use crate::data::{Parts, Samples};
 use crate::error::{Error, Result};
 use crate::train::learner::Tracking;
@@ -199,10 +199,10 @@ fn findings(solved: &[Solved], epochs: usize) -> Findings {
     };
     let panels = |solved: &Solved| {
         let title = |x: &str| format!("{x} ({} starts)", solved.problem.starts);
-        [
-            panel(&title("epoch"), curves(solved, |e| e.epoch as f64)),
-            panel(&title("seconds"), curves(solved, |e| e.seconds)),
-        ]
+        let panel = |x: &str, curves: Vec<Curve>| {
+            lines([&title(x), "negative log-likelihood (nats)"], shown(&curves), curves, Vec::new())
+        };
+        [panel("epoch", curves(solved, |e| e.epoch as f64)), panel("seconds", curves(solved, |e| e.seconds))]
     };
     Findings {
         numbers: json!({ "points": POINTS, "epochs": epochs, "step_sizes": STEP_SIZES,
@@ -246,16 +246,6 @@ fn curves(set: &Solved, x: impl Fn(&Epoch) -> f64) -> Vec<Curve> {
     set.best.iter().flat_map(|runs| -> Vec<Curve> { of_runs(runs) }).collect()
 }
 
-fn panel(x_title: &str, curves: Vec<Curve>) -> LinePanel {
-    LinePanel {
-        x_title: x_title.to_string(),
-        y_title: "negative log-likelihood (nats)".to_string(),
-        y_range: shown(&curves),
-        curves,
-        levels: Vec::new(),
-    }
-}
-
 fn notes(solved: &[Solved]) -> Vec<String> {
     let ahead = |solved: &&Solved| match solved.best.as_slice() {
         [relative, ordinary] => relative.score() > ordinary.score(),
@@ -263,30 +253,30 @@ fn notes(solved: &[Solved]) -> Vec<String> {
     };
     let won = solved.iter().filter(ahead).count();
     let setting = format!(
-        "{POINTS} points, D = 2, L = 2, full batches, plain steps, f64; {STARTS} networks, the same for both \
-         gradients, with orthogonal weights and with independent normal ones. Mixed is x ↦ Ax with A = [[1, 0.9], \
-         [0.9, 1]], of condition number 19; the figure shows those."
+        "{POINTS} points, D = 2, L = 2, full batches, plain steps, f64. {STARTS} networks, the same for both \
+         gradients, with orthogonal and with independent normal weights. Mixed data are x ↦ Ax with A = [[1, 0.9], \
+         [0.9, 1]], of condition number 19. The figure shows mixed data."
     );
     let ends = format!(
-        "The mean of the starts ends higher with the relative gradient in {won} of {} rows. A weight that is nearly \
-         singular grows by a factor 1 + μ a relative step at most, so that it takes (1/μ) log(1/σ) steps from the \
-         smallest singular value σ to one of order 1; the ordinary gradient has W^{{-T}} itself, whose 1/σ pushes it \
-         away in a few steps. Of the independent normal starts some have such weights (`smallest_singular_value` in \
-         the numbers), of the orthogonal ones none; which of them end badly is also a matter of the jumps below.",
+        "The mean of the starts ends higher with the relative gradient in {won} of {} rows. A relative step increases \
+         a small singular value σ of a weight by a factor 1 + μ at most, so σ requires (1/μ) log(1/σ) steps to reach \
+         order 1. The ordinary gradient contains W^{{-T}}, whose 1/σ does so in a few steps. Some independent normal \
+         starts have such weights (`smallest_singular_value` in the numbers), the orthogonal ones do not. The jumps \
+         below also affect which starts end badly.",
         solved.len()
     );
     let chosen = format!(
-        "Each gradient is shown with the step size that is highest on average, over starts and the last tenth of the \
-         epochs, among {STEP_SIZES:?}; the paper does not say how it chose its own, nor is its data set known here."
+        "Each gradient has the step size of {STEP_SIZES:?} with the highest mean over the starts and the last tenth of \
+         the epochs. The paper states neither its choice nor its data set."
     );
     texts([
         &setting,
         &ends,
         &chosen,
-        "Curves that jump up are constant steps that overshoot. The guard of the relative step keeps every weight \
+        "Curves jump up where a constant step overshoots. The guard of the relative step keeps every weight \
          invertible; it does not keep the likelihood from falling.",
-        "Seconds are those of the steps alone; at D = 2 they say little about the cost of a gradient (the sweep \
-         measures that), much about the number of steps.",
+        "Seconds are those of the steps alone. At D = 2 they depend on the number of steps, not on the cost of a \
+         gradient (use relgrad sweep).",
     ])
 }
 

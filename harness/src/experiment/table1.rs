@@ -1,12 +1,12 @@
 //! Table 1: test log-likelihoods of the sets at hand beside the paper's values.
 
 use relgrad_kernels::Activation;
-use relgrad_reports::experiment::{Dot, DotPanel, Figure, Level};
+use relgrad_reports::experiment::Dot;
 use relgrad_reports::training::{Nats, Provenance, TrainingSettings};
 use serde_json::json;
 
 use super::learning_curves::{image_model_name, image_settings};
-use super::{Context, Effort, Findings, gaussian, table, texts};
+use super::{Context, Effort, Findings, dots, gaussian, table, texts};
 use crate::data::catalogue::{ENTRIES, Entry, PAPER};
 use crate::error::{Error, Result};
 use crate::train::learner::Tracking;
@@ -37,7 +37,7 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
     }
     if rows.iter().all(|row| row.found.is_none()) {
         return Err(Error::Usage(
-            "no set of Table 1 is at hand: name their folder with --data or RELGRAD_DATA".to_string(),
+            "no set of Table 1 was found: set their folder with --data or RELGRAD_DATA".to_string(),
         ));
     }
     let columns = ["set", "ours, test (nats)", "the paper (nats)", "Gaussian, full covariance (nats)", "data"];
@@ -50,12 +50,11 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
         numbers: json!({ "rows": rows.iter().map(number).collect::<Vec<_>>() }),
         table: table(columns, rows.iter().map(cells).collect()),
         notes: notes(context),
-        figure: Figure::Dots(DotPanel {
-            x_title: "test log-likelihood, ours minus the paper’s (nats)".to_string(),
-            logarithmic: false,
-            reference: Some(Level { name: "the paper".to_string(), value: 0.0 }),
-            rows: rows.iter().map(dot).collect(),
-        }),
+        figure: dots(
+            "test log-likelihood, ours minus the paper’s (nats)",
+            Some("the paper"),
+            rows.iter().map(dot).collect(),
+        ),
     })
 }
 
@@ -117,10 +116,10 @@ fn train(context: &mut Context<'_>, entry: &'static Entry) -> Result<Found> {
 
 fn notes(context: &Context<'_>) -> Vec<String> {
     let mut notes = texts([
-        "Mean ± two standard errors over the test samples, of the model with the best validation likelihood; relative \
-         gradient, Adam; layers, step sizes and epochs are ours and stand in each model's training.json.",
-        "Only *same data* may be compared with the paper’s value, and *fresh draw* (same images and recipe, other \
-         patches) with caution. A *subset* says nothing about the whole set.",
+        "Mean ± two standard errors over the test samples, of the model with the best validation likelihood. Relative \
+         gradient, Adam. Layers, step sizes and epochs are ours; each model's training.json has them.",
+        "Compare only *same data* with the paper’s value, and *fresh draw* (same images and recipe, other patches) \
+         with caution. A *subset* is not comparable with the whole set.",
     ]);
     if context.effort != Effort::Full {
         notes.push("A shortened training: the values rise with --effort full.".to_string());

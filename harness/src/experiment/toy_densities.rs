@@ -112,15 +112,15 @@ fn notes(effort: Effort, settings: &TrainingSettings) -> Vec<String> {
     let TrainingSettings { layers, epochs, .. } = settings;
     let rates = OPTIMIZERS.map(|name| format!("{name} {}", first_step_size(name, effort))).join(", ");
     let setting = format!(
-        "Relative gradient, {layers} layers, s_L with α = 0.3, biases, batches of 100, {epochs} epochs, f64; step \
-         sizes {rates}, falling to 0 over the training, and halved where a training left the numbers or lost what it \
-         had learned (`step_size` in the numbers; ours, the paper's table of rates is not part of this project)."
+        "Relative gradient, {layers} layers, s_L with α = 0.3, biases, batches of 100, {epochs} epochs, f64. Step \
+         sizes {rates}, falling to 0 over the training. A training that diverged or fell back was repeated with half \
+         the step size (`step_size` in the numbers). The step sizes are ours."
     );
     texts([
         &setting,
-        "The darker, the denser; the scale is that of the root of the density, each panel on its own. Left: samples.",
-        "No model of continuous invertible layers can leave a region empty: thin bridges between the parts of a \
-         density are the model's, as in the paper's figures.",
+        "Darker is denser: the shade is the root of the density, scaled in each panel separately. Left: samples.",
+        "No model of continuous invertible layers can leave a region empty. Thin bridges between the parts of a \
+         density come from the model, as in the paper's figures.",
     ])
 }
 
@@ -178,7 +178,7 @@ fn require_kept(epochs: &[Epoch]) -> Result<()> {
     let best = epochs.iter().map(|epoch| epoch.validation_nats).fold(f64::NEG_INFINITY, f64::max);
     match epochs.last() {
         Some(last) if last.validation_nats < best - LOST_NATS => Err(Error::Diverged(format!(
-            "training lost what it had learned: {best:.3} nats at best, {:.3} at the end",
+            "the training fell back: {best:.3} nats at best, {:.3} at the end",
             last.validation_nats
         ))),
         _ => Ok(()),

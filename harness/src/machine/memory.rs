@@ -18,12 +18,12 @@ pub(crate) fn require(what: &str, bytes: f64, reserved: f64, advice: &str) -> Re
         format!("{} is available", units::bytes(available))
     } else if Vec::<u8>::new().try_reserve_exact((bytes + reserved) as usize).is_err() {
         demand += reserved;
-        "the system does not give this process so much (ulimit -v)".to_string()
+        "the system refuses this process so much (ulimit -v)".to_string()
     } else {
         // A system that does not tell what is available leaves it to the trial.
         return Ok(());
     };
-    Err(Error::Usage(format!("{what} needs about {} of memory, and {there_is}: {advice}", units::bytes(demand))))
+    Err(Error::Usage(format!("{what} needs about {} of memory; {there_is}: {advice}", units::bytes(demand))))
 }
 
 #[cfg(test)]

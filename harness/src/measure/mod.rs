@@ -20,13 +20,13 @@ use self::run::{Session, folder};
 use crate::error::{Error, Result};
 use crate::{cmd, machine};
 
-/// Whether the processes of cells, which run this program again, will do what they are for.
+/// Whether `main` called [`serve_child`], so that a process of this program can measure a cell.
 static SERVES: AtomicBool = AtomicBool::new(false);
 
 /// A sweep over the data dimension D.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sweep {
-    /// All settings; those of `relgrad sweep` on one device, without a budget.
+    /// All settings. The defaults are those of `relgrad sweep` on one device, without limits of time.
     pub settings: Settings,
     /// Whether no progress is shown on standard error.
     pub quiet: bool,
@@ -39,12 +39,12 @@ impl Sweep {
         Self { settings: Settings { dims, methods, ..default_settings() }, quiet: true }
     }
 
-    /// Measures every cell in a process of its own, keeps a record of each in the folder `dir`, and returns them. The
-    /// processes run this program again: its `main` has to begin with [`serve_child`].
+    /// Measures every cell in a new process, writes a record of each to the folder `dir`, and returns them. The
+    /// processes run this program, so its `main` must begin with [`serve_child`].
     ///
     /// # Errors
-    /// When `main` did not, the settings make no sense, or `dir` has something in it or cannot be written. A cell that
-    /// fails is a record, not an error.
+    /// When `main` did not call it, the settings are invalid, or `dir` is not empty or cannot be written. A failed cell
+    /// is a record, not an error.
     pub fn run(&self, dir: impl AsRef<Path>) -> Result<Study> {
         if !SERVES.load(Ordering::Relaxed) {
             let told = "a program that sweeps must begin with relgrad_harness::measure::serve_child()";
@@ -60,8 +60,7 @@ impl Sweep {
     }
 }
 
-/// Does the work of a process that [`Sweep::run`] started, where this is one, and returns its exit code. To be called
-/// first in `main`.
+/// In a process that [`Sweep::run`] started: measures its cell and returns the exit code. Call it first in `main`.
 pub fn serve_child() -> Option<ExitCode> {
     SERVES.store(true, Ordering::Relaxed);
     (std::env::args_os().nth(1)? == "worker").then(cmd::main)

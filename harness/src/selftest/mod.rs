@@ -6,7 +6,7 @@ mod spin;
 use std::ops::Range;
 
 use rayon::prelude::*;
-use relgrad_reports::selftest::{DESIGNS, Design, TRIED, accepted, covered, recoveries, undecided};
+use relgrad_reports::selftest::{DESIGNS, Design, Recovery, TRIED, accepted, covered, recoveries, undecided};
 use relgrad_reports::summary::Estimate;
 
 use crate::error::Result;
@@ -42,21 +42,21 @@ impl Trials {
 /// Tries everything and tells each row as soon as it is known.
 pub(crate) fn run(trials: &Trials, mut tell: impl FnMut(&Row)) -> Result<()> {
     // Kernels first: they are timed, and the studies keep every core busy.
-    spin::rows().iter().for_each(&mut tell);
+    spin::recoveries().iter().for_each(|found| tell(&recovered("timed kernels", found)));
     allocations::rows(&trials.allocations_mebibytes)?.iter().for_each(&mut tell);
-    recoveries().iter().map(recovered).for_each(|row| tell(&row));
+    recoveries().iter().for_each(|found| tell(&recovered("records", found)));
     for design in &trials.designs {
         shares(design, trials.studies).iter().for_each(&mut tell);
     }
     Ok(())
 }
 
-fn recovered(recovery: &relgrad_reports::selftest::Recovery) -> Row {
+fn recovered(place: &str, recovery: &Recovery) -> Row {
     let yes_or_no = recovery.tolerance == 0.0;
     let unless_yes = |number: String| if yes_or_no { "yes".to_string() } else { number };
     let interval = |e: Estimate| unless_yes(format!("{:.4} [{:.4}, {:.4}]", e.value, e.low, e.high));
     Row {
-        what: format!("records: {}", recovery.what),
+        what: format!("{place}: {}", recovery.what),
         planted: unless_yes(recovery.planted.to_string()),
         found: recovery.found.map_or("no".to_string(), interval),
         accepted: unless_yes(format!("± {} %", 100.0 * recovery.tolerance)),

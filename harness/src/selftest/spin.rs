@@ -3,11 +3,11 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use relgrad_reports::fit::{self, Observation};
+use relgrad_reports::fit;
+use relgrad_reports::selftest::Recovery;
 use relgrad_reports::statistics::{Processes, ratio_estimate};
 use relgrad_reports::summary::Estimate;
 
-use super::Row;
 use crate::measure::cell::sampling::{self, Rules};
 
 const PLACES: [usize; 5] = [32, 64, 128, 256, 512];
@@ -25,32 +25,26 @@ const ATTEMPTS: usize = 3;
 const RULES: Rules = Rules { min_samples: 9, sampling_seconds: 0.02, cell_seconds: None, deadline_seconds: None };
 
 /// The exponent along the places and the ratio at the largest.
-pub(crate) fn rows() -> Vec<Row> {
+pub(crate) fn recoveries() -> Vec<Recovery> {
     let attempt = || {
         let (exponent, ratio) = measure();
         [
-            row("timed kernels: exponent of spinning ∝ x^1.5", EXPONENT, exponent),
-            row("timed kernels: ratio of 3 : 1 operations", RATIO as f64, ratio),
+            recovery("exponent of spinning ∝ x^1.5", EXPONENT, exponent),
+            recovery("ratio of 3 : 1 operations", RATIO as f64, ratio),
         ]
     };
-    let mut rows = attempt();
+    let mut recoveries = attempt();
     for _ in 1..ATTEMPTS {
-        if rows.iter().all(|row| row.passed) {
+        if recoveries.iter().all(Recovery::passed) {
             break;
         }
-        rows = attempt();
+        recoveries = attempt();
     }
-    rows.into()
+    recoveries.into()
 }
 
-fn row(what: &str, planted: f64, found: Option<Estimate>) -> Row {
-    Row {
-        what: what.to_string(),
-        planted: planted.to_string(),
-        found: found.map_or("nothing".to_string(), |e| format!("{:.3} [{:.3}, {:.3}]", e.value, e.low, e.high)),
-        accepted: format!("± {} %", 100.0 * TOLERANCE),
-        passed: found.is_some_and(|e| (e.value / planted - 1.0).abs() <= TOLERANCE),
-    }
+fn recovery(what: &'static str, planted: f64, found: Option<Estimate>) -> Recovery {
+    Recovery { what, planted, found, tolerance: TOLERANCE }
 }
 
 /// Rounds over all places, so that a slow moment of the machine is not one place's.
@@ -63,15 +57,10 @@ fn measure() -> (Option<Estimate>, Option<Estimate>) {
         }
         longer.push(timed(RATIO * operations(PLACES[PLACES.len() - 1])));
     }
-    let processes = |rounds: &[Vec<f64>]| {
-        Processes::new(rounds.iter().enumerate().map(|(round, samples)| (round, samples.as_slice())))
-    };
-    let cells: Vec<Processes> = times.iter().map(|rounds| processes(rounds)).collect();
-    let observations: Vec<Observation<'_>> =
-        PLACES.iter().zip(&cells).map(|(&x, processes)| Observation { x, processes }).collect();
-    let exponent = fit::exponent(&observations, PLACES[0]..=PLACES[PLACES.len() - 1]).map(|fit| fit.exponent);
-    let ratio = ratio_estimate(&processes(&longer), &cells[PLACES.len() - 1]);
-    (exponent, ratio)
+    let largest = PLACES.len() - 1;
+    let cells: Vec<_> = PLACES.into_iter().zip(times.iter().map(|rounds| Processes::of_rounds(rounds))).collect();
+    let exponent = fit::exponent(&fit::observe(&cells), PLACES[0]..=PLACES[largest]).map(|fit| fit.exponent);
+    (exponent, ratio_estimate(&Processes::of_rounds(&longer), &cells[largest].1))
 }
 
 fn operations(place: usize) -> u64 {

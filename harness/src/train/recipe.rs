@@ -9,15 +9,15 @@ use relgrad_kernels::layer::{Convolution, CouplingKind};
 use relgrad_kernels::optimizer::Schedule;
 use relgrad_kernels::{Activation, Architecture, Base, Dtype, Method};
 use relgrad_reports::training::{ConvolutionLayers, TrainingSettings};
+use relgrad_vocabulary::names;
 
 use super::start::Start;
 use crate::data::Parts;
-use crate::data::named::named;
 use crate::error::{Error, Result};
 
-named! {
+names! {
     /// What becomes of a direction: θ ← θ + μΔθ, or Adam with its published parameters.
-    enum Optimizer: "optimiser" {
+    Optimizer, "optimiser", {
         Sgd = "sgd",
         Adam = "adam",
     }

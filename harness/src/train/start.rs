@@ -5,15 +5,15 @@ use relgrad_kernels::gaussian::Gaussian;
 use relgrad_kernels::layer::Coupling;
 use relgrad_kernels::parameters::Parameters;
 use relgrad_kernels::{Architecture, Cpu, Init, Scalar, init};
+use relgrad_vocabulary::names;
 
 use super::columns::{self, Columns};
 use crate::data::Samples;
-use crate::data::named::named;
 use crate::error::{Error, Result};
 
-named! {
+names! {
     /// How the first network is made; those that look at the training data have orthogonal weights.
-    enum Start: "start" {
+    Start, "start", {
         /// Drawn from the seed alone, as the next.
         Orthogonal = "orthogonal",
         Gaussian = "gaussian",

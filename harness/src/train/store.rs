@@ -189,7 +189,7 @@ impl Store {
     /// Without its last checkpoint a training begins anew, where a kill before the first one explains that there is
     /// none: nothing is lost then but the epoch 0.
     fn require_unbegun(&self) -> Result<()> {
-        let is_later = || if self.best.exists() { Ok(self.best.state()?.progress.epoch > 0) } else { Ok(false) };
+        let is_later = || Ok::<_, Error>(self.best.exists() && self.best.state()?.progress.epoch > 0);
         if self.ended || self.log.borrow().lines()? > 1 || is_later()? {
             let path = self.last.path();
             return Err(Error::Input(format!("{} is missing: restore it, or start in another folder", path.display())));

@@ -1,11 +1,10 @@
 //! Every method on a device at awkward sizes, against computations that share no code with it. No files are needed.
 
-use std::fmt::Write;
-
 use relgrad_kernels::agreement;
 use relgrad_kernels::check::Check;
 use relgrad_kernels::evaluation::{Evaluation, Workload};
 use relgrad_kernels::{Math, Method, Result};
+use relgrad_reports::table::Table;
 use relgrad_reports::units;
 
 use crate::cmd::distinct;
@@ -90,28 +89,23 @@ fn row(math: Math, workload: &Workload, recorded: bool, result: Result<Check>) -
 
 /// The worst case of every method and arithmetic, then each failure.
 pub(crate) fn table(rows: &[Row]) -> String {
-    let mut text = String::new();
-    let _ = writeln!(
-        text,
-        "{:<6} {:<18} {:>6} {:>8} {:>9} {:>9}  result",
-        "math", "method", "checks", "worst D", "error", "tol"
-    );
-    for key in distinct(rows.iter().map(|row| (row.math, row.method))) {
-        let group = || rows.iter().filter(|row| (row.math, row.method) == key);
-        let size = |row: &Row| row.error.unwrap_or(f64::INFINITY);
-        let Some(worst) = group().max_by(|a, b| size(a).total_cmp(&size(b))) else { continue };
-        let verdict = if group().all(|row| row.pass) { "ok" } else { "FAILED" };
-        let error = worst.error.map_or("none".to_string(), |error| format!("{error:.1e}"));
-        let ((math, method), checks) = (key, group().count());
-        let Row { dim, tol, .. } = worst;
-        let _ = writeln!(text, "{math:<6} {method:<18} {checks:>6} {dim:>8} {error:>9} {tol:>9.0e}  {verdict}");
-    }
+    let size = |row: &Row| row.error.unwrap_or(f64::INFINITY);
+    let number = |error: Option<f64>, none: &str| error.map_or(none.to_string(), |error| format!("{error:.1e}"));
+    let worst = |key @ (math, method): (&str, &str)| {
+        let group: Vec<&Row> = rows.iter().filter(|row| (row.math, row.method) == key).collect();
+        let worst = group.iter().max_by(|a, b| size(a).total_cmp(&size(b)))?;
+        let verdict = if group.iter().all(|row| row.pass) { "ok" } else { "FAILED" };
+        let (checks, dim, tol) = (group.len().to_string(), worst.dim.to_string(), format!("{:.0e}", worst.tol));
+        Some(vec![math.into(), method.into(), checks, dim, number(worst.error, "none"), tol, verdict.into()])
+    };
+    let columns = "math | method | >checks | >worst D | >error | >tol | result";
+    let groups = distinct(rows.iter().map(|row| (row.math, row.method)));
+    let mut text = Table::new(columns, groups.into_iter().filter_map(worst)).text();
     for row in rows.iter().filter(|row| !row.pass) {
-        let error = row.error.map_or("no result".to_string(), |error| format!("{error:.1e}"));
         let how = if row.recorded { ", recorded" } else { "" };
-        let reason = row.reason.as_deref().unwrap_or("over tolerance");
+        let (error, reason) = (number(row.error, "no result"), row.reason.as_deref().unwrap_or("over tolerance"));
         let (Row { math, method, .. }, dim) = (row, units::grouped(row.dim));
-        let _ = writeln!(text, "FAILED {math} {method} D = {dim}{how}: {error}, {reason}");
+        text += &format!("FAILED {math} {method} D = {dim}{how}: {error}, {reason}\n");
     }
     text
 }

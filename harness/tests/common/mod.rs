@@ -36,6 +36,16 @@ pub(crate) fn ends(command: &mut Command, code: i32) -> (String, String) {
     (out, err)
 }
 
+/// The command under a limit of the shell; none of its words has a quote in it.
+pub(crate) fn limited(limit: &str, command: &Command) -> Command {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words: Vec<String> = words.map(|word| format!("'{}'", word.to_string_lossy())).collect();
+    let mut shell = Command::new("sh");
+    shell.current_dir(command.get_current_dir().unwrap_or(Path::new(".")));
+    shell.args(["-c", &format!("{limit}; exec {}", words.join(" "))]);
+    shell
+}
+
 /// A folder that is gone after the test.
 pub(crate) fn scratch() -> TempDir {
     tempfile::tempdir().expect("a scratch folder")

@@ -7,11 +7,12 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::common::{relgrad, stderr};
+use tempfile::TempDir;
+
+use crate::common::{ends, relgrad, wait_until};
 
 /// A training of eight epochs of ten steps, with every part of the state in play.
 pub(crate) fn training(dir: &Path, optimizer: &str) -> Command {
@@ -25,6 +26,14 @@ pub(crate) fn training_of(dir: &Path, optimizer: &str, epochs: &str) -> Command 
     command.args(["--optimizer", optimizer, "--learning-rate", "0.02", "--schedule", "inverse:3", "--layers", "3"]);
     command.args(["--threads", "1", "--seed", "5", "--quiet", "--out"]).arg(dir);
     command
+}
+
+/// A training of eight epochs that is done.
+pub(crate) fn trained(optimizer: &str) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("t");
+    success(&mut training(&dir, optimizer));
+    (folder, dir)
 }
 
 /// `relgrad train` with these words in a folder, on one thread and quiet.
@@ -63,8 +72,7 @@ pub(crate) fn assert_finite(dir: &Path, name: &str) {
 }
 
 pub(crate) fn success(command: &mut Command) {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", stderr(&output));
+    ends(command, 0);
 }
 
 pub(crate) fn epochs(dir: &Path) -> Vec<Value> {
@@ -99,9 +107,7 @@ pub(crate) fn resume(dir: &Path) -> Command {
 
 /// Refused with code 2 and one line that has these parts.
 pub(crate) fn refused(command: &mut Command, parts: &[&str]) {
-    let output = command.output().unwrap();
-    let text = stderr(&output);
-    assert_eq!(output.status.code(), Some(2), "{text}");
+    let (_, text) = ends(command, 2);
     assert!(text.lines().count() == 1 && parts.iter().all(|part| text.contains(part)), "{parts:?}: {text}");
 }
 
@@ -121,8 +127,5 @@ pub(crate) fn assert_same_end(whole: &Path, parts: &Path) {
 
 /// Waits until a training has a checkpoint.
 pub(crate) fn wait_for_checkpoint(dir: &Path) {
-    let deadline = Instant::now() + Duration::from_secs(120);
-    while !dir.join("last.json").exists() && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    wait_until("a checkpoint", || dir.join("last.json").exists());
 }

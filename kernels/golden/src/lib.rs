@@ -1,7 +1,7 @@
-//! Golden vectors: networks with batches, and what an independent program computed for them. What reads their files,
-//! and what computes the same quantities with every backend and compares, under the tolerances that the files carry.
+//! Golden vectors: networks with batches, and the quantities that an independent program computed for them. The crate
+//! reads their files, computes the same quantities with every backend, and compares them under the files' tolerances.
 //!
-//! A crate of its own since the kernels know no JSON; their tests and `relgrad verify` both go through it.
+//! It is a crate since the kernels know no JSON. The kernels' tests and `relgrad verify` use it.
 
 mod array;
 mod case;

@@ -17,10 +17,10 @@ use crate::network::Architecture;
 use crate::parameters::{Batch, Gradient, Parameters};
 use crate::scalar::Scalar;
 
-/// A way to an ascent direction of (1/N) Σ_n ℓ(x_n), \[M2\], for networks with layers of `C`.
+/// Computes an ascent direction of (1/N) Σ_n ℓ(x_n), \[M2\], for networks with layers of `C`.
 ///
-/// `workspace` takes all memory that `gradient` will need; `gradient` allocates none. The direction of a conditional
-/// density is its ordinary gradient with every backend.
+/// `workspace` allocates all memory; `gradient` allocates none. With every backend, the direction of a conditional
+/// density is its ordinary gradient.
 pub trait GradientBackend<D: Device<T>, T: Scalar, C: Coupling<D, T> = Dense> {
     /// Work memory, reusable for any batch of the same size.
     type Workspace;
@@ -37,7 +37,7 @@ pub trait GradientBackend<D: Device<T>, T: Scalar, C: Coupling<D, T> = Dense> {
     /// # Errors
     /// [`crate::Error::ShapeMismatch`] when an operand is not of the workspace's sizes;
     /// [`crate::Error::NonFinite`] for a batch or parameters that are not finite; [`crate::Error::Singular`] where the
-    /// backend must invert and cannot. After an error `out` holds nothing of use.
+    /// backend must invert and cannot. After an error the contents of `out` are undefined.
     fn gradient<'a>(
         &self,
         device: &D,

@@ -1,11 +1,10 @@
 //! The relative gradient and its transposed form: no inverse, no D×D·D×D product.
 
-use std::fmt;
-use std::str::FromStr;
+use relgrad_vocabulary::names;
 
 use super::GradientBackend;
 use crate::device::{Addend, Device, Matrix, MatrixRef};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::forward::ValuesWorkspace;
 use crate::layer::{Group, Seen, SeenBlock};
 use crate::network::Architecture;
@@ -17,47 +16,18 @@ mod division;
 
 pub use division::Divided;
 
-/// What becomes of the biases (MATH.md §9).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum BiasMode {
-    /// The relative gradient of the affine group, \[M13\]–\[M14\].
-    #[default]
-    Exact,
-    /// As printed in the paper: without the log-determinant's share + b_k (erratum E7). For comparison only: it need
-    /// not ascend.
-    Paper,
-    /// Ordinary gradient for the biases, relative gradient for the weights alone.
-    Plain,
-}
-
-impl BiasMode {
-    /// Every mode.
-    pub const ALL: [Self; 3] = [Self::Exact, Self::Paper, Self::Plain];
-
-    /// Name on the command line and in records.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Exact => "exact",
-            Self::Paper => "paper",
-            Self::Plain => "plain",
-        }
-    }
-}
-
-impl fmt::Display for BiasMode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for BiasMode {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|mode| mode.name() == text)
-            .ok_or_else(|| Error::unknown("bias mode", text, "exact, paper, plain"))
+names! {
+    /// What becomes of the biases (MATH.md §9).
+    #[derive(Default)]
+    BiasMode, "bias mode", {
+        /// The relative gradient of the affine group, \[M13\]–\[M14\].
+        #[default]
+        Exact = "exact",
+        /// As printed in the paper: without the log-determinant's share + b_k (erratum E7). For comparison only: it
+        /// need not ascend.
+        Paper = "paper",
+        /// Ordinary gradient for the biases, relative gradient for the weights alone.
+        Plain = "plain",
     }
 }
 

@@ -117,7 +117,7 @@ impl Geometry for Convolution {
         if method.needs_group() && !self.is_full() && !self.is_pointwise() {
             return Err(Error::shape(
                 "relative gradient of convolutions",
-                "a kernel with every tap or with one (others are no group: take the ordinary gradient)",
+                "a kernel with every tap or with one (other kernels have no relative gradient: use `ordinary`)",
                 format!("{}×{} taps", self.kernel[0], self.kernel[1]),
             ));
         }

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::method::Method;
 use crate::scalar::Scalar;
 
-/// What the layers of a network are, where it is known at run time only.
+/// The coupling of a network whose type is known only at run time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CouplingKind {
     /// y = W z + b with a dense D×D matrix W.
@@ -25,7 +25,7 @@ impl CouplingKind {
         }
     }
 
-    /// Calls `visitor` with the type that evaluates this coupling on the CPU: the one place where the two meet.
+    /// Calls `visitor` with the type that evaluates this coupling on the CPU.
     ///
     /// # Errors
     /// Those of the visitor.
@@ -39,7 +39,7 @@ impl CouplingKind {
     }
 }
 
-/// Work to be done for whatever type a [`CouplingKind`] stands for.
+/// Work that is generic over the type of a [`CouplingKind`].
 pub trait Visitor<T: Scalar> {
     /// What comes of it.
     type Out;

@@ -29,7 +29,7 @@ use crate::network::Architecture;
 use crate::parameters::{Arrays, Layer};
 use crate::scalar::Scalar;
 
-/// The arrays of a coupling's layer, and what computing with them costs.
+/// The arrays of a coupling's layer, and their cost model.
 pub trait Geometry: Debug {
     /// Rejects a coupling that has no layers of dimension `dim`; most have layers of any.
     ///
@@ -47,7 +47,7 @@ pub trait Geometry: Debug {
         dim
     }
 
-    /// In how many entries of W each number of the array stands.
+    /// In how many entries of W each number of the array occurs.
     fn multiplicity(&self) -> f64 {
         1.0
     }
@@ -107,8 +107,8 @@ impl<'a, D: Device<T>, T: Scalar> SeenBlock<'a, D, T> {
     }
 }
 
-/// A set of D×D matrices, and what the passes ask of one: products with blocks of D×N, on the device, without
-/// allocating. `work` is the memory that [`Coupling::work`] took for blocks of the pass's size.
+/// A set of D×D matrices with the operations of the passes: products with blocks of D×N, on the device, without
+/// allocation. `work` is the memory that [`Coupling::work`] allocated for blocks of the pass's size.
 pub trait Coupling<D: Device<T>, T: Scalar>: Geometry + Copy + PartialEq + Send + Sync + 'static {
     /// Whether the array that stands for W is W itself.
     const IS_DENSE: bool = false;
@@ -310,9 +310,9 @@ pub(crate) fn finite_log_det(k: usize, value: f64) -> Result<f64> {
     Err(Error::Singular { matrix: format!("weight of layer {}", k + 1), condition: f64::INFINITY })
 }
 
-/// A coupling that is closed under products and transposes. The steps W ← (I + E)W with E in the set stay in it, so
-/// that it has a relative gradient: S(G WᵀW) / [`Geometry::multiplicity`], the orthogonal projection, which commutes
-/// with products by members.
+/// A coupling that is closed under products and transposes. The steps W ← (I + E)W with E in the set stay in the set,
+/// so it has a relative gradient: S(G WᵀW) / [`Geometry::multiplicity`]. This is the orthogonal projection, which
+/// commutes with products by members.
 pub trait Group<D: Device<T>, T: Scalar>: Coupling<D, T> {
     /// \[U | V\] ← Wᵀ\[Y | δ\], N columns each; for the first layer U ← WᵀY alone. U is asked for in
     /// [`Coupling::outer`] and [`Coupling::norm`] only, as [`Seen::Written`].
@@ -331,8 +331,8 @@ pub trait Group<D: Device<T>, T: Scalar>: Coupling<D, T> {
     }
 }
 
-/// A coupling that says whether it is a group, so that a method known by name only can be bound to it. A group hands
-/// itself to the visitor; a coupling that is none has nothing to write here.
+/// Whether a coupling is a [`Group`], for methods that are known only by name. A group passes itself to the visitor.
+/// Other couplings use the provided method.
 pub trait MaybeGroup<D: Device<T>, T: Scalar>: Coupling<D, T> {
     /// Calls `visitor`, with the knowledge that this coupling is a group.
     ///
@@ -340,7 +340,7 @@ pub trait MaybeGroup<D: Device<T>, T: Scalar>: Coupling<D, T> {
     /// [`Error::ShapeMismatch`] for a coupling that is none; those of the visitor.
     fn if_group<V: ForGroup<D, T, Self>>(&self, visitor: V) -> Result<V::Out> {
         let _ = visitor;
-        let expected = "layers closed under products (these are no group: take the ordinary gradient)";
+        let expected = "layers closed under products (these have no relative gradient: use `ordinary`)";
         Err(Error::shape("relative gradient", expected, format!("{self:?}")))
     }
 }

@@ -1,6 +1,6 @@
-//! The names that the command line, the records and the kernels share, each spelt in one place: methods, number types,
-//! arithmetics, devices, activations and base densities, with what parses and displays them. No dependencies, but serde
-//! where a feature asks for it.
+//! The names that the command line, the records and the kernels share: methods, number types, arithmetics, devices,
+//! activations and base densities. Each is spelt, parsed and displayed in one place. The only dependency is serde,
+//! behind a feature.
 
 mod activation;
 mod base;

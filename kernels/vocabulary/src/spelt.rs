@@ -33,6 +33,8 @@ macro_rules! names {
         impl $type {
             /// Every one, in the order in which lists show them.
             pub const ALL: [Self; [$($name),+].len()] = [$(Self::$variant),+];
+            /// Their names.
+            pub const NAMES: [&'static str; [$($name),+].len()] = [$($name),+];
 
             /// Its name.
             pub const fn name(self) -> &'static str {
@@ -53,10 +55,22 @@ macro_rules! names {
 
             fn from_str(text: &str) -> Result<Self, $crate::Unknown> {
                 let found = Self::ALL.into_iter().find(|known| known.name() == text);
-                found.ok_or_else(|| $crate::Unknown::new($kind, text, Self::ALL.map(Self::name).join(", ")))
+                found.ok_or_else(|| $crate::Unknown::new($kind, text, Self::NAMES.join(", ")))
             }
         }
     };
 }
 
 pub(crate) use spelt;
+
+#[cfg(test)]
+mod tests {
+    use crate::{Method, Unknown};
+
+    #[test]
+    fn every_name_reads_back_and_others_are_told_what_there_is() {
+        assert!(Method::ALL.iter().all(|method| method.to_string().parse() == Ok(*method)));
+        let told = Unknown::new("method", "magic", Method::NAMES.join(", "));
+        assert_eq!("magic".parse::<Method>(), Err(told));
+    }
+}

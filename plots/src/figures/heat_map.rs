@@ -43,8 +43,8 @@ fn needs(shown: &Shown<'_>) -> Result<(), String> {
         let (dims, batches) = axes(&values(shown, baseline));
         (2..=MOST_ROWS).contains(&batches.len()) && dims.len() <= MOST_COLUMNS
     };
-    let missing = "speed-ups exist at one batch size only, or at more than a map can show: run `relgrad sweep` with \
-                   several, as in --batch 10,100,1000";
+    let missing = "speed-ups exist at one batch size only, or at too many: run `relgrad sweep` with several, as in \
+                   --batch 10,100,1000";
     super::require(Method::BASELINES.into_iter().any(is_map), missing)
 }
 
@@ -66,8 +66,8 @@ fn draw(shown: &Shown<'_>) -> Scene {
 fn caption(shown: &Shown<'_>) -> String {
     let batch = format!("N = {}, ", grouped(shown.study.run.settings.batch));
     format!(
-        "Time of the baseline over time of relative, over the data dimension D and the batch size N ({}). Blue: \
-         relative is faster; orange: the baseline is. Grey: one of the two has no measurement.",
+        "Time of the baseline divided by that of relative, over the data dimension D and the batch size N ({}). \
+         Blue: relative is faster; orange: the baseline is. Grey: one of the two has no measurement.",
         shown.conditions_of_machine().replace(&batch, "")
     )
 }

@@ -32,8 +32,8 @@ fn caption(shown: &Shown<'_>) -> String {
     let laws = Laws::of(&shown.study.run.settings);
     format!(
         "Exponent of time between neighbouring dimensions, ln(t₂/t₁) / ln(D₂/D₁), at their geometric mean ({}). Bands \
-         are 95 % confidence intervals, cut off where they leave the panel. A power law is a level line; a rise \
-         towards {} or {} shows the leading term take over.",
+         are 95 % confidence intervals, cut off at the edge of the panel. A power law is a horizontal line. A rise \
+         towards {} or {} shows that the leading term dominates.",
         shown.conditions_of_machine(),
         laws.low,
         laws.high

@@ -99,8 +99,8 @@ fn caption(shown: &Shown<'_>) -> String {
     let [relative, autodiff] = [pair.relative, pair.autodiff].map(peak);
     format!(
         "Resident memory over time from the allocation of the problem to the end of its first gradient, relative \
-         beside autodiff, at D = {} ({}). The panels share the memory axis; each has its own time axis. Dashed: the \
-         lower bound of the memory model. At its peak autodiff holds {} times the memory of relative ({} and {}).",
+         and autodiff, at D = {} ({}). The panels share the memory axis; each has its own time axis. Dashed: the lower \
+         bound of the memory model. The peak of autodiff is {} times that of relative ({} and {}).",
         grouped(pair.relative.cell.point.dim),
         on_device(shown, pair).conditions_of_machine(),
         number(autodiff / relative),

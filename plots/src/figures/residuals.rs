@@ -46,9 +46,9 @@ fn caption(shown: &Shown<'_>) -> String {
         Some(format!("{} {} to {}", s.method, grouped(fit.from), grouped(fit.to)))
     };
     format!(
-        "Measured median over the time of the fitted power law within the range of the fit ({}), with the 95 % \
-         confidence interval of the median. Fitted over D: {}. A bow means that one power law does not describe the \
-         range.",
+        "Measured median divided by the time of the fitted power law, within the range of the fit ({}), with the \
+         95 % confidence interval of the median. Fitted over D: {}. A curved residual means that one power law does \
+         not describe the range.",
         shown.conditions_of_machine(),
         shown.series().filter_map(range).collect::<Vec<_>>().join(", ")
     )

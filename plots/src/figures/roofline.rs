@@ -13,7 +13,7 @@ use crate::scene::Scene;
 pub(super) const SPEC: Spec = Spec { name: "roofline", device: None, every_batch: false, needs, draw, caption };
 
 fn needs(shown: &Shown<'_>) -> Result<(), String> {
-    let missing = "run.json has no measured ceilings of the machine beside measured times: run `relgrad sweep` again";
+    let missing = "the folder has no measured ceilings, or no times: run `relgrad sweep` without --no-roofline";
     let is_known = shown.study.run.roofline(shown.device).is_some();
     super::require(shown.has(|p| Some(p.seconds)) && is_known, missing)
 }
@@ -52,10 +52,10 @@ fn rates(shown: &Shown<'_>, amount: fn(&Model) -> f64) -> Vec<Curve> {
 
 fn caption(shown: &Shown<'_>) -> String {
     format!(
-        "Operations of the cost model over the measured time, and the least bytes that must move over the same time, \
-         against the data dimension D ({}). Dashed: the fastest that this machine did before the sweep with the same \
-         number type and threads. A method near neither line is held up by something else; data that stay in caches \
-         can pass the bandwidth of memory.",
+        "Operations of the cost model, and the least bytes it moves, divided by the measured time, against the data \
+         dimension D ({}). Dashed: the fastest rate measured on this machine before the sweep, with the same number \
+         type and threads. A method near neither line is limited by something else. Data in caches can exceed the \
+         bandwidth of memory.",
         shown.conditions_of_machine()
     )
 }

@@ -53,11 +53,11 @@ fn caption(shown: &Shown<'_>) -> String {
     let ends = if ends.is_empty() {
         String::new()
     } else {
-        format!(" At the largest dimension that both ran, {} is faster by {}.", Method::Relative, ends.join(" and "))
+        format!(" Speed-up of {} at the largest common dimension: {}.", Method::Relative, ends.join(" and "))
     };
     format!(
-        "Time of the baseline over time of relative against the data dimension D ({}). Bands are 95 % confidence \
-         intervals; dashed: the same quotient of the models' floating-point operations.{ends}",
+        "Time of the baseline divided by that of relative, against the data dimension D ({}). Bands are 95 % \
+         confidence intervals. Dashed: the ratio of the models' floating-point operations.{ends}",
         shown.conditions_of_machine()
     )
 }

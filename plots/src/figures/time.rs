@@ -35,12 +35,12 @@ fn caption(shown: &Shown<'_>) -> String {
             "Time of one gradient of the log-likelihood against the data dimension D ({}).",
             shown.conditions_of_machine()
         ),
-        "Markers are medians over all samples; bands are their 95 % confidence intervals.".into(),
+        "Markers are medians of the processes' medians; bands are their 95 % confidence intervals.".into(),
     ];
     if shown.series().any(|s| !s.stops.is_empty()) {
         sentences.push(
-            "A dotted line to a hollow marker leads to the time expected of the first dimension that was not run; a \
-             bar at it is the 95 % prediction interval of the fitted power law, an extrapolation."
+            "A hollow marker is the predicted time of the first skipped dimension. A bar at it is the 95 % prediction \
+             interval of the fitted power law, an extrapolation."
                 .into(),
         );
     }

@@ -98,7 +98,16 @@ impl Calibration {
             let place = match self.cells.iter().position(|c| c.method == cell.method && c.point == cell.point) {
                 Some(place) => place,
                 None => {
-                    self.cells.push(CellCalibration::new(cell.method, cell.point));
+                    self.cells.push(CellCalibration {
+                        method: cell.method,
+                        point: cell.point,
+                        equal: Counted::default(),
+                        planted: Counted::default(),
+                        scatter: f64::NAN,
+                        resampled_alarms: None,
+                        smallest_found: None,
+                        log_ratios: Vec::new(),
+                    });
                     self.cells.len() - 1
                 }
             };
@@ -162,21 +171,6 @@ impl Calibration {
             }
         }
         text
-    }
-}
-
-impl CellCalibration {
-    fn new(method: Method, point: Point) -> Self {
-        Self {
-            method,
-            point,
-            equal: Counted::default(),
-            planted: Counted::default(),
-            scatter: f64::NAN,
-            resampled_alarms: None,
-            smallest_found: None,
-            log_ratios: Vec::new(),
-        }
     }
 }
 

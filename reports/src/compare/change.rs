@@ -64,7 +64,7 @@ impl Change {
 
     /// The factor new/base with its 95 % interval.
     pub fn factor(&self) -> Estimate {
-        Estimate { value: self.log.exp(), low: self.lower(0.025).exp(), high: self.upper(0.025).exp() }
+        self.difference().map(f64::exp)
     }
 
     /// The change itself with its 95 % interval, for quantities that are logarithms already (exponents).

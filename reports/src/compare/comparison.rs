@@ -13,19 +13,19 @@ use crate::statistics::summary::Estimate;
 /// What to compare.
 #[derive(Debug, Clone, Copy)]
 pub struct Sides<'a> {
-    /// What was.
+    /// Base side.
     pub base: &'a Study,
-    /// What is.
+    /// New side.
     pub new: &'a Study,
     /// Whether both were measured in turn in the same rounds of one run.
     pub paired: bool,
-    /// Whether absolute times are judged although calibration kernels would do better.
+    /// Whether absolute times are judged although there are calibration kernels.
     pub absolute: bool,
     /// Only rounds of `new` (and, when paired, of `base`) from this one on count.
     pub first_round: usize,
 }
 
-/// What is compared of a cell.
+/// A compared quantity of a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
@@ -76,13 +76,13 @@ pub struct Quantity {
     /// New over base, and the 95 % interval of what the verdict rests on, the mean over the rounds; new minus base for
     /// an exponent.
     pub change: Estimate,
-    /// What follows from it.
+    /// The verdict.
     pub verdict: Verdict,
-    /// Whether the outcome depends on it. What is not judged is there to be seen.
+    /// Whether the outcome depends on it; otherwise it is informative only.
     pub judged: bool,
     /// Rounds of the new side.
     pub rounds: usize,
-    /// How many more rounds would decide, when they do not yet and the scatter is known.
+    /// How many more rounds are needed, if it is inconclusive and the scatter is known.
     pub more_rounds: Option<usize>,
 }
 
@@ -91,9 +91,9 @@ pub struct Quantity {
 pub struct CellComparison {
     /// The method.
     pub method: Method,
-    /// The point; its threads and seed mean nothing.
+    /// The point; its threads and seed are meaningless.
     pub point: Point,
-    /// What is wrong with it, when something is.
+    /// Its fault, if any.
     pub fault: Option<Fault>,
     /// What was compared.
     pub quantities: Vec<Quantity>,
@@ -108,7 +108,7 @@ pub struct SeriesComparison {
     pub point: Point,
     /// The change of its exponent, with three dimensions or more.
     pub exponent: Option<Quantity>,
-    /// What moved, where a cell got better or worse.
+    /// The kind of change, if a cell got better or worse.
     pub shift: Option<Shift>,
 }
 
@@ -122,7 +122,7 @@ pub enum Outcome {
     Regression,
     /// Something may have got worse.
     Inconclusive {
-        /// How many more rounds would decide, when that can be told.
+        /// How many more rounds are needed, if that can be predicted.
         more_rounds: Option<usize>,
     },
     /// Nothing could be compared.
@@ -160,8 +160,8 @@ impl Comparison {
         Self::with(sides, rules, None)
     }
 
-    /// Compares, and keeps a regression only where the rounds from `first` on, which were added to look again, show it
-    /// by themselves. Until there are some nothing confirms a suspicion.
+    /// Compares, and keeps a regression only if the rounds from `first` on, which were added to confirm it, show it
+    /// alone. Without such rounds no regression is confirmed.
     pub fn confirmed(sides: &Sides<'_>, rules: &Rules, first: usize) -> Self {
         let all = Self::with(sides, rules, None);
         let added = Self::with(&Sides { first_round: first, ..*sides }, rules, Some(all.alpha));
@@ -177,7 +177,7 @@ impl Comparison {
             outcome: Outcome::Nothing,
             base_revision: sides.base.run.git_revision.clone(),
             new_revision: sides.new.run.git_revision.clone(),
-            same_machine: drafts.same_machine(),
+            same_machine: drafts.same_machine,
             paired: sides.paired,
             rules: *rules,
             alpha,

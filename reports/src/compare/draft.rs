@@ -17,6 +17,8 @@ use crate::statistics::summary::Estimate;
 /// Everything that two studies share, by method and point.
 pub(super) struct Drafts<'a> {
     builder: Builder<'a>,
+    /// Whether both sides have the same machine fingerprint.
+    pub(super) same_machine: bool,
     cells: Vec<Draft>,
     series: Vec<SeriesDraft>,
 }
@@ -27,7 +29,7 @@ impl<'a> Drafts<'a> {
         let builder = Builder::new(sides);
         let cells = builder.drafts();
         let series = builder.series(&cells);
-        Self { builder, cells, series }
+        Self { same_machine: builder.same_machine, builder, cells, series }
     }
 
     /// How many quantities are judged by an interval.
@@ -35,11 +37,6 @@ impl<'a> Drafts<'a> {
         let of_cells = self.cells.iter().flat_map(|d| &d.changes).filter(|c| c.judged).count();
         let judged = |s: &&SeriesDraft| s.exponent.is_some() && s.judged;
         of_cells + self.series.iter().filter(judged).count()
-    }
-
-    /// Whether both sides have the same machine fingerprint.
-    pub(super) fn same_machine(&self) -> bool {
-        self.builder.same_machine
     }
 
     /// The cells with their verdicts.
@@ -83,8 +80,8 @@ impl<'a> Drafts<'a> {
         (!self.builder.sides.paired && found.len() >= METHODS && alike).then(|| {
             let (direction, least) = if low > 0.0 { ("slower", low) } else { ("faster", -high) };
             format!(
-                "Every cell of every method is {direction}, by {:.0} % at least: a machine that was {direction} as a \
-                 whole looks like that; relgrad gate --against measures both sides in turn.",
+                "Every cell of every method is {direction}, by {:.0} % at least. The whole machine may have been \
+                 {direction}; use relgrad gate --against.",
                 100.0 * least.exp_m1()
             )
         })
@@ -153,7 +150,7 @@ impl<'a> Builder<'a> {
                 if !base.values().any(|r| rounds::is_valid(r)) {
                     continue;
                 }
-                let fault = fault(base, new, self.new.interleaved());
+                let fault = fault(base, new, self.new.interleaved);
                 let invalid = matches!(fault, Some(Fault::WrongGradient { .. } | Fault::Failed { .. }));
                 let changes = if invalid { Vec::new() } else { self.changes(point, method) };
                 let of = |rounds| peak(rounds, self.sides.paired);
@@ -267,8 +264,7 @@ impl<'a> Builder<'a> {
         let mut notes = Vec::new();
         if !self.same_machine {
             notes.push(
-                "The sides were measured on different machines: absolute times and exponents are shown and not judged."
-                    .into(),
+                "The sides were measured on different machines: absolute times and exponents are not judged.".into(),
             );
         }
         let cells = |points: &Points<'_>| -> Vec<(Method, Point)> {
@@ -283,7 +279,7 @@ impl<'a> Builder<'a> {
         let missing = base.iter().filter(|c| !new.contains(c)).count();
         let added = new.iter().filter(|c| !base.contains(c)).count();
         if missing + added > 0 {
-            notes.push(format!("{missing} cells of the base are not in the new side, and {added} are new."));
+            notes.push(format!("{missing} cells are only in the base side, {added} only in the new side."));
         }
         notes.extend(self.settings_apart());
         notes
@@ -294,10 +290,7 @@ impl<'a> Builder<'a> {
         let [base, new] = [self.sides.base, self.sides.new].map(|study| &study.run.settings);
         let mut notes = Vec::new();
         if base.threads != new.threads {
-            notes.push(format!(
-                "The sides used {} and {} threads: what was measured is shown and not judged.",
-                base.threads, new.threads
-            ));
+            notes.push(format!("The sides used {} and {} threads: nothing is judged.", base.threads, new.threads));
         }
         let words = |settings: &Settings| {
             let device = settings.devices.first().copied().unwrap_or(DeviceKind::Cpu);

@@ -70,7 +70,6 @@ fn gained(rounds: &Rounds<'_>) -> Option<(f64, f64)> {
 
 /// Peak memory has no noise worth an interval: it is the number of pages that the same allocations touch.
 pub(super) fn memory(base: f64, new: f64, rules: &Rules) -> Quantity {
-    let ratio = new / base;
     let verdict = if new > base * (1.0 + rules.max_growth) + MEMORY_SLACK_BYTES {
         Verdict::Worse
     } else if base > new * (1.0 + rules.max_growth) + MEMORY_SLACK_BYTES {
@@ -78,7 +77,7 @@ pub(super) fn memory(base: f64, new: f64, rules: &Rules) -> Quantity {
     } else {
         Verdict::Same
     };
-    let change = Estimate { value: ratio, low: ratio, high: ratio };
+    let change = Estimate::exact(new / base);
     Quantity { kind: Kind::PeakMemory, base, new, change, verdict, judged: true, rounds: 1, more_rounds: None }
 }
 

@@ -150,7 +150,7 @@ pub fn add(path: &Path, entry: &Entry) -> Result<bool> {
     if let Err(source) = file.write_all(line.as_bytes()).and_then(|()| file.sync_data()) {
         // Best effort: a part of a line would be in the way of every reader.
         let _ = file.set_len(length);
-        return Err(Error::Io { action: "append to", path: path.into(), source });
+        return Err(Error::io("append to", path)(source));
     }
     Ok(true)
 }
@@ -169,12 +169,8 @@ pub fn read(path: &Path) -> Result<Vec<Entry>> {
 /// The entries of a store in its order, each once, and the bytes up to the end of the last one. A last line without its
 /// newline that does not parse was cut off in the middle of a write.
 fn parse(path: &Path, text: &[u8]) -> Result<(Vec<Entry>, usize)> {
-    let invalid = |line, reason| Error::Invalid {
-        path: path.into(),
-        line,
-        reason,
-        remedy: "remove that line, or restore the store",
-    };
+    let remedy = "remove that line, or restore the store";
+    let invalid = |line, reason| Error::Invalid(path.into(), line, reason, remedy);
     let mut entries: Vec<Entry> = Vec::new();
     let mut seen = HashSet::new();
     let mut end = 0;
@@ -187,7 +183,7 @@ fn parse(path: &Path, text: &[u8]) -> Result<(Vec<Entry>, usize)> {
         let entry: Entry = match log::parse_json(line) {
             Ok(entry) => entry,
             Err(_) if !line.ends_with(b"\n") => return Ok((entries, end - line.len())),
-            Err(cause) => return Err(invalid(index + 1, format!("it is no run ({cause})"))),
+            Err(cause) => return Err(invalid(index + 1, format!("it is not a run ({cause})"))),
         };
         validity::entry(&entry).map_err(|reason| invalid(index + 1, reason))?;
         // The same run may have been written with its fields in another order.

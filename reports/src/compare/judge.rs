@@ -4,15 +4,15 @@ use serde::{Deserialize, Serialize};
 
 use super::Change;
 
-/// What a comparison says of a quantity.
+/// The verdict on a quantity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// It improved, beyond doubt.
+    /// It certainly improved.
     Better,
-    /// It did not get worse by as much as the tolerance.
+    /// It did not get worse by the tolerance.
     Same,
-    /// It got worse, beyond doubt, and perhaps by more than the tolerance.
+    /// It certainly got worse, and possibly by more than the tolerance.
     Worse,
     /// The rounds do not decide.
     Inconclusive,
@@ -29,8 +29,8 @@ impl Verdict {
         }
     }
 
-    /// What all the rounds say, once rounds that were taken only because the first looked suspicious have been asked
-    /// alone: a regression that they do not show was a fluctuation, and stays open.
+    /// The verdict of all rounds, given that of the rounds that were added to confirm a regression. A regression that
+    /// the added rounds do not show was a fluctuation: it is inconclusive.
     pub fn confirmed_by(self, fresh: Self) -> Self {
         match (self, fresh) {
             (Self::Worse, Self::Worse) | (Self::Better | Self::Same | Self::Inconclusive, _) => self,
@@ -39,12 +39,12 @@ impl Verdict {
     }
 }
 
-/// What is tolerated, and with how much doubt.
+/// Tolerances, and probabilities of error.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Rules {
-    /// Slowdown and loss of speed-up that is no regression, as a fraction: 0.1 is 10 %.
+    /// Tolerated slowdown or loss of speed-up, as a fraction: 0.1 is 10 %.
     pub max_slowdown: f64,
-    /// The same between different machines, whose ratios differ for reasons of their own.
+    /// Tolerated slowdown between different machines, whose ratios differ anyway.
     pub max_slowdown_elsewhere: f64,
     /// Growth of peak memory that is no regression, as a fraction.
     pub max_growth: f64,

@@ -16,7 +16,7 @@ pub(super) type Rounds<'a> = BTreeMap<usize, &'a Record>;
 pub(super) struct Points<'a> {
     pub(super) points: BTreeMap<Point, BTreeMap<Subject, Rounds<'a>>>,
     /// Whether the samples of a round were taken in turn, so that equal places in the records belong together.
-    interleaved: bool,
+    pub(super) interleaved: bool,
 }
 
 impl<'a> Points<'a> {
@@ -39,11 +39,6 @@ impl<'a> Points<'a> {
     pub(super) fn ratio(&self, point: &Point, base: Subject, this: Subject) -> Option<f64> {
         let [base, this] = [base, this].map(|subject| self.rounds(point, subject).map(processes));
         statistics::ratio(&base?, &this?)
-    }
-
-    /// The records whose rounds were measured in turn with others.
-    pub(super) fn interleaved(&self) -> bool {
-        self.interleaved
     }
 
     /// ln(numerator/denominator) of every round that has both.

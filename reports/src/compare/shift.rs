@@ -108,13 +108,8 @@ fn weight(point: &Observed) -> f64 {
 fn factor(points: &[Observed]) -> Fitted {
     let total: f64 = points.iter().map(weight).sum();
     let log = points.iter().map(|p| weight(p) * p.change.log).sum::<f64>() / total;
-    let ratio = within(log, 1.96 / total.sqrt());
-    let ratio = Estimate { value: ratio.value.exp(), low: ratio.low.exp(), high: ratio.high.exp() };
+    let ratio = Estimate::within(log, 1.96 / total.sqrt()).map(f64::exp);
     Fitted::new(points, 1, |p| (log, error(p)), Shift::Factor { ratio })
-}
-
-fn within(value: f64, reach: f64) -> Estimate {
-    Estimate { value, low: value - reach, high: value + reach }
 }
 
 /// log ratio = ln(1 + c/t), by Gauss–Newton from the estimate of the smallest dimension.
@@ -135,7 +130,7 @@ fn offset(points: &[Observed]) -> Fitted {
         seconds = (seconds + gradient / square).max(least);
         curvature = square;
     }
-    let estimate = within(seconds, 1.96 / curvature.sqrt());
+    let estimate = Estimate::within(seconds, 1.96 / curvature.sqrt());
     Fitted::new(points, 1, |p| (offset_log(p, seconds), offset_error(p, seconds)), Shift::Offset { seconds: estimate })
 }
 
@@ -152,7 +147,7 @@ fn offset_error(p: &Observed, seconds: f64) -> f64 {
 /// log ratio = a + s ln D.
 fn exponent(points: &[Observed]) -> Option<Fitted> {
     let line = line(points)?;
-    let difference = within(line.slope, 1.96 * line.spread.powf(-0.5));
+    let difference = Estimate::within(line.slope, 1.96 * line.spread.powf(-0.5));
     let model = |p: &Observed| (line.at((p.dim as f64).ln()), error(p));
     Some(Fitted::new(points, 2, model, Shift::Exponent { difference }))
 }

@@ -21,19 +21,19 @@ impl Comparison {
             }
             Outcome::Regression => format!("regression: {}", names.join("; ")),
             Outcome::Inconclusive { more_rounds: Some(more) } => {
-                format!("inconclusive: {more} more rounds would decide")
+                format!("inconclusive: about {} needed", units::counted(more, "more round"))
             }
             Outcome::Inconclusive { more_rounds: None } => {
-                "inconclusive: the rounds tell too little to say how many more would decide".into()
+                "inconclusive: too few rounds to predict how many are needed".into()
             }
             Outcome::Nothing if !self.cells.is_empty() => {
-                "nothing was judged: what both sides have is shown only".into()
+                "nothing was judged; all quantities are informative only".into()
             }
             Outcome::Nothing => "nothing was measured on both sides".into(),
         }
     }
 
-    /// What is wrong, a phrase each: faults first, then what moved, then single cells.
+    /// What is wrong, a phrase each: faults first, then changes over several dimensions, then single cells.
     fn culprits(&self) -> Vec<String> {
         let mut names: Vec<String> = Vec::new();
         for cell in &self.cells {
@@ -67,7 +67,7 @@ impl Comparison {
         names
     }
 
-    /// A table of fixed-width columns, what moved, and the outcome last.
+    /// A table of fixed-width columns, the changes over several dimensions, and the outcome.
     pub fn table(&self) -> String {
         let mut text = Table::new(COLUMNS, self.rows().into_iter().map(|(_, row)| row)).text();
         for line in self.shifts().into_iter().chain(self.notes.iter().cloned()) {
@@ -152,7 +152,7 @@ fn row([method, dim]: [String; 2], q: &Quantity) -> Vec<String> {
     };
     let verdict = match (q.judged, q.more_rounds) {
         (false, _) => format!("({})", q.verdict.name()),
-        (true, Some(more)) => format!("inconclusive, {more} more rounds"),
+        (true, Some(more)) => format!("inconclusive, {}", units::counted(more, "more round")),
         (true, None) => q.verdict.name().into(),
     };
     vec![method, dim, kind(q.kind).into(), value(q.base), value(q.new), change, verdict]
@@ -222,7 +222,7 @@ fn moved(shift: &Shift) -> String {
         Shift::Exponent { difference } => {
             format!("the exponent, {:+.2} [{:+.2}, {:+.2}]", difference.value, difference.low, difference.high)
         }
-        Shift::Undecided => "the dimensions do not tell an offset, a factor and an exponent apart".into(),
+        Shift::Undecided => "offset, factor and exponent cannot be distinguished".into(),
     }
 }
 

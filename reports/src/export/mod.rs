@@ -47,10 +47,10 @@ pub struct Report<'a> {
     pub figures: &'a [Figure],
 }
 
-/// A file that a report becomes.
+/// A format of a report.
 #[derive(Debug, Clone, Copy)]
 pub struct Format {
-    /// What the command line calls it.
+    /// Name on the command line.
     pub name: &'static str,
     /// Name of the file within the sweep's folder.
     pub file_name: &'static str,
@@ -66,7 +66,7 @@ pub const REPORT: [Format; 4] = [
     CSV,
 ];
 
-/// Formats of other programs, by the name of the program. They are written when asked for, not with every report.
+/// Formats of other programs, by the name of the program, which only `relgrad export` writes.
 pub const FORMATS: [Format; 7] = [
     Format { name: "github-action-smaller", file_name: "github-action-smaller.json", render: github_action::smaller },
     Format { name: "github-action-bigger", file_name: "github-action-bigger.json", render: github_action::bigger },
@@ -80,7 +80,7 @@ pub const FORMATS: [Format; 7] = [
 const CSV: Format = Format { name: "csv", file_name: "summary.csv", render: csv::render };
 
 impl<'a> Report<'a> {
-    /// Every measured point with its series; calibration kernels are none.
+    /// Every measured point with its series, without calibration kernels.
     fn points(&self) -> impl Iterator<Item = (&'a Series, &'a CellSummary)> + use<'a> {
         let methods = self.summary.series.iter().filter(|series| !series.method.is_kernel());
         methods.flat_map(|series| series.points.iter().map(move |point| (series, point)))
@@ -105,7 +105,7 @@ impl CellSummary {
     }
 }
 
-/// What other programs call a cell, with every setting that changes its time.
+/// The name of a cell in other programs, with every setting that changes its time.
 fn name_of(report: &Report<'_>, series: &Series, dim: usize) -> String {
     let name = report.study.run.settings.name((series.method, series.device), Some(dim));
     at(&name, series.batch, series.layers, dim)

@@ -51,12 +51,12 @@ fn unpack(path: &Path, packed: &[u8]) -> Result<Vec<u8>> {
     let read = MultiGzDecoder::new(packed).take(most + 1).read_to_end(&mut bytes);
     let reason = match read {
         Ok(_) if bytes.len() as u64 <= most => return Ok(bytes),
-        Ok(_) => format!(
-            "it becomes more than {most} bytes, the limit for its size; if it is as it should be, unpack it first"
-        ),
+        Ok(_) => {
+            format!("it unpacks to more than {most} bytes, the limit for its size; if this is correct, unpack it first")
+        }
         Err(cause) => format!("{}; restore the file", damage(&cause)),
     };
-    Err(Error::Packed { path: path.into(), reason })
+    Err(Error::Packed(path.into(), reason))
 }
 
 /// What is wrong with a packed file, in a phrase.
@@ -77,11 +77,11 @@ pub(crate) fn of_file(file: &mut File, path: &Path) -> Result<Vec<u8>> {
     file.seek(SeekFrom::Start(0)).map_err(Error::io("read", path))?;
     file.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(Error::io("read", path))?;
     if bytes.len() as u64 > MOST_BYTES {
-        return Err(Error::TooLarge { path: path.into(), most: MOST_BYTES });
+        return Err(Error::TooLarge(path.into(), MOST_BYTES));
     }
     if bytes.starts_with(b"\xef\xbb\xbf") {
-        let source = std::io::Error::other("it begins with a byte-order mark: save it as UTF-8 without one");
-        return Err(Error::Io { action: "read", path: path.into(), source });
+        let cause = io::Error::other("it begins with a byte-order mark: save it as UTF-8 without one");
+        return Err(Error::io("read", path)(cause));
     }
     Ok(bytes)
 }
@@ -92,5 +92,5 @@ pub(crate) fn of_file(file: &mut File, path: &Path) -> Result<Vec<u8>> {
 /// [`Error::NotAFile`].
 pub(crate) fn require_regular(file: &File, path: &Path) -> Result<()> {
     let metadata = file.metadata().map_err(Error::io("read", path))?;
-    if metadata.is_file() { Ok(()) } else { Err(Error::NotAFile { path: path.into() }) }
+    if metadata.is_file() { Ok(()) } else { Err(Error::NotAFile(path.into())) }
 }

@@ -2,115 +2,63 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::record::SCHEMA_VERSION;
+use crate::record::log::SKIP;
+
 /// Result of reading or writing a folder.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why a folder could not be read or written. One line each, naming the file and what to do.
+/// Why a folder could not be read or written. One line each, naming the file and what to do. Where there is a reason,
+/// it is the last field.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The operating system refused.
-    #[error("cannot {action} {}: {source}", path.display())]
-    Io {
-        /// What was tried, for instance `read`.
-        action: &'static str,
-        /// The file or folder.
-        path: PathBuf,
-        /// The system's reason.
-        source: std::io::Error,
-    },
-    /// A newer relgrad wrote the file.
+    /// The operating system refused what was tried, for instance to `read`.
+    #[error("cannot {0} {path}: {2}", path = .1.display())]
+    Io(&'static str, PathBuf, #[source] std::io::Error),
+    /// A newer relgrad wrote the file, with this version.
     #[error(
-        "{} has schema version {found}, and this relgrad reads up to {}: use the relgrad that wrote it, or a newer one",
-        path.display(),
-        crate::record::SCHEMA_VERSION
+        "{path} has schema version {1}; this relgrad reads up to {SCHEMA_VERSION}: use the relgrad that wrote it, \
+         or a newer one",
+        path = .0.display()
     )]
-    NewerSchema {
-        /// The file.
-        path: PathBuf,
-        /// Its version.
-        found: u32,
-    },
-    /// A line is not a record. A last line that was cut off is repaired instead.
-    #[error("{}, line {line} is not a record ({reason}): {}", path.display(), super::log::SKIP)]
-    Record {
-        /// The file.
-        path: PathBuf,
-        /// Number of the line, from 1.
-        line: usize,
-        /// Where parsing stopped.
-        reason: String,
-    },
-    /// A line says what cannot be: a number out of range, a name that is not known, a cell that is there before.
-    #[error("{}, line {line} is invalid: {reason}; {remedy}", path.display())]
-    Invalid {
-        /// The file.
-        path: PathBuf,
-        /// Number of the line, from 1.
-        line: usize,
-        /// What is wrong.
-        reason: String,
-        /// What to do.
-        remedy: &'static str,
-    },
+    NewerSchema(PathBuf, u32),
+    /// A line, by its number from 1, is not a record. A last line that was cut off is repaired instead.
+    #[error("{path}, line {1} is not a record ({2}): {SKIP}", path = .0.display())]
+    Record(PathBuf, usize, String),
+    /// A line is invalid: a number out of range, an unknown name, a second record of a cell. The last field is what to
+    /// do.
+    #[error("{path}, line {1} is invalid: {2}; {3}", path = .0.display())]
+    Invalid(PathBuf, usize, String, &'static str),
     /// `run.json` does not describe a run.
-    #[error("{} does not describe a run ({reason}): restore the file, or start a new sweep", path.display())]
-    Run {
-        /// The file.
-        path: PathBuf,
-        /// Where parsing stopped, or what is wrong.
-        reason: String,
-    },
+    #[error("{path} does not describe a run ({1}): restore the file, or start a new sweep", path = .0.display())]
+    Run(PathBuf, String),
     /// A record or a run that a reader would not accept, so it is not written.
-    #[error("refusing to write {}: it could not be read back ({reason})", path.display())]
-    Unreadable {
-        /// The file it was meant for.
-        path: PathBuf,
-        /// What a reader would say.
-        reason: String,
-    },
+    #[error("{path} was not written: it could not be read back ({1})", path = .0.display())]
+    Unreadable(PathBuf, String),
     /// A device, a pipe or a folder stands where a file is read.
-    #[error("{} is not a regular file: name the file itself", path.display())]
-    NotAFile {
-        /// What was named.
-        path: PathBuf,
-    },
-    /// The file is larger than any that is read.
-    #[error("{} is larger than the {} bytes that are read: name the right file", path.display(), most)]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// Bytes that are read.
-        most: u64,
-    },
+    #[error("{path} is not a regular file: name the file itself", path = .0.display())]
+    NotAFile(PathBuf),
+    /// The file is larger than any that is read, which may have so many bytes.
+    #[error("{path} is larger than the limit of {1} bytes: name the right file", path = .0.display())]
+    TooLarge(PathBuf, u64),
     /// A packed file is damaged, or becomes too large.
-    #[error("cannot unpack {}: {reason}", path.display())]
-    Packed {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong, and what to do.
-        reason: String,
-    },
+    #[error("cannot unpack {path}: {1}", path = .0.display())]
+    Packed(PathBuf, String),
     /// The records of the folder are packed; nothing can be appended to them.
     #[error(
-        "{} is packed, and a sweep cannot go on in it: unpack it first (gunzip), or choose another folder",
-        path.display()
+        "{path} is packed; a sweep cannot append to it: unpack it (gunzip), or choose another folder",
+        path = .0.display()
     )]
-    NotAppendable {
-        /// The packed records.
-        path: PathBuf,
-    },
+    NotAppendable(PathBuf),
     /// Another process holds the folder.
-    #[error("{} is being written by another relgrad: wait for it, or choose another folder", path.display())]
-    Busy {
-        /// The records.
-        path: PathBuf,
-    },
+    #[error("{path} is being written by another relgrad: wait for it, or choose another folder", path = .0.display())]
+    Busy(PathBuf),
 }
 
 impl Error {
     /// Wraps the system's reason with what was tried on which path.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_path_buf();
-        move |source| Self::Io { action, path, source }
+        move |source| Self::Io(action, path, source)
     }
 }

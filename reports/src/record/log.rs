@@ -19,12 +19,12 @@ pub(crate) const PACKED_RECORDS: &str = "records.jsonl.gz";
 /// File of the run's facts in a sweep's folder.
 pub(crate) const RUN: &str = "run.json";
 
-/// What becomes of a line that is no valid record.
+/// How a line that is no valid record is treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Invalid {
     /// Reading fails, with the line and what is wrong with it.
     Refuse,
-    /// Reading goes on without it, and a warning says so.
+    /// The line is skipped, with a warning.
     Skip,
 }
 
@@ -78,13 +78,13 @@ impl Log {
         };
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let name = excerpt(&name, 60);
-        Some(format!("{count} of {name} left out as invalid ({}{further}).", reasons.join("; ")))
+        Some(format!("{count} of {name} skipped as invalid ({}{further}).", reasons.join("; ")))
     }
 
     /// Leaves a line out, or fails for it.
     fn reject(&mut self, path: &Path, line: usize, reason: String, invalid: Invalid) -> Result<()> {
         if invalid == Invalid::Refuse {
-            return Err(Error::Invalid { path: path.into(), line, reason, remedy: SKIP });
+            return Err(Error::Invalid(path.into(), line, reason, SKIP));
         }
         self.left_out.push((line, reason));
         Ok(())
@@ -101,7 +101,7 @@ impl Log {
         let repeated: Vec<bool> = self.records.iter().map(|record| !seen.insert(key(&record.cell))).collect();
         for (index, _) in repeated.iter().enumerate().filter(|(_, repeated)| **repeated) {
             let Cell { method, point: Point { device, dim, .. }, round } = self.records[index].cell;
-            let reason = format!("{method} on {device} at dim {dim}, round {round}, has a record before");
+            let reason = format!("{method} on {device} at dim {dim}, round {round}, has two records");
             self.reject(path, self.lines[index], reason, invalid)?;
         }
         let mut repeated = repeated.into_iter();
@@ -121,7 +121,7 @@ fn is_cut_off(line: &[u8]) -> bool {
 
 /// What to do about an invalid record.
 pub(super) const SKIP: &str =
-    "restore the file; report, compare, plot and export go on without such lines with --skip-invalid";
+    "restore the file, or skip such lines with --skip-invalid (report, compare, plot, export)";
 
 /// Parses all lines. In a file that grows, a last line without its newline that does not parse was cut off in the
 /// middle of a write: it is left to the caller ([`Log::whole_bytes`] ends before it). A last line that lacks only its
@@ -151,7 +151,7 @@ pub(crate) fn parse(path: &Path, bytes: &[u8], reading: &Reading<'_>) -> Result<
             },
             Err(_) if is_last && reading.may_be_torn && is_cut_off(line) => break,
             Err(reason) if reading.invalid == Invalid::Refuse => {
-                return Err(Error::Record { path: path.into(), line: number, reason });
+                return Err(Error::Record(path.into(), number, reason));
             }
             Err(reason) => log.left_out.push((number, reason)),
         }
@@ -172,7 +172,7 @@ fn check(record: &Record, reading: &Reading<'_>) -> std::result::Result<(), Stri
 /// When a newer relgrad wrote them, or when they do not describe a run.
 pub(crate) fn parse_run(path: &Path, text: &[u8]) -> Result<Run> {
     check_schema(path, text)?;
-    let invalid = |reason| Error::Run { path: path.into(), reason };
+    let invalid = |reason| Error::Run(path.into(), reason);
     let run = parse_json::<Run>(text).map_err(invalid)?;
     validity::run(&run).map_err(invalid)?;
     Ok(run)
@@ -191,9 +191,7 @@ pub(crate) fn check_schema(path: &Path, text: &[u8]) -> Result<()> {
         schema: u32,
     }
     match serde_json::from_slice::<Version>(text) {
-        Ok(Version { schema }) if schema > SCHEMA_VERSION => {
-            Err(Error::NewerSchema { path: path.into(), found: schema })
-        }
+        Ok(Version { schema }) if schema > SCHEMA_VERSION => Err(Error::NewerSchema(path.into(), schema)),
         _ => Ok(()),
     }
 }

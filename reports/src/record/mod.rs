@@ -25,23 +25,22 @@ pub use failure::{Failure, KILL_FACTOR, Reason};
 /// Version of the schema of records and of `run.json`. A reader rejects a newer one.
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// What was measured in one process: a method, or a calibration kernel next to it, at a point of the sweep in one
-/// round.
+/// What one process measured: a method or a calibration kernel, at a point of the sweep, in one round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Cell {
-    /// What computes: a gradient backend or a kernel, by the name the command line uses.
+    /// The gradient backend or the kernel, by its name on the command line.
     pub method: Subject,
-    /// Where on the axes.
+    /// Its place on the axes.
     #[serde(flatten)]
     pub point: Point,
     /// Index of the independent process that measured this cell, from 0; what people read counts rounds from 1.
     pub round: usize,
 }
 
-/// A place on the axes of a sweep, whatever is measured there.
+/// A place on the axes of a sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Point {
-    /// Where it is computed.
+    /// Device.
     pub device: DeviceKind,
     /// Data dimension D.
     pub dim: usize,
@@ -51,7 +50,7 @@ pub struct Point {
     pub layers: usize,
     /// Type of the numbers.
     pub dtype: Dtype,
-    /// Arithmetic of matrix products where it is not that of `dtype`: `tf32`.
+    /// Arithmetic of matrix products, if it differs from `dtype`: `tf32`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub math: Option<Math>,
     /// Threads the CPU backend may use.
@@ -97,7 +96,7 @@ pub enum Outcome {
     Failed,
 }
 
-/// What the cost model says of one gradient evaluation.
+/// The cost model of one gradient evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Model {
     /// Floating-point operations (a multiply-add counts 2), leading terms.
@@ -108,7 +107,7 @@ pub struct Model {
     pub min_traffic_bytes: f64,
 }
 
-/// What the driver expected of a cell before it ran.
+/// The prediction of a cell before it ran.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {
     /// Seconds of one gradient evaluation.
@@ -140,7 +139,7 @@ pub struct MemoryPoint {
     pub bytes: f64,
 }
 
-/// What a GPU tells of a cell beside its wall-clock times.
+/// Measurements of a GPU, in addition to the wall-clock times.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Gpu {
     /// Seconds by the GPU's own events, one for each entry of `seconds`: of the last evaluation of that sample.
@@ -152,7 +151,7 @@ pub struct Gpu {
     /// Bytes by which the driver's free memory fell while the problem was built and evaluated once: a check on
     /// `peak_bytes`.
     pub driver_bytes: u64,
-    /// The GPU just before the first sample, where NVML tells.
+    /// The GPU just before the first sample, if NVML reports it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<GpuState>,
     /// The GPU just after the last sample.
@@ -160,7 +159,7 @@ pub struct Gpu {
     pub after: Option<GpuState>,
 }
 
-/// Clocks, temperature and power of a GPU at one moment; absent where it does not tell.
+/// Clocks, temperature and power of a GPU at one moment; absent if it does not report them.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct GpuState {
@@ -172,7 +171,7 @@ pub struct GpuState {
     pub power_watts: Option<f64>,
     /// Temperature of the chip.
     pub temperature_celsius: Option<f64>,
-    /// Why the clocks are held back, by NVML's names in lower case; empty when they are not.
+    /// Reasons of throttling, by NVML's names in lower case; empty without throttling.
     pub throttled_by: Vec<String>,
 }
 
@@ -214,7 +213,7 @@ pub struct Record {
     /// The correctness check.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check: Option<Check>,
-    /// What only a GPU tells.
+    /// Measurements that only a GPU has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpu: Option<Gpu>,
     /// Wall-clock seconds that the whole cell took, process start to end.
@@ -231,7 +230,7 @@ impl Record {
         self.reason.as_ref().map(Reason::failure)
     }
 
-    /// Whether it holds a time that counts: measured, with a gradient that is not known to be wrong.
+    /// Whether its times are valid: measured, with a gradient that did not fail its check.
     pub fn is_valid(&self) -> bool {
         self.outcome == Outcome::Measured && !self.check_failed()
     }
@@ -241,7 +240,7 @@ impl Record {
         self.check.as_ref().is_some_and(|c| c.max_rel_err.is_nan() || c.max_rel_err > c.tolerance)
     }
 
-    /// A record of a cell that nothing is known of but its model: skipped, which the other outcomes start from.
+    /// A skipped record with only its model, from which the other outcomes start.
     pub fn blank(cell: Cell, model: Model) -> Self {
         Self {
             schema: SCHEMA_VERSION,

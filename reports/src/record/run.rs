@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::record::roofline::Roofline;
 use crate::units::grouped;
 
-/// Everything needed to judge, and to repeat, the measurements beside it.
+/// Everything required to judge and to repeat the measurements of a folder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Run {
     /// [`crate::record::SCHEMA_VERSION`] of the writer.
@@ -32,11 +32,11 @@ pub struct Run {
     /// Its measured ceilings, one entry a device; empty where they were not measured.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rooflines: Vec<Roofline>,
-    /// What tells the program's file from another build of the same version; absent where the system does not show the
-    /// file.
+    /// Fingerprint of the program's file, which differs between builds of one version; absent if the file cannot be
+    /// read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<String>,
-    /// What later sessions of the sweep changed, in their order; empty where each went on as it was.
+    /// Changes by later sessions of the sweep, in their order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<Change>,
 }
@@ -48,23 +48,23 @@ pub struct Change {
     pub at: String,
     /// Its command, program first.
     pub command: Vec<String>,
-    /// Records that it kept; those of the lines after these are its own, or of a later session.
+    /// Number of records that it kept. The lines after these are its own, or of a later session.
     pub records: usize,
-    /// Limits with what they were and what they are, a phrase each.
+    /// Changed limits with the old and the new value, a phrase each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub limits: Vec<String>,
-    /// What of the program or the machine was another than at the sweep's start, a phrase each.
+    /// Differences of the program or the machine from the sweep's start, a phrase each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mixed: Vec<String>,
 }
 
 impl Run {
-    /// Where the sweep went on with another program or on another machine, one sentence each.
+    /// Where the sweep continued with another program or on another machine, one sentence each.
     pub fn mixtures(&self) -> impl Iterator<Item = String> {
         self.changes.iter().filter(|change| !change.mixed.is_empty()).map(|change| {
             format!(
-                "After {} records the sweep went on with another program or on another machine ({}): cells differ by \
-                 that too.",
+                "After {} records the sweep continued with another program or machine ({}); later cells are not fully \
+                 comparable.",
                 change.records,
                 change.mixed.join("; ")
             )
@@ -177,8 +177,8 @@ impl Convolution {
     }
 }
 
-/// What other programs and stores call the cells of a method: `relative/cpu/f32/threads=2/smooth:0.3`. It has every
-/// setting that changes the time, so that equal names may be compared.
+/// The name of a method's cells in other programs and stores: `relative/cpu/f32/threads=2/smooth:0.3`. It has every
+/// setting that changes the time, so cells with equal names are comparable.
 pub(crate) fn name(
     (method, device, arithmetic): (Subject, DeviceKind, Math),
     (threads, bias): (Option<usize>, Option<bool>),
@@ -223,8 +223,8 @@ impl Settings {
         [self.layers].into_iter().chain(self.other_layers.iter().copied())
     }
 
-    /// What tells a series at this N and L apart from the others of the run: `, N = 10` where the run has several batch
-    /// sizes, or another than this, and the same for L. Empty where there is nothing to tell.
+    /// What distinguishes a series at this N and L from the others of the run: `, N = 10` if the run has several batch
+    /// sizes or a different one, and likewise L. Empty without a difference.
     pub(crate) fn apart(&self, batch: usize, layers: usize) -> String {
         let mut text = String::new();
         if self.batches().any(|other| other != batch) {
@@ -237,7 +237,7 @@ impl Settings {
     }
 }
 
-/// Facts about the machine; `None` or empty where the machine does not tell.
+/// Facts about the machine; `None` or empty where unknown.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Machine {
@@ -272,8 +272,8 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// What absolute times depend on, in one line: two machines with the same fingerprint may be compared by their
-    /// seconds.
+    /// The facts on which absolute times depend, in one line. Seconds are comparable between machines with the same
+    /// fingerprint.
     pub fn fingerprint(&self) -> String {
         format!("{}, {} logical cores, {}, {}", self.cpu, self.logical_cores, self.simd, self.caches.join("; "))
     }

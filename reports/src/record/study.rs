@@ -50,8 +50,7 @@ impl Study {
             } else {
                 (log::RECORDS, "; relgrad sweep --resume measures its cell again")
             };
-            warnings
-                .push(format!("The last line of {name} was cut off in the middle of a write and is left out{remedy}."));
+            warnings.push(format!("The last line of {name} was cut off during a write and is skipped{remedy}."));
         }
         Ok(Self { run, records: log.records, warnings })
     }
@@ -59,7 +58,7 @@ impl Study {
 
 /// The bytes of a folder's records, and the file they come from; none when there is no such file yet.
 fn read_records(dir: &Path) -> Result<(PathBuf, Vec<u8>)> {
-    let is_missing = |cause: &Error| matches!(cause, Error::Io { source, .. } if source.kind() == ErrorKind::NotFound);
+    let is_missing = |cause: &Error| matches!(cause, Error::Io(.., source) if source.kind() == ErrorKind::NotFound);
     for name in [log::RECORDS, log::PACKED_RECORDS] {
         let path = dir.join(name);
         match contents::unpacked(&path) {

@@ -43,12 +43,16 @@ const MOST_ROUNDS: usize = 1_000_000;
 
 fn number(what: &str, value: f64, range: &RangeInclusive<f64>) -> Checked {
     let (low, high) = (range.start(), range.end());
-    if range.contains(&value) { Ok(()) } else { Err(format!("{what} is {value:e}, not from {low:e} to {high:e}")) }
+    if range.contains(&value) {
+        Ok(())
+    } else {
+        Err(format!("{what} is {value:e}; it must be from {low:e} to {high:e}"))
+    }
 }
 
 fn count<T: PartialOrd + std::fmt::Display>(what: &str, value: T, range: &RangeInclusive<T>) -> Checked {
     let (low, high) = (range.start(), range.end());
-    if range.contains(&value) { Ok(()) } else { Err(format!("{what} is {value}, not from {low} to {high}")) }
+    if range.contains(&value) { Ok(()) } else { Err(format!("{what} is {value}; it must be from {low} to {high}")) }
 }
 
 /// All of a list within a range; the one that is not is named by its place, from 1.
@@ -65,7 +69,7 @@ fn bytes(what: &str, value: u64) -> Checked {
 
 /// No more than `most` of something.
 fn at_most(what: &str, found: usize, most: usize) -> Checked {
-    if found <= most { Ok(()) } else { Err(format!("{found} {what}, and at most {most} are read")) }
+    if found <= most { Ok(()) } else { Err(format!("{found} {what}; at most {most} are allowed")) }
 }
 
 fn activation(activation: Activation) -> Checked {
@@ -76,7 +80,7 @@ fn activation(activation: Activation) -> Checked {
 fn arithmetic(dtype: Dtype, math: Option<Math>) -> Checked {
     match math.filter(|math| math.dtype() != dtype) {
         None => Ok(()),
-        Some(math) => Err(format!("arithmetic {math} does not multiply {dtype} numbers")),
+        Some(math) => Err(format!("arithmetic {math} does not match number type {dtype}")),
     }
 }
 
@@ -91,7 +95,7 @@ fn moment(what: &str, text: &str) -> Checked {
     if is_moment {
         Ok(())
     } else {
-        Err(format!("{what} is `{}`, no time like 2026-11-24T02:21:23Z", excerpt(text, 60)))
+        Err(format!("{what} is `{}`; it must be a time like 2026-11-24T02:21:23Z", excerpt(text, 60)))
     }
 }
 

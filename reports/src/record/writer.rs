@@ -36,7 +36,7 @@ impl RecordWriter {
         let packed = dir.join(log::PACKED_RECORDS);
         // Plain records begun here would hide the packed ones from every reader.
         if packed.exists() && !path.exists() {
-            return Err(Error::NotAppendable { path: packed });
+            return Err(Error::NotAppendable(packed));
         }
         let mut file = open_locked(&path)?;
         sync_folder(dir)?;
@@ -47,14 +47,11 @@ impl RecordWriter {
         let mut told = None;
         if log.is_torn(&text) {
             file.set_len(bytes).and_then(|()| file.sync_data()).map_err(Error::io("repair", &path))?;
-            told = Some(
-                "the last line of records.jsonl was cut off in the middle of a write and is removed; its cell is \
-                 measured again",
-            );
+            told = Some("the last line of records.jsonl was cut off; it is removed and its cell is measured again");
         } else if log.unended {
             file.write_all(b"\n").and_then(|()| file.sync_data()).map_err(Error::io("repair", &path))?;
             bytes += 1;
-            told = Some("the last record of records.jsonl lacked the end of its line, which is added");
+            told = Some("the last line of records.jsonl had no line end; it is added");
         }
         Ok(Self { file, path, bytes, told })
     }
@@ -75,14 +72,12 @@ impl RecordWriter {
         if let Err(source) = self.file.write_all(line.as_bytes()).and_then(|()| self.file.sync_data()) {
             // Best effort: what remains is a torn tail, which readers leave out and the next writer removes.
             let _ = self.file.set_len(self.bytes);
-            return Err(Error::Io { action: "append to", path: self.path.clone(), source });
+            return Err(Error::io("append to", &self.path)(source));
         }
         self.bytes += line.len() as u64;
         Ok(())
     }
-}
 
-impl RecordWriter {
     /// Takes out the records that `keep` refuses and returns their number. The file is replaced as a whole, and locked
     /// throughout.
     ///
@@ -131,13 +126,13 @@ pub fn open_locked(path: &Path) -> Result<File> {
     std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NOFOLLOW | libc::O_NONBLOCK);
     if path.is_symlink() {
         let source = std::io::Error::other("it is a symbolic link: name the file itself");
-        return Err(Error::Io { action: "write", path: path.into(), source });
+        return Err(Error::io("write", path)(source));
     }
     let file = options.open(path).map_err(Error::io("open", path))?;
     contents::require_regular(&file, path)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::Busy { path: path.into() }),
+        Err(TryLockError::WouldBlock) => Err(Error::Busy(path.into())),
         // Some network file systems have no locks; what is written is still right as long as one process at a time does
         // it.
         Err(TryLockError::Error(_)) => Ok(file),
@@ -178,7 +173,7 @@ pub fn write_atomically(path: &Path, contents: &[u8]) -> Result<()> {
     if let Err(source) = write() {
         // Best effort: the reason for the failure matters more than the leftover.
         let _ = std::fs::remove_file(&partial);
-        return Err(Error::Io { action: "write", path: path.into(), source });
+        return Err(Error::io("write", path)(source));
     }
     sync_folder(path.parent().unwrap_or(Path::new("")))
 }
@@ -252,7 +247,7 @@ pub(crate) fn to_readable_json<T: Serialize + DeserializeOwned>(
     check: fn(&T) -> std::result::Result<(), String>,
     to_string: fn(&T) -> serde_json::Result<String>,
 ) -> Result<String> {
-    let unreadable = |reason| Error::Unreadable { path: path.into(), reason };
+    let unreadable = |reason| Error::Unreadable(path.into(), reason);
     let text = to_string(value).map_err(|cause| unreadable(cause.to_string()))?;
     check(&log::parse_json(text.as_bytes()).map_err(unreadable)?).map_err(unreadable)?;
     Ok(text)

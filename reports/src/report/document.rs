@@ -75,7 +75,7 @@ impl<'a> Document<'a> {
             blocks.extend(study.run.rooflines.iter().map(|roofline| Block::Table(ceilings::table(roofline))));
         }
         blocks.push(Block::Heading("Measurements"));
-        blocks.push(Block::Paragraph(HOW_TO_READ.into()));
+        blocks.push(Block::Facts(HOW_TO_READ.map(|(column, text)| (column, text.into())).into()));
         for series in summary.series.iter().filter(|s| !s.points.is_empty()) {
             blocks.push(Block::Subheading(label(series, settings)));
             blocks.push(Block::Table(measurements(series)));
@@ -114,16 +114,22 @@ impl Block<'_> {
     }
 }
 
-const HOW_TO_READ: &str = "Time is the median over processes of each process's median, for one gradient of the \
-    log-likelihood. Brackets hold 95 % intervals from a bootstrap over processes, then over samples within them. \
-    Speed-ups are paired by round. Peak memory is the process's high-water mark above what it held before the problem \
-    was allocated; the model beside it is the least that the method can do with. GFLOP/s is the model's operation \
-    count over the time. Of ceiling is the least time that this machine's measured ceilings allow over the time. The \
-    check error is the largest relative error of the gradient.";
+/// The columns of the measurements.
+const HOW_TO_READ: [(&str, &str); 8] = [
+    ("time", "the median over processes of each process's median, for one gradient of the log-likelihood"),
+    ("brackets", "95 % intervals of a bootstrap over processes, then over the samples of each"),
+    ("over ordinary, over autodiff", "speed-ups, paired by round"),
+    ("peak memory", "the largest memory of the process, less that before the problem was allocated"),
+    ("model", "the least memory that the method requires"),
+    ("GFLOP/s", "the operations of the cost model over the time"),
+    ("of ceiling", "the least time that the measured ceilings allow, over the time"),
+    ("check error", "the largest relative error of the gradient"),
+];
 
-const CEILINGS: &str = "Measured on this machine before the cells, through the operations that the gradients use. \
-    The ceiling of a cell is max(flops / rate, bytes / bandwidth), from the cost model's operations and least traffic, \
-    and the fastest samples of the best square product and the best stream at the cell's number type and threads.";
+const CEILINGS: &str = "Measured on this machine before the cells, with the operations that the gradients use. The \
+    least time of a cell is max(flops / rate, bytes / bandwidth). Flops and bytes are the cost model's operations and \
+    least traffic. Rate and bandwidth are the fastest samples of the best square product and the best stream, at the \
+    cell's number type and threads.";
 
 /// A series by its method and device, and by what the sweep varied or the settings lack.
 fn label(series: &Series, settings: &Settings) -> String {
@@ -176,7 +182,7 @@ fn all(values: impl Iterator<Item = usize>) -> String {
 fn gpu_arithmetic(math: Math) -> String {
     match math {
         Math::Tf32 => "tf32: factors of matrix products rounded to 11 bits, sums and all else in f32; the check error \
-            below shows what that costs"
+            below includes the rounding"
             .into(),
         other => format!("{other} in every product, sum and factorisation"),
     }
@@ -269,16 +275,15 @@ fn stops(summary: &Summary, settings: &Settings) -> Vec<Block<'static>> {
     if rows.is_empty() {
         return vec![heading, Block::Paragraph("Every cell was measured.".into())];
     }
-    let columns = "method | >D | outcome | why | >time known | >time extrapolated [95 % prediction] | \
-                   >time planned for | >memory planned for";
+    let columns = "method | >D | outcome | reason | >lower bound | >extrapolated time [95 % prediction] | \
+                   >predicted time | >predicted memory";
     vec![heading, Block::Table(Table::new(columns, rows)), Block::Paragraph(HOW_STOPS_READ.into())]
 }
 
-const HOW_STOPS_READ: &str = "These cells are censored observations: they are in no median. A cell that ran out of \
-    time bounds its time from below, and so the fit. Extrapolated times are not measurements: they continue the fitted \
-    power law beyond its range, with the interval in which one further median is expected if the law goes on. What was \
-    planned for is what the sweep predicted from its cost model when it decided. Of several dimensions the first is \
-    told.";
+const HOW_STOPS_READ: &str = "These cells have no measurement and are in no median. Lower bound: the time limit that \
+    the cell exceeded; the fit uses it. Extrapolated: the fitted power law beyond its range, with the 95 % prediction \
+    interval of one median. Predicted: one gradient, by the cost model. Of several \
+    dimensions the first is listed.";
 
 fn dims_of(stops: &[Stop]) -> String {
     match stops {

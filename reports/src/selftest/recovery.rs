@@ -2,10 +2,10 @@
 
 use relgrad_vocabulary::Method;
 
-use super::{observe, processes};
+use super::processes;
 use crate::fixture::{Noise, Planted, planted};
 use crate::statistics::Processes;
-use crate::statistics::fit::{self, Bound, Crossover, Law, Observation};
+use crate::statistics::fit::{self, Bound, Crossover, Law, Observation, observe};
 use crate::statistics::summary::Estimate;
 
 /// Dimensions of every study here.
@@ -38,7 +38,6 @@ pub fn recoveries() -> Vec<Recovery> {
     let sum = cells(3, &|d| 1e-7 + 4e-9 * d.powi(2) + 8e-12 * d.powi(3));
     let (base, this) = (cells(4, &|d| 1e-9 / 300.0 * d.powi(3)), cells(5, &|d| 1e-9 * d.powi(2)));
     let logarithmic = cells(6, &|d| 1e-9 * d.powi(2) * d.ln());
-    let exact = |value: f64| Estimate { value, low: value, high: value };
     let range = 500..=5000;
     let power_at =
         |observations: &[Observation<'_>]| fit::exponent(observations, range.clone()).map(|fit| fit.exponent);
@@ -46,7 +45,7 @@ pub fn recoveries() -> Vec<Recovery> {
         Some(Crossover::At(place)) => Some(place),
         _ => None,
     };
-    let is = |yes: bool| yes.then_some(exact(1.0));
+    let is = |yes: bool| yes.then_some(Estimate::exact(1.0));
     let bound = Bound { x: 10_000, at_least_seconds: 1e-8 * 10_000_f64.powf(3.0) };
     let lifted = fit::bounded_exponent(&observe(&power), &[bound], range.clone()).map(|fit| fit.exponent.value);
     let free = power_at(&observe(&power)).map(|e| e.value);

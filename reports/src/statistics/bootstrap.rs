@@ -30,6 +30,11 @@ impl Processes {
         Self { rounds }
     }
 
+    /// The samples of round after round, from 0.
+    pub fn of_rounds(rounds: &[Vec<f64>]) -> Self {
+        Self::new(rounds.iter().enumerate().map(|(round, samples)| (round, samples.as_slice())))
+    }
+
     /// Number of processes.
     pub fn rounds(&self) -> usize {
         self.rounds.len()
@@ -163,8 +168,8 @@ pub(crate) fn stretch<'a>(parts: impl Iterator<Item = (f64, &'a Resampler<'a>)>,
     let mut beyond = 0.0;
     let mut pooled = Vec::new();
     for (share, resampler) in parts {
-        beyond += share * resampler.beyond_mean();
-        pooled.push(Part { share, degrees: resampler.degrees() });
+        beyond += share * resampler.beyond_mean;
+        pooled.push(Part { share, degrees: resampler.degrees });
     }
     let beyond = beyond / pooled.iter().map(|part| part.share).sum::<f64>();
     let t = pooled_975(&pooled, dependence) / NORMAL_975;

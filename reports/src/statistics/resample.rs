@@ -46,8 +46,10 @@ pub(crate) struct Resampler<'a> {
     center: f64,
     processes: Vec<Process<'a>>,
     levels: Levels,
-    beyond_mean: f64,
-    degrees: f64,
+    /// Variance of a draw beyond that of the processes' mean, over the latter.
+    pub(crate) beyond_mean: f64,
+    /// Degrees of freedom of the scatter that a draw knows: between processes, or within the only one.
+    pub(crate) degrees: f64,
 }
 
 /// What a draw knows of a process.
@@ -118,16 +120,6 @@ impl<'a> Resampler<'a> {
             })
             .sum();
         self.center + (1.0 + self.beyond_mean).sqrt() * sum / count as f64
-    }
-
-    /// Degrees of freedom of the scatter that a draw knows: between processes, or within the only one.
-    pub(crate) fn degrees(&self) -> f64 {
-        self.degrees
-    }
-
-    /// Variance of a draw beyond that of the processes' mean, over the latter.
-    pub(crate) fn beyond_mean(&self) -> f64 {
-        self.beyond_mean
     }
 }
 

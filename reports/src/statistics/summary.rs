@@ -18,6 +18,23 @@ pub struct Estimate {
     pub high: f64,
 }
 
+impl Estimate {
+    /// A number that is known exactly.
+    pub fn exact(value: f64) -> Self {
+        Self { value, low: value, high: value }
+    }
+
+    /// A number within so much on either side.
+    pub(crate) fn within(value: f64, reach: f64) -> Self {
+        Self { value, low: value - reach, high: value + reach }
+    }
+
+    /// The same through an increasing function.
+    pub fn map(self, f: impl Fn(f64) -> f64) -> Self {
+        Self { value: f(self.value), low: f(self.low), high: f(self.high) }
+    }
+}
+
 /// One method at one dimension, over all its rounds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CellSummary {
@@ -35,8 +52,7 @@ pub struct CellSummary {
     pub model: Model,
     /// Achieved rate, model flops over median seconds, in 10⁹ a second.
     pub gflops: f64,
-    /// The least time on this machine and the fraction of it that is reached; absent where the ceilings were not
-    /// measured.
+    /// The least time on this machine, and its fraction of the measured time; absent if the ceilings were not measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ceiling: Option<Ceiling>,
     /// Time of `ordinary` at the same dimension over this one's.
@@ -54,16 +70,16 @@ pub struct Stop {
     pub dim: usize,
     /// Skipped or failed.
     pub outcome: Outcome,
-    /// Why, as the record says; its first 200 characters, control characters visible.
+    /// The reason in the record: its first 200 characters, control characters visible.
     pub reason: String,
     /// Predicted seconds of one evaluation, when the driver had a prediction.
     pub predicted_seconds: Option<f64>,
     /// Predicted peak bytes, when the driver had a prediction.
     pub predicted_bytes: Option<f64>,
-    /// One evaluation takes at least so long, as far as a cell that ran out of time tells.
+    /// Lower bound of the seconds of one evaluation, from a cell that ran out of time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_least_seconds: Option<f64>,
-    /// What the series' fit expects of one evaluation here, with its 95 % prediction interval; an extrapolation.
+    /// Seconds of one evaluation extrapolated by the series' fit, with the 95 % prediction interval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extrapolated_seconds: Option<Estimate>,
 }
@@ -158,7 +174,7 @@ pub struct Series {
     pub residuals: Vec<Residual>,
     /// Exponents between neighbouring dimensions.
     pub local_exponents: Vec<LocalExponent>,
-    /// Where the exponent changes, when two power laws describe the times decidedly better than one.
+    /// Where the exponent changes, if two power laws describe the times clearly better than one.
     pub breakpoint: Option<Breakpoint>,
     /// The times as a·D² + b·D³ + c, when there are at least four dimensions.
     pub terms: Option<TwoTerm>,
@@ -176,9 +192,9 @@ pub struct Summary {
     pub series: Vec<Series>,
     /// Exponents along the batch size and the number of layers, where a sweep varied them.
     pub scaling: Vec<Scaling>,
-    /// Where methods overtake one another.
+    /// Crossovers of methods.
     pub overtakings: Vec<Overtaking>,
-    /// Things a reader must know before trusting a number, one sentence each.
+    /// Warnings, one sentence each.
     pub warnings: Vec<String>,
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use relgrad_reports::record::{Check, Outcome};
+use relgrad_reports::record::{Outcome, Record};
 use relgrad_reports::units;
 
 use crate::error::{Error, Result, code};
@@ -32,13 +32,11 @@ pub(super) fn report_on(dir: &Path, ending: Ending) -> Result<u8> {
         note!("relgrad: interrupted; continue with: relgrad sweep --resume {}", dir.display());
         return Ok(code::INTERRUPTED);
     }
-    let check_failed =
-        |check: &Check| !check.max_rel_err.partial_cmp(&check.tolerance).is_some_and(std::cmp::Ordering::is_le);
-    let wrong = study.records.iter().filter_map(|record| record.check.as_ref()).any(check_failed);
+    let wrong = study.records.iter().any(Record::check_failed);
     if wrong {
-        note!("relgrad: a gradient failed its check; the report says which");
+        note!("relgrad: a gradient failed its check; the report lists it");
     } else if measured == 0 {
-        note!("relgrad: nothing was measured; the records say why");
+        note!("relgrad: nothing was measured; records.jsonl states the reasons");
     }
     drawn?;
     Ok(match (wrong, measured) {
@@ -60,11 +58,11 @@ fn draw(dir: &Path) -> Result<()> {
             let told = stderr.lines().last().and_then(|line| line.strip_prefix("relgrad: "));
             told.map_or_else(|| process::cause_of_death(status, &stderr).to_string(), str::to_string)
         }
-        Ok(End::TimedOut | End::Interrupted) => "it was cut short".to_string(),
+        Ok(End::TimedOut | End::Interrupted) => "it was stopped".to_string(),
         Err(cause) => cause.to_string(),
     };
     let dir = dir.display();
     Err(Error::Output(format!(
-        "the report could not be drawn ({cause}); the records are kept, draw it again with: relgrad report {dir}"
+        "the report could not be written ({cause}); the records are kept; repeat it with: relgrad report {dir}"
     )))
 }

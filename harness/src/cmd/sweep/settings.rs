@@ -32,7 +32,7 @@ pub(super) fn settings(arguments: &Arguments) -> Result<Settings> {
     let (layers, other_layers) = first_and_others(&arguments.layers);
     let convolution = convolution(arguments)?;
     if convolution.is_some() && math.is_some() {
-        return Err(Error::Usage("--coupling conv is for --device cpu".to_string()));
+        return Err(Error::Usage("--coupling conv requires --device cpu".to_string()));
     }
     let dims = match (&convolution, &arguments.dims) {
         (Some(c), _) => {
@@ -76,11 +76,11 @@ fn arithmetic(arguments: &Arguments) -> Result<(Dtype, Option<Math>)> {
         return Ok((dtype, on_gpu.then_some(Math::of(dtype))));
     };
     if !on_gpu {
-        return Err(Error::Usage("--math is for a GPU: add --device cuda, or use --dtype".to_string()));
+        return Err(Error::Usage("--math requires --device cuda; on the CPU use --dtype".to_string()));
     }
     match arguments.dtype {
         Some(dtype) if dtype != math.dtype() => {
-            Err(Error::Usage(format!("--math {math} multiplies {} numbers, not {dtype}", math.dtype())))
+            Err(Error::Usage(format!("--math {math} requires --dtype {}, not {dtype}", math.dtype())))
         }
         _ => Ok((math.dtype(), Some(math))),
     }
@@ -101,11 +101,11 @@ fn convolution(arguments: &Arguments) -> Result<Option<Convolution>> {
     if coupling == "dense" {
         return match (grids, channels, kernel) {
             (None, None, None) => Ok(None),
-            _ => Err(Error::Usage("--grids, --channels and --kernel are for --coupling conv".to_string())),
+            _ => Err(Error::Usage("--grids, --channels and --kernel require --coupling conv".to_string())),
         };
     }
     if arguments.dims.is_some() {
-        return Err(Error::Usage("--coupling conv takes --grids in place of --dims".to_string()));
+        return Err(Error::Usage("--coupling conv requires --grids instead of --dims".to_string()));
     }
     let grids = match grids {
         Some(grids) => grids.0.clone(),
@@ -114,7 +114,7 @@ fn convolution(arguments: &Arguments) -> Result<Option<Convolution>> {
     let channels = channels.unwrap_or(DEFAULT_CHANNELS);
     let largest = grids.iter().map(|[rows, cols]| rows.saturating_mul(*cols).saturating_mul(channels)).max();
     if largest.is_some_and(|dim| dim > MAX_DIM) {
-        return Err(Error::Usage(format!("channels times points of a grid may be {MAX_DIM} at most")));
+        return Err(Error::Usage(format!("D = channels times grid points must be at most {MAX_DIM}")));
     }
     Ok(Some(Convolution { channels, kernel: kernel.and_then(|kernel| kernel.0), grids }))
 }

@@ -119,7 +119,7 @@ impl Lane {
         self.state = match self.worker.hear(limit) {
             Ok(Reply::Ready(ready)) => Ok(ready),
             Ok(Reply::Failed(failed)) => Err(failed),
-            Ok(Reply::Measured(_)) => Err(Reason::from("a measurement that nobody asked for").into()),
+            Ok(Reply::Measured(_)) => Err(Reason::from("an unrequested measurement").into()),
             Err(reason) => Err(reason.into()),
         };
     }

@@ -17,14 +17,16 @@ use crate::measure::run::process::{self, ChildLimits, End};
 /// The source goes to a worktree of its own under `target/regress`, so that the checkout stays as it is; a program that
 /// was built before is used again.
 pub(crate) fn program_of(revision: &str, profile: &str, quiet: bool) -> Result<PathBuf> {
-    let up = git(Path::new("."), &["rev-parse".as_ref(), "--show-cdup".as_ref()])
-        .map_err(|cause| Error::Input(format!("--against needs a git checkout around the current folder: {cause}")))?;
+    let up = git(Path::new("."), &["rev-parse".as_ref(), "--show-cdup".as_ref()]).map_err(|cause| {
+        Error::Input(format!("--against requires a git checkout around the current folder: {cause}"))
+    })?;
     let root = Path::new(".").join(up);
     let root = fs::canonicalize(&root).map_err(|cause| Error::input(&root, cause))?;
     let named = format!("{revision}^{{commit}}");
     let verify = ["rev-parse", "--verify", "--quiet", &named].map(OsStr::new);
-    let commit = git(&root, &verify)
-        .map_err(|_| Error::Input(format!("`{}` is no revision of {}", console::quoted(revision), root.display())))?;
+    let commit = git(&root, &verify).map_err(|_| {
+        Error::Input(format!("`{}` is not a revision of {}", console::quoted(revision), root.display()))
+    })?;
     let folder = root.join("target").join("regress");
     let program = folder.join(format!("relgrad-{}-{profile}", &commit[..12.min(commit.len())]));
     if !program.exists() {
@@ -65,7 +67,7 @@ fn cargo_build(source: &Path, target: &Path, profile: &str) -> Result<PathBuf> {
         .arg(target)
         .stdin(Stdio::null())
         .status()
-        .map_err(|cause| Error::Output(format!("cannot run cargo to build the other revision: {cause}")))?;
+        .map_err(|cause| Error::Output(format!("cannot run cargo for the other revision: {cause}")))?;
     if !status.success() {
         return Err(Error::Input("the other revision does not build; its errors are above".to_string()));
     }
@@ -80,17 +82,15 @@ fn cargo_build(source: &Path, target: &Path, profile: &str) -> Result<PathBuf> {
 
 /// Fails where a program cannot take part: it must be a relgrad, and one with the verb that the gate drives.
 pub(crate) fn require_worker(program: &Path, name: &str) -> Result<()> {
-    let no_relgrad = |why: String| Error::Input(format!("{name} is no relgrad that runs here: {why}"));
+    let no_relgrad = |why: String| Error::Input(format!("{name} is not a working relgrad: {why}"));
     let version = asked(program, &["--version"])?.map_err(no_relgrad)?;
     if !version.starts_with("relgrad") {
         let said = console::quoted(version.trim_end());
-        return Err(no_relgrad(format!("asked for its --version it says `{said}`")));
+        return Err(no_relgrad(format!("--version printed `{said}`")));
     }
-    asked(program, &["worker", "--help"])?.map(drop).map_err(|_| {
-        Error::Input(format!(
-            "{name} is older than the gate and cannot be measured in turn; sweep both and use relgrad compare"
-        ))
-    })
+    asked(program, &["worker", "--help"])?
+        .map(drop)
+        .map_err(|_| Error::Input(format!("{name} is too old for the gate; sweep both and use relgrad compare")))
 }
 
 /// What a program prints, or why it does not end well and soon.
@@ -104,11 +104,9 @@ fn asked(program: &Path, arguments: &[&str]) -> Result<Result<String, String>> {
         Ok(End::Exited { status, stdout, .. }) if status.success() => Ok(stdout),
         Ok(End::Exited { status, stderr, .. }) => {
             let cause = process::cause_of_death(status, &stderr);
-            Err(format!("asked for its {asked} it {}", console::cut(cause.as_str(), 120)))
+            Err(format!("{asked}: it {}", console::cut(cause.as_str(), 120)))
         }
-        Ok(End::TimedOut | End::Interrupted) => {
-            Err(format!("asked for its {asked} it says nothing for {} s", LIMIT.as_secs()))
-        }
+        Ok(End::TimedOut | End::Interrupted) => Err(format!("{asked} did not answer within {} s", LIMIT.as_secs())),
         Err(cause) if cause.kind() == ErrorKind::WouldBlock => {
             return Err(Error::Output(format!("cannot start {}: {cause}", program.display())));
         }

@@ -71,7 +71,7 @@ impl Cells {
                 let (dim, needed, available) =
                     (units::grouped(cells[0].point.dim), units::bytes(bytes), units::bytes(available));
                 return Err(Error::Usage(format!(
-                    "D = {dim} needs {needed} for all its processes and {available} are available; choose smaller \
+                    "D = {dim} requires {needed} for all its processes; {available} are available: choose smaller \
                      --dims or fewer --methods"
                 )));
             }
@@ -170,7 +170,7 @@ pub(crate) fn decide(
             dims.sort_unstable();
             dims.dedup();
             let dims: Vec<String> = dims.into_iter().map(units::grouped).collect();
-            note!("not decided yet, measured again: D = {}", dims.join(", "));
+            note!("undecided, measured again: D = {}", dims.join(", "));
         }
         session.measure(used, next, |cell| open.iter().any(|point| at(point, cell)))?;
         used = next;

@@ -38,7 +38,7 @@ impl Spec {
     /// The command of the process that `program` is to measure in.
     pub(crate) fn command(&self, program: &Path) -> Result<Command> {
         let text = serde_json::to_string(self);
-        let text = text.map_err(|cause| Error::Usage(format!("a cell cannot be described: {cause}")))?;
+        let text = text.map_err(|cause| Error::Usage(format!("cannot describe a cell: {cause}")))?;
         let mut command = Command::new(program);
         identity::name(&mut command);
         // The verb's name in older builds, which a gate may measure.

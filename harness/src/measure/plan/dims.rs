@@ -26,7 +26,7 @@ impl FromStr for Dims {
                 Some((low, high)) => {
                     let (low, high) = (dimension(low, item)?, dimension(high, item)?);
                     if low > high {
-                        return Err(format!("`{item}` runs backwards; write {high}:{low}"));
+                        return Err(format!("`{item}` is descending; write {high}:{low}"));
                     }
                     dims.extend(range(low, high));
                 }
@@ -53,7 +53,7 @@ fn dimension(text: &str, item: &str) -> Result<usize, String> {
     match text.trim().parse() {
         Ok(dim) if (1..=MAX_DIM).contains(&dim) => Ok(dim),
         _ if item.trim().is_empty() => Err("an empty item; write dimensions like 10,20,50 or 10:20000".to_string()),
-        _ => Err(format!("`{item}` is not a dimension from 1 to {MAX_DIM} nor a range like 10:20000")),
+        _ => Err(format!("`{item}` is neither a dimension from 1 to {MAX_DIM} nor a range like 10:20000")),
     }
 }
 

@@ -44,7 +44,7 @@ impl FromStr for Kernel {
         let kernel = size(text)?;
         kernel
             .map(|kernel| Self(Some(kernel)))
-            .ok_or_else(|| format!("`{text}` is not full, a number of taps, nor two like 3x3"))
+            .ok_or_else(|| format!("`{text}` is not full, a number of taps, or a size like 3x3"))
     }
 }
 

@@ -60,7 +60,7 @@ impl Plan {
         if let Some([twice, _]) = by_cell.array_windows().find(|[a, b]| cell(*a) == cell(*b)) {
             let Cell { method, point: Point { dim, batch, layers, .. }, .. } = cell(*twice);
             let (dim, batch) = (grouped(*dim), grouped(*batch));
-            return Err(format!("{method} at D = {dim}, N = {batch}, L = {layers} stands twice in the plan"));
+            return Err(format!("{method} at D = {dim}, N = {batch}, L = {layers} occurs twice in the plan"));
         }
         let order = |round| {
             let mut order: Vec<u32> = places.clone().collect();
@@ -114,7 +114,7 @@ fn check_size(settings: &Settings) -> Result<(), String> {
         Some(1..=Settings::MOST_CELLS) => Ok(()),
         Some(0) => Err("the plan has no cell: a list of its settings is empty".to_string()),
         _ => Err(format!(
-            "the plan has more than {} cells: ask for fewer rounds, or for fewer values of an axis",
+            "the plan has more than {} cells: reduce the rounds or the values of an axis",
             Settings::MOST_CELLS
         )),
     }
@@ -266,7 +266,7 @@ mod tests {
         for method in [Method::Relative, Method::Transposed, Method::RelativeInPlace] {
             let mut window = Settings { methods: vec![method], ..settings.clone() };
             window.convolution.as_mut().expect("a convolution").kernel = Some([1, 3]);
-            assert!(super::plan(&window).unwrap_err().contains("ordinary gradient"), "{method}");
+            assert!(super::plan(&window).unwrap_err().contains("use `ordinary`"), "{method}");
         }
     }
 
@@ -321,7 +321,7 @@ mod tests {
             assert!(Plan::of(&settings).map(|plan| plan.len()).unwrap_err().contains("no cell"));
         }
         let twice = Plan::of(&Settings { dims: vec![10, 10], ..settings() }).map(|plan| plan.len());
-        assert!(twice.unwrap_err().contains("D = 10, N = 100, L = 2 stands twice"));
+        assert!(twice.unwrap_err().contains("D = 10, N = 100, L = 2 occurs twice"));
     }
 
     #[test]

@@ -44,6 +44,6 @@ pub(crate) fn table(mut schedule: Schedule, spent_seconds: f64, mut tell: impl F
     let (cells, skips) = (units::counted(cells, "cell"), cells - recorded - runs);
     tell(&format!("\n{cells}: {recorded} recorded, {runs} to run{about}, {skips} to skip"));
     if recorded == 0 {
-        tell("Predictions assume a modest machine; a sweep corrects them with what it measures.");
+        tell("Predictions assume a modest machine; a sweep corrects them by its measurements.");
     }
 }

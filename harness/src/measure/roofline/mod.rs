@@ -97,7 +97,7 @@ pub(crate) fn measure(plan: &Plan) -> Result<Roofline> {
 }
 
 fn cannot(cause: relgrad_kernels::Error) -> Error {
-    Error::Usage(format!("the ceilings cannot be measured: {cause}"))
+    Error::Usage(format!("cannot measure the ceilings: {cause}"))
 }
 
 fn on_cpu(plan: &Plan, roofline: &mut Roofline) -> Result<()> {
@@ -155,6 +155,6 @@ pub(crate) fn measure_isolated(
     let address_space_bytes = address_space(device, settings.memory_limit_bytes, settings.threads);
     let limits = ChildLimits { address_space_bytes, kill_after: Some(KILL_AFTER) };
     let reply = process::reply::<Output>(command, limits, events, tick);
-    let reply = reply.map_err(|cause| Error::Output(format!("cannot run the process of the ceilings: {cause}")))?;
+    let reply = reply.map_err(|cause| Error::Output(format!("cannot start the process of the ceilings: {cause}")))?;
     Ok(reply.map(|reply| reply.map(|output| output.roofline)))
 }

@@ -1,62 +1,46 @@
 //! The ceilings as people read them: a line an operation and size, a column a number type and count of threads.
 
-use std::fmt::Write as _;
-
 use relgrad_kernels::Math;
 use relgrad_reports::roofline::{Bandwidth, Rate, Region};
-use relgrad_reports::run::Machine;
-use relgrad_reports::units;
+use relgrad_reports::table::Table;
+use relgrad_reports::units::{self, NONE, grouped};
 
 use super::Output;
 use crate::cmd::distinct;
 
 /// A number of the table: its line, its column, its value in the unit of its section.
-struct Entry {
-    line: String,
-    column: String,
-    value: f64,
-}
+type Entry = (String, String, f64);
 
 /// Everything measured, and the machine above it.
-pub(crate) fn table(output: &Output) -> String {
-    let Output { machine, roofline, .. } = output;
-    let mut text = format!("{}\n", describe(machine));
-    section(&mut text, "GFLOP/s", &roofline.rates.iter().map(of_rate).collect::<Vec<_>>());
-    section(&mut text, "GB/s", &roofline.bandwidths.iter().map(of_bandwidth).collect::<Vec<_>>());
-    section(&mut text, "µs", &roofline.regions.iter().map(of_region).collect::<Vec<_>>());
-    let _ = write!(
-        text,
-        "\nMedians, taken in {}. The ceiling of a cell is max(flops / rate, bytes / bandwidth), from the fastest\n\
-         samples of the best square product and the best stream at its number type and threads.\n",
-        units::seconds(roofline.wall_seconds),
-    );
-    text
-}
-
-fn describe(machine: &Machine) -> String {
+pub(crate) fn table(Output { machine, roofline, .. }: &Output) -> String {
     let cores = units::counted(machine.logical_cores, "logical core");
-    format!("{}, {cores}, {}, {}", machine.cpu, machine.simd, machine.virtualization)
+    format!(
+        "{}, {cores}, {}, {}\n{}{}{}\nMedians, taken in {}. The ceiling of a cell is max(flops / rate, bytes / \
+         bandwidth), from the fastest\nsamples of the best square product and the best stream at its number type and \
+         threads.\n",
+        machine.cpu,
+        machine.simd,
+        machine.virtualization,
+        section("GFLOP/s", roofline.rates.iter().map(of_rate).collect()),
+        section("GB/s", roofline.bandwidths.iter().map(of_bandwidth).collect()),
+        section("µs", roofline.regions.iter().map(of_region).collect()),
+        units::seconds(roofline.wall_seconds),
+    )
 }
 
 fn of_rate(rate: &Rate) -> Entry {
-    let what = rate.operation.description();
-    let dim = units::grouped(rate.dim);
-    let line = match rate.batch {
-        Some(batch) => format!("{what}, D = {dim}, N = {}", units::grouped(batch)),
-        None => format!("{what}, D = {dim}"),
-    };
-    Entry { line, column: column(Some(rate.math), rate.threads), value: rate.flops_per_second / 1e9 }
+    let batch = rate.batch.map_or(String::new(), |batch| format!(", N = {}", grouped(batch)));
+    let line = format!("{}, D = {}{batch}", rate.operation.description(), grouped(rate.dim));
+    (line, column(Some(rate.math), rate.threads), rate.flops_per_second / 1e9)
 }
 
 fn of_bandwidth(bandwidth: &Bandwidth) -> Entry {
-    let size = units::bytes(bandwidth.array_bytes);
-    let line = format!("{}, {size}", bandwidth.stream.description());
-    Entry { line, column: column(None, bandwidth.threads), value: bandwidth.bytes_per_second / 1e9 }
+    let line = format!("{}, {}", bandwidth.stream.description(), units::bytes(bandwidth.array_bytes));
+    (line, column(None, bandwidth.threads), bandwidth.bytes_per_second / 1e9)
 }
 
 fn of_region(region: &Region) -> Entry {
-    let line = "empty parallel region".to_string();
-    Entry { line, column: column(None, region.threads), value: region.median_seconds * 1e6 }
+    ("empty parallel region".to_string(), column(None, region.threads), region.median_seconds * 1e6)
 }
 
 fn column(math: Option<Math>, threads: usize) -> String {
@@ -64,21 +48,18 @@ fn column(math: Option<Math>, threads: usize) -> String {
     math.map_or(threads.clone(), |math| format!("{math}, {threads}"))
 }
 
-/// A section under its unit: lines and columns in the order in which they first appear.
-fn section(text: &mut String, unit: &str, entries: &[Entry]) {
-    let lines = distinct(entries.iter().map(|entry| &entry.line));
-    let mut columns = distinct(entries.iter().map(|entry| &entry.column));
+/// A section under its unit: lines in the order in which they first appear.
+fn section(unit: &str, entries: Vec<Entry>) -> String {
+    let mut columns = distinct(entries.iter().map(|(_, column, _)| column));
     columns.sort_unstable();
-    let heads: String = columns.iter().map(|column| format!("{column:>16}")).collect();
-    let _ = writeln!(text, "\n{unit:<52}{heads}");
-    for line in lines {
-        let value = |column: &&String| {
-            let entry = entries.iter().find(|entry| entry.line == *line && entry.column == **column);
-            let value = entry.map_or("–".to_string(), |entry| units::number(entry.value));
-            format!("{value:>16}")
-        };
-        let _ = writeln!(text, "{line:<52}{}", columns.iter().map(value).collect::<String>());
-    }
+    let row = |line: &String| {
+        let at = |column: &&String| entries.iter().find(|(of, at, _)| of == line && at == *column);
+        let value = |column| at(column).map_or(NONE.to_string(), |(.., value)| units::number(*value));
+        [line.clone()].into_iter().chain(columns.iter().map(value)).collect()
+    };
+    let heads: String = columns.iter().map(|column| format!(" | >{column}")).collect();
+    let rows = distinct(entries.iter().map(|(line, ..)| line)).into_iter().map(row);
+    format!("\n{}", Table::new(&format!("{unit}{heads}"), rows).text())
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ fn require_free(dir: &Path) -> Result<()> {
     if dir.join(RUN).exists() || size(RECORDS) > 0 {
         let dir = dir.display();
         return Err(Error::Usage(format!(
-            "{dir} holds a sweep already; continue it with --resume {dir}, or choose another --out"
+            "{dir} already has a sweep; continue it with --resume {dir}, or choose another --out"
         )));
     }
     let entries = fs::read_dir(dir).map_err(|cause| Error::output(dir, cause))?;

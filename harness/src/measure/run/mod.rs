@@ -62,7 +62,7 @@ impl Session<'_> {
         progress.finish();
         ending.map_err(|error| match error {
             Error::Output(cause) => Error::Output(format!(
-                "{cause}; the records so far are kept, go on with: relgrad sweep --resume {}",
+                "{cause}; the records are kept; continue with: relgrad sweep --resume {}",
                 self.dir.display()
             )),
             other => other,
@@ -110,7 +110,7 @@ impl Session<'_> {
         Position { cells, recorded, remaining_seconds: self.schedule.remaining_seconds(elapsed_seconds) }
     }
 
-    /// Adds the ceilings to `run.json`. A sweep goes on without them where they cannot be had.
+    /// Adds the ceilings to `run.json`. A sweep continues without them where they cannot be measured.
     fn measure_ceilings(&mut self, device: DeviceKind, progress: &Progress) -> Result<()> {
         let tick = |elapsed| progress.keep_time(elapsed);
         match roofline::measure_isolated(device, &self.run.settings, &mut self.events, tick)? {
@@ -119,7 +119,7 @@ impl Session<'_> {
                 self.run.rooflines.push(roofline);
                 folder::write(self.dir, &self.run)?;
             }
-            Some(Err(reason)) => note!("relgrad: the report will have no fractions of ceilings: {reason}"),
+            Some(Err(reason)) => note!("relgrad: ceilings were not measured: {reason}"),
             // The same signal is seen before the first cell.
             None => {}
         }
@@ -160,7 +160,7 @@ impl Session<'_> {
         };
         let tick = |elapsed| progress.tick(cell, assignment.expected_seconds, position, elapsed);
         let reply = process::reply(spec.command(&identity::program()?)?, limits, &mut self.events, tick);
-        let reply = reply.map_err(|cause| Error::Output(format!("cannot run the process of a cell: {cause}")))?;
+        let reply = reply.map_err(|cause| Error::Output(format!("cannot start the process of a cell: {cause}")))?;
         Ok(reply.map(|reply| reply.unwrap_or_else(|reason| Reply::Failed(reason.into()))))
     }
 }

@@ -14,8 +14,9 @@ use std::thread::{self, Thread};
 
 /// Runs `work(0)`, …, `work(parts − 1)`, each on a thread of its own where threads are to be had, and waits for all.
 ///
-/// The parts run one after the other on the calling thread while another caller has the team, or inside a part: which
-/// thread runs a part must not matter to its result.
+/// A part that no thread has begun when the caller's own has ended is run by the caller: a thread that waits for a core
+/// holds nothing up. The parts run one after the other on the calling thread while another caller has the team, inside a
+/// part, and while the other threads are of no use: which thread runs a part must not matter to its result.
 ///
 /// # Panics
 /// When a part panics, after all have ended.
@@ -29,6 +30,7 @@ pub(super) fn run(parts: usize, work: &(dyn Fn(usize) + Sync)) {
         };
         if let Some(mut team) = team
             && team.grow(parts - 1)
+            && !team.rests()
         {
             return team.run(parts, work);
         }
@@ -36,7 +38,7 @@ pub(super) fn run(parts: usize, work: &(dyn Fn(usize) + Sync)) {
     (0..parts).for_each(work);
 }
 
-static TEAM: Mutex<Team> = Mutex::new(Team { workers: Vec::new() });
+static TEAM: Mutex<Team> = Mutex::new(Team { workers: Vec::new(), failures: 0, rest: 0 });
 
 thread_local! {
     /// Whether this thread is running a part.
@@ -45,6 +47,10 @@ thread_local! {
 
 struct Team {
     workers: Vec<Worker>,
+    /// Operations in a row in which no worker was of use.
+    failures: u32,
+    /// Operations for which the workers are still left alone.
+    rest: u32,
 }
 
 struct Worker {
@@ -57,26 +63,39 @@ struct Post {
     state: AtomicU32,
     /// Whether the last part panicked.
     failed: AtomicBool,
+    /// How often the worker looks for work before it sleeps.
+    looks: AtomicU32,
     job: UnsafeCell<Option<Job>>,
 }
 
-/// A part of somebody's work. The pointer is valid while the post is [`BUSY`].
+/// A part of somebody's work. The pointer is valid while the post is [`OFFERED`] or [`BUSY`].
 #[derive(Clone, Copy)]
 struct Job {
     work: *const (dyn Fn(usize) + Sync),
     part: usize,
 }
 
-/// States of a post. The caller moves IDLE and ASLEEP to BUSY; the worker moves BUSY to IDLE, and IDLE to ASLEEP.
+/// States of a post. The caller moves IDLE and ASLEEP to OFFERED, and OFFERED back to IDLE; the worker moves OFFERED to
+/// BUSY, BUSY to IDLE, and IDLE to ASLEEP.
 const IDLE: u32 = 0;
 const ASLEEP: u32 = 1;
-const BUSY: u32 = 2;
+const OFFERED: u32 = 2;
+const BUSY: u32 = 3;
 
-/// How often a worker looks for work before it sleeps: some tens of microseconds.
+/// How often a worker looks for work before it sleeps, where it is of use: some tens of microseconds.
 const LOOKS: u32 = 2_000;
 
-// SAFETY: `job` is written by the caller while the state is IDLE or ASLEEP and read by the worker while it is BUSY; the
-// state's release and acquire order the two. What the job points to is Sync.
+/// How often the caller looks whether a part has begun once its own has ended: a few hundred nanoseconds.
+const PATIENCE: u32 = 8;
+
+/// How often the caller looks whether a begun part has ended before it lets others have the core.
+const WAITS: u32 = 500;
+
+/// Operations for which a team that failed is left alone, at most.
+const LONGEST_REST: u32 = 512;
+
+// SAFETY: `job` is written by the caller while the state is IDLE or ASLEEP and read by the worker once it has moved
+// OFFERED to BUSY; the state's release and acquire order the two. What the job points to is Sync.
 unsafe impl Sync for Post {}
 // SAFETY: as above.
 unsafe impl Send for Post {}
@@ -85,11 +104,7 @@ impl Team {
     /// Whether there are `count` workers now.
     fn grow(&mut self, count: usize) -> bool {
         while self.workers.len() < count {
-            let post = Arc::new(Post {
-                state: AtomicU32::new(IDLE),
-                failed: AtomicBool::new(false),
-                job: UnsafeCell::new(None),
-            });
+            let post = Arc::new(Post::new());
             let theirs = Arc::clone(&post);
             let spawned = thread::Builder::new().name("relgrad-team".to_owned()).spawn(move || theirs.serve());
             let Ok(handle) = spawned else { return false };
@@ -98,21 +113,59 @@ impl Team {
         true
     }
 
+    /// Whether the team is to be left alone in this operation, see [`Self::judge`].
+    fn rests(&mut self) -> bool {
+        let rests = self.rest > 0;
+        self.rest = self.rest.saturating_sub(1);
+        rests
+    }
+
+    /// Learns from an operation whether the workers were of use. Next to another program a worker gets no core, or the
+    /// caller's: each offer costs a wait or two switches of threads, and a worker that looks for work holds up the
+    /// caller. After each failure in a row the team rests twice as long, counted in operations, and looks half as long:
+    /// the lag is about as long as the disturbance was.
+    fn judge(&mut self, useful: bool) {
+        if useful && self.failures == 0 {
+            return;
+        }
+        self.failures = if useful { 0 } else { self.failures.saturating_add(1) };
+        self.rest = 1_u32.checked_shl(self.failures).map_or(LONGEST_REST, |rest| (rest - 1).min(LONGEST_REST));
+        let looks = LOOKS.checked_shr(self.failures).unwrap_or(0);
+        self.workers.iter().for_each(|worker| worker.post.looks.store(looks, Ordering::Relaxed));
+    }
+
     fn run(&mut self, parts: usize, work: &(dyn Fn(usize) + Sync)) {
         let workers = &self.workers[..parts - 1];
-        // SAFETY: only the lifetime is forgotten. No worker uses the pointer after its post has left BUSY, and this
-        // function does not return, nor unwind, before all have.
-        let work: *const (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(work) };
+        // SAFETY: only the lifetime is forgotten. No worker uses the pointer after its post has left BUSY, nor after
+        // its offer was taken back, and this function does not return, nor unwind, before one of the two.
+        let job: *const (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(work) };
+        let mut useful = 0;
         for (index, worker) in workers.iter().enumerate() {
-            worker.post.give(Job { work, part: index + 1 }, &worker.thread);
+            let woken = worker.post.offer(Job { work: job, part: index + 1 }, &worker.thread);
+            // A sleeper that has ended before the caller begins had the caller's core.
+            useful += usize::from(!(woken && worker.post.ended()));
         }
-        // SAFETY: `work` is this function's argument.
-        let mine = catch_unwind(AssertUnwindSafe(|| inside(|| unsafe { (*work)(0) })));
-        let failed = workers.iter().filter(|worker| !worker.post.wait()).count();
-        if let Err(panic) = mine {
+        let mut panic = None;
+        let mut mine = |part| {
+            if let Err(caught) = catch_unwind(AssertUnwindSafe(|| inside(|| work(part)))) {
+                panic = Some(caught);
+            }
+        };
+        mine(0);
+        let mut failed = false;
+        for (index, worker) in workers.iter().enumerate() {
+            if worker.post.withdraw() {
+                useful = useful.saturating_sub(1);
+                mine(index + 1);
+            } else {
+                failed |= !worker.post.wait();
+            }
+        }
+        self.judge(useful > 0);
+        if let Some(panic) = panic {
             resume_unwind(panic);
         }
-        assert!(failed == 0, "a part of an operation panicked");
+        assert!(!failed, "a part of an operation panicked");
     }
 }
 
@@ -130,29 +183,54 @@ fn inside(part: impl FnOnce()) {
 }
 
 impl Post {
-    fn give(&self, job: Job, thread: &Thread) {
-        // SAFETY: the post is not BUSY, so that the worker does not look at the job.
+    fn new() -> Self {
+        Self {
+            state: AtomicU32::new(IDLE),
+            failed: AtomicBool::new(false),
+            looks: AtomicU32::new(LOOKS),
+            job: UnsafeCell::new(None),
+        }
+    }
+
+    /// Offers the job to the worker; whether it had to be woken.
+    fn offer(&self, job: Job, thread: &Thread) -> bool {
+        // SAFETY: the post is IDLE or ASLEEP, so that the worker does not look at the job.
         unsafe { *self.job.get() = Some(job) };
-        if self.state.swap(BUSY, Ordering::AcqRel) == ASLEEP {
+        let asleep = self.state.swap(OFFERED, Ordering::AcqRel) == ASLEEP;
+        if asleep {
             thread.unpark();
         }
+        asleep
+    }
+
+    fn ended(&self) -> bool {
+        !matches!(self.state.load(Ordering::Acquire), OFFERED | BUSY)
+    }
+
+    /// Takes back a job that the worker has not begun; whether there was one.
+    fn withdraw(&self) -> bool {
+        for _ in 0..PATIENCE {
+            if self.state.load(Ordering::Acquire) != OFFERED {
+                return false;
+            }
+            spin_loop();
+        }
+        self.moves(OFFERED, IDLE)
     }
 
     /// Waits for the end of the job; whether it ended well.
     fn wait(&self) -> bool {
         let mut looks = 0;
-        loop {
-            if self.state.load(Ordering::Acquire) != BUSY {
-                return !self.failed.swap(false, Ordering::Relaxed);
-            }
+        while !self.ended() {
             // With fewer cores than threads the worker may be waiting for this very one.
-            if looks < LOOKS {
+            if looks < WAITS {
                 looks += 1;
                 spin_loop();
             } else {
                 thread::yield_now();
             }
         }
+        !self.failed.swap(false, Ordering::Relaxed)
     }
 
     /// The life of a worker.
@@ -167,26 +245,29 @@ impl Post {
         }
     }
 
+    /// Waits for a job and takes it.
     fn next(&self) -> Job {
         let mut looks = 0;
         loop {
             let state = self.state.load(Ordering::Acquire);
-            if state == BUSY {
-                // SAFETY: the caller has written the job before it set BUSY, and leaves it alone until BUSY ends.
+            if state == OFFERED && self.moves(OFFERED, BUSY) {
+                // SAFETY: the caller wrote the job before it made the offer, and leaves it alone until BUSY ends.
                 if let Some(job) = unsafe { *self.job.get() } {
                     return job;
                 }
-            }
-            if looks < LOOKS {
+            } else if state == ASLEEP {
+                thread::park();
+            } else if looks < self.looks.load(Ordering::Relaxed) {
                 looks += 1;
                 spin_loop();
-            } else if state == ASLEEP
-                || self.state.compare_exchange(IDLE, ASLEEP, Ordering::AcqRel, Ordering::Acquire).is_ok()
-            {
-                thread::park();
-                looks = if self.state.load(Ordering::Acquire) == BUSY { 0 } else { LOOKS };
+            } else {
+                self.moves(IDLE, ASLEEP);
             }
         }
+    }
+
+    fn moves(&self, from: u32, to: u32) -> bool {
+        self.state.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 }
 
@@ -268,6 +349,25 @@ mod tests {
                 scope.spawn(|| (0..500).for_each(|_| assert_eq!(runs(2, || 1), 2)));
             }
         });
+    }
+
+    #[test]
+    fn a_part_that_nobody_begins_is_the_callers_and_the_team_rests_longer_each_time() {
+        // Nobody serves this post.
+        let post = Arc::new(Post::new());
+        let worker = Worker { post: Arc::clone(&post), thread: thread::current() };
+        let mut team = Team { workers: vec![worker], failures: 0, rest: 0 };
+        for failures in 1..=12 {
+            let parts = Mutex::new(Vec::new());
+            team.run(2, &|part| parts.lock().expect("no panic").push(part));
+            assert_eq!(parts.into_inner().expect("no panic"), [0, 1]);
+            let rest = (0..).take_while(|_| team.rests()).count();
+            assert_eq!(rest, ((1 << failures) - 1).min(LONGEST_REST as usize));
+            assert_eq!(post.looks.load(Ordering::Relaxed), LOOKS >> failures);
+        }
+        team.judge(true);
+        assert!(!team.rests(), "a worker that was of use is asked again at once");
+        assert_eq!(post.looks.load(Ordering::Relaxed), LOOKS);
     }
 
     #[test]

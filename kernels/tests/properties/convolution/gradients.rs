@@ -126,7 +126,7 @@ proptest! {
         let group = net.convolution().is_full() || net.convolution().is_pointwise();
         for way in [RELATIVE, Way::Preconditioned] {
             if way == RELATIVE && !group {
-                prop_assert!(net.gradient(way).unwrap_err().to_string().contains("ordinary gradient"));
+                prop_assert!(net.gradient(way).unwrap_err().to_string().contains("use `ordinary`"));
                 continue;
             }
             let step = net.gradient(way).unwrap();

@@ -13,7 +13,7 @@ pub(crate) fn entry(entry: &Entry) -> Checked {
     entry.cells.iter().try_for_each(cell)?;
     let mut names = HashSet::new();
     match entry.cells.iter().map(EntryCell::name).find(|name| !names.insert(name.clone())) {
-        Some(name) => Err(format!("the cell {name} is there twice")),
+        Some(name) => Err(format!("the cell {name} occurs twice")),
         None => Ok(()),
     }
 }

@@ -72,7 +72,7 @@ fn list<T: Ord>(what: &str, values: &[T], check: impl Fn(&T) -> Checked) -> Chec
     let mut sorted: Vec<&T> = values.iter().collect();
     sorted.sort_unstable();
     let repeated = sorted.windows(2).any(|pair| pair[0] == pair[1]);
-    if repeated { Err(format!("{what}: one is there twice")) } else { Ok(()) }
+    if repeated { Err(format!("{what}: a value occurs twice")) } else { Ok(()) }
 }
 
 /// Grids that have the dimensions of the sweep, in its order.

@@ -7,15 +7,17 @@ use crate::statistics::summary::{Axis, Overtaking, Scaling, Series, Summary};
 use crate::table::Table;
 use crate::units::{self, grouped};
 
-const RULES: &str = "p of time ∝ Dᵖ, by weighted least squares on logarithms over the asymptotic range: the dimensions \
-    from a tenth of the largest measured one up, or the three largest when that holds fewer. Below it call overheads \
-    flatten the curve. The law is the one of D, D², D² log D and D³ that describes the same range best, when its AICc \
-    is lower than the next by 4 or more. The terms are non-negative and fitted to all dimensions; where the cubic term \
-    equals the quadratic one both cost the same. A bend is told where two power laws describe all dimensions decidedly \
-    better than one (AICc lower by 4 or more).";
+/// The columns of the table.
+const RULES: [(&str, &str); 5] = [
+    ("exponent", "p of time ∝ Dᵖ, by weighted least squares on logarithms over the asymptotic range"),
+    ("fitted on D", "from a tenth of the largest D up, at least three dimensions (the asymptotic range)"),
+    ("law", "the best of D, D², D² log D and D³ in that range, if its AICc is lower by 4 or more"),
+    ("a, b, c", "non-negative and fitted to all dimensions; the terms are equal at D = a/b"),
+    ("bend", "listed if two power laws over all dimensions have an AICc lower by 4 or more than one"),
+];
 
-const GRID_AXIS: &str = "The layers are convolutions and D = c·n with a fixed number c of channels, so that p is also \
-    the exponent of the number n of grid points.";
+const GRID_AXIS: &str = "The layers are convolutions. D = c·n with a fixed number c of channels, so p is also the \
+    exponent of the number n of grid points.";
 
 /// Every table of growth that has a row.
 pub(super) fn of(summary: &Summary, settings: &Settings) -> Vec<Block<'static>> {
@@ -23,14 +25,12 @@ pub(super) fn of(summary: &Summary, settings: &Settings) -> Vec<Block<'static>> 
     let rows: Vec<_> = fitted.map(|series| growth(series, settings)).collect();
     let mut blocks = Vec::new();
     if !rows.is_empty() {
-        let columns = "method | >exponent p [95 %] | >fitted on D | law there | a·D² + b·D³ + c | >terms equal at D | \
+        let columns = "method | >exponent p [95 %] | >fitted on D | law | a·D² + b·D³ + c | >terms equal at D | \
                        >bend at D";
         blocks.push(Block::Subheading("How time grows with D".into()));
         blocks.push(Block::Table(Table::new(columns, rows)));
-        blocks.push(Block::Paragraph(match settings.convolution {
-            Some(_) => format!("{RULES} {GRID_AXIS}"),
-            None => RULES.into(),
-        }));
+        blocks.push(Block::Facts(RULES.map(|(column, text)| (column, text.into())).into()));
+        blocks.extend(settings.convolution.as_ref().map(|_| Block::Paragraph(GRID_AXIS.into())));
     }
     blocks.extend(scaling(&summary.scaling, settings));
     blocks.extend(crossovers(&summary.overtakings, settings));
@@ -94,8 +94,8 @@ fn crossovers(overtakings: &[Overtaking], settings: &Settings) -> Vec<Block<'sta
         let (from, to) = (grouped(o.range.0), grouped(o.range.1));
         let place = match &o.crossover {
             Crossover::At(place) => units::place(place),
-            Crossover::BelowRange => "none in range: faster all over it".into(),
-            Crossover::AboveRange => "none in range: not faster at its end".into(),
+            Crossover::BelowRange => "none: always faster in the range".into(),
+            Crossover::AboveRange => "none: not faster at the end of the range".into(),
         };
         vec![
             format!("{} over {} on {}", o.method, o.over, o.device),
@@ -107,9 +107,9 @@ fn crossovers(overtakings: &[Overtaking], settings: &Settings) -> Vec<Block<'sta
             format!("{from} – {to}"),
         ]
     };
-    let columns = "faster from there on | axis | >crossover [95 %] | >measured on";
+    let columns = "faster above the crossover | axis | >crossover [95 %] | >measured on";
     let table = Table::new(columns, overtakings.iter().map(row));
-    vec![Block::Subheading("Where methods overtake one another".into()), Block::Table(table)]
+    vec![Block::Subheading("Crossovers".into()), Block::Table(table)]
 }
 
 /// What is held fixed along an axis.

@@ -53,7 +53,7 @@ fn numbers(relative: &Series, settings: &Settings) -> Vec<KeyNumber> {
     let apart = settings.apart(relative.batch, relative.layers);
     let speedup = |baseline: Method, of: fn(&CellSummary) -> Option<Estimate>| {
         let (point, estimate) = relative.points.iter().rev().find_map(|p| Some((p, of(p)?)))?;
-        let [value, low, high] = units::ratio_parts(&estimate);
+        let [value, low, high] = units::aligned(&estimate, 1.0);
         Some(KeyNumber {
             what: format!("faster than {baseline} on {}", relative.device),
             value: format!("{value}×"),
@@ -74,7 +74,7 @@ fn numbers(relative: &Series, settings: &Settings) -> Vec<KeyNumber> {
     let largest = relative.points.last().map(|point| KeyNumber {
         what: format!("one gradient at D = {}{apart}", grouped(point.dim)),
         value: units::seconds(point.seconds.value),
-        detail: point.peak_bytes.map_or(String::new(), |b| format!("{} at the peak", units::bytes(b as f64))),
+        detail: point.peak_bytes.map_or(String::new(), |b| format!("{} peak memory", units::bytes(b as f64))),
     });
     let speedups = [
         speedup(Method::Ordinary, |p| p.speedup_over_ordinary),
@@ -95,7 +95,7 @@ fn methods(main: &[&Series], settings: &Settings) -> Table {
             stopped(series),
         ]
     };
-    let columns = "method | >exponent p [95 %] | >fitted on D | >largest D | >time there | what stopped it";
+    let columns = "method | >exponent p [95 %] | >fitted on D | >largest D | >its time | stopped by";
     Table::new(columns, main.iter().map(row))
 }
 

@@ -64,13 +64,8 @@ pub fn breakpoint(observations: &[Observation<'_>]) -> Option<Breakpoint> {
             places.iter().map(|((x, _, w), resampler)| (*x, resampler.draw(random), *w)).collect();
         Bent::fit(&points).map_or(bent.at, |bent| bent.at)
     });
-    let inside = |x: f64| x.clamp(points[0].0, points[points.len() - 1].0).exp();
-    Some(Breakpoint {
-        at: Estimate { value: bent.at.exp(), low: inside(at.low), high: inside(at.high) },
-        below: bent.below,
-        above: bent.above,
-        margin,
-    })
+    let at = at.map(|x| x.clamp(points[0].0, points[points.len() - 1].0).exp());
+    Some(Breakpoint { at, below: bent.below, above: bent.above, margin })
 }
 
 /// AICc of normal residuals with `parameters`, the scatter among them.

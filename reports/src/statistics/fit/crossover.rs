@@ -51,8 +51,7 @@ pub fn crossover(base: &[Observation<'_>], this: &[Observation<'_>]) -> Option<C
         let ratios: Vec<_> = places.iter().map(|(x, _, resampler)| (*x, resampler.draw(random))).collect();
         last_rise(&ratios).clamp(first, last)
     });
-    let place = |x: f64| x.clamp(first, last).exp();
-    Some(Crossover::At(Estimate { value: value.exp(), low: place(logarithm.low), high: place(logarithm.high) }))
+    Some(Crossover::At(logarithm.map(|x| x.clamp(first, last).exp())))
 }
 
 /// What a crossing at `value` is stretched by: it moves with the ratio at one of the two places that it lies between as

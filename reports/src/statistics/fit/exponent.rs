@@ -78,8 +78,7 @@ pub fn extrapolate(
     let typical = line.weight / places.places.len() as f64;
     let x = (x as f64).ln();
     let reach = student_975(degrees) * (scatter * line.prediction_variance(x, typical)).sqrt();
-    let value = line.at(x);
-    Some(Estimate { value: value.exp(), low: (value - reach).exp(), high: (value + reach).exp() })
+    Some(Estimate::within(line.at(x), reach).map(f64::exp))
 }
 
 /// Logarithm of the measured median over that of the fit of [`bounded_exponent`] at every place, by ascending place.

@@ -30,6 +30,11 @@ pub struct Observation<'a> {
     pub processes: &'a Processes,
 }
 
+/// Cells, by their places, as observations.
+pub fn observe(cells: &[(usize, Processes)]) -> Vec<Observation<'_>> {
+    cells.iter().map(|(x, processes)| Observation { x: *x, processes }).collect()
+}
+
 /// A censored observation: what is known of a place where a measurement ran out of time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bound {

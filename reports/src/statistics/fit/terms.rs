@@ -54,8 +54,7 @@ pub fn two_term(observations: &[Observation<'_>]) -> Option<TwoTerm> {
             let ratio = non_negative(&resampled).map_or(f64::NAN, |[_, quadratic, cubic]| quadratic / cubic);
             if ratio.is_nan() { crossing } else { ratio.ln().clamp(low, high) }
         });
-        let place = |x: f64| x.clamp(low, high).exp();
-        Estimate { value: crossing.exp(), low: place(logarithm.low), high: place(logarithm.high) }
+        logarithm.map(|x| x.clamp(low, high).exp())
     });
     let relative_residual = (residual(&points, &coefficients) / weight).sqrt();
     Some(TwoTerm { constant, quadratic, cubic, crossover, relative_residual })

@@ -1,4 +1,4 @@
-//! What a reader must know before trusting a number.
+//! Warnings: what a reader must know before trusting a number.
 
 use std::collections::BTreeMap;
 
@@ -38,8 +38,8 @@ pub(super) fn of(study: &Study, groups: &[Group<'_>]) -> Vec<String> {
 
 fn few_rounds(rounds: usize) -> Option<String> {
     let what = match rounds {
-        1 => "one process only, so intervals leave out the differences between processes",
-        n if n < FEW_ROUNDS => "two processes only, so intervals are several times as wide as with three",
+        1 => "one process only, so intervals do not include differences between processes",
+        n if n < FEW_ROUNDS => "two processes only, so intervals are several times wider than with three",
         _ => return None,
     };
     Some(format!("Each cell was measured in {what}; use --rounds 3 or more."))
@@ -84,7 +84,7 @@ fn of_run(study: &Study) -> Vec<String> {
     let (threads, cores) = (run.settings.threads, run.machine.logical_cores);
     if threads > cores && cores > 0 {
         warnings.push(format!(
-            "{threads} threads ran on {cores} logical cores: they wait for one another, and times are longer for it."
+            "{threads} threads ran on {cores} logical cores: they wait for one another, which lengthens the times."
         ));
     }
     if run.git_revision.as_ref().is_some_and(|r| r.ends_with("-dirty")) {
@@ -95,7 +95,7 @@ fn of_run(study: &Study) -> Vec<String> {
     let missing = planned.saturating_sub(study.records.len());
     if missing > 0 {
         warnings.push(format!(
-            "{missing} of {planned} cells have no record: the sweep was cut off or is still running; \
+            "{missing} of {planned} cells have no record: the sweep was stopped or is still running; \
              relgrad sweep --resume completes it."
         ));
     }
@@ -114,10 +114,10 @@ fn of_cells(study: &Study, groups: &[Group<'_>]) -> Vec<String> {
         ("a process failed although others of the same cell were measured", &|c| {
             measured(c) && c.records.iter().any(|r| r.outcome == Outcome::Failed)
         }),
-        ("fewer processes than planned, so intervals are wide or leave out the differences between processes", &|c| {
+        ("fewer processes than planned, so intervals are wide or without differences between processes", &|c| {
             measured(c) && c.processes.rounds() < planned
         }),
-        ("fewer than 5 samples, so intervals say little", &|c| measured(c) && c.processes.samples() < MIN_SAMPLES),
+        ("fewer than 5 samples, so intervals are unreliable", &|c| measured(c) && c.processes.samples() < MIN_SAMPLES),
         ("times drifted by more than 2 % from the first to the second half of a process's samples", &|c| {
             c.valid().any(|r| drift(&r.seconds).is_some())
         }),
@@ -125,13 +125,11 @@ fn of_cells(study: &Study, groups: &[Group<'_>]) -> Vec<String> {
         ("the slowest process took over 25 % longer than the fastest, so the machine was not quiet", &|c| {
             disagreement(&c.processes).is_some_and(|d| d > DISAGREEMENT)
         }),
-        ("the clock is too coarse for a sample, so its steps show in the times", &|c| {
+        ("the clock is too coarse for a sample, so the times have steps", &|c| {
             c.valid().any(|r| clock_is_coarse(&r.seconds, r.evaluations_per_sample))
         }),
-        ("the GPU held its clocks back; the records say why", &|c| c.valid().any(throttled)),
-        ("the driver's free memory fell by something else than what our buffers took", &|c| {
-            c.valid().any(books_disagree)
-        }),
+        ("the GPU was throttled; records.jsonl states the reasons", &|c| c.valid().any(throttled)),
+        ("free device memory fell by another amount than our buffers", &|c| c.valid().any(books_disagree)),
     ];
     let told = |(what, test): (&str, Test<'_>)| {
         let places: Vec<String> = groups.iter().filter_map(|group| place(study, group, &|c| test(c))).collect();
