@@ -7,6 +7,8 @@
 #![allow(missing_docs, reason = "criterion_group! makes a public function without documentation")]
 
 use std::hint::black_box;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use criterion::measurement::WallTime;
@@ -35,7 +37,7 @@ fn dims() -> Vec<usize> {
 }
 
 fn device() -> Cpu {
-    Cpu::new(std::thread::available_parallelism().map_or(1, Into::into))
+    Cpu::new(thread::available_parallelism().map_or(1, Into::into))
 }
 
 /// Seeded standard normals.
@@ -175,5 +177,32 @@ fn gradients(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(operations, products, elementwise, inverse, panels, gradients);
+/// Threads at a small D, on the machine as it is and next to a busy program on every core but one: two threads should
+/// cost little more than one there.
+fn neighbours(criterion: &mut Criterion) {
+    for busy in [false, true] {
+        let mut group = group(criterion, if busy { "next-to-busy" } else { "undisturbed" });
+        let ended = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for _ in 1..if busy { device().threads() } else { 1 } {
+                scope.spawn(|| {
+                    while !ended.load(Ordering::Relaxed) {
+                        black_box(());
+                    }
+                });
+            }
+            for (dim, threads) in [10, 50, 100, 200].into_iter().flat_map(|dim| [(dim, 1), (dim, device().threads())]) {
+                let (method, dtype) = (Method::Relative, Dtype::F32);
+                let (architecture, init) = (Architecture::new(dim, 2).into(), Init::Orthogonal);
+                let workload = Workload { method, architecture, init, batch: BATCH, dtype, threads, seed: 1 };
+                let mut evaluation = prepare(&workload).expect("memory for the benchmark");
+                let name = format!("relative, threads {threads}");
+                time(&mut group, &name, dim, 1, || evaluation.evaluate().expect("a finite gradient"));
+            }
+            ended.store(true, Ordering::Relaxed);
+        });
+    }
+}
+
+criterion_group!(operations, products, elementwise, inverse, panels, gradients, neighbours);
 criterion_main!(operations);

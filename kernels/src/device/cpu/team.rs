@@ -15,8 +15,8 @@ use std::thread::{self, Thread};
 /// Runs `work(0)`, …, `work(parts − 1)`, each on a thread of its own where threads are to be had, and waits for all.
 ///
 /// A part that no thread has begun when the caller's own has ended is run by the caller: a thread that waits for a core
-/// holds nothing up. The parts run one after the other on the calling thread while another caller has the team, inside a
-/// part, and while the other threads are of no use: which thread runs a part must not matter to its result.
+/// holds nothing up. The parts run one after the other on the calling thread while another caller has the team, inside
+/// a part, and while the other threads are of no use: which thread runs a part must not matter to its result.
 ///
 /// # Panics
 /// When a part panics, after all have ended.
@@ -56,6 +56,8 @@ struct Team {
 struct Worker {
     post: Arc<Post>,
     thread: Thread,
+    /// State of the post before the last offer.
+    before: u32,
 }
 
 /// Where a worker is told what to do.
@@ -75,15 +77,19 @@ struct Job {
     part: usize,
 }
 
-/// States of a post. The caller moves IDLE and ASLEEP to OFFERED, and OFFERED back to IDLE; the worker moves OFFERED to
-/// BUSY, BUSY to IDLE, and IDLE to ASLEEP.
+/// States of a post. The caller moves every one but BUSY to OFFERED, and takes an offer back to IDLE, or to WAKING where
+/// the worker was asleep. The worker moves OFFERED to BUSY, BUSY to IDLE, WAKING to AWAKE, and IDLE and AWAKE to ASLEEP.
+/// An IDLE worker may be waiting for a core; an AWAKE one had one a moment ago.
 const IDLE: u32 = 0;
 const ASLEEP: u32 = 1;
-const OFFERED: u32 = 2;
-const BUSY: u32 = 3;
+const WAKING: u32 = 2;
+const AWAKE: u32 = 3;
+const OFFERED: u32 = 4;
+const BUSY: u32 = 5;
 
-/// How often a worker looks for work before it sleeps, where it is of use: some tens of microseconds.
+/// How often a worker looks for work before it sleeps: some tens of microseconds where it is of use, some where not.
 const LOOKS: u32 = 2_000;
+const FEWEST_LOOKS: u32 = 256;
 
 /// How often the caller looks whether a part has begun once its own has ended: a few hundred nanoseconds.
 const PATIENCE: u32 = 8;
@@ -94,8 +100,8 @@ const WAITS: u32 = 500;
 /// Operations for which a team that failed is left alone, at most.
 const LONGEST_REST: u32 = 512;
 
-// SAFETY: `job` is written by the caller while the state is IDLE or ASLEEP and read by the worker once it has moved
-// OFFERED to BUSY; the state's release and acquire order the two. What the job points to is Sync.
+// SAFETY: `job` is written by the caller while the state is neither OFFERED nor BUSY and read by the worker once it has
+// moved OFFERED to BUSY; the state's release and acquire order the two. What the job points to is Sync.
 unsafe impl Sync for Post {}
 // SAFETY: as above.
 unsafe impl Send for Post {}
@@ -108,14 +114,16 @@ impl Team {
             let theirs = Arc::clone(&post);
             let spawned = thread::Builder::new().name("relgrad-team".to_owned()).spawn(move || theirs.serve());
             let Ok(handle) = spawned else { return false };
-            self.workers.push(Worker { post, thread: handle.thread().clone() });
+            self.workers.push(Worker { post, thread: handle.thread().clone(), before: IDLE });
         }
         true
     }
 
-    /// Whether the team is to be left alone in this operation, see [`Self::judge`].
+    /// Whether the team is to be left alone in this operation, see [`Self::judge`]. A worker that has just woken ends
+    /// the rest.
     fn rests(&mut self) -> bool {
-        let rests = self.rest > 0;
+        let awake = |worker: &Worker| worker.post.state.load(Ordering::Relaxed) == AWAKE;
+        let rests = self.rest > 0 && !self.workers.iter().any(awake);
         self.rest = self.rest.saturating_sub(1);
         rests
     }
@@ -130,20 +138,20 @@ impl Team {
         }
         self.failures = if useful { 0 } else { self.failures.saturating_add(1) };
         self.rest = 1_u32.checked_shl(self.failures).map_or(LONGEST_REST, |rest| (rest - 1).min(LONGEST_REST));
-        let looks = LOOKS.checked_shr(self.failures).unwrap_or(0);
+        let looks = LOOKS.checked_shr(self.failures).unwrap_or(0).max(FEWEST_LOOKS);
         self.workers.iter().for_each(|worker| worker.post.looks.store(looks, Ordering::Relaxed));
     }
 
     fn run(&mut self, parts: usize, work: &(dyn Fn(usize) + Sync)) {
-        let workers = &self.workers[..parts - 1];
+        let workers = &mut self.workers[..parts - 1];
         // SAFETY: only the lifetime is forgotten. No worker uses the pointer after its post has left BUSY, nor after
         // its offer was taken back, and this function does not return, nor unwind, before one of the two.
         let job: *const (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(work) };
         let mut useful = 0;
-        for (index, worker) in workers.iter().enumerate() {
-            let woken = worker.post.offer(Job { work: job, part: index + 1 }, &worker.thread);
+        for (index, worker) in workers.iter_mut().enumerate() {
+            worker.offer(Job { work: job, part: index + 1 });
             // A sleeper that has ended before the caller begins had the caller's core.
-            useful += usize::from(!(woken && worker.post.ended()));
+            useful += usize::from(!(worker.before == ASLEEP && worker.post.ended()));
         }
         let mut panic = None;
         let mut mine = |part| {
@@ -154,7 +162,7 @@ impl Team {
         mine(0);
         let mut failed = false;
         for (index, worker) in workers.iter().enumerate() {
-            if worker.post.withdraw() {
+            if worker.withdraw() {
                 useful = useful.saturating_sub(1);
                 mine(index + 1);
             } else {
@@ -182,6 +190,28 @@ fn inside(part: impl FnOnce()) {
     part();
 }
 
+impl Worker {
+    fn offer(&mut self, job: Job) {
+        // SAFETY: the post is neither OFFERED nor BUSY, so that the worker does not look at the job.
+        unsafe { *self.post.job.get() = Some(job) };
+        self.before = self.post.state.swap(OFFERED, Ordering::AcqRel);
+        if self.before == ASLEEP {
+            self.thread.unpark();
+        }
+    }
+
+    /// Takes back a job that the worker has not begun; whether there was one.
+    fn withdraw(&self) -> bool {
+        for _ in 0..PATIENCE {
+            if self.post.state.load(Ordering::Acquire) != OFFERED {
+                return false;
+            }
+            spin_loop();
+        }
+        self.post.moves(OFFERED, if matches!(self.before, ASLEEP | WAKING) { WAKING } else { IDLE })
+    }
+}
+
 impl Post {
     fn new() -> Self {
         Self {
@@ -192,30 +222,8 @@ impl Post {
         }
     }
 
-    /// Offers the job to the worker; whether it had to be woken.
-    fn offer(&self, job: Job, thread: &Thread) -> bool {
-        // SAFETY: the post is IDLE or ASLEEP, so that the worker does not look at the job.
-        unsafe { *self.job.get() = Some(job) };
-        let asleep = self.state.swap(OFFERED, Ordering::AcqRel) == ASLEEP;
-        if asleep {
-            thread.unpark();
-        }
-        asleep
-    }
-
     fn ended(&self) -> bool {
-        !matches!(self.state.load(Ordering::Acquire), OFFERED | BUSY)
-    }
-
-    /// Takes back a job that the worker has not begun; whether there was one.
-    fn withdraw(&self) -> bool {
-        for _ in 0..PATIENCE {
-            if self.state.load(Ordering::Acquire) != OFFERED {
-                return false;
-            }
-            spin_loop();
-        }
-        self.moves(OFFERED, IDLE)
+        self.state.load(Ordering::Acquire) < OFFERED
     }
 
     /// Waits for the end of the job; whether it ended well.
@@ -249,19 +257,25 @@ impl Post {
     fn next(&self) -> Job {
         let mut looks = 0;
         loop {
-            let state = self.state.load(Ordering::Acquire);
-            if state == OFFERED && self.moves(OFFERED, BUSY) {
-                // SAFETY: the caller wrote the job before it made the offer, and leaves it alone until BUSY ends.
-                if let Some(job) = unsafe { *self.job.get() } {
-                    return job;
+            match self.state.load(Ordering::Acquire) {
+                OFFERED if self.moves(OFFERED, BUSY) => {
+                    // SAFETY: the caller wrote the job before it made the offer, and leaves it alone until BUSY ends.
+                    if let Some(job) = unsafe { *self.job.get() } {
+                        return job;
+                    }
                 }
-            } else if state == ASLEEP {
-                thread::park();
-            } else if looks < self.looks.load(Ordering::Relaxed) {
-                looks += 1;
-                spin_loop();
-            } else {
-                self.moves(IDLE, ASLEEP);
+                ASLEEP => thread::park(),
+                WAKING => {
+                    self.moves(WAKING, AWAKE);
+                    looks = 0;
+                }
+                state @ (IDLE | AWAKE) if looks >= self.looks.load(Ordering::Relaxed) => {
+                    self.moves(state, ASLEEP);
+                }
+                _ => {
+                    looks += 1;
+                    spin_loop();
+                }
             }
         }
     }
@@ -355,7 +369,7 @@ mod tests {
     fn a_part_that_nobody_begins_is_the_callers_and_the_team_rests_longer_each_time() {
         // Nobody serves this post.
         let post = Arc::new(Post::new());
-        let worker = Worker { post: Arc::clone(&post), thread: thread::current() };
+        let worker = Worker { post: Arc::clone(&post), thread: thread::current(), before: IDLE };
         let mut team = Team { workers: vec![worker], failures: 0, rest: 0 };
         for failures in 1..=12 {
             let parts = Mutex::new(Vec::new());
@@ -363,7 +377,7 @@ mod tests {
             assert_eq!(parts.into_inner().expect("no panic"), [0, 1]);
             let rest = (0..).take_while(|_| team.rests()).count();
             assert_eq!(rest, ((1 << failures) - 1).min(LONGEST_REST as usize));
-            assert_eq!(post.looks.load(Ordering::Relaxed), LOOKS >> failures);
+            assert_eq!(post.looks.load(Ordering::Relaxed), (LOOKS >> failures).max(FEWEST_LOOKS));
         }
         team.judge(true);
         assert!(!team.rests(), "a worker that was of use is asked again at once");
