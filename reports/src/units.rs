@@ -58,11 +58,16 @@ pub fn unit_of_bytes(value: f64) -> (f64, &'static str) {
     (scale, units[unit])
 }
 
-/// A duration with its interval, all in the unit that fits the value: `1.23 ms [1.2, 1.26]`.
+/// A duration with its interval, all in the unit that fits the value: `1.23 ms [1.2, 1.26]`. Here and below a number
+/// whose interval is not known (both ends are the value) stands alone.
 pub fn seconds_estimate(estimate: &Estimate) -> String {
     let (scale, unit) = unit_of_seconds(estimate.value);
     let [value, low, high] = aligned(estimate, scale);
-    format!("{value} {unit} [{low}, {high}]")
+    with_interval(estimate, format!("{value} {unit}"), &low, &high)
+}
+
+fn with_interval(estimate: &Estimate, value: String, low: &str, high: &str) -> String {
+    if estimate.low == estimate.high { value } else { format!("{value} [{low}, {high}]") }
 }
 
 /// A quotient: `12.3×`.
@@ -73,18 +78,19 @@ pub fn ratio(value: f64) -> String {
 /// A quotient with its interval: `12.3× [12.1, 12.6]`.
 pub fn ratio_estimate(estimate: &Estimate) -> String {
     let [value, low, high] = aligned(estimate, 1.0);
-    format!("{value}× [{low}, {high}]")
+    with_interval(estimate, format!("{value}×"), &low, &high)
 }
 
 /// A place on an axis with its interval: `412 [380, 455]`.
 pub fn place(estimate: &Estimate) -> String {
     let [value, low, high] = [estimate.value, estimate.low, estimate.high].map(number);
-    format!("{value} [{low}, {high}]")
+    with_interval(estimate, value, &low, &high)
 }
 
 /// An exponent with its interval, to two decimals.
 pub fn exponent(estimate: &Estimate) -> String {
-    format!("{:.2} [{:.2}, {:.2}]", estimate.value, estimate.low, estimate.high)
+    let [value, low, high] = [estimate.value, estimate.low, estimate.high].map(|p| format!("{p:.2}"));
+    with_interval(estimate, value, &low, &high)
 }
 
 /// A fraction as a percentage: `0.529 %`.
@@ -95,7 +101,7 @@ pub fn percent(fraction: f64) -> String {
 /// A fraction as a percentage with its interval: `87.3 % [85, 88.1]`.
 pub fn percent_estimate(estimate: &Estimate) -> String {
     let [value, low, high] = aligned(estimate, 0.01);
-    format!("{value} % [{low}, {high}]")
+    with_interval(estimate, format!("{value} %"), &low, &high)
 }
 
 /// Operations a second in GFLOP/s.

@@ -1,7 +1,11 @@
 //! Do 95 % intervals cover what was planted? A short form of what `relgrad selftest` tries with 1,000 studies.
 
-use relgrad_reports::selftest::{DESIGNS, TRIED, accepted, covered};
+mod common;
+
+use common::{files, root};
+use relgrad_reports::selftest::{Backtest, DESIGNS, LAWS, TRIED, Told, accepted, backtest, covered, told};
 use relgrad_reports::statistics::{Processes, ratio_estimate};
+use relgrad_reports::study::Study;
 
 const STUDIES: u64 = 60;
 
@@ -12,8 +16,8 @@ fn shares_are_accepted(design: usize) {
         let held = covered(&DESIGNS[design], 1_000_000 + seed);
         counts.iter_mut().zip(held).for_each(|(count, held)| *count += u64::from(held));
     }
-    let (low, high) = accepted(STUDIES as usize);
-    for (name, count) in TRIED.iter().zip(counts) {
+    let accepted = accepted(&DESIGNS[design], STUDIES as usize);
+    for ((name, count), (low, high)) in TRIED.iter().zip(counts).zip(accepted) {
         let share = count as f64 / STUDIES as f64;
         assert!((low..=high).contains(&share), "{}, {name}: {share}", DESIGNS[design].name);
     }
@@ -27,6 +31,30 @@ fn three_processes_and_two() {
 #[test]
 fn three_processes_whose_samples_alone_vary() {
     shares_are_accepted(1);
+}
+
+#[test]
+fn troubled_machines() {
+    (6..DESIGNS.len()).for_each(shares_are_accepted);
+}
+
+#[test]
+fn laws_are_told_and_none_that_is_not_true() {
+    for law in LAWS {
+        let wrong = (0..STUDIES).filter(|seed| told(&law, 1_000_000 + seed) == Told::Wrong).count() as u64;
+        let most = if law.law.is_some() { STUDIES / 10 } else { STUDIES / 4 };
+        assert!(wrong <= most, "{}: {wrong} of {STUDIES} wrong", law.name);
+    }
+}
+
+/// The sweeps of the archive, with their largest dimensions hidden.
+#[test]
+fn the_archive_is_predicted_from_its_smaller_dimensions() {
+    let folders = files(&root().join("reports/archive"), "records.jsonl.gz");
+    let studies = folders.iter().map(|path| Study::read(path.parent().unwrap()).unwrap());
+    let all = Backtest(studies.flat_map(|study| backtest(&study).0).collect());
+    let error = all.median_error().unwrap();
+    assert!(all.0.len() > 80 && all.covered() >= 0.85 && error <= 0.15, "{} held, {error} off", all.covered());
 }
 
 /// Rounds pair: a machine that is slower in one round is slower for both methods, which the ratio must not see.

@@ -1,8 +1,8 @@
 //! Fits recover what was planted.
 
 use relgrad_reports::fit::{
-    Bound, Crossover, Law, bounded_exponent, breakpoint, choose_law, crossover, exponent, extrapolate, local_exponents,
-    observe, residuals, two_term,
+    Bound, Crossover, Law, Unmeasured, bounded_exponent, breakpoint, choose_law, crossover, exponent, local_exponents,
+    observe, predict, residuals, step, two_term,
 };
 use relgrad_reports::fixture::power_law;
 use relgrad_reports::statistics::Processes;
@@ -39,7 +39,7 @@ fn local_exponents_of_a_power_law_are_its_exponent() {
 #[test]
 fn two_terms_are_recovered_and_none_is_negative() {
     let cells = exact(|x| 3e-6 + 4e-9 * x.powi(2) + 8e-12 * x.powi(3));
-    let fit = two_term(&observe(&cells)).unwrap();
+    let fit = two_term(&observe(&cells), 3).unwrap();
     for (found, planted) in [(fit.constant, 3e-6), (fit.quadratic, 4e-9), (fit.cubic, 8e-12)] {
         assert!((found / planted - 1.0).abs() < 1e-8, "{fit:?}");
     }
@@ -51,19 +51,19 @@ fn two_terms_are_recovered_and_none_is_negative() {
 
     // Free least squares would give these times a negative constant.
     let cells = exact(|x| 1e-9 * x.powi(2) * (1.0 - 10.0 / x));
-    let fit = two_term(&observe(&cells)).unwrap();
+    let fit = two_term(&observe(&cells), 3).unwrap();
     assert!(fit.constant >= 0.0 && fit.quadratic > 0.0 && fit.cubic >= 0.0, "{fit:?}");
-    assert!(two_term(&observe(&cells)[..3]).is_none(), "three places cannot judge three terms");
+    assert!(two_term(&observe(&cells)[..3], 3).is_none(), "three places cannot judge three terms");
 }
 
 #[test]
 fn a_break_between_two_power_laws_is_found_and_one_law_has_none() {
     let cells = exact(|x| if x <= 200.0 { x / 200.0 } else { (x / 200.0).powi(3) });
-    let bend = breakpoint(&observe(&cells)).expect("the break is plain");
+    let bend = breakpoint(&observe(&cells), 3).expect("the break is plain");
     assert!((bend.at.value - 200.0).abs() < 0.5, "{bend:?}");
     assert!((bend.below - 1.0).abs() < 0.01 && (bend.above - 3.0).abs() < 0.01, "{bend:?}");
-    assert_eq!(breakpoint(&observe(&noisy(2.5, 1e-9, 4))), None);
-    assert_eq!(breakpoint(&observe(&cells)[..4]), None, "four places cannot show a break");
+    assert_eq!(breakpoint(&observe(&noisy(2.5, 1e-9, 4)), 3), None);
+    assert_eq!(breakpoint(&observe(&cells)[..4], 3), None, "four places cannot show a break");
 }
 
 #[test]
@@ -82,19 +82,35 @@ fn a_cell_out_of_time_lifts_a_fit_below_it_and_leaves_one_above_alone() {
 }
 
 #[test]
-fn an_extrapolation_continues_the_law_and_grows_less_certain() {
-    let cells = exact(|x| 1e-9 * x.powi(2));
-    let certain = extrapolate(&observe(&cells), &[], 200..=2000, 10_000).unwrap();
+fn a_prediction_continues_the_law_and_grows_less_certain() {
+    let at = |x| Unmeasured { x, highest: 2, least_seconds: 0.0 };
+    let cells = exact(|x| 1e-9 * x.powi(2) + 1e-6);
+    let certain = predict(&observe(&cells), &[], &at(10_000)).unwrap();
     for end in [certain.value, certain.low, certain.high] {
-        assert!((end / 0.1 - 1.0).abs() < 1e-9, "{certain:?}");
+        assert!((end / 0.100_001 - 1.0).abs() < 1e-6, "{certain:?}");
     }
     let noisy = noisy(2.0, 1e-9, 1);
-    let width = |x| {
-        let expected = extrapolate(&observe(&noisy), &[], 200..=2000, x).unwrap();
-        (expected.high / expected.low).ln()
-    };
+    let predicted = |wanted: Unmeasured| predict(&observe(&noisy), &[], &wanted).unwrap();
+    let width = |x| (predicted(at(x)).high / predicted(at(x)).low).ln();
     assert!(width(3000) < width(10_000) && width(10_000) < width(100_000));
-    assert_eq!(extrapolate(&observe(&noisy)[..2], &[], 1..=100, 1000), None);
+    assert_eq!(predict(&observe(&noisy)[..2], &[], &at(1000)), None);
+    // The ceilings of the machine bound it from below, and a cell out of time pulls it up.
+    let least_seconds = 2.0 * predicted(at(10_000)).value;
+    let bounded = predicted(Unmeasured { least_seconds, ..at(10_000) });
+    assert!(bounded.value == least_seconds && bounded.low == least_seconds && bounded.high >= least_seconds);
+    let bound = Bound { x: 5000, at_least_seconds: 5.0 * predicted(at(5000)).value };
+    assert!(predict(&observe(&noisy), &[bound], &at(10_000)).unwrap().value > 1.2 * predicted(at(10_000)).value);
+}
+
+#[test]
+fn a_step_is_a_step_and_not_a_bend() {
+    let stepped = exact(|x| 1e-9 * x.powi(2) * if x < 150.0 { 1.0 } else { 1.5 });
+    let found = step(&observe(&stepped), 3).expect("the step is plain");
+    assert_eq!((found.from, found.to), (100, 200));
+    assert!((found.factor.value - 1.5).abs() < 1e-9 && (found.exponent - 2.0).abs() < 1e-9, "{found:?}");
+    assert_eq!(breakpoint(&observe(&stepped), 3), None);
+    let summed = exact(|x| 3e-6 + 4e-9 * x.powi(2) + 8e-12 * x.powi(3));
+    assert_eq!((step(&observe(&summed), 3), breakpoint(&observe(&summed), 3)), (None, None));
 }
 
 #[test]
@@ -116,7 +132,8 @@ fn the_law_is_chosen_or_left_undecided() {
     // On the logarithmic scale x²·√(log x) is exactly as far from x² as from x² log x.
     let between = chosen(|x| 1e-9 * x * x * x.ln().sqrt());
     assert_eq!(between.law, None);
-    assert!(between.margin < 1e-6, "{between:?}");
+    assert!(between.margin < 1e-6 && between.none_of_these, "{between:?}");
+    assert!(chosen(|x| 1e-9 * x.powf(2.1)).none_of_these && !chosen(|x| 1e-9 * x * x).none_of_these);
     assert_eq!(choose_law(&observe(&exact(|x| x)[..3])), None, "three places are too few");
 }
 

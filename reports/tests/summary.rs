@@ -142,14 +142,44 @@ fn trouble_is_told() {
 }
 
 #[test]
-fn one_round_says_what_its_interval_leaves_out() {
+fn one_process_has_no_interval_of_its_own() {
     let mut study = fixture::study();
+    study.records.retain(|r| r.cell.round == 0 || r.cell.point.dim < 1000);
+    let summary = Summary::of(&study);
+    let point = series(&summary, Relative, Cpu).points.iter().find(|p| p.dim == 3200).unwrap();
+    assert_eq!((point.rounds, point.scatter_from), (1, Some((32, 320))));
+    for borrowed in [point.seconds, point.speedup_over_ordinary.unwrap()] {
+        assert!(borrowed.low < borrowed.value && borrowed.value < borrowed.high);
+    }
+    warning(&summary, "the scatter between processes of the nearest dimensions");
+
     study.run.settings.rounds = 1;
     study.records.retain(|r| r.cell.round == 0);
     let summary = Summary::of(&study);
     warning(&summary, "in one process only");
-    let point = &series(&summary, Relative, Cpu).points[0];
-    assert!(point.rounds == 1 && point.seconds.high > point.seconds.low);
+    let relative = series(&summary, Relative, Cpu);
+    let point = &relative.points[0];
+    assert!(point.rounds == 1 && point.seconds.high == point.seconds.low && point.scatter_from.is_none());
+    let exponent = relative.fit.unwrap().exponent;
+    assert!(exponent.low < exponent.high, "the residuals tell: {exponent:?}");
+}
+
+#[test]
+fn two_speeds_of_the_machine_are_named_and_spanned() {
+    let mut study = fixture::study();
+    // The clock changes in the middle of round 1.
+    let slow = |r: &Record| r.cell.round == 2 || (r.cell.round == 1 && r.cell.point.dim > 320);
+    edit(&mut study, slow, |r| r.seconds.iter_mut().for_each(|s| *s *= 1.3));
+    let summary = Summary::of(&study);
+    let [states] = summary.states.as_slice() else { panic!("{:?}", summary.states) };
+    assert!(states.factor.low < 1.3 && states.factor.high > 1.3 && states.slow < states.processes, "{states:?}");
+    warning(&summary, "two states that lasted for a while (cpu)");
+    for point in &series(&summary, Relative, Cpu).points {
+        let [fast, slow] = point.states.as_slice() else { panic!("{:?}", point.states) };
+        assert_eq!(fast.processes + slow.processes, point.rounds);
+        assert!(point.seconds.low <= fast.seconds.low && point.seconds.high >= slow.seconds.high, "{point:?}");
+    }
+    assert!(Summary::of(&fixture::study()).states.is_empty());
 }
 
 #[test]

@@ -117,7 +117,11 @@ impl Block<'_> {
 /// The columns of the measurements.
 const HOW_TO_READ: [(&str, &str); 8] = [
     ("time", "the median over processes of each process's median, for one gradient of the log-likelihood"),
-    ("brackets", "95 % intervals of a bootstrap over processes, then over the samples of each"),
+    (
+        "brackets",
+        "95 % intervals of a bootstrap over processes, then over the samples of each. One process has the scatter \
+         between processes of the three nearest dimensions, or no interval",
+    ),
     ("over ordinary, over autodiff", "speed-ups, paired by round"),
     ("peak memory", "the largest memory of the process, less that before the problem was allocated"),
     ("model", "the least memory that the method requires"),
@@ -265,8 +269,7 @@ fn stops(summary: &Summary, settings: &Settings) -> Vec<Block<'static>> {
                 outcome(first).into(),
                 first.reason.clone(),
                 or_none(first.at_least_seconds.map(|s| format!("≥ {}", units::seconds(s)))),
-                or_none(first.extrapolated_seconds.as_ref().map(units::seconds_estimate)),
-                or_none(first.predicted_seconds.map(units::seconds)),
+                or_none(first.expected_seconds().as_ref().map(units::seconds_estimate)),
                 or_none(first.predicted_bytes.map(units::bytes)),
             ]);
         }
@@ -275,15 +278,15 @@ fn stops(summary: &Summary, settings: &Settings) -> Vec<Block<'static>> {
     if rows.is_empty() {
         return vec![heading, Block::Paragraph("Every cell was measured.".into())];
     }
-    let columns = "method | >D | outcome | reason | >lower bound | >extrapolated time [95 % prediction] | \
-                   >predicted time | >predicted memory";
+    let columns = "method | >D | outcome | reason | >lower bound | >predicted time [95 %] | \
+                   >predicted memory";
     vec![heading, Block::Table(Table::new(columns, rows)), Block::Paragraph(HOW_STOPS_READ.into())]
 }
 
 const HOW_STOPS_READ: &str = "These cells have no measurement and are in no median. Lower bound: the time limit that \
-    the cell exceeded; the fit uses it. Extrapolated: the fitted power law beyond its range, with the 95 % prediction \
-    interval of one median. Predicted: one gradient, by the cost model. Of several \
-    dimensions the first is listed.";
+    the cell exceeded; the fits use it. Predicted: one gradient, by the terms and the power law of the measured \
+    dimensions, with the 95 % prediction interval of one median and not below the ceilings; with fewer than three \
+    dimensions, what the sweep expected. Of several dimensions the first is listed.";
 
 fn dims_of(stops: &[Stop]) -> String {
     match stops {

@@ -37,6 +37,7 @@ pub fn recoveries() -> Vec<Recovery> {
     let bent = cells(2, &|d| 1e-6 * if d < 300.0 { d / 300.0 } else { (d / 300.0).powf(2.5) });
     let sum = cells(3, &|d| 1e-7 + 4e-9 * d.powi(2) + 8e-12 * d.powi(3));
     let (base, this) = (cells(4, &|d| 1e-9 / 300.0 * d.powi(3)), cells(5, &|d| 1e-9 * d.powi(2)));
+    let stepped = cells(8, &|d| 1e-9 * d.powi(2) * if d < 400.0 { 1.0 } else { 1.5 });
     let logarithmic = cells(6, &|d| 1e-9 * d.powi(2) * d.ln());
     let range = 500..=5000;
     let power_at =
@@ -59,9 +60,17 @@ pub fn recoveries() -> Vec<Recovery> {
             0.0,
             is(fit::crossover(&observe(&this)[..5], &observe(&base)[..5]) == Some(Crossover::BelowRange)),
         ),
-        recovery("breakpoint from D to D^2.5", 300.0, 0.1, fit::breakpoint(&observe(&bent)).map(|bend| bend.at)),
-        recovery("no breakpoint in D^2.5", 1.0, 0.0, is(fit::breakpoint(&observe(&power)).is_none())),
-        recovery("D² and D³ terms equal", 500.0, 0.15, fit::two_term(&observe(&sum)).and_then(|terms| terms.crossover)),
+        recovery("breakpoint from D to D^2.5", 300.0, 0.1, fit::breakpoint(&observe(&bent), 3).map(|bend| bend.at)),
+        recovery("step of 1.5 between 300 and 500", 1.5, 0.1, fit::step(&observe(&stepped), 3).map(|step| step.factor)),
+        recovery("no step in a sum of terms", 1.0, 0.0, is(fit::step(&observe(&sum), 3).is_none())),
+        recovery("no breakpoint in a sum of terms", 1.0, 0.0, is(fit::breakpoint(&observe(&sum), 3).is_none())),
+        recovery("no breakpoint in D^2.5", 1.0, 0.0, is(fit::breakpoint(&observe(&power), 3).is_none())),
+        recovery(
+            "D² and D³ terms equal",
+            500.0,
+            0.15,
+            fit::two_term(&observe(&sum), 3).and_then(|terms| terms.crossover),
+        ),
         recovery(
             "D² log D chosen among laws",
             1.0,

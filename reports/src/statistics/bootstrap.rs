@@ -2,12 +2,15 @@
 
 use super::order::{median_of_sorted, sorted};
 use super::resample::{Blocks, Drawn, Resampler};
+use super::scatter::Borrowed;
 use super::student::{NORMAL_975, Part, Parts, pooled_975};
 use crate::statistics::random::Random;
 use crate::statistics::summary::Estimate;
 
 /// Resamples behind one interval.
 const RESAMPLES: usize = 2000;
+/// Resamples behind an interval of which each is a search.
+pub(crate) const SEARCHES: usize = 400;
 /// Every interval starts from this seed, so that a report is the same each time it is made.
 const SEED: u64 = 0x5EED;
 
@@ -15,6 +18,8 @@ const SEED: u64 = 0x5EED;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Processes {
     rounds: Vec<(usize, Vec<f64>)>,
+    /// The scatter between processes that a single one is given.
+    borrowed: Option<Borrowed>,
 }
 
 impl Processes {
@@ -27,7 +32,18 @@ impl Processes {
             .filter_map(|(round, samples)| Some((round, sorted(samples)?)))
             .collect();
         rounds.sort_by_key(|(round, _)| *round);
-        Self { rounds }
+        Self { rounds, borrowed: None }
+    }
+
+    /// Gives a single process a scatter between processes.
+    pub(crate) fn lend(&mut self, borrowed: Option<Borrowed>) {
+        self.borrowed = borrowed;
+    }
+
+    /// The scatter of the logarithms of the processes' medians: their own from two on, else what was borrowed.
+    pub(crate) fn scatter(&self) -> Option<Borrowed> {
+        let logs: Vec<f64> = self.medians().map(|(_, median)| median.ln()).collect();
+        Borrowed::of(&logs).or(self.borrowed)
     }
 
     /// The samples of round after round, from 0.
@@ -64,7 +80,7 @@ impl Processes {
     pub(crate) fn resampler_in(&self, blocks: &Blocks) -> Option<Resampler<'_>> {
         let center = self.log_median_in(blocks)?;
         let processes = self.rounds.iter().map(|(round, samples)| (blocks.effect(*round), Drawn::One(samples)));
-        Some(Resampler::new(center, processes, blocks.inflation()))
+        Some(Resampler::new(center, processes, blocks.inflation(), self.borrowed))
     }
 
     /// The logarithm of the median without what each round does to all cells alike.
@@ -81,9 +97,15 @@ impl Processes {
 /// stretches for the same reason). What the mean of the processes scatters is stretched by t/z with Student's t of
 /// (processes − 1) degrees of freedom. What their median scatters beyond that is not: it is part of the very deviations
 /// that the scatter is estimated from, and large exactly where they are.
-/// With a single process the interval knows only the differences within it, and a single sample has no width at all.
+/// A single process has no interval (both ends are the value), unless it was given the scatter of its neighbours.
 pub fn median_estimate(processes: &Processes) -> Option<Estimate> {
-    let (value, resampler) = (processes.median()?, processes.resampler()?);
+    median_estimate_in(processes, &Blocks::default())
+}
+
+/// The same without what each round does to it.
+pub(crate) fn median_estimate_in(processes: &Processes, blocks: &Blocks) -> Option<Estimate> {
+    let (value, resampler) = (processes.log_median_in(blocks)?, processes.resampler_in(blocks)?);
+    let value = if blocks.is_empty() { processes.median()? } else { value.exp() };
     Some(interval(value, &resampler))
 }
 
@@ -96,14 +118,28 @@ pub fn ratio(base: &Processes, this: &Processes) -> Option<f64> {
 /// [`ratio`], paired by round, with its 95 % interval.
 ///
 /// The estimate is the median over the rounds that both have of the ratio of their medians. The interval resamples
-/// rounds jointly, then the samples within each side. `None` without a shared round.
+/// rounds jointly, then the samples within each side. With a single shared round there is no interval, unless the
+/// sides have borrowed scatters, whose variances are added. `None` without a shared round.
 pub fn ratio_estimate(base: &Processes, this: &Processes) -> Option<Estimate> {
-    let pairs = Pairs::new(base, this)?;
+    ratio_estimate_borrowing(base, this, None)
+}
+
+/// The same; a single shared round has the scatter that is `borrowed` from other ratios, where there are any.
+pub(crate) fn ratio_estimate_borrowing(
+    base: &Processes,
+    this: &Processes,
+    borrowed: Option<Borrowed>,
+) -> Option<Estimate> {
+    let mut pairs = Pairs::new(base, this)?;
+    pairs.borrowed = borrowed.or(pairs.borrowed);
     Some(interval(pairs.median_ratio(), &pairs.resampler()))
 }
 
 /// The samples of two cells in the rounds that both have; at least one.
-pub(crate) struct Pairs<'a>(Vec<(&'a [f64], &'a [f64])>);
+pub(crate) struct Pairs<'a> {
+    rounds: Vec<(&'a [f64], &'a [f64])>,
+    borrowed: Option<Borrowed>,
+}
 
 impl<'a> Pairs<'a> {
     pub(crate) fn new(base: &'a Processes, this: &'a Processes) -> Option<Self> {
@@ -111,22 +147,31 @@ impl<'a> Pairs<'a> {
             let at = this.rounds.binary_search_by_key(round, |(r, _)| *r).ok()?;
             Some((samples.as_slice(), this.rounds[at].1.as_slice()))
         });
-        let pairs: Vec<_> = shared.collect();
-        (!pairs.is_empty()).then_some(Self(pairs))
+        let rounds: Vec<_> = shared.collect();
+        let sum = || {
+            let (base, this) = (base.scatter()?, this.scatter()?);
+            Some(Borrowed { variance: base.variance + this.variance, degrees: base.degrees.min(this.degrees) })
+        };
+        (!rounds.is_empty()).then(|| Self { rounds, borrowed: sum() })
+    }
+
+    /// The logarithm of the ratio in each round.
+    pub(crate) fn logs(&self) -> Vec<f64> {
+        self.rounds.iter().map(|(base, this)| (median_of_sorted(base) / median_of_sorted(this)).ln()).collect()
     }
 
     /// Median over the rounds of the ratio of the medians.
     pub(crate) fn median_ratio(&self) -> f64 {
         let ratio = |(b, t): &(&[f64], &[f64])| median_of_sorted(b) / median_of_sorted(t);
-        let mut ratios: Vec<f64> = self.0.iter().map(ratio).collect();
+        let mut ratios: Vec<f64> = self.rounds.iter().map(ratio).collect();
         ratios.sort_unstable_by(f64::total_cmp);
         median_of_sorted(&ratios)
     }
 
     /// What resamples the logarithm of that ratio.
     pub(crate) fn resampler(&self) -> Resampler<'a> {
-        let drawn = self.0.iter().map(|(over, under)| (0.0, Drawn::Ratio { over, under }));
-        Resampler::new(self.median_ratio().ln(), drawn, 1.0)
+        let drawn = self.rounds.iter().map(|(over, under)| (0.0, Drawn::Ratio { over, under }));
+        Resampler::new(self.median_ratio().ln(), drawn, 1.0, self.borrowed)
     }
 }
 
@@ -159,7 +204,11 @@ pub(crate) fn interval_of(
 }
 
 /// By how much the percentiles of a statistic's resamples are stretched: the statistic moves with several medians, each
-/// with its share of the variance that means in their place would give it.
+/// with its share of the variance that means in their place would give it. 0 where a scatter is not known: then there is
+/// no interval.
+///
+/// The shares are estimates where they hold the scatters that were found, as in the approximation of Welch (Biometrika
+/// 34, 1947): a place that scatters more than all others then leaves its own few degrees of freedom.
 ///
 /// The means' part of the variance is judged by the quantile of a pooled variance, the rest by the normal's, see
 /// [`median_estimate`]. For one median of 3 to 15 normal processes that is the exact interval to a fortieth of its
@@ -168,10 +217,17 @@ pub(crate) fn stretch<'a>(parts: impl Iterator<Item = (f64, &'a Resampler<'a>)>,
     let mut beyond = 0.0;
     let mut pooled = Vec::new();
     for (share, resampler) in parts {
+        if resampler.degrees == 0.0 {
+            return 0.0;
+        }
         beyond += share * resampler.beyond_mean;
         pooled.push(Part { share, degrees: resampler.degrees });
     }
-    let beyond = beyond / pooled.iter().map(|part| part.share).sum::<f64>();
+    let total = pooled.iter().map(|part| part.share).sum::<f64>();
+    if total <= 0.0 {
+        return 1.0;
+    }
+    let beyond = beyond / total;
     let t = pooled_975(&pooled, dependence) / NORMAL_975;
     ((t * t + beyond) / (1.0 + beyond)).sqrt()
 }

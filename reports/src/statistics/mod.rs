@@ -11,6 +11,8 @@ pub mod fit;
 pub mod order;
 pub(crate) mod random;
 pub(crate) mod resample;
+pub(crate) mod scatter;
+pub(crate) mod states;
 pub(crate) mod student;
 mod summarize;
 pub mod summary;

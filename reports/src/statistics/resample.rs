@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Processes;
 use super::order::median_of_sorted;
+use super::scatter::Borrowed;
 use super::student::Parts;
 use crate::statistics::random::Random;
 
@@ -48,8 +49,10 @@ pub(crate) struct Resampler<'a> {
     levels: Levels,
     /// Variance of a draw beyond that of the processes' mean, over the latter.
     pub(crate) beyond_mean: f64,
-    /// Degrees of freedom of the scatter that a draw knows: between processes, or within the only one.
+    /// Degrees of freedom of the scatter between processes, its own or a borrowed one; 0 where it is not known.
     pub(crate) degrees: f64,
+    /// Variance of the mean of the processes.
+    pub(crate) variance: f64,
 }
 
 /// What a draw knows of a process.
@@ -82,8 +85,14 @@ struct Levels {
 
 impl<'a> Resampler<'a> {
     /// A resampler about `center`, the logarithm of the estimate. Each process comes with the logarithm of a factor to
-    /// be taken out of it; `inflation` makes up for the scatter that went with these. `processes` must not be empty.
-    pub(crate) fn new(center: f64, processes: impl Iterator<Item = (f64, Drawn<'a>)>, inflation: f64) -> Self {
+    /// be taken out of it; `inflation` makes up for the scatter that went with these. A single process has the scatter
+    /// that is `borrowed`. `processes` must not be empty.
+    pub(crate) fn new(
+        center: f64,
+        processes: impl Iterator<Item = (f64, Drawn<'a>)>,
+        inflation: f64,
+        borrowed: Option<Borrowed>,
+    ) -> Self {
         let mut random = Random::new(WITHIN_SEED);
         let mut processes: Vec<_> = processes
             .map(|(effect, drawn)| {
@@ -97,13 +106,18 @@ impl<'a> Resampler<'a> {
         for process in &mut processes {
             process.deviation = (process.deviation - mean) * inflation;
         }
-        let degrees = match processes.as_slice() {
-            [only] => only.drawn.samples().saturating_sub(1) as f64,
-            many => (many.len() - 1) as f64,
+        let scatter = match processes.as_slice() {
+            [_] => borrowed,
+            many => {
+                let degrees = count - 1.0;
+                let squares = many.iter().map(|process| process.deviation.powi(2)).sum::<f64>();
+                Some(Borrowed { variance: squares / degrees, degrees })
+            }
         };
-        let levels = Levels::of(&processes);
+        let levels = Levels::of(&processes, scatter);
         let beyond_mean = (median_over_mean(processes.len()).powi(2) - 1.0) / (inflation * inflation);
-        Self { center, processes, levels, beyond_mean, degrees }
+        let (variance, degrees) = scatter.map_or((0.0, 0.0), |scatter| (scatter.variance / count, scatter.degrees));
+        Self { center, processes, levels, beyond_mean, degrees, variance }
     }
 
     /// The logarithm of one resampled estimate.
@@ -150,28 +164,22 @@ impl Drawn<'_> {
         let squares = draws.iter().map(|moved| moved.max(-farthest).min(farthest).powi(2));
         (farthest, squares.sum::<f64>() / WITHIN_DRAWS as f64)
     }
-
-    fn samples(&self) -> usize {
-        match self {
-            Self::One(samples) => samples.len(),
-            Self::Ratio { over, under } => over.len().min(under.len()),
-        }
-    }
 }
 
 impl Levels {
-    /// The factors with which a draw has the variance s² between the processes' medians. A single process has none: its
-    /// samples are resampled as they are.
-    fn of(processes: &[Process<'_>]) -> Self {
+    /// The factors with which a draw has the variance s² between the processes' medians.
+    fn of(processes: &[Process<'_>], scatter: Option<Borrowed>) -> Self {
         let count = processes.len() as f64;
-        if processes.len() < 2 {
+        let Some(between) = scatter.map(|scatter| scatter.variance) else {
             return Self { between: 0.0, within: 1.0, noise: 0.0 };
-        }
-        let between = processes.iter().map(|process| process.deviation.powi(2)).sum::<f64>() / (count - 1.0);
+        };
         let within = processes.iter().map(|process| process.variance).sum::<f64>() / count;
         if within >= between {
             let within = if within > 0.0 { (between / within).sqrt() } else { 0.0 };
             return Self { between: 0.0, within, noise: 0.0 };
+        }
+        if processes.len() < 2 {
+            return Self { between: 0.0, within: 1.0, noise: (between - within).sqrt() };
         }
         let square = (between - within) / between * count / (count - 1.0);
         if square <= 1.0 {
@@ -203,6 +211,15 @@ impl Blocks {
         }
         let mean = |deviations: Vec<f64>| deviations.iter().sum::<f64>() / deviations.len() as f64;
         Self { effects: effects.into_iter().map(|(round, e)| (round, mean(e))).collect(), cells: cells.len() }
+    }
+
+    /// Known effects of a single cell.
+    pub(crate) fn known(effects: impl Iterator<Item = (usize, f64)>) -> Self {
+        Self { effects: effects.collect(), cells: 1 }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.effects.is_empty()
     }
 
     pub(crate) fn effect(&self, round: usize) -> f64 {
@@ -284,7 +301,7 @@ mod tests {
             let logs: Vec<f64> = samples.iter().map(|s| median_of_sorted(s).ln()).collect();
             let mean = logs.iter().sum::<f64>() / 6.0;
             let expected = logs.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 5.0 / 6.0;
-            let resampler = Resampler::new(0.0, samples.iter().map(|s| (0.0, Drawn::One(s))), 1.0);
+            let resampler = Resampler::new(0.0, samples.iter().map(|s| (0.0, Drawn::One(s))), 1.0, None);
             let draws = 20_000;
             let square: f64 = (0..draws).map(|_| resampler.draw(&mut random).powi(2)).sum();
             let found = square / f64::from(draws) / median_over_mean(6).powi(2);

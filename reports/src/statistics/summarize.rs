@@ -2,6 +2,7 @@
 
 mod axes;
 mod fits;
+mod spells;
 mod warnings;
 
 use std::collections::BTreeMap;
@@ -11,9 +12,12 @@ use relgrad_vocabulary::{DeviceKind, Method, Subject};
 use crate::record::roofline::{Ceiling, Roofline};
 use crate::record::study::Study;
 use crate::record::{Outcome, Point, Record, SCHEMA_VERSION};
+use crate::statistics::bootstrap::{Pairs, ratio_estimate_borrowing};
 use crate::statistics::fit::Observation;
-use crate::statistics::summary::{CellSummary, Series, Stop, Summary};
-use crate::statistics::{Processes, median_estimate, ratio_estimate};
+use crate::statistics::scatter::{Borrowed, Scatter};
+use crate::statistics::summary::{CellSummary, Estimate, Series, Stop, Summary};
+use crate::statistics::{Processes, median_estimate};
+use spells::Spells;
 
 impl Summary {
     /// Reduces every cell to its estimates, fits the exponents and collects the warnings.
@@ -22,25 +26,28 @@ impl Summary {
     /// becomes a [`Stop`]. A measured record whose check failed is not valid: a wrong gradient has no speed.
     /// The same study always gives the same summary.
     pub fn of(study: &Study) -> Self {
-        let groups = group(study);
-        let series = groups
-            .iter()
-            .map(|group| {
-                let baseline = |method: Method| {
-                    groups.iter().find(|g| g.method == method && g.method != group.method && g.is_beside(group))
-                };
-                let roofline = study.run.roofline(group.device);
-                let mut series = summarize(group, baseline(Method::Ordinary), baseline(Method::Autodiff), roofline);
-                fits::complete(&mut series, group, &study.run.settings);
-                series
-            })
-            .collect();
+        let mut groups = group(study);
+        groups.iter_mut().for_each(Group::lend);
+        let states = spells::find(&mut groups);
+        let summarized = groups.iter().map(|group| {
+            let baseline = |method: Method| {
+                groups.iter().find(|g| g.method == method && g.method != group.method && g.is_beside(group))
+            };
+            let roofline = study.run.roofline(group.device);
+            summarize(group, baseline(Method::Ordinary), baseline(Method::Autodiff), roofline)
+        });
+        let mut series: Vec<Series> = summarized.collect();
+        for (index, group) in groups.iter().enumerate() {
+            let least = LeastTime::new(study.run.roofline(group.device), &series, group.device);
+            fits::complete(&mut series[index], group, &study.run.settings, &least);
+        }
         Self {
             schema: SCHEMA_VERSION,
             series,
             scaling: axes::scaling(&groups, &study.run.settings),
             overtakings: axes::overtakings(&groups, &study.run.settings),
-            warnings: warnings::of(study, &groups),
+            warnings: warnings::of(study, &groups, &states),
+            states,
         }
     }
 }
@@ -60,6 +67,16 @@ impl Group<'_> {
         (self.device, self.batch, self.layers) == (other.device, other.batch, other.layers)
     }
 
+    /// Gives each cell with a single process the scatter of the nearest cells with more.
+    fn lend(&mut self) {
+        let scatter = Scatter::of_cells(self.cells.iter().map(|(&dim, rounds)| (dim, &rounds.processes)));
+        for (&dim, rounds) in self.cells.iter_mut().filter(|(_, rounds)| rounds.processes.rounds() == 1) {
+            let near = scatter.near(dim);
+            rounds.processes.lend(near.map(|(scatter, _)| scatter));
+            rounds.scatter_from = near.map(|(_, from)| from);
+        }
+    }
+
     /// The measured dimensions.
     fn observations(&self) -> Vec<Observation<'_>> {
         let measured = self.cells.iter().filter(|(_, rounds)| rounds.processes.rounds() > 0);
@@ -71,6 +88,10 @@ impl Group<'_> {
 struct Rounds<'a> {
     records: Vec<&'a Record>,
     processes: Processes,
+    /// The dimensions that the scatter of a single process is from.
+    scatter_from: Option<(usize, usize)>,
+    /// The states of the machine, where it had two.
+    spells: Option<Spells>,
 }
 
 impl<'a> Rounds<'a> {
@@ -78,7 +99,7 @@ impl<'a> Rounds<'a> {
         records.sort_by_key(|r| r.cell.round);
         let valid = records.iter().filter(|r| r.is_valid());
         let processes = Processes::new(valid.map(|r| (r.cell.round, r.seconds.as_slice())));
-        Self { records, processes }
+        Self { records, processes, scatter_from: None, spells: None }
     }
 
     fn valid(&self) -> impl Iterator<Item = &'a Record> {
@@ -118,13 +139,16 @@ fn summarize(
     roofline: Option<&Roofline>,
 ) -> Series {
     let mut series = Series::new(group.method, group.device, group.batch, group.layers);
+    let scatters = [ordinary, autodiff].map(|baseline| scatter_of_ratios(group, baseline));
     for (&dim, rounds) in &group.cells {
-        let speedup =
-            |baseline: Option<&Group<'_>>| ratio_estimate(&baseline?.cells.get(&dim)?.processes, &rounds.processes);
+        let speedup = |baseline: Option<&Group<'_>>, scatter: &Scatter| {
+            let base = &baseline?.cells.get(&dim)?.processes;
+            ratio_estimate_borrowing(base, &rounds.processes, scatter.near(dim).map(|(scatter, _)| scatter))
+        };
         match point(dim, rounds) {
             Some(point) => series.points.push(CellSummary {
-                speedup_over_ordinary: speedup(ordinary),
-                speedup_over_autodiff: speedup(autodiff),
+                speedup_over_ordinary: speedup(ordinary, &scatters[0]),
+                speedup_over_autodiff: speedup(autodiff, &scatters[1]),
                 ceiling: roofline.and_then(|roofline| ceiling(roofline, rounds, &point)),
                 ..point
             }),
@@ -134,9 +158,48 @@ fn summarize(
     series
 }
 
+/// The scatter of a group's speed-ups over a baseline, where they share two rounds.
+fn scatter_of_ratios(group: &Group<'_>, baseline: Option<&Group<'_>>) -> Scatter {
+    Scatter::of(group.cells.iter().filter_map(|(&dim, rounds)| {
+        let base = &baseline?.cells.get(&dim)?.processes;
+        Some((dim, Borrowed::of(&Pairs::new(base, &rounds.processes)?.logs())?))
+    }))
+}
+
+/// The least time of a cell on a device, by its ceilings.
+struct LeastTime<'a> {
+    roofline: Option<&'a Roofline>,
+    /// By how much the cell that came nearest to its ceiling exceeds it; 1 where none does. Ceilings that a cell exceeds
+    /// were disturbed, and are raised by this.
+    exceeded: f64,
+}
+
+impl<'a> LeastTime<'a> {
+    fn new(roofline: Option<&'a Roofline>, series: &[Series], device: DeviceKind) -> Self {
+        let points = series.iter().filter(|series| series.device == device).flat_map(|series| &series.points);
+        let exceeded = points.filter_map(|point| Some(point.ceiling.as_ref()?.fraction.value)).fold(1.0, f64::max);
+        Self { roofline, exceeded }
+    }
+
+    /// Seconds; 0 where the ceilings are not known.
+    fn of(&self, rounds: &Rounds<'_>) -> f64 {
+        let known = self.roofline.zip(rounds.records.first()).and_then(|(roofline, record)| {
+            let place = &record.cell.point;
+            roofline.ceiling(&record.model, place.arithmetic(), place.threads, &Estimate::exact(1.0))
+        });
+        known.map_or(0.0, |ceiling| ceiling.seconds / self.exceeded)
+    }
+}
+
 /// The estimates of one cell, speed-ups and ceiling left out; `None` without a valid measurement.
 fn point(dim: usize, rounds: &Rounds<'_>) -> Option<CellSummary> {
-    let seconds = median_estimate(&rounds.processes)?;
+    let median = median_estimate(&rounds.processes)?;
+    let states = rounds.spells.as_ref().map_or(Vec::new(), |spells| spells.states(&rounds.processes));
+    let seconds = states.iter().fold(median, |all, state| Estimate {
+        low: all.low.min(state.seconds.low),
+        high: all.high.max(state.seconds.high),
+        ..all
+    });
     let model = rounds.valid().next()?.model;
     let errors = rounds.valid().filter_map(|r| r.check.as_ref()).map(|c| c.max_rel_err);
     Some(CellSummary {
@@ -151,6 +214,8 @@ fn point(dim: usize, rounds: &Rounds<'_>) -> Option<CellSummary> {
         speedup_over_ordinary: None,
         speedup_over_autodiff: None,
         check_max_rel_err: errors.reduce(f64::max),
+        scatter_from: rounds.scatter_from,
+        states,
     })
 }
 

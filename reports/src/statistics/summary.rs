@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::record::roofline::Ceiling;
 use crate::record::{Model, Outcome};
-use crate::statistics::fit::{Breakpoint, Choice, Crossover, LocalExponent, TwoTerm};
+use crate::statistics::fit::{Breakpoint, Choice, Crossover, LocalExponent, Step, TwoTerm};
 
 /// A number with its 95 % confidence interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -61,6 +61,36 @@ pub struct CellSummary {
     pub speedup_over_autodiff: Option<Estimate>,
     /// Worst relative error of the gradient check.
     pub check_max_rel_err: Option<f64>,
+    /// With a single process: first and last of the dimensions whose scatter between processes its interval has. Where
+    /// there are none, there is no interval, and both ends are the value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scatter_from: Option<(usize, usize)>,
+    /// Where the machine had two states, the time in the fast one and in the slow one; the interval of `seconds` spans
+    /// both.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub states: Vec<State>,
+}
+
+/// The time of a cell in one state of the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// Median seconds of one gradient evaluation.
+    pub seconds: Estimate,
+    /// The cell's processes that ran in this state.
+    pub processes: usize,
+}
+
+/// Two states of a machine, such as two clocks, that each lasted for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct MachineStates {
+    /// The device.
+    pub device: DeviceKind,
+    /// The time in the slow state over that in the fast one.
+    pub factor: Estimate,
+    /// Processes that ran in the slow state.
+    pub slow: usize,
+    /// Processes in all.
+    pub processes: usize,
 }
 
 /// A cell without a measurement.
@@ -79,9 +109,16 @@ pub struct Stop {
     /// Lower bound of the seconds of one evaluation, from a cell that ran out of time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_least_seconds: Option<f64>,
-    /// Seconds of one evaluation extrapolated by the series' fit, with the 95 % prediction interval.
+    /// Seconds of one evaluation that the measured dimensions predict, with the 95 % prediction interval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extrapolated_seconds: Option<Estimate>,
+}
+
+impl Stop {
+    /// The time expected of one evaluation: what the measured dimensions predict, else what the sweep did.
+    pub fn expected_seconds(&self) -> Option<Estimate> {
+        self.extrapolated_seconds.or_else(|| self.predicted_seconds.map(Estimate::exact))
+    }
 }
 
 /// An axis of a sweep.
@@ -174,9 +211,13 @@ pub struct Series {
     pub residuals: Vec<Residual>,
     /// Exponents between neighbouring dimensions.
     pub local_exponents: Vec<LocalExponent>,
-    /// Where the exponent changes, if two power laws describe the times clearly better than one.
+    /// Where the exponent changes, if two power laws describe the times clearly better than one, than terms and than a
+    /// step.
     pub breakpoint: Option<Breakpoint>,
-    /// The times as a·D² + b·D³ + c, when there are at least four dimensions.
+    /// Where the times jump, if a step describes them clearly better.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<Step>,
+    /// The times as c + l·D + a·D² + b·D³, when there are at least four dimensions.
     pub terms: Option<TwoTerm>,
     /// The best of D, D², D² log D and D³ over the range of the fit, when that holds at least four dimensions.
     pub law: Option<Choice>,
@@ -194,6 +235,9 @@ pub struct Summary {
     pub scaling: Vec<Scaling>,
     /// Crossovers of methods.
     pub overtakings: Vec<Overtaking>,
+    /// Devices that had two states.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub states: Vec<MachineStates>,
     /// Warnings, one sentence each.
     pub warnings: Vec<String>,
 }
@@ -212,6 +256,7 @@ impl Series {
             residuals: Vec::new(),
             local_exponents: Vec::new(),
             breakpoint: None,
+            step: None,
             terms: None,
             law: None,
         }

@@ -8,12 +8,17 @@ use crate::table::Table;
 use crate::units::{self, grouped};
 
 /// The columns of the table.
-const RULES: [(&str, &str); 5] = [
+const RULES: [(&str, &str); 6] = [
     ("exponent", "p of time ∝ Dᵖ, by weighted least squares on logarithms over the asymptotic range"),
     ("fitted on D", "from a tenth of the largest D up, at least three dimensions (the asymptotic range)"),
-    ("law", "the best of D, D², D² log D and D³ in that range, if its AICc is lower by 4 or more"),
-    ("a, b, c", "non-negative and fitted to all dimensions; the terms are equal at D = a/b"),
-    ("bend", "listed if two power laws over all dimensions have an AICc lower by 4 or more than one"),
+    (
+        "law",
+        "the best of D, D², D² log D and D³ in that range, if its AICc is lower by 4 or more and the times do not \
+         contradict it; “none of these” if they contradict all four by more than chance (1 %)",
+    ),
+    ("c, l, a, b", "non-negative and fitted to all dimensions; the D² and D³ terms are equal at D = a/b"),
+    ("bend", "listed if two power laws over all dimensions have an AICc lower by 4 or more than one, terms and a step"),
+    ("step", "a jump between two dimensions, under the same condition"),
 ];
 
 const GRID_AXIS: &str = "The layers are convolutions. D = c·n with a fixed number c of channels, so p is also the \
@@ -25,8 +30,8 @@ pub(super) fn of(summary: &Summary, settings: &Settings) -> Vec<Block<'static>> 
     let rows: Vec<_> = fitted.map(|series| growth(series, settings)).collect();
     let mut blocks = Vec::new();
     if !rows.is_empty() {
-        let columns = "method | >exponent p [95 %] | >fitted on D | law | a·D² + b·D³ + c | >terms equal at D | \
-                       >bend at D";
+        let columns = "method | >exponent p [95 %] | >fitted on D | law | c + l·D + a·D² + b·D³ | >terms equal at D | \
+                       >bend or step at D";
         blocks.push(Block::Subheading("How time grows with D".into()));
         blocks.push(Block::Table(Table::new(columns, rows)));
         blocks.push(Block::Facts(RULES.map(|(column, text)| (column, text.into())).into()));
@@ -46,10 +51,18 @@ fn growth(series: &Series, settings: &Settings) -> Vec<String> {
         or_none(series.law.as_ref().map(law)),
         or_none(series.terms.as_ref().map(terms)),
         or_none(series.terms.and_then(|t| t.crossover).map(|place| units::place(&place))),
-        or_none(
-            series.breakpoint.map(|bend| format!("{}: {:.2} to {:.2}", units::place(&bend.at), bend.below, bend.above)),
-        ),
+        or_none(bend(series)),
     ]
+}
+
+fn bend(series: &Series) -> Option<String> {
+    let bend = series.breakpoint.map(|b| format!("{}: {:.2} to {:.2}", units::place(&b.at), b.below, b.above));
+    let step = || {
+        let step = series.step?;
+        let factor = units::ratio_estimate(&step.factor);
+        Some(format!("step {factor} between {} and {}", grouped(step.from), grouped(step.to)))
+    };
+    bend.or_else(step)
 }
 
 fn law(choice: &Choice) -> String {
@@ -58,15 +71,17 @@ fn law(choice: &Choice) -> String {
         Some(Law::Quadratic) => "D²",
         Some(Law::QuadraticLog) => "D² log D",
         Some(Law::Cubic) => "D³",
+        None if choice.none_of_these => return "none of these".into(),
         None => "undecided",
     };
     format!("{name} (AICc margin {:.1})", choice.margin)
 }
 
 fn terms(terms: &TwoTerm) -> String {
-    let [a, b, c] =
-        [terms.quadratic, terms.cubic, terms.constant].map(|v| if v > 0.0 { units::seconds(v) } else { "0".into() });
-    format!("{a} · D² + {b} · D³ + {c} (± {})", units::percent(terms.relative_residual))
+    let named = [(terms.constant, ""), (terms.linear, " · D"), (terms.quadratic, " · D²"), (terms.cubic, " · D³")];
+    let present = named.iter().filter(|(coefficient, _)| *coefficient > 0.0);
+    let sum = present.map(|(coefficient, power)| format!("{}{power}", units::seconds(*coefficient)));
+    format!("{} (± {})", sum.collect::<Vec<_>>().join(" + "), units::percent(terms.relative_residual))
 }
 
 fn scaling(scaling: &[Scaling], settings: &Settings) -> Vec<Block<'static>> {

@@ -16,7 +16,11 @@ pub(super) fn of(study: &Study, summary: &Summary) -> Overview {
         summary.series.iter().filter(|s| (s.batch, s.layers) == (settings.batch, settings.layers)).collect();
     Overview {
         setting: setting(&study.run),
-        numbers: main.iter().filter(|s| s.method == Method::Relative).flat_map(|s| numbers(s, settings)).collect(),
+        numbers: main
+            .iter()
+            .filter(|s| s.method == Method::Relative)
+            .flat_map(|s| numbers(s, &main, settings))
+            .collect(),
         methods: methods(&main, settings),
         warnings: summary.warnings.clone(),
     }
@@ -48,16 +52,21 @@ fn short(revision: &str) -> String {
     format!("{}{dirty}", hash.chars().take(12).collect::<String>())
 }
 
-/// The speed-ups of relative at the largest dimension that each baseline reached, and its exponent.
-fn numbers(relative: &Series, settings: &Settings) -> Vec<KeyNumber> {
+/// The speed-ups of relative at the largest dimension that each baseline reached with two processes or more, and its
+/// exponent. A dimension with one process stands in where there is no other.
+fn numbers(relative: &Series, main: &[&Series], settings: &Settings) -> Vec<KeyNumber> {
     let apart = settings.apart(relative.batch, relative.layers);
     let speedup = |baseline: Method, of: fn(&CellSummary) -> Option<Estimate>| {
-        let (point, estimate) = relative.points.iter().rev().find_map(|p| Some((p, of(p)?)))?;
+        let base = main.iter().find(|s| s.method == baseline && s.device == relative.device);
+        let rounds_of_base = |dim| base.and_then(|s| s.points.iter().find(|p| p.dim == dim)).map_or(0, |p| p.rounds);
+        let several = |p: &CellSummary| p.rounds > 1 && rounds_of_base(p.dim) > 1;
+        let (point, estimate) = best(relative, several, of)?;
         let [value, low, high] = units::aligned(&estimate, 1.0);
+        let interval = if estimate.low == estimate.high { "no interval".into() } else { format!("[{low}, {high}]") };
         Some(KeyNumber {
             what: format!("faster than {baseline} on {}", relative.device),
             value: format!("{value}×"),
-            detail: format!("[{low}, {high}] at D = {}{apart}", grouped(point.dim)),
+            detail: format!("{interval} at D = {}{apart}", grouped(point.dim)),
         })
     };
     let exponent = relative.fit.map(|fit| KeyNumber {
@@ -71,7 +80,7 @@ fn numbers(relative: &Series, settings: &Settings) -> Vec<KeyNumber> {
             grouped(fit.to)
         ),
     });
-    let largest = relative.points.last().map(|point| KeyNumber {
+    let largest = best(relative, |p| p.rounds > 1, |p| Some(p.seconds)).map(|(point, _)| KeyNumber {
         what: format!("one gradient at D = {}{apart}", grouped(point.dim)),
         value: units::seconds(point.seconds.value),
         detail: point.peak_bytes.map_or(String::new(), |b| format!("{} peak memory", units::bytes(b as f64))),
@@ -81,6 +90,16 @@ fn numbers(relative: &Series, settings: &Settings) -> Vec<KeyNumber> {
         speedup(Method::Autodiff, |p| p.speedup_over_autodiff),
     ];
     speedups.into_iter().chain([exponent, largest]).flatten().collect()
+}
+
+/// The largest dimension that has a number and passes a test, or else the largest that has one.
+fn best<T>(
+    series: &Series,
+    test: impl Fn(&CellSummary) -> bool,
+    of: impl Fn(&CellSummary) -> Option<T>,
+) -> Option<(&CellSummary, T)> {
+    let from_above = || series.points.iter().rev().filter_map(|point| Some((point, of(point)?)));
+    from_above().find(|(point, _)| test(point)).or_else(|| from_above().next())
 }
 
 fn methods(main: &[&Series], settings: &Settings) -> Table {

@@ -1,12 +1,14 @@
-//! Where a power law changes its exponent.
+//! Where a curve bends or jumps.
 
 use serde::{Deserialize, Serialize};
 
-use super::Observation;
 use super::line::{Line, Weighted};
-use crate::statistics::bootstrap::{interval_of, stretch};
+use super::panel::Panel;
+use super::terms::{Terms, powers};
+use super::{DECISIVE_MARGIN, Observation};
+use crate::statistics::bootstrap::{SEARCHES, interval_of, stretch};
 use crate::statistics::resample::Resampler;
-use crate::statistics::student::Parts;
+use crate::statistics::student::{Parts, student_975};
 use crate::statistics::summary::Estimate;
 
 /// Fewest places: two on either side of the bend and one to judge by.
@@ -15,11 +17,9 @@ const MIN_POINTS: usize = 5;
 const STEPS: usize = 4;
 /// Thirds by which the best one is refined: each cuts what is left of its neighbourhood by a third.
 const REFINEMENTS: usize = 12;
-/// Resamples behind the interval: each is a search.
-const RESAMPLES: usize = 400;
-/// AICc by which two lines must be better than one (Burnham & Anderson, *Model Selection and Multimodel Inference*,
-/// 2002, section 2.6: "considerably less support").
-const DECISIVE_MARGIN: f64 = 4.0;
+/// Parameters of a power law with its scatter, and of one with a bend or a step.
+const STRAIGHT: f64 = 3.0;
+const BROKEN: f64 = 5.0;
 
 /// A bend between two power laws that meet.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -30,54 +30,96 @@ pub struct Breakpoint {
     pub below: f64,
     /// The exponent above.
     pub above: f64,
-    /// AICc of the single power law minus that of the two.
+    /// The AICc of the best smooth law, one power law or a sum of terms, minus that of the two.
     pub margin: f64,
 }
 
-/// Fits two power laws that meet at a bend (least squares of log median on log x, weighted by the number of processes,
-/// over a grid of bends from the second place to the last but one). `None` with fewer than five places, or where the
-/// corrected Akaike criterion does not favour two laws over one by 4 or more.
-pub fn breakpoint(observations: &[Observation<'_>]) -> Option<Breakpoint> {
-    let mut places: Vec<(Weighted, Resampler<'_>)> = observations
-        .iter()
-        .filter(|o| o.x > 0)
-        .filter_map(|o| {
-            let weight = o.processes.rounds() as f64;
-            Some((((o.x as f64).ln(), o.processes.median()?.ln(), weight), o.processes.resampler()?))
-        })
-        .collect();
-    places.sort_by(|a, b| a.0.0.total_cmp(&b.0.0));
-    places.dedup_by(|a, b| a.0.0 == b.0.0);
-    if places.len() < MIN_POINTS {
+/// A jump between two neighbouring places, with the same exponent on both sides: a cache that no longer holds the data,
+/// another algorithm.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// The last place below it.
+    pub from: usize,
+    /// The first place above it.
+    pub to: usize,
+    /// The time above over the continued law from below, with its 95 % interval.
+    pub factor: Estimate,
+    /// The exponent on either side.
+    pub exponent: f64,
+    /// The AICc of the best smooth law minus that of the step.
+    pub margin: f64,
+}
+
+/// Two power laws that meet at a bend (least squares of log time on log x, weighted by the number of processes, over a
+/// grid of bends from the second place to the last but one).
+///
+/// `None` with fewer than five places, or where AICc does not prefer them by 4 or more to each of: one power law, a sum
+/// of terms up to the power `highest`, and a step.
+pub fn breakpoint(observations: &[Observation<'_>], highest: usize) -> Option<Breakpoint> {
+    let shapes = Shapes::of(observations, highest)?;
+    let margin = shapes.smooth - shapes.bend;
+    if margin.is_nan() || margin < DECISIVE_MARGIN || shapes.step - shapes.bend < DECISIVE_MARGIN {
         return None;
     }
-    let points: Vec<Weighted> = places.iter().map(|(point, _)| *point).collect();
-    let bent = Bent::fit(&points)?;
-    let margin =
-        criterion(Line::fit(&points)?.residual(&points), &points, 3.0) - criterion(bent.residual, &points, 5.0);
-    if margin.is_nan() || margin < DECISIVE_MARGIN {
-        return None;
-    }
-    let stretch = stretch(places.iter().map(|(_, resampler)| (1.0, resampler)), Parts::Independent);
-    let at = interval_of(RESAMPLES, bent.at, stretch, |random| {
-        let points: Vec<Weighted> =
-            places.iter().map(|((x, _, w), resampler)| (*x, resampler.draw(random), *w)).collect();
+    let points = &shapes.panel.places;
+    let mut resamplers: Vec<(usize, Resampler<'_>)> =
+        observations.iter().filter(|o| o.x > 0).filter_map(|o| Some((o.x, o.processes.resampler()?))).collect();
+    resamplers.sort_by_key(|(x, _)| *x);
+    resamplers.dedup_by_key(|(x, _)| *x);
+    let bent = Bent::fit(points)?;
+    let stretch = stretch(resamplers.iter().map(|(_, of)| (of.variance, of)), Parts::Independent);
+    let at = interval_of(SEARCHES, bent.at, stretch, |random| {
+        let places = points.iter().zip(&resamplers);
+        let points: Vec<Weighted> = places.map(|((x, _, w), (_, of))| (*x, of.draw(random), *w)).collect();
         Bent::fit(&points).map_or(bent.at, |bent| bent.at)
     });
     let at = at.map(|x| x.clamp(points[0].0, points[points.len() - 1].0).exp());
     Some(Breakpoint { at, below: bent.below, above: bent.above, margin })
 }
 
-/// AICc of normal residuals with `parameters`, the scatter among them.
-fn criterion(residual: f64, points: &[Weighted], parameters: f64) -> f64 {
-    let n = points.len() as f64;
-    let weight: f64 = points.iter().map(|(_, _, w)| w).sum();
-    let correction = match n - parameters - 1.0 {
-        room if room > 0.0 => 2.0 * parameters * (parameters + 1.0) / room,
-        _ => f64::INFINITY,
-    };
-    // The floor keeps an exact fit finite: one part in 10¹² is beyond any timer.
-    n * (residual / weight).max(1e-24).ln() + 2.0 * parameters + correction
+/// A power law with a step between two neighbouring places, at least two on either side, under the conditions of
+/// [`breakpoint`].
+pub fn step(observations: &[Observation<'_>], highest: usize) -> Option<Step> {
+    let shapes = Shapes::of(observations, highest)?;
+    let margin = shapes.smooth - shapes.step;
+    if margin.is_nan() || margin < DECISIVE_MARGIN || shapes.bend - shapes.step < DECISIVE_MARGIN {
+        return None;
+    }
+    let points = &shapes.panel.places;
+    let (at, fit) = Added::best_step(points)?;
+    let degrees = (points.len() - 3) as f64;
+    let scatter = (fit.residual / degrees).max(shapes.panel.variance().unwrap_or(0.0));
+    let reach = student_975(degrees) * (scatter / fit.variance).sqrt();
+    let place = |i: usize| points[i].0.exp().round() as usize;
+    let factor = Estimate::within(fit.change, reach).map(f64::exp);
+    Some(Step { from: place(at - 1), to: place(at), factor, exponent: fit.slope, margin })
+}
+
+/// The criteria of every shape that a curve may have.
+struct Shapes {
+    panel: Panel,
+    /// The better one of a power law and a sum of terms.
+    smooth: f64,
+    bend: f64,
+    step: f64,
+}
+
+impl Shapes {
+    fn of(observations: &[Observation<'_>], highest: usize) -> Option<Self> {
+        let panel = Panel::of(observations);
+        let points = &panel.places;
+        if points.len() < MIN_POINTS {
+            return None;
+        }
+        let times: Vec<Weighted> = points.iter().map(|(x, y, w)| (x.exp(), y.exp(), *w)).collect();
+        let terms = Terms::fit(&times, &powers(times.len(), highest))?;
+        let of_terms = points.iter().map(|(x, y, w)| w * (y - terms.at(x.exp()).ln()).powi(2)).sum();
+        let line = panel.criterion(Line::fit(points)?.residual(points), STRAIGHT);
+        let smooth = line.min(panel.criterion(of_terms, terms.count() as f64 + 1.0));
+        let bend = panel.criterion(Bent::fit(points)?.residual, BROKEN);
+        let step = panel.criterion(Added::best_step(points)?.1.residual, BROKEN);
+        Some(Self { panel, smooth, bend, step })
+    }
 }
 
 /// y = y₀ + below·(x − at) + (above − below)·max(0, x − at).
@@ -114,13 +156,31 @@ impl Bent {
         Some(refined)
     }
 
-    /// The least-squares slopes for a given bend, by regressing y and the hinge on x first (Frisch & Waugh).
+    /// The least-squares slopes for a given bend.
     fn at(points: &[Weighted], at: f64) -> Option<Self> {
-        let hinge: Vec<Weighted> = points.iter().map(|(x, _, w)| (*x, (x - at).max(0.0), *w)).collect();
-        let (line, hinge_line) = (Line::fit(points)?, Line::fit(&hinge)?);
+        let Added { slope, change, residual, .. } = Added::fit(points, |x| (x - at).max(0.0))?;
+        Some(Self { at, below: slope, above: slope + change, residual })
+    }
+}
+
+/// A line to which a multiple of another function of x is added.
+struct Added {
+    slope: f64,
+    /// The multiple.
+    change: f64,
+    /// The variance of a point of unit weight over that of the multiple.
+    variance: f64,
+    residual: f64,
+}
+
+impl Added {
+    /// Least squares, by regressing y and the function on x first (Frisch & Waugh).
+    fn fit(points: &[Weighted], function: impl Fn(f64) -> f64) -> Option<Self> {
+        let added: Vec<Weighted> = points.iter().map(|(x, _, w)| (*x, function(*x), *w)).collect();
+        let (line, added_line) = (Line::fit(points)?, Line::fit(&added)?);
         let (mut covariance, mut variance) = (0.0, 0.0);
-        for ((x, y, w), (_, h, _)) in points.iter().zip(&hinge) {
-            let rest = h - hinge_line.at(*x);
+        for ((x, y, w), (_, f, _)) in points.iter().zip(&added) {
+            let rest = f - added_line.at(*x);
             covariance += w * rest * (y - line.at(*x));
             variance += w * rest * rest;
         }
@@ -128,8 +188,16 @@ impl Bent {
             return None;
         }
         let change = covariance / variance;
-        let below = line.slope - change * hinge_line.slope;
-        let residual = line.residual(points) - change * covariance;
-        Some(Self { at, below, above: below + change, residual: residual.max(0.0) })
+        let residual = (line.residual(points) - change * covariance).max(0.0);
+        Some(Self { slope: line.slope - change * added_line.slope, change, variance, residual })
+    }
+
+    /// The best step with at least two places on either side, and the place from which it counts.
+    fn best_step(points: &[Weighted]) -> Option<(usize, Self)> {
+        let steps = (2..points.len() - 1).filter_map(|at| {
+            let from = points[at].0;
+            Some((at, Self::fit(points, |x| if x < from { 0.0 } else { 1.0 })?))
+        });
+        steps.min_by(|a, b| a.1.residual.total_cmp(&b.1.residual))
     }
 }

@@ -60,7 +60,8 @@ fn stretch_at(places: &[(f64, f64, Resampler<'_>)], value: f64) -> f64 {
     let above = places.partition_point(|(x, ..)| *x < value).clamp(1, places.len() - 1);
     let (low, high) = (&places[above - 1], &places[above]);
     let parts = [(high.0 - value, low), (value - low.0, high)];
-    stretch(parts.into_iter().map(|(lever, place)| (lever * lever, &place.2)), Parts::Independent)
+    let share = |lever: f64, resampler: &Resampler<'_>| lever * lever * resampler.variance;
+    stretch(parts.into_iter().map(|(lever, place)| (share(lever, &place.2), &place.2)), Parts::Independent)
 }
 
 /// The x where the last stretch of positive y begins; −∞ when all are positive, +∞ when the last is not.

@@ -1,4 +1,4 @@
-//! The exponent p of time ∝ xᵖ, and what it says of places that were not measured.
+//! The exponent p of time ∝ xᵖ.
 
 use std::ops::RangeInclusive;
 
@@ -35,7 +35,8 @@ pub fn asymptotic_range(xs: &[usize]) -> Option<RangeInclusive<usize>> {
 /// The 95 % interval refits 2000 resamples (at each place processes are drawn with replacement, then samples within
 /// each) and is stretched by Student's t, see [`median_estimate`](crate::statistics::median_estimate). What a round
 /// does to all places alike does not move the slope and is taken out first, as in a randomised block design whose
-/// blocks are the rounds. `None` with fewer than three places in the range.
+/// blocks are the rounds. Where the scatter between processes is not known (one process everywhere), the interval is
+/// that of least squares, from the residuals. `None` with fewer than three places in the range.
 pub fn exponent(observations: &[Observation<'_>], range: RangeInclusive<usize>) -> Option<Exponent> {
     bounded_exponent(observations, &[], range)
 }
@@ -50,35 +51,15 @@ pub fn bounded_exponent(
 ) -> Option<Exponent> {
     let places = Places::new(observations, bounds, &range)?;
     let line = places.line(|place| place.log_median)?;
-    let exponent = additive_interval(line.slope, places.stretch(&line), |random| {
-        places.line(|place| place.resampler.draw(random)).map_or(line.slope, |line| line.slope)
-    });
+    let exponent = if places.places.iter().any(|place| place.resampler.degrees == 0.0) {
+        places.from_residuals(&line)
+    } else {
+        additive_interval(line.slope, places.stretch(&line), |random| {
+            places.line(|place| place.resampler.draw(random)).map_or(line.slope, |line| line.slope)
+        })
+    };
     let (from, to) = places.ends();
     Some(Exponent { exponent, from, to, points: places.distinct() })
-}
-
-/// The time that the fit of [`bounded_exponent`] expects at `x`, with the 95 % prediction interval of one further
-/// median there.
-///
-/// The interval is that of least squares (Draper & Smith, *Applied Regression Analysis*, 1998, section 3.2): it holds
-/// the scatter of the places about the line, be it noise or curvature, and grows with the distance from them. It
-/// assumes that the law goes on: beyond the range it is an extrapolation. `None` where there is no fit, or only as many
-/// places as the line has parameters.
-pub fn extrapolate(
-    observations: &[Observation<'_>],
-    bounds: &[Bound],
-    range: RangeInclusive<usize>,
-    x: usize,
-) -> Option<Estimate> {
-    let places = Places::new(observations, bounds, &range)?;
-    let line = places.line(|place| place.observed)?;
-    // What a round does to a place is part of the scatter that one further median has to expect.
-    let degrees = places.places.len().checked_sub(2).filter(|degrees| *degrees > 0)? as f64;
-    let scatter = line.residual(&places.points(|place| place.observed)) / degrees;
-    let typical = line.weight / places.places.len() as f64;
-    let x = (x as f64).ln();
-    let reach = student_975(degrees) * (scatter * line.prediction_variance(x, typical)).sqrt();
-    Some(Estimate::within(line.at(x), reach).map(f64::exp))
 }
 
 /// Logarithm of the measured median over that of the fit of [`bounded_exponent`] at every place, by ascending place.
@@ -109,8 +90,6 @@ struct Place<'a> {
     x: usize,
     /// Without what the rounds do to all places alike.
     log_median: f64,
-    /// With it, as one sees it.
-    observed: f64,
     weight: f64,
     resampler: Resampler<'a>,
 }
@@ -127,7 +106,6 @@ impl<'a> Places<'a> {
                 Some(Place {
                     x: o.x,
                     log_median: o.processes.log_median_in(&blocks)?,
-                    observed: o.processes.median()?.ln(),
                     weight: o.processes.rounds() as f64,
                     resampler: o.processes.resampler_in(&blocks)?,
                 })
@@ -148,11 +126,20 @@ impl<'a> Places<'a> {
         Line::above(&self.points(log_time), &self.floors)
     }
 
-    /// What the slope is stretched by. A place's share of its variance is w²·(x − mean)² over its number of processes,
-    /// w: the places of a range are taken to scatter alike, each by as much as is found there.
+    /// What the slope is stretched by. A place's share of its variance is (w·(x − mean))² times the variance of its
+    /// mean: each place scatters by as much as is found there.
     fn stretch(&self, line: &Line) -> f64 {
-        let share = |place: &Place<'_>| place.weight * ((place.x as f64).ln() - line.mean_x).powi(2);
+        let share = |place: &Place<'_>| {
+            (place.weight * ((place.x as f64).ln() - line.mean_x)).powi(2) * place.resampler.variance
+        };
         stretch(self.places.iter().map(|place| (share(place), &place.resampler)), self.dependence)
+    }
+
+    /// The slope with the interval that the residuals give.
+    fn from_residuals(&self, line: &Line) -> Estimate {
+        let degrees = (self.places.len() - 2).max(1) as f64;
+        let scatter = line.residual(&self.points(|place| place.log_median)) / degrees;
+        Estimate::within(line.slope, student_975(degrees) * (scatter / line.spread).sqrt())
     }
 
     fn ends(&self) -> (usize, usize) {

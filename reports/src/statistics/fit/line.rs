@@ -51,12 +51,6 @@ impl Line {
         self.mean_y + self.slope * (x - self.mean_x)
     }
 
-    /// Variance of a new value at `x` about the line, over the variance of a point of unit weight: its own and the
-    /// line's.
-    pub(crate) fn prediction_variance(&self, x: f64, weight: f64) -> f64 {
-        1.0 / weight + 1.0 / self.weight + (x - self.mean_x).powi(2) / self.spread
-    }
-
     /// Weighted sum of the squared residuals.
     pub(crate) fn residual(&self, points: &[Weighted]) -> f64 {
         points.iter().map(|(x, y, w)| w * (y - self.at(*x)).powi(2)).sum()

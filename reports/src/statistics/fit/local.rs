@@ -30,8 +30,7 @@ fn between(low: &Observation<'_>, high: &Observation<'_>) -> Option<LocalExponen
     let distance = (high.x as f64 / low.x as f64).ln();
     let value = (high.processes.median()? / low.processes.median()?).ln() / distance;
     let ends = [high.processes.resampler()?, low.processes.resampler()?];
-    // The variance of a median of R falls as 1/R, about (degrees + 1).
-    let shares = ends.iter().map(|end| (1.0 / (end.degrees + 1.0), end));
+    let shares = ends.iter().map(|end| (end.variance, end));
     let stretch = stretch(shares, Parts::Independent);
     let exponent = additive_interval(value, stretch, |random| (ends[0].draw(random) - ends[1].draw(random)) / distance);
     Some(LocalExponent { from: low.x, to: high.x, exponent })

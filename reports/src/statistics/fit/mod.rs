@@ -1,25 +1,34 @@
 //! Complexity fits: how a cost grows along an axis.
 //!
 //! A fit takes [`Observation`]s, which know nothing of dimensions or methods, so the same code serves any axis (D, N,
-//! L). [`exponent`] is the log–log exponent that reports state; [`local_exponents`] and [`breakpoint`] show where it
-//! bends; [`two_term`] and [`choose_law`] explain it; [`extrapolate`] says what it expects where nothing was measured;
-//! [`crossover`] says where one method overtakes another.
+//! L). [`exponent`] is the log–log exponent that reports state; [`local_exponents`], [`breakpoint`] and [`step`] show
+//! where it changes; [`two_term`] and [`choose_law`] explain it; [`predict`] says what to expect where nothing was
+//! measured; [`crossover`] says where one method overtakes another.
 
 mod breakpoint;
 mod crossover;
 mod exponent;
+mod law;
 mod line;
 mod local;
+mod panel;
+mod predict;
 mod terms;
 
-pub use breakpoint::{Breakpoint, breakpoint};
+pub use breakpoint::{Breakpoint, Step, breakpoint, step};
 pub use crossover::{Crossover, crossover};
-pub use exponent::{asymptotic_range, bounded_exponent, exponent, extrapolate, residuals};
+pub use exponent::{asymptotic_range, bounded_exponent, exponent, residuals};
+pub use law::{Choice, Law, choose_law};
 pub(crate) use line::Line;
 pub use local::{LocalExponent, local_exponents};
-pub use terms::{Choice, Law, TwoTerm, choose_law, two_term};
+pub use predict::{Unmeasured, predict};
+pub use terms::{TwoTerm, two_term};
 
 use crate::statistics::Processes;
+
+/// AICc by which a model must be ahead of the next to be told (Burnham & Anderson, *Model Selection and Multimodel
+/// Inference*, 2002, section 2.6: "considerably less support").
+const DECISIVE_MARGIN: f64 = 4.0;
 
 /// The samples of one cell at its place on an axis.
 #[derive(Debug, Clone, Copy)]

@@ -1,21 +1,27 @@
-//! Cost as a sum of terms, and the choice between single-term laws.
+//! Cost as a sum of terms.
 
 use serde::{Deserialize, Serialize};
 
-use super::Observation;
-use crate::statistics::bootstrap::{additive_interval, stretch};
+use super::line::Weighted;
+use super::{Bound, Observation};
+use crate::statistics::bootstrap::{SEARCHES, interval_of, stretch};
 use crate::statistics::resample::Resampler;
 use crate::statistics::student::Parts;
 use crate::statistics::summary::Estimate;
 
 /// How far outside the measured range a crossover of terms is still told, as a factor.
 const FARTHEST: f64 = 10.0;
+/// The largest power of a term.
+pub(crate) const HIGHEST: usize = 3;
 
-/// `seconds ≈ constant + quadratic·x² + cubic·x³` with no coefficient negative.
+/// `seconds ≈ constant + linear·x + quadratic·x² + cubic·x³` with no coefficient negative.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct TwoTerm {
     /// c, in seconds.
     pub constant: f64,
+    /// l, in seconds.
+    #[serde(default)]
+    pub linear: f64,
     /// a, in seconds.
     pub quadratic: f64,
     /// b, in seconds.
@@ -29,140 +35,114 @@ pub struct TwoTerm {
 }
 
 /// Fits [`TwoTerm`] to the medians by non-negative least squares of the relative residuals, each place weighted by its
-/// number of processes. `None` with fewer than four places.
-///
-/// With three columns the active-set search is exhaustive: of the least-squares solutions over every subset of terms
-/// that are non-negative, the best is the constrained optimum.
-pub fn two_term(observations: &[Observation<'_>]) -> Option<TwoTerm> {
-    let mut places: Vec<((f64, f64, f64), Resampler<'_>)> =
+/// number of processes. `highest` is the largest power that the operations grow with (1 to 3): no term grows faster.
+/// `None` with fewer than four places.
+pub fn two_term(observations: &[Observation<'_>], highest: usize) -> Option<TwoTerm> {
+    let mut places: Vec<(Weighted, Resampler<'_>)> =
         observations.iter().filter_map(|o| Some((point(o)?, o.processes.resampler()?))).collect();
     places.sort_by(|a, b| a.0.0.total_cmp(&b.0.0));
     if places.len() < 4 {
         return None;
     }
     let points: Vec<_> = places.iter().map(|(point, _)| *point).collect();
-    let coefficients = non_negative(&points)?;
-    let [constant, quadratic, cubic] = coefficients;
+    let powers = powers(points.len(), highest);
+    let terms = Terms::fit(&points, &powers)?;
+    let [constant, linear, quadratic, cubic] = terms.0;
     let weight: f64 = points.iter().map(|(_, _, w)| w).sum();
     let (low, high) = ((points[0].0 / FARTHEST).ln(), (points[points.len() - 1].0 * FARTHEST).ln());
     let crossing = (quadratic / cubic).ln();
     let crossover = (low..=high).contains(&crossing).then(|| {
-        let stretch = stretch(places.iter().map(|(_, resampler)| (1.0, resampler)), Parts::Independent);
-        let logarithm = additive_interval(crossing, stretch, |random| {
+        let shares = places.iter().map(|(_, resampler)| (resampler.variance, resampler));
+        let logarithm = interval_of(SEARCHES, crossing, stretch(shares, Parts::Independent), |random| {
             let resampled: Vec<_> =
                 places.iter().map(|((x, _, w), resampler)| (*x, resampler.draw(random).exp(), *w)).collect();
-            let ratio = non_negative(&resampled).map_or(f64::NAN, |[_, quadratic, cubic]| quadratic / cubic);
+            let ratio = Terms::fit(&resampled, &powers).map_or(f64::NAN, |terms| terms.0[2] / terms.0[3]);
             if ratio.is_nan() { crossing } else { ratio.ln().clamp(low, high) }
         });
         logarithm.map(|x| x.clamp(low, high).exp())
     });
-    let relative_residual = (residual(&points, &coefficients) / weight).sqrt();
-    Some(TwoTerm { constant, quadratic, cubic, crossover, relative_residual })
+    let relative_residual = (terms.residual(&points) / weight).sqrt();
+    Some(TwoTerm { constant, linear, quadratic, cubic, crossover, relative_residual })
 }
 
-/// The non-negative coefficients of 1, x² and x³ with the least relative residuals.
-fn non_negative(points: &[(f64, f64, f64)]) -> Option<[f64; 3]> {
-    let rows: Vec<_> = points
-        .iter()
-        .map(|(x, seconds, weight)| ([1.0, x * x, x * x * x].map(|term| term / seconds), *weight))
-        .collect();
-    let subsets = (1..8_usize).map(|mask| [mask & 1 != 0, mask & 2 != 0, mask & 4 != 0]);
-    subsets
-        .filter_map(|active| least_squares(&rows, active))
-        .filter(|c| c.iter().all(|c| *c >= 0.0))
-        .min_by(|a, b| residual(points, a).total_cmp(&residual(points, b)))
+/// The powers of the terms of so many places: the highest ones, at least two fewer than there are places.
+pub(crate) fn powers(places: usize, highest: usize) -> Vec<usize> {
+    let highest = highest.clamp(1, HIGHEST);
+    ((highest + 3).saturating_sub(places).min(highest)..=highest).collect()
 }
 
-/// Weighted sum of the squared relative residuals.
-fn residual(points: &[(f64, f64, f64)], [constant, quadratic, cubic]: &[f64; 3]) -> f64 {
-    let fitted = |x: f64| constant + quadratic * x * x + cubic * x * x * x;
-    points.iter().map(|(x, seconds, weight)| weight * (fitted(*x) / seconds - 1.0).powi(2)).sum()
-}
+/// The coefficients of 1, x, x² and x³.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Terms(pub(crate) [f64; HIGHEST + 1]);
 
-/// A law with one free factor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Law {
-    /// x
-    Linear,
-    /// x²
-    Quadratic,
-    /// x² log x
-    QuadraticLog,
-    /// x³
-    Cubic,
-}
-
-/// The best law and by how much.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Choice {
-    /// The law of the least AICc; `None` ("undecided") when its margin is below [`Choice::DECISIVE_MARGIN`].
-    pub law: Option<Law>,
-    /// AICc of the second best law minus that of the best.
-    pub margin: f64,
-}
-
-impl Choice {
-    /// A law whose AICc is larger by 4 or more has considerably less support (Burnham & Anderson, *Model Selection and
-    /// Multimodel Inference*, 2002, section 2.6).
-    pub const DECISIVE_MARGIN: f64 = 4.0;
-}
-
-/// Chooses among the [`Law`]s by the corrected Akaike criterion of log-normal residuals about the medians.
-///
-/// All laws have the same two parameters (factor and scatter), so AICc's penalty is common to them and its difference
-/// is that of n·ln(residual sum of squares). `None` with fewer than four places.
-pub fn choose_law(observations: &[Observation<'_>]) -> Option<Choice> {
-    let points = medians(observations);
-    if points.len() < 4 || points[0].0 < 2.0 {
-        return None;
+impl Terms {
+    /// The non-negative coefficients of these powers with the least relative residuals at points of place, seconds and
+    /// weight.
+    ///
+    /// With four columns the active-set search is exhaustive: of the least-squares solutions over every subset of terms
+    /// that are non-negative, the best is the constrained optimum.
+    pub(crate) fn fit(points: &[Weighted], powers: &[usize]) -> Option<Self> {
+        let rows: Vec<_> = points
+            .iter()
+            .map(|(x, seconds, weight)| (std::array::from_fn(|power| x.powi(power as i32) / seconds), *weight))
+            .collect();
+        let subsets = (1..1_usize << (HIGHEST + 1))
+            .filter(|mask| (0..=HIGHEST).all(|power| mask >> power & 1 == 0 || powers.contains(&power)));
+        subsets
+            .filter_map(|mask| least_squares(&rows, mask))
+            .filter(|c| c.iter().all(|c| *c >= 0.0))
+            .map(Self)
+            .min_by(|a, b| a.residual(points).total_cmp(&b.residual(points)))
     }
-    let n = points.len() as f64;
-    let criterion = |law: Law| {
-        let residuals: Vec<f64> = points.iter().map(|(x, t, _)| t.ln() - law.logarithm(*x)).collect();
-        let mean = residuals.iter().sum::<f64>() / n;
-        // The floor keeps an exact fit finite: one part in 10¹² is beyond any timer.
-        n * (residuals.iter().map(|r| (r - mean).powi(2)).sum::<f64>() / n).max(1e-24).ln()
-    };
-    let mut laws = [Law::Linear, Law::Quadratic, Law::QuadraticLog, Law::Cubic].map(|l| (criterion(l), l));
-    laws.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let margin = laws[1].0 - laws[0].0;
-    Some(Choice { law: (margin >= Choice::DECISIVE_MARGIN).then_some(laws[0].1), margin })
-}
 
-impl Law {
-    /// Logarithm of the law at `x` ≥ 2 with factor 1.
-    fn logarithm(self, x: f64) -> f64 {
-        match self {
-            Self::Linear => x.ln(),
-            Self::Quadratic => 2.0 * x.ln(),
-            Self::QuadraticLog => 2.0 * x.ln() + x.ln().ln(),
-            Self::Cubic => 3.0 * x.ln(),
+    /// The same, pulled up by the bounds that lie above it, as [`Line::above`](super::Line::above) does.
+    pub(crate) fn above(points: &[Weighted], bounds: &[Bound], powers: &[usize]) -> Option<Self> {
+        let mut terms = Self::fit(points, powers)?;
+        let mut active = vec![false; bounds.len()];
+        for _ in 0..=2 * bounds.len() {
+            let violated: Vec<bool> = bounds.iter().map(|b| terms.at(b.x as f64) < b.at_least_seconds).collect();
+            if violated == active {
+                break;
+            }
+            active = violated;
+            let counted = bounds.iter().zip(&active).filter(|(_, active)| **active);
+            let floors = counted.map(|(bound, _)| (bound.x as f64, bound.at_least_seconds, 1.0));
+            terms = Self::fit(&points.iter().copied().chain(floors).collect::<Vec<_>>(), powers)?;
         }
+        Some(terms)
+    }
+
+    /// Seconds at `x`.
+    pub(crate) fn at(&self, x: f64) -> f64 {
+        self.0.iter().rev().fold(0.0, |sum, c| sum * x + c)
+    }
+
+    /// How many terms are not zero.
+    pub(crate) fn count(&self) -> usize {
+        self.0.iter().filter(|c| **c > 0.0).count()
+    }
+
+    /// Weighted sum of the squared relative residuals.
+    fn residual(&self, points: &[Weighted]) -> f64 {
+        points.iter().map(|(x, seconds, weight)| weight * (self.at(*x) / seconds - 1.0).powi(2)).sum()
     }
 }
 
-/// Place, median and weight of every measured observation, by ascending place.
-fn medians(observations: &[Observation<'_>]) -> Vec<(f64, f64, f64)> {
-    let mut points: Vec<_> = observations.iter().filter_map(point).collect();
-    points.sort_by(|a, b| a.0.total_cmp(&b.0));
-    points
-}
-
-fn point(observation: &Observation<'_>) -> Option<(f64, f64, f64)> {
+/// Place, median and weight of a measured observation.
+pub(crate) fn point(observation: &Observation<'_>) -> Option<Weighted> {
     let weight = observation.processes.rounds() as f64;
     (observation.x > 0).then_some(())?;
     Some((observation.x as f64, observation.processes.median()?, weight))
 }
 
-/// Weighted least squares of `terms·c = 1` over the active columns, by Gram–Schmidt on scaled columns (their sizes
-/// differ by many orders of magnitude). `None` when the active columns are dependent.
-fn least_squares(rows: &[([f64; 3], f64)], active: [bool; 3]) -> Option<[f64; 3]> {
+/// Weighted least squares of `terms·c = 1` over the columns of `mask`, by Gram–Schmidt on scaled columns (their sizes
+/// differ by many orders of magnitude). `None` when these columns are dependent.
+fn least_squares(rows: &[([f64; HIGHEST + 1], f64)], mask: usize) -> Option<[f64; HIGHEST + 1]> {
     let root: Vec<f64> = rows.iter().map(|(_, w)| w.sqrt()).collect();
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     let mut basis: Vec<(usize, Vec<f64>)> = Vec::new();
-    let mut r = [[0.0; 3]; 3];
-    for column in (0..3).filter(|&c| active[c]) {
+    let mut r = [[0.0; HIGHEST + 1]; HIGHEST + 1];
+    for column in (0..=HIGHEST).filter(|column| mask >> column & 1 == 1) {
         let mut v: Vec<f64> = rows.iter().zip(&root).map(|((terms, _), s)| terms[column] * s).collect();
         let length = dot(&v, &v).sqrt();
         for (other, q) in &basis {
@@ -178,9 +158,9 @@ fn least_squares(rows: &[([f64; 3], f64)], active: [bool; 3]) -> Option<[f64; 3]
         v.iter_mut().for_each(|v| *v /= left);
         basis.push((column, v));
     }
-    let mut coefficients = [0.0; 3];
+    let mut coefficients = [0.0; HIGHEST + 1];
     for (column, q) in basis.iter().rev() {
-        let known: f64 = (column + 1..3).map(|c| r[*column][c] * coefficients[c]).sum();
+        let known: f64 = (column + 1..=HIGHEST).map(|c| r[*column][c] * coefficients[c]).sum();
         coefficients[*column] = (dot(q, &root) - known) / r[*column][*column];
     }
     Some(coefficients)

@@ -1,17 +1,19 @@
 //! What a series' times say of its complexity, and of the cells that were not measured.
 
-use super::{Group, Rounds};
+use super::{Group, LeastTime, Rounds};
 use crate::record::run::Settings;
 use crate::record::{Failure, KILL_FACTOR, Outcome, Record};
-use crate::statistics::fit::{self, Bound, Observation};
+use crate::statistics::fit::{self, Bound, Observation, Unmeasured};
 use crate::statistics::summary::{Residual, Series};
 
-/// Fits the measured cells of a series and completes its stops with bounds and extrapolations.
-pub(super) fn complete(series: &mut Series, group: &Group<'_>, settings: &Settings) {
+/// Fits the measured cells of a series and completes its stops with bounds and predictions.
+pub(super) fn complete(series: &mut Series, group: &Group<'_>, settings: &Settings, least: &LeastTime<'_>) {
     let observations = group.observations();
+    let highest = highest_power(group);
     series.local_exponents = fit::local_exponents(&observations);
-    series.breakpoint = fit::breakpoint(&observations);
-    series.terms = fit::two_term(&observations);
+    series.breakpoint = fit::breakpoint(&observations, highest);
+    series.step = fit::step(&observations, highest);
+    series.terms = fit::two_term(&observations, highest);
 
     for stop in &mut series.stops {
         stop.at_least_seconds = group.cells.get(&stop.dim).and_then(|rounds| at_least(rounds, settings));
@@ -29,8 +31,18 @@ pub(super) fn complete(series: &mut Series, group: &Group<'_>, settings: &Settin
     let residuals = fit::residuals(&observations, &bounds, range.clone()).unwrap_or_default();
     series.residuals = residuals.into_iter().map(|(dim, log)| Residual { dim, ratio: log.exp() }).collect();
     for stop in series.stops.iter_mut().filter(|stop| stop.dim > *range.end()) {
-        stop.extrapolated_seconds = fit::extrapolate(&observations, &bounds, range.clone(), stop.dim);
+        let least_seconds = group.cells.get(&stop.dim).map_or(0.0, |rounds| least.of(rounds));
+        let wanted = Unmeasured { x: stop.dim, highest, least_seconds };
+        stop.extrapolated_seconds = fit::predict(&observations, &bounds, &wanted);
     }
+}
+
+/// The power of D that the operations of the cost model grow with at the largest dimensions.
+fn highest_power(group: &Group<'_>) -> usize {
+    let flops = |rounds: &Rounds<'_>| Some(rounds.records.first()?.model.flops);
+    let mut known = group.cells.iter().rev().filter_map(|(&dim, rounds)| Some((dim as f64, flops(rounds)?)));
+    let slope = known.next().zip(known.next()).map(|((d1, f1), (d0, f0))| (f1 / f0).ln() / (d1 / d0).ln());
+    slope.map_or(3, |slope| slope.round().clamp(1.0, 3.0) as usize)
 }
 
 /// What a cell that was killed for its time tells of one evaluation.

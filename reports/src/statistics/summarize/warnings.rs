@@ -7,7 +7,8 @@ use crate::record::study::Study;
 use crate::record::{Outcome, Record};
 use crate::statistics::diagnosis::{clock_is_coarse, disagreement, drift, slow_outliers};
 use crate::statistics::median;
-use crate::units::grouped;
+use crate::statistics::summary::MachineStates;
+use crate::units::{self, grouped};
 
 /// Fewest samples of a cell whose interval means something.
 const MIN_SAMPLES: usize = 5;
@@ -25,20 +26,34 @@ const FEW_ROUNDS: usize = 3;
 const BUSY_LOAD: f64 = 0.25;
 
 /// One sentence per kind of trouble, the run's own first.
-pub(super) fn of(study: &Study, groups: &[Group<'_>]) -> Vec<String> {
+pub(super) fn of(study: &Study, groups: &[Group<'_>], states: &[MachineStates]) -> Vec<String> {
     let mut warnings = study.warnings.clone();
     warnings.extend(of_run(study));
     if groups.iter().any(|g| g.cells.values().any(|c| c.processes.rounds() > 0)) {
         warnings.extend(few_rounds(study.run.settings.rounds));
     }
-    warnings.extend(odd_rounds(groups));
+    if states.is_empty() {
+        warnings.extend(odd_rounds(groups));
+    }
+    warnings.extend(states.iter().map(two_states));
     warnings.extend(of_cells(study, groups));
     warnings
 }
 
+fn two_states(states: &MachineStates) -> String {
+    format!(
+        "The machine had two states that lasted for a while ({}): in the slow one a gradient takes {} as long, and {} of \
+         {} processes ran in it. Each time is the median of its processes; its interval spans both states.",
+        states.device,
+        units::ratio_estimate(&states.factor),
+        grouped(states.slow),
+        grouped(states.processes),
+    )
+}
+
 fn few_rounds(rounds: usize) -> Option<String> {
     let what = match rounds {
-        1 => "one process only, so intervals do not include differences between processes",
+        1 => "one process only, so the differences between processes are not known and times have no interval",
         n if n < FEW_ROUNDS => "two processes only, so intervals are several times wider than with three",
         _ => return None,
     };
@@ -107,15 +122,21 @@ fn of_cells(study: &Study, groups: &[Group<'_>]) -> Vec<String> {
     let measured = |rounds: &Rounds<'_>| rounds.processes.rounds() > 0;
     let planned = study.run.settings.rounds;
     type Test<'a> = &'a dyn Fn(&Rounds<'_>) -> bool;
-    let kinds: [(&str, Test<'_>); 10] = [
+    let kinds: [(&str, Test<'_>); 12] = [
         ("the gradient failed its check, so these cells have no valid time", &|c| {
             c.records.iter().any(|r| r.check_failed())
         }),
         ("a process failed although others of the same cell were measured", &|c| {
             measured(c) && c.records.iter().any(|r| r.outcome == Outcome::Failed)
         }),
-        ("fewer processes than planned, so intervals are wide or without differences between processes", &|c| {
-            measured(c) && c.processes.rounds() < planned
+        ("fewer processes than planned, so intervals are wide", &|c| {
+            c.processes.rounds() > 1 && c.processes.rounds() < planned
+        }),
+        ("one process, so the interval has the scatter between processes of the nearest dimensions", &|c| {
+            c.scatter_from.is_some()
+        }),
+        ("one process and no dimension to borrow the scatter between processes from, so no interval", &|c| {
+            planned > 1 && c.processes.rounds() == 1 && c.scatter_from.is_none()
         }),
         ("fewer than 5 samples, so intervals are unreliable", &|c| measured(c) && c.processes.samples() < MIN_SAMPLES),
         ("times drifted by more than 2 % from the first to the second half of a process's samples", &|c| {
