@@ -23,7 +23,8 @@ pub(super) fn report_on(dir: &Path, ending: Ending) -> Result<u8> {
     let clocks = study.clocks();
     let disturbed = study.records.iter().filter(|record| clocks.of_record(record).is_some()).count();
     if disturbed > 0 {
-        say!("{} of them on a disturbed machine; the report lists them", units::grouped(disturbed));
+        let (disturbed, dir) = (units::grouped(disturbed), dir.display());
+        say!("{disturbed} of them on a disturbed machine; measure them again with: relgrad sweep --resume {dir}");
     }
     let drawn = draw(dir);
     if drawn.is_ok() {

@@ -59,8 +59,12 @@ impl Session<'_> {
                 break;
             };
             if !told {
-                let most = units::seconds(self.options.wait.as_secs_f64().round());
-                progress.say(&format!("waiting for a quiet machine, {most} at most: {disturbance}"));
+                let most = match self.options.wait {
+                    // None was asked for, less what was waited before.
+                    most if most > Duration::MAX / 2 => String::new(),
+                    most => format!(", {} at most", units::seconds(most.as_secs_f64().ceil())),
+                };
+                progress.say(&format!("waiting for a quiet machine{most}: {disturbance}"));
                 told = true;
             }
         }

@@ -13,9 +13,9 @@ use crate::units::{self, NONE, grouped};
 const LISTED: usize = 40;
 
 const RULE: &str = "A process is disturbed if other programs and other virtual machines took more than 5 % of the time \
-    of the cores that it may use, or if its threads had no core for 5 % of the time, or if its clock was more than \
-    10 % below that of another process of the same cell. What relgrad itself uses does not count. The numbers cover \
-    warm-up and sampling: the median over the processes, and the largest.";
+    of the cores that it may use, or if its threads together had no core for 5 % of the time, or if its clock was more \
+    than 10 % below that of another process of the same cell. What relgrad itself uses does not count. The numbers \
+    cover warm-up and sampling: the median over the processes, and the largest.";
 
 /// Nothing for a study whose records say nothing of the machine.
 pub(super) fn of(study: &Study) -> Vec<Block<'static>> {
