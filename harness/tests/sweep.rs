@@ -129,10 +129,10 @@ fn a_disturbed_cell_is_measured_again_and_its_first_record_is_kept() {
     let mut before = records(dir.path());
     for (place, record) in before.iter_mut().enumerate() {
         assert!(record["state"]["seconds"].as_f64() > Some(0.05), "{record}");
-        let cores = record["state"]["cores"].as_f64().expect("a count");
-        // The machine of this test may be a busy one. Nothing but the third cell tells of it.
+        let cores = record["state"]["cores"].as_u64().expect("a count");
+        // The machine of this test may be a busy one. Of its records only one tells of it.
         record["state"] = serde_json::json!({ "seconds": 1.0, "cores": cores, "clock_hz": [1.0, 1.0] });
-        record["state"]["foreign_seconds"] = (if place == 3 { 0.5 * cores } else { 0.0 }).into();
+        record["state"]["foreign_seconds"] = (if place == 3 { 0.5 * cores as f64 } else { 0.0 }).into();
     }
     let text: String = before.iter().map(|record| format!("{record}\n")).collect();
     fs::write(&path, text).expect("the changed file is written");

@@ -36,7 +36,7 @@ Examples:
   relgrad sweep --dims 100:5000 --dtype f64 --bias --activation tanh:1:0.1
   relgrad sweep --dims 30:1000 --batch 100,10,1000 over N too (N = 100 in figures against D)
   relgrad sweep --device cpu,cuda --math tf32      both in one report, TF32 products on the GPU
-  relgrad sweep --wait-quiet 5m                    wait for other programs to end, five minutes at most
+  relgrad sweep --wait-quiet 5m                    wait for other programs to end, up to 5 min
   relgrad sweep --list                             print the plan and its predicted cost
   relgrad sweep --budget none --cell-limit none    everything that fits in memory
   relgrad sweep --coupling conv --channels 8       convolution layers on grids of 10 to 5,000 points
@@ -131,7 +131,7 @@ pub(crate) struct Arguments {
     /// With --resume: continue with another program or on another machine; the report says so
     #[arg(long, requires = "resume")]
     allow_mixed: bool,
-    /// Wait for a quiet machine, TIME in all, before the first cell and after a disturbed one; beyond --budget
+    /// Wait for a quiet machine, TIME in all, at the start and after a disturbed cell; beyond --budget
     #[arg(long, value_name = "TIME")]
     wait_quiet: Option<TimeLimit>,
     /// Most processes for a cell that has a disturbed machine; the further ones after all cells, within --budget

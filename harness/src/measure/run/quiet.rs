@@ -132,6 +132,7 @@ impl Session<'_> {
     /// Before the first cell: measures the ceilings that are not known, and keeps the time for measuring them at the
     /// end.
     pub(super) fn begin(&mut self, progress: &Progress) -> Result<()> {
+        self.wait_for_quiet(progress);
         self.measure_ceilings(progress, |session, device| session.run.roofline(device).is_none())?;
         self.budget.seconds += self.ceilings_seconds();
         Ok(())
