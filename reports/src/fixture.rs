@@ -85,6 +85,7 @@ pub fn state() -> State {
     State {
         seconds: 1.0,
         cores: 2,
+        own_seconds: Some(1.9),
         foreign_seconds: Some(0.01),
         stolen_seconds: Some(0.0),
         waited_seconds: Some(0.001),

@@ -72,6 +72,7 @@ impl Counters {
         State {
             seconds,
             cores: self.cores.map_or_else(super::logical_cores, |cores| cores.count),
+            own_seconds: cfg!(unix).then_some(own.max(0.0)),
             foreign_seconds: since(|cores| cores.busy).map(|busy| (busy - own).max(0.0)),
             stolen_seconds: since(|cores| cores.stolen).map(|stolen| stolen.max(0.0)),
             // A thread that has ended takes its share along.

@@ -24,6 +24,9 @@ pub struct State {
     pub seconds: f64,
     /// Cores that the process may run on; the times of others are those on these cores.
     pub cores: usize,
+    /// CPU seconds of the process: half of what its threads could have, where one of two slept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_seconds: Option<f64>,
     /// CPU seconds of other programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub foreign_seconds: Option<f64>,
@@ -72,6 +75,11 @@ impl fmt::Display for Disturbance {
 }
 
 impl State {
+    /// The cores' time that the process took, as a share.
+    pub fn own_share(&self) -> Option<f64> {
+        Some(self.own_seconds? / self.core_seconds())
+    }
+
     /// The cores' time that other programs took, as a share.
     pub fn foreign_share(&self) -> Option<f64> {
         Some(self.foreign_seconds? / self.core_seconds())

@@ -138,8 +138,9 @@ fn of_gpu(gpu: &Gpu, samples: usize) -> Checked {
 pub(super) fn machine_state(state: &State) -> Checked {
     number("seconds of the state", state.seconds, &DURATION)?;
     count("cores of the state", state.cores, &THREADS)?;
-    let State { foreign_seconds, stolen_seconds, waited_seconds, region_seconds, .. } = *state;
-    for seconds in [foreign_seconds, stolen_seconds, waited_seconds, region_seconds].into_iter().flatten() {
+    let State { own_seconds, foreign_seconds, stolen_seconds, waited_seconds, region_seconds, .. } = *state;
+    for seconds in [own_seconds, foreign_seconds, stolen_seconds, waited_seconds, region_seconds].into_iter().flatten()
+    {
         number("a time of the state", seconds, &DURATION)?;
     }
     state.clock_hz.iter().try_for_each(|hz| number("clock_hz", *hz, &(1.0..=1e15)))

@@ -104,7 +104,7 @@ fn states(study: &Study, processes: &[Watched<'_>]) -> Table {
     rows.extend(groups.into_iter().map(|((again, round), states)| {
         row(if again > 0 { "further attempts".into() } else { format!("round {}", round + 1) }, &states)
     }));
-    let columns = "when | >processes | >disturbed | >other programs | >other machines | >without a core | \
+    let columns = "when | >processes | >disturbed | >relgrad | >other programs | >other machines | >without a core | \
                    >lost its core | >clock | >empty region";
     Table::new(columns, rows).without_empty(NONE)
 }
@@ -125,6 +125,7 @@ fn row(when: String, states: &[(&State, bool)]) -> Vec<String> {
         when,
         states.len().to_string(),
         states.iter().filter(|(_, disturbed)| *disturbed).count().to_string(),
+        typical(&State::own_share, units::percent),
         typical(&State::foreign_share, units::percent),
         typical(&State::stolen_share, units::percent),
         typical(&|state| Some(state.waited_seconds? / state.seconds), units::percent),
