@@ -15,7 +15,7 @@ use crate::record::run::{Machine, Run, Settings};
 use crate::record::study::Study;
 use crate::record::writer::{RecordWriter, write_run};
 use crate::record::{
-    Cell, Check, Gpu, GpuState, MemoryPoint, Model, Outcome, Point, Prediction, Record, SCHEMA_VERSION, error,
+    Cell, Check, Gpu, GpuState, MemoryPoint, Model, Outcome, Point, Prediction, Record, SCHEMA_VERSION, State, error,
 };
 use crate::statistics::random::Random;
 
@@ -64,7 +64,7 @@ pub fn study_with_batches() -> Study {
 pub fn write(dir: &Path, study: &Study) -> error::Result<()> {
     write_run(dir, &study.run)?;
     let mut writer = RecordWriter::open(dir)?;
-    study.records.iter().try_for_each(|record| writer.append(record))
+    study.records.iter().chain(&study.replaced).try_for_each(|record| writer.append(record))
 }
 
 /// What a GPU at 1980 MHz may tell of a record.
@@ -77,6 +77,22 @@ pub fn gpu(record: &Record) -> Gpu {
         driver_bytes: 1 << 21,
         before: Some(state.clone()),
         after: Some(state),
+    }
+}
+
+/// A quiet machine of two cores at 3 GHz, for a second.
+pub fn state() -> State {
+    State {
+        seconds: 1.0,
+        cores: 2,
+        own_seconds: Some(1.9),
+        foreign_seconds: Some(0.01),
+        stolen_seconds: Some(0.0),
+        waited_seconds: Some(0.001),
+        voluntary_switches: Some(3),
+        involuntary_switches: Some(4),
+        clock_hz: [3e9, 3e9],
+        region_seconds: Some(70e-9),
     }
 }
 
@@ -97,7 +113,8 @@ pub fn power_law(
 /// A study whose methods take the planted times, times log-normal noise on every level.
 pub fn planted(plan: &Planted<'_>) -> Study {
     let mut random = Random::new(plan.seed);
-    let mut study = Study { run: run(&[DeviceKind::Cpu]), records: Vec::new(), warnings: Vec::new() };
+    let mut study =
+        Study { run: run(&[DeviceKind::Cpu]), records: Vec::new(), replaced: Vec::new(), warnings: Vec::new() };
     study.run.settings.dims = plan.dims.to_vec();
     study.run.settings.methods = plan.methods.iter().map(|(method, _)| *method).collect();
     study.run.settings.rounds = plan.rounds;
@@ -163,7 +180,7 @@ fn sweep(devices: &[DeviceKind]) -> Study {
             }
         }
     }
-    Study { run: run(devices), records, warnings: Vec::new() }
+    Study { run: run(devices), records, replaced: Vec::new(), warnings: Vec::new() }
 }
 
 fn record(cell: Cell, random: &mut Random) -> Record {
@@ -301,6 +318,7 @@ pub fn roofline() -> Roofline {
             stream(Stream::Copy, 2, 2.0, 35e9),
         ],
         regions: vec![region(1, 20e-9), region(2, 1.5e-6)],
+        state: None,
     }
 }
 
