@@ -288,6 +288,11 @@ fn report_and_plot_work_from_the_folder_alone() {
     let png = dir.path().join("one.png");
     ends(relgrad().arg("plot").arg(dir.path()).args(["--figure", "fig3", "--out"]).arg(&png), 0);
     assert!(fs::read(&png).expect("the figure").starts_with(b"\x89PNG"));
+    let size = ["--format", "pdf", "--width", "3.3in", "--font-size", "9pt"];
+    let (paths, _) = ends(relgrad().arg("plot").arg(dir.path()).args(size), 0);
+    let pdf = dir.path().join("figures/fig3.pdf");
+    assert!(paths.contains("fig3.pdf") && !paths.contains("svg"), "{paths}");
+    assert!(fs::read(&pdf).expect("the figure").starts_with(b"%PDF-"));
 }
 
 fn quiet(command: &mut Command) -> &mut Command {

@@ -216,6 +216,8 @@ mod tests {
             record.seconds.fill(seconds);
             record.peak_bytes = Some(bytes);
             record.model.min_bytes = bytes as f64 / 3.0;
+            // The trace is then that of the gradient alone.
+            record.warmup_seconds = vec![seconds];
             record.memory_trace =
                 [(0.0, 0.0), (seconds, bytes as f64)].map(|(seconds, bytes)| MemoryPoint { seconds, bytes }).to_vec();
         }
