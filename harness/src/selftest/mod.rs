@@ -14,7 +14,7 @@ use relgrad_reports::selftest::{
 use relgrad_reports::study::Study;
 use relgrad_reports::summary::Estimate;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// One line of the table.
 #[derive(Debug, Clone, PartialEq)]
@@ -82,8 +82,8 @@ fn of_law(law: &PlantedLaw, studies: usize) -> Row {
 
 /// The sweeps below a folder, each with its largest dimensions hidden and predicted.
 fn predictions(archive: &Path) -> Result<Vec<Row>> {
-    let studies =
-        sweeps_below(archive).into_iter().map(|folder| Ok(Study::read(&folder)?)).collect::<Result<Vec<_>>>()?;
+    let read = |folder: PathBuf| Study::read(&folder).map_err(|cause| Error::Input(cause.to_string()));
+    let studies = sweeps_below(archive).into_iter().map(read).collect::<Result<Vec<_>>>()?;
     let cells = studies.par_iter().flat_map(|study| backtest(study).0).collect();
     let all = Backtest(cells);
     let count = all.0.len();

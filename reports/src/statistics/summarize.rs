@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use relgrad_vocabulary::{DeviceKind, Method, Subject};
 
-use crate::record::roofline::{Ceiling, Roofline};
+use crate::record::roofline::{Ceiling, Ceilings};
 use crate::record::study::Study;
 use crate::record::{Outcome, Point, Record, SCHEMA_VERSION};
 use crate::statistics::bootstrap::{Pairs, ratio_estimate_borrowing};
@@ -33,21 +33,23 @@ impl Summary {
             let baseline = |method: Method| {
                 groups.iter().find(|g| g.method == method && g.method != group.method && g.is_beside(group))
             };
-            let roofline = study.run.roofline(group.device);
-            summarize(group, baseline(Method::Ordinary), baseline(Method::Autodiff), roofline)
+            let ceilings = study.run.roofline(group.device);
+            summarize(group, baseline(Method::Ordinary), baseline(Method::Autodiff), ceilings)
         });
         let mut series: Vec<Series> = summarized.collect();
         for (index, group) in groups.iter().enumerate() {
             let least = LeastTime::new(study.run.roofline(group.device), &series, group.device);
             fits::complete(&mut series[index], group, &study.run.settings, &least);
         }
+        let mut warnings = warnings::of(study, &groups, &states);
+        warnings.extend(warnings::of_ceilings(&series, &study.run.settings));
         Self {
             schema: SCHEMA_VERSION,
             series,
             scaling: axes::scaling(&groups, &study.run.settings),
             overtakings: axes::overtakings(&groups, &study.run.settings),
-            warnings: warnings::of(study, &groups, &states),
             states,
+            warnings,
         }
     }
 }
@@ -136,7 +138,7 @@ fn summarize(
     group: &Group<'_>,
     ordinary: Option<&Group<'_>>,
     autodiff: Option<&Group<'_>>,
-    roofline: Option<&Roofline>,
+    ceilings: Option<Ceilings<'_>>,
 ) -> Series {
     let mut series = Series::new(group.method, group.device, group.batch, group.layers);
     let scatters = [ordinary, autodiff].map(|baseline| scatter_of_ratios(group, baseline));
@@ -149,7 +151,7 @@ fn summarize(
             Some(point) => series.points.push(CellSummary {
                 speedup_over_ordinary: speedup(ordinary, &scatters[0]),
                 speedup_over_autodiff: speedup(autodiff, &scatters[1]),
-                ceiling: roofline.and_then(|roofline| ceiling(roofline, rounds, &point)),
+                ceiling: ceilings.and_then(|ceilings| ceiling(ceilings, rounds, &point)),
                 ..point
             }),
             None => series.stops.extend(stop(dim, rounds)),
@@ -168,24 +170,24 @@ fn scatter_of_ratios(group: &Group<'_>, baseline: Option<&Group<'_>>) -> Scatter
 
 /// The least time of a cell on a device, by its ceilings.
 struct LeastTime<'a> {
-    roofline: Option<&'a Roofline>,
+    ceilings: Option<Ceilings<'a>>,
     /// By how much the cell that came nearest to its ceiling exceeds it; 1 where none does. Ceilings that a cell exceeds
     /// were disturbed, and are raised by this.
     exceeded: f64,
 }
 
 impl<'a> LeastTime<'a> {
-    fn new(roofline: Option<&'a Roofline>, series: &[Series], device: DeviceKind) -> Self {
+    fn new(ceilings: Option<Ceilings<'a>>, series: &[Series], device: DeviceKind) -> Self {
         let points = series.iter().filter(|series| series.device == device).flat_map(|series| &series.points);
         let exceeded = points.filter_map(|point| Some(point.ceiling.as_ref()?.fraction.value)).fold(1.0, f64::max);
-        Self { roofline, exceeded }
+        Self { ceilings, exceeded }
     }
 
     /// Seconds; 0 where the ceilings are not known.
     fn of(&self, rounds: &Rounds<'_>) -> f64 {
-        let known = self.roofline.zip(rounds.records.first()).and_then(|(roofline, record)| {
+        let known = self.ceilings.zip(rounds.records.first()).and_then(|(ceilings, record)| {
             let place = &record.cell.point;
-            roofline.ceiling(&record.model, place.arithmetic(), place.threads, &Estimate::exact(1.0))
+            ceilings.ceiling(&record.model, place.arithmetic(), place.threads, &Estimate::exact(1.0))
         });
         known.map_or(0.0, |ceiling| ceiling.seconds / self.exceeded)
     }
@@ -220,9 +222,9 @@ fn point(dim: usize, rounds: &Rounds<'_>) -> Option<CellSummary> {
 }
 
 /// The least time of a cell on its machine, for the number type and threads of its records.
-fn ceiling(roofline: &Roofline, rounds: &Rounds<'_>, point: &CellSummary) -> Option<Ceiling> {
+fn ceiling(ceilings: Ceilings<'_>, rounds: &Rounds<'_>, point: &CellSummary) -> Option<Ceiling> {
     let place = &rounds.valid().next()?.cell.point;
-    roofline.ceiling(&point.model, place.arithmetic(), place.threads, &point.seconds)
+    ceilings.ceiling(&point.model, place.arithmetic(), place.threads, &point.seconds)
 }
 
 /// Why a cell has no measurement. A failure says more than a skip, so it is the one reported.

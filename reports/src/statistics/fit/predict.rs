@@ -30,7 +30,7 @@ pub struct Unmeasured {
 /// Smith, *Applied Regression Analysis*, 1998, section 3.2): it holds the scatter about the model, be it noise or misfit,
 /// and grows with the distance. Terms that came out as zero count in it as if they were free. Where the scatter between
 /// processes grows along the axis, places are weighted by it and it is carried on. It is not taken to be less than that
-/// of the largest place. Bounds pull a model up that passes below them. `None` with fewer than three places.
+/// of the largest place. Bounds pull a model up that passes below them, and no prediction is below a bound at or before its place. `None` with fewer than three places.
 pub fn predict(observations: &[Observation<'_>], bounds: &[Bound], wanted: &Unmeasured) -> Option<Estimate> {
     let curve = Known::new(observations, bounds)?;
     let x = wanted.x as f64;
@@ -48,7 +48,9 @@ pub fn predict(observations: &[Observation<'_>], bounds: &[Bound], wanted: &Unme
     });
     let degrees = average(&|model| model.degrees);
     let logarithm = Estimate::within(value, student_975(degrees) * variance.sqrt());
-    Some(logarithm.map(|log| log.exp().max(wanted.least_seconds)))
+    let below = bounds.iter().filter(|bound| bound.x <= wanted.x).map(|bound| bound.at_least_seconds);
+    let least = below.fold(wanted.least_seconds, f64::max);
+    Some(logarithm.map(|log| log.exp().max(least)))
 }
 
 /// What the models are fitted to.
