@@ -73,8 +73,8 @@ const SLOWER: f64 = 1.3;
 /// Mean length of a slow spell, in rounds.
 const SPELL: f64 = 1.5;
 
-/// Every design: the usual noise with 2 to 10 processes, noise of the samples alone, samples that are held up, and every
-/// trouble.
+/// Every design: the usual noise with 2 to 10 processes, noise of the samples alone, samples that are held up, and
+/// every trouble.
 pub const DESIGNS: [Design; 13] = {
     const USUAL: Noise = Noise { rounds: 0.05, processes: 0.03, samples: 0.01, slow: 0.0 };
     const SAMPLES_ONLY: Noise = Noise { rounds: 0.0, processes: 0.0, samples: 0.03, slow: 0.0 };

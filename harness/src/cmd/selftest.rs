@@ -18,8 +18,8 @@ two speeds, with a scatter that grows with D, or with one process at the largest
 
 In noisy records the 95 % intervals must cover the truth in 93 % to 97 % of 1,000 studies, and in 92 % to 98 % on the \
 troubled machines. With fewer studies the accepted range is wider. A share within 1 % of an edge of the range is \
-decided by four times the studies. The largest dimensions of every sweep below --archive are hidden and predicted: 85 % \
-of the intervals must hold what was measured, with a median error of at most 15 %.
+decided by four times the studies. The largest dimensions of every sweep below --archive are hidden and predicted: 85 \
+% of the intervals must hold what was measured, with a median error of at most 15 %.
 ";
 
 /// Plants known answers in records, timed kernels and memory, and checks that they are found

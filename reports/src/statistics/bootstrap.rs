@@ -178,6 +178,9 @@ impl<'a> Pairs<'a> {
 /// The 95 % interval of a positive statistic, stretched on the logarithmic scale.
 fn interval(value: f64, resampler: &Resampler<'_>) -> Estimate {
     let stretch = stretch([(1.0, resampler)].into_iter(), Parts::Independent);
+    if stretch == 0.0 {
+        return Estimate::exact(value);
+    }
     let logarithm = additive_interval(value.ln(), stretch, |random| resampler.draw(random));
     Estimate { value, low: logarithm.low.exp().min(value), high: logarithm.high.exp().max(value) }
 }
@@ -204,8 +207,8 @@ pub(crate) fn interval_of(
 }
 
 /// By how much the percentiles of a statistic's resamples are stretched: the statistic moves with several medians, each
-/// with its share of the variance that means in their place would give it. 0 where a scatter is not known: then there is
-/// no interval.
+/// with its share of the variance that means in their place would give it. 0 where a scatter is not known: then there
+/// is no interval.
 ///
 /// The shares are estimates where they hold the scatters that were found, as in the approximation of Welch (Biometrika
 /// 34, 1947): a place that scatters more than all others then leaves its own few degrees of freedom.

@@ -94,8 +94,8 @@ fn beyond(t: f64, parts: &[Part], dependence: Parts) -> f64 {
     (0..NODES).map(expectation).sum::<f64>() / NODES as f64
 }
 
-/// P(F > f) for F with `above` and `below` degrees of freedom: the regularised incomplete beta function I_x(b/2, a/2) at
-/// x = b/(b + a·f).
+/// P(F > f) for F with `above` and `below` degrees of freedom: the regularised incomplete beta function I_x(b/2, a/2)
+/// at x = b/(b + a·f).
 pub(crate) fn f_tail(f: f64, above: f64, below: f64) -> f64 {
     if f.is_nan() || f <= 0.0 {
         return 1.0;

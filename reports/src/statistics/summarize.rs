@@ -171,8 +171,8 @@ fn scatter_of_ratios(group: &Group<'_>, baseline: Option<&Group<'_>>) -> Scatter
 /// The least time of a cell on a device, by its ceilings.
 struct LeastTime<'a> {
     ceilings: Option<Ceilings<'a>>,
-    /// By how much the cell that came nearest to its ceiling exceeds it; 1 where none does. Ceilings that a cell exceeds
-    /// were disturbed, and are raised by this.
+    /// By how much the cell that came nearest to its ceiling exceeds it; 1 where none does. Ceilings that a cell
+    /// exceeds were disturbed, and are raised by this.
     exceeded: f64,
 }
 

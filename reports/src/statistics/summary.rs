@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::record::roofline::Ceiling;
 use crate::record::{Model, Outcome};
-use crate::statistics::fit::{Breakpoint, Choice, Crossover, LocalExponent, Step, TwoTerm};
+use crate::statistics::fit::{Breakpoint, Choice, Crossover, Jump, LocalExponent, TwoTerm};
 
 /// A number with its 95 % confidence interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -68,12 +68,12 @@ pub struct CellSummary {
     /// Where the machine had two states, the time in the fast one and in the slow one; the interval of `seconds` spans
     /// both.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub states: Vec<State>,
+    pub states: Vec<TimeInState>,
 }
 
 /// The time of a cell in one state of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct State {
+pub struct TimeInState {
     /// Median seconds of one gradient evaluation.
     pub seconds: Estimate,
     /// The cell's processes that ran in this state.
@@ -216,7 +216,7 @@ pub struct Series {
     pub breakpoint: Option<Breakpoint>,
     /// Where the times jump, if a step describes them clearly better.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub step: Option<Step>,
+    pub step: Option<Jump>,
     /// The times as c + l·D + a·D² + b·D³, when there are at least four dimensions.
     pub terms: Option<TwoTerm>,
     /// The best of D, D², D² log D and D³ over the range of the fit, when that holds at least four dimensions.

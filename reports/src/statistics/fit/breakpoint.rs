@@ -37,7 +37,7 @@ pub struct Breakpoint {
 /// A jump between two neighbouring places, with the same exponent on both sides: a cache that no longer holds the data,
 /// another algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Step {
+pub struct Jump {
     /// The last place below it.
     pub from: usize,
     /// The first place above it.
@@ -79,7 +79,7 @@ pub fn breakpoint(observations: &[Observation<'_>], highest: usize) -> Option<Br
 
 /// A power law with a step between two neighbouring places, at least two on either side, under the conditions of
 /// [`breakpoint`].
-pub fn step(observations: &[Observation<'_>], highest: usize) -> Option<Step> {
+pub fn step(observations: &[Observation<'_>], highest: usize) -> Option<Jump> {
     let shapes = Shapes::of(observations, highest)?;
     let margin = shapes.smooth - shapes.step;
     if margin.is_nan() || margin < DECISIVE_MARGIN || shapes.bend - shapes.step < DECISIVE_MARGIN {
@@ -92,7 +92,7 @@ pub fn step(observations: &[Observation<'_>], highest: usize) -> Option<Step> {
     let reach = student_975(degrees) * (scatter / fit.variance).sqrt();
     let place = |i: usize| points[i].0.exp().round() as usize;
     let factor = Estimate::within(fit.change, reach).map(f64::exp);
-    Some(Step { from: place(at - 1), to: place(at), factor, exponent: fit.slope, margin })
+    Some(Jump { from: place(at - 1), to: place(at), factor, exponent: fit.slope, margin })
 }
 
 /// The criteria of every shape that a curve may have.

@@ -15,7 +15,7 @@ mod panel;
 mod predict;
 mod terms;
 
-pub use breakpoint::{Breakpoint, Step, breakpoint, step};
+pub use breakpoint::{Breakpoint, Jump, breakpoint, step};
 pub use crossover::{Crossover, crossover};
 pub use exponent::{asymptotic_range, bounded_exponent, exponent, residuals};
 pub use law::{Choice, Law, choose_law};

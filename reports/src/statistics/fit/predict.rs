@@ -26,11 +26,12 @@ pub struct Unmeasured {
 ///
 /// Two models are fitted to all medians: a sum of non-negative terms ([`super::two_term`]) and a power law. They are
 /// averaged by their Akaike weights, and what they disagree is part of the variance (Burnham & Anderson, *Model
-/// Selection and Multimodel Inference*, 2002, section 4.3). The rest of the variance is that of least squares (Draper &
-/// Smith, *Applied Regression Analysis*, 1998, section 3.2): it holds the scatter about the model, be it noise or misfit,
-/// and grows with the distance. Terms that came out as zero count in it as if they were free. Where the scatter between
+/// Selection and Multimodel Inference*, 2002, section 4.3). The rest of the variance is that of least squares (Draper
+/// & Smith, *Applied Regression Analysis*, 1998, section 3.2): it holds the scatter about the model, be it noise or
+/// misfit, and grows with the distance. Terms that came out as zero count in it as if they were free. Where the scatter between
 /// processes grows along the axis, places are weighted by it and it is carried on. It is not taken to be less than that
-/// of the largest place. Bounds pull a model up that passes below them, and no prediction is below a bound at or before its place. `None` with fewer than three places.
+/// of the largest place. Bounds pull a model up that passes below them, and no prediction is below a bound at or before
+/// its place. `None` with fewer than three places.
 pub fn predict(observations: &[Observation<'_>], bounds: &[Bound], wanted: &Unmeasured) -> Option<Estimate> {
     let curve = Known::new(observations, bounds)?;
     let x = wanted.x as f64;

@@ -7,7 +7,7 @@ use crate::statistics::Processes;
 use crate::statistics::bootstrap::median_estimate_in;
 use crate::statistics::resample::Blocks;
 use crate::statistics::states::{self, Ran};
-use crate::statistics::summary::{Estimate, MachineStates, State};
+use crate::statistics::summary::{Estimate, MachineStates, TimeInState};
 
 /// The states that the processes of a cell ran in.
 pub(super) struct Spells {
@@ -20,14 +20,14 @@ pub(super) struct Spells {
 impl Spells {
     /// The time in either state, the fast one first: the cell's processes as if all had run in the fast state, and that
     /// times the factor.
-    pub(super) fn states(&self, processes: &Processes) -> Vec<State> {
+    pub(super) fn states(&self, processes: &Processes) -> Vec<TimeInState> {
         let rounds = || processes.medians().map(|(round, _)| (round, self.slow.get(&round) == Some(&true)));
         let effects = rounds().map(|(round, slow)| (round, if slow { self.gap.value } else { 0.0 }));
         let Some(fast) = median_estimate_in(processes, &Blocks::known(effects)) else { return Vec::new() };
         let gap = self.gap.map(f64::exp);
         let slow = Estimate { value: fast.value * gap.value, low: fast.low * gap.low, high: fast.high * gap.high };
         let count = |state: bool| rounds().filter(|(_, slow)| *slow == state).count();
-        [(fast, false), (slow, true)].map(|(seconds, slow)| State { seconds, processes: count(slow) }).into()
+        [(fast, false), (slow, true)].map(|(seconds, slow)| TimeInState { seconds, processes: count(slow) }).into()
     }
 }
 

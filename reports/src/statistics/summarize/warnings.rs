@@ -43,8 +43,8 @@ pub(super) fn of(study: &Study, groups: &[Group<'_>], states: &[MachineStates]) 
 
 fn two_states(states: &MachineStates) -> String {
     format!(
-        "The machine had two states that lasted for a while ({}): in the slow one a gradient takes {} as long, and {} of \
-         {} processes ran in it. Each time is the median of its processes; its interval spans both states.",
+        "The machine had two states that lasted for a while ({}): in the slow one a gradient takes {} as long, and {} \
+         of {} processes ran in it. Each time is the median of its processes; its interval spans both states.",
         states.device,
         units::ratio_estimate(&states.factor),
         grouped(states.slow),
