@@ -13,10 +13,10 @@ const CRATES: [(&str, &str, usize); 7] = [
     ("kernels", "kernels", 19_400),
     ("golden", "kernels/golden", 1_430),
     ("vocabulary", "kernels/vocabulary", 710),
-    ("reports", "reports", 13_020),
+    ("reports", "reports", 13_420),
     ("adversary", "reports/adversary", 380),
     ("plots", "plots", 4_400),
-    ("harness", "harness", 21_620),
+    ("harness", "harness", 21_640),
 ];
 
 /// Names of types that a crate declares more than once. The list only shrinks.
