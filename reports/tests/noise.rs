@@ -5,7 +5,6 @@ use relgrad_reports::compare::simulated::{GATES, SWEEPS, Tried, table};
 fn decide(tried: &[Tried], decisions: usize) {
     let happened: Vec<_> = tried.iter().flat_map(|tried| tried.count(decisions)).collect();
     let text = table(&happened);
-    println!("{text}");
     assert!(happened.iter().all(|happened| happened.passed), "{text}");
 }
 

@@ -33,7 +33,7 @@ impl Location {
         sorted.sort_unstable_by(f64::total_cmp);
         let held = (SHARE * sorted.len() as f64).ceil() as usize;
         let length = |w: &&[f64]| w[held - 1] - w[0];
-        let bulk = sorted.windows(held).min_by(|a, b| length(&a).total_cmp(&length(&b)))?;
+        let bulk = sorted.windows(held).min_by(|a, b| length(a).total_cmp(&length(b)))?;
         let reach = (FAR.0 * 0.5 * length(&bulk) / HALF_LENGTH).max(FAR.1);
         let near = |at: f64| -> Vec<f64> { sorted.iter().copied().filter(|x| (x - at).abs() <= reach).collect() };
         let kept = near(Self::mean(&near(Self::mean(bulk).value)).value);
