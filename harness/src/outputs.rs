@@ -4,7 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use relgrad_plots::Drawing;
+use relgrad_plots::{Drawing, Format};
 
 use crate::error::{Error, Result};
 use crate::machine::time::{file_stamp, unix_seconds};
@@ -27,15 +27,19 @@ pub(crate) fn fresh(parent: &str) -> Result<PathBuf> {
     }
 }
 
-/// Writes a drawing as NAME.svg and NAME.png. A link of such a name is replaced, not followed.
-pub(crate) fn write_drawing(dir: &Path, name: &str, drawing: &Drawing) -> Result<[PathBuf; 2]> {
+/// The formats of figures where none are chosen.
+pub(crate) const FORMATS: [Format; 2] = [Format::Svg, Format::Png];
+
+/// Writes a drawing as NAME.svg, NAME.png and so on. A link of such a name is replaced, not followed.
+pub(crate) fn write_drawing(dir: &Path, name: &str, drawing: &Drawing, formats: &[Format]) -> Result<Vec<PathBuf>> {
     fs::create_dir_all(dir).map_err(|cause| Error::output(dir, cause))?;
-    let paths = ["svg", "png"].map(|extension| dir.join(format!("{name}.{extension}")));
+    let path = |format: &Format| dir.join(format!("{name}.{}", format.name()));
+    let paths: Vec<PathBuf> = formats.iter().map(path).collect();
     for link in paths.iter().filter(|path| path.is_symlink()) {
         fs::remove_file(link).map_err(|cause| Error::output(link, cause))?;
     }
-    let written = drawing.write_svg(&paths[0]).and_then(|()| drawing.write_png(&paths[1]));
-    written.map_err(|cause| Error::Output(cause.to_string()))?;
+    let mut written = paths.iter().map(|path| drawing.write(path));
+    written.try_for_each(|written| written).map_err(|cause| Error::Output(cause.to_string()))?;
     Ok(paths)
 }
 

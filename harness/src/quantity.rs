@@ -72,6 +72,28 @@ impl FromStr for TimeLimit {
     }
 }
 
+/// A length on paper on the command line, in millimetres: `85mm`, `8.5cm`, `3.3in` or `241pt`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Length(pub(crate) f64);
+
+impl Length {
+    /// Of a point, a seventy-second of an inch, in millimetres.
+    pub(crate) const POINT: f64 = 25.4 / 72.0;
+    const UNITS: [(&str, f64); 4] = [("mm", 1.0), ("cm", 10.0), ("in", 25.4), ("pt", Self::POINT)];
+}
+
+impl FromStr for Length {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = require_unit(text, |number| format!("write {number}mm, {number}in or {number}pt"))?;
+        let found = Self::UNITS.iter().find_map(|(unit, scale)| Some((text.strip_suffix(unit)?, scale)));
+        let length = found.and_then(|(number, scale)| Some(number.trim().parse::<f64>().ok()? * scale));
+        let complain = || format!("`{}` is not a length; write 85mm, 8.5cm, 3.3in or 8pt", console::quoted(text));
+        length.filter(|length| length.is_finite() && *length > 0.0).map(Self).ok_or_else(complain)
+    }
+}
+
 /// A fraction on the command line: `10%`, or the ratio `1.1x`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Fraction(pub(crate) f64);
@@ -179,6 +201,15 @@ mod tests {
         assert_eq!(read("80%"), Ok(MemoryLimit::Share(0.8)));
         assert_eq!(MemoryLimit::Share(0.5).resolve(1000), 500);
         for text in ["", "GiB", "120%", "0%", "-1GiB", "12Gb", "infGiB", "NaN%", "0.1B"] {
+            assert!(read(text).is_err(), "{text} was accepted");
+        }
+    }
+
+    #[test]
+    fn lengths_are_metric_inches_or_points() {
+        let read = |text: &str| text.parse::<Length>().map(|length| (length.0 * 1e6).round() / 1e6);
+        assert_eq!((read("85mm"), read("8.5 cm"), read("2in"), read("72pt")), (Ok(85.0), Ok(85.0), Ok(50.8), Ok(25.4)));
+        for text in ["", "mm", "85", "-1mm", "0pt", "infin", "85 m", "NaNmm"] {
             assert!(read(text).is_err(), "{text} was accepted");
         }
     }

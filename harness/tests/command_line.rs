@@ -82,6 +82,9 @@ fn wrong_usage_ends_with_code_2_and_names_the_item() {
         ("sweep --device cuda --coupling conv", "--device cpu"),
         ("report no/such/folder", "no/such/folder"),
         ("plot no/such/folder --figure fig9", "fig9"),
+        ("plot no/such/folder --figure fig3 --out a.gif", "--out a.gif must end in .svg, .png or .pdf"),
+        ("plot no/such/folder --width 20mm", "choose 55 to 494 mm"),
+        ("plot no/such/folder --font-size 8", "write 8mm, 8in or 8pt"),
         ("verify no/such/file.json", "no/such/file.json"),
     ] {
         refuses(line, named);

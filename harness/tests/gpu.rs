@@ -45,8 +45,8 @@ fn figure_1_left_and_a_report_come_from_a_study_of_a_gpu() {
     for part in [
         "Example GPU, 80 GiB",
         "rounded to 11 bits",
-        "the GPU held its clocks back; the records say why",
-        "the driver's free memory fell by something else",
+        "the GPU was throttled; records.jsonl states the reasons",
+        "free device memory fell by another amount than our buffers",
     ] {
         assert!(report.contains(part), "{part}: {report}");
     }

@@ -55,7 +55,7 @@ fn a_sweep_over_convolutions_has_the_grid_as_its_axis() {
     let dir = scratch();
     let mut command = words(
         "sweep --coupling conv --channels 2 --grids 5,4x4,100 --bias --methods relative,ordinary,autodiff --batch 3 \
-         --threads 1 --rounds 1 --min-samples 3 --out",
+         --threads 1 --rounds 1 --min-samples 3 --attempts 1 --out",
     );
     let (out, _) = ends(command.arg(dir.path()), 0);
     assert!(out.contains("9 cells measured, 0 skipped, 0 failed"), "{out}");
@@ -92,24 +92,62 @@ fn small_kernels_are_swept_with_the_methods_that_they_have() {
 }
 
 #[test]
-fn a_sweep_measures_the_ceilings_once_and_reports_fractions_of_them() {
+fn a_sweep_measures_the_ceilings_before_and_after_and_reports_fractions_of_them() {
     let dir = scratch();
-    let mut command = words("sweep --dims 2,5 --methods relative --batch 4 --threads 1 --rounds 1 --out");
+    let mut command = words("sweep --dims 2,5 --methods relative --batch 4 --threads 1 --rounds 1 --attempts 1 --out");
     ends(command.arg(dir.path()), 0);
     let measured = run_json(dir.path())["rooflines"].clone();
-    assert_eq!(measured[0]["device"], "cpu");
-    let rates = measured[0]["rates"].as_array().expect("rates");
-    assert!(rates.iter().all(|rate| rate["threads"] == 1 && rate["dtype"] == "f32"));
-    assert!(rates.iter().all(|rate| rate["flops_per_second"].as_f64().is_some_and(|rate| rate > 0.0)));
+    let measured = measured.as_array().expect("a list");
+    assert_eq!(measured.len(), 2);
+    for roofline in measured {
+        assert_eq!(roofline["device"], "cpu");
+        assert!(roofline["state"]["clock_hz"][1].as_f64().is_some_and(|hz| hz > 1e7));
+        let rates = roofline["rates"].as_array().expect("rates");
+        assert!(rates.iter().all(|rate| rate["threads"] == 1 && rate["dtype"] == "f32"));
+        assert!(rates.iter().all(|rate| rate["flops_per_second"].as_f64().is_some_and(|rate| rate > 0.0)));
+    }
     let report = fs::read_to_string(dir.path().join("report.md")).expect("a report");
     assert!(report.contains("## Ceilings") && report.contains("of ceiling"), "{report}");
+    assert!(report.contains("## The machine while measuring"), "{report}");
 
     // A cell is missing, and the ceilings are there.
     let first = lines(dir.path()).remove(0);
     fs::write(dir.path().join("records.jsonl"), first + "\n").expect("the shortened file is written");
-    ends(relgrad().args(["sweep", "--resume"]).arg(dir.path()), 0);
+    ends(relgrad().args(["sweep", "--attempts", "1", "--resume"]).arg(dir.path()), 0);
     assert_eq!(lines(dir.path()).len(), 2);
-    assert_eq!(run_json(dir.path())["rooflines"], measured);
+    let after = run_json(dir.path())["rooflines"].clone();
+    let after = after.as_array().expect("a list");
+    assert!(after.len() == 3 && after[..2] == measured[..]);
+}
+
+/// A cell whose record tells of other programs is measured again where the budget allows, and both records stay.
+#[test]
+fn a_disturbed_cell_is_measured_again_and_its_first_record_is_kept() {
+    let dir = scratch();
+    ends(&mut tiny_sweep(dir.path(), 6), 0);
+    let path = dir.path().join("records.jsonl");
+    let mut before = records(dir.path());
+    for (place, record) in before.iter_mut().enumerate() {
+        assert!(record["state"]["seconds"].as_f64() > Some(0.05), "{record}");
+        let cores = record["state"]["cores"].as_u64().expect("a count");
+        // The machine of this test may be a busy one. Of its records only one tells of it.
+        record["state"] = serde_json::json!({ "seconds": 1.0, "cores": cores, "clock_hz": [1.0, 1.0] });
+        record["state"]["foreign_seconds"] = (if place == 3 { 0.5 * cores as f64 } else { 0.0 }).into();
+    }
+    let text: String = before.iter().map(|record| format!("{record}\n")).collect();
+    fs::write(&path, text).expect("the changed file is written");
+
+    let again = |attempts: &str| {
+        let mut command = words("sweep --no-roofline --quiet --attempts");
+        ends(command.args([attempts, "--resume"]).arg(dir.path()), 0);
+        records(dir.path())
+    };
+    assert_eq!(again("1").len(), 12);
+    let after = again("2");
+    assert!(after.len() == 13 && after[..12] == before[..], "the records are kept");
+    assert_eq!((&after[12]["cell"], &after[12]["attempt"]), (&before[3]["cell"], &1.into()));
+    let report = fs::read_to_string(dir.path().join("report.md")).expect("a report");
+    assert!(report.contains("Further attempts at disturbed cells: 1"), "{report}");
 }
 
 #[test]
@@ -250,6 +288,11 @@ fn report_and_plot_work_from_the_folder_alone() {
     let png = dir.path().join("one.png");
     ends(relgrad().arg("plot").arg(dir.path()).args(["--figure", "fig3", "--out"]).arg(&png), 0);
     assert!(fs::read(&png).expect("the figure").starts_with(b"\x89PNG"));
+    let size = ["--format", "pdf", "--width", "3.3in", "--font-size", "9pt"];
+    let (paths, _) = ends(relgrad().arg("plot").arg(dir.path()).args(size), 0);
+    let pdf = dir.path().join("figures/fig3.pdf");
+    assert!(paths.contains("fig3.pdf") && !paths.contains("svg"), "{paths}");
+    assert!(fs::read(&pdf).expect("the figure").starts_with(b"%PDF-"));
 }
 
 fn quiet(command: &mut Command) -> &mut Command {

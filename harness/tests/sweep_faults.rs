@@ -20,7 +20,7 @@ fn of_two_sweeps_started_together_in_one_folder_one_has_it() {
         let dir = scratch.path().join(attempt.to_string());
         let start = |seed: u64| {
             let mut command = words("sweep --dims 2 --methods relative --batch 4 --threads 1 --rounds 2 --no-roofline");
-            command.args(["--seed", &seed.to_string(), "--out"]).arg(&dir);
+            command.args(["--attempts", "1", "--seed", &seed.to_string(), "--out"]).arg(&dir);
             command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("relgrad starts")
         };
         let outputs = [start(1), start(2)].map(|child| child.wait_with_output().expect("relgrad ends"));
@@ -99,6 +99,7 @@ fn another_program_or_machine_is_refused_unless_it_is_asked_for() {
 fn a_raised_limit_tries_again_what_it_held_back_and_nothing_else() {
     let dir = scratch();
     let mut command = words("sweep --dims 5,300,600 --methods relative --batch 4 --threads 1 --rounds 2 --no-roofline");
+    command.args(["--attempts", "1"]);
     ends(command.args(["--mem-limit", "1MiB", "--out"]).arg(dir.path()), 0);
     let outcomes = |outcome: &str| records(dir.path()).iter().filter(|record| record["outcome"] == outcome).count();
     assert_eq!((outcomes("measured"), outcomes("skipped")), (2, 4));

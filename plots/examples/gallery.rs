@@ -7,7 +7,7 @@ mod awkward;
 
 use std::path::PathBuf;
 
-use relgrad_plots::{Figure, draw};
+use relgrad_plots::{Figure, Format, draw};
 use relgrad_reports::summary::Summary;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -18,8 +18,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         for figure in Figure::ALL {
             match draw(figure, &study, &summary) {
                 Ok(drawing) => {
-                    drawing.write_svg(&folder.join(format!("{name}-{figure}.svg")))?;
-                    drawing.write_png(&folder.join(format!("{name}-{figure}.png")))?;
+                    for format in Format::ALL {
+                        drawing.write(&folder.join(format!("{name}-{figure}.{}", format.name())))?;
+                    }
                 }
                 Err(error) => println!("{name} {figure}: {error}"),
             }

@@ -1,6 +1,7 @@
 //! Panels of quantities against the dimension D, one at the width of a column, or two side by side at that of a page.
 
-use plotters::style::RGBColor;
+mod curves;
+
 use relgrad_reports::summary::Estimate;
 
 use crate::axis::{Axis, Room, Unit};
@@ -8,13 +9,21 @@ use crate::clear::Clear;
 use crate::guides::{Guides, Laws};
 use crate::legend::{self, Key, Note, Sign};
 use crate::panel::{Panel, Titles};
-use crate::scene::{Align, Place, Rect, Scene, Stroke, Text};
-use crate::style::{BAND, COLUMN_WIDTH, GREY, Look, MARGIN, MODEL, NORMAL, PAGE_WIDTH, PREDICTED, SMALL};
+use crate::paper::Paper;
+use crate::scene::{Align, Rect, Scene, Stroke, Text};
+use crate::style::{COLUMN_WIDTH, GREY, Look, MARGIN, MODEL, NORMAL, PAGE_WIDTH, SMALL};
+use curves::{bars, clips, draw_curves, has_interval, measured_places, predicted_line, shifts};
 
 /// Between two panels, in points.
 const BETWEEN: f64 = 20.0;
 /// A prediction this many times over the largest value leaves the panel instead of stretching the axis.
 const FARTHEST_PREDICTION: f64 = 100.0;
+/// Intervals and processes widen a logarithmic axis by at most this factor at either end,
+const WIDENED_BY: f64 = 3.2;
+/// and a linear one by this share of the range of the values.
+const WIDENED_SHARE: f64 = 0.3;
+/// A page from this width on, in points, has two panels side by side.
+const TWO_PANELS: f64 = 1.5 * COLUMN_WIDTH;
 
 /// What a panel shows.
 #[derive(Debug, Clone)]
@@ -24,6 +33,9 @@ pub(crate) struct Plot<'a> {
     /// Height of the panel, in points.
     pub(crate) height: f64,
     pub(crate) curves: Vec<Curve>,
+    pub(crate) intervals: Intervals,
+    /// What a small point is.
+    pub(crate) point: &'a str,
     /// What the dashed curves are called in the legend.
     pub(crate) model: &'a str,
     pub(crate) reference: Reference,
@@ -34,9 +46,18 @@ pub(crate) struct Plot<'a> {
 pub(crate) enum Scale {
     /// Logarithmic, with a margin of this factor at both ends.
     Logarithmic { unit: Unit, margin: f64 },
-    /// Linear, and at least from `low` to `high`, and holds every value; intervals beyond `farthest` of either leave
-    /// the panel.
-    Linear { low: f64, high: f64, farthest: f64 },
+    /// Linear, and at least from `low` to `high`.
+    Linear { low: f64, high: f64 },
+}
+
+/// How intervals are drawn.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Intervals {
+    /// As a band along the curve.
+    Band,
+    /// As a bar at each value, the curves' bars next to one another: neighbours that share a time jump in opposite
+    /// directions, and a band around them would be all teeth.
+    Bars,
 }
 
 /// What a reader compares the curves with.
@@ -49,6 +70,8 @@ pub(crate) enum Reference {
     One,
     /// Dashed lines with their labels.
     Levels(Vec<(f64, String)>),
+    /// The same of what no value should exceed: one that does gets a ring.
+    Ceiling(Vec<(f64, String)>),
 }
 
 /// One line of a chart with what belongs to it.
@@ -58,6 +81,8 @@ pub(crate) struct Curve {
     pub(crate) look: Look,
     /// Measured values against D, ascending; without an interval the ends equal the value.
     pub(crate) measured: Vec<(f64, Estimate)>,
+    /// The value of each process against D.
+    pub(crate) processes: Vec<(f64, f64)>,
     /// Where the measurements end before the sweep does.
     pub(crate) stop: Option<StopMark>,
     /// The cost model against D, ascending.
@@ -76,7 +101,8 @@ pub(crate) struct StopMark {
 
 impl<'a> Plot<'a> {
     pub(crate) fn new(quantity: &'a str, scale: Scale, curves: Vec<Curve>) -> Self {
-        Self { quantity, scale, height: 150.0, curves, model: "", reference: Reference::Nothing }
+        let (intervals, reference) = (Intervals::Band, Reference::Nothing);
+        Self { quantity, scale, height: 150.0, curves, intervals, point: "one process", model: "", reference }
     }
 
     /// A high logarithmic one.
@@ -85,62 +111,132 @@ impl<'a> Plot<'a> {
     }
 
     fn levels(&self) -> &[(f64, String)] {
-        if let Reference::Levels(levels) = &self.reference { levels } else { &[] }
+        match &self.reference {
+            Reference::Levels(levels) | Reference::Ceiling(levels) => levels,
+            _ => &[],
+        }
+    }
+
+    /// Whether a value exceeds what it should not.
+    pub(crate) fn exceeds(&self, value: f64) -> bool {
+        matches!(&self.reference, Reference::Ceiling(levels) if levels.iter().any(|(level, _)| value > *level))
+    }
+
+    /// Values, models, levels and predictions that are near enough: the axis holds them all.
+    fn values(&self) -> Vec<f64> {
+        let measured = self.curves.iter().flat_map(|c| &c.measured).map(|(_, e)| e.value);
+        let models = self.curves.iter().flat_map(|c| &c.model).map(|(_, value)| *value);
+        let levels = self.levels().iter().map(|(level, _)| *level);
+        let one = (self.reference == Reference::One).then_some(1.0);
+        let mut values: Vec<f64> = measured.chain(models).chain(levels).chain(one).collect();
+        let highest = values.iter().copied().filter(|v| v.is_finite()).fold(0.0, f64::max);
+        let reach = if highest > 0.0 { FARTHEST_PREDICTION * highest } else { f64::INFINITY };
+        let predicted = self.curves.iter().filter_map(|c| c.stop.as_ref()?.predicted);
+        values.extend(predicted.map(|p| p.value).filter(|value| *value <= reach));
+        values
+    }
+
+    /// The ends of the vertical axis: it follows the values. What spreads around them widens it a little, so that an
+    /// interval of many decades does not press the curves together.
+    fn ends(&self) -> (f64, f64) {
+        let (least, is_log) = match self.scale {
+            Scale::Logarithmic { .. } => ((f64::INFINITY, f64::NEG_INFINITY), true),
+            Scale::Linear { low, high } => ((low, high), false),
+        };
+        let usable = |v: &f64| v.is_finite() && (*v > 0.0 || !is_log);
+        let values = self.values().into_iter().filter(usable);
+        let (low, high) = values.fold(least, |(low, high), v| (low.min(v), high.max(v)));
+        let (lowest, highest) = if is_log {
+            (low / WIDENED_BY, high * WIDENED_BY)
+        } else {
+            (low - WIDENED_SHARE * (high - low), high + WIDENED_SHARE * (high - low))
+        };
+        let spread = self.curves.iter().flat_map(spread).map(|(_, v)| v).filter(usable);
+        let (down, up) = spread.fold((low, high), |(low, high), v| (low.min(v), high.max(v)));
+        (down.max(lowest), up.min(highest))
     }
 }
 
-/// Draws panels below what all their numbers have in common, with one legend.
-pub(crate) fn draw(conditions: &[String], plots: &[Plot<'_>]) -> Scene {
-    let width = if plots.len() > 1 { PAGE_WIDTH } else { COLUMN_WIDTH };
+/// What spreads around the values of a curve, against D: processes and the ends of intervals.
+fn spread(curve: &Curve) -> impl Iterator<Item = (f64, f64)> {
+    let predicted = curve.stop.as_ref().and_then(|stop| Some((stop.dim, stop.predicted?)));
+    // The end of an interval that is left out would be the value itself, which the axis holds or leaves out whole.
+    let intervals = curve.measured.iter().copied().chain(predicted).filter(|(_, e)| e.low < e.high);
+    intervals.flat_map(|(dim, e)| [(dim, e.low), (dim, e.high)]).chain(curve.processes.iter().copied())
+}
+
+/// Draws panels below what all their numbers have in common, with one legend, side by side where they have room.
+pub(crate) fn draw(paper: Paper, conditions: &[String], plots: &[Plot<'_>]) -> Scene {
+    let width = if plots.len() > 1 { paper.page() } else { paper.column() };
     let mut scene = Scene::headed(width, MARGIN, conditions);
-    let each = (width - BETWEEN * (plots.len() as f64 - 1.0)) / plots.len() as f64;
-    let (mut bottom, mut unplaced) = (0.0_f64, Vec::new());
+    let columns = if width < TWO_PANELS { 1 } else { plots.len() };
+    let each = (width - BETWEEN * (columns as f64 - 1.0)) / columns as f64;
+    let own = if plots.len() > 1 && columns > 1 { (PAGE_WIDTH - BETWEEN) / 2.0 } else { COLUMN_WIDTH };
+    let grown = (each / own).clamp(0.8, 2.0);
+    let (mut top, mut unplaced, mut panels) = (MARGIN + SMALL + 7.0, Vec::new(), Vec::new());
     for (i, plot) in plots.iter().enumerate() {
-        let start = i as f64 * (each + BETWEEN);
-        let (panel, guides) = lay_out(plot, (start + MARGIN, start + each - MARGIN));
+        let start = (i % columns) as f64 * (each + BETWEEN);
+        let (panel, guides) = lay_out(plot, (start + MARGIN, start + each - MARGIN), (top, grown * plot.height));
         panel.draw_grid(&mut scene);
         unplaced.extend(draw_reference(&mut scene, &panel, plot));
         guides.iter().for_each(|guides| guides.draw(&mut scene));
-        draw_curves(&mut scene, &panel, &plot.curves);
+        draw_curves(&mut scene, &panel, plot);
         panel.draw_axes(&mut scene, Titles { x: "data dimension D", y: plot.quantity });
-        bottom = bottom.max(panel.rect.bottom);
+        if (i + 1) % columns == 0 {
+            top = panel.rect.bottom + Panel::BOTTOM_ROOM + 8.0;
+        }
+        panels.push(panel);
     }
-    let mut keys = keys(plots);
+    let mut keys = keys(plots, &panels);
     keys[0].extend(unplaced.into_iter().map(|text| Key { sign: Sign::Line(LEVEL), text }));
-    legend::draw(&mut scene, &keys, &notes(plots), bottom + Panel::BOTTOM_ROOM + 5.0);
+    legend::draw(&mut scene, &keys, &notes(plots), top - 3.0);
     scene
 }
 
+/// What the signs of some panels mean, in sentences for a caption.
+pub(crate) fn explained(plots: &[Plot<'_>]) -> String {
+    let paper = Paper::default();
+    let panels: Vec<Panel> =
+        plots.iter().map(|plot| panel_of(plot, (0.0, paper.column()), (0.0, 150.0), 1.0)).collect();
+    let is_bars = plots.iter().any(|plot| plot.intervals == Intervals::Bars);
+    let intervals = format!("{} are 95 % confidence intervals.", if is_bars { "Bars" } else { "Bands" });
+    let points = format!("A small point is {}.", plots[0].point);
+    let sentences = [
+        (plots.iter().any(|plot| plot.curves.iter().any(|c| has_interval(&c.measured))), intervals.as_str()),
+        (plots.iter().any(|plot| plot.curves.iter().any(|c| !c.processes.is_empty())), points.as_str()),
+        (
+            plots.iter().zip(&panels).any(|(plot, panel)| clips(panel, plot)),
+            "The axis follows the medians; a triangle at its end marks an interval or a process that goes beyond it.",
+        ),
+    ];
+    sentences.iter().filter(|(is_drawn, _)| *is_drawn).map(|(_, sentence)| format!(" {sentence}")).collect()
+}
+
 /// Chooses the axes, leaving room below the data for the guide slopes where they need it.
-fn lay_out(plot: &Plot<'_>, ends: (f64, f64)) -> (Panel, Option<Guides>) {
-    let Reference::Slopes(laws) = plot.reference else { return (panel_of(plot, ends, 1.0), None) };
+fn lay_out(plot: &Plot<'_>, ends: (f64, f64), down: (f64, f64)) -> (Panel, Option<Guides>) {
+    let Reference::Slopes(laws) = plot.reference else { return (panel_of(plot, ends, down, 1.0), None) };
     let candidate = |half_decades: i32| {
-        let panel = panel_of(plot, ends, 10f64.powf(-0.5 * f64::from(half_decades)));
+        let panel = panel_of(plot, ends, down, 10f64.powf(-0.5 * f64::from(half_decades)));
         let guides = Guides::fit(&panel, &taken(&panel, plot), laws);
         (panel, guides)
     };
     (0..4).map(candidate).find(|(_, guides)| guides.is_some()).unwrap_or_else(|| candidate(4))
 }
 
-fn panel_of(plot: &Plot<'_>, ends: (f64, f64), lowered: f64) -> Panel {
-    let room = Room { length: plot.height, label: 1.9 * SMALL };
+/// A panel between two places across and so far down, whose logarithmic axis begins at `lowered` of where it would.
+fn panel_of(plot: &Plot<'_>, ends: (f64, f64), (top, height): (f64, f64), lowered: f64) -> Panel {
+    let room = Room { length: height, label: 1.9 * SMALL };
+    let (low, high) = plot.ends();
     let y = match plot.scale {
         Scale::Logarithmic { unit, margin } => {
-            let y = Axis::log(heights(plot).into_iter(), margin, unit, room);
+            let y = Axis::log([low, high].into_iter(), margin, unit, room);
             Axis::log_between(y.low * lowered, y.high, unit, room)
         }
-        Scale::Linear { low, high, farthest } => {
-            let measured = || plot.curves.iter().flat_map(|c| &c.measured).map(|(_, e)| e);
-            let is_near = |v: &f64| (low - farthest..=high + farthest).contains(v);
-            let near = measured().flat_map(|e| [e.value, e.low, e.high]).filter(is_near);
-            let seen = measured().map(|e| e.value).chain(near).chain(plot.levels().iter().map(|(level, _)| *level));
-            let reach = seen.fold((low, high), |(low, high), v| (low.min(v), high.max(v)));
-            Axis::linear_between(reach.0, reach.1, room)
-        }
+        Scale::Linear { .. } => Axis::linear_between(low, high, room),
     };
     let dims = || plot.curves.iter().flat_map(dims);
     let x = |length| Axis::log(dims(), 1.25, Unit::Count, Room { length, label: 34.0 });
-    Panel::between(ends, (MARGIN + SMALL + 7.0, plot.height), y, x)
+    Panel::between(ends, (top, height), y, x)
 }
 
 fn dims(curve: &Curve) -> impl Iterator<Item = f64> {
@@ -148,33 +244,23 @@ fn dims(curve: &Curve) -> impl Iterator<Item = f64> {
     measured.chain(curve.stop.iter().map(|s| s.dim)).chain(curve.model.iter().map(|(dim, _)| *dim))
 }
 
-/// All values that a logarithmic axis must reach.
-fn heights(plot: &Plot<'_>) -> Vec<f64> {
-    let measured = plot.curves.iter().flat_map(|c| &c.measured).flat_map(|(_, e)| [e.value, e.low, e.high]);
-    let models = plot.curves.iter().flat_map(|c| &c.model).map(|(_, value)| *value);
-    let levels = plot.levels().iter().map(|(level, _)| *level);
-    let one = (plot.reference == Reference::One).then_some(1.0);
-    let mut heights: Vec<f64> = measured.chain(models).chain(levels).chain(one).collect();
-    let highest = heights.iter().copied().filter(|h| h.is_finite()).fold(0.0, f64::max);
-    let reach = if highest > 0.0 { FARTHEST_PREDICTION * highest } else { f64::INFINITY };
-    let predicted = plot.curves.iter().filter_map(|c| c.stop.as_ref()?.predicted);
-    heights.extend(predicted.flat_map(|p| [p.value, p.low, p.high]).filter(|p| *p <= reach));
-    heights
-}
-
 /// The places that labels must leave free. Those of levels may stand in a band: there is little room beside it.
 fn taken(panel: &Panel, plot: &Plot<'_>) -> Clear {
-    let has_levels = matches!(plot.reference, Reference::Levels(_));
+    let has_levels = !plot.levels().is_empty();
     let reach = if has_levels { 5.0 } else { 5.5 };
     let mut clear = Clear::new(panel.rect);
-    for curve in &plot.curves {
+    for (curve, shift) in plot.curves.iter().zip(shifts(plot)) {
         let places = measured_places(panel, curve);
-        clear.take_line(&places, reach);
+        if plot.intervals == Intervals::Bars {
+            bars(panel, curve, shift).iter().for_each(|bar| clear.take_line(bar, 2.0));
+        } else {
+            clear.take_line(&places, reach);
+        }
         if !has_levels {
             take_band(&mut clear, panel, curve);
         }
         clear.take_line(&panel.places(curve.model.iter().copied()), reach);
-        places.iter().for_each(|p| clear.take(*p, reach));
+        places.iter().for_each(|(x, y)| clear.take((x + shift, *y), reach));
         if let Some(line) = predicted_line(panel, curve) {
             clear.take_line(&line, reach);
             clear.take(line[1], reach);
@@ -191,76 +277,12 @@ fn take_band(clear: &mut Clear, panel: &Panel, curve: &Curve) {
     const REACH: f64 = 2.5;
     for line in 0..=LINES {
         let share = f64::from(line) / f64::from(LINES);
-        let height = |e: &Estimate| e.low * (e.high / e.low).powf(share);
+        let height = |e: &Estimate| {
+            let [low, high] = [e.low, e.high].map(|end| end.clamp(panel.y.low, panel.y.high));
+            low * (high / low).powf(share)
+        };
         clear.take_line(&panel.places(curve.measured.iter().map(|(dim, e)| (*dim, height(e)))), REACH);
     }
-}
-
-/// Draws bands, lines and markers; the first series is the one a reader looks for, and lies on top.
-fn draw_curves(scene: &mut Scene, panel: &Panel, curves: &[Curve]) {
-    for curve in curves {
-        draw_band(scene, panel, &curve.measured, curve.look.color);
-    }
-    for curve in curves.iter().rev() {
-        let look = curve.look;
-        panel.line(scene, &panel.places(curve.model.iter().copied()), look.thin(MODEL));
-        if let Some(line) = predicted_line(panel, curve) {
-            panel.line(scene, &line, look.stroke(PREDICTED));
-        }
-        panel.line(scene, &measured_places(panel, curve), look.stroke(look.dash));
-    }
-    for curve in curves.iter().rev() {
-        draw_markers(scene, panel, curve);
-    }
-}
-
-fn draw_markers(scene: &mut Scene, panel: &Panel, curve: &Curve) {
-    let Look { color, marker, .. } = curve.look;
-    for place in measured_places(panel, curve).into_iter().filter(|place| panel.rect.holds(*place)) {
-        scene.marker(marker, place, color, false);
-    }
-    let Some(stop) = &curve.stop else { return };
-    match stop.predicted.and_then(|p| panel.place(stop.dim, p.value)) {
-        Some(place) if panel.rect.holds(place) => {
-            draw_prediction_interval(scene, panel, stop, color);
-            scene.marker(marker, place, color, true);
-        }
-        Some(_) => {}
-        None => {
-            if let Some((x, _)) = panel.place(stop.dim, panel.y.high) {
-                scene.cross((x, panel.rect.top + 4.0), color);
-            }
-        }
-    }
-}
-
-/// A thin bar with caps: what is expected is not measured.
-fn draw_prediction_interval(scene: &mut Scene, panel: &Panel, stop: &StopMark, color: RGBColor) {
-    const CAP: f64 = 2.0;
-    let Some(Estimate { low, high, .. }) = stop.predicted.filter(|p| p.low < p.high) else { return };
-    let inside = |value: f64| panel.place(stop.dim, value.clamp(panel.y.low, panel.y.high));
-    let (Some(low), Some(high)) = (inside(low), inside(high)) else { return };
-    let stroke = Stroke { color, width: 0.8, dash: &[] };
-    scene.line(&[low, high], stroke);
-    for (x, y) in [low, high] {
-        scene.line(&[(x - CAP, y), (x + CAP, y)], stroke);
-    }
-}
-
-/// The 95 % band; a single point gets a bar.
-fn draw_band(scene: &mut Scene, panel: &Panel, measured: &[(f64, Estimate)], color: RGBColor) {
-    if !has_interval(measured) {
-        return;
-    }
-    let inside = |value: f64| value.clamp(panel.y.low, panel.y.high);
-    let highs = panel.places(measured.iter().map(|(dim, e)| (*dim, inside(e.high))));
-    let mut lows = panel.places(measured.iter().map(|(dim, e)| (*dim, inside(e.low))));
-    if let ([low], [high]) = (&lows[..], &highs[..]) {
-        scene.line(&[*low, *high], Stroke { color, width: 1.0, dash: &[] });
-        return;
-    }
-    lows.reverse();
-    scene.area([highs, lows].concat(), color, BAND);
 }
 
 /// Draws the horizontal lines of a panel, and returns the labels for which it has no room.
@@ -270,7 +292,7 @@ fn draw_reference(scene: &mut Scene, panel: &Panel, plot: &Plot<'_>) -> Vec<Stri
             draw_unit_line(scene, panel, &taken(panel, plot));
             Vec::new()
         }
-        Reference::Levels(levels) => {
+        Reference::Levels(levels) | Reference::Ceiling(levels) => {
             let mut clear = taken(panel, plot);
             let unplaced = levels.iter().filter(|(level, label)| !draw_level(scene, panel, &mut clear, *level, label));
             unplaced.map(|(_, label)| label.clone()).collect()
@@ -316,27 +338,18 @@ fn draw_level(scene: &mut Scene, panel: &Panel, clear: &mut Clear, level: f64, l
     true
 }
 
-fn measured_places(panel: &Panel, curve: &Curve) -> Vec<Place> {
-    panel.places(curve.measured.iter().map(|(dim, e)| (*dim, e.value)))
-}
-
-/// From the last measured place to the predicted one.
-fn predicted_line(panel: &Panel, curve: &Curve) -> Option<[Place; 2]> {
-    let stop = curve.stop.as_ref()?;
-    let to = panel.place(stop.dim, stop.predicted?.value)?;
-    let from = measured_places(panel, curve).last().copied().unwrap_or(to);
-    Some([from, to])
-}
-
-fn has_interval(measured: &[(f64, Estimate)]) -> bool {
-    measured.iter().any(|(_, e)| e.low < e.high)
-}
-
-fn keys(plots: &[Plot<'_>]) -> [Vec<Key>; 2] {
+fn keys(plots: &[Plot<'_>], panels: &[Panel]) -> [Vec<Key>; 2] {
     let curves = || plots.iter().flat_map(|plot| &plot.curves);
-    let curve_keys = curves().map(|c| Key { sign: Sign::Curve(c.look), text: c.name.clone() });
+    let is_bars = plots.iter().any(|plot| plot.intervals == Intervals::Bars);
+    let sign = |look| if is_bars { Sign::Marker(look) } else { Sign::Curve(look) };
+    let curve_keys = curves().map(|c| Key { sign: sign(c.look), text: c.name.clone() });
+    let exceeds = |plot: &Plot<'_>| plot.curves.iter().flat_map(|c| &c.measured).any(|(_, e)| plot.exceeds(e.value));
+    let interval = if is_bars { Sign::Bar } else { Sign::Band };
     let others = [
-        (curves().any(|c| has_interval(&c.measured)), Sign::Band, "95 % confidence"),
+        (curves().any(|c| has_interval(&c.measured)), interval, "95 % confidence"),
+        (curves().any(|c| !c.processes.is_empty()), Sign::Process, plots[0].point),
+        (plots.iter().zip(panels).any(|(plot, panel)| clips(panel, plot)), Sign::Clipped, "beyond the axis"),
+        (plots.iter().any(exceeds), Sign::Ring, "above the ceiling"),
         (curves().filter_map(|c| c.stop.as_ref()).any(|s| s.predicted.is_some()), Sign::Predicted, "predicted"),
         (curves().any(|c| !c.model.is_empty()), Sign::Model, plots[0].model),
     ];

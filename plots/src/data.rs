@@ -1,16 +1,22 @@
 //! From a study's records and summary to the curves of a chart.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 pub(crate) use relgrad_reports::record::Model;
-use relgrad_reports::record::{Outcome, Record};
+use relgrad_reports::record::{Outcome, Point, Record};
+use relgrad_reports::statistics::median;
 use relgrad_reports::study::Study;
 use relgrad_reports::summary::{CellSummary, Estimate, Series, Stop, Summary};
 use relgrad_reports::units::{counted, grouped};
 use relgrad_vocabulary::{DeviceKind, Method, Subject, excerpt};
 
 use crate::chart::{Curve, StopMark};
+use crate::paper::Paper;
 use crate::style::look;
+
+/// Most processes of a series that a figure shows: more would be a blot.
+const MOST_PROCESSES: usize = 2000;
 
 /// What a figure shows of a study: one device, and where no axis is the batch size, the batch size and the number of
 /// layers that the settings name first.
@@ -18,7 +24,11 @@ pub(crate) struct Shown<'a> {
     pub(crate) study: &'a Study,
     pub(crate) summary: Cow<'a, Summary>,
     pub(crate) device: DeviceKind,
+    pub(crate) paper: Paper,
 }
+
+/// Values of a series against D, and those of its processes.
+pub(crate) type Values = (Vec<(f64, Estimate)>, Vec<(f64, f64)>);
 
 impl<'a> Shown<'a> {
     /// `device`, or the CPU where it was measured, else the first device that was.
@@ -33,7 +43,7 @@ impl<'a> Shown<'a> {
         let mut devices = summary.series.iter().filter(|s| !s.points.is_empty()).map(|s| s.device);
         let first = devices.clone().next().unwrap_or(DeviceKind::Cpu);
         let device = device.unwrap_or_else(|| devices.find(|d| *d == DeviceKind::Cpu).unwrap_or(first));
-        Self { study, summary, device }
+        Self { study, summary, device, paper: Paper::default() }
     }
 
     /// The series on the device.
@@ -47,14 +57,15 @@ impl<'a> Shown<'a> {
     }
 
     /// One curve a series that has values.
-    pub(crate) fn curves(&self, values: impl Fn(&Series) -> Vec<(f64, Estimate)>) -> Vec<Curve> {
+    pub(crate) fn curves(&self, values: impl Fn(&Series) -> Values) -> Vec<Curve> {
         self.all_curves(values, |_| None)
     }
 
-    /// One curve a series: `value` of its points, `predicted` of its first stop.
+    /// One curve a series: `value` of its points, `process` of its records, `predicted` of its first stop.
     pub(crate) fn stopped(
         &self,
         value: impl Fn(&CellSummary) -> Option<Estimate>,
+        process: impl Fn(&Record) -> Option<f64>,
         predicted: impl Fn(&Stop) -> Option<Estimate>,
     ) -> Vec<Curve> {
         let stop = |series: &Series| {
@@ -64,22 +75,40 @@ impl<'a> Shown<'a> {
                 note: note(series.method, stop),
             })
         };
-        self.all_curves(|series| measured(series, &value), stop)
+        self.all_curves(|series| (measured(series, &value), self.processes(series, &process)), stop)
     }
 
-    fn all_curves(
-        &self,
-        values: impl Fn(&Series) -> Vec<(f64, Estimate)>,
-        stop: impl Fn(&Series) -> Option<StopMark>,
-    ) -> Vec<Curve> {
-        let curve = |series: &Series| Curve {
-            name: series.method.to_string(),
-            look: look(series.method),
-            measured: values(series),
-            stop: stop(series),
-            model: Vec::new(),
+    fn all_curves(&self, values: impl Fn(&Series) -> Values, stop: impl Fn(&Series) -> Option<StopMark>) -> Vec<Curve> {
+        let curve = |series: &Series| {
+            let (measured, processes) = values(series);
+            let (name, look) = (series.method.to_string(), look(series.method));
+            Curve { name, look, measured, processes, stop: stop(series), model: Vec::new() }
         };
         self.series().map(curve).filter(|c| !c.measured.is_empty() || c.stop.is_some()).collect()
+    }
+
+    /// The valid records of a series.
+    fn records(&self, series: &Series) -> impl Iterator<Item = &'a Record> {
+        let of_series = (series.method, series.device, series.batch, series.layers);
+        self.study.records.iter().filter(move |r| {
+            let Point { device, batch, layers, .. } = r.cell.point;
+            r.is_valid() && (r.cell.method, device, batch, layers) == of_series
+        })
+    }
+
+    /// A positive value of each process of a series, against D.
+    pub(crate) fn processes(&self, series: &Series, value: impl Fn(&Record) -> Option<f64>) -> Vec<(f64, f64)> {
+        let values = self.records(series).filter_map(|r| Some((r.cell.point.dim as f64, value(r)?)));
+        values.filter(|(_, v)| v.is_finite() && *v > 0.0).take(MOST_PROCESSES).collect()
+    }
+
+    /// The speed-up over one of [`Method::BASELINES`] in each round, against D.
+    pub(crate) fn speedups_of_rounds(&self, baseline: Method) -> Vec<(f64, f64)> {
+        let of = |method: Method| self.series().find(|s| s.method == method);
+        let (Some(relative), Some(over)) = (of(Method::Relative), of(baseline)) else { return Vec::new() };
+        let place = |r: &Record| (r.cell.point.dim, r.cell.round);
+        let times: BTreeMap<_, _> = self.records(over).filter_map(|r| Some((place(r), seconds(r)?))).collect();
+        self.processes(relative, |r| Some(times.get(&place(r))? / seconds(r)?))
     }
 
     /// How many times faster `relative` is than one of [`Method::BASELINES`], against D.
@@ -127,6 +156,11 @@ impl<'a> Shown<'a> {
         let name = name.filter(|n| !n.is_empty()).map(|name| excerpt(name, 200));
         name.into_iter().chain(self.conditions()).collect::<Vec<_>>().join(", ")
     }
+}
+
+/// The median time of a process.
+pub(crate) fn seconds(record: &Record) -> Option<f64> {
+    median(&record.seconds)
 }
 
 /// The peak memory of a point; it has no interval.

@@ -27,6 +27,12 @@ pub enum Error {
         /// Most series that can be told apart.
         most: usize,
     },
+    /// A figure of this size cannot be read.
+    #[error("a figure cannot be {0}")]
+    Paper(String),
+    /// No format has the extension of the file.
+    #[error("{0} must end in .svg, .png or .pdf")]
+    Extension(String),
     /// The drawing backend failed.
     #[error("cannot render the figure: {0}")]
     Render(String),

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use ab_glyph::{Font, FontRef, PxScale, ScaleFont, point};
+use ab_glyph::{Font, FontRef, GlyphId, PxScale, ScaleFont, point};
 
 use crate::style::SMALL;
 
@@ -12,15 +12,54 @@ pub(crate) const FAMILY: &str = "DejaVu Sans, Verdana, Arial, sans-serif";
 /// Height of a capital letter over the font's em.
 const CAPITAL_HEIGHT: f64 = 0.729;
 
-static REGULAR: LazyLock<FontRef<'static>> = LazyLock::new(|| parse(include_bytes!("../fonts/DejaVuSans-subset.ttf")));
-static BOLD: LazyLock<FontRef<'static>> =
-    LazyLock::new(|| parse(include_bytes!("../fonts/DejaVuSans-Bold-subset.ttf")));
+const REGULAR_FILE: &[u8] = include_bytes!("../fonts/DejaVuSans-subset.ttf");
+const BOLD_FILE: &[u8] = include_bytes!("../fonts/DejaVuSans-Bold-subset.ttf");
+static REGULAR: LazyLock<FontRef<'static>> = LazyLock::new(|| parse(REGULAR_FILE));
+static BOLD: LazyLock<FontRef<'static>> = LazyLock::new(|| parse(BOLD_FILE));
 
 /// Weight of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Weight {
     Regular,
     Bold,
+}
+
+/// A font as a document embeds it.
+#[derive(Clone, Copy)]
+pub(crate) struct Face {
+    pub(crate) name: &'static str,
+    /// The TrueType file.
+    pub(crate) file: &'static [u8],
+    weight: Weight,
+}
+
+impl Face {
+    pub(crate) fn of(weight: Weight) -> Self {
+        let (name, file) = match weight {
+            Weight::Regular => ("DejaVuSans", REGULAR_FILE),
+            Weight::Bold => ("DejaVuSans-Bold", BOLD_FILE),
+        };
+        Self { name, file, weight }
+    }
+
+    /// The number of a character's glyph; 0 is that of what the font lacks.
+    pub(crate) fn glyph(self, character: char) -> u16 {
+        face(self.weight).glyph_id(character).0
+    }
+
+    /// The advance width of each glyph, in thousandths of the em.
+    pub(crate) fn advances(self) -> impl Iterator<Item = f32> {
+        let font = face(self.weight);
+        (0..font.glyph_count() as u16).map(move |id| 1000.0 * font.h_advance_unscaled(GlyphId(id)) / units_per_em(font))
+    }
+
+    /// Each glyph that stands for a character, with it.
+    pub(crate) fn characters(self) -> Vec<(u16, char)> {
+        let mut characters: Vec<_> = face(self.weight).codepoint_ids().map(|(id, c)| (id.0, c)).collect();
+        characters.sort_unstable();
+        characters.dedup_by_key(|(id, _)| *id);
+        characters
+    }
 }
 
 /// Advance width of `text` at `size` (the em), in the unit of `size`.

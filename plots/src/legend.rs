@@ -4,7 +4,7 @@ use relgrad_vocabulary::excerpt;
 
 use crate::font::{self, Weight};
 use crate::scene::{Marker, Rect, Scene, Stroke, Text};
-use crate::style::{BAND, GREY, LINE_SPACING, Look, MARGIN, MODEL, PREDICTED, SMALL};
+use crate::style::{BAND, GREY, INK, LINE_SPACING, Look, MARGIN, MODEL, PREDICTED, SMALL};
 
 /// Length of a sample line, in points.
 const SAMPLE: f64 = 27.0;
@@ -30,7 +30,13 @@ pub(crate) struct Key {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Sign {
     Curve(Look),
+    /// Without a line.
+    Marker(Look),
     Band,
+    Bar,
+    Process,
+    Clipped,
+    Ring,
     Predicted,
     Model,
     /// A line as the panel draws it, without markers.
@@ -99,10 +105,18 @@ fn draw_sample(scene: &mut Scene, sign: Sign, x: f64, y: f64) {
             scene.line(&ends, look.stroke(look.dash));
             scene.marker(look.marker, middle, look.color, false);
         }
+        Sign::Marker(look) => scene.marker(look.marker, middle, look.color, false),
         Sign::Band => {
             let band = Rect { left: x, top: y - 3.0, right: x + SAMPLE, bottom: y + 3.0 };
             scene.area(band.corners().to_vec(), GREY, BAND);
             scene.line(&ends, grey(1.2, &[]));
+        }
+        Sign::Bar => scene.line(&[(middle.0, y - 3.5), (middle.0, y + 3.5)], grey(0.8, &[])),
+        Sign::Process => scene.dot(middle, GREY),
+        Sign::Clipped => scene.wedge((middle.0, y - 2.0), true, GREY),
+        Sign::Ring => {
+            scene.ring(middle, INK);
+            scene.marker(Marker::Circle, middle, GREY, false);
         }
         Sign::Predicted => {
             let end = (ends[1].0 - 3.0, y);

@@ -1,11 +1,11 @@
 //! Figures of measurements.
 //!
-//! [`draw`] draws a [`Figure`] of a [`Study`] and its [`Summary`]. The [`Drawing`] writes it as SVG and PNG, both from
-//! one list of shapes. The crate computes no statistic: estimates, fits and models are those of `relgrad-reports`. Its
-//! font is embedded.
+//! [`draw`] draws a [`Figure`] of a [`Study`] and its [`Summary`]. The [`Drawing`] writes it as SVG, PNG and PDF, all
+//! from one list of shapes. The crate computes no statistic: estimates, fits and models are those of `relgrad-reports`.
+//! Its font is embedded.
 //!
 //! Single-panel figures are 85 mm wide, a journal's column. Figure 4, the roofline and the heat map are 170 mm wide. No
-//! text is smaller than 7 pt at that size.
+//! text is smaller than 7 pt at that size. [`draw_on`] draws in another size.
 
 mod axis;
 mod chart;
@@ -18,6 +18,8 @@ mod font;
 mod guides;
 mod legend;
 mod panel;
+mod paper;
+mod pdf;
 mod render;
 mod scene;
 mod style;
@@ -37,6 +39,7 @@ use relgrad_reports::writer::write_atomically;
 use data::Shown;
 pub use error::{Error, Result};
 use figures::Spec;
+pub use paper::Paper;
 pub use trend::{MOST_TRENDS, Trend, draw_trend};
 
 /// A figure of a study. A file in `figures/` has what it requires, how it is drawn, and its caption.
@@ -66,16 +69,16 @@ impl Figure {
 
     /// The caption: the conditions, the meaning of bands and dashes, and the main numbers.
     pub fn caption(self, study: &Study, summary: &Summary) -> String {
-        (self.0.caption)(&self.shown(study, summary))
+        (self.0.caption)(&self.shown(study, summary, Paper::default()))
     }
 
     /// Whether the records have what the figure requires; the error of [`draw`] names what is missing.
     pub fn available(self, study: &Study, summary: &Summary) -> bool {
-        (self.0.needs)(&self.shown(study, summary)).is_ok()
+        (self.0.needs)(&self.shown(study, summary, Paper::default())).is_ok()
     }
 
-    fn shown<'a>(self, study: &'a Study, summary: &'a Summary) -> Shown<'a> {
-        Shown::of(study, summary, self.0.device, self.0.every_batch)
+    fn shown<'a>(self, study: &'a Study, summary: &'a Summary, paper: Paper) -> Shown<'a> {
+        Shown { paper, ..Shown::of(study, summary, self.0.device, self.0.every_batch) }
     }
 }
 
@@ -96,42 +99,76 @@ impl FromStr for Figure {
     }
 }
 
+/// A format of a drawing's file, by its extension.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// For a browser. Text stays text; its family is DejaVu Sans with fallbacks of like widths.
+    Svg,
+    /// 2000 pixels wide (600 or 300 an inch in print).
+    Png,
+    /// For a paper. Text stays text, in the embedded font.
+    Pdf,
+}
+
+impl Format {
+    /// Every format.
+    pub const ALL: [Self; 3] = [Self::Svg, Self::Png, Self::Pdf];
+
+    /// The extension of its files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Svg => "svg",
+            Self::Png => "png",
+            Self::Pdf => "pdf",
+        }
+    }
+
+    /// That of a path, by its extension.
+    ///
+    /// # Errors
+    /// [`Error::Extension`].
+    pub fn of(path: &Path) -> Result<Self> {
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        let found = Self::ALL.into_iter().find(|format| extension == Some(format.name()));
+        found.ok_or_else(|| Error::Extension(path.display().to_string()))
+    }
+}
+
 /// A finished figure.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Drawing {
     scene: scene::Scene,
+    title: String,
+    /// How many times larger than the scene it is on paper.
+    scale: f64,
     svg: String,
 }
 
 impl Drawing {
-    fn of(scene: scene::Scene, title: &str) -> Result<Self> {
-        let svg = render::svg(&scene, title)?;
-        Ok(Self { scene, svg })
+    fn of(scene: scene::Scene, title: String, scale: f64) -> Result<Self> {
+        let svg = render::svg(&scene, &title, scale)?;
+        Ok(Self { scene, title, scale, svg })
     }
 
     /// The figure as a self-contained SVG document of its physical size (`width="85.00mm"` or `170.00mm`).
     ///
-    /// The same records give the same bytes. Text stays text; its family is DejaVu Sans with fallbacks of like widths.
-    /// On a screen, scale it with CSS (`svg { width: 100%; height: auto }`).
+    /// The same records give the same bytes. On a screen, scale it with CSS (`svg { width: 100%; height: auto }`).
     pub fn svg(&self) -> &str {
         &self.svg
     }
 
-    /// Writes the SVG to `path`: whole, or not at all.
+    /// Writes the figure to `path`, in the format of its extension: whole, or not at all.
     ///
     /// # Errors
-    /// [`Error::Write`] when the file cannot be written.
-    pub fn write_svg(&self, path: &Path) -> Result<()> {
-        Ok(write_atomically(path, self.svg.as_bytes())?)
-    }
-
-    /// Writes the figure as a PNG, 2000 pixels wide (600 or 300 an inch in print), to `path`: whole, or not at all.
-    ///
-    /// # Errors
-    /// [`Error::Write`] when the file cannot be written, [`Error::Render`] when the backend fails, [`Error::Memory`]
-    /// when there is not enough memory for its pixels.
-    pub fn write_png(&self, path: &Path) -> Result<()> {
-        Ok(write_atomically(path, &render::png(&self.scene)?)?)
+    /// [`Error::Extension`]; [`Error::Write`] when the file cannot be written, [`Error::Render`] when the backend
+    /// fails, [`Error::Memory`] when there is not enough memory for its pixels.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let bytes = match Format::of(path)? {
+            Format::Svg => return Ok(write_atomically(path, self.svg.as_bytes())?),
+            Format::Png => render::png(&self.scene)?,
+            Format::Pdf => pdf::pdf(&self.scene, &self.title, self.scale)?,
+        };
+        Ok(write_atomically(path, &bytes)?)
     }
 }
 
@@ -147,10 +184,18 @@ fn require_memory() -> Result<()> {
 /// # Errors
 /// When the records lack what the figure shows: the error names what to measure; see [`Error`].
 pub fn draw(figure: Figure, study: &Study, summary: &Summary) -> Result<Drawing> {
-    let (spec, shown) = (figure.0, figure.shown(study, summary));
+    draw_on(Paper::default(), figure, study, summary)
+}
+
+/// The same in the size of a paper.
+///
+/// # Errors
+/// Those of [`draw`].
+pub fn draw_on(paper: Paper, figure: Figure, study: &Study, summary: &Summary) -> Result<Drawing> {
+    let (spec, shown) = (figure.0, figure.shown(study, summary, paper));
     (spec.needs)(&shown).map_err(Error::Missing)?;
     require_memory()?;
-    Drawing::of((spec.draw)(&shown), &(spec.caption)(&shown))
+    Drawing::of((spec.draw)(&shown), (spec.caption)(&shown), paper.scale())
 }
 
 /// Draws the figure of an experiment or a training; `title` is for screen readers.
@@ -159,5 +204,5 @@ pub fn draw(figure: Figure, study: &Study, summary: &Summary) -> Result<Drawing>
 /// [`Error::Empty`] when there is nothing to draw.
 pub fn draw_experiment(figure: &ExperimentFigure, title: &str) -> Result<Drawing> {
     require_memory()?;
-    Drawing::of(experiment::scene(figure)?, title)
+    Drawing::of(experiment::scene(figure)?, title.to_string(), 1.0)
 }

@@ -26,8 +26,8 @@ const MOST_ROWS: u32 = 10_000;
 /// The PNG is drawn this many times larger, then averaged: plotters does not smooth the edges of thick lines.
 const OVERSAMPLE: u32 = 2;
 
-/// The scene as a self-contained SVG of its physical size, with `title` for screen readers.
-pub(crate) fn svg(scene: &Scene, title: &str) -> Result<String> {
+/// The scene as a self-contained SVG, `scale` times as large, with `title` for screen readers.
+pub(crate) fn svg(scene: &Scene, title: &str, scale: f64) -> Result<String> {
     let size = pixels(scene, SVG_UNITS);
     let mut body = String::new();
     let mut backend = SVGBackend::with_string(&mut body, size);
@@ -50,8 +50,8 @@ pub(crate) fn svg(scene: &Scene, title: &str) -> Result<String> {
     let head = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{:.2}mm\" height=\"{:.2}mm\" viewBox=\"0 0 {} {}\" \
          role=\"img\" stroke-linejoin=\"round\">\n<title>{}</title>\n",
-        scene.width / 72.0 * 25.4,
-        scene.height / 72.0 * 25.4,
+        scale * scene.width / 72.0 * 25.4,
+        scale * scene.height / 72.0 * 25.4,
         size.0,
         size.1,
         escaped(title)

@@ -158,6 +158,24 @@ impl Scene {
         }
     }
 
+    /// Draws the sign of one process.
+    pub(crate) fn dot(&mut self, center: Place, color: RGBColor) {
+        self.shapes.push(Shape::Disc { center, radius: 0.9, color });
+    }
+
+    /// Draws a ring around the place of a marker.
+    pub(crate) fn ring(&mut self, center: Place, color: RGBColor) {
+        for (radius, color) in [(4.6, color), (3.8, PAPER)] {
+            self.shapes.push(Shape::Disc { center, radius, color });
+        }
+    }
+
+    /// Draws the sign of what goes on beyond the end of an axis, with its tip there.
+    pub(crate) fn wedge(&mut self, (x, y): Place, upwards: bool, color: RGBColor) {
+        let base = if upwards { y + 4.0 } else { y - 4.0 };
+        self.area(vec![(x, y), (x - 2.2, base), (x + 2.2, base)], color, 1.0);
+    }
+
     /// Draws the sign of a failure without a value.
     pub(crate) fn cross(&mut self, (x, y): Place, color: RGBColor) {
         const ARM: f64 = 2.0;

@@ -4,7 +4,7 @@
 //! blindness tell apart; each method also has its own marker and dashes, so that a figure survives a grey printer.
 
 use plotters::style::RGBColor;
-use relgrad_vocabulary::{Kernel, Method, Subject};
+use relgrad_vocabulary::Subject;
 
 use crate::scene::{Marker, Stroke};
 
@@ -53,38 +53,48 @@ impl Look {
     }
 }
 
-/// The look of what a series is of: each method has its own, calibration kernels spare ones.
+/// The look of what a series is of: a method has that of its place in the list of methods, so that a new one needs none
+/// here. Calibration kernels have spare ones.
 pub(crate) fn look(subject: impl Into<Subject>) -> Look {
-    let method = match subject.into() {
-        Subject::Method(method) => method,
-        Subject::Kernel(Kernel::Copy) => return SPARE[0],
-        Subject::Kernel(Kernel::Gemm) => return SPARE[1],
-    };
-    let (color, marker, dash): (_, _, &[f64]) = match method {
-        Method::Relative => (RGBColor(0x00, 0x72, 0xb2), Marker::Circle, &[]),
-        Method::Ordinary => (RGBColor(0xd5, 0x5e, 0x00), Marker::Square, &[5.0, 2.0]),
-        Method::Autodiff => (RGBColor(0x00, 0x9e, 0x73), Marker::Triangle, &[6.0, 1.8, 1.4, 1.8]),
-        Method::Transposed => (RGBColor(0x56, 0xb4, 0xe9), Marker::Diamond, &[10.0, 2.0, 3.0, 2.0]),
-        Method::RelativeInPlace => (RGBColor(0xcc, 0x79, 0xa7), Marker::TriangleDown, &[4.0, 1.6]),
-        Method::AutodiffStreamed => (RGBColor(0xe6, 0x9f, 0x00), Marker::Pentagon, &[6.0, 1.6, 1.2, 1.6, 1.2, 1.6]),
-    };
-    Look { color, marker, dash }
+    match subject.into() {
+        Subject::Method(method) => by_place(method as usize),
+        Subject::Kernel(kernel) => spare(kernel as usize),
+    }
 }
 
-/// The look of a curve whose name no method has, by its place among those.
+/// The look of the first, second, … of some curves.
+pub(crate) fn by_place(place: usize) -> Look {
+    LOOKS[place % LOOKS.len()]
+}
+
+/// The look of a curve whose name no method has, by its place among those: from the other end.
 pub(crate) fn spare(place: usize) -> Look {
-    SPARE[place % SPARE.len()]
+    LOOKS[LOOKS.len() - 1 - place % LOOKS.len()]
 }
 
-const SPARE: [Look; 4] = [
-    Look { color: RGBColor(0x00, 0x00, 0x00), marker: Marker::Diamond, dash: &[5.0, 1.5] },
-    Look { color: RGBColor(0x88, 0x88, 0x88), marker: Marker::Pentagon, dash: &[3.0, 1.5] },
-    Look { color: RGBColor(0x88, 0x22, 0x55), marker: Marker::TriangleDown, dash: &[8.0, 1.5] },
-    Look { color: RGBColor(0x99, 0x8e, 0x00), marker: Marker::Square, dash: &[4.0, 1.5, 1.5, 1.5] },
+/// Each differs from all others in colour and dashes, and from those of the same marker in lightness.
+const LOOKS: [Look; 10] = [
+    of(0x0072b2, Marker::Circle, &[]),
+    of(0x56b4e9, Marker::Diamond, &[10.0, 2.0, 3.0, 2.0]),
+    of(0xd55e00, Marker::Square, &[5.0, 2.0]),
+    of(0x009e73, Marker::Triangle, &[6.0, 1.8, 1.4, 1.8]),
+    of(0xe69f00, Marker::Pentagon, &[6.0, 1.6, 1.2, 1.6, 1.2, 1.6]),
+    of(0xcc79a7, Marker::TriangleDown, &[4.0, 1.6]),
+    of(0x998e00, Marker::Square, &[4.0, 1.5, 1.5, 1.5]),
+    of(0x882255, Marker::TriangleDown, &[8.0, 1.5]),
+    of(0x888888, Marker::Pentagon, &[3.0, 1.5]),
+    of(0x000000, Marker::Diamond, &[5.0, 1.5]),
 ];
+
+const fn of(rgb: u32, marker: Marker, dash: &'static [f64]) -> Look {
+    let [_, red, green, blue] = rgb.to_be_bytes();
+    Look { color: RGBColor(red, green, blue), marker, dash }
+}
 
 #[cfg(test)]
 mod tests {
+    use relgrad_vocabulary::{Kernel, Method};
+
     use super::*;
 
     #[test]
@@ -98,5 +108,8 @@ mod tests {
             }
         }
         assert_ne!(look(Kernel::Gemm), look(Kernel::Copy));
+        for (i, a) in LOOKS.iter().enumerate() {
+            assert!(LOOKS[..i].iter().all(|b| a.color != b.color && a.dash != b.dash), "look {i}");
+        }
     }
 }

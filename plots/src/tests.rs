@@ -9,7 +9,7 @@ use relgrad_reports::summary::Summary;
 use relgrad_vocabulary::{Method, Subject};
 
 use crate::scene::{Place, Rect, Scene, Shape, Text};
-use crate::{Drawing, Error, Figure, draw};
+use crate::{Drawing, Error, Figure, Format, Paper, draw, draw_on};
 
 #[path = "../examples/awkward/mod.rs"]
 mod awkward;
@@ -110,7 +110,7 @@ fn the_same_records_give_the_same_bytes() {
     let (first, second) = (folder.path().join("a.png"), folder.path().join("b.png"));
     let drawn = [&first, &second].map(|path| {
         let drawing = draw(named("speedup"), &study, &summary).unwrap();
-        drawing.write_png(path).unwrap();
+        drawing.write(path).unwrap();
         drawing
     });
     assert_eq!(drawn[0], drawn[1]);
@@ -139,7 +139,7 @@ fn each_figure_names_its_axes_units_and_series() {
         ("fig1-left", &["GPU · N = 100 · L = 2 · f32", "data dimension D", "time of one gradient"]),
         ("speedup", &["relative over ordinary", "1×", "100×", "equally fast", "ratio of model flops"]),
         ("memory", &["1 MiB", "4 GiB", "peak memory", "model’s lower bound"]),
-        ("fig4", &["relative", "autodiff", "time (ms)", "time (s)", "resident memory"]),
+        ("fig4", &["relative", "autodiff", "time of the gradient (ms)", "gradient begins", "resident memory"]),
         ("local-exponent", &["local exponent of time", "∝ D²", "∝ D³", "0", "1", "data dimension D"]),
         ("residuals", &["measured / fitted time", "the fitted power law", "ordinary"]),
         ("roofline", &["arithmetic (GFLOP/s)", "least traffic over time (GB/s)", "measured memory bandwidth: 40"]),
@@ -245,12 +245,14 @@ fn an_unwritable_path_is_an_error_that_names_it() {
     let (study, summary) = plain();
     let drawing = draw(named("fig4"), &study, &summary).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("missing").join("a.png");
-    for outcome in [drawing.write_png(&path), drawing.write_svg(&path)] {
-        let error = outcome.unwrap_err();
+    for format in Format::ALL {
+        let path = folder.path().join("missing").join(format!("a.{}", format.name()));
+        let error = drawing.write(&path).unwrap_err();
         assert!(matches!(error, Error::Write { .. }), "{error:?}");
         assert!(error.to_string().contains("missing"), "{error}");
     }
+    let told = drawing.write(&folder.path().join("a.gif")).unwrap_err().to_string();
+    assert!(told.ends_with("a.gif must end in .svg, .png or .pdf"), "{told}");
 }
 
 #[test]
@@ -290,11 +292,7 @@ fn guides_are_named_outside_the_bands() {
     let Drawing { scene, .. } = draw(named("fig3"), &study, &summary).unwrap();
     let bands: Vec<Vec<Place>> =
         scene.shapes.iter().filter(|shape| matches!(shape, Shape::Area { .. })).map(places).collect();
-    let height = |band: &Vec<Place>| {
-        let ys = || band.iter().map(|place| place.1);
-        ys().fold(f64::MIN, f64::max) - ys().fold(f64::MAX, f64::min)
-    };
-    assert!(bands.iter().any(|band| height(band) > 60.0));
+    assert!(bands.iter().any(|band| extent(band) > 60.0));
     let names: Vec<_> = texts(&scene).into_iter().filter(|text| text.content.starts_with('∝')).collect();
     assert!(!names.is_empty(), "no guide was drawn");
     for text in names {
@@ -303,4 +301,118 @@ fn guides_are_named_outside_the_bands() {
             assert!(!bands.iter().any(|band| inside(band, corner)), "{} at {corner:?}", text.content);
         }
     }
+}
+
+/// The height of some places.
+fn extent(places: &[Place]) -> f64 {
+    let ys = || places.iter().map(|place| place.1);
+    ys().fold(f64::MIN, f64::max) - ys().fold(f64::MAX, f64::min)
+}
+
+/// Precondition: intervals of more than four decades, medians that the noise of the machine moves by factors of two.
+#[test]
+fn axes_follow_the_medians_and_mark_what_goes_beyond() {
+    let (quiet, noisy) = (fixture::study(), fixture::noisy_study());
+    let [of_quiet, of_noisy] = [&quiet, &noisy].map(Summary::of);
+    let seconds = |summary: &Summary| -> Vec<_> {
+        summary.series.iter().flat_map(|series| &series.points).map(|point| point.seconds).collect()
+    };
+    assert!(seconds(&of_noisy).iter().any(|e| e.high / e.low > 1e4));
+    for figure in ["fig3", "speedup", "roofline", "local-exponent"].map(named) {
+        let drawing = draw(figure, &noisy, &of_noisy).unwrap();
+        let caption = figure.caption(&noisy, &of_noisy);
+        assert!(svg_texts(drawing.svg()).contains("beyond the axis"), "{figure}");
+        assert!(caption.contains("a triangle at its end marks"), "{figure}: {caption}");
+        let drawing = draw(figure, &quiet, &of_quiet).unwrap();
+        // There the interval of a prediction alone goes beyond.
+        assert!(figure.name() == "fig3" || !svg_texts(drawing.svg()).contains("beyond the axis"), "{figure}");
+    }
+    // The curve has as much of the panel as on a quiet machine, but for what intervals may take at both ends.
+    let line = |study, summary| {
+        let Drawing { scene, .. } = draw(named("fig3"), study, summary).unwrap();
+        let blue = crate::style::look(Method::Relative).color;
+        let is_solid = |s: &&Shape| matches!(s, Shape::Line { color, width, .. } if *color == blue && *width == 1.2);
+        scene.shapes.iter().filter(is_solid).map(|shape| extent(&places(shape))).fold(0.0, f64::max)
+    };
+    let [before, after] = [line(&quiet, &of_quiet), line(&noisy, &of_noisy)];
+    assert!(after > 0.7 * before, "{after} of {before} points");
+}
+
+/// Every process has its point, where the figure is about times or memory.
+#[test]
+fn each_process_has_a_point() {
+    let (study, summary) = plain();
+    let valid = study.records.iter().filter(|record| record.is_valid()).count();
+    for figure in ["fig3", "memory"] {
+        let Drawing { scene, .. } = draw(named(figure), &study, &summary).unwrap();
+        let dots = scene.shapes.iter().filter(|shape| matches!(shape, Shape::Disc { radius: 0.9, .. }));
+        // One more in the legend.
+        assert_eq!(dots.count(), valid + 1, "{figure}");
+    }
+}
+
+/// Rates above the measured ceilings, as of a machine that was slower when it measured them.
+#[test]
+fn what_lies_above_a_ceiling_is_ringed() {
+    let mut study = fixture::study();
+    let texts = |study: &Study| {
+        let summary = Summary::of(study);
+        let texts = svg_texts(draw(named("roofline"), study, &summary).unwrap().svg());
+        (texts.contains("above the ceiling"), named("roofline").caption(study, &summary))
+    };
+    assert!(!texts(&study).0);
+    for rate in &mut study.run.rooflines[0].rates {
+        rate.seconds.iter_mut().for_each(|seconds| *seconds *= 2.0);
+    }
+    let (is_ringed, caption) = texts(&study);
+    assert!(is_ringed && caption.contains("arithmetic rates above the ceiling; the machine was slower"), "{caption}");
+}
+
+/// The narrowest papers, where panels stand below one another, and wide ones; texts as small and as large as allowed.
+#[test]
+fn figures_are_legible_in_every_size() {
+    let studies = [fixture::study_with_gpu(), fixture::study_with_batches(), fixture::noisy_study()];
+    for (width, font_size, printed) in [
+        (Some(55.0), None, "55.00mm"),
+        (Some(85.0), Some(10.0), "85.00mm"),
+        (Some(120.0), Some(9.0), "120.00mm"),
+        (Some(400.0), Some(30.0), "400.00mm"),
+        (None, Some(5.0), "85.00mm"),
+    ] {
+        let paper = Paper::new(width, font_size).unwrap();
+        for study in &studies {
+            let summary = Summary::of(study);
+            for figure in Figure::ALL.into_iter().filter(|figure| figure.available(study, &summary)) {
+                let drawing = draw_on(paper, figure, study, &summary).unwrap();
+                assert_legible(&format!("{figure} on {paper:?}"), &drawing.scene);
+                let is_page = ["fig4", "roofline", "heat-map"].contains(&figure.name()) && width.is_none();
+                let printed = format!("width=\"{}\"", if is_page { "170.00mm" } else { printed });
+                assert!(drawing.svg().contains(&printed), "{figure} is not {printed}");
+            }
+        }
+    }
+    for (width, font_size) in [(Some(40.0), None), (Some(85.0), Some(12.0)), (None, Some(2.0)), (Some(f64::NAN), None)]
+    {
+        let told = Paper::new(width, font_size).unwrap_err().to_string();
+        assert!(told.starts_with("a figure cannot be ") && told.contains("choose "), "{told}");
+    }
+}
+
+/// The objects that a PDF's table of contents points to are there, and the page has the printed size.
+#[test]
+fn a_pdf_is_one_page_of_its_printed_size() {
+    let (study, summary) = plain();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.pdf");
+    let paper = Paper::new(Some(100.0), Some(9.0)).unwrap();
+    draw_on(paper, named("fig4"), &study, &summary).unwrap().write(&path).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    let text = String::from_utf8_lossy(&bytes);
+    assert!(text.starts_with("%PDF-1.") && text.trim_end().ends_with("%%EOF"));
+    assert!(text.contains("/MediaBox [0 0 283.46"), "100 mm are 283.46 pt");
+    for part in ["/Count 1", "/FontFile2", "/ToUnicode", "/DejaVuSans-Bold"] {
+        assert!(text.contains(part), "no {part}");
+    }
+    draw_on(paper, named("fig4"), &study, &summary).unwrap().write(&path).unwrap();
+    assert_eq!(bytes, std::fs::read(&path).unwrap(), "the same records give the same bytes");
 }

@@ -2,7 +2,6 @@
 
 use relgrad_reports::history::Series;
 use relgrad_reports::units;
-use relgrad_vocabulary::Method;
 
 use crate::Drawing;
 use crate::axis::{Axis, Tick};
@@ -10,24 +9,14 @@ use crate::error::{Error, Result};
 use crate::legend::{self, Key, Sign};
 use crate::panel::{Panel, Titles};
 use crate::scene::{Rect, Scene, Stroke, Text};
-use crate::style::{FAINT, GREY, Look, MARGIN, PAGE_WIDTH, SMALL, look};
+use crate::style::{FAINT, GREY, MARGIN, PAGE_WIDTH, SMALL, by_place};
 
 /// Height of the panel, in points.
 const PANEL_HEIGHT: f64 = 150.0;
 /// Room above the panel for the revisions at the change points, in points.
 const REVISION_ROOM: f64 = 46.0;
-/// Methods whose looks the series take in turn.
-const LOOKS: [Method; 6] = [
-    Method::Relative,
-    Method::Ordinary,
-    Method::Autodiff,
-    Method::Transposed,
-    Method::RelativeInPlace,
-    Method::AutodiffStreamed,
-];
-
 /// Most series that one figure can tell apart.
-pub const MOST_TRENDS: usize = LOOKS.len();
+pub const MOST_TRENDS: usize = 6;
 
 /// What a trend figure shows.
 #[derive(Debug, Clone, Copy)]
@@ -51,7 +40,7 @@ pub fn draw_trend(trend: &Trend<'_>) -> Result<Drawing> {
     if !long_enough || trend.series.len() > MOST_TRENDS {
         return Err(Error::NoTrend { most: MOST_TRENDS });
     }
-    Drawing::of(scene(trend), &format!("{} since the first run: {}", trend.quantity, trend.heading))
+    Drawing::of(scene(trend), format!("{} since the first run: {}", trend.quantity, trend.heading), 1.0)
 }
 
 fn scene(trend: &Trend<'_>) -> Scene {
@@ -62,6 +51,7 @@ fn scene(trend: &Trend<'_>) -> Scene {
         scene.line(&[left, right], Stroke { color: GREY, width: 0.7, dash: &[] });
     }
     draw_changes(&mut scene, &panel, trend);
+    let looks = || (0..).map(by_place);
     for (series, look) in trend.series.iter().zip(looks()) {
         let places = panel.places(percents(series));
         panel.line(&mut scene, &places, look.stroke(look.dash));
@@ -76,10 +66,6 @@ fn scene(trend: &Trend<'_>) -> Scene {
     let top = panel.rect.bottom + Panel::BOTTOM_ROOM + 5.0;
     legend::draw(&mut scene, &[keys], &[], top);
     scene
-}
-
-fn looks() -> impl Iterator<Item = Look> {
-    LOOKS.into_iter().map(look)
 }
 
 /// Run, counted from 1, and change since the first run of the series in percent.
@@ -140,6 +126,7 @@ fn signed(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use relgrad_reports::history::ChangePoint;
+    use relgrad_vocabulary::Method;
 
     use super::*;
     use crate::scene::Shape;

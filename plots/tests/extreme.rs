@@ -46,9 +46,11 @@ fn extreme_pictures_are_drawn_within_bounds() {
         let summary = Summary::of(&study);
         for figure in Figure::ALL {
             if let Ok(drawing) = draw(figure, &study, &summary) {
-                let path = dir.path().join("figure.png");
-                drawing.write_png(&path).unwrap();
-                assert!(std::fs::read(&path).unwrap().starts_with(b"\x89PNG"));
+                for (name, magic) in [("figure.png", &b"\x89PNG"[..]), ("figure.pdf", b"%PDF-")] {
+                    let path = dir.path().join(name);
+                    drawing.write(&path).unwrap();
+                    assert!(std::fs::read(&path).unwrap().starts_with(magic));
+                }
             }
         }
     }

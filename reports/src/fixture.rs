@@ -15,7 +15,7 @@ use crate::record::run::{Machine, Run, Settings};
 use crate::record::study::Study;
 use crate::record::writer::{RecordWriter, write_run};
 use crate::record::{
-    Cell, Check, Gpu, GpuState, MemoryPoint, Model, Outcome, Point, Prediction, Record, SCHEMA_VERSION, error,
+    Cell, Check, Gpu, GpuState, MemoryPoint, Model, Outcome, Point, Prediction, Record, SCHEMA_VERSION, State, error,
 };
 use crate::statistics::random::Random;
 
@@ -60,11 +60,25 @@ pub fn study_with_batches() -> Study {
     study
 }
 
+/// The sweep of [`study`] on a machine that others use: processes differ by a factor of two, and those of three cells
+/// by factors of hundreds, so that their intervals have many decades.
+pub fn noisy_study() -> Study {
+    let (mut study, mut random) = (study(), Random::new(17));
+    for record in &mut study.records {
+        let (method, dim) = (record.cell.method, record.cell.point.dim);
+        let is_wild = (dim == 10 && method == Method::Relative) || (dim == 320 && method != Method::Relative);
+        let wild = [0.01, 1.0, 200.0][record.cell.round % 3];
+        let factor = (0.5 * random.normal()).exp() * if is_wild { wild } else { 1.0 };
+        record.seconds.iter_mut().for_each(|seconds| *seconds *= factor);
+    }
+    study
+}
+
 /// Leaves a study in a folder as a sweep does.
 pub fn write(dir: &Path, study: &Study) -> error::Result<()> {
     write_run(dir, &study.run)?;
     let mut writer = RecordWriter::open(dir)?;
-    study.records.iter().try_for_each(|record| writer.append(record))
+    study.records.iter().chain(&study.replaced).try_for_each(|record| writer.append(record))
 }
 
 /// What a GPU at 1980 MHz may tell of a record.
@@ -77,6 +91,22 @@ pub fn gpu(record: &Record) -> Gpu {
         driver_bytes: 1 << 21,
         before: Some(state.clone()),
         after: Some(state),
+    }
+}
+
+/// A quiet machine of two cores at 3 GHz, for a second.
+pub fn state() -> State {
+    State {
+        seconds: 1.0,
+        cores: 2,
+        own_seconds: Some(1.9),
+        foreign_seconds: Some(0.01),
+        stolen_seconds: Some(0.0),
+        waited_seconds: Some(0.001),
+        voluntary_switches: Some(3),
+        involuntary_switches: Some(4),
+        clock_hz: [3e9, 3e9],
+        region_seconds: Some(70e-9),
     }
 }
 
@@ -97,7 +127,8 @@ pub fn power_law(
 /// A study whose methods take the planted times, times log-normal noise on every level.
 pub fn planted(plan: &Planted<'_>) -> Study {
     let mut random = Random::new(plan.seed);
-    let mut study = Study { run: run(&[DeviceKind::Cpu]), records: Vec::new(), warnings: Vec::new() };
+    let mut study =
+        Study { run: run(&[DeviceKind::Cpu]), records: Vec::new(), replaced: Vec::new(), warnings: Vec::new() };
     study.run.settings.dims = plan.dims.to_vec();
     study.run.settings.methods = plan.methods.iter().map(|(method, _)| *method).collect();
     study.run.settings.rounds = plan.rounds;
@@ -163,7 +194,7 @@ fn sweep(devices: &[DeviceKind]) -> Study {
             }
         }
     }
-    Study { run: run(devices), records, warnings: Vec::new() }
+    Study { run: run(devices), records, replaced: Vec::new(), warnings: Vec::new() }
 }
 
 fn record(cell: Cell, random: &mut Random) -> Record {
@@ -203,11 +234,12 @@ fn measure(record: &mut Record, expected: f64, random: &mut Random) {
     });
     record.wall_seconds = of_process * (samples as f64 + 4.0) + 0.05;
     if record.cell.round == 0 {
-        record.memory_trace = trace(peak, 3.0 * of_process);
+        record.memory_trace = trace(peak, 4.0 * of_process);
     }
 }
 
-/// Parameters first, then the working memory of the forward and of the backward pass, flat until the end.
+/// Parameters first, then from a quarter on the working memory of the forward and of the backward pass, flat until the
+/// end.
 fn trace(peak: f64, seconds: f64) -> Vec<MemoryPoint> {
     const POINTS: usize = 60;
     (0..=POINTS)
@@ -301,6 +333,7 @@ pub fn roofline() -> Roofline {
             stream(Stream::Copy, 2, 2.0, 35e9),
         ],
         regions: vec![region(1, 20e-9), region(2, 1.5e-6)],
+        state: None,
     }
 }
 

@@ -172,6 +172,27 @@ fn csv_has_a_header_and_a_row_a_cell() {
     assert_eq!(render("csv").lines().count(), 1 + 3 * 8);
 }
 
+/// Every row of the table has as many columns, every brace its partner, and units stand with the numbers.
+#[test]
+fn latex_is_a_whole_table_of_booktabs() {
+    let table = render("latex");
+    let lines = || table.lines().filter(|line| line.ends_with(" \\\\"));
+    assert_eq!(lines().count(), 1 + 3 + 3 * 8);
+    for line in lines() {
+        let unescaped = line.replace("\\&", "");
+        let spanned: usize = match unescaped.split_once("\\multicolumn{") {
+            Some((_, rest)) => rest[..1].parse::<usize>().unwrap() - 1,
+            None => 0,
+        };
+        assert_eq!(unescaped.matches('&').count() + spanned, 4, "{line}");
+    }
+    let plain = table.replace("\\{", "").replace("\\}", "");
+    assert_eq!(plain.matches('{').count(), plain.matches('}').count());
+    for part in ["\\toprule", "\\bottomrule", "$\\mu$s {[}", "$\\times$ {[}", " MiB \\\\", "exponent 2.0", "95\\,\\%"] {
+        assert!(table.contains(part), "no {part}: {table}");
+    }
+}
+
 /// Of a cell whose gradient failed its check in one round the times of that round are nobody's.
 #[test]
 fn times_of_wrong_gradients_are_not_exported() {

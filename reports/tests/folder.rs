@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 use relgrad_reports::baseline;
 use relgrad_reports::error::Error;
+use relgrad_reports::export::{REPORT, Report};
 use relgrad_reports::fixture;
 use relgrad_reports::history::{self, Entry};
-use relgrad_reports::record::{Gpu, GpuState, Outcome, Record, SCHEMA_VERSION};
+use relgrad_reports::record::{Gpu, GpuState, Outcome, Record, SCHEMA_VERSION, State};
 use relgrad_reports::study::{Invalid, Study};
+use relgrad_reports::summary::Summary;
 use relgrad_reports::writer::{RecordWriter, write_atomically, write_run};
 use relgrad_vocabulary::{DeviceKind, Math, Method};
 use tempfile::TempDir;
@@ -94,6 +96,37 @@ fn a_cell_with_two_records_is_an_error_or_its_second_one_is_left_out() {
     let read = Study::read_with(dir.path(), Invalid::Skip).unwrap();
     assert_eq!(read.records, study.records);
     assert!(read.warnings[0].contains(&format!("line {line}")), "{:?}", read.warnings);
+}
+
+/// Both of its records are kept, and one counts.
+#[test]
+fn a_second_attempt_replaces_a_disturbed_one() {
+    let (dir, study, _) = written();
+    let disturbed = State { foreign_seconds: Some(1.0), ..fixture::state() };
+    let mut first = study.records[0].clone();
+    first.state = Some(disturbed);
+    let again = Record { attempt: 1, state: Some(fixture::state()), ..first.clone() };
+    let mut written = study.clone();
+    written.records[0] = again.clone();
+    written.replaced = vec![first.clone()];
+    std::fs::remove_file(dir.path().join("records.jsonl")).unwrap();
+    fixture::write(dir.path(), &written).unwrap();
+    assert_eq!(Study::read(dir.path()).unwrap(), written);
+    RecordWriter::open(dir.path()).unwrap().append(&again).unwrap();
+    let told = Study::read(dir.path()).unwrap_err().to_string();
+    assert!(told.contains("round 0, has two records"), "{told}");
+
+    let text = (REPORT[0].render)(&Report { study: &written, summary: &Summary::of(&written), figures: &[] });
+    for part in [
+        "Cells with a quiet machine: 1 of 1. Further attempts at disturbed cells: 1, of which 1 count.",
+        "50 % of the cores' time went to other programs",
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
+    assert!(!text.contains("had no quiet machine"), "{text}");
+    written.records[0].state = Some(disturbed);
+    let text = Summary::of(&written).warnings.join("\n");
+    assert!(text.contains("relative on cpu, D = 10: a process had no quiet machine"), "{text}");
 }
 
 /// Records that were made with other settings would be pooled with those of the run.

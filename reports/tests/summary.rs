@@ -112,6 +112,24 @@ fn a_cell_measured_in_some_rounds_is_a_point_with_a_warning() {
     warning(&summary, "fewer processes than planned");
 }
 
+/// The load average contains what relgrad itself did before; the state of a record does not.
+#[test]
+fn a_cell_above_its_ceiling_is_told_and_a_load_average_only_where_nothing_better_is_known() {
+    let mut study = fixture::study();
+    study.run.machine.load_average = Some(1.5);
+    assert!(Summary::of(&study).warnings.iter().any(|told| told.contains("load average")));
+    study.records[0].state = Some(fixture::state());
+    assert_eq!(Summary::of(&study).warnings, Vec::<String>::new());
+    edit(
+        &mut study,
+        |r| r.cell.method == Relative && r.cell.point.dim == 1000,
+        |r| {
+            r.seconds.iter_mut().for_each(|seconds| *seconds /= 1.5);
+        },
+    );
+    warning(&Summary::of(&study), "relative on cpu, D = 1,000: faster than the measured ceiling");
+}
+
 #[test]
 fn trouble_is_told() {
     let mut study = fixture::study();

@@ -7,7 +7,9 @@ use relgrad_kernels::device::cuda::{self, Found, Library};
 use relgrad_reports::units;
 
 use crate::error::{EXIT_CODES, Result};
+use crate::machine::load::Watch;
 use crate::machine::{self, gpu};
+use crate::measure::run::quiet::LOOK;
 
 /// Lists the devices that relgrad can use here, the libraries it finds, and what is missing
 #[derive(Debug, Args)]
@@ -37,13 +39,37 @@ fn host(text: &mut String) {
     let (total, free) = (facts.memory_bytes as f64, facts.available_bytes as f64);
     line(text, "memory", &format!("{}, {} available", units::bytes(total), units::bytes(free)));
     line(text, "system", &format!("{}, {}", facts.os, facts.virtualization));
+    state(text, facts.logical_cores);
+}
+
+/// The machine during a moment in which this program does nothing.
+fn state(text: &mut String, threads: usize) {
+    let watch = Watch::start();
+    std::thread::sleep(LOOK);
+    let state = watch.finish(threads);
+    let share = |share: Option<f64>| match share {
+        Some(share) => format!("{} of the cores' time", units::percent(share)),
+        None => "not known on this system".to_string(),
+    };
+    line(text, "other programs", &share(state.foreign_share()));
+    line(text, "other virtual machines", &share(state.stolen_share()));
+    line(text, "clock", &format!("{:.2} GHz, by a loop of known length", state.lowest_hz() / 1e9));
+    if let Some(seconds) = state.region_seconds {
+        let threads = units::counted(threads, "thread");
+        line(text, "empty parallel region", &format!("{} on {threads}", units::seconds(seconds)));
+    }
+    let verdict = match state.disturbance(threads) {
+        None => "quiet".to_string(),
+        Some(disturbance) => format!("disturbed: {disturbance}; see relgrad sweep --wait-quiet"),
+    };
+    line(text, "verdict", &verdict);
 }
 
 fn graphics(text: &mut String) {
     let _ = writeln!(text, "\ncuda");
     let ready = gpu::require();
     for library in Library::ALL {
-        line(text, library.name(), &state(library));
+        line(text, library.name(), &availability(library));
     }
     let nvml = gpu::driver_release().map_or_else(
         || "missing: no clocks, throttling and power in the records; it is part of the driver".to_string(),
@@ -60,7 +86,7 @@ fn graphics(text: &mut String) {
     line(text, "verdict", &verdict);
 }
 
-fn state(library: Library) -> String {
+fn availability(library: Library) -> String {
     match library.find() {
         Found::At(path) => {
             let version = cuda::version(library).map_or(String::new(), |version| format!(" {version}"));

@@ -1,4 +1,4 @@
-//! `relgrad export`: a sweep in the format of another program.
+//! `relgrad export`: a sweep in the format of another program, or as a table for a paper.
 
 use std::path::PathBuf;
 
@@ -16,11 +16,12 @@ const EXAMPLES: &str = "\
 Examples:
   relgrad export results/2026-11-24T00-15-00Z --format github-action-smaller --out smaller.json
   relgrad export results/2026-11-24T00-15-00Z --format extra-p > relgrad.jsonl
+  relgrad export results/2026-11-24T00-15-00Z --format latex --out table.tex
 
 For github-action-benchmark:
 - github-action-smaller has times and peak memory (`tool: customSmallerIsBetter`);
 - github-action-bigger has speed-ups (`tool: customBiggerIsBetter`).
-bencher is the Bencher Metric Format.
+bencher is the Bencher Metric Format; latex is a table for a paper (package booktabs).
 ";
 
 /// Writes the results of a sweep in the format of another program

@@ -4,21 +4,23 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use relgrad_plots::{Drawing, Figure, draw};
+use relgrad_plots::{Drawing, Figure, Format, Paper, draw_on};
 use relgrad_reports::summary::Summary;
 
 use crate::cmd::compare::{Reading, told};
 use crate::error::{Error, Result};
 use crate::measure::run::folder;
 use crate::outputs;
+use crate::quantity::Length;
 
 const EXAMPLES: &str = "\
 Examples:
   relgrad plot results/2026-11-24T00-15-00Z --figure fig3
   relgrad plot results/2026-11-24T00-15-00Z --figure speedup --out speedup.png
+  relgrad plot results/2026-11-24T00-15-00Z --format pdf --width 3.3in --font-size 9pt
 ";
 
-/// Draws figures of a sweep as SVG and PNG
+/// Draws figures of a sweep as SVG, PNG or PDF
 #[derive(Debug, Args)]
 #[command(after_help = super::help(EXAMPLES))]
 pub(crate) struct Arguments {
@@ -29,17 +31,42 @@ pub(crate) struct Arguments {
     /// Figure [default: all that the records allow]
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(Figure::ALL.map(Figure::name)))]
     figure: Option<String>,
-    /// File to write, .svg or .png [default: DIR/figures/NAME.svg and .png]
+    /// File to write, .svg, .png or .pdf [default: DIR/figures/NAME.svg and .png]
     #[arg(long, value_name = "FILE", requires = "figure")]
     out: Option<PathBuf>,
+    /// Formats of the files in DIR/figures
+    #[arg(long, value_delimiter = ',', default_value = "svg,png", conflicts_with = "out")]
+    #[arg(value_parser = PossibleValuesParser::new(Format::ALL.map(Format::name)))]
+    format: Vec<String>,
+    /// Width of a figure on paper, such as 85mm or 3.3in [default: 85mm, or 170mm of fig4, roofline and heat-map]
+    #[arg(long, value_name = "LENGTH")]
+    width: Option<Length>,
+    /// Size of the text on paper; lines and markers grow with it [default: 7pt]
+    #[arg(long, value_name = "LENGTH")]
+    font_size: Option<Length>,
+}
+
+impl Arguments {
+    fn paper(&self) -> Result<Paper> {
+        let points = self.font_size.map(|size| size.0 / Length::POINT);
+        Paper::new(self.width.map(|width| width.0), points).map_err(usage)
+    }
+
+    fn formats(&self) -> Vec<Format> {
+        Format::ALL.into_iter().filter(|format| self.format.iter().any(|name| name == format.name())).collect()
+    }
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
+    let (paper, formats) = (arguments.paper()?, arguments.formats());
+    if let Some(path) = &arguments.out {
+        Format::of(path).map_err(failed)?;
+    }
     let study = told(folder::read_with(&arguments.dir, arguments.reading.invalid())?);
     let summary = Summary::of(&study);
     let figures: Vec<Figure> = match &arguments.figure {
         Some(name) => {
-            vec![name.parse().map_err(|cause: relgrad_plots::Error| Error::Usage(cause.to_string()))?]
+            vec![name.parse().map_err(usage)?]
         }
         None => Figure::ALL.into_iter().filter(|figure| figure.available(&study, &summary)).collect(),
     };
@@ -47,14 +74,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         return Err(Error::Input(format!("{} has no measurements to draw", arguments.dir.display())));
     }
     for figure in figures {
-        let drawing = draw(figure, &study, &summary).map_err(failed)?;
+        let drawing = draw_on(paper, figure, &study, &summary).map_err(failed)?;
         match &arguments.out {
             Some(path) => {
                 write_one(path, &drawing)?;
                 say!("{}", path.display());
             }
             None => {
-                for path in outputs::write_drawing(&arguments.dir.join("figures"), figure.name(), &drawing)? {
+                for path in outputs::write_drawing(&arguments.dir.join("figures"), figure.name(), &drawing, &formats)? {
                     say!("{}", path.display());
                 }
             }
@@ -65,18 +92,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
 
 /// Writes one file in the format that its extension names.
 pub(crate) fn write_one(path: &Path, drawing: &Drawing) -> Result<()> {
-    let written = match path.extension().and_then(|extension| extension.to_str()) {
-        Some("svg") => drawing.write_svg(path),
-        Some("png") => drawing.write_png(path),
-        _ => return Err(Error::Usage(format!("--out {} must end in .svg or .png", path.display()))),
-    };
-    written.map_err(failed)
+    drawing.write(path).map_err(failed)
+}
+
+fn usage(cause: relgrad_plots::Error) -> Error {
+    Error::Usage(cause.to_string())
 }
 
 /// An error of drawing: what the records lack is one of the input, anything else of the output.
 pub(crate) fn failed(cause: relgrad_plots::Error) -> Error {
-    use relgrad_plots::Error::{Memory, Render, Write};
+    use relgrad_plots::Error::{Extension, Memory, Render, Write};
     match cause {
+        Extension(_) => Error::Usage(format!("--out {cause}")),
         Memory { .. } | Render(_) | Write(_) => Error::Output(cause.to_string()),
         _ => Error::Input(cause.to_string()),
     }

@@ -60,7 +60,7 @@ pub(crate) fn write(dir: &Path, study: &Study) -> Result<Vec<PathBuf>> {
     for figure in Figure::ALL.into_iter().filter(|figure| figure.available(study, &summary)) {
         match draw(figure, study, &summary).map_err(failed) {
             Ok(drawing) => {
-                match outputs::write_drawing(&dir.join("figures"), figure.name(), &drawing) {
+                match outputs::write_drawing(&dir.join("figures"), figure.name(), &drawing, &outputs::FORMATS) {
                     Ok(written) => paths.extend(written),
                     Err(cause) => errors.push(cause),
                 }

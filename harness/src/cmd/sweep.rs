@@ -4,6 +4,7 @@ mod outcome;
 mod settings;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 use relgrad_kernels::{Activation, Dtype, Math, Method};
@@ -22,7 +23,8 @@ use crate::measure::plan::grids::{Grids, Kernel};
 use crate::measure::plan::preview;
 use crate::measure::plan::schedule::Schedule;
 use crate::measure::run::interrupt::Events;
-use crate::measure::run::{Session, folder, identity};
+use crate::measure::run::quiet::Budget;
+use crate::measure::run::{Options, Session, folder, identity};
 use crate::measure::workload::DeviceKind;
 use crate::quantity::{MemoryLimit, TimeLimit};
 use crate::{console, outputs};
@@ -34,6 +36,7 @@ Examples:
   relgrad sweep --dims 100:5000 --dtype f64 --bias --activation tanh:1:0.1
   relgrad sweep --dims 30:1000 --batch 100,10,1000 over N too (N = 100 in figures against D)
   relgrad sweep --device cpu,cuda --math tf32      both in one report, TF32 products on the GPU
+  relgrad sweep --wait-quiet 5m                    wait for other programs to end, up to 5 min
   relgrad sweep --list                             print the plan and its predicted cost
   relgrad sweep --budget none --cell-limit none    everything that fits in memory
   relgrad sweep --coupling conv --channels 8       convolution layers on grids of 10 to 5,000 points
@@ -128,6 +131,12 @@ pub(crate) struct Arguments {
     /// With --resume: continue with another program or on another machine; the report says so
     #[arg(long, requires = "resume")]
     allow_mixed: bool,
+    /// Wait for a quiet machine, TIME in all, at the start and after a disturbed cell; beyond --budget
+    #[arg(long, value_name = "TIME")]
+    wait_quiet: Option<TimeLimit>,
+    /// Most processes for a cell that has a disturbed machine; the further ones after all cells, within --budget
+    #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = at_least_one)]
+    attempts: usize,
     /// Print the plan and its predicted cost, and measure nothing
     #[arg(long)]
     list: bool,
@@ -148,6 +157,15 @@ autodiff-streamed.";
 fn methods_help() -> String {
     let list = Method::ALL.map(|method| format!("\n  {:<18}{}", method.name(), method.description())).concat();
     format!("Methods to measure, comma-separated:{list}")
+}
+
+impl Arguments {
+    fn options(&self) -> Options {
+        let wait = self.wait_quiet.map_or(Duration::ZERO, |TimeLimit(seconds)| {
+            seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or(Duration::MAX)
+        });
+        Options { roofline: !self.no_roofline, quiet: self.quiet, attempts: self.attempts, wait }
+    }
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
@@ -172,18 +190,18 @@ fn start(arguments: &Arguments) -> Result<u8> {
     let dir = arguments.out.clone().map_or_else(|| outputs::fresh("results"), Ok)?;
     let events = Events::install()?;
     let (run, writer) = folder::create(&dir, settings)?;
-    let (roofline, quiet) = (!arguments.no_roofline, arguments.quiet);
-    let session = Session { dir: &dir, run, writer, schedule, events, spent_seconds: 0.0, roofline, quiet };
+    let session = Session::new(&dir, (run, writer), schedule, events, Budget::after(0.0), arguments.options());
     report_on(&dir, session.run()?)
 }
 
 fn resume(dir: &Path, arguments: &Arguments) -> Result<u8> {
-    let (Study { mut run, records, .. }, writer) = if arguments.list {
+    let (Study { mut run, mut records, replaced, .. }, writer) = if arguments.list {
         (folder::read(dir)?, None)
     } else {
         let (study, writer) = folder::resume(dir)?;
         (study, Some(writer))
     };
+    records.extend(replaced);
     let before = run.settings.clone();
     let (raised, limits) = settings::change_limits(arguments, &mut run.settings)?;
     require_devices(&run.settings)?;
@@ -200,7 +218,8 @@ fn resume(dir: &Path, arguments: &Arguments) -> Result<u8> {
 
     // Where no cell is left to measure nothing can mix.
     let (cells, recorded) = schedule.progress();
-    let mixed = if recorded < cells { identity::differences(&run, &folder::describe(before)) } else { Vec::new() };
+    let is_complete = recorded == cells && schedule.disturbed(arguments.attempts).is_empty();
+    let mixed = if !is_complete { identity::differences(&run, &folder::describe(before)) } else { Vec::new() };
     if !mixed.is_empty() && !arguments.allow_mixed {
         return Err(Error::Usage(format!(
             "the sweep in {} was started by another program or machine ({}): resume it there, or add --allow-mixed",
@@ -220,8 +239,8 @@ fn resume(dir: &Path, arguments: &Arguments) -> Result<u8> {
         folder::write(dir, &run)?;
     }
     run.ended = None;
-    let (roofline, quiet) = (!arguments.no_roofline, arguments.quiet);
-    let session = Session { dir, run, writer, schedule, events, spent_seconds, roofline, quiet };
+    let budget = Budget::after(spent_seconds);
+    let session = Session::new(dir, (run, writer), schedule, events, budget, arguments.options());
     report_on(dir, session.run()?)
 }
 

@@ -16,7 +16,7 @@ use crate::{console, outputs};
 /// When there is not the memory to draw, nothing to draw, or when the files cannot be written.
 pub(crate) fn write(dir: &Path, name: &str, figure: &Figure, title: &str) -> Result<Vec<PathBuf>> {
     let drawing = draw_experiment(figure, title).map_err(|cause| Error::Output(cause.to_string()))?;
-    Ok(outputs::write_drawing(dir, name, &drawing)?.to_vec())
+    outputs::write_drawing(dir, name, &drawing, &outputs::FORMATS)
 }
 
 /// Writes `figures/training.svg` and `.png`: log-likelihood against epoch. Too short a training has none.

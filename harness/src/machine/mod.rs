@@ -3,6 +3,7 @@
 mod cgroup;
 mod cpu;
 pub(crate) mod gpu;
+pub(crate) mod load;
 pub(crate) mod memory;
 pub(crate) mod time;
 mod virtualization;

@@ -16,7 +16,8 @@ use relgrad_reports::study::Study;
 
 use self::plan::schedule::Schedule;
 use self::run::interrupt::Events;
-use self::run::{Session, folder};
+use self::run::quiet::Budget;
+use self::run::{Options, Session, folder};
 use crate::error::{Error, Result};
 use crate::{cmd, machine};
 
@@ -55,7 +56,8 @@ impl Sweep {
         let schedule = Schedule::of(&self.settings)?;
         let (run, writer) = folder::create(dir, self.settings.clone())?;
         let events = Events::without_signals();
-        Session { dir, run, writer, schedule, events, spent_seconds: 0.0, roofline: false, quiet }.run()?;
+        let options = Options { roofline: false, quiet, ..Options::default() };
+        Session::new(dir, (run, writer), schedule, events, Budget::after(0.0), options).run()?;
         folder::read(dir)
     }
 }

@@ -12,6 +12,7 @@ pub(crate) fn studies() -> Vec<(&'static str, Study)> {
         ("gpu", fixture::study_with_gpu()),
         ("batches", fixture::study_with_batches()),
         ("many-batches", many_batches()),
+        ("noisy", fixture::noisy_study()),
         ("one-method", only(|r| r.cell.method == Method::Relative)),
         ("one-point", only(|r| r.cell.point.dim == 1000 && r.cell.method != Method::Autodiff)),
         ("two-points", only(|r| (1000..=3200).contains(&r.cell.point.dim))),

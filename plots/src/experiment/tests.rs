@@ -69,7 +69,7 @@ fn nothing_is_clipped_overlapping_or_too_small() {
 }
 
 #[test]
-fn pictures_are_in_both_formats() {
+fn pictures_are_in_every_format() {
     let folder = tempfile::tempdir().unwrap();
     for (name, figure) in figures() {
         let drawing = draw_experiment(&figure, name).unwrap();
@@ -81,9 +81,11 @@ fn pictures_are_in_both_formats() {
             _ => 0,
         };
         assert_eq!(svg.matches("<image ").count(), expected, "{name}");
-        let path = folder.path().join("a.png");
-        drawing.write_png(&path).unwrap();
-        assert!(std::fs::read(&path).unwrap().starts_with(b"\x89PNG"), "{name}");
+        for (file, magic) in [("a.png", &b"\x89PNG"[..]), ("a.pdf", b"%PDF-")] {
+            let path = folder.path().join(file);
+            drawing.write(&path).unwrap();
+            assert!(std::fs::read(&path).unwrap().starts_with(magic), "{name}");
+        }
     }
 }
 

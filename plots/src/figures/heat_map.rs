@@ -11,7 +11,7 @@ use super::Spec;
 use crate::data::{self, Shown};
 use crate::font::{self, Weight};
 use crate::scene::{Align, Rect, Scene, Text};
-use crate::style::{FAINT, INK, MARGIN, NORMAL, PAGE_WIDTH, PAPER, SMALL};
+use crate::style::{FAINT, INK, MARGIN, NORMAL, PAPER, SMALL};
 
 pub(super) const SPEC: Spec = Spec { name: "heat-map", device: None, every_batch: true, needs, draw, caption };
 
@@ -51,7 +51,7 @@ fn needs(shown: &Shown<'_>) -> Result<(), String> {
 /// Draws a panel for each baseline that has speed-ups, below one another.
 fn draw(shown: &Shown<'_>) -> Scene {
     let conditions: Vec<String> = shown.conditions().into_iter().filter(|part| !part.starts_with("N = ")).collect();
-    let mut scene = Scene::headed(PAGE_WIDTH, MARGIN, &conditions);
+    let mut scene = Scene::headed(shown.paper.page(), MARGIN, &conditions);
     let mut top = MARGIN + SMALL + 8.0;
     for baseline in Method::BASELINES {
         let values = values(shown, baseline);
@@ -93,7 +93,7 @@ fn draw_panel(scene: &mut Scene, values: &[Value], title: &str, top: f64) -> f64
     let row_label = |batch: usize| format!("N = {}", grouped(batch));
     let widest = font::widest(batches.iter().map(|b| row_label(*b)));
     let left = MARGIN + widest + 5.0;
-    let column = ((PAGE_WIDTH - MARGIN - left) / dims.len() as f64).min(WIDEST_COLUMN);
+    let column = ((scene.width - MARGIN - left) / dims.len() as f64).min(WIDEST_COLUMN);
     scene.text(Text::new(title, (MARGIN, top + NORMAL), NORMAL).bold());
     let top = top + NORMAL + 6.0;
     for (row, &batch) in batches.iter().rev().enumerate() {

@@ -1,6 +1,6 @@
 //! Peak memory against D, with the model's lower bound.
 
-use relgrad_reports::record::Outcome;
+use relgrad_reports::record::{Outcome, Record};
 use relgrad_vocabulary::DeviceKind;
 
 use super::Spec;
@@ -18,15 +18,19 @@ fn needs(shown: &Shown<'_>) -> Result<(), String> {
 }
 
 fn draw(shown: &Shown<'_>) -> Scene {
-    let mut curves = shown.stopped(data::peak_bytes, |s| s.predicted_bytes.map(data::exactly));
+    chart::draw(shown.paper, &shown.conditions(), &[plot(shown)])
+}
+
+fn plot(shown: &Shown<'_>) -> Plot<'static> {
+    let of_process = |r: &Record| r.peak_bytes.map(|bytes| bytes as f64);
+    let mut curves = shown.stopped(data::peak_bytes, of_process, |s| s.predicted_bytes.map(data::exactly));
     for curve in &mut curves {
         let models = curve.name.parse().map_or(Vec::new(), |method| shown.models(method));
         curve.model = models.into_iter().map(|(dim, m)| (dim, m.min_bytes)).collect();
         // Dashes mean the model here; markers and colours tell the methods apart.
         curve.look = Look { dash: &[], ..curve.look };
     }
-    let plot = Plot { model: "model’s lower bound", ..Plot::log("peak memory", Unit::Bytes, curves) };
-    chart::draw(&shown.conditions(), &[plot])
+    Plot { model: "model’s lower bound", ..Plot::log("peak memory", Unit::Bytes, curves) }
 }
 
 fn caption(shown: &Shown<'_>) -> String {
@@ -35,7 +39,9 @@ fn caption(shown: &Shown<'_>) -> String {
     let is_cpu = shown.device == DeviceKind::Cpu;
     let memory = if is_cpu { "resident memory above that of the bare process" } else { "memory in buffers of the GPU" };
     format!(
-        "Peak {memory} against the data dimension D ({}). Dashed: the lower bound of the memory model.{predicted}",
-        shown.conditions_of_machine()
+        "Peak {memory} against the data dimension D ({}), the largest of the processes.{} Dashed: the lower bound of \
+         the memory model.{predicted}",
+        shown.conditions_of_machine(),
+        chart::explained(&[plot(shown)])
     )
 }

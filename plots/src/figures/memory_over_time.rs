@@ -9,9 +9,10 @@ use super::Spec;
 use crate::axis::{Axis, Room, Unit};
 use crate::clear::Clear;
 use crate::data::Shown;
+use crate::font::{self, Weight};
 use crate::panel::{Panel, Titles};
 use crate::scene::{Align, Place, Rect, Scene, Stroke, Text};
-use crate::style::{BAND, INK, MARGIN, MODEL, NORMAL, PAGE_WIDTH, SMALL, look};
+use crate::style::{BAND, COLUMN_WIDTH, GREY, INK, MARGIN, MODEL, NORMAL, SMALL, look};
 
 pub(super) const SPEC: Spec = Spec { name: "fig4", device: None, every_batch: false, needs, draw, caption };
 
@@ -19,6 +20,10 @@ pub(super) const SPEC: Spec = Spec { name: "fig4", device: None, every_batch: fa
 const PANEL_HEIGHT: f64 = 150.0;
 /// Between the panels, in points.
 const BETWEEN: f64 = 18.0;
+/// A page narrower than this, in points, has the panels below one another.
+const LEAST_BESIDE: f64 = 1.5 * COLUMN_WIDTH;
+/// The time before the gradient that is shown, as a share of the time axis.
+const BEFORE: f64 = 0.08;
 /// Above this quotient of the two peaks a linear axis would press the smaller trace onto the floor.
 const LARGEST_LINEAR_RATIO: f64 = 12.0;
 
@@ -67,40 +72,71 @@ fn peak(record: &Record) -> f64 {
     record.memory_trace.iter().map(|p| p.bytes).filter(|b| b.is_finite()).fold(0.0, f64::max)
 }
 
-/// Draws the pair at the width of a page.
+/// When the gradient of a trace began, in its seconds; `None` where the record does not tell. The trace ends with the
+/// first evaluation, whose time is that of the first warm-up.
+fn beginning(record: &Record) -> Option<f64> {
+    let first = record.warmup_seconds.first()?;
+    let beginning = end(record) - first;
+    (*first > 0.0 && beginning >= 0.0).then_some(beginning)
+}
+
+/// The last second of a trace.
+fn end(record: &Record) -> f64 {
+    record.memory_trace.iter().map(|p| p.seconds).filter(|s| s.is_finite()).fold(0.0, f64::max)
+}
+
+/// Seconds of the gradient; of the whole trace where it is not known when the gradient began.
+fn duration(record: &Record) -> f64 {
+    end(record) - beginning(record).unwrap_or(0.0)
+}
+
+/// Draws the pair side by side, or below one another where the paper is narrow.
 fn draw(shown: &Shown<'_>) -> Scene {
     let Some(pair) = pair(shown.study) else { return Scene::default() };
+    let page = shown.paper.page();
+    let is_narrow = page < LEAST_BESIDE;
     let y = memory_axis(pair);
-    let top = MARGIN + SMALL + 8.0 + NORMAL + 6.0;
+    let mut top = MARGIN + SMALL + 8.0 + NORMAL + 6.0;
     let left = MARGIN + Panel::left_room(&y);
-    let right = PAGE_WIDTH - MARGIN - 10.0;
-    let width = (right - left - BETWEEN) / 2.0;
+    let right = page - MARGIN - 10.0;
+    let width = if is_narrow { right - left } else { (right - left - BETWEEN) / 2.0 };
     let cell = &pair.relative.cell;
     let heading = [vec![format!("D = {}", grouped(cell.point.dim))], on_device(shown, pair).conditions()].concat();
-    let mut scene = Scene::headed(PAGE_WIDTH, left, &heading);
+    let mut scene = Scene::headed(page, MARGIN, &heading);
     for (i, record) in [pair.relative, pair.autodiff].into_iter().enumerate() {
-        let left = left + i as f64 * (width + BETWEEN);
+        let is_first = i == 0 || is_narrow;
+        let left = if is_first { left } else { left + width + BETWEEN };
         let rect = Rect { left, top, right: left + width, bottom: top + PANEL_HEIGHT };
-        let x = Axis::linear(duration(record), Unit::Seconds, Room { length: width, label: 38.0 });
-        let title = if i == 0 { memory_title(cell.point.device, &y) } else { String::new() };
-        draw_panel(&mut scene, &Panel { rect, x, y: y.clone() }, record, &title);
+        let title = if is_first { memory_title(cell.point.device, &y) } else { String::new() };
+        draw_panel(&mut scene, &Panel { rect, x: time_axis(record, width), y: y.clone() }, record, &title);
+        scene.height = rect.bottom + Panel::BOTTOM_ROOM + MARGIN;
+        if is_narrow {
+            top = scene.height + NORMAL + 8.0;
+        }
     }
-    scene.height = top + PANEL_HEIGHT + Panel::BOTTOM_ROOM + MARGIN;
     scene
+}
+
+/// From a little before the gradient begins, which is zero, to its end.
+fn time_axis(record: &Record, width: f64) -> Axis {
+    let axis = Axis::linear(duration(record), Unit::Seconds, Room { length: width, label: 38.0 });
+    let before = beginning(record).map_or(0.0, |beginning| beginning.min(BEFORE * axis.high));
+    Axis { low: -before, ..axis }
 }
 
 /// The pair may be of another device than the speed-ups.
 fn on_device<'a>(shown: &Shown<'a>, pair: Pair<'_>) -> Shown<'a> {
-    Shown { study: shown.study, summary: shown.summary.clone(), device: pair.relative.cell.point.device }
+    Shown { summary: shown.summary.clone(), device: pair.relative.cell.point.device, ..*shown }
 }
 
 fn caption(shown: &Shown<'_>) -> String {
     let Some(pair) = pair(shown.study) else { return "Memory over time of one gradient.".into() };
     let [relative, autodiff] = [pair.relative, pair.autodiff].map(peak);
     format!(
-        "Resident memory over time from the allocation of the problem to the end of its first gradient, relative \
-         and autodiff, at D = {} ({}). The panels share the memory axis; each has its own time axis. Dashed: the lower \
-         bound of the memory model. The peak of autodiff is {} times that of relative ({} and {}).",
+        "Resident memory over the time of the first gradient, relative and autodiff, at D = {} ({}). The gradient \
+         begins at zero, with a mark; before it the problem and its work memory are allocated. The panels share the \
+         memory axis; each has its own time axis. Dashed: the lower bound of the memory model. The peak of autodiff is \
+         {} times that of relative ({} and {}).",
         grouped(pair.relative.cell.point.dim),
         on_device(shown, pair).conditions_of_machine(),
         number(autodiff / relative),
@@ -118,31 +154,47 @@ fn draw_panel(scene: &mut Scene, panel: &Panel, record: &Record, y_title: &str) 
         let corners = [&[(first.0, bottom)], &places[..], &[(last.0, bottom)]].concat();
         scene.area(corners, look.color, BAND);
     }
-    let labelled = draw_bound(scene, panel, record, &places);
+    let mut clear = Clear::new(panel.rect);
+    clear.take_line(&places, 1.6);
+    draw_beginning(scene, panel, record, &mut clear);
+    let labelled = draw_bound(scene, panel, record, &mut clear);
     panel.line(scene, &places, look.stroke(&[]));
-    let x_title = format!("time ({})", panel.x.unit_label);
+    let since = if beginning(record).is_some() { "time of the gradient" } else { "time" };
+    let x_title = format!("{since} ({})", panel.x.unit_label);
     panel.draw_axes(scene, Titles { x: &x_title, y: y_title });
     let baseline = top - 5.0;
     let name = Text::new(record.cell.method.name(), (left, baseline), NORMAL).bold().color(look.color);
     scene.text(name);
     let [peak, end, bound] =
         [units::bytes(peak(record)), units::seconds(duration(record)), units::bytes(record.model.min_bytes)];
-    let figures = if labelled {
-        format!("peak {peak} · ends after {end}")
-    } else {
-        format!("peak {peak} · bound (dashed) {bound}")
-    };
-    scene.text(Text::new(figures, (right, baseline), SMALL).align(Align::Right));
+    let also = if labelled { format!("ends after {end}") } else { format!("bound (dashed) {bound}") };
+    let room = right - left - 6.0 - font::width(record.cell.method.name(), NORMAL, Weight::Bold);
+    let figures = [format!("peak {peak} · {also}"), format!("peak {peak}")];
+    let fitting = figures.into_iter().find(|text| font::width(text, SMALL, Weight::Regular) <= room);
+    scene.text(Text::new(fitting.unwrap_or_default(), (right, baseline), SMALL).align(Align::Right));
+}
+
+/// A line where the gradient begins, with its name where the trace leaves room.
+fn draw_beginning(scene: &mut Scene, panel: &Panel, record: &Record, clear: &mut Clear) {
+    let Some((x, _)) = beginning(record).and_then(|_| panel.place(0.0, panel.y.high)) else { return };
+    let Rect { top, bottom, .. } = panel.rect;
+    scene.line(&[(x, top), (x, bottom)], Stroke { color: GREY, width: 0.9, dash: &[] });
+    clear.take_line(&[(x, top), (x, bottom)], 0.8);
+    let label = |y: f64| Text::new("gradient begins", (x + 3.0, y), SMALL).color(GREY);
+    let steps = ((bottom - top) / SMALL) as i32;
+    if let Some(bounds) = scene.first_clear(clear, (1..steps).map(|i| label(top + f64::from(i) * SMALL))) {
+        clear.take_line(&bounds.corners(), 1.0);
+        let middle = (bounds.top + bounds.bottom) / 2.0;
+        clear.take_line(&[(bounds.left, middle), (bounds.right, middle)], SMALL / 2.0);
+    }
 }
 
 /// The model's lower bound, labelled where the trace leaves room; whether it did.
-fn draw_bound(scene: &mut Scene, panel: &Panel, record: &Record, trace: &[Place]) -> bool {
+fn draw_bound(scene: &mut Scene, panel: &Panel, record: &Record, clear: &mut Clear) -> bool {
     let bound = record.model.min_bytes;
     let Some((_, y)) = panel.place(panel.x.high, bound) else { return true };
     let Rect { left, right, .. } = panel.rect;
     scene.line(&[(left, y), (right, y)], Stroke { color: INK, width: 0.9, dash: MODEL });
-    let mut clear = Clear::new(panel.rect);
-    clear.take_line(trace, 1.6);
     clear.take_line(&[(left, y), (right, y)], 0.8);
     let text = format!("lower bound of the model: {}", units::bytes(bound));
     let xs = [(right - 4.0, Align::Right), ((left + right) / 2.0, Align::Center), (left + 4.0, Align::Left)];
@@ -153,7 +205,7 @@ fn draw_bound(scene: &mut Scene, panel: &Panel, record: &Record, trace: &[Place]
         baselines.into_iter().flat_map(move |b| xs.map(|(x, align)| ((x, b), align)))
     });
     let label = |(at, align)| Text::new(text.clone(), at, SMALL).align(align);
-    scene.first_clear(&clear, candidates.map(label)).is_some()
+    scene.first_clear(clear, candidates.map(label)).is_some()
 }
 
 fn memory_axis(pair: Pair<'_>) -> Axis {
@@ -165,7 +217,7 @@ fn memory_axis(pair: Pair<'_>) -> Axis {
     let low = heights().fold(f64::INFINITY, f64::min);
     if high / low > LARGEST_LINEAR_RATIO {
         let room = Room { length: PANEL_HEIGHT, label: 1.9 * SMALL };
-        Axis::log_between(low / 10.0, high * 2.0, Unit::Bytes, room)
+        Axis::log_between(low / 4.0, high * 2.0, Unit::Bytes, room)
     } else {
         Axis::linear(high * 1.1, Unit::Bytes, Room { length: PANEL_HEIGHT, label: 24.0 })
     }
@@ -176,16 +228,18 @@ fn memory_title(device: DeviceKind, axis: &Axis) -> String {
     if axis.unit_label.is_empty() { memory.into() } else { format!("{memory} ({})", axis.unit_label) }
 }
 
-/// The trace on the page: clamped to the panel, and thinned to what a printer can tell apart.
+/// The trace on the page: clamped to the panel, and thinned to what a printer can tell apart. What came before the time
+/// axis begins is one place at its beginning.
 fn places(panel: &Panel, record: &Record) -> Vec<Place> {
-    let mut points: Vec<_> = record
-        .memory_trace
-        .iter()
-        .filter(|p| p.seconds.is_finite() && p.bytes.is_finite())
-        .map(|p| (p.seconds, p.bytes.clamp(panel.y.low, panel.y.high)))
-        .collect();
+    let zero = beginning(record).unwrap_or(0.0);
+    let finite = record.memory_trace.iter().filter(|p| p.seconds.is_finite() && p.bytes.is_finite());
+    let mut points: Vec<_> = finite.map(|p| (p.seconds - zero, p.bytes.clamp(panel.y.low, panel.y.high))).collect();
     points.sort_by(|a, b| a.0.total_cmp(&b.0));
-    thinned(&panel.places(points))
+    let before = points.partition_point(|(seconds, _)| *seconds < panel.x.low);
+    if let Some((seconds, _)) = points[..before].last_mut() {
+        *seconds = panel.x.low;
+    }
+    thinned(&panel.places(points.into_iter().skip(before.saturating_sub(1))))
 }
 
 /// Keeps the first, lowest, highest and last place of each strip of a third of a point.
@@ -204,13 +258,30 @@ fn thinned(places: &[Place]) -> Vec<Place> {
     kept
 }
 
-fn duration(record: &Record) -> f64 {
-    record.memory_trace.iter().map(|p| p.seconds).filter(|s| s.is_finite()).fold(0.0, f64::max)
-}
-
 #[cfg(test)]
 mod tests {
+    use relgrad_reports::record::MemoryPoint;
+
     use super::*;
+
+    /// A gradient of 2 s in a trace of 5 s: its memory over [0, 2], and a little of what was there before.
+    #[test]
+    fn time_begins_with_the_gradient() {
+        let mut record = relgrad_reports::fixture::study().records.swap_remove(0);
+        let point = |i: i32| MemoryPoint { seconds: 0.1 * f64::from(i), bytes: 1e6 * f64::from(i) };
+        (record.memory_trace, record.warmup_seconds) = ((0..=50).map(point).collect(), vec![2.0, 1.0]);
+        assert_eq!((beginning(&record), duration(&record)), (Some(3.0), 2.0));
+        let x = time_axis(&record, 200.0);
+        assert!(x.low < 0.0 && x.low > -0.3 && x.ticks[0].value == 0.0);
+        let rect = Rect { left: 0.0, top: 0.0, right: 200.0, bottom: 100.0 };
+        let panel = Panel { rect, x, y: Axis::linear(50e6, Unit::Bytes, Room { length: 100.0, label: 20.0 }) };
+        let places = places(&panel, &record);
+        let height = |bytes: f64| panel.place(0.0, bytes).unwrap().1;
+        assert!(places[0].0.abs() < 1e-9 && (places[0].1 - height(28e6)).abs() < 1e-6, "{:?}", places[0]);
+        // Times that do not belong together leave the trace as it is.
+        record.warmup_seconds = vec![6.0];
+        assert_eq!((beginning(&record), duration(&record), time_axis(&record, 200.0).low), (None, 5.0, -0.0));
+    }
 
     #[test]
     fn thinning_keeps_the_ends_and_the_peak() {

@@ -4,7 +4,7 @@ use relgrad_reports::summary::{Estimate, Residual, Series};
 use relgrad_reports::units::grouped;
 
 use super::Spec;
-use crate::chart::{self, Plot, Reference, Scale};
+use crate::chart::{self, Intervals, Plot, Reference, Scale};
 use crate::data::{self, Shown};
 use crate::scene::Scene;
 
@@ -16,17 +16,27 @@ fn needs(shown: &Shown<'_>) -> Result<(), String> {
 }
 
 fn draw(shown: &Shown<'_>) -> Scene {
+    chart::draw(shown.paper, &shown.conditions(), &[plot(shown)])
+}
+
+fn plot(shown: &Shown<'_>) -> Plot<'static> {
     let curves = shown.curves(|series| {
         let is_inside = |r: &&Residual| series.fit.is_some_and(|fit| (fit.from..=fit.to).contains(&r.dim));
         let inside = series.residuals.iter().filter(is_inside);
         let finite = inside.filter(|r| r.ratio.is_finite() && r.ratio > 0.0);
-        finite.map(|r| (r.dim as f64, residual(series, r))).collect()
+        let measured: Vec<_> = finite.map(|r| (r.dim as f64, residual(series, r))).collect();
+        let fitted = |dim: usize| {
+            let at = measured.iter().find(|(of, _)| *of == dim as f64)?.1.value;
+            Some(series.points.iter().find(|p| p.dim == dim)?.seconds.value / at)
+        };
+        let processes = shown.processes(series, |r| Some(data::seconds(r)? / fitted(r.cell.point.dim)?));
+        (measured, processes)
     });
-    let plot = Plot {
+    Plot {
+        intervals: Intervals::Bars,
         reference: Reference::Levels(vec![(1.0, "the fitted power law".to_string())]),
-        ..Plot::new("measured / fitted time", Scale::Linear { low: 0.8, high: 1.2, farthest: 2.0 }, curves)
-    };
-    chart::draw(&shown.conditions(), &[plot])
+        ..Plot::new("measured / fitted time", Scale::Linear { low: 0.8, high: 1.2 }, curves)
+    }
 }
 
 /// The ratio with the relative interval of the measured median.
@@ -46,10 +56,10 @@ fn caption(shown: &Shown<'_>) -> String {
         Some(format!("{} {} to {}", s.method, grouped(fit.from), grouped(fit.to)))
     };
     format!(
-        "Measured median divided by the time of the fitted power law, within the range of the fit ({}), with the \
-         95 % confidence interval of the median. Fitted over D: {}. A curved residual means that one power law does \
-         not describe the range.",
+        "Measured median divided by the time of the fitted power law, within the range of the fit ({}).{} Fitted over \
+         D: {}. A curved residual means that one power law does not describe the range.",
         shown.conditions_of_machine(),
+        chart::explained(&[plot(shown)]),
         shown.series().filter_map(range).collect::<Vec<_>>().join(", ")
     )
 }

@@ -1,7 +1,7 @@
 //! Achieved arithmetic and memory traffic beside what the machine was measured to sustain.
 
 use relgrad_reports::record::Model;
-use relgrad_reports::summary::Estimate;
+use relgrad_reports::summary::{CellSummary, Estimate};
 use relgrad_reports::units;
 
 use super::Spec;
@@ -19,6 +19,10 @@ fn needs(shown: &Shown<'_>) -> Result<(), String> {
 }
 
 fn draw(shown: &Shown<'_>) -> Scene {
+    chart::draw(shown.paper, &shown.conditions(), &plots(shown))
+}
+
+fn plots(shown: &Shown<'_>) -> [Plot<'static>; 2] {
     let settings = &shown.study.run.settings;
     let ceilings = shown.study.run.roofline(shown.device);
     let flops = ceilings.and_then(|r| r.peak_flops_per_second(settings.arithmetic(shown.device), settings.threads));
@@ -28,34 +32,44 @@ fn draw(shown: &Shown<'_>) -> Scene {
         let level = ceiling.map(|c| (c / 1e9, format!("{what}: {}", units::number(c / 1e9))));
         let scale = Scale::Logarithmic { unit: Unit::Count, margin: 1.5 };
         Plot {
-            reference: Reference::Levels(level.into_iter().collect()),
+            reference: Reference::Ceiling(level.into_iter().collect()),
             ..Plot::new(quantity, scale, rates(shown, amount))
         }
     };
-    let plots = [
+    [
         plot("arithmetic (GFLOP/s)", |m| m.flops, flops, "measured product of square matrices"),
         plot("least traffic over time (GB/s)", |m| m.min_traffic_bytes, bytes, "measured memory bandwidth"),
-    ];
-    chart::draw(&shown.conditions(), &plots)
+    ]
 }
 
 /// An amount over the measured time, in 10⁹ a second.
 fn rates(shown: &Shown<'_>, amount: fn(&Model) -> f64) -> Vec<Curve> {
+    let over = |model: &Model, seconds: f64| amount(model) / seconds / 1e9;
     shown.curves(|series| {
-        data::measured(series, |p| {
-            let over = |seconds: f64| amount(&p.model) / seconds / 1e9;
-            let Estimate { value, low, high } = p.seconds;
-            Some(Estimate { value: over(value), low: over(high), high: over(low) })
-        })
+        let rate = |p: &CellSummary| {
+            let [value, low, high] = [p.seconds.value, p.seconds.high, p.seconds.low].map(|s| over(&p.model, s));
+            Some(Estimate { value, low, high })
+        };
+        (data::measured(series, rate), shown.processes(series, |r| Some(over(&r.model, data::seconds(r)?))))
     })
 }
 
 fn caption(shown: &Shown<'_>) -> String {
+    let plots = plots(shown);
+    let above = |plot: &Plot<'_>, what: &str, why: &str| {
+        let values = || plot.curves.iter().flat_map(|c| &c.measured);
+        let count = values().filter(|(_, e)| plot.exceeds(e.value)).count();
+        let what = format!("{count} of {} {what}", values().count());
+        if count == 0 { String::new() } else { format!(" Ringed: {what} above the ceiling; {why}.") }
+    };
+    let [arithmetic, traffic] = &plots;
     format!(
         "Operations of the cost model, and the least bytes it moves, divided by the measured time, against the data \
-         dimension D ({}). Dashed: the fastest rate measured on this machine before the sweep, with the same number \
-         type and threads. A method near neither line is limited by something else. Data in caches can exceed the \
-         bandwidth of memory.",
-        shown.conditions_of_machine()
+         dimension D ({}).{} Dashed: the fastest rate measured on this machine with the same number type and threads. \
+         A method near neither line is limited by something else.{}{}",
+        shown.conditions_of_machine(),
+        chart::explained(&plots),
+        above(arithmetic, "arithmetic rates", "the machine was slower when the ceiling was measured"),
+        above(traffic, "traffic rates", "data in caches exceed the bandwidth of memory"),
     )
 }

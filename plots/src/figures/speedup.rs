@@ -19,20 +19,25 @@ fn needs(shown: &Shown<'_>) -> Result<(), String> {
 }
 
 fn draw(shown: &Shown<'_>) -> Scene {
+    chart::draw(shown.paper, &shown.conditions(), &[plot(shown)])
+}
+
+fn plot(shown: &Shown<'_>) -> Plot<'static> {
     let curves = Method::BASELINES.map(|baseline| Curve {
         name: format!("{} over {baseline}", Method::Relative),
         look: Look { dash: &[], ..look(baseline) },
         measured: shown.speedups(baseline),
+        processes: shown.speedups_of_rounds(baseline),
         stop: None,
         model: flop_ratios(shown, baseline),
     });
     let curves = curves.into_iter().filter(|c| !c.measured.is_empty()).collect();
-    let plot = Plot {
+    Plot {
+        point: "one round",
         model: "ratio of model flops",
         reference: Reference::One,
         ..Plot::log("speed-up of relative", Unit::Ratio, curves)
-    };
-    chart::draw(&shown.conditions(), &[plot])
+    }
 }
 
 fn flop_ratios(shown: &Shown<'_>, baseline: Method) -> Vec<(f64, f64)> {
@@ -56,8 +61,9 @@ fn caption(shown: &Shown<'_>) -> String {
         format!(" Speed-up of {} at the largest common dimension: {}.", Method::Relative, ends.join(" and "))
     };
     format!(
-        "Time of the baseline divided by that of relative, against the data dimension D ({}). Bands are 95 % \
-         confidence intervals. Dashed: the ratio of the models' floating-point operations.{ends}",
-        shown.conditions_of_machine()
+        "Time of the baseline divided by that of relative, against the data dimension D ({}).{} Dashed: the ratio of \
+         the models' floating-point operations.{ends}",
+        shown.conditions_of_machine(),
+        chart::explained(&[plot(shown)])
     )
 }

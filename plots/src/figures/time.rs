@@ -22,11 +22,15 @@ fn needs(shown: &Shown<'_>) -> Result<(), String> {
 }
 
 fn draw(shown: &Shown<'_>) -> Scene {
-    let plot = Plot {
+    chart::draw(shown.paper, &shown.conditions(), &[plot(shown)])
+}
+
+fn plot(shown: &Shown<'_>) -> Plot<'static> {
+    let curves = shown.stopped(|p| Some(p.seconds), data::seconds, data::expected_seconds);
+    Plot {
         reference: Reference::Slopes(Laws::of(&shown.study.run.settings)),
-        ..Plot::log("time of one gradient", Unit::Seconds, shown.stopped(|p| Some(p.seconds), data::expected_seconds))
-    };
-    chart::draw(&shown.conditions(), &[plot])
+        ..Plot::log("time of one gradient", Unit::Seconds, curves)
+    }
 }
 
 fn caption(shown: &Shown<'_>) -> String {
@@ -35,7 +39,7 @@ fn caption(shown: &Shown<'_>) -> String {
             "Time of one gradient of the log-likelihood against the data dimension D ({}).",
             shown.conditions_of_machine()
         ),
-        "Markers are medians of the processes' medians; bands are their 95 % confidence intervals.".into(),
+        format!("Markers are medians of the processes' medians.{}", chart::explained(&[plot(shown)])),
     ];
     if shown.series().any(|s| !s.stops.is_empty()) {
         sentences.push(

@@ -10,6 +10,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use crate::record::contents;
+use crate::record::counting;
 use crate::record::error::{Error, Result};
 use crate::record::log::{self, Invalid, Reading};
 use crate::record::study::Study;
@@ -39,7 +40,8 @@ pub fn read_with(path: &Path, invalid: Invalid) -> Result<Study> {
     let reading = Reading { settings: Some(&run.settings), invalid, may_be_torn: false, first_line: 2 };
     let log = log::parse(path, lines, &reading)?;
     let warnings = log.told(path).into_iter().chain(run.mixtures()).collect();
-    Ok(Study { run, records: log.records, warnings })
+    let (records, replaced) = counting(log.records);
+    Ok(Study { run, records, replaced, warnings })
 }
 
 /// Writes a baseline file: whole, or not at all.

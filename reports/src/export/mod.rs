@@ -1,6 +1,6 @@
 //! The files of a report. Each is one [`Format`] in a file of its own.
 //!
-//! Files for other programs ([`FORMATS`]) follow those programs' published schemas.
+//! Files for other programs ([`FORMATS`]) follow those programs' published schemas; one is a table for a paper.
 //!
 //! `report.md` and `report.html` say the same in units people read (one document, two renderings, in `report`);
 //! `summary.json` and `summary.csv` carry the same numbers for programs, in SI units and bytes.
@@ -12,6 +12,7 @@ mod github_action;
 mod google_benchmark;
 mod hyperfine;
 mod json;
+mod latex;
 
 use std::path::{Path, PathBuf};
 
@@ -67,13 +68,14 @@ pub const REPORT: [Format; 4] = [
 ];
 
 /// Formats of other programs, by the name of the program, which only `relgrad export` writes.
-pub const FORMATS: [Format; 7] = [
+pub const FORMATS: [Format; 8] = [
     Format { name: "github-action-smaller", file_name: "github-action-smaller.json", render: github_action::smaller },
     Format { name: "github-action-bigger", file_name: "github-action-bigger.json", render: github_action::bigger },
     Format { name: "bencher", file_name: "bencher.json", render: bencher::render },
     Format { name: "google-benchmark", file_name: "google-benchmark.json", render: google_benchmark::render },
     Format { name: "hyperfine", file_name: "hyperfine.json", render: hyperfine::render },
     Format { name: "extra-p", file_name: "extra-p.jsonl", render: extra_p::render },
+    Format { name: "latex", file_name: "table.tex", render: latex::render },
     CSV,
 ];
 

@@ -90,15 +90,15 @@ impl Log {
         Ok(())
     }
 
-    /// A cell has one record; a second one would count as a process more.
+    /// A process of a cell has one record; a second one would count as a process more.
     fn reject_repeated(&mut self, path: &Path, invalid: Invalid) -> Result<()> {
         // Arithmetic may be left out where it is that of the numbers.
-        let key = |cell: &Cell| {
+        let key = |Record { cell, attempt, .. }: &Record| {
             let math = Some(cell.point.arithmetic());
-            Cell { point: Point { math, ..cell.point }, ..*cell }
+            (Cell { point: Point { math, ..cell.point }, ..*cell }, *attempt)
         };
         let mut seen = HashSet::with_capacity(self.records.len());
-        let repeated: Vec<bool> = self.records.iter().map(|record| !seen.insert(key(&record.cell))).collect();
+        let repeated: Vec<bool> = self.records.iter().map(|record| !seen.insert(key(record))).collect();
         for (index, _) in repeated.iter().enumerate().filter(|(_, repeated)| **repeated) {
             let Cell { method, point: Point { device, dim, .. }, round } = self.records[index].cell;
             let reason = format!("{method} on {device} at dim {dim}, round {round}, has two records");

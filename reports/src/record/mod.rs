@@ -1,9 +1,9 @@
 //! The record of one cell: one JSON object a line of `records.jsonl`.
 //!
 //! A *cell* is a method at one point of the sweep (device, dimension, …) in one round, measured in a process of its
-//! own. Whatever happens to it, it leaves exactly one record: measured, skipped (with the prediction that ruled it
-//! out), or failed (with the reason). Fields are only ever added within a schema version; readers ignore the ones they
-//! don't know.
+//! own. Whatever happens to it, it leaves a record: measured, skipped (with the prediction that ruled it out), or
+//! failed (with the reason). A cell that had a disturbed machine may have several, of which one counts. Fields are only
+//! ever added within a schema version; readers ignore the ones they don't know.
 
 pub(crate) mod contents;
 pub mod error;
@@ -12,6 +12,7 @@ mod failure;
 pub(crate) mod log;
 pub mod roofline;
 pub mod run;
+mod state;
 pub mod study;
 pub mod training;
 pub(crate) mod validity;
@@ -21,6 +22,8 @@ use relgrad_vocabulary::{Activation, DeviceKind, Dtype, Math, Subject};
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use failure::{Failure, KILL_FACTOR, Reason};
+pub(crate) use state::counting;
+pub use state::{Clocks, Disturbance, State};
 
 /// Version of the schema of records and of `run.json`. A reader rejects a newer one.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -182,6 +185,9 @@ pub struct Record {
     pub schema: u32,
     /// What was measured.
     pub cell: Cell,
+    /// Which process of this cell it was, from 0; further ones follow a disturbed machine.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub attempt: usize,
     /// How it ended.
     pub outcome: Outcome,
     /// Why the cell was skipped or failed; absent when measured.
@@ -216,6 +222,9 @@ pub struct Record {
     /// Measurements that only a GPU has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpu: Option<Gpu>,
+    /// The machine meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<State>,
     /// Wall-clock seconds that the whole cell took, process start to end.
     #[serde(default)]
     pub wall_seconds: f64,
@@ -245,6 +254,7 @@ impl Record {
         Self {
             schema: SCHEMA_VERSION,
             cell,
+            attempt: 0,
             outcome: Outcome::Skipped,
             reason: None,
             seconds: Vec::new(),
@@ -256,6 +266,7 @@ impl Record {
             prediction: None,
             check: None,
             gpu: None,
+            state: None,
             wall_seconds: 0.0,
             started_unix_seconds: 0.0,
         }
@@ -269,4 +280,8 @@ fn number_or_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::E
 
 fn one() -> u64 {
     1
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }

@@ -9,7 +9,7 @@
 use relgrad_vocabulary::{DeviceKind, Math};
 use serde::{Deserialize, Serialize};
 
-use crate::record::Model;
+use crate::record::{Model, State};
 use crate::statistics::summary::Estimate;
 
 /// What was measured on one device in one process. Every entry keeps its raw samples.
@@ -29,6 +29,16 @@ pub struct Roofline {
     pub bandwidths: Vec<Bandwidth>,
     /// Costs of an empty parallel region.
     pub regions: Vec<Region>,
+    /// The machine meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<State>,
+}
+
+/// Every measurement of a device's ceilings in a run. The best counts: what disturbs one only lowers it.
+#[derive(Debug, Clone, Copy)]
+pub struct Ceilings<'a> {
+    device: DeviceKind,
+    all: &'a [Roofline],
 }
 
 /// An arithmetic operation whose rate is measured.
@@ -176,6 +186,15 @@ pub struct Ceiling {
     pub fraction: Estimate,
 }
 
+impl Ceiling {
+    /// Whether the cell is faster than its ceiling by more than noise, so that the ceiling is none: it was measured on
+    /// a slower machine. Not for bandwidth, since parameters that fit into a cache have a higher one.
+    pub fn is_exceeded(&self) -> bool {
+        const NOISE: f64 = 0.05;
+        self.bound == Bound::Compute && self.fraction.value > 1.0 + NOISE
+    }
+}
+
 impl Rate {
     /// `flops` over the fastest of `seconds`, in FLOP/s: what the machine does when nothing disturbs it. The median
     /// where there are no samples.
@@ -215,11 +234,32 @@ impl Roofline {
         let of_threads = self.bandwidths.iter().filter(|b| b.threads == threads);
         of_threads.map(Bandwidth::best_bytes_per_second).reduce(f64::max)
     }
+}
+
+impl<'a> Ceilings<'a> {
+    /// Those among `all` that were measured on `device`; `None` where there is none.
+    pub(crate) fn of(device: DeviceKind, all: &'a [Roofline]) -> Option<Self> {
+        all.iter().any(|roofline| roofline.device == device).then_some(Self { device, all })
+    }
+
+    fn best(self, peak: impl Fn(&Roofline) -> Option<f64>) -> Option<f64> {
+        self.all.iter().filter(|roofline| roofline.device == self.device).filter_map(peak).reduce(f64::max)
+    }
+
+    /// [`Roofline::peak_flops_per_second`], the best of all.
+    pub fn peak_flops_per_second(self, math: Math, threads: usize) -> Option<f64> {
+        self.best(|roofline| roofline.peak_flops_per_second(math, threads))
+    }
+
+    /// [`Roofline::peak_bytes_per_second`], the best of all.
+    pub fn peak_bytes_per_second(self, threads: usize) -> Option<f64> {
+        self.best(|roofline| roofline.peak_bytes_per_second(threads))
+    }
 
     /// The least time of a cell of this cost, and what fraction of it `seconds` reaches.
     ///
     /// `None` where nothing was measured at this number type and count of threads.
-    pub fn ceiling(&self, model: &Model, math: Math, threads: usize, seconds: &Estimate) -> Option<Ceiling> {
+    pub fn ceiling(self, model: &Model, math: Math, threads: usize, seconds: &Estimate) -> Option<Ceiling> {
         let compute = model.flops / self.peak_flops_per_second(math, threads)?;
         let traffic = model.min_traffic_bytes / self.peak_bytes_per_second(threads)?;
         let (least, bound) = if compute >= traffic { (compute, Bound::Compute) } else { (traffic, Bound::Bandwidth) };
@@ -239,13 +279,14 @@ mod tests {
 
     #[test]
     fn the_ceiling_is_the_larger_of_the_two_times() {
-        let roofline = fixture::roofline();
+        let all = [fixture::roofline()];
+        let ceilings = Ceilings::of(DeviceKind::Cpu, &all).unwrap();
         let (rate, bandwidth) = (100e9, 40e9);
         let time = Estimate { value: 2.0, low: 1.6, high: 2.5 };
-        let compute = roofline.ceiling(&model(rate, 0.5 * bandwidth), Math::F32, 2, &time).unwrap();
+        let compute = ceilings.ceiling(&model(rate, 0.5 * bandwidth), Math::F32, 2, &time).unwrap();
         assert_eq!((compute.seconds, compute.bound), (1.0, Bound::Compute));
         assert_eq!(compute.fraction, Estimate { value: 0.5, low: 0.4, high: 0.625 });
-        let traffic = roofline.ceiling(&model(rate, 1.5 * bandwidth), Math::F32, 2, &time).unwrap();
+        let traffic = ceilings.ceiling(&model(rate, 1.5 * bandwidth), Math::F32, 2, &time).unwrap();
         assert_eq!((traffic.seconds, traffic.bound), (1.5, Bound::Bandwidth));
     }
 
@@ -256,8 +297,14 @@ mod tests {
         assert_eq!(roofline.peak_flops_per_second(Math::F32, 1), Some(50e9));
         assert_eq!(roofline.peak_flops_per_second(Math::F64, 2), None);
         assert_eq!(roofline.peak_bytes_per_second(2), Some(40e9));
+        let mut faster = roofline.clone();
+        faster.rates.iter_mut().flat_map(|rate| &mut rate.seconds).for_each(|seconds| *seconds /= 2.0);
+        let all = [roofline, faster];
+        let ceilings = Ceilings::of(DeviceKind::Cpu, &all).unwrap();
+        assert_eq!(ceilings.peak_flops_per_second(Math::F32, 2), Some(200e9), "the best of all measurements");
         let time = Estimate { value: 1.0, low: 1.0, high: 1.0 };
-        assert_eq!(roofline.ceiling(&model(1.0, 1.0), Math::F64, 2, &time), None);
+        assert_eq!(ceilings.ceiling(&model(1.0, 1.0), Math::F64, 2, &time), None);
+        assert!(Ceilings::of(DeviceKind::Cuda, &all).is_none());
     }
 
     /// A machine that is busy with something else in all samples but one has the ceilings that the one found.

@@ -3,7 +3,7 @@
 use relgrad_vocabulary::{Activation, DeviceKind, Dtype, Math, Method, Subject};
 use serde::{Deserialize, Serialize};
 
-use crate::record::roofline::Roofline;
+use crate::record::roofline::{Ceilings, Roofline};
 use crate::units::grouped;
 
 /// Everything required to judge and to repeat the measurements of a folder.
@@ -29,7 +29,7 @@ pub struct Run {
     pub settings: Settings,
     /// The machine.
     pub machine: Machine,
-    /// Its measured ceilings, one entry a device; empty where they were not measured.
+    /// Its ceilings, one entry a measurement; empty where they were not measured.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rooflines: Vec<Roofline>,
     /// Fingerprint of the program's file, which differs between builds of one version; absent if the file cannot be
@@ -72,8 +72,8 @@ impl Run {
     }
 
     /// The ceilings of `device`, where they were measured.
-    pub fn roofline(&self, device: DeviceKind) -> Option<&Roofline> {
-        self.rooflines.iter().find(|roofline| roofline.device == device)
+    pub fn roofline(&self, device: DeviceKind) -> Option<Ceilings<'_>> {
+        Ceilings::of(device, &self.rooflines)
     }
 }
 

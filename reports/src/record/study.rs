@@ -3,25 +3,33 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use crate::record::Record;
 use crate::record::contents;
 use crate::record::error::{Error, Result};
 pub use crate::record::log::Invalid;
 use crate::record::log::{self, Reading};
 use crate::record::run::Run;
+use crate::record::{Clocks, Record, counting};
 
 /// A folder that a sweep wrote, read back.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Study {
     /// The contents of `run.json`.
     pub run: Run,
-    /// The lines of `records.jsonl`, or of `records.jsonl.gz`, one per cell.
+    /// The lines of `records.jsonl`, or of `records.jsonl.gz`, that count: one per cell.
     pub records: Vec<Record>,
+    /// The others: what was measured on a disturbed machine, and again.
+    pub replaced: Vec<Record>,
     /// What reading the folder had to repair or leave out, one sentence each; empty when nothing.
     pub warnings: Vec<String>,
 }
 
 impl Study {
+    /// The fastest clocks, with which a disturbed record is told from a quiet one.
+    pub fn clocks(&self) -> Clocks {
+        let states = self.records.iter().chain(&self.replaced).filter_map(|r| Some((&r.cell, r.state.as_ref()?)));
+        Clocks::of(states)
+    }
+
     /// Reads `run.json` and `records.jsonl` of a sweep's folder; a sweep may be writing to it meanwhile.
     ///
     /// A last line that was cut off by a kill is left out and told in [`Study::warnings`]. Where there is no
@@ -52,7 +60,8 @@ impl Study {
             };
             warnings.push(format!("The last line of {name} was cut off during a write and is skipped{remedy}."));
         }
-        Ok(Self { run, records: log.records, warnings })
+        let (records, replaced) = counting(log.records);
+        Ok(Self { run, records, replaced, warnings })
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod growth;
 mod overview;
+mod state;
 
 use relgrad_vocabulary::{Math, excerpt};
 
@@ -72,8 +73,9 @@ impl<'a> Document<'a> {
         if !study.run.rooflines.is_empty() {
             blocks.push(Block::Heading("Ceilings"));
             blocks.push(Block::Paragraph(CEILINGS.into()));
-            blocks.extend(study.run.rooflines.iter().map(|roofline| Block::Table(ceilings::table(roofline))));
+            blocks.push(Block::Table(ceilings::table(&study.run.rooflines)));
         }
+        blocks.extend(state::of(study));
         blocks.push(Block::Heading("Measurements"));
         blocks.push(Block::Facts(HOW_TO_READ.map(|(column, text)| (column, text.into())).into()));
         for series in summary.series.iter().filter(|s| !s.points.is_empty()) {
@@ -126,10 +128,11 @@ const HOW_TO_READ: [(&str, &str); 8] = [
     ("check error", "the largest relative error of the gradient"),
 ];
 
-const CEILINGS: &str = "Measured on this machine before the cells, with the operations that the gradients use. The \
-    least time of a cell is max(flops / rate, bytes / bandwidth). Flops and bytes are the cost model's operations and \
-    least traffic. Rate and bandwidth are the fastest samples of the best square product and the best stream, at the \
-    cell's number type and threads.";
+const CEILINGS: &str = "Measured on this machine before the cells, after them, and between rounds where the budget \
+    allowed, with the operations that the gradients use. The least time of a cell is max(flops / rate, bytes / \
+    bandwidth). Flops and bytes are the cost model's operations and least traffic. Rate and bandwidth are the fastest \
+    samples of the best square product and the best stream, at the cell's number type and threads, over all \
+    measurements.";
 
 /// A series by its method and device, and by what the sweep varied or the settings lack.
 fn label(series: &Series, settings: &Settings) -> String {
@@ -321,10 +324,11 @@ fn measurements(series: &Series) -> Table {
     Table::new(columns, series.points.iter().map(row)).without_empty(NONE)
 }
 
-/// The fraction with its interval; a cell that memory bounds says so.
+/// The fraction with its interval; a cell that memory bounds says so, and one above its ceiling.
 fn of_ceiling(ceiling: &Ceiling) -> String {
     let text = units::percent_estimate(&ceiling.fraction);
     match ceiling.bound {
+        Bound::Compute if ceiling.is_exceeded() => format!("{text} (ceiling too low)"),
         Bound::Compute => text,
         Bound::Bandwidth => format!("{text} (bandwidth)"),
     }

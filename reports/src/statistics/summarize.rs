@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use relgrad_vocabulary::{DeviceKind, Method, Subject};
 
-use crate::record::roofline::{Ceiling, Roofline};
+use crate::record::roofline::{Ceiling, Ceilings};
 use crate::record::study::Study;
 use crate::record::{Outcome, Point, Record, SCHEMA_VERSION};
 use crate::statistics::fit::Observation;
@@ -23,7 +23,7 @@ impl Summary {
     /// The same study always gives the same summary.
     pub fn of(study: &Study) -> Self {
         let groups = group(study);
-        let series = groups
+        let series: Vec<Series> = groups
             .iter()
             .map(|group| {
                 let baseline = |method: Method| {
@@ -35,12 +35,14 @@ impl Summary {
                 series
             })
             .collect();
+        let mut warnings = warnings::of(study, &groups);
+        warnings.extend(warnings::of_ceilings(&series, &study.run.settings));
         Self {
             schema: SCHEMA_VERSION,
             series,
             scaling: axes::scaling(&groups, &study.run.settings),
             overtakings: axes::overtakings(&groups, &study.run.settings),
-            warnings: warnings::of(study, &groups),
+            warnings,
         }
     }
 }
@@ -115,7 +117,7 @@ fn summarize(
     group: &Group<'_>,
     ordinary: Option<&Group<'_>>,
     autodiff: Option<&Group<'_>>,
-    roofline: Option<&Roofline>,
+    ceilings: Option<Ceilings<'_>>,
 ) -> Series {
     let mut series = Series::new(group.method, group.device, group.batch, group.layers);
     for (&dim, rounds) in &group.cells {
@@ -125,7 +127,7 @@ fn summarize(
             Some(point) => series.points.push(CellSummary {
                 speedup_over_ordinary: speedup(ordinary),
                 speedup_over_autodiff: speedup(autodiff),
-                ceiling: roofline.and_then(|roofline| ceiling(roofline, rounds, &point)),
+                ceiling: ceilings.and_then(|ceilings| ceiling(ceilings, rounds, &point)),
                 ..point
             }),
             None => series.stops.extend(stop(dim, rounds)),
@@ -155,9 +157,9 @@ fn point(dim: usize, rounds: &Rounds<'_>) -> Option<CellSummary> {
 }
 
 /// The least time of a cell on its machine, for the number type and threads of its records.
-fn ceiling(roofline: &Roofline, rounds: &Rounds<'_>, point: &CellSummary) -> Option<Ceiling> {
+fn ceiling(ceilings: Ceilings<'_>, rounds: &Rounds<'_>, point: &CellSummary) -> Option<Ceiling> {
     let place = &rounds.valid().next()?.cell.point;
-    roofline.ceiling(&point.model, place.arithmetic(), place.threads, &point.seconds)
+    ceilings.ceiling(&point.model, place.arithmetic(), place.threads, &point.seconds)
 }
 
 /// Why a cell has no measurement. A failure says more than a skip, so it is the one reported.

@@ -20,6 +20,12 @@ pub(super) fn report_on(dir: &Path, ending: Ending) -> Result<u8> {
     let count = |outcome| study.records.iter().filter(|record| record.outcome == outcome).count();
     let (measured, skipped, failed) = (count(Outcome::Measured), count(Outcome::Skipped), count(Outcome::Failed));
     say!("{} measured, {skipped} skipped, {failed} failed", units::counted(measured, "cell"));
+    let clocks = study.clocks();
+    let disturbed = study.records.iter().filter(|record| clocks.of_record(record).is_some()).count();
+    if disturbed > 0 {
+        let (disturbed, dir) = (units::grouped(disturbed), dir.display());
+        say!("{disturbed} of them on a disturbed machine; measure them again with: relgrad sweep --resume {dir}");
+    }
     let drawn = draw(dir);
     if drawn.is_ok() {
         say!("report: {}", dir.join("report.html").display());

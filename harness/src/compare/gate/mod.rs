@@ -93,7 +93,7 @@ pub(crate) struct Session<'a> {
 
 impl<'a> Session<'a> {
     pub(crate) fn new(cells: &'a Cells, contenders: &'a [Contender], timing: Timing, run: &Run) -> Self {
-        let study = || Study { run: run.clone(), records: Vec::new(), warnings: Vec::new() };
+        let study = || Study { run: run.clone(), records: Vec::new(), replaced: Vec::new(), warnings: Vec::new() };
         let studies = contenders.iter().map(|_| study()).collect();
         Self { cells, contenders, timing, studies, save: None, quiet: false }
     }

@@ -13,6 +13,7 @@ use super::gpu::{self, OnGpu};
 use super::memory::{self, Tracer};
 use super::sampling::{self, Rules, Warm};
 use super::{Answer, Failed, Measurement, Ready, Reply, Request, Spec, calibration, inject};
+use crate::machine::load::Watch;
 use crate::measure::workload::{Target, Task};
 
 /// Something to time: allocates nothing and waits for its result.
@@ -40,6 +41,10 @@ pub(crate) fn serve(spec: &Spec) -> io::Result<()> {
 struct Subject {
     evaluate: Timed,
     warm: Warm,
+    /// Watches the machine from the warm-up on.
+    watch: Watch,
+    /// Threads of the CPU that the problem may use.
+    threads: usize,
     check: Option<Check>,
     taken: Taken,
     gpu: Option<OnGpu>,
@@ -56,10 +61,10 @@ pub(super) struct Taken {
 
 impl Subject {
     fn prepare(spec: &Spec, now: Clock<'_>) -> Result<Self, Failed> {
+        let threads = spec.cell.point.threads;
         if spec.cell.method.is_kernel() {
-            let mut evaluate = calibration::prepare(&spec.cell)?;
-            let warm = sampling::warm_up(&mut evaluate, now, 0.0)?;
-            return Ok(Self { evaluate, warm, check: None, taken: Taken::default(), gpu: None });
+            let evaluate = calibration::prepare(&spec.cell)?;
+            return Ok(Self { threads, ..Self::warm(evaluate, now, 0.0)? });
         }
         let Task { workload, device, math } = Task::of(&spec.cell)?;
         let begin = now();
@@ -79,7 +84,7 @@ impl Subject {
         let taken = watched()?;
 
         let check = Some(checked(evaluation.as_mut())?);
-        let (mut evaluate, gpu): (Timed, _) = match target {
+        let (evaluate, gpu): (Timed, _) = match target {
             Target::Cpu(_) => (Box::new(move || evaluation.evaluate()), None),
             Target::Cuda(device) => {
                 let graph = gpu::record_if_faster(evaluation.as_mut(), workload.method, now)?;
@@ -91,8 +96,15 @@ impl Subject {
                 (Box::new(evaluate), Some(on_gpu))
             }
         };
+        Ok(Self { threads, check, taken, gpu, ..Self::warm(evaluate, now, first_seconds)? })
+    }
+
+    /// Warms up. What it does not know of the problem is absent.
+    fn warm(mut evaluate: Timed, now: Clock<'_>, first_seconds: f64) -> Result<Self, Error> {
+        let mut watch = Watch::start();
         let warm = sampling::warm_up(&mut evaluate, now, first_seconds)?;
-        Ok(Self { evaluate, warm, check, taken, gpu })
+        watch.warmed_up();
+        Ok(Self { evaluate, warm, watch, threads: 1, check: None, taken: Taken::default(), gpu: None })
     }
 
     /// Samples until the rules end it.
@@ -103,12 +115,21 @@ impl Subject {
             Some(gpu) => gpu.span_seconds().map(|seconds| events.borrow_mut().push(seconds)),
         };
         let seconds = sampling::sample(&mut self.evaluate, now, &self.warm, rules, read_event)?;
+        let state = Some(self.watch.finish(if self.gpu.is_some() { 1 } else { self.threads }));
         let Taken { peak_bytes, trace: memory_trace, driver_bytes } = self.taken;
         let gpu = self.gpu.map(|gpu| gpu.finish(events.take(), driver_bytes));
         let Warm { seconds: warmup_seconds, evaluations_per_sample, .. } = self.warm;
         let check = self.check;
-        let measurement =
-            Measurement { seconds, evaluations_per_sample, warmup_seconds, peak_bytes, memory_trace, check, gpu };
+        let measurement = Measurement {
+            seconds,
+            evaluations_per_sample,
+            warmup_seconds,
+            peak_bytes,
+            memory_trace,
+            check,
+            gpu,
+            state,
+        };
         Ok(Box::new(measurement))
     }
 

@@ -15,7 +15,7 @@ pub(crate) mod sampling;
 use std::path::Path;
 use std::process::Command;
 
-use relgrad_reports::record::{Cell, Check, Gpu, MemoryPoint, Reason};
+use relgrad_reports::record::{Cell, Check, Gpu, MemoryPoint, Reason, State};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::child::serve;
@@ -70,6 +70,8 @@ pub(crate) struct Measurement {
     pub(crate) check: Option<Check>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) gpu: Option<Gpu>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) state: Option<State>,
 }
 
 /// What is known before the first sample.

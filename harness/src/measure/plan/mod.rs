@@ -1,5 +1,6 @@
 //! From the axes of a sweep to its cells: what they are, what they cost, in which order they run.
 
+mod again;
 mod agenda;
 pub(crate) mod dims;
 pub(crate) mod forecast;

@@ -15,6 +15,7 @@ use std::collections::VecDeque;
 use relgrad_reports::record::{Cell, Failure, KILL_FACTOR, Outcome, Prediction, Reason, Record};
 use relgrad_reports::run::Settings;
 
+use super::again::Machines;
 use super::agenda::{Agenda, Candidate, Obstacle};
 use super::forecast::{Calibration, Forecast};
 use super::limits::{Limits, RESERVED_SHARE};
@@ -61,6 +62,7 @@ pub(crate) struct Schedule {
     /// Points that have no record yet, by round.
     open: Vec<usize>,
     calibration: Calibration,
+    machines: Machines,
     limits: Limits,
     /// What follows from the calibration; made when it is asked for, and dropped when something new is learnt.
     outlook: Option<Outlook>,
@@ -94,8 +96,8 @@ impl Schedule {
         let done = vec![false; plan.len()];
         let pending = vec![plan.rounds(); plan.points().len()];
         let open = vec![plan.points().len(); plan.rounds()];
-        let calibration = Calibration::default();
-        Self { plan, done, recorded: 0, pending, open, calibration, limits, outlook: None, agenda: None }
+        let (calibration, machines) = (Calibration::default(), Machines::default());
+        Self { plan, done, recorded: 0, pending, open, calibration, machines, limits, outlook: None, agenda: None }
     }
 
     /// Marks the record's cell as done and learns from it.
@@ -106,6 +108,7 @@ impl Schedule {
             if record.failure() == Some(Failure::TimedOut) {
                 self.calibration.observe_timeout(&record.cell);
             }
+            self.machines.observe(record);
             (self.outlook, self.agenda) = (None, None);
         }
         self.mark(&record.cell);
@@ -140,6 +143,36 @@ impl Schedule {
     pub(crate) fn remaining_seconds(&mut self, elapsed_seconds: f64) -> f64 {
         let wanted = self.outlook().wanted_seconds.max(0.0);
         self.limits.left(elapsed_seconds).map_or(wanted, |left| wanted.min(left))
+    }
+
+    /// Seconds of the budget that the cells without a record leave.
+    pub(crate) fn spare_seconds(&mut self, elapsed_seconds: f64) -> f64 {
+        let wanted = self.outlook().wanted_seconds.max(0.0);
+        self.limits.left(elapsed_seconds).map_or(f64::INFINITY, |left| left - wanted)
+    }
+
+    /// Processes that a cell has had.
+    pub(crate) fn attempts(&self, cell: &Cell) -> usize {
+        self.machines.attempts(cell)
+    }
+
+    /// The cells that had a disturbed machine in each of their processes, of those that had fewer than `most`.
+    pub(crate) fn disturbed(&self, most: usize) -> Vec<Cell> {
+        self.machines.disturbed(most)
+    }
+
+    /// One of these cells to run again, if the budget lasts; `waiting` of them share what is left.
+    pub(crate) fn again(&mut self, cell: &Cell, waiting: usize, elapsed_seconds: f64) -> Option<Assignment> {
+        let left = self.limits.left(elapsed_seconds);
+        let place = self.plan.place_of(cell)?;
+        let need = self.outlook().candidates[place].need;
+        if left.is_some_and(|left| need > left) {
+            return None;
+        }
+        let mut assignment = self.assign(place, cell.round, need, left);
+        let share = left.unwrap_or(f64::INFINITY) / waiting as f64 - need;
+        assignment.rules.sampling_seconds = share.clamp(MIN_SAMPLING_SECONDS, MAX_SAMPLING_SECONDS);
+        Some(assignment)
     }
 
     /// Decides the next step, `elapsed_seconds` into the budget. It stays the next until its cell is done.

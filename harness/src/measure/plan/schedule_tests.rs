@@ -229,3 +229,25 @@ fn a_plan_of_the_most_cells_is_gone_through_in_a_moment() {
         assert!(runs > 100 && elapsed <= 1e4, "{runs} in {elapsed} s");
     }
 }
+
+#[test]
+fn a_disturbed_cell_runs_again_if_the_budget_lasts_and_shares_what_is_left() {
+    use relgrad_reports::fixture;
+    use relgrad_reports::record::State;
+
+    let mut schedule = Schedule::new(plan(&[10, 1000], 1), limits(Some(100.0), None));
+    let disturbed = Some(State { foreign_seconds: Some(1.0), ..fixture::state() });
+    while let Step::Run(assignment) = schedule.next(0.0) {
+        let (evaluation, overhead) = seconds_of(&assignment.planned);
+        schedule.observe(&Record { state: disturbed, ..measured(&assignment.planned, evaluation, overhead) });
+    }
+    let cells = schedule.disturbed(3);
+    assert_eq!((cells.len(), schedule.spare_seconds(0.0)), (6, 98.0));
+    let again = schedule.again(&cells[0], 6, 0.0).expect("there is time");
+    assert_eq!((again.planned.cell, again.rules.sampling_seconds), (cells[0], MAX_SAMPLING_SECONDS));
+    let again = schedule.again(&cells[0], 6, 80.0).expect("there is time");
+    assert!((2.0..3.0).contains(&again.rules.sampling_seconds), "{again:?}");
+    assert_eq!(schedule.again(&cells[0], 1, 97.9), None);
+    schedule.observe(&Record { attempt: 1, ..measured(&again.planned, 1e-4, 1.0) });
+    assert_eq!((schedule.progress(), schedule.attempts(&cells[0])), ((6, 6), 2));
+}

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::cmd;
 use crate::error::{Error, Result};
 use crate::machine::gpu;
+use crate::machine::load::Watch;
 use crate::machine::time::{rfc3339, unix_seconds};
 use crate::measure::run::interrupt::Events;
 use crate::measure::run::process::{self, ChildLimits};
@@ -74,7 +75,7 @@ impl<D> Bench<D> {
 }
 
 pub(crate) fn measure(plan: &Plan) -> Result<Roofline> {
-    let start = Instant::now();
+    let (start, watch) = (Instant::now(), Watch::start());
     let mut roofline = Roofline {
         device: plan.device,
         quick: plan.quick,
@@ -83,6 +84,7 @@ pub(crate) fn measure(plan: &Plan) -> Result<Roofline> {
         rates: Vec::new(),
         bandwidths: Vec::new(),
         regions: Vec::new(),
+        state: None,
     };
     match plan.device {
         DeviceKind::Cpu => on_cpu(plan, &mut roofline)?,
@@ -93,6 +95,8 @@ pub(crate) fn measure(plan: &Plan) -> Result<Roofline> {
         }
     }
     roofline.wall_seconds = start.elapsed().as_secs_f64();
+    let threads = plan.threads.iter().copied().max().filter(|_| plan.device == DeviceKind::Cpu);
+    roofline.state = Some(watch.finish(threads.unwrap_or(1)));
     Ok(roofline)
 }
 

@@ -5,6 +5,7 @@ pub(crate) mod identity;
 pub(crate) mod interrupt;
 pub(crate) mod process;
 pub(crate) mod progress;
+pub(crate) mod quiet;
 pub(crate) mod worker;
 
 use std::path::Path;
@@ -19,8 +20,9 @@ use relgrad_reports::writer::RecordWriter;
 use self::interrupt::Events;
 use self::process::ChildLimits;
 use self::progress::{Position, Progress};
+use self::quiet::Budget;
 use crate::error::{Error, Result};
-use crate::machine::time::{rfc3339, unix_seconds};
+use crate::machine::time::unix_seconds;
 use crate::measure::cell::{Failed, Measurement, Reply, Spec};
 use crate::measure::plan::Planned;
 use crate::measure::plan::schedule::{Assignment, Schedule, Step};
@@ -46,18 +48,50 @@ pub(crate) struct Session<'a> {
     pub(crate) writer: RecordWriter,
     pub(crate) schedule: Schedule,
     pub(crate) events: Events,
-    /// Seconds of the budget that earlier sessions spent.
-    pub(crate) spent_seconds: f64,
-    /// Whether the ceilings are to be measured where `run` has none.
-    pub(crate) roofline: bool,
-    pub(crate) quiet: bool,
+    pub(crate) budget: Budget,
+    pub(crate) options: Options,
+    /// Round of the last cell.
+    pub(crate) round: usize,
+    /// Whether a cell was measured.
+    pub(crate) has_measured: bool,
+    /// Whether the last cell had a quiet machine.
+    pub(crate) is_quiet: bool,
 }
 
-impl Session<'_> {
+/// What is no setting of the cells.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Options {
+    /// Whether the ceilings are measured.
+    pub(crate) roofline: bool,
+    pub(crate) quiet: bool,
+    /// Most processes for a cell that has a disturbed machine.
+    pub(crate) attempts: usize,
+    /// How long to wait for a quiet machine, in all.
+    pub(crate) wait: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { roofline: true, quiet: false, attempts: 3, wait: Duration::ZERO }
+    }
+}
+
+impl<'a> Session<'a> {
+    pub(crate) fn new(
+        dir: &'a Path,
+        (run, writer): (Run, RecordWriter),
+        schedule: Schedule,
+        events: Events,
+        budget: Budget,
+        options: Options,
+    ) -> Self {
+        Self { dir, run, writer, schedule, events, budget, options, round: 0, has_measured: false, is_quiet: false }
+    }
+
     /// Runs until every cell has a record or a signal comes. A cell that fails is a record, not an error.
     pub(crate) fn run(mut self) -> Result<Ending> {
-        let position = self.position(self.spent_seconds);
-        let progress = Progress::new(self.quiet, self.run.settings.rounds, position);
+        let position = self.position();
+        let progress = Progress::new(self.options.quiet, self.run.settings.rounds, position);
         let ending = self.go_through(&progress, position);
         progress.finish();
         ending.map_err(|error| match error {
@@ -70,82 +104,83 @@ impl Session<'_> {
     }
 
     fn go_through(&mut self, progress: &Progress, Position { cells, recorded, .. }: Position) -> Result<Ending> {
-        for device in DeviceKind::ALL {
-            let wanted = self.run.settings.devices.contains(&device);
-            if self.roofline && wanted && recorded < cells && self.run.roofline(device).is_none() {
-                progress.say("measuring the machine's ceilings (see relgrad roofline)");
-                self.measure_ceilings(device, progress)?;
-            }
+        if recorded < cells {
+            self.begin(progress)?;
         }
-        let start = Instant::now();
-        let spent_seconds = self.spent_seconds;
-        let elapsed = || spent_seconds + start.elapsed().as_secs_f64();
         while !self.events.interrupted() {
-            let record = match self.schedule.next(elapsed()) {
-                Step::Done => {
-                    self.run.ended = Some(rfc3339(unix_seconds()));
-                    folder::write(self.dir, &self.run)?;
-                    return Ok(Ending::Complete);
-                }
+            let record = match self.schedule.next(self.budget.elapsed()) {
+                Step::Done => return self.complete(progress),
                 Step::Skip { planned, prediction, reason } => {
                     Record { reason: Some(reason), ..skipped(&planned, prediction) }
                 }
                 Step::Run(assignment) => {
-                    let position = self.position(elapsed());
-                    match self.measure(&assignment, progress, position)? {
+                    self.between_rounds(&assignment, progress)?;
+                    match self.measure(&assignment, progress)? {
                         Some(record) => record,
                         None => break,
                     }
                 }
             };
-            self.writer.append(&record).map_err(|cause| Error::Output(cause.to_string()))?;
-            self.schedule.observe(&record);
-            progress.end(&record, self.position(elapsed()));
+            self.keep(&record, progress)?;
         }
         Ok(Ending::Interrupted)
     }
 
-    fn position(&mut self, elapsed_seconds: f64) -> Position {
+    /// Writes a record down and learns from it.
+    fn keep(&mut self, record: &Record, progress: &Progress) -> Result<()> {
+        self.writer.append(record).map_err(|cause| Error::Output(cause.to_string()))?;
+        self.schedule.observe(record);
+        let position = self.position();
+        progress.end(record, position);
+        Ok(())
+    }
+
+    fn position(&mut self) -> Position {
         let (cells, recorded) = self.schedule.progress();
-        Position { cells, recorded, remaining_seconds: self.schedule.remaining_seconds(elapsed_seconds) }
+        Position { cells, recorded, remaining_seconds: self.schedule.remaining_seconds(self.budget.elapsed()) }
     }
 
     /// Adds the ceilings to `run.json`. A sweep continues without them where they cannot be measured.
-    fn measure_ceilings(&mut self, device: DeviceKind, progress: &Progress) -> Result<()> {
+    fn measure_ceilings_of(&mut self, device: DeviceKind, progress: &Progress) -> Result<()> {
         let tick = |elapsed| progress.keep_time(elapsed);
         match roofline::measure_isolated(device, &self.run.settings, &mut self.events, tick)? {
             Some(Ok(roofline)) => {
-                self.spent_seconds += roofline.wall_seconds;
                 self.run.rooflines.push(roofline);
                 folder::write(self.dir, &self.run)?;
             }
             Some(Err(reason)) => note!("relgrad: ceilings were not measured: {reason}"),
-            // The same signal is seen before the first cell.
+            // The same signal is seen before the next cell.
             None => {}
         }
         Ok(())
     }
 
     /// Runs one cell; no record when a signal cut it off.
-    fn measure(&mut self, assignment: &Assignment, progress: &Progress, position: Position) -> Result<Option<Record>> {
+    fn measure(&mut self, assignment: &Assignment, progress: &Progress) -> Result<Option<Record>> {
+        self.wait_for_quiet(progress);
+        let position = self.position();
         let (start, started_unix_seconds) = (Instant::now(), unix_seconds());
         let Some(reply) = self.run_child(assignment, progress, position)? else { return Ok(None) };
         let record = Record {
+            attempt: self.schedule.attempts(&assignment.planned.cell),
             wall_seconds: start.elapsed().as_secs_f64(),
             started_unix_seconds,
             ..skipped(&assignment.planned, assignment.forecast.prediction())
         };
-        Ok(Some(match reply {
+        let record = match reply {
             Reply::Failed(failed) => failed_record(record, failed),
             Reply::Ready(_) => failed_record(record, Reason::from("it took no samples").into()),
             Reply::Measured(measurement) => {
                 let Measurement { seconds, evaluations_per_sample, warmup_seconds, .. } = *measurement;
-                let Measurement { peak_bytes, memory_trace, check, gpu, .. } = *measurement;
+                let Measurement { peak_bytes, memory_trace, check, gpu, state, .. } = *measurement;
                 let outcome = Outcome::Measured;
                 let timed = Record { outcome, seconds, evaluations_per_sample, warmup_seconds, ..record };
-                Record { peak_bytes, memory_trace, check, gpu, ..timed }
+                Record { peak_bytes, memory_trace, check, gpu, state, ..timed }
             }
-        }))
+        };
+        self.has_measured = true;
+        self.is_quiet = quiet::was_quiet(&record);
+        Ok(Some(record))
     }
 
     /// What the process of a cell answers; nothing when a signal cut it off.

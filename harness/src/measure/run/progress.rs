@@ -123,7 +123,8 @@ impl Progress {
 
     /// One line about a record: what came out, or why nothing did.
     fn describe(&self, record: &Record) -> String {
-        let name = format!("{:<57}", self.name(&record.cell));
+        let again = if record.attempt > 0 { format!(", attempt {}", record.attempt + 1) } else { String::new() };
+        let name = format!("{:<57}", self.name(&record.cell) + &again);
         let reason = record.reason.as_ref().map_or("no reason given", Reason::as_str);
         match record.outcome {
             Outcome::Skipped => format!("{name} skipped: {reason}"),
@@ -134,7 +135,9 @@ impl Progress {
                 let peak =
                     record.peak_bytes.map_or(String::new(), |peak| format!(", peak {}", units::bytes(peak as f64)));
                 let samples = units::counted(record.seconds.len(), "sample");
-                format!("{name} {}{width} ({samples}{peak})", units::seconds(median))
+                let disturbance = record.state.and_then(|state| state.disturbance(record.cell.point.threads));
+                let disturbance = disturbance.map_or(String::new(), |what| format!(", disturbed: {what}"));
+                format!("{name} {}{width} ({samples}{peak}){disturbance}", units::seconds(median))
             }
         }
     }
@@ -213,6 +216,8 @@ mod tests {
             record.seconds.fill(seconds);
             record.peak_bytes = Some(bytes);
             record.model.min_bytes = bytes as f64 / 3.0;
+            // The trace is then that of the gradient alone.
+            record.warmup_seconds = vec![seconds];
             record.memory_trace =
                 [(0.0, 0.0), (seconds, bytes as f64)].map(|(seconds, bytes)| MemoryPoint { seconds, bytes }).to_vec();
         }

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::factor::{self, Lane};
-use super::team::{self, Shared};
+use super::team::{self, Length, Shared};
 use crate::device::Inversion;
 use crate::scalar::Scalar;
 
@@ -153,7 +153,8 @@ impl Work {
         // A few turns for each part, so that they end together.
         let turn = grain.max(self.count / (TURNS * threads));
         let next = AtomicUsize::new(0);
-        team::run(threads, &|part| {
+        let length = Length::of(self.count * self.numbers * PASSES, threads);
+        team::run(threads, length, &|part| {
             loop {
                 let start = next.fetch_add(turn, Ordering::Relaxed);
                 if start >= self.count {
@@ -164,6 +165,9 @@ impl Work {
         });
     }
 }
+
+/// What a number costs, in multiply-adds: it comes from memory.
+const PASSES: usize = 16;
 
 /// Turns that each of the threads takes at most, where all are equally fast.
 const TURNS: usize = 4;

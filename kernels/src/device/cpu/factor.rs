@@ -15,7 +15,7 @@ use faer::{Mat, MatMut, MatRef, Par};
 
 use super::product::{self, Onto, SharedMatrix, share};
 use super::small;
-use super::team::{self, Shared};
+use super::team::{self, Length, Shared};
 use crate::device::Inversion;
 use crate::scalar::Scalar;
 
@@ -80,7 +80,7 @@ pub(super) fn invert_transposed<T: Scalar>(
     let pivots = &lane.pivots;
     let shared = Shared::new(out);
     let parts = if dim * dim < PARALLEL_SOLVE { 1 } else { threads.max(1) };
-    team::run(parts, &|part| {
+    team::run(parts, Length::of(dim * dim * dim, parts), &|part| {
         let columns = share(dim, part, parts, 2)..share(dim, part + 1, parts, 2);
         // SAFETY: the parts' columns are disjoint.
         let numbers = unsafe { shared.range(columns.start * dim..columns.end * dim) };
@@ -181,7 +181,7 @@ fn solve_shared<T: Scalar>(kind: Triangle, t: MatRef<'_, T>, b: MatMut<'_, T>, t
         return solve(kind, t, b);
     }
     let shared = SharedMatrix::new(b);
-    team::run(threads, &|part| {
+    team::run(threads, Length::of(rows * rows * cols, threads), &|part| {
         let columns = share(cols, part, threads, 2)..share(cols, part + 1, threads, 2);
         // SAFETY: the parts' columns are disjoint.
         solve(kind, t, unsafe { shared.part(0..rows, columns) });

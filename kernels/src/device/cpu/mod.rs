@@ -44,7 +44,7 @@ impl Cpu {
 
     /// Calls every thread for nothing, and waits for all: what each operation that is shared among them costs at least.
     pub fn empty_region(&self) {
-        team::run(self.threads, &|part| {
+        team::run(self.threads, team::Length::Short, &|part| {
             std::hint::black_box(part);
         });
     }

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::team::{self, Shared};
+use super::team::{self, Length, Shared};
 use crate::elementwise::{Vectorised, vectorised};
 use crate::scalar::Scalar;
 
@@ -25,7 +25,7 @@ pub(super) fn frobenius<T: Scalar>(threads: usize, a: &[T]) -> f64 {
         sums[0] = sum_of_squares(a);
     } else {
         let sums = Shared::new(&mut sums);
-        team::run(parts, &|part| {
+        team::run(parts, Length::Short, &|part| {
             // SAFETY: every part has a number of its own.
             unsafe { sums.range(part..part + 1) }.fill(sum_of_squares(&a[range(part)]));
         });

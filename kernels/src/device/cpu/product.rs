@@ -11,7 +11,7 @@ use faer::{Accum, MatMut, MatRef, Par};
 
 #[cfg(target_arch = "x86_64")]
 use super::gemm;
-use super::team;
+use super::team::{self, Length};
 use crate::scalar::Scalar;
 
 /// Products below this many multiply-adds stay on the calling thread: telling another costs more than it saves.
@@ -60,7 +60,7 @@ pub(super) fn multiply<T: Scalar>(
     }
     let tall = rows > cols && rows >= TALL;
     let shared = SharedMatrix::new(c);
-    team::run(threads, &|part| {
+    team::run(threads, Length::of(rows * cols * a.ncols(), threads), &|part| {
         let (rows, cols) = if tall {
             // Whole tiles of any instruction set, and whole cache lines: no two threads write one.
             (share(rows, part, threads, 32)..share(rows, part + 1, threads, 32), 0..cols)

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use super::Cpu;
-use super::team::{self, Shared};
+use super::team::{self, Length, Shared};
 use crate::error::Result;
 use crate::network::Architecture;
 
@@ -73,7 +73,7 @@ impl Cpu {
 /// Runs all parts on the team; an error of one that failed.
 fn run_fallible(parts: usize, work: impl Fn(usize) -> Result<()> + Sync) -> Result<()> {
     let failure = Mutex::new(None);
-    team::run(parts, &|part| {
+    team::run(parts, Length::Short, &|part| {
         if let Err(error) = work(part)
             && let Ok(mut failure) = failure.lock()
         {

@@ -16,11 +16,12 @@ use std::thread::{self, Thread};
 ///
 /// A part that no thread has begun when the caller's own has ended is run by the caller: a thread that waits for a core
 /// holds nothing up. The parts run one after the other on the calling thread while another caller has the team, inside
-/// a part, and while the other threads are of no use: which thread runs a part must not matter to its result.
+/// a part, and while the other threads are of no use for short ones: which thread runs a part must not matter to its
+/// result.
 ///
 /// # Panics
 /// When a part panics, after all have ended.
-pub(super) fn run(parts: usize, work: &(dyn Fn(usize) + Sync)) {
+pub(super) fn run(parts: usize, length: Length, work: &(dyn Fn(usize) + Sync)) {
     if parts > 1 && !INSIDE.get() {
         let team = match TEAM.try_lock() {
             Ok(team) => Some(team),
@@ -30,12 +31,31 @@ pub(super) fn run(parts: usize, work: &(dyn Fn(usize) + Sync)) {
         };
         if let Some(mut team) = team
             && team.grow(parts - 1)
-            && !team.rests()
+            && (length == Length::Long || !team.rests())
         {
-            return team.run(parts, work);
+            return team.run(parts, length, work);
         }
     }
     (0..parts).for_each(work);
+}
+
+/// How long a part takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Length {
+    /// Perhaps less than to wake a thread.
+    Short,
+    /// More than that: a sleeping thread is waited for.
+    Long,
+}
+
+impl Length {
+    /// Multiply-adds of a long part: a tenth of a millisecond.
+    const LONG: usize = 4_000_000;
+
+    /// Of each of `parts` with `multiply_adds` in all.
+    pub(super) fn of(multiply_adds: usize, parts: usize) -> Self {
+        if multiply_adds / parts.max(1) < Self::LONG { Self::Short } else { Self::Long }
+    }
 }
 
 static TEAM: Mutex<Team> = Mutex::new(Team { workers: Vec::new(), failures: 0, rest: 0 });
@@ -98,7 +118,7 @@ const PATIENCE: u32 = 8;
 const WAITS: u32 = 500;
 
 /// Operations for which a team that failed is left alone, at most.
-const LONGEST_REST: u32 = 512;
+const LONGEST_REST: u32 = 64;
 
 // SAFETY: `job` is written by the caller while the state is neither OFFERED nor BUSY and read by the worker once it has
 // moved OFFERED to BUSY; the state's release and acquire order the two. What the job points to is Sync.
@@ -142,16 +162,16 @@ impl Team {
         self.workers.iter().for_each(|worker| worker.post.looks.store(looks, Ordering::Relaxed));
     }
 
-    fn run(&mut self, parts: usize, work: &(dyn Fn(usize) + Sync)) {
+    fn run(&mut self, parts: usize, length: Length, work: &(dyn Fn(usize) + Sync)) {
         let workers = &mut self.workers[..parts - 1];
         // SAFETY: only the lifetime is forgotten. No worker uses the pointer after its post has left BUSY, nor after
         // its offer was taken back, and this function does not return, nor unwind, before one of the two.
         let job: *const (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(work) };
-        let mut useful = 0;
+        let mut useless = 0;
         for (index, worker) in workers.iter_mut().enumerate() {
             worker.offer(Job { work: job, part: index + 1 });
             // A sleeper that has ended before the caller begins had the caller's core.
-            useful += usize::from(!(worker.before == ASLEEP && worker.post.ended()));
+            useless += usize::from(worker.before == ASLEEP && worker.post.ended());
         }
         let mut panic = None;
         let mut mine = |part| {
@@ -160,16 +180,19 @@ impl Team {
             }
         };
         mine(0);
-        let mut failed = false;
+        let (mut failed, mut waking) = (false, 0);
         for (index, worker) in workers.iter().enumerate() {
-            if worker.withdraw() {
-                useful = useful.saturating_sub(1);
+            if !(length == Length::Long && worker.was_asleep()) && worker.withdraw() {
+                // To wake takes longer than many operations, on any machine: that says nothing.
+                *if worker.was_asleep() { &mut waking } else { &mut useless } += 1;
                 mine(index + 1);
             } else {
                 failed |= !worker.post.wait();
             }
         }
-        self.judge(useful > 0);
+        if waking < parts - 1 && length == Length::Short {
+            self.judge(waking + useless < parts - 1);
+        }
         if let Some(panic) = panic {
             resume_unwind(panic);
         }
@@ -208,7 +231,11 @@ impl Worker {
             }
             spin_loop();
         }
-        self.post.moves(OFFERED, if matches!(self.before, ASLEEP | WAKING) { WAKING } else { IDLE })
+        self.post.moves(OFFERED, if self.was_asleep() { WAKING } else { IDLE })
+    }
+
+    fn was_asleep(&self) -> bool {
+        matches!(self.before, ASLEEP | WAKING)
     }
 }
 
@@ -326,7 +353,7 @@ mod tests {
         for parts in [0, 1, 2, 3, 7] {
             for _ in 0..200 {
                 let counts: Vec<AtomicUsize> = (0..parts).map(|_| AtomicUsize::new(0)).collect();
-                run(parts, &|part| {
+                run(parts, Length::Short, &|part| {
                     counts[part].fetch_add(1, Ordering::Relaxed);
                 });
                 assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 1), "{parts} parts");
@@ -337,7 +364,7 @@ mod tests {
     /// How many parts run.
     fn runs(parts: usize, work: impl Fn() -> usize + Sync) -> usize {
         let count = AtomicUsize::new(0);
-        run(parts, &|_| {
+        run(parts, Length::Short, &|_| {
             count.fetch_add(work(), Ordering::Relaxed);
         });
         count.into_inner()
@@ -373,7 +400,7 @@ mod tests {
         let mut team = Team { workers: vec![worker], failures: 0, rest: 0 };
         for failures in 1..=12 {
             let parts = Mutex::new(Vec::new());
-            team.run(2, &|part| parts.lock().expect("no panic").push(part));
+            team.run(2, Length::Short, &|part| parts.lock().expect("no panic").push(part));
             assert_eq!(parts.into_inner().expect("no panic"), [0, 1]);
             let rest = (0..).take_while(|_| team.rests()).count();
             assert_eq!(rest, ((1 << failures) - 1).min(LONGEST_REST as usize));
@@ -387,7 +414,7 @@ mod tests {
     #[test]
     fn a_panic_reaches_the_caller_and_the_team_goes_on() {
         for bad in [0, 1] {
-            let outcome = catch_unwind(|| run(2, &|part| assert_ne!(part, bad, "planted")));
+            let outcome = catch_unwind(|| run(2, Length::Short, &|part| assert_ne!(part, bad, "planted")));
             assert!(outcome.is_err(), "part {bad}");
         }
         assert_eq!(runs(2, || 1), 2);
@@ -397,7 +424,7 @@ mod tests {
     fn parts_share_a_slice() {
         let mut numbers = [0; 10];
         let shared = Shared::new(&mut numbers);
-        run(5, &|part| {
+        run(5, Length::Short, &|part| {
             // SAFETY: every part has two numbers of its own.
             let mine = unsafe { shared.range(2 * part..2 * part + 2) };
             mine.fill(part + 1);

@@ -5,7 +5,7 @@ use super::{
     arithmetic, at_most, bytes, count, number, numbers,
 };
 use crate::record::run::{self, Settings};
-use crate::record::{Check, Convolution, Gpu, GpuState, MemoryPoint, Model, Outcome, Point, Prediction, Record};
+use crate::record::{Check, Convolution, Gpu, GpuState, MemoryPoint, Model, Outcome, Point, Prediction, Record, State};
 
 /// Most samples of a process, and most points of its trace.
 const MOST_SAMPLES: usize = 1_000_000;
@@ -16,6 +16,7 @@ const LATEST: f64 = 1e11;
 pub(crate) fn record(record: &Record) -> Checked {
     point(&record.cell.point)?;
     count("round", record.cell.round, &(0..=MOST_ROUNDS - 1))?;
+    count("attempt", record.attempt, &(0..=MOST_ROUNDS))?;
     at_most("samples", record.seconds.len(), MOST_SAMPLES)?;
     numbers("seconds of sample", &record.seconds, &SECONDS)?;
     if record.outcome == Outcome::Measured && record.seconds.is_empty() {
@@ -30,6 +31,7 @@ pub(crate) fn record(record: &Record) -> Checked {
     record.prediction.as_ref().map_or(Ok(()), prediction)?;
     record.check.as_ref().map_or(Ok(()), check)?;
     record.gpu.as_ref().map_or(Ok(()), |gpu| of_gpu(gpu, record.seconds.len()))?;
+    record.state.as_ref().map_or(Ok(()), machine_state)?;
     number("wall_seconds", record.wall_seconds, &DURATION)?;
     number("started_unix_seconds", record.started_unix_seconds, &(0.0..=LATEST))
 }
@@ -130,6 +132,18 @@ fn of_gpu(gpu: &Gpu, samples: usize) -> Checked {
     number("first_call_seconds", gpu.first_call_seconds, &DURATION)?;
     bytes("driver_bytes", gpu.driver_bytes)?;
     gpu.before.iter().chain(&gpu.after).try_for_each(state)
+}
+
+/// The state of the machine, of a cell or of the ceilings.
+pub(super) fn machine_state(state: &State) -> Checked {
+    number("seconds of the state", state.seconds, &DURATION)?;
+    count("cores of the state", state.cores, &THREADS)?;
+    let State { own_seconds, foreign_seconds, stolen_seconds, waited_seconds, region_seconds, .. } = *state;
+    for seconds in [own_seconds, foreign_seconds, stolen_seconds, waited_seconds, region_seconds].into_iter().flatten()
+    {
+        number("a time of the state", seconds, &DURATION)?;
+    }
+    state.clock_hz.iter().try_for_each(|hz| number("clock_hz", *hz, &(1.0..=1e15)))
 }
 
 fn state(state: &GpuState) -> Checked {

@@ -38,6 +38,7 @@ fn machine(machine: &Machine) -> Checked {
 fn roofline(roofline: &Roofline) -> Checked {
     moment("started of a roofline", &roofline.started)?;
     number("wall_seconds of a roofline", roofline.wall_seconds, &DURATION)?;
+    roofline.state.as_ref().map_or(Ok(()), super::record::machine_state)?;
     let entries = roofline.rates.len() + roofline.bandwidths.len() + roofline.regions.len();
     at_most("ceilings", entries, MOST_FACTS)?;
     roofline.rates.iter().try_for_each(rate)?;

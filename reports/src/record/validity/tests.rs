@@ -8,6 +8,7 @@ use crate::record::Outcome;
 fn changed(change: impl Fn(&mut crate::record::Record)) -> Checked {
     let study = fixture::study();
     let mut changed = study.records[0].clone();
+    changed.state = Some(fixture::state());
     change(&mut changed);
     record(&changed).and_then(|()| of_run(&changed, &study.run.settings))
 }
@@ -16,7 +17,7 @@ fn changed(change: impl Fn(&mut crate::record::Record)) -> Checked {
 fn every_number_of_a_record_has_a_range() {
     assert_eq!(changed(|_| ()), Ok(()));
     type Change = fn(&mut crate::record::Record);
-    let wrong: [(Change, &str); 23] = [
+    let wrong: [(Change, &str); 27] = [
         (|r| r.seconds[1] = 5e-324, "seconds of sample 2"),
         (|r| r.seconds[0] = 0.0, "seconds of sample 1"),
         (|r| r.seconds[0] = -1.0, "seconds of sample 1"),
@@ -40,6 +41,10 @@ fn every_number_of_a_record_has_a_range() {
         (|r| r.cell.point.activation = "tanh:1:0.1".parse().unwrap(), "activation"),
         (|r| r.cell.point.activation = "smooth:2".parse().unwrap(), "alpha"),
         (|r| r.started_unix_seconds = -1.0, "started_unix_seconds"),
+        (|r| r.attempt = usize::MAX, "attempt"),
+        (|r| r.state.as_mut().unwrap().cores = 0, "cores of the state"),
+        (|r| r.state.as_mut().unwrap().stolen_seconds = Some(-1.0), "a time of the state"),
+        (|r| r.state.as_mut().unwrap().clock_hz[1] = 0.0, "clock_hz"),
     ];
     for (change, named) in wrong {
         let told = changed(change).expect_err(named);

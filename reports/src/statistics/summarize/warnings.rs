@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::{Group, Rounds};
+use crate::record::run::Settings;
 use crate::record::study::Study;
 use crate::record::{Outcome, Record};
 use crate::statistics::diagnosis::{clock_is_coarse, disagreement, drift, slow_outliers};
 use crate::statistics::median;
+use crate::statistics::summary::{CellSummary, Series};
 use crate::units::grouped;
 
 /// Fewest samples of a cell whose interval means something.
@@ -21,7 +23,7 @@ const ROUND_DEVIATION: f64 = 0.05;
 const ROUND_CELLS: usize = 5;
 /// Fewest processes whose differences an interval can know.
 const FEW_ROUNDS: usize = 3;
-/// Load average per logical core at the start from which something else was running.
+/// Load average per logical core at the start from which something else may have been running.
 const BUSY_LOAD: f64 = 0.25;
 
 /// One sentence per kind of trouble, the run's own first.
@@ -34,6 +36,20 @@ pub(super) fn of(study: &Study, groups: &[Group<'_>]) -> Vec<String> {
     warnings.extend(odd_rounds(groups));
     warnings.extend(of_cells(study, groups));
     warnings
+}
+
+/// Cells that are faster than their ceilings.
+pub(super) fn of_ceilings(series: &[Series], settings: &Settings) -> Option<String> {
+    let above = series.iter().filter_map(|series| {
+        let is_above = |point: &&CellSummary| point.ceiling.is_some_and(|ceiling| ceiling.is_exceeded());
+        let dims: Vec<usize> = series.points.iter().filter(is_above).map(|point| point.dim).collect();
+        let name = format!("{} on {}{}", series.method, series.device, settings.apart(series.batch, series.layers));
+        (!dims.is_empty()).then(|| format!("{name}, D = {}", list(&dims)))
+    });
+    let places = above.collect::<Vec<_>>().join("; ");
+    let told = "faster than the measured ceiling by more than 5 %, so the machine was slower when its ceilings were \
+                measured";
+    (!places.is_empty()).then(|| format!("{places}: {told}."))
 }
 
 fn few_rounds(rounds: usize) -> Option<String> {
@@ -73,11 +89,14 @@ fn odd_rounds(groups: &[Group<'_>]) -> Vec<String> {
 fn of_run(study: &Study) -> Vec<String> {
     let run = &study.run;
     let mut warnings = Vec::new();
-    if let Some(load) = run.machine.load_average {
+    let accounted = study.records.iter().any(|r| r.state.is_some_and(|state| state.foreign_seconds.is_some()));
+    // The load average has the past in it, and relgrad's own work: only where nothing better is known.
+    if let Some(load) = run.machine.load_average.filter(|_| !accounted) {
         let cores = run.machine.logical_cores.max(1);
         if load > BUSY_LOAD * cores as f64 {
             warnings.push(format!(
-                "The load average was {load:.2} on {cores} logical cores at the start: other programs were running."
+                "The load average was {load:.2} on {cores} logical cores at the start: other programs may have been \
+                 running."
             ));
         }
     }
@@ -107,7 +126,8 @@ fn of_cells(study: &Study, groups: &[Group<'_>]) -> Vec<String> {
     let measured = |rounds: &Rounds<'_>| rounds.processes.rounds() > 0;
     let planned = study.run.settings.rounds;
     type Test<'a> = &'a dyn Fn(&Rounds<'_>) -> bool;
-    let kinds: [(&str, Test<'_>); 10] = [
+    let clocks = study.clocks();
+    let kinds: [(&str, Test<'_>); 11] = [
         ("the gradient failed its check, so these cells have no valid time", &|c| {
             c.records.iter().any(|r| r.check_failed())
         }),
@@ -118,6 +138,9 @@ fn of_cells(study: &Study, groups: &[Group<'_>]) -> Vec<String> {
             measured(c) && c.processes.rounds() < planned
         }),
         ("fewer than 5 samples, so intervals are unreliable", &|c| measured(c) && c.processes.samples() < MIN_SAMPLES),
+        ("a process had no quiet machine: other programs, other virtual machines or a lower clock", &|c| {
+            c.valid().any(|r| clocks.of_record(r).is_some())
+        }),
         ("times drifted by more than 2 % from the first to the second half of a process's samples", &|c| {
             c.valid().any(|r| drift(&r.seconds).is_some())
         }),
