@@ -201,7 +201,12 @@ impl<'a> Builder<'a> {
         if self.paired {
             // Each round says by itself how much longer one side took; means are what agrees with that.
             let change = Change::paired(&rounds::between(new, base, true))?;
-            let (base, new) = (geometric_mean(&base_logs)?, geometric_mean(&new_logs)?);
+            let (base, new) = if self.sides.paired {
+                (geometric_mean(&base_logs)?, geometric_mean(&new_logs)?)
+            } else {
+                // A folder against itself: what its report says.
+                (rounds::processes(base).median()?, rounds::processes(new).median()?)
+            };
             return Some(Measured { kind, base, new, shown: change.log.exp(), change, judged, interval: None });
         }
         let change = Change::between(&base_logs, &new_logs)?;
