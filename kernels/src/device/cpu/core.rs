@@ -1,5 +1,5 @@
-//! On which core a thread may run. A virtual machine's kernel takes an idle core for a lost one, and can leave two threads
-//! of one program on the other.
+//! On which core a thread may run. A virtual machine's kernel takes an idle core for a lost one, and can leave two
+//! threads of one program on the other.
 
 /// The kernel's name of a thread.
 #[derive(Debug, Clone, Copy)]

@@ -106,8 +106,9 @@ struct Job {
     part: usize,
 }
 
-/// States of a post. The caller moves every one but BUSY to OFFERED, and takes an offer back to IDLE, or to WAKING where
-/// the worker was asleep. The worker moves OFFERED to BUSY, BUSY to IDLE, WAKING to AWAKE, and IDLE and AWAKE to ASLEEP.
+/// States of a post. The caller moves every one but BUSY to OFFERED. It takes an offer back to IDLE, or to WAKING
+/// where the worker was asleep. The worker moves OFFERED to BUSY, BUSY to IDLE, WAKING to AWAKE, and IDLE and AWAKE to
+/// ASLEEP.
 /// An IDLE worker may be waiting for a core; an AWAKE one had one a moment ago.
 const IDLE: u32 = 0;
 const ASLEEP: u32 = 1;
@@ -187,8 +188,8 @@ impl Team {
         }
     }
 
-    /// Learns from an operation whether a worker lost its core amid a part. Where that goes on, for a neighbour has half
-    /// of the core, the rests become long.
+    /// Learns from an operation whether a worker lost its core amid a part. Where that goes on, for a neighbour has
+    /// half of the core, the rests become long.
     fn hold(&mut self, held_up: bool) {
         let (rest, since) = self.held_up;
         self.held_up = if held_up {
