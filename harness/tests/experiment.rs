@@ -153,7 +153,7 @@ fn made_up_patches(folder: &Path) {
 #[test]
 fn without_data_the_folder_is_asked_for() {
     let folder = tempfile::tempdir().unwrap();
-    for (name, words) in [("gaussian", "no set is at hand"), ("table1", "no set of Table 1 is at hand")] {
+    for (name, words) in [("gaussian", "no data set was found"), ("table1", "no set of Table 1 was found")] {
         let mut command = relgrad();
         command.args(["experiment", name, "--quiet", "--out"]).arg(folder.path()).env_remove("RELGRAD_DATA");
         refused(&mut command, &[words, "--data or RELGRAD_DATA"]);
@@ -174,7 +174,7 @@ fn files_that_no_experiment_wrote_are_not_overwritten() {
         fs::write(dir.join(name), text).unwrap();
         let mut command = relgrad();
         command.args(["experiment", "bias-mode", "--quiet", "--out"]).arg(&dir);
-        refused(&mut command, &[&format!("{name} is not what the experiment")]);
+        refused(&mut command, &[&format!("{name} was not written by the experiment")]);
         assert_eq!(fs::read_to_string(dir.join(name)).unwrap(), text);
     }
 }

@@ -11,11 +11,23 @@ use common::{ends, relgrad, scratch, tiny_sweep, words};
 use relgrad_reports::baseline;
 use relgrad_reports::fixture::power_law;
 use relgrad_reports::study::Study;
+use relgrad_vocabulary::Method;
 use serde_json::Value;
 
-/// `relative` over four dimensions, every time `factor` times what it is in [`synthetic`] of 1.
+/// `relative` over four dimensions, every time `factor` times what it is in [`synthetic`] of 1, and `ordinary`.
 fn synthetic(factor: f64, rounds: usize, seed: u64) -> Study {
-    power_law(&[100, 200, 500, 1000], (1e-8 * factor, 2.0), (rounds, 8), (0.005, 0.005), seed)
+    let of = |scale, seed| power_law(&[100, 200, 500, 1000], (scale, 2.0), (rounds, 8), (0.005, 0.005), seed);
+    let (mut both, mut ordinary) = (of(1e-8 * factor, seed), of(3e-8, seed + 100));
+    ordinary.records.iter_mut().for_each(|record| record.cell.method = Method::Ordinary.into());
+    both.records.append(&mut ordinary.records);
+    both
+}
+
+/// The same in an hour in which all takes 20 % longer.
+fn in_a_slow_hour(seed: u64) -> Study {
+    let mut study = synthetic(1.0, 6, seed);
+    study.records.iter_mut().flat_map(|record| &mut record.seconds).for_each(|seconds| *seconds *= 1.2);
+    study
 }
 
 /// Standard output of a comparison that must end with `code`.
@@ -42,7 +54,7 @@ fn the_exit_code_of_compare_says_how_it_ends() {
     for (new, code, said) in [
         (synthetic(1.0, 6, 2), 0, "held"),
         (synthetic(1.2, 6, 2), 1, "regression: relative is slower at D = 100, 200, 500, 1,000: a factor, 1.2"),
-        (synthetic(1.0, 1, 2), 5, "inconclusive"),
+        (in_a_slow_hour(2), 5, "inconclusive: all methods are slower together"),
         (Study { records: Vec::new(), ..synthetic(1.0, 1, 2) }, 4, "nothing was measured"),
     ] {
         let out = compare(&base, &new, &[], code);
@@ -174,6 +186,7 @@ fn a_history_is_kept_shown_and_drawn() {
     let [store, file, figure] = ["history.jsonl", "run.jsonl", "trend.svg"].map(|name| dir.path().join(name));
     for day in 1..=14 {
         let mut study = synthetic(if day < 8 { 1.0 } else { 1.2 }, 3, day);
+        study.records.retain(|record| record.cell.method == Method::Relative);
         study.run.started = format!("2026-01-{day:02}T00:00:00Z");
         study.run.git_revision = Some(format!("{:0<40x}", day * 0x1234567));
         baseline::write(&file, &study).expect("written");

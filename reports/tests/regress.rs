@@ -1,7 +1,7 @@
 //! Comparisons of synthetic studies in which the answer is known.
 
 use relgrad_reports::compare::{
-    Comparison, Fault, Kind, Limits, Outcome, Rules, Shift, Sides, Verdict, judge, rounds_to_decide,
+    CellComparison, Comparison, Fault, Kind, Limits, Outcome, Rules, Shift, Sides, Verdict, judge, rounds_to_decide,
 };
 use relgrad_reports::fixture::{self, power_law};
 use relgrad_reports::record::{Check, MemoryPoint, Outcome as Ended, Record};
@@ -28,9 +28,29 @@ fn planted(seed: u64, change: impl Fn(f64, f64) -> f64) -> Study {
     study
 }
 
+/// Compares separate runs. Where only `relative` was measured, `ordinary` joins it, which never changes: it says what
+/// the hour did.
 fn compare(base: &Study, new: &Study) -> Comparison {
+    compare_alone(&with_ordinary(base, 71), &with_ordinary(new, 72))
+}
+
+fn compare_alone(base: &Study, new: &Study) -> Comparison {
     let sides = Sides { base, new, paired: false, absolute: false, first_round: 0 };
     Comparison::of(&sides, &Rules::default())
+}
+
+fn with_ordinary(study: &Study, seed: u64) -> Study {
+    let mut both = study.clone();
+    if study.records.iter().all(|r| r.cell.method == Method::Relative) {
+        let mut ordinary = base(seed).records;
+        ordinary.iter_mut().for_each(|r| r.cell.method = Method::Ordinary.into());
+        both.records.extend(ordinary);
+    }
+    both
+}
+
+fn verdict(cell: &CellComparison) -> Verdict {
+    cell.quantities.iter().find(|q| q.judged).expect("a judged time").verdict
 }
 
 fn shift_of(comparison: &Comparison) -> Option<Shift> {
@@ -59,7 +79,8 @@ fn calibrated(mut study: Study, speed: f64) -> Study {
 /// What a comparison shows of a side is what a report of that side says.
 #[test]
 fn a_comparison_and_a_report_say_the_same() {
-    let (base, new) = (fixture::study_with_batches(), fixture::study_with_batches());
+    let (base, mut new) = (fixture::study_with_batches(), fixture::study_with_batches());
+    new.records.iter_mut().flat_map(|r| &mut r.seconds).for_each(|t| *t *= 1.01);
     let summaries = [Summary::of(&base), Summary::of(&new)];
     let comparison = compare(&base, &new);
     let mut compared = 0;
@@ -107,9 +128,9 @@ fn what_moved_is_a_regression_and_named() {
     for (kind, times, size, tolerance, verdicts) in cases {
         let comparison = compare(&base(1), &planted(2, times));
         assert_eq!(comparison.outcome, Outcome::Regression, "{kind}");
-        let [first, .., last] = &comparison.cells[..] else { panic!("four dimensions") };
+        let [first, .., last] = &comparison.cells[..DIMS.len()] else { panic!("four dimensions") };
         let exponent = comparison.series[0].exponent.expect("four dimensions").verdict;
-        assert_eq!([first.quantities[0].verdict, last.quantities[0].verdict, exponent], verdicts, "{kind}");
+        assert_eq!([verdict(first), verdict(last), exponent], verdicts, "{kind}");
         let (named, moved) = match shift_of(&comparison) {
             Some(Shift::Factor { ratio }) => ("factor", ratio),
             Some(Shift::Offset { seconds }) => ("offset", seconds),
@@ -124,21 +145,28 @@ fn what_moved_is_a_regression_and_named() {
 fn an_improvement_is_better_and_held() {
     let comparison = compare(&base(1), &planted(2, |_, t| 0.7 * t));
     assert_eq!(comparison.outcome, Outcome::Held);
-    assert!(comparison.cells.iter().all(|c| c.quantities[0].verdict == Verdict::Better));
+    assert!(comparison.cells[..DIMS.len()].iter().all(|c| verdict(c) == Verdict::Better));
 }
 
 #[test]
 fn one_round_or_much_noise_is_inconclusive() {
-    let mut one = base(2);
-    one.records.retain(|r| r.cell.round == 0);
-    assert_eq!(compare(&base(1), &one).outcome, Outcome::Inconclusive { more_rounds: None });
+    let one = |seed| {
+        let mut one = base(seed);
+        one.records.retain(|r| r.cell.round == 0);
+        one
+    };
+    assert_eq!(compare_alone(&one(1), &one(2)).outcome, Outcome::Inconclusive { more_rounds: None });
+    // Several rounds of the other cells say how much a round scatters.
+    assert_eq!(compare(&base(1), &one(2)).outcome, Outcome::Held);
 
     let mut loud = base(3);
     for record in &mut loud.records {
         let factor = 1.0 + 0.6 * (record.cell.round % 2) as f64;
         record.seconds.iter_mut().for_each(|t| *t *= factor);
     }
-    match compare(&loud, &loud).outcome {
+    let mut again = loud.clone();
+    again.records.iter_mut().flat_map(|r| &mut r.seconds).for_each(|t| *t *= 1.001);
+    match compare(&loud, &again).outcome {
         Outcome::Inconclusive { .. } => {}
         other => panic!("{other:?}"),
     }
@@ -221,14 +249,14 @@ fn another_machine_is_judged_by_ratios_alone() {
     // Without calibration kernels nothing but memory can be judged.
     let mut bare = planted(2, |_, t| 1.3 * t);
     bare.run.machine.cpu = "Another CPU".into();
-    assert_eq!(compare(&base(1), &bare).outcome, Outcome::Held);
+    assert_eq!(compare_alone(&base(1), &bare).outcome, Outcome::Held);
 }
 
 #[test]
 fn nothing_in_common_is_nothing_measured() {
     let mut other = base(1);
     other.records.iter_mut().for_each(|r| r.cell.point.dim += 1);
-    assert_eq!(compare(&base(1), &other).outcome, Outcome::Nothing);
+    assert_eq!(compare_alone(&base(1), &other).outcome, Outcome::Nothing);
 }
 
 /// Drift of the machine that both sides see cancels when they were measured in turn.
@@ -250,25 +278,37 @@ fn paired_sides_cancel_a_drift_that_separate_ones_do_not() {
     assert!(matches!(separate.outcome, Outcome::Inconclusive { .. }), "{}", separate.table());
 }
 
-/// Separate runs in which every method moved alike: the comparison says what that looks like.
+/// Separate runs in which every method moved alike: the hour or the code, which only measuring in turn tells.
 #[test]
-fn a_machine_that_was_slower_as_a_whole_is_told() {
-    let with_ordinary = |study: Study| {
-        let mut both = study.clone();
-        both.records.extend(study.records.into_iter().map(|mut record| {
-            record.cell.method = Method::Ordinary.into();
-            record
-        }));
-        both
+fn what_moves_all_methods_alike_is_no_regression() {
+    let slower = |study: &Study| {
+        let mut slower = study.clone();
+        slower.records.iter_mut().flat_map(|r| &mut r.seconds).for_each(|t| *t *= 1.4);
+        slower
     };
-    let said = |comparison: &Comparison| comparison.notes.iter().any(|n| n.contains("whole machine"));
-    let (before, after) = (with_ordinary(base(1)), with_ordinary(planted(2, |_, t| 1.4 * t)));
-    assert!(said(&compare(&before, &after)));
-    let mut one = with_ordinary(base(2));
-    for record in one.records.iter_mut().filter(|r| r.cell.method == Method::Relative) {
-        record.seconds.iter_mut().for_each(|t| *t *= 1.4);
+    let (before, after) = (with_ordinary(&base(1), 3), with_ordinary(&base(2), 4));
+    let comparison = compare(&before, &slower(&after));
+    assert_eq!(comparison.outcome, Outcome::Inconclusive { more_rounds: None }, "{}", comparison.table());
+    let shared = comparison.shared.expect("two sweeps");
+    assert!((shared - 1.4).abs() < 0.02 && comparison.sentence().contains("together"), "{shared}");
+
+    let mut one = after;
+    one.records
+        .iter_mut()
+        .filter(|r| r.cell.method == Method::Relative)
+        .flat_map(|r| &mut r.seconds)
+        .for_each(|t| *t *= 1.4);
+    let comparison = compare(&before, &slower(&one));
+    assert_eq!(comparison.outcome, Outcome::Regression);
+    assert!(comparison.cells.iter().all(|c| c.method == Method::Relative || verdict(c) == Verdict::Same));
+}
+
+#[test]
+fn a_study_against_itself_is_held() {
+    for study in [base(1), with_ordinary(&base(1), 2), calibrated(base(1), 1.0), fixture::study_with_batches()] {
+        let comparison = compare(&study, &study);
+        assert_eq!(comparison.outcome, Outcome::Held, "{}", comparison.table());
     }
-    assert!(!said(&compare(&before, &one)));
 }
 
 #[test]
@@ -318,7 +358,7 @@ fn sides_of_other_settings_are_shown_and_not_judged() {
     let mut many = planted(2, |_, t| 20.0 * t);
     many.run.settings.threads = 32;
     many.records.iter_mut().for_each(|r| r.cell.point.threads = 32);
-    let comparison = compare(&one, &many);
+    let comparison = compare_alone(&one, &many);
     assert_eq!(comparison.outcome, Outcome::Nothing);
     assert!(!comparison.cells.is_empty() && comparison.judged().next().is_none());
     let text = comparison.table();
@@ -327,7 +367,7 @@ fn sides_of_other_settings_are_shown_and_not_judged() {
     let mut other = base(3);
     other.run.settings.activation = "tanh:1:0.1".parse().unwrap();
     other.records.iter_mut().for_each(|r| r.cell.point.activation = "tanh:1:0.1".parse().unwrap());
-    let comparison = compare(&one, &other);
+    let comparison = compare_alone(&one, &other);
     assert!(comparison.cells.is_empty() && comparison.outcome == Outcome::Nothing);
     let told = "differ in activation (smooth:0.3; tanh:1:0.1)";
     assert!(comparison.notes.iter().any(|note| note.contains(told)), "{:?}", comparison.notes);

@@ -17,12 +17,13 @@ Examples:
 Compared are the time, the speed-ups and the peak memory of each cell that both sides have, and the exponent of each \
 method. Times are also divided by those of the calibration kernels, if both sides have them.
 
-Absolute times are judged only between equal machines. Nothing is judged between different --threads. Quantities in \
-parentheses are not judged.
+Judged are times over the kernels', or without kernels times less the change that all methods share: another hour \
+makes that too, so it is no regression. Between different machines speed-ups are judged, between different --threads \
+nothing. Quantities in parentheses are not judged.
 
 Verdicts, from Student's t intervals over the medians of the rounds (a process each):
   worse         certainly slower than half the tolerance, and the tolerance is not excluded
-  same          a slowdown by the tolerance is excluded
+  same          a slowdown by the tolerance is excluded; three rounds do that for 10 cells, four for 24
   inconclusive  otherwise
 ";
 

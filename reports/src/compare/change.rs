@@ -4,6 +4,7 @@
 //! scale. Samples of one process share its memory placement and its moment, so they are no independent observations
 //! (Kalibera & Jones, "Rigorous benchmarking in reasonable time", ISMM 2013).
 
+use super::location::Location;
 use crate::statistics::student;
 use crate::statistics::summary::Estimate;
 
@@ -25,13 +26,12 @@ pub struct Change {
 impl Change {
     /// The change from one log-ratio a round, both sides measured in the same round. `None` without a round.
     pub fn paired(log_ratios: &[f64]) -> Option<Self> {
-        let (mean, variance) = moments(log_ratios)?;
-        let rounds = log_ratios.len();
+        let location = Location::of(log_ratios)?;
         Some(Self {
-            log: mean,
-            error: (variance / rounds as f64).sqrt(),
-            degrees: (rounds - 1).max(1),
-            rounds,
+            log: location.value,
+            error: location.variance.sqrt(),
+            degrees: (location.degrees as usize).max(1),
+            rounds: log_ratios.len(),
             fixed_variance: 0.0,
         })
     }
@@ -39,12 +39,11 @@ impl Change {
     /// The change between two sets of rounds that have nothing in common (Welch, *Biometrika* 34, 1947). `None` when
     /// one is empty.
     pub fn between(base: &[f64], new: &[f64]) -> Option<Self> {
-        let ((mean_base, variance_base), (mean_new, variance_new)) = (moments(base)?, moments(new)?);
-        let (n, m) = (base.len() as f64, new.len() as f64);
-        let (a, b) = (variance_base / n, variance_new / m);
-        let degrees = (a + b).powi(2) / (a * a / (n - 1.0).max(1.0) + b * b / (m - 1.0).max(1.0));
+        let (old, location) = (Location::of(base)?, Location::of(new)?);
+        let (a, b) = (old.variance, location.variance);
+        let degrees = (a + b).powi(2) / (a * a / old.degrees + b * b / location.degrees);
         Some(Self {
-            log: mean_new - mean_base,
+            log: location.value - old.value,
             error: (a + b).sqrt(),
             degrees: if degrees.is_finite() { (degrees as usize).max(1) } else { 1 },
             rounds: new.len(),
@@ -107,15 +106,13 @@ impl Change {
     }
 }
 
-/// Mean and unbiased variance; the variance of a single value is unknown.
-fn moments(values: &[f64]) -> Option<(f64, f64)> {
-    if values.is_empty() {
-        return None;
-    }
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    let square: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
-    Some((mean, if values.len() > 1 { square / (n - 1.0) } else { f64::INFINITY }))
+/// New over base of two estimates that have nothing in common, from their intervals on the logarithmic scale (MOVER:
+/// Zou & Donner, *Statistics in Medicine* 27, 2008).
+pub(super) fn quotient(base: &Estimate, new: &Estimate) -> Estimate {
+    let value = (new.value / base.value).ln();
+    let down = (new.value / new.low).ln().hypot((base.high / base.value).ln());
+    let up = (new.high / new.value).ln().hypot((base.value / base.low).ln());
+    Estimate { value, low: value - down, high: value + up }.map(f64::exp)
 }
 
 #[cfg(test)]

@@ -31,6 +31,8 @@ pub struct Sides<'a> {
 pub enum Kind {
     /// Seconds of one gradient.
     Time,
+    /// The same without the change that all methods share, which another hour makes too; of two separate sweeps.
+    TimeApart,
     /// Time over that of the matrix product of the same shape.
     TimeOverGemm,
     /// Time over that of a copy of one weight.
@@ -58,7 +60,7 @@ impl Kind {
 
     /// Whether it is a time of some kind.
     pub(super) fn is_time(self) -> bool {
-        self == Self::Time || self.is_over_kernel()
+        matches!(self, Self::Time | Self::TimeApart) || self.is_over_kernel()
     }
 }
 
@@ -73,8 +75,7 @@ pub struct Quantity {
     pub base: f64,
     /// The same of the new side.
     pub new: f64,
-    /// New over base, and the 95 % interval of what the verdict rests on, the mean over the rounds; new minus base for
-    /// an exponent.
+    /// New over base with its 95 % interval; new minus base for an exponent.
     pub change: Estimate,
     /// The verdict.
     pub verdict: Verdict,
@@ -146,6 +147,9 @@ pub struct Comparison {
     pub rules: Rules,
     /// Probability of error of each bound that a verdict rests on.
     pub alpha: f64,
+    /// New over base of the change that all methods share, of the device where it is largest: two separate sweeps
+    /// cannot tell whether the hour or the code made it.
+    pub shared: Option<f64>,
     /// By method and point.
     pub cells: Vec<CellComparison>,
     /// By method.
@@ -181,12 +185,30 @@ impl Comparison {
             paired: sides.paired,
             rules: *rules,
             alpha,
-            notes: drafts.notes(&cells),
+            shared: drafts.shared(),
+            notes: drafts.notes(),
             cells,
             series,
         };
-        comparison.outcome = comparison.decide();
+        comparison.settle();
         comparison
+    }
+
+    /// The outcome, and what a reader must know of it.
+    fn settle(&mut self) {
+        const BUILDS: &str = "Judged are two builds, not two sources: the layout of a build alone moves times by \
+            several per cent. See the regression in another build too (other codegen-units) before you change code.";
+        self.outcome = self.decide();
+        let slower = self.judged().any(|q| q.kind.is_time() && q.verdict == Verdict::Worse);
+        self.notes.retain(|note| note != BUILDS);
+        if self.paired && slower {
+            self.notes.push(BUILDS.into());
+        }
+    }
+
+    /// Whether what all methods share is more than is tolerated, so that nothing can be held.
+    pub(super) fn moved_together(&self) -> bool {
+        self.shared.is_some_and(|shared| shared > 1.0 + self.rules.slowdown(self.same_machine))
     }
 
     fn confirmed_by(mut self, fresh: &Self) -> Self {
@@ -208,7 +230,7 @@ impl Comparison {
                 confirm(quantity, again.and_then(|s| s.exponent));
             }
         }
-        self.outcome = self.decide();
+        self.settle();
         self
     }
 
@@ -240,6 +262,8 @@ impl Comparison {
             let open = || self.judged().filter(|q| q.verdict == Verdict::Inconclusive);
             let known = open().all(|q| q.more_rounds.is_some());
             Outcome::Inconclusive { more_rounds: open().filter_map(|q| q.more_rounds).max().filter(|_| known) }
+        } else if self.moved_together() {
+            Outcome::Inconclusive { more_rounds: None }
         } else if self.judged().next().is_some() {
             Outcome::Held
         } else {

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use relgrad_vocabulary::{DeviceKind, Kernel, Method, Subject};
 
+use super::change::quotient;
 use super::comparison::{CellComparison, Kind, Quantity, SeriesComparison, Sides, alike, series_key};
 use super::fault::{Fault, fault, memory, peak};
 use super::judge::Limits;
+use super::pooled::{Pooled, reach_of_hours};
 use super::rounds::{self, Points};
 use super::shift::{Observed, exponent_change, shift};
 use super::{Change, Rules, Verdict, judge, rounds_to_decide};
@@ -42,7 +44,7 @@ impl<'a> Drafts<'a> {
     /// The cells with their verdicts.
     pub(super) fn cells(&self, rules: &Rules, alpha: f64) -> Vec<CellComparison> {
         let slowdown = rules.slowdown(self.builder.same_machine);
-        let limits = Limits::new(slowdown.ln_1p(), alpha, self.builder.sides.paired);
+        let limits = self.builder.limits(slowdown.ln_1p(), alpha, 1.0);
         self.cells.iter().map(|draft| draft.cell(rules, &limits)).collect()
     }
 
@@ -50,41 +52,22 @@ impl<'a> Drafts<'a> {
     pub(super) fn series(&self, rules: &Rules, alpha: f64, cells: &[CellComparison]) -> Vec<SeriesComparison> {
         let finish = |draft: &SeriesDraft| {
             let moved = cells.iter().any(|c| draft.covers(c) && c.moved());
-            draft.finish(rules, alpha, moved, self.builder.sides.paired)
+            // Of dimensions evenly apart, the exponent moves by so much of what the cells do.
+            let lever = std::f64::consts::SQRT_2 / draft.span.max(1e-9);
+            draft.finish(rules, moved, |tolerance| self.builder.limits(tolerance, alpha, lever))
         };
         self.series.iter().map(finish).collect()
     }
 
     /// What a reader must know, one sentence each.
-    pub(super) fn notes(&self, cells: &[CellComparison]) -> Vec<String> {
-        let mut notes = self.builder.notes();
-        notes.extend(self.common_change(cells));
-        notes
+    pub(super) fn notes(&self) -> Vec<String> {
+        self.builder.notes()
     }
 
-    /// Separate runs in which every method changed alike at every point: the machine rather than the code.
-    fn common_change(&self, cells: &[CellComparison]) -> Option<String> {
-        /// As logarithms.
-        const SMALLEST: f64 = 0.03;
-        const METHODS: usize = 2;
-        let time = |c: &CellComparison| {
-            let judged = c.quantities.iter().find(|q| q.kind == Kind::Time && q.judged);
-            judged.map(|q| (c.method, q.change.value.ln()))
-        };
-        let mut found: Vec<(Method, f64)> = cells.iter().filter_map(time).collect();
-        let (low, high) = found
-            .iter()
-            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), (_, log)| (low.min(*log), high.max(*log)));
-        found.dedup_by(|a, b| a.0 == b.0);
-        let alike = low > SMALLEST || high < -SMALLEST;
-        (!self.builder.sides.paired && found.len() >= METHODS && alike).then(|| {
-            let (direction, least) = if low > 0.0 { ("slower", low) } else { ("faster", -high) };
-            format!(
-                "Every cell of every method is {direction}, by {:.0} % at least. The whole machine may have been \
-                 {direction}; use relgrad gate --against.",
-                100.0 * least.exp_m1()
-            )
-        })
+    /// New over base of what all methods share, of the device where it is largest.
+    pub(super) fn shared(&self) -> Option<f64> {
+        let of_devices = self.builder.pooled.iter().flat_map(|pooled| &pooled.shared);
+        of_devices.map(|(_, log)| log.exp()).max_by(f64::total_cmp)
     }
 }
 
@@ -110,6 +93,8 @@ struct Measured {
     /// Of the cost: positive is worse.
     change: Change,
     judged: bool,
+    /// Its interval, where that is not the change's.
+    interval: Option<Estimate>,
 }
 
 struct SeriesDraft {
@@ -129,16 +114,38 @@ struct Builder<'a> {
     base: Points<'a>,
     new: Points<'a>,
     same_machine: bool,
+    /// Whether the rounds belong together: measured in turn, or the same records.
+    paired: bool,
+    /// Two sweeps of one machine as wholes, where no calibration kernel says how fast it was.
+    pooled: Option<Pooled>,
 }
 
 impl<'a> Builder<'a> {
     fn new(sides: &'a Sides<'a>) -> Self {
-        let base_from = if sides.paired { sides.first_round } else { 0 };
-        Self {
-            sides,
-            base: Points::new(sides.base, base_from, sides.paired),
-            new: Points::new(sides.new, sides.first_round, sides.paired),
-            same_machine: sides.base.run.machine.fingerprint() == sides.new.run.machine.fingerprint(),
+        let paired = sides.paired || sides.base.records == sides.new.records;
+        let base_from = if paired { sides.first_round } else { 0 };
+        let base = Points::new(sides.base, base_from, paired);
+        let new = Points::new(sides.new, sides.first_round, paired);
+        let same_machine = sides.base.run.machine.fingerprint() == sides.new.run.machine.fingerprint();
+        let same_threads = sides.base.run.settings.threads == sides.new.run.settings.threads;
+        let pools = same_machine && same_threads && !(base.interleaved && new.interleaved);
+        let pooled = pools.then(|| Pooled::of(&base, &new));
+        Self { sides, base, new, same_machine, paired, pooled }
+    }
+
+    /// Where verdicts begin. Of two sweeps, each cell may miss its tolerance with a probability of 5 %: that all are
+    /// *same* is then wrong with no more (an intersection of tests: Berger, *Technometrics* 24, 1982). What an hour
+    /// does to a cell makes none *worse*; a quantity moves by `lever` times that.
+    fn limits(&self, tolerance: f64, alpha: f64, lever: f64) -> Limits {
+        const MISSED: f64 = 0.05;
+        let limits = Limits::new(tolerance, alpha, self.paired);
+        match &self.pooled {
+            Some(pooled) => Limits {
+                floor: limits.floor.max(lever * reach_of_hours(pooled.hours, alpha)),
+                missed: alpha.max(MISSED),
+                ..limits
+            },
+            None => limits,
         }
     }
 
@@ -153,7 +160,7 @@ impl<'a> Builder<'a> {
                 let fault = fault(base, new, self.new.interleaved);
                 let invalid = matches!(fault, Some(Fault::WrongGradient { .. } | Fault::Failed { .. }));
                 let changes = if invalid { Vec::new() } else { self.changes(point, method) };
-                let of = |rounds| peak(rounds, self.sides.paired);
+                let of = |rounds| peak(rounds, self.paired);
                 let memory = of(base).zip(of(new)).filter(|_| !invalid);
                 if fault.is_some() || !changes.is_empty() {
                     drafts.push(Draft { method, point: *point, fault, changes, memory, judged: self.same_threads() });
@@ -166,10 +173,12 @@ impl<'a> Builder<'a> {
 
     fn changes(&self, point: &Point, method: Method) -> Vec<Measured> {
         let calibrated = self.calibrated(point, method);
-        let judge_time = self.sides.paired || (self.same_machine && (calibrated.is_none() || self.sides.absolute));
+        let absolute = self.pooled.is_none() && (calibrated.is_none() || self.sides.absolute);
+        let judge_time = self.paired || (self.same_machine && absolute);
         let mut changes: Vec<Measured> = self.time(point, method, judge_time).into_iter().collect();
+        changes.extend(self.apart(point, method));
         changes.extend(calibrated);
-        if !self.sides.paired && !Method::BASELINES.contains(&method) {
+        if !self.paired && !Method::BASELINES.contains(&method) {
             let over = Method::BASELINES.into_iter().zip([Kind::SpeedupOverOrdinary, Kind::SpeedupOverAutodiff]);
             let ratio = |(baseline, kind): (Method, Kind)| self.ratio(point, method, baseline.into(), kind);
             changes.extend(over.filter_map(ratio));
@@ -186,17 +195,31 @@ impl<'a> Builder<'a> {
 
     fn time(&self, point: &Point, method: Method, judged: bool) -> Option<Measured> {
         let (base, new) = (self.base.rounds(point, method)?, self.new.rounds(point, method)?);
-        let (base_logs, new_logs) = (rounds::log_medians(base), rounds::log_medians(new));
+        let [base_logs, new_logs] =
+            [base, new].map(|rounds| rounds::log_medians(rounds).into_values().collect::<Vec<_>>());
         let kind = Kind::Time;
-        if self.sides.paired {
+        if self.paired {
             // Each round says by itself how much longer one side took; means are what agrees with that.
             let change = Change::paired(&rounds::between(new, base, true))?;
-            let (base, new) = (geometric_mean(&base_logs)?, geometric_mean(&new_logs)?);
-            return Some(Measured { kind, base, new, shown: change.log.exp(), change, judged });
+            let (base, new) = if self.sides.paired {
+                (geometric_mean(&base_logs)?, geometric_mean(&new_logs)?)
+            } else {
+                // A folder against itself: what its report says.
+                (rounds::processes(base).median()?, rounds::processes(new).median()?)
+            };
+            return Some(Measured { kind, base, new, shown: change.log.exp(), change, judged, interval: None });
         }
         let change = Change::between(&base_logs, &new_logs)?;
         let (base, new) = (rounds::processes(base).median()?, rounds::processes(new).median()?);
-        Some(Measured { kind, base, new, shown: new / base, change, judged })
+        Some(Measured { kind, base, new, shown: new / base, change, judged, interval: None })
+    }
+
+    /// The time of two sweeps without what all methods share.
+    fn apart(&self, point: &Point, method: Method) -> Option<Measured> {
+        let (base, change) = self.pooled.as_ref()?.change(point, method)?;
+        let (base, shown) = (base.exp(), change.log.exp());
+        let kind = Kind::TimeApart;
+        Some(Measured { kind, base, new: base * shown, shown, change, judged: true, interval: None })
     }
 
     /// The time against the calibration kernel beside which it looks best: code that got slower did so beside each of
@@ -209,15 +232,22 @@ impl<'a> Builder<'a> {
 
     /// The change of `method`'s time over that of `other` at the same point.
     fn ratio(&self, point: &Point, method: Method, other: Subject, kind: Kind) -> Option<Measured> {
-        if self.sides.paired {
+        if self.paired {
             return None;
         }
         let method = Subject::from(method);
         let [base, new] = [&self.base, &self.new].map(|side| side.log_ratios(point, method, other));
         let change = Change::between(&base, &new)?;
         let (over, under) = if kind.is_speedup() { (other, method) } else { (method, other) };
-        let (base, new) = (self.base.ratio(point, over, under)?, self.new.ratio(point, over, under)?);
-        Some(Measured { kind, base, new, shown: new / base, change, judged: true })
+        let sides = [&self.base, &self.new];
+        let [Some(base), Some(new)] = sides.map(|side| side.ratio(point, over, under)) else { return None };
+        let judged = self.pooled.is_none();
+        let interval = || {
+            let [base, new] = sides.map(|side| side.ratio_estimate(point, over, under));
+            Some(quotient(&base?, &new?))
+        };
+        let interval = if judged { None } else { interval() };
+        Some(Measured { kind, base, new, shown: new / base, change, judged, interval })
     }
 
     /// One series a method and device: its cells in ascending D.
@@ -232,7 +262,7 @@ impl<'a> Builder<'a> {
                 point: draft.point,
                 observed: Vec::new(),
                 exponent: None,
-                judged: self.sides.paired || self.same_machine,
+                judged: self.paired || self.same_machine,
                 span: 0.0,
             });
             let (base_seconds, base_error) = self.base_time(&draft.point, draft.method);
@@ -255,13 +285,23 @@ impl<'a> Builder<'a> {
     /// Geometric mean of the base time over its rounds and the standard error of its logarithm (0 where one round
     /// leaves it unknown).
     fn base_time(&self, point: &Point, method: Method) -> (f64, f64) {
-        let logs = self.base.rounds(point, method).map(rounds::log_medians).unwrap_or_default();
+        let logs: Vec<f64> = self
+            .base
+            .rounds(point, method)
+            .map(rounds::log_medians)
+            .into_iter()
+            .flatten()
+            .map(|(_, log)| log)
+            .collect();
         let error = Change::paired(&logs).map_or(0.0, |c| c.error);
         (geometric_mean(&logs).unwrap_or(f64::NAN), if error.is_finite() { error } else { 0.0 })
     }
 
     fn notes(&self) -> Vec<String> {
-        let mut notes = Vec::new();
+        let mut notes = self.shared_notes();
+        if self.paired && !self.sides.paired {
+            notes.push("Both sides are the same records.".into());
+        }
         if !self.same_machine {
             notes.push(
                 "The sides were measured on different machines: absolute times and exponents are not judged.".into(),
@@ -283,6 +323,19 @@ impl<'a> Builder<'a> {
         }
         notes.extend(self.settings_apart());
         notes
+    }
+
+    /// What all methods share, by device.
+    fn shared_notes(&self) -> Vec<String> {
+        let shared = self.pooled.iter().flat_map(|pooled| &pooled.shared);
+        let said = |(device, log): &(DeviceKind, f64)| {
+            format!(
+                "All methods on {device} changed by {:+.1} % together. It is taken out: another hour does that, and so \
+                 does code that all use. relgrad gate --against judges it.",
+                100.0 * log.exp_m1()
+            )
+        };
+        shared.map(said).collect()
     }
 
     /// What changes a time and is not the same on both sides.
@@ -312,7 +365,7 @@ impl Draft {
     /// The change that stands for the cell's time.
     fn typical(&self) -> Option<Measured> {
         let of = |kind| self.changes.iter().find(|c| c.kind == kind && c.judged);
-        let kinds = [Kind::Time, Kind::TimeOverGemm, Kind::TimeOverCopy];
+        let kinds = [Kind::Time, Kind::TimeApart, Kind::TimeOverGemm, Kind::TimeOverCopy];
         kinds.into_iter().find_map(of).copied()
     }
 
@@ -326,14 +379,14 @@ impl Draft {
 
 impl Measured {
     fn quantity(&self, limits: &Limits) -> Quantity {
-        let Self { kind, base, new, shown, change, judged } = *self;
+        let Self { kind, base, new, shown, change, judged, interval } = *self;
         let verdict = judge(&change, limits);
         let more_rounds = (verdict == Verdict::Inconclusive).then(|| rounds_to_decide(&change, limits)).flatten();
-        let interval = match kind {
+        let interval = interval.unwrap_or_else(|| match kind {
             Kind::Exponent => change.difference(),
             _ if kind.is_speedup() => change.reversed().factor(),
             _ => change.factor(),
-        };
+        });
         // A mean over the rounds and their medians may differ.
         let change = Estimate { value: shown, low: interval.low.min(shown), high: interval.high.max(shown) };
         Quantity { kind, base, new, change, verdict, judged, rounds: self.change.rounds, more_rounds }
@@ -345,13 +398,14 @@ impl SeriesDraft {
         self.method == cell.method && alike(&self.point, &cell.point)
     }
 
-    fn finish(&self, rules: &Rules, alpha: f64, moved: bool, paired: bool) -> SeriesComparison {
+    fn finish(&self, rules: &Rules, moved: bool, limits: impl Fn(f64) -> Limits) -> SeriesComparison {
         // What the tolerated slowdown at one end of the range alone does to the exponent is tolerated too.
         let of_slowdown = if self.span > 0.0 { rules.max_slowdown.ln_1p() / self.span } else { 0.0 };
-        let limits = Limits::new(rules.max_exponent_rise.max(of_slowdown), alpha, paired);
+        let limits = limits(rules.max_exponent_rise.max(of_slowdown));
         let quantity = |change: Change| {
-            Measured { kind: Kind::Exponent, base: 0.0, new: 0.0, shown: change.log, change, judged: self.judged }
-                .quantity(&limits)
+            let judged = self.judged;
+            let kind = Kind::Exponent;
+            Measured { kind, base: 0.0, new: 0.0, shown: change.log, change, judged, interval: None }.quantity(&limits)
         };
         SeriesComparison {
             exponent: self.exponent.map(quantity),

@@ -96,12 +96,14 @@ pub struct Limits {
     pub tolerance: f64,
     /// Probability of error of each bound.
     pub alpha: f64,
+    /// The same of the bound that *same* rests on: the probability of missing a change of just what is tolerated.
+    pub missed: f64,
 }
 
 impl Limits {
     /// The limits of sides that were measured in turn (`paired`), or were not.
     pub fn new(tolerance: f64, alpha: f64, paired: bool) -> Self {
-        Self { floor: if paired { 0.0 } else { 0.5 * tolerance }, tolerance, alpha }
+        Self { floor: if paired { 0.0 } else { 0.5 * tolerance }, tolerance, alpha, missed: alpha }
     }
 }
 
@@ -111,11 +113,11 @@ impl Limits {
 /// bounds nearer to the value than half the way from floor to tolerance one of the two always holds, so more rounds
 /// always decide.
 pub fn judge(change: &Change, limits: &Limits) -> Verdict {
-    let Limits { floor, tolerance, alpha } = *limits;
+    let Limits { floor, tolerance, alpha, missed } = *limits;
     let (low, high) = (change.lower(alpha), change.upper(alpha));
     if high < 0.0 && low <= -tolerance {
         Verdict::Better
-    } else if high < tolerance {
+    } else if change.upper(missed) < tolerance {
         Verdict::Same
     } else if low > floor {
         Verdict::Worse
@@ -126,16 +128,16 @@ pub fn judge(change: &Change, limits: &Limits) -> Verdict {
 
 /// How many more rounds would decide an inconclusive change; `None` where the scatter is unknown.
 pub fn rounds_to_decide(change: &Change, limits: &Limits) -> Option<usize> {
-    // Whichever verdict is nearer: above the middle of floor and tolerance it is `worse`, below it is `same`.
-    let distance = (change.log - limits.floor).max(limits.tolerance - change.log);
-    change.more_rounds(limits.alpha, distance)
+    let worse = change.more_rounds(limits.alpha, change.log - limits.floor);
+    let same = change.more_rounds(limits.missed, limits.tolerance - change.log);
+    worse.into_iter().chain(same).min()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const PAIRED: Limits = Limits { floor: 0.0, tolerance: 0.1, alpha: 0.01 };
+    const PAIRED: Limits = Limits { floor: 0.0, tolerance: 0.1, alpha: 0.01, missed: 0.01 };
 
     fn change(log: f64, error: f64) -> Change {
         Change { log, error, degrees: 1000, rounds: 10, fixed_variance: 0.0 }

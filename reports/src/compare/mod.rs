@@ -12,8 +12,11 @@ mod draft;
 mod fault;
 pub mod history;
 mod judge;
+mod location;
+mod pooled;
 mod rounds;
 mod shift;
+pub mod simulated;
 mod text;
 pub mod trials;
 

@@ -6,7 +6,7 @@ use relgrad_vocabulary::{Kernel, Subject};
 
 use crate::record::study::Study;
 use crate::record::{Point, Record};
-use crate::statistics::summary::Series;
+use crate::statistics::summary::{Estimate, Series};
 use crate::statistics::{self, Processes, median};
 
 /// Records of one method at one point, by round.
@@ -41,6 +41,12 @@ impl<'a> Points<'a> {
         statistics::ratio(&base?, &this?)
     }
 
+    /// The same with its interval.
+    pub(super) fn ratio_estimate(&self, point: &Point, base: Subject, this: Subject) -> Option<Estimate> {
+        let [base, this] = [base, this].map(|subject| self.rounds(point, subject).map(processes));
+        statistics::ratio_estimate(&base?, &this?)
+    }
+
     /// ln(numerator/denominator) of every round that has both.
     pub(super) fn log_ratios(&self, point: &Point, numerator: Subject, denominator: Subject) -> Vec<f64> {
         match (self.rounds(point, numerator), self.rounds(point, denominator)) {
@@ -66,8 +72,9 @@ pub(super) fn between(numerator: &Rounds<'_>, denominator: &Rounds<'_>, interlea
 }
 
 /// ln of the median of every valid round.
-pub(super) fn log_medians(rounds: &Rounds<'_>) -> Vec<f64> {
-    rounds.values().filter(|r| is_valid(r)).filter_map(|r| Some(median(&r.seconds)?.ln())).collect()
+pub(super) fn log_medians(rounds: &Rounds<'_>) -> BTreeMap<usize, f64> {
+    let valid = rounds.iter().filter(|(_, record)| is_valid(record));
+    valid.filter_map(|(round, record)| Some((*round, median(&record.seconds)?.ln()))).collect()
 }
 
 /// ln(numerator/denominator) of one round.

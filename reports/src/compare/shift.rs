@@ -26,7 +26,14 @@ pub enum Shift {
         /// New minus base.
         difference: Estimate,
     },
-    /// The dimensions do not tell which: too few of them, too much noise, or none of the three.
+    /// One dimension alone changed.
+    Single {
+        /// Where.
+        dim: usize,
+        /// New over base.
+        ratio: Estimate,
+    },
+    /// The dimensions do not tell which: too few of them, too much noise, or none of these.
     Undecided,
 }
 
@@ -58,7 +65,8 @@ const WORST_FIT: f64 = 9.0;
 ///
 /// Offset and factor have one parameter each and are told apart by Akaike's criterion. An exponent (the ratio may have
 /// any size at the smallest D) contains the factor, so it is considered only where the slope is beyond doubt; and only
-/// where the change grows with D, since one that shrinks with D is what an offset looks like.
+/// where the change grows with D, since one that shrinks with D is what an offset looks like. A change at one dimension
+/// alone has two parameters, its place and its size; at the smallest it is an offset.
 pub fn shift(observed: &[Observed]) -> Shift {
     let points: Vec<Observed> =
         observed.iter().filter(|o| o.change.error.is_finite() && o.base_seconds > 0.0).copied().collect();
@@ -69,6 +77,7 @@ pub fn shift(observed: &[Observed]) -> Shift {
     if points.len() >= 3 {
         let constant = models[0].squares;
         models.extend(exponent(&points).filter(|e| constant - e.squares >= SLOPE_SQUARES).filter(|_| grows(&points)));
+        models.extend(single(&points));
     }
     models.sort_by(|a, b| a.criterion.total_cmp(&b.criterion));
     let decided = models[1].criterion - models[0].criterion >= DECISIVE_MARGIN;
@@ -142,6 +151,17 @@ fn offset_log(p: &Observed, seconds: f64) -> f64 {
 fn offset_error(p: &Observed, seconds: f64) -> f64 {
     let of_base = seconds / (p.base_seconds + seconds) * p.base_error;
     (error(p).powi(2) + of_base.powi(2)).sqrt()
+}
+
+/// log ratio = 0 but for one dimension, not the smallest.
+fn single(points: &[Observed]) -> Option<Fitted> {
+    let smallest = points.iter().map(|p| p.dim).min()?;
+    let square = |p: &Observed| (p.change.log / error(p)).powi(2);
+    let loudest = points.iter().filter(|p| p.dim > smallest).max_by(|a, b| square(a).total_cmp(&square(b)))?;
+    let (dim, log) = (loudest.dim, loudest.change.log);
+    let ratio = Estimate::within(log, 1.96 * error(loudest)).map(f64::exp);
+    let model = |p: &Observed| (if p.dim == dim { log } else { 0.0 }, error(p));
+    Some(Fitted::new(points, 2, model, Shift::Single { dim, ratio }))
 }
 
 /// log ratio = a + s ln D.
@@ -237,8 +257,12 @@ mod tests {
         let mut loud = planted(|_, t| 1.0 + 1e-7 / t);
         loud.iter_mut().for_each(|o| o.change.error = 0.2);
         assert_eq!(shift(&loud), Shift::Undecided);
-        let bump = planted(|d, _| if d == 100.0 { 1.5 } else { 1.0 });
-        assert_eq!(shift(&bump), Shift::Undecided);
+        match shift(&planted(|d, _| if d == 100.0 { 1.5 } else { 1.0 })) {
+            Shift::Single { dim: 100, ratio } => assert!((ratio.value - 1.5).abs() < 1e-9),
+            other => panic!("{other:?}"),
+        }
+        let zigzag = planted(|d, _| if [10.0, 100.0, 1000.0].contains(&d) { 1.5 } else { 1.0 / 1.5 });
+        assert_eq!(shift(&zigzag), Shift::Undecided);
     }
 
     #[test]

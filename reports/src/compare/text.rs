@@ -21,7 +21,13 @@ impl Comparison {
             }
             Outcome::Regression => format!("regression: {}", names.join("; ")),
             Outcome::Inconclusive { more_rounds: Some(more) } => {
-                format!("inconclusive: about {} needed", units::counted(more, "more round"))
+                let where_ = if self.shared.is_some() { " of each side" } else { "" };
+                format!("inconclusive: about {}{where_} needed", units::counted(more, "more round"))
+            }
+            Outcome::Inconclusive { more_rounds: None } if self.moved_together() => {
+                "inconclusive: all methods are slower together, by the hour or by code they share; relgrad gate \
+                 --against judges it"
+                    .into()
             }
             Outcome::Inconclusive { more_rounds: None } => {
                 "inconclusive: too few rounds to predict how many are needed".into()
@@ -70,7 +76,7 @@ impl Comparison {
     /// A table of fixed-width columns, the changes over several dimensions, and the outcome.
     pub fn table(&self) -> String {
         let mut text = Table::new(COLUMNS, self.rows().into_iter().map(|(_, row)| row)).text();
-        for line in self.shifts().into_iter().chain(self.notes.iter().cloned()) {
+        for line in self.shifts().into_iter().chain(self.notes.iter().cloned()).chain(self.legend()) {
             let _ = writeln!(text, "{line}");
         }
         let _ = writeln!(text, "{}", self.sentence());
@@ -91,7 +97,7 @@ impl Comparison {
             percent(self.rules.slowdown(self.same_machine)),
             percent(self.alpha)
         );
-        for line in self.shifts().into_iter().chain(self.notes.iter().cloned()) {
+        for line in self.shifts().into_iter().chain(self.notes.iter().cloned()).chain(self.legend()) {
             let _ = writeln!(text, "- {}", escape(&line));
         }
         let (judged, shown): (Vec<_>, Vec<_>) = self.rows().into_iter().partition(|(judged, _)| *judged);
@@ -128,6 +134,20 @@ impl Comparison {
         rows
     }
 
+    /// What the numbers are.
+    fn legend(&self) -> Option<String> {
+        let has = |of: fn(&Quantity) -> bool| self.cells.iter().flat_map(|c| &c.quantities).any(of);
+        let mut text = if self.paired {
+            "Times: geometric means over rounds; their change: of the mean over rounds.".to_string()
+        } else {
+            "Times, ratios and speed-ups: medians over rounds, as in a report.".to_string()
+        };
+        if self.shared.is_some() {
+            text += " \"Shared change out\": means over rounds, without what all methods share.";
+        }
+        has(|q| q.kind.is_time()).then_some(text)
+    }
+
     fn shifts(&self) -> Vec<String> {
         let said = |s: &SeriesComparison| Some(format!("{}: {}", s.method, moved(s.shift.as_ref()?)));
         self.series.iter().filter_map(said).collect()
@@ -138,7 +158,7 @@ const COLUMNS: &str = "method | >D | quantity | >base | >new | >change [95 %] | 
 
 fn row([method, dim]: [String; 2], q: &Quantity) -> Vec<String> {
     let value = |v: f64| match q.kind {
-        Kind::Time => units::seconds(v),
+        Kind::Time | Kind::TimeApart => units::seconds(v),
         Kind::PeakMemory => units::bytes(v),
         Kind::Exponent => NONE.into(),
         _ => units::ratio(v),
@@ -178,6 +198,7 @@ fn signed(v: f64) -> String {
 fn kind(kind: Kind) -> &'static str {
     match kind {
         Kind::Time => "time",
+        Kind::TimeApart => "time, shared change out",
         Kind::TimeOverGemm => "time / GEMM",
         Kind::TimeOverCopy => "time / copy",
         Kind::SpeedupOverOrdinary => "speed-up over ordinary",
@@ -222,6 +243,7 @@ fn moved(shift: &Shift) -> String {
         Shift::Exponent { difference } => {
             format!("the exponent, {:+.2} [{:+.2}, {:+.2}]", difference.value, difference.low, difference.high)
         }
+        Shift::Single { dim, ratio } => format!("D = {} alone, {}", grouped(*dim), units::ratio_estimate(ratio)),
         Shift::Undecided => "offset, factor and exponent cannot be distinguished".into(),
     }
 }

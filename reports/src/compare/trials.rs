@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     /// 10 % between sides that were measured in turn, over the four looks of the default plan.
-    const LIMITS: Limits = Limits { floor: 0.0, tolerance: 0.0953, alpha: 0.01 / 4.0 };
+    const LIMITS: Limits = Limits { floor: 0.0, tolerance: 0.0953, alpha: 0.01 / 4.0, missed: 0.01 / 4.0 };
 
     fn noise(scatter: f64, rounds: usize) -> Vec<f64> {
         let mut random = Random::new(5);

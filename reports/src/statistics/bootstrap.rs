@@ -2,7 +2,7 @@
 
 use super::order::{median_of_sorted, sorted};
 use super::resample::{Blocks, Drawn, Resampler};
-use super::scatter::Borrowed;
+use super::scatter::Variance;
 use super::student::{NORMAL_975, Part, Parts, pooled_975};
 use crate::statistics::random::Random;
 use crate::statistics::summary::Estimate;
@@ -19,7 +19,7 @@ const SEED: u64 = 0x5EED;
 pub struct Processes {
     rounds: Vec<(usize, Vec<f64>)>,
     /// The scatter between processes that a single one is given.
-    borrowed: Option<Borrowed>,
+    borrowed: Option<Variance>,
 }
 
 impl Processes {
@@ -36,14 +36,14 @@ impl Processes {
     }
 
     /// Gives a single process a scatter between processes.
-    pub(crate) fn lend(&mut self, borrowed: Option<Borrowed>) {
+    pub(crate) fn lend(&mut self, borrowed: Option<Variance>) {
         self.borrowed = borrowed;
     }
 
     /// The scatter of the logarithms of the processes' medians: their own from two on, else what was borrowed.
-    pub(crate) fn scatter(&self) -> Option<Borrowed> {
+    pub(crate) fn scatter(&self) -> Option<Variance> {
         let logs: Vec<f64> = self.medians().map(|(_, median)| median.ln()).collect();
-        Borrowed::of(&logs).or(self.borrowed)
+        Variance::of(&logs).or(self.borrowed)
     }
 
     /// The samples of round after round, from 0.
@@ -128,7 +128,7 @@ pub fn ratio_estimate(base: &Processes, this: &Processes) -> Option<Estimate> {
 pub(crate) fn ratio_estimate_borrowing(
     base: &Processes,
     this: &Processes,
-    borrowed: Option<Borrowed>,
+    borrowed: Option<Variance>,
 ) -> Option<Estimate> {
     let mut pairs = Pairs::new(base, this)?;
     pairs.borrowed = borrowed.or(pairs.borrowed);
@@ -138,7 +138,7 @@ pub(crate) fn ratio_estimate_borrowing(
 /// The samples of two cells in the rounds that both have; at least one.
 pub(crate) struct Pairs<'a> {
     rounds: Vec<(&'a [f64], &'a [f64])>,
-    borrowed: Option<Borrowed>,
+    borrowed: Option<Variance>,
 }
 
 impl<'a> Pairs<'a> {
@@ -150,7 +150,7 @@ impl<'a> Pairs<'a> {
         let rounds: Vec<_> = shared.collect();
         let sum = || {
             let (base, this) = (base.scatter()?, this.scatter()?);
-            Some(Borrowed { variance: base.variance + this.variance, degrees: base.degrees.min(this.degrees) })
+            Some(Variance { variance: base.variance + this.variance, degrees: base.degrees.min(this.degrees) })
         };
         (!rounds.is_empty()).then(|| Self { rounds, borrowed: sum() })
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Processes;
 use super::order::median_of_sorted;
-use super::scatter::Borrowed;
+use super::scatter::Variance;
 use super::student::Parts;
 use crate::statistics::random::Random;
 
@@ -91,7 +91,7 @@ impl<'a> Resampler<'a> {
         center: f64,
         processes: impl Iterator<Item = (f64, Drawn<'a>)>,
         inflation: f64,
-        borrowed: Option<Borrowed>,
+        borrowed: Option<Variance>,
     ) -> Self {
         let mut random = Random::new(WITHIN_SEED);
         let mut processes: Vec<_> = processes
@@ -111,7 +111,7 @@ impl<'a> Resampler<'a> {
             many => {
                 let degrees = count - 1.0;
                 let squares = many.iter().map(|process| process.deviation.powi(2)).sum::<f64>();
-                Some(Borrowed { variance: squares / degrees, degrees })
+                Some(Variance { variance: squares / degrees, degrees })
             }
         };
         let levels = Levels::of(&processes, scatter);
@@ -168,7 +168,7 @@ impl Drawn<'_> {
 
 impl Levels {
     /// The factors with which a draw has the variance s² between the processes' medians.
-    fn of(processes: &[Process<'_>], scatter: Option<Borrowed>) -> Self {
+    fn of(processes: &[Process<'_>], scatter: Option<Variance>) -> Self {
         let count = processes.len() as f64;
         let Some(between) = scatter.map(|scatter| scatter.variance) else {
             return Self { between: 0.0, within: 1.0, noise: 0.0 };

@@ -7,13 +7,13 @@ const NEIGHBOURS: usize = 3;
 
 /// A variance between processes, of the logarithms of their medians, that an interval is made of.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Borrowed {
+pub(crate) struct Variance {
     pub(crate) variance: f64,
     /// Its degrees of freedom, at least 1.
     pub(crate) degrees: f64,
 }
 
-impl Borrowed {
+impl Variance {
     /// The variance of some logarithms; `None` of fewer than two.
     pub(crate) fn of(logs: &[f64]) -> Option<Self> {
         let degrees = logs.len().checked_sub(1).filter(|degrees| *degrees > 0)? as f64;
@@ -24,10 +24,10 @@ impl Borrowed {
 
 /// What is known of the scatter along an axis: one entry for each place with two processes or more.
 #[derive(Debug, Default)]
-pub(crate) struct Scatter(Vec<(usize, Borrowed)>);
+pub(crate) struct Scatter(Vec<(usize, Variance)>);
 
 impl Scatter {
-    pub(crate) fn of(known: impl Iterator<Item = (usize, Borrowed)>) -> Self {
+    pub(crate) fn of(known: impl Iterator<Item = (usize, Variance)>) -> Self {
         Self(known.filter(|(x, _)| *x > 0).collect())
     }
 
@@ -39,19 +39,19 @@ impl Scatter {
     /// The pooled variance of the three nearest places on the logarithmic axis, and the first and last of them.
     ///
     /// Where the scatter [grows](Self::growth) along the axis, it is carried to `x`.
-    pub(crate) fn near(&self, x: usize) -> Option<(Borrowed, (usize, usize))> {
+    pub(crate) fn near(&self, x: usize) -> Option<(Variance, (usize, usize))> {
         let distance = |place: usize| (place as f64 / x as f64).ln().abs();
-        let mut nearest: Vec<(usize, Borrowed)> = self.0.clone();
+        let mut nearest: Vec<(usize, Variance)> = self.0.clone();
         nearest.sort_by(|a, b| distance(a.0).total_cmp(&distance(b.0)));
         nearest.truncate(NEIGHBOURS);
         let growth = self.growth();
         let degrees = nearest.iter().map(|(_, scatter)| scatter.degrees).sum::<f64>();
-        let carried = |(place, scatter): &(usize, Borrowed)| {
+        let carried = |(place, scatter): &(usize, Variance)| {
             scatter.degrees * scatter.variance * (x as f64 / *place as f64).powf(growth)
         };
         let variance = nearest.iter().map(carried).sum::<f64>() / degrees;
         let places = nearest.iter().map(|(place, _)| *place);
-        Some((Borrowed { variance, degrees }, (places.clone().min()?, places.max()?)))
+        Some((Variance { variance, degrees }, (places.clone().min()?, places.max()?)))
     }
 
     /// The exponent with which the variance grows along the axis, less the standard error of that exponent, and not
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_place_is_given_the_scatter_of_the_three_nearest() {
-        let at = |x, variance| (x, Borrowed { variance, degrees: 2.0 });
+        let at = |x, variance| (x, Variance { variance, degrees: 2.0 });
         let scatter = Scatter::of([at(10, 9.0), at(100, 1.0), at(200, 2.0), at(500, 3.0)].into_iter());
         let (borrowed, from) = scatter.near(1000).unwrap();
         assert_eq!((borrowed.variance, borrowed.degrees, from), (2.0, 6.0, (100, 500)));
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn a_scatter_that_grows_is_carried_on_and_one_that_does_not_is_not() {
         let of = |power: f64| {
-            let at = |x: usize| (x, Borrowed { variance: 1e-4 * (x as f64).powf(power), degrees: 9.0 });
+            let at = |x: usize| (x, Variance { variance: 1e-4 * (x as f64).powf(power), degrees: 9.0 });
             Scatter::of([100, 200, 500, 1000, 2000].map(at).into_iter()).growth()
         };
         assert_eq!(of(0.0), 0.0);

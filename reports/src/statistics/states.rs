@@ -112,7 +112,7 @@ fn gap(readings: &[Ran], states: &[Option<bool>], cells: usize) -> Option<Estima
     }
     let both = sums.iter().filter(|[fast, slow]| fast.1 > 0.0 && slow.1 > 0.0);
     let gaps: Vec<f64> = both.map(|[fast, slow]| slow.0 / slow.1 - fast.0 / fast.1).collect();
-    let scatter = super::scatter::Borrowed::of(&gaps)?;
+    let scatter = super::scatter::Variance::of(&gaps)?;
     let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
     Some(Estimate::within(mean, student_975(scatter.degrees) * (scatter.variance / gaps.len() as f64).sqrt()))
 }

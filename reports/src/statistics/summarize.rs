@@ -14,7 +14,7 @@ use crate::record::study::Study;
 use crate::record::{Outcome, Point, Record, SCHEMA_VERSION};
 use crate::statistics::bootstrap::{Pairs, ratio_estimate_borrowing};
 use crate::statistics::fit::Observation;
-use crate::statistics::scatter::{Borrowed, Scatter};
+use crate::statistics::scatter::{Scatter, Variance};
 use crate::statistics::summary::{CellSummary, Estimate, Series, Stop, Summary};
 use crate::statistics::{Processes, median_estimate};
 use spells::Spells;
@@ -164,7 +164,7 @@ fn summarize(
 fn scatter_of_ratios(group: &Group<'_>, baseline: Option<&Group<'_>>) -> Scatter {
     Scatter::of(group.cells.iter().filter_map(|(&dim, rounds)| {
         let base = &baseline?.cells.get(&dim)?.processes;
-        Some((dim, Borrowed::of(&Pairs::new(base, &rounds.processes)?.logs())?))
+        Some((dim, Variance::of(&Pairs::new(base, &rounds.processes)?.logs())?))
     }))
 }
 

@@ -2,6 +2,7 @@
 
 mod blocks;
 mod buffer;
+mod core;
 mod factor;
 #[cfg(target_arch = "x86_64")]
 mod gemm;

@@ -8,9 +8,11 @@ use std::hint::spin_loop;
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, TryLockError};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, TryLockError};
 use std::thread::{self, Thread};
+
+use super::core::{self, Cores, Id};
 
 /// Runs `work(0)`, …, `work(parts − 1)`, each on a thread of its own where threads are to be had, and waits for all.
 ///
@@ -58,7 +60,7 @@ impl Length {
     }
 }
 
-static TEAM: Mutex<Team> = Mutex::new(Team { workers: Vec::new(), failures: 0, rest: 0 });
+static TEAM: Mutex<Team> = Mutex::new(Team::new(Vec::new()));
 
 thread_local! {
     /// Whether this thread is running a part.
@@ -71,6 +73,8 @@ struct Team {
     failures: u32,
     /// Operations for which the workers are still left alone.
     rest: u32,
+    /// The last rest after a worker lost its core amid a part, and the operations since.
+    held_up: (u32, u32),
 }
 
 struct Worker {
@@ -87,6 +91,11 @@ struct Post {
     failed: AtomicBool,
     /// How often the worker looks for work before it sleeps.
     looks: AtomicU32,
+    /// Where the worker was seen last.
+    core: AtomicUsize,
+    /// Whether the worker is kept off a core.
+    confined: AtomicBool,
+    id: OnceLock<Id>,
     job: UnsafeCell<Option<Job>>,
 }
 
@@ -97,9 +106,9 @@ struct Job {
     part: usize,
 }
 
-/// States of a post. The caller moves every one but BUSY to OFFERED, and takes an offer back to IDLE, or to WAKING where
-/// the worker was asleep. The worker moves OFFERED to BUSY, BUSY to IDLE, WAKING to AWAKE, and IDLE and AWAKE to ASLEEP.
-/// An IDLE worker may be waiting for a core; an AWAKE one had one a moment ago.
+/// States of a post. The caller moves every one but BUSY to OFFERED, and takes an offer back to IDLE, or to WAKING
+/// where the worker was asleep. The worker moves OFFERED to BUSY, BUSY to IDLE, WAKING to AWAKE, and IDLE and AWAKE to
+/// ASLEEP. An IDLE worker may be waiting for a core; an AWAKE one had one a moment ago.
 const IDLE: u32 = 0;
 const ASLEEP: u32 = 1;
 const WAKING: u32 = 2;
@@ -117,6 +126,14 @@ const PATIENCE: u32 = 8;
 /// How often the caller looks whether a begun part has ended before it lets others have the core.
 const WAITS: u32 = 500;
 
+/// How often the caller looks at a short part before the worker must have lost its core: about a millisecond.
+const HELD_UP: u32 = WAITS + 4_000;
+
+/// Operations of a rest after that, and the share of operations in rests that is borne.
+const SHORTEST_HOLD: u32 = 2_048;
+const LONGEST_HOLD: u32 = 65_536;
+const HOLD_SHARE: u32 = 16;
+
 /// Operations for which a team that failed is left alone, at most.
 const LONGEST_REST: u32 = 64;
 
@@ -127,6 +144,10 @@ unsafe impl Sync for Post {}
 unsafe impl Send for Post {}
 
 impl Team {
+    const fn new(workers: Vec<Worker>) -> Self {
+        Self { workers, failures: 0, rest: 0, held_up: (SHORTEST_HOLD, 0) }
+    }
+
     /// Whether there are `count` workers now.
     fn grow(&mut self, count: usize) -> bool {
         while self.workers.len() < count {
@@ -151,7 +172,8 @@ impl Team {
     /// Learns from an operation whether the workers were of use. Next to another program a worker gets no core, or the
     /// caller's: each offer costs a wait or two switches of threads, and a worker that looks for work holds up the
     /// caller. After each failure in a row the team rests twice as long, counted in operations, and looks half as long:
-    /// the lag is about as long as the disturbance was.
+    /// the lag is about as long as the disturbance was. A worker that was last seen on the caller's core is kept off
+    /// it until it has slept again.
     fn judge(&mut self, useful: bool) {
         if useful && self.failures == 0 {
             return;
@@ -160,6 +182,23 @@ impl Team {
         self.rest = 1_u32.checked_shl(self.failures).map_or(LONGEST_REST, |rest| (rest - 1).min(LONGEST_REST));
         let looks = LOOKS.checked_shr(self.failures).unwrap_or(0).max(FEWEST_LOOKS);
         self.workers.iter().for_each(|worker| worker.post.looks.store(looks, Ordering::Relaxed));
+        if !useful && let Some(core) = core::current() {
+            self.workers.iter().for_each(|worker| worker.post.keep_off(core));
+        }
+    }
+
+    /// Learns from an operation whether a worker lost its core amid a part. Where that goes on, for a neighbour has
+    /// half of the core, the rests become long.
+    fn hold(&mut self, held_up: bool) {
+        let (rest, since) = self.held_up;
+        self.held_up = if held_up {
+            let often = since / HOLD_SHARE < rest;
+            let rest = if often { (2 * rest).min(LONGEST_HOLD) } else { SHORTEST_HOLD };
+            self.rest = rest;
+            (rest, 0)
+        } else {
+            (rest, since.saturating_add(1))
+        };
     }
 
     fn run(&mut self, parts: usize, length: Length, work: &(dyn Fn(usize) + Sync)) {
@@ -180,18 +219,22 @@ impl Team {
             }
         };
         mine(0);
-        let (mut failed, mut waking) = (false, 0);
+        let (mut failed, mut held_up, mut waking) = (false, false, 0);
         for (index, worker) in workers.iter().enumerate() {
             if !(length == Length::Long && worker.was_asleep()) && worker.withdraw() {
                 // To wake takes longer than many operations, on any machine: that says nothing.
                 *if worker.was_asleep() { &mut waking } else { &mut useless } += 1;
                 mine(index + 1);
             } else {
-                failed |= !worker.post.wait();
+                held_up |= worker.post.wait();
+                failed |= worker.post.failed.swap(false, Ordering::Relaxed);
             }
         }
         if waking < parts - 1 && length == Length::Short {
             self.judge(waking + useless < parts - 1);
+        }
+        if length == Length::Short {
+            self.hold(held_up);
         }
         if let Some(panic) = panic {
             resume_unwind(panic);
@@ -245,34 +288,58 @@ impl Post {
             state: AtomicU32::new(IDLE),
             failed: AtomicBool::new(false),
             looks: AtomicU32::new(LOOKS),
+            core: AtomicUsize::new(usize::MAX),
+            confined: AtomicBool::new(false),
+            id: OnceLock::new(),
             job: UnsafeCell::new(None),
         }
+    }
+
+    fn keep_off(&self, core: usize) {
+        if self.core.load(Ordering::Relaxed) == core
+            && let (Some(&id), Some(cores)) = (self.id.get(), Cores::own().and_then(|own| own.without(core)))
+        {
+            cores.confine(id);
+            self.confined.store(true, Ordering::Relaxed);
+            self.core.store(usize::MAX, Ordering::Relaxed);
+        }
+    }
+
+    fn seen(&self) {
+        self.core.store(core::current().unwrap_or(usize::MAX), Ordering::Relaxed);
     }
 
     fn ended(&self) -> bool {
         self.state.load(Ordering::Acquire) < OFFERED
     }
 
-    /// Waits for the end of the job; whether it ended well.
+    /// Waits for the end of the job; whether the worker must have lost its core.
     fn wait(&self) -> bool {
         let mut looks = 0;
         while !self.ended() {
             // With fewer cores than threads the worker may be waiting for this very one.
+            looks += 1;
             if looks < WAITS {
-                looks += 1;
                 spin_loop();
             } else {
                 thread::yield_now();
             }
         }
-        !self.failed.swap(false, Ordering::Relaxed)
+        looks > HELD_UP
     }
 
     /// The life of a worker.
     fn serve(&self) {
         INSIDE.set(true);
+        let (id, home) = (*self.id.get_or_init(Id::own), Cores::own());
+        let roam = || {
+            if let Some(home) = home.filter(|_| self.confined.swap(false, Ordering::Relaxed)) {
+                home.confine(id);
+            }
+        };
         loop {
-            let job = self.next();
+            let job = self.next(roam);
+            self.seen();
             // SAFETY: the post is BUSY, so that the caller is waiting and the pointer is valid.
             let ended = catch_unwind(AssertUnwindSafe(|| unsafe { (*job.work)(job.part) }));
             self.failed.store(ended.is_err(), Ordering::Relaxed);
@@ -280,8 +347,8 @@ impl Post {
         }
     }
 
-    /// Waits for a job and takes it.
-    fn next(&self) -> Job {
+    /// Waits for a job and takes it; calls `before_sleep` whenever there is none for long.
+    fn next(&self, before_sleep: impl Fn()) -> Job {
         let mut looks = 0;
         loop {
             match self.state.load(Ordering::Acquire) {
@@ -293,10 +360,12 @@ impl Post {
                 }
                 ASLEEP => thread::park(),
                 WAKING => {
+                    self.seen();
                     self.moves(WAKING, AWAKE);
                     looks = 0;
                 }
                 state @ (IDLE | AWAKE) if looks >= self.looks.load(Ordering::Relaxed) => {
+                    before_sleep();
                     self.moves(state, ASLEEP);
                 }
                 _ => {
@@ -344,8 +413,6 @@ impl<'a, T> Shared<'a, T> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicUsize;
-
     use super::*;
 
     #[test]
@@ -397,7 +464,7 @@ mod tests {
         // Nobody serves this post.
         let post = Arc::new(Post::new());
         let worker = Worker { post: Arc::clone(&post), thread: thread::current(), before: IDLE };
-        let mut team = Team { workers: vec![worker], failures: 0, rest: 0 };
+        let mut team = Team::new(vec![worker]);
         for failures in 1..=12 {
             let parts = Mutex::new(Vec::new());
             team.run(2, Length::Short, &|part| parts.lock().expect("no panic").push(part));

@@ -28,10 +28,10 @@ pub struct Unmeasured {
 /// averaged by their Akaike weights, and what they disagree is part of the variance (Burnham & Anderson, *Model
 /// Selection and Multimodel Inference*, 2002, section 4.3). The rest of the variance is that of least squares (Draper
 /// & Smith, *Applied Regression Analysis*, 1998, section 3.2): it holds the scatter about the model, be it noise or
-/// misfit, and grows with the distance. Terms that came out as zero count in it as if they were free. Where the scatter between
-/// processes grows along the axis, places are weighted by it and it is carried on. It is not taken to be less than that
-/// of the largest place. Bounds pull a model up that passes below them, and no prediction is below a bound at or before
-/// its place. `None` with fewer than three places.
+/// misfit, and grows with the distance. Terms that came out as zero count in it as if they were free. Where the
+/// scatter between processes grows along the axis, places are weighted by it and it is carried on. It is not taken to
+/// be less than that of the largest place. Bounds pull a model up that passes below them, and no prediction is below a
+/// bound at or before its place. `None` with fewer than three places.
 pub fn predict(observations: &[Observation<'_>], bounds: &[Bound], wanted: &Unmeasured) -> Option<Estimate> {
     let curve = Known::new(observations, bounds)?;
     let x = wanted.x as f64;
@@ -51,7 +51,14 @@ pub fn predict(observations: &[Observation<'_>], bounds: &[Bound], wanted: &Unme
     let logarithm = Estimate::within(value, student_975(degrees) * variance.sqrt());
     let below = bounds.iter().filter(|bound| bound.x <= wanted.x).map(|bound| bound.at_least_seconds);
     let least = below.fold(wanted.least_seconds, f64::max);
-    Some(logarithm.map(|log| log.exp().max(least)))
+    // What passes below is lifted as a whole: a bound says nothing of the width above it.
+    let expected = logarithm.map(f64::exp);
+    let lifted = (least / expected.value).max(1.0);
+    Some(Estimate {
+        value: expected.value.max(least),
+        low: (expected.low * lifted).max(least),
+        high: expected.high * lifted,
+    })
 }
 
 /// What the models are fitted to.
