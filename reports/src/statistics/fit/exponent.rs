@@ -52,7 +52,7 @@ pub fn bounded_exponent(
     let places = Places::new(observations, bounds, &range)?;
     let line = places.line(|place| place.log_median)?;
     let exponent = if places.places.iter().any(|place| place.resampler.degrees == 0.0) {
-        places.from_residuals(&line)
+        places.by_residuals(&line)
     } else {
         additive_interval(line.slope, places.stretch(&line), |random| {
             places.line(|place| place.resampler.draw(random)).map_or(line.slope, |line| line.slope)
@@ -136,7 +136,7 @@ impl<'a> Places<'a> {
     }
 
     /// The slope with the interval that the residuals give.
-    fn from_residuals(&self, line: &Line) -> Estimate {
+    fn by_residuals(&self, line: &Line) -> Estimate {
         let degrees = (self.places.len() - 2).max(1) as f64;
         let scatter = line.residual(&self.points(|place| place.log_median)) / degrees;
         Estimate::within(line.slope, student_975(degrees) * (scatter / line.spread).sqrt())
