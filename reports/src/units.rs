@@ -67,7 +67,9 @@ pub fn seconds_estimate(estimate: &Estimate) -> String {
 }
 
 fn with_interval(estimate: &Estimate, value: String, low: &str, high: &str) -> String {
-    if estimate.low == estimate.high { value } else { format!("{value} [{low}, {high}]") }
+    // Exponentials of logarithms differ in their last digits.
+    let known = (estimate.high - estimate.low).abs() > 1e-12 * estimate.value.abs();
+    if !known { value } else { format!("{value} [{low}, {high}]") }
 }
 
 /// A quotient: `12.3×`.
