@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use common::{files, root};
 
 /// The crates: name in ARCHITECTURE.md, folder, and the most lines of Rust. Lower a budget when the code gets smaller.
-const CRATES: [(&str, &str, usize); 7] = [
+const CRATES: [(&str, &str, usize); 8] = [
     ("kernels", "kernels", 19_720),
     ("golden", "kernels/golden", 1_430),
     ("vocabulary", "kernels/vocabulary", 710),
@@ -17,6 +17,7 @@ const CRATES: [(&str, &str, usize); 7] = [
     ("adversary", "reports/adversary", 380),
     ("plots", "plots", 5_230),
     ("harness", "harness", 22_510),
+    ("python", "harness/python", 750),
 ];
 
 /// Names of types that a crate declares more than once. The list only shrinks.

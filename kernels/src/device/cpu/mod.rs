@@ -20,7 +20,7 @@ use crate::elementwise;
 use crate::error::{Error, Result};
 use crate::network::{Activation, Architecture, Base};
 use crate::scalar::Scalar;
-use buffer::Buffer;
+pub(super) use buffer::Buffer;
 use factor::Lane;
 use product::Onto;
 
