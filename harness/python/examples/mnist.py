@@ -31,7 +31,9 @@ def pictures(folder: Path, name: str) -> np.ndarray:
     try:
         data = gzip.decompress(path.read_bytes())
     except OSError as error:
-        sys.exit(f"mnist.py: {path}: {error.strerror or error}; --data or RELGRAD_DATA names the folder of the data sets")
+        sys.exit(
+            f"mnist.py: {path}: {error.strerror or error}; --data or RELGRAD_DATA names the folder of the data sets"
+        )
     _, count, rows, columns = np.frombuffer(data, ">u4", 4)
     return np.frombuffer(data, np.uint8, offset=16).reshape(count, rows * columns)
 
@@ -71,7 +73,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default=os.environ.get("RELGRAD_DATA", "data"), help="folder of the data sets")
     parser.add_argument("--seconds", type=float, default=40.0, help="time to train (40)")
-    parser.add_argument("--rate", type=float, default=0.1, help="step size before its decay (0.1)")
+    parser.add_argument("--rate", type=float, default=5e-4, help="step size before its decay (5e-4)")
     parser.add_argument("--batch", type=int, default=100, help="samples a step (100)")
     options = parser.parse_args()
 

@@ -53,5 +53,7 @@ def read(path: str | os.PathLike[str], table: str = "samples", *, skip_invalid: 
     columns, told = _relgrad.read(os.fspath(path), table, skip_invalid)
     for warning in told:
         warnings.warn(warning, stacklevel=2)
-    arrays = ((name, np.array(column, dtype=object) if isinstance(column, list) else column) for name, column in columns)
+    arrays = (
+        (name, np.array(column, dtype=object) if isinstance(column, list) else column) for name, column in columns
+    )
     return Table(arrays)

@@ -17,9 +17,9 @@ W' = [[W, b], [0, 1]]. ``jax.grad`` alone drops the value of the loss, and with 
 ``jax.value_and_grad`` computes it, unless a carried value is given.
 
 Optimizers: plain gradient descent (``optax.sgd`` without momentum, any schedule, clipping by the global norm) keeps the
-meaning of the relative gradient: W <- (I + mu E) W. Momentum nearly does. Adam and other elementwise scalings train well
-but have neither its equivariance nor its invertibility. L-BFGS and line searches need the gradient itself and do not
-work. Derivatives are of reverse mode and of first order.
+meaning of the relative gradient: W <- (I + mu E) W. Momentum nearly does. Adam and other elementwise scalings train
+well but have neither its equivariance nor its invertibility. L-BFGS and line searches need the gradient itself and do
+not work. Derivatives are of reverse mode and of first order.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ _linear.defvjp(_linear_forward, _linear_backward)
 
 @jax.custom_vjp
 def log_abs_det(weight: jax.Array, bias: jax.Array | None = None, value: Any = None) -> jax.Array:
-    """log|det W| in nats, a scalar to subtract from a mean negative log-likelihood. Its derivative is the relative one: W,
-    and b in the bias.
+    """log|det W| in nats, a scalar to subtract from a mean negative log-likelihood. Its derivative is relative: W, and
+    b in the bias.
 
     value: log|det W| where it is known, as from ``carried_log_abs_det``; else it is computed by an LU, O(D^3).
     """
@@ -88,9 +88,7 @@ def _log_abs_det_backward(kept: Any, share: jax.Array) -> tuple[jax.Array, jax.A
 log_abs_det.defvjp(_log_abs_det_forward, _log_abs_det_backward)
 
 
-def carried_log_abs_det(
-    value: Any, y: jax.Array, grad_y: jax.Array, rate: Any, share: Any = -1.0
-) -> jax.Array:
+def carried_log_abs_det(value: Any, y: jax.Array, grad_y: jax.Array, rate: Any, share: Any = -1.0) -> jax.Array:
     """log|det W| after a step W - rate * gradient of plain gradient descent, from its value before, by the matrix
     determinant lemma: O(N^2 D), or O(N D^2) where N > D.
 

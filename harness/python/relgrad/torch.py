@@ -10,9 +10,9 @@ For a loss that ends in the negative log-likelihood of a model with square layer
     loss = -(log_p + log_slope).mean() - sum(layer.log_abs_det() for layer in layers)
     loss.backward()                                         # no inverse of a weight
 
-``weight.grad`` and ``bias.grad`` then hold the relative gradient of the loss, G W^T W for the gradient G, in the group of
-affine maps: the first D rows of G' W'^T W' with W' = [[W, b], [0, 1]]. An input that requires a gradient gets the usual
-one.
+``weight.grad`` and ``bias.grad`` then hold the relative gradient of the loss, G W^T W for the gradient G, in the group
+of affine maps: the first D rows of G' W'^T W' with W' = [[W, b], [0, 1]]. An input that requires a gradient gets the
+usual one.
 
 Optimizers: plain gradient descent (``torch.optim.SGD`` without momentum, any schedule, clipping by the norm of all
 parameters) keeps the meaning of the relative gradient: W <- (I + mu E) W. Momentum nearly does. Adam and other
@@ -138,8 +138,8 @@ class RelativeLinear(torch.nn.Module):
         return _Linear.apply(x, self.weight, self.bias, self if self._is_carried else None)
 
     def log_abs_det(self) -> torch.Tensor:
-        """log|det W| in nats, a scalar to subtract from a mean negative log-likelihood. Its gradient is the relative one:
-        W, and b for the bias."""
+        """log|det W| in nats, a scalar to subtract from a mean negative log-likelihood. Its gradient is relative: W,
+        and b for the bias."""
         return _LogAbsDet.apply(self.weight, self.bias, self._known(), self)
 
     @torch.no_grad()
@@ -152,8 +152,8 @@ class RelativeLinear(torch.nn.Module):
 
     @torch.no_grad()
     def refresh(self) -> float:
-        """Computes log|det W| by an LU, in float64 where the device has it. Returns the drift of a carried value, in nats;
-        0 where there was none."""
+        """Computes log|det W| by an LU, in float64 where the device has it. Returns the drift of a carried value, in
+        nats; 0 where there was none."""
         wide = self.weight if self.weight.device.type == "mps" else self.weight.double()
         exact = torch.linalg.slogdet(wide).logabsdet
         drift = 0.0 if self._value is None else abs(float(self._value - exact))
@@ -163,9 +163,9 @@ class RelativeLinear(torch.nn.Module):
 
     @torch.no_grad()
     def carry(self, rate: float) -> None:
-        """Carries log|det W| over a step W <- W - rate * W.grad of plain gradient descent that has just been taken, by the
-        matrix determinant lemma: O(N^2 D), or O(N D^2) where N > D. Backward passes at the same W that the step has added
-        up count together; call it after every step. Rounding adds up slowly: ``refresh()`` now and then.
+        """Carries log|det W| over a step W <- W - rate * W.grad of plain gradient descent that has just been taken, by
+        the matrix determinant lemma: O(N^2 D), or O(N D^2) where N > D. Backward passes at the same W that the step has
+        added up count together; call it after every step. Rounding adds up slowly: ``refresh()`` now and then.
 
         Raises ``RuntimeError`` where nothing can be carried: for another ``log_det``, without a value, or without a
         backward pass.

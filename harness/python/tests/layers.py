@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
+from conftest import Golden, distance
 
 import relgrad
-from conftest import Golden, distance
 
 RATE = 0.05
 STEPS = 100
 
 
-def batches(dim: int = 6, samples: int = 20) -> list[np.ndarray]:
-    """The batches of a training, in their order: a mixed, skewed distribution."""
+def batches(samples: int = 20, dim: int = 6) -> list[np.ndarray]:
+    """The batches of a training, in their order: a mixture of independent Laplace components."""
     random = np.random.default_rng(5)
     mixing = random.normal(size=(dim, dim)) / np.sqrt(dim)
-    return [(random.laplace(size=(samples, dim)) ** 2 - 1.0) @ mixing for _ in range(STEPS)]
+    return [random.laplace(scale=0.7, size=(samples, dim)) @ mixing for _ in range(STEPS)]
 
 
 def start(dtype: str) -> relgrad.Parameters:

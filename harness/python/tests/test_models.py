@@ -6,9 +6,9 @@ import threading
 
 import numpy as np
 import pytest
+from conftest import CASES, Golden, array, distance
 
 import relgrad
-from conftest import CASES, Golden, array, arrays, distance
 
 TYPES = {"f64": np.float64, "f32": np.float32}
 
@@ -162,8 +162,16 @@ def changed(network: relgrad.Parameters, **arrays: object) -> relgrad.Parameters
         (lambda n, x: (changed(n, activation="relu"), x), ValueError, "unknown activation `relu`: expected smooth"),
         (lambda n, x: (changed(n, activation="smooth:2"), x), ValueError, "alpha = 2 must be in (0, 1] for s_L"),
         (lambda n, x: (changed(n, base="cauchy"), x), ValueError, "unknown base density `cauchy`: expected normal"),
-        (lambda n, x: (changed(n, weights=[w[:, :3].copy() for w in n.weights]), x), ValueError, "weights[0] has shape"),
-        (lambda n, x: (changed(n, weights=[w.astype(int) for w in n.weights]), x), TypeError, "weights[0] has dtype int64"),
+        (
+            lambda n, x: (changed(n, weights=[w[:, :3].copy() for w in n.weights]), x),
+            ValueError,
+            "weights[0] has shape",
+        ),
+        (
+            lambda n, x: (changed(n, weights=[w.astype(int) for w in n.weights]), x),
+            TypeError,
+            "weights[0] has dtype int64",
+        ),
     ],
 )
 def test_what_does_not_fit_is_one_clear_line(network, x, change, error, text) -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import ROOT
 
 import relgrad
-from conftest import ROOT
 
 ARCHIVE = ROOT / "reports/archive"
 STUDIES = ["2026-11-26-zen5-2-cores", "2026-11-27-conv"]
@@ -68,7 +68,11 @@ def test_the_samples_are_all_there_with_their_keys() -> None:
 def test_what_cannot_be_read_is_one_clear_line(tmp_path: Path) -> None:
     for call, error, text in [
         (lambda: relgrad.read(tmp_path / "none"), OSError, "none"),
-        (lambda: relgrad.read(study(STUDIES[0]), "rows"), ValueError, "unknown table `rows`: samples, records or summary"),
+        (
+            lambda: relgrad.read(study(STUDIES[0]), "rows"),
+            ValueError,
+            "unknown table `rows`: samples, records or summary",
+        ),
     ]:
         with pytest.raises(error) as told:
             call()

@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 import layers as shared  # noqa: E402
 from conftest import Golden  # noqa: E402
+
 from relgrad.torch import RelativeLinear  # noqa: E402
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
@@ -26,7 +27,7 @@ def log_slope(y: torch.Tensor, of: dict) -> torch.Tensor:
     if of["name"] == "s_L":
         return torch.log(of["alpha"] + (1 - of["alpha"]) * torch.sigmoid(y))
     # 1 - tanh^2 would lose all digits at large |y|.
-    return torch.log(of["alpha"] / torch.cosh((of["alpha"] * y).clamp(-300, 300)) ** 2 + of["beta"])
+    return torch.log(of["alpha"] / torch.cosh((of["alpha"] * y).clamp(-40, 40)) ** 2 + of["beta"])
 
 
 def log_density(z: torch.Tensor, base: str) -> torch.Tensor:
@@ -92,11 +93,11 @@ def test_a_training_ends_where_that_of_relgrad_does(dtype: str) -> None:
 
 
 @pytest.mark.parametrize(("dtype", "drift"), [("float64", 1e-10), ("float32", 1e-3)])
-@pytest.mark.parametrize("samples", [3, 20])
-def test_a_carried_determinant_is_that_of_an_lu(dtype: str, drift: float, samples: int) -> None:
+@pytest.mark.parametrize(("samples", "rate"), [(3, 0.005), (20, 0.05)])
+def test_a_carried_determinant_is_that_of_an_lu(dtype: str, drift: float, samples: int, rate: float) -> None:
     layers = model(shared.start(dtype), log_det="carried")
-    optimizer = torch.optim.SGD([p for layer in layers for p in layer.parameters()], lr=shared.RATE)
-    begun = [float(layer.log_abs_det()) for layer in layers]
+    optimizer = torch.optim.SGD([p for layer in layers for p in layer.parameters()], lr=rate)
+    begun = [layer.log_abs_det().item() for layer in layers]
     for x in shared.batches(samples=samples):
         optimizer.zero_grad()
         # Two backward passes at the same W count together.
@@ -104,7 +105,7 @@ def test_a_carried_determinant_is_that_of_an_lu(dtype: str, drift: float, sample
             (loss(layers, half, CONFIG) * len(half) / samples).backward()
         optimizer.step()
         for layer in layers:
-            layer.carry(shared.RATE)
+            layer.carry(rate)
     for layer, at_start in zip(layers, begun):
         carried = float(layer._value)
         assert carried == pytest.approx(torch.linalg.slogdet(layer.weight.double()).logabsdet.item(), abs=drift)
