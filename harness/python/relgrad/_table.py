@@ -40,7 +40,8 @@ def read(path: str | os.PathLike[str], table: str = "samples", *, skip_invalid: 
     """Reads the folder of a sweep, finished or not, or a baseline file.
 
     table: ``samples`` has one row a sample, of the records that count: the keys of its cell (method, dim, batch, round,
-        and so on) and ``seconds``, the time of one gradient. ``records`` has one row a record: the same keys, outcome,
+        and so on) and ``seconds``, the time of one gradient. Where ``left_out`` is true the report leaves the cell
+        out, whose machine was disturbed. ``records`` has one row a record: the same keys, outcome,
         medians, memory (bytes), model and check; where ``counts`` is false another record of the cell counts.
         ``summary`` has one row a method and dimension: the numbers of ``summary.csv``, with the ends ``_low`` and
         ``_high`` of their 95 % intervals. FORMAT.md describes every column.

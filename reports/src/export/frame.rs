@@ -66,9 +66,11 @@ fn quoted(field: &str) -> String {
 
 /// One row a sample, of the records that count and have the right gradient: the keys of the cell, and the seconds.
 pub fn samples(study: &Study) -> Frame {
+    let left_out = study.left_out();
     let rows = study.records.iter().filter(|record| record.is_valid()).flat_map(|record| {
+        let left_out = left_out.contains(&record.cell);
         let samples = record.seconds.iter().copied().enumerate();
-        samples.map(move |sample| Row { record, counts: true, sample: Some(sample) })
+        samples.map(move |sample| Row { record, counts: true, left_out, sample: Some(sample) })
     });
     frame(&[CELL, SAMPLE], rows)
 }
@@ -77,7 +79,11 @@ pub fn samples(study: &Study) -> Frame {
 pub fn records(study: &Study) -> Frame {
     let counting = study.records.iter().map(|record| (record, true));
     let replaced = study.replaced.iter().map(|record| (record, false));
-    let rows = counting.chain(replaced).map(|(record, counts)| Row { record, counts, sample: None });
+    let left_out = study.left_out();
+    let rows = counting.chain(replaced).map(|(record, counts)| {
+        let left_out = left_out.contains(&record.cell);
+        Row { record, counts, left_out, sample: None }
+    });
     frame(&[CELL, RECORD], rows)
 }
 
@@ -87,6 +93,8 @@ struct Row<'a> {
     record: &'a Record,
     /// Whether no other record of the cell counts.
     counts: bool,
+    /// Whether the statistics leave the cell out, whose machine was disturbed.
+    left_out: bool,
     /// Index and seconds.
     sample: Option<(usize, f64)>,
 }
@@ -122,6 +130,7 @@ const CELL: &Columns = &[
     ("kernel_columns", |row| of_convolution(row, |convolution| convolution.kernel[1])),
     ("round", |row| whole(row.record.cell.round)),
     ("attempt", |row| whole(row.record.attempt)),
+    ("left_out", |row| Field::Flag(row.left_out)),
 ];
 
 const SAMPLE: &Columns = &[
