@@ -14,6 +14,10 @@ contiguous or not writable, unknown names, and numbers that are not finite; ``nu
 
 from __future__ import annotations
 
+try:
+    from ._relgrad import VERSION as __version__
+except ImportError as error:
+    raise ImportError("these are the sources: install the wheel of harness/python/build, and run elsewhere") from error
 from ._models import (
     Gradient,
     LogLikelihood,
@@ -26,7 +30,6 @@ from ._models import (
     sample,
     step,
 )
-from ._relgrad import VERSION as __version__
 from ._table import Table, read
 
 __all__ = [
