@@ -140,7 +140,7 @@ pub(crate) fn lend<'py, T: Number>(
     };
     let start = NonNull::new(start).unwrap_or(NonNull::dangling());
     let (rows, cols) = (shape[shape.len() - 1], if shape.len() > 1 { shape[0] } else { 1 });
-    // SAFETY: the array is aligned, contiguous and of this shape. The guard keeps it, and keeps other calls from writing
-    // to it, or from using it where it is written to; a matrix that is only read is borrowed shared.
+    // SAFETY: the array is aligned, contiguous and of this shape. The guard keeps it, and keeps other calls from
+    // writing to it, or from using it where it is written to; a matrix that is only read is borrowed shared.
     Ok((unsafe { Matrix::lent(start, rows, cols) }, guard))
 }

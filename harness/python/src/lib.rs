@@ -1,7 +1,7 @@
 //! `relgrad._relgrad`: what the Python package `relgrad` calls.
 //!
-//! The functions check arrays and call the kernels on their memory, without the interpreter's lock. `relgrad/__init__.py`
-//! has the interface and its documentation.
+//! The functions check arrays and call the kernels on their memory, without the interpreter's lock. The package around
+//! them has the interface and its documentation.
 
 mod arrays;
 mod calls;

@@ -70,7 +70,7 @@ pub fn samples(study: &Study) -> Frame {
     let rows = study.records.iter().filter(|record| record.is_valid()).flat_map(|record| {
         let left_out = left_out.contains(&record.cell);
         let samples = record.seconds.iter().copied().enumerate();
-        samples.map(move |sample| Row { record, counts: true, left_out, sample: Some(sample) })
+        samples.map(move |sample| Shown { record, counts: true, left_out, sample: Some(sample) })
     });
     frame(&[CELL, SAMPLE], rows)
 }
@@ -82,14 +82,14 @@ pub fn records(study: &Study) -> Frame {
     let left_out = study.left_out();
     let rows = counting.chain(replaced).map(|(record, counts)| {
         let left_out = left_out.contains(&record.cell);
-        Row { record, counts, left_out, sample: None }
+        Shown { record, counts, left_out, sample: None }
     });
     frame(&[CELL, RECORD], rows)
 }
 
 /// What a row shows.
 #[derive(Clone, Copy)]
-struct Row<'a> {
+struct Shown<'a> {
     record: &'a Record,
     /// Whether no other record of the cell counts.
     counts: bool,
@@ -100,9 +100,9 @@ struct Row<'a> {
 }
 
 /// A column: its name, and its value in a row.
-type Columns = [(&'static str, fn(&Row<'_>) -> Field)];
+type Columns = [(&'static str, fn(&Shown<'_>) -> Field)];
 
-fn frame<'a>(columns: &[&Columns], rows: impl Iterator<Item = Row<'a>>) -> Frame {
+fn frame<'a>(columns: &[&Columns], rows: impl Iterator<Item = Shown<'a>>) -> Frame {
     let columns = || columns.iter().flat_map(|columns| columns.iter());
     Frame {
         names: columns().map(|(name, _)| (*name).into()).collect(),
@@ -171,11 +171,11 @@ fn whole(count: usize) -> Field {
     Field::Whole(Some(count as u64))
 }
 
-fn of_convolution(row: &Row<'_>, size: impl Fn(&Convolution) -> usize) -> Field {
+fn of_convolution(row: &Shown<'_>, size: impl Fn(&Convolution) -> usize) -> Field {
     Field::Whole(row.record.cell.point.convolution.as_ref().map(|convolution| size(convolution) as u64))
 }
 
-fn of_state(row: &Row<'_>, number: impl Fn(&State) -> Option<f64>) -> Field {
+fn of_state(row: &Shown<'_>, number: impl Fn(&State) -> Option<f64>) -> Field {
     Field::Number(row.record.state.as_ref().and_then(number))
 }
 
