@@ -167,7 +167,6 @@ fn sample_in<'py, T: Number>(
 
 /// One step of size μ in place, along the relative gradient or its transposed form. Returns μ_k and ρ_k of each layer.
 #[pyfunction]
-#[expect(clippy::too_many_arguments, reason = "the package's function gives them names")]
 pub(crate) fn step<'py>(
     parameters: Network<'py>,
     x: &Bound<'py, PyAny>,

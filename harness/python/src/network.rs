@@ -28,6 +28,9 @@ pub(crate) struct Direction<'py> {
 /// Arrays that share the memory of NumPy's, while the guards live.
 type Lent<'py, T> = (Arrays<Cpu, T>, Vec<Guard<'py, T>>);
 
+/// The same as parameters.
+type LentParameters<'py, T> = (Parameters<Cpu, T, RowMajor>, Vec<Guard<'py, T>>);
+
 impl<'py> Network<'py> {
     /// The precision, which all arrays of a call have.
     pub(crate) fn dtype(&self) -> PyResult<Dtype> {
@@ -56,10 +59,7 @@ impl<'py> Network<'py> {
     }
 
     /// The parameters, in the memory of their arrays.
-    pub(crate) fn parameters<T: Number>(
-        &self,
-        access: Access,
-    ) -> PyResult<(Parameters<Cpu, T, RowMajor>, Vec<Guard<'py, T>>)> {
+    pub(crate) fn parameters<T: Number>(&self, access: Access) -> PyResult<LentParameters<'py, T>> {
         let architecture = self.architecture()?;
         let (arrays, guards) = arrays("", &self.weights, self.biases.as_deref(), architecture, access)?;
         Ok((Parameters::new(architecture, arrays).map_err(raised)?, guards))
