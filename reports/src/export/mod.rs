@@ -1,7 +1,7 @@
 //! The files of a report. Each is one [`Format`] in a file of its own.
 //!
-//! Files for other programs ([`FORMATS`]) follow those programs' published schemas; one is a table for a paper, and some
-//! are a [`Frame`] as CSV.
+//! Files for other programs ([`FORMATS`]) follow those programs' published schemas; one is a table for a paper, two are
+//! a [`Frame`] as CSV.
 //!
 //! `report.md` and `report.html` say the same in units people read (one document, two renderings, in `report`);
 //! `summary.json` and `summary.csv` carry the same numbers for programs, in SI units and bytes.
