@@ -5,7 +5,7 @@ use relgrad_reports::study::Study;
 use relgrad_reports::units::{self, grouped, number};
 use relgrad_vocabulary::{DeviceKind, Method};
 
-use super::Spec;
+use super::{Content, Spec};
 use crate::axis::{Axis, Room, Unit};
 use crate::clear::Clear;
 use crate::data::Shown;
@@ -14,7 +14,8 @@ use crate::panel::{Panel, Titles};
 use crate::scene::{Align, Place, Rect, Scene, Stroke, Text};
 use crate::style::{BAND, COLUMN_WIDTH, GREY, INK, MARGIN, MODEL, NORMAL, SMALL, look};
 
-pub(super) const SPEC: Spec = Spec { name: "fig4", device: None, every_batch: false, needs, draw, caption };
+pub(super) const SPEC: Spec =
+    Spec { name: "fig4", device: None, every_batch: false, needs, content: Content::Scene(draw), caption };
 
 /// Height of the panels, in points.
 const PANEL_HEIGHT: f64 = 150.0;

@@ -12,6 +12,7 @@ mod time;
 
 use relgrad_vocabulary::DeviceKind;
 
+use crate::chart::Plot;
 use crate::data::Shown;
 use crate::scene::Scene;
 
@@ -39,8 +40,17 @@ pub(crate) struct Spec {
     pub(crate) every_batch: bool,
     /// What the records lack, and what to measure.
     pub(crate) needs: fn(&Shown<'_>) -> Result<(), String>,
-    pub(crate) draw: fn(&Shown<'_>) -> Scene,
+    pub(crate) content: Content,
     pub(crate) caption: fn(&Shown<'_>) -> String,
+}
+
+/// What a figure consists of.
+#[derive(Debug)]
+pub(crate) enum Content {
+    /// Panels, which a page's script can draw again.
+    Panels(fn(&Shown<'_>) -> Vec<Plot<'static>>),
+    /// A drawing of its own.
+    Scene(fn(&Shown<'_>) -> Scene),
 }
 
 /// `Err` of what is missing where it is not `found`.

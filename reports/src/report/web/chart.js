@@ -1,0 +1,158 @@
+// A figure drawn again from its numbers, in the place of the printed drawing.
+
+const INK = data.style.ink, GREY = data.style.grey, FAINT = data.style.faint, PAPER = data.style.paper;
+const RADIUS = 4.2, NEAR = 28, LETTER = 6.7, LINE = 14;
+
+/** Corners and the angle of the first, of each sign but the circle. */
+const CORNERS = { square: [4, 45], triangle: [3, 0], "triangle-down": [3, 180], diamond: [4, 0], pentagon: [5, 0] };
+
+function sign(marker, x, y, radius, attributes) {
+  if (!CORNERS[marker]) return make(":circle", { cx: x, cy: y, r: 0.9 * radius, ...attributes });
+  const [count, start] = CORNERS[marker];
+  const corner = (_, i) => {
+    const angle = ((start + (360 * i) / count) * Math.PI) / 180;
+    const reach = count === 3 ? 1.3 * radius : 1.15 * radius;
+    return (x + reach * Math.sin(angle)).toFixed(1) + "," + (y - reach * Math.cos(angle)).toFixed(1);
+  };
+  return make(":polygon", { points: Array.from({ length: count }, corner).join(" "), ...attributes });
+}
+
+const line = (places, attributes) =>
+  make(":polyline", { points: places.map((p) => p.map((v) => v.toFixed(1)).join(",")).join(" "), fill: "none", ...attributes });
+const label = (content, x, y, attributes) => make(":text", { x, y, fill: INK, ...attributes }, content);
+
+/** One panel of a figure at a width in pixels. Returns the drawing and its points with their places. */
+function drawPanel(panel, name, shown, isLog, width) {
+  const height = Math.round(Math.min(420, Math.max(260, 0.62 * width)));
+  const all = shown.length ? shown : panel.curves;
+  const yEnds = ends(all, panel, isLog.y);
+  const bottom = height - 3.2 * LINE;
+  const y = axis(yEnds, isLog.y, panel.y.unit, bottom - LINE, 26);
+  const left = 1.7 * LINE + LETTER * Math.max(1, ...y.ticks.map((tick) => tick.label.length));
+  const right = width - 26;
+  const xs = panel.curves.flatMap((c) => [...c.points.map((p) => p.x), ...c.model.map(([v]) => v), ...(c.stop ? [c.stop.x] : [])]);
+  const [first, last] = [Math.min(...xs), Math.max(...xs)];
+  const xEnds = isLog.x ? widened(first, last, 1.25) : panel.x.unit === "run" ? [first - 0.5, last + 0.5] : padded(0, last);
+  const x = axis(xEnds, isLog.x, panel.x.unit, right - left, 52);
+  const at = (vx, vy) => [left + x.at(vx), bottom - y.at(vy)];
+  const inside = (v) => Math.min(yEnds[1], Math.max(yEnds[0], v));
+  const fits = ([px, py]) => px >= left - 1 && px <= right + 1 && py >= LINE - 1 && py <= bottom + 1;
+
+  const picture = make(":svg", { viewBox: `0 0 ${width} ${height}`, width, height, class: "live", role: "group", "aria-label": name });
+  const clip = "clip-" + panel.id;
+  picture.append(
+    make(":clipPath", { id: clip }, make(":rect", { x: left, y: LINE, width: right - left, height: bottom - LINE })),
+  );
+  const inner = make(":g", { "clip-path": `url(#${clip})`, "aria-hidden": "true" });
+  const outer = make(":g", { "aria-hidden": "true" });
+  drawAxes(outer, panel, { x, y, left, right, bottom });
+  drawReferences(inner, outer, panel, { at, xEnds, yEnds, left, right, fits });
+
+  const points = [];
+  for (const curve of [...shown].reverse()) {
+    const stroke = { stroke: curve.color, "stroke-width": 1.8, "stroke-dasharray": curve.dash.join(" ") };
+    const places = curve.points.map((p) => at(p.x, p.y[0]));
+    const last = places.length ? [places[places.length - 1]] : [];
+    inner.append(line(curve.model.map(([vx, vy]) => at(vx, vy)), { ...stroke, "stroke-width": 1.2, "stroke-dasharray": "5 3" }));
+    if (panel.joined) inner.append(line(places, stroke));
+    for (const [vx, vy] of curve.processes) {
+      const [px, py] = at(vx, vy);
+      if (fits([px, py])) inner.append(make(":circle", { cx: px.toFixed(1), cy: py.toFixed(1), r: 1.5, fill: curve.color }));
+    }
+    for (const p of curve.points) inner.append(bar(p, at, inside, curve.color));
+    for (const p of curve.points) points.push(pointOf(curve, p, at(p.x, p.y[0]), false));
+    if (curve.stop?.y) {
+      const place = at(curve.stop.x, curve.stop.y[0]);
+      if (last.length) inner.append(line([...last, place], { ...stroke, "stroke-dasharray": "1.5 2.5" }));
+      inner.append(bar(curve.stop, at, inside, curve.color));
+      points.push(pointOf(curve, curve.stop, place, true));
+    }
+  }
+  picture.append(outer, inner);
+  const drawn = points.filter((point) => fits(point.place));
+  const order = (point) => shown.indexOf(point.curve);
+  drawn.forEach((point) => picture.append(point.node));
+  drawn.sort((a, b) => order(a) - order(b) || a.of.x - b.of.x);
+  return { picture, points: drawn };
+}
+
+function drawAxes(group, panel, { x, y, left, right, bottom }) {
+  for (const tick of x.ticks) {
+    const px = left + x.at(tick.value);
+    if (tick.label) {
+      group.append(line([[px, LINE], [px, bottom]], { stroke: FAINT }), label(tick.label, px, bottom + LINE + 3, { "text-anchor": "middle" }));
+    }
+    group.append(line([[px, bottom], [px, bottom + (tick.label ? 5 : 3)]], { stroke: INK }));
+  }
+  for (const tick of y.ticks) {
+    const py = bottom - y.at(tick.value);
+    if (tick.label) group.append(line([[left, py], [right, py]], { stroke: FAINT }), label(tick.label, left - 7, py + 4, { "text-anchor": "end" }));
+    group.append(line([[left, py], [left - (tick.label ? 5 : 3), py]], { stroke: INK }));
+  }
+  group.append(line([[left, LINE], [left, bottom], [right, bottom]], { stroke: INK, "stroke-width": 1.2 }));
+  const middle = (LINE + bottom) / 2;
+  group.append(
+    label(panel.x.title, (left + right) / 2, bottom + 2.4 * LINE, { "text-anchor": "middle" }),
+    label(panel.y.title, LINE, middle, { "text-anchor": "middle", transform: `rotate(-90 ${LINE} ${middle})` }),
+  );
+}
+
+/** Levels, guide slopes through the lower right corner, and marks across the panel. */
+function drawReferences(inner, outer, panel, { at, xEnds, yEnds, left, right, fits }) {
+  const dashed = { stroke: GREY, "stroke-width": 1.2, "stroke-dasharray": "5 3" };
+  for (const [level, name] of panel.levels) {
+    const py = at(xEnds[1], level)[1];
+    if (!fits([left, py])) continue;
+    inner.append(line([[left, py], [right, py]], dashed));
+    outer.append(label(name, right - 4, py - 5, { "text-anchor": "end", fill: GREY }));
+  }
+  // On linear axes the slopes would be curves that nobody compares with.
+  const isSlope = panel.slopes.length && xEnds[0] > 0 && yEnds[0] > 0;
+  for (const [power, name] of isSlope ? panel.slopes : []) {
+    const [from, to] = [xEnds[1] / (xEnds[1] / xEnds[0]) ** 0.32, xEnds[1] / (xEnds[1] / xEnds[0]) ** 0.1];
+    const foot = yEnds[0] * 1.5;
+    const places = [from, to].map((v) => at(v, foot * (v / from) ** power));
+    inner.append(line(places, { stroke: GREY, "stroke-width": 1.2 }));
+    outer.append(label(name, places[1][0] + 4, places[1][1] + 4, { fill: GREY }));
+  }
+  for (const [vx, name] of panel.marks) {
+    const px = at(vx, yEnds[0])[0];
+    inner.append(line([at(vx, yEnds[0]), at(vx, yEnds[1])], dashed));
+    outer.append(label(name, px, LINE - 3, { "text-anchor": "middle", fill: GREY }));
+  }
+}
+
+/** The interval of a point, up to the ends of the axis. */
+function bar(point, at, inside, color) {
+  const [, low, high] = point.y;
+  if (!(low < high)) return "";
+  const [top, foot] = [at(point.x, inside(high)), at(point.x, inside(low))];
+  const cap = ([x, y]) => `M${(x - 3).toFixed(1)} ${y.toFixed(1)}h6`;
+  const path = `M${top[0].toFixed(1)} ${top[1].toFixed(1)}L${foot[0].toFixed(1)} ${foot[1].toFixed(1)}`;
+  return make(":path", { d: path + cap(top) + cap(foot), stroke: color, "stroke-width": 1.3, fill: "none" });
+}
+
+/** A point that can be pointed at, reached by keys and opened. */
+function pointOf(curve, of, place, isHollow) {
+  const [x, y] = place;
+  const look = { fill: isHollow ? PAPER : curve.color, stroke: isHollow ? curve.color : PAPER, "stroke-width": isHollow ? 1.6 : 0.6 };
+  const node = make(
+    ":g",
+    { class: "point", role: "button", tabindex: "-1", "aria-label": spoken(curve, of), "data-x": of.x },
+    make(":circle", { class: "halo", cx: x, cy: y, r: 9 }),
+    sign(curve.marker, x, y, RADIUS, look),
+  );
+  return { curve, of, place, node };
+}
+
+/** What a point shows: its name, its value, and of each cell behind it the facts that are read first. */
+function lines(curve, of) {
+  const facts = of.cells.filter((key) => data.cells[key]).map((key) => {
+    const cell = data.cells[key], columns = data.columns[cell.columns];
+    const shown = cell.facts.map((fact, i) => [columns[i], fact]).filter(([name, fact]) => fact && data.first.includes(name));
+    const own = of.cells.length > 1 ? cell.label + ": " : "";
+    return own + shown.map(([name, fact]) => name + " " + fact).join(", ");
+  });
+  return [curve.name + ", " + of.at, of.text, ...facts];
+}
+const spoken = (curve, of) => lines(curve, of).join(". ");
