@@ -114,8 +114,8 @@ impl<'a> Shown<'a> {
     }
 
     /// The names in a page of the cells at a dimension of some methods.
-    pub(crate) fn cells(&self, methods: &[Method], dim: usize) -> Vec<String> {
-        let of = |method: &Method| self.series().find(|s| s.method == *method);
+    pub(crate) fn cells(&self, methods: &[Subject], dim: usize) -> Vec<String> {
+        let of = |method: &Subject| self.series().find(|s| s.method == *method);
         methods.iter().filter_map(|method| Some(cell_key(of(method)?, dim))).collect()
     }
 

@@ -207,7 +207,7 @@ pub fn draw_on(paper: Paper, figure: Figure, study: &Study, summary: &Summary) -
             let plots = plots(&shown);
             (chart::draw(paper, &shown.conditions(), &plots), Some(chart::numbers(&plots)))
         }
-        Content::Scene(draw) => (draw(&shown), None),
+        Content::Scene(draw, chart) => (draw(&shown), chart(&shown)),
     };
     Ok(Drawing { chart, ..Drawing::of(scene, (spec.caption)(&shown), paper.scale())? })
 }

@@ -67,7 +67,7 @@ fn numbers(trend: &Trend<'_>) -> Chart {
     };
     let marks =
         changed_runs(trend).into_iter().filter_map(|run| Some(((run + 1) as f64, trend.runs.get(run)?.clone())));
-    let axis = |title: &str, unit| ChartAxis { title: title.into(), unit, log: false };
+    let axis = |title: &str, unit| ChartAxis { title: title.into(), unit, log: false, least: None };
     let panel = ChartPanel {
         x: axis("run", "run"),
         y: axis(&format!("change of {}", trend.quantity), "change"),

@@ -26,10 +26,11 @@ pub(crate) fn hex(RGBColor(red, green, blue): RGBColor) -> String {
 }
 
 fn panel(plot: &Plot<'_>) -> ChartPanel {
-    let (unit, log) = match plot.scale {
-        Scale::Logarithmic { unit, .. } => (unit, true),
-        Scale::Linear { .. } => (Unit::Count, false),
+    let (unit, least) = match plot.scale {
+        Scale::Logarithmic { unit, .. } => (unit, None),
+        Scale::Linear { low, high } => (Unit::Count, Some((low, high))),
     };
+    let axis = |title: &str, unit: Unit, log, least| ChartAxis { title: title.into(), unit: unit.name(), log, least };
     let levels = match &plot.reference {
         Reference::One => vec![(1.0, "equally fast".to_string())],
         _ => plot.levels().to_vec(),
@@ -39,8 +40,8 @@ fn panel(plot: &Plot<'_>) -> ChartPanel {
         _ => Vec::new(),
     };
     ChartPanel {
-        x: ChartAxis { title: "data dimension D".into(), unit: Unit::Count.name(), log: true },
-        y: ChartAxis { title: plot.quantity.into(), unit: unit.name(), log },
+        x: axis("data dimension D", Unit::Count, true, None),
+        y: axis(plot.quantity, unit, least.is_none(), least),
         joined: plot.intervals == Intervals::Band,
         curves: plot.curves.iter().map(|curve| numbers_of(plot, curve, unit)).collect(),
         levels,

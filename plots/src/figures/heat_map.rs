@@ -14,7 +14,7 @@ use crate::scene::{Align, Rect, Scene, Text};
 use crate::style::{FAINT, INK, MARGIN, NORMAL, PAPER, SMALL};
 
 pub(super) const SPEC: Spec =
-    Spec { name: "heat-map", device: None, every_batch: true, needs, content: Content::Scene(draw), caption };
+    Spec { name: "heat-map", device: None, every_batch: true, needs, content: Content::Scene(draw, |_| None), caption };
 
 /// Height of a row, in points.
 const ROW: f64 = 17.0;

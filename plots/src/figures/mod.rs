@@ -10,6 +10,7 @@ mod roofline;
 mod speedup;
 mod time;
 
+use relgrad_reports::export::Chart;
 use relgrad_vocabulary::DeviceKind;
 
 use crate::chart::Plot;
@@ -49,8 +50,8 @@ pub(crate) struct Spec {
 pub(crate) enum Content {
     /// Panels, which a page's script can draw again.
     Panels(fn(&Shown<'_>) -> Vec<Plot<'static>>),
-    /// A drawing of its own.
-    Scene(fn(&Shown<'_>) -> Scene),
+    /// A drawing of its own, with its numbers for a page's script if that can draw it.
+    Scene(fn(&Shown<'_>) -> Scene, fn(&Shown<'_>) -> Option<Chart>),
 }
 
 /// `Err` of what is missing where it is not `found`.

@@ -21,7 +21,7 @@ fn needs(shown: &Shown<'_>) -> Result<(), String> {
 }
 
 fn plot(shown: &Shown<'_>) -> Plot<'static> {
-    let cells = |dim: f64, baseline| shown.cells(&[Method::Relative, baseline], dim as usize);
+    let cells = |dim: f64, baseline| shown.cells(&[Method::Relative.into(), Method::into(baseline)], dim as usize);
     let curves = Method::BASELINES.map(|baseline| Curve {
         cells: shown.speedups(baseline).iter().map(|(dim, _)| cells(*dim, baseline)).collect(),
         name: format!("{} over {baseline}", Method::Relative),

@@ -56,6 +56,8 @@ pub struct ChartAxis {
     pub unit: &'static str,
     /// Whether it is logarithmic at first.
     pub log: bool,
+    /// What a linear axis holds at least; zero and the values where absent.
+    pub least: Option<(f64, f64)>,
 }
 
 /// A curve.

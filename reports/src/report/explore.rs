@@ -30,8 +30,8 @@ const SCRIPT: &str = concat!(
 const MOST_SAMPLES: usize = 120;
 /// Most processes of a page that have their samples in it.
 const MOST_PROCESSES: usize = 1500;
-/// Columns of the measurements that a point shows without a click.
-const FIRST: [&str; 3] = ["time [95 %]", "peak memory", "samples / processes"];
+/// How the columns of the measurements begin that a point shows without a click.
+const FIRST: [&str; 3] = ["time", "peak memory", "samples"];
 
 /// The elements at the end of a page: its numbers, then the script.
 pub(super) fn elements(mut data: Value, charts: &[(&str, &Chart)]) -> String {

@@ -67,7 +67,10 @@ function ends(curves, panel, isLog) {
   const kept = values.filter(usable);
   if (!kept.length) return isLog ? [1, 10] : [0, 1];
   let low = Math.min(...kept), high = Math.max(...kept);
-  if (!isLog && panel.y.unit !== "change") low = Math.min(low, 0);
+  const [least, most] = panel.y.least ?? [low, high];
+  if (!isLog || least > 0) [low, high] = [Math.min(low, least), Math.max(high, most)];
+  const hasZero = !isLog && ["seconds", "bytes", "ratio"].includes(panel.y.unit);
+  if (hasZero) low = Math.min(low, 0);
   const reach = WIDENED_SHARE * (high - low);
   const [down, up] = isLog ? [low / WIDENED_BY, high * WIDENED_BY] : [low - reach, high + reach];
   for (const value of spread.filter(usable)) {

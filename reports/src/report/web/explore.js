@@ -2,6 +2,7 @@
 
 const tip = make("div", { id: "tip", role: "tooltip", hidden: "" });
 document.body.append(tip);
+let inFocus = null;
 
 function showTip(point, svg) {
   const [name, value, ...facts] = lines(point.curve, point.of);
@@ -16,7 +17,8 @@ function showTip(point, svg) {
 }
 const hideTip = () => (tip.hidden = true);
 document.addEventListener("keydown", (event) => event.key === "Escape" && hideTip());
-document.addEventListener("scroll", hideTip, { passive: true });
+// A point in focus takes its text along.
+document.addEventListener("scroll", () => (inFocus ? showTip(...inFocus) : hideTip()), { passive: true });
 
 /** Gives a figure its switches and its own drawing. */
 function bringToLife(figure, chart) {
@@ -42,7 +44,10 @@ function bringToLife(figure, chart) {
     });
     return button;
   });
-  const switches = ["x", "y"].filter((way) => chart.panels.every((panel) => panel[way].unit !== "run")).map((way) => {
+  const points = chart.panels.flatMap((panel) => panel.curves.flatMap((curve) => curve.points));
+  // Runs, and times before a beginning, have no logarithm.
+  const isPositive = chart.panels[0].x.unit !== "run" && points.every((point) => point.x > 0);
+  const switches = (isPositive ? ["x", "y"] : ["y"]).map((way) => {
     const button = make("button", { type: "button", "data-axis": way });
     button.addEventListener("click", () => {
       const panel = chart.panels[0], next = isLog(panel, way) ? "linear" : "log";
@@ -72,13 +77,19 @@ function bringToLife(figure, chart) {
       return picture;
     });
     stage.replaceChildren(...pictures);
+    inFocus = null;
     hideTip();
   }
 
   /** Only one point of a panel is a stop of the tab key; arrows go from it to the others. */
   function listen(picture, points) {
-    points.forEach((point) => point.node.addEventListener("focus", () => showTip(point, picture)));
-    points.forEach((point) => point.node.addEventListener("blur", hideTip));
+    for (const point of points) {
+      point.node.addEventListener("focus", () => showTip(...(inFocus = [point, picture])));
+      point.node.addEventListener("blur", () => {
+        inFocus = null;
+        hideTip();
+      });
+    }
     const stop = (point) => {
       points.forEach((other) => other.node.setAttribute("tabindex", other === point ? "0" : "-1"));
     };
@@ -123,10 +134,9 @@ function bringToLife(figure, chart) {
   function open(point) {
     current = point;
     hideTip();
-    openSamples(point.curve, point.of, () => {
-      const node = [...stage.querySelectorAll('.point[tabindex="0"]')].find((n) => Number(n.dataset.x) === point.of.x);
-      node?.focus();
-    });
+    const panel = chart.panels.find((panel) => panel.curves.includes(point.curve));
+    state.set("at", [panel.id, point.curve.name, point.of.x].join("|"));
+    showNamed();
   }
 
   state.add(show);
@@ -168,8 +178,26 @@ function reached(points, at, key) {
   }
 }
 
-document.body.classList.add("explored");
+/** Opens the samples of the point that the address names, or closes those of another. */
+function showNamed() {
+  const [id, name, x] = state.get("at").split("|");
+  const panel = Object.values(data.figures).flatMap((chart) => chart.panels).find((panel) => panel.id === id);
+  const curve = panel?.curves.find((curve) => curve.name === name);
+  const of = curve && [...curve.points, ...(curve.stop ? [curve.stop] : [])].find((point) => String(point.x) === x);
+  if (!of) {
+    if (dialog.open) dialog.close();
+    return;
+  }
+  openSamples(curve, of, () => {
+    state.set("at", "");
+    const nodes = document.querySelectorAll("#" + CSS.escape(id) + " .point");
+    [...nodes].find((node) => node.dataset.curve === name && node.dataset.x === x)?.focus();
+  });
+}
+
 for (const [id, chart] of Object.entries(data.figures)) {
   const figure = document.getElementById(id);
   if (figure?.querySelector("svg")) bringToLife(figure, chart);
 }
+state.add(showNamed);
+window.relgrad = { text };

@@ -12,7 +12,7 @@ function openSamples(curve, of, whenClosed) {
     close,
     ...(of.note ? [make("p", {}, of.note)] : []),
   );
-  dialog.showModal();
+  if (!dialog.open) dialog.showModal();
   for (const key of of.cells.filter((key) => data.cells[key])) {
     dialog.append(...describeCell(data.cells[key], of.cells.length > 1, curve.color));
   }
@@ -27,7 +27,7 @@ function describeCell(cell, isNamed, color) {
   const parts = [];
   if (isNamed) parts.push(make("h3", {}, cell.label));
   if (cell.processes?.length) {
-    parts.push(make("div", {}, drawSamples(cell, cell.color ?? color)), make("p", { class: "soft" }, data.samples), listProcesses(cell));
+    parts.push(make("div", {}, drawSamples(cell, color)), make("p", { class: "soft" }, data.samples), listProcesses(cell));
   }
   return [...parts, facts];
 }
@@ -35,7 +35,7 @@ function describeCell(cell, isNamed, color) {
 /** A part of the picture for each process, next to one another: time within it across, the time of a sample up. */
 function drawSamples(cell, color) {
   const width = Math.max(280, dialog.clientWidth - 40), height = 250, bottom = height - 3 * LINE;
-  const times = cell.processes.flatMap((process) => process.seconds.map((v) => v * cell.scale));
+  const times = [...cell.y, ...cell.processes.flatMap((process) => process.seconds.map((v) => v * cell.scale))];
   const y = axis(padded(Math.min(...times), Math.max(...times)), false, "seconds", bottom - LINE, 26);
   const left = 12 + LETTER * Math.max(...y.ticks.map((tick) => tick.label.length));
   const each = (width - left - 8) / cell.processes.length;
@@ -51,7 +51,7 @@ function drawSamples(cell, color) {
     const look = process.counts ? { fill: color } : { fill: PAPER, stroke: color, "stroke-width": 0.8 };
     process.seconds.forEach((v, j) => {
       const x = from + ((to - from) * process.at[j]) / 1000;
-      picture.append(make(":circle", { cx: x.toFixed(1), cy: up(v * cell.scale).toFixed(1), r: 1.8, ...look }));
+      picture.append(make(":circle", { cx: x.toFixed(1), cy: up(v * cell.scale).toFixed(1), r: process.seconds.length > 30 ? 1.8 : 2.6, ...look }));
     });
     const middle = up(process.median_seconds);
     picture.append(line([[from, middle], [to, middle]], { stroke: INK, "stroke-width": 1.3 }));
