@@ -420,7 +420,8 @@ fn figures_hand_out_the_numbers_that_they_draw() {
         }
         assert!(curves.iter().all(|c| drawing.svg().to_lowercase().contains(&c.color)), "{figure}");
         if figure.name() == "fig3" {
-            let values: Vec<_> = series.iter().map(|s| s.points.iter().map(|p| p.seconds.value).collect()).collect();
+            let values: Vec<Vec<f64>> =
+                series.iter().map(|s| s.points.iter().map(|p| p.seconds.value).collect()).collect();
             let drawn: Vec<Vec<f64>> =
                 curves.iter().map(|c| c.points.iter().map(|p| p.y.unwrap()[0]).collect()).collect();
             assert_eq!(drawn, values);

@@ -130,6 +130,7 @@ impl Process {
         let after = record.started_unix_seconds - begin;
         let samples = units::counted(record.seconds.len(), "sample");
         let attempt = if record.attempt > 0 { format!(".{}", record.attempt + 1) } else { String::new() };
+        let quiet = if record.state.is_some() { "quiet" } else { NONE };
         let middle = median(&record.seconds).unwrap_or(f64::NAN);
         Self {
             name: format!("{}{attempt}", record.cell.round + 1),
@@ -140,7 +141,7 @@ impl Process {
             median: units::seconds(middle),
             median_seconds: middle,
             peak: record.peak_bytes.map_or(NONE.into(), |bytes| units::bytes(bytes as f64)),
-            note: clocks.of_record(record).map_or("quiet".into(), |disturbance| disturbance.to_string()),
+            note: clocks.of_record(record).map_or_else(|| quiet.into(), |disturbance| disturbance.to_string()),
             at: shown.iter().map(|&i| (1000.0 * ends[i] / span).round() as u32).collect(),
             seconds: shown.iter().map(|&i| four_digits(record.seconds[i] / scale)).collect(),
         }

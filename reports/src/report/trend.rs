@@ -38,11 +38,11 @@ pub fn render(entries: &[Entry], metric: Metric, trends: Vec<Trends<'_>>) -> Str
         let curves = figure.chart.iter_mut().flat_map(|chart| &mut chart.panels).flat_map(|panel| &mut panel.curves);
         for (place, (curve, series)) in curves.zip(trend.series).enumerate() {
             for (i, point) in curve.points.iter_mut().enumerate() {
-                let Some(&(run, value)) = series.values.get(i) else { continue };
+                let Some(&(run, _)) = series.values.get(i) else { continue };
                 let key = format!("{group}/{place}/{run}");
                 let facts = facts(entries, metric, series, i);
                 point.at = format!("run {}", grouped(run + 1));
-                point.text = format!("{}, {}", metric.text(value), facts[3]);
+                point.text = format!("{}, {} since the first run", facts[2], facts[3]);
                 point.cells = vec![key.clone()];
                 cells.insert(key, json!({ "label": excerpt(&series.name, 300), "columns": "run", "facts": facts }));
             }
@@ -50,15 +50,15 @@ pub fn render(entries: &[Entry], metric: Metric, trends: Vec<Trends<'_>>) -> Str
         headings.push(trend.series.first().map_or("", |series| series.machine.as_str()));
         figures.push(figure);
     }
-    let mut blocks = vec![Block::Facts(about(entries)), Block::Heading("Changes of level")];
-    blocks.extend(changes(entries, &all));
-    blocks.push(Block::Heading("Trends"));
+    let mut blocks = vec![Block::Facts(about(entries)), Block::Heading("Trends")];
     for (i, (figure, machine)) in figures.iter().zip(&headings).enumerate() {
         if i == 0 || headings[i - 1] != *machine {
             blocks.push(Block::Subheading(excerpt(machine, 200)));
         }
         blocks.push(Block::Figures(std::slice::from_ref(figure)));
     }
+    blocks.push(Block::Heading("Changes of level"));
+    blocks.extend(changes(entries, &all));
     blocks.extend([Block::Heading("Series"), Block::Table(levels(metric, &all))]);
     blocks.extend([Block::Heading("Runs"), Block::Table(runs(entries))]);
     let body: String = blocks.iter().map(render_block).collect();

@@ -68,7 +68,8 @@ def fresh_report(relgrad, scratch, sweep):
 
 def history_page(relgrad, scratch):
     """Sixteen runs, slower by a quarter from the ninth on."""
-    store, page = scratch / "history.jsonl", scratch / "history.html"
+    store, page = scratch / "history.jsonl", scratch / "history" / "trend.html"
+    page.parent.mkdir()
     run(relgrad, "history", "add", ARCHIVED, "--store", store)
     first = store.read_text()
     lines = []
@@ -310,8 +311,8 @@ def main():
         screenshots.mkdir(parents=True, exist_ok=True)
         relgrad = Path(arguments.relgrad).resolve()
         pages = [(archived_report(relgrad, scratch), "fig3", ["[", "peak memory", "samples"]),
-                 (fresh_report(relgrad, scratch, arguments.sweep), "fig3", ["[", "peak memory", "samples"]),
-                 (history_page(relgrad, scratch), "trend-1", ["commit", "since the first run", "%"])]
+                 (fresh_report(relgrad, scratch, arguments.sweep), "fig3", ["peak memory", "samples"]),
+                 (history_page(relgrad, scratch), "trend-1", ["commit", "since the first run", "["])]
         with Chromium(program) as browser:
             browser.size(1280, 900)
             for path, figure, facts in pages:

@@ -33,7 +33,7 @@ function drawPanel(panel, name, shown, isLog, width) {
   const all = shown.length ? shown : panel.curves;
   const yEnds = ends(all, panel, isLog.y);
   const bottom = height - 3.2 * LINE;
-  const y = axis(yEnds, isLog.y, panel.y.unit, bottom - LINE, 26);
+  const y = axis(yEnds, isLog.y, panel.y.unit, bottom - LINE, 32);
   const left = 1.7 * LINE + LETTER * Math.max(1, ...y.ticks.map((tick) => tick.label.length));
   const right = width - 26;
   const xs = panel.curves.flatMap((c) => [...c.points.map((p) => p.x), ...c.model.map(([v]) => v), ...(c.stop ? [c.stop.x] : [])]);
@@ -197,6 +197,6 @@ function lines(curve, of) {
     const own = of.cells.length > 1 ? cell.label + ": " : "";
     return own + shown.map(([name, fact]) => name + " " + fact).join(", ");
   });
-  return [curve.name + ", " + of.at, of.text, ...facts];
+  return [curve.name + ", " + of.at, of.text, ...facts, ...(of.note ? [of.note] : [])];
 }
 const spoken = (curve, of) => lines(curve, of).join(". ");

@@ -99,8 +99,9 @@ function bringToLife(figure, chart) {
       const box = picture.getBoundingClientRect(), grown = picture.viewBox.baseVal.width / box.width;
       const [x, y] = [(event.clientX - box.left) * grown, (event.clientY - box.top) * grown];
       const away = (point) => Math.hypot(point.place[0] - x, point.place[1] - y);
-      const nearest = points.reduce((best, point) => (best && away(best) <= away(point) ? best : point), null);
-      return nearest && away(nearest) < NEAR ? nearest : null;
+      // Of points at one place the uppermost.
+      const reach = Math.min(NEAR, ...points.map(away)) + 1.5;
+      return points.find((point) => away(point) < reach && away(point) < NEAR) ?? null;
     };
     picture.addEventListener("pointermove", (event) => {
       const point = near(event);
