@@ -41,9 +41,18 @@ pub(super) fn elements(mut data: Value, charts: &[(&str, &Chart)]) -> String {
     format!("<script type=\"application/json\" id=\"data\">{}</script>\n<script>\n{SCRIPT}</script>\n", embedded(&data))
 }
 
-/// JSON that cannot end its element or open another: no text of it holds a `<`.
+/// JSON that cannot end its element or open another: no text of it holds a `<`, or a character that controls.
 fn embedded(data: &Value) -> String {
-    data.to_string().replace('<', "\\u003c")
+    let text = data.to_string();
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c == '<' || c.is_control() {
+            escaped += &format!("\\u{:04x}", c as u32);
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
 }
 
 /// The figures that a page can draw again.
@@ -190,9 +199,9 @@ mod tests {
 
     #[test]
     fn no_text_of_the_numbers_can_end_their_element() {
-        let text = "</script><!--<script>\u{2028}\"'";
+        let text = "</script><!--<script>\u{2028}\u{7f}\u{85}\n\"'";
         let json = embedded(&json!({ "a": text }));
-        assert!(!json.contains('<'));
+        assert!(!json.contains(|c: char| c == '<' || c.is_control()));
         assert_eq!(serde_json::from_str::<Value>(&json).unwrap()["a"], text);
     }
 }

@@ -62,7 +62,7 @@ def fresh_report(relgrad, scratch, sweep):
     folder = scratch / "fresh"
     if sweep:
         return Path(sweep) / "report.html"
-    run(relgrad, "sweep", "--dims", "10,20,40", "--rounds", "2", "--budget", "20s", "--cell-limit", "3s", "--out", folder)
+    run(relgrad, "sweep", "--dims", "10,20,40", "--rounds", "2", "--budget", "none", "--no-roofline", "--out", folder)
     return folder / "report.html"
 
 
