@@ -34,7 +34,7 @@ function drawPanel(panel, name, shown, isLog, width) {
   const yEnds = ends(all, panel, isLog.y);
   const bottom = height - 3.2 * LINE;
   const y = axis(yEnds, isLog.y, panel.y.unit, bottom - LINE, 32);
-  const left = 1.7 * LINE + LETTER * Math.max(1, ...y.ticks.map((tick) => tick.label.length));
+  const left = 2.2 * LINE + LETTER * Math.max(1, ...y.ticks.map((tick) => tick.label.length));
   const right = width - 26;
   const xs = panel.curves.flatMap((c) => [...c.points.map((p) => p.x), ...c.model.map(([v]) => v), ...(c.stop ? [c.stop.x] : [])]);
   const [first, last] = [Math.min(...xs), Math.max(...xs)];
