@@ -3,7 +3,7 @@
 use crate::backend::BiasMode;
 use crate::bound::{Bound, bind};
 use crate::check::{self, Check};
-use crate::device::{Cpu, Device, Matrix, Replay};
+use crate::device::{Cpu, Cuda, Device, Matrix, Replay};
 use crate::error::{Error, Result};
 use crate::init::{self, Init};
 use crate::layer::{Coupling, CouplingKind, Dense, ForGroup, Group, MaybeGroup, Spectral, Visitor};
@@ -123,15 +123,18 @@ fn of_layers<D: Device<T> + 'static, T: Scalar, C: MaybeGroup<D, T>>(
     }
 }
 
-/// Takes all memory for `workload`, whose layers are dense, on `device`.
+/// Takes all memory for `workload`, whose layers are dense, on a GPU.
 ///
 /// # Errors
 /// [`Error::OutOfMemory`], [`Error::InvalidParameter`]; [`Error::ShapeMismatch`] for other layers.
-pub fn prepare_on<D: Device<T> + 'static, T: Scalar>(device: D, workload: &Workload) -> Result<Box<dyn Evaluation>> {
+pub fn prepare_on_gpu(device: Cuda, workload: &Workload) -> Result<Box<dyn Evaluation>> {
     if workload.architecture.coupling != CouplingKind::Dense {
         return Err(Error::shape("layers on this device", "dense ones", "convolutions"));
     }
-    of_layers(device, Dense, workload)
+    match workload.dtype {
+        Dtype::F32 => of_layers::<_, f32, _>(device, Dense, workload),
+        Dtype::F64 => of_layers::<_, f64, _>(device, Dense, workload),
+    }
 }
 
 struct Problem<D: Device<T>, T: Scalar, C> {

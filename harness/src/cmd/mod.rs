@@ -4,12 +4,14 @@
 pub(crate) mod calibrate;
 pub(crate) mod cell;
 pub(crate) mod compare;
+pub(crate) mod completions;
 pub(crate) mod doctor;
 pub(crate) mod evaluate;
 pub(crate) mod experiment;
 pub(crate) mod export;
 pub(crate) mod gate;
 pub(crate) mod history;
+pub(crate) mod man;
 pub(crate) mod peer_case;
 pub(crate) mod plot;
 pub(crate) mod report;
@@ -27,7 +29,7 @@ use std::str::FromStr;
 use std::sync::LazyLock;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Parser, Subcommand};
+use clap::{Command, CommandFactory, Parser, Subcommand};
 use relgrad_reports::units;
 use serde::Serialize;
 
@@ -68,6 +70,8 @@ verbs! {
     calibrate: Calibrate,
     history: History,
     export: Export,
+    completions: Completions,
+    man: Man,
     cell: Cell,
     evaluate: Evaluate,
     peer_case: PeerCase,
@@ -147,6 +151,14 @@ fn tell_of_panic(panic: &PanicHookInfo<'_>) {
 fn words(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<&str>().copied();
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}
+
+/// The command line without hidden verbs, for completions and manual pages.
+fn shown() -> Command {
+    let all = Cli::command();
+    let verbs = all.get_subcommands().filter(|verb| !verb.is_hide_set()).cloned();
+    let named = Command::new("relgrad").version(version()).after_help(EXIT_CODES).subcommand_required(true);
+    named.about(all.get_about().cloned().unwrap_or_default()).subcommands(verbs.collect::<Vec<_>>())
 }
 
 fn version() -> &'static str {
@@ -254,8 +266,6 @@ mod flags_tests;
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

@@ -4,25 +4,22 @@ use relgrad_reports::summary::{Series, Stop};
 use relgrad_reports::units::{self, grouped};
 use relgrad_vocabulary::DeviceKind;
 
-use super::Spec;
+use super::{Content, Spec};
 use crate::axis::Unit;
 use crate::chart::{self, Plot, Reference};
 use crate::data::{self, Shown};
 use crate::guides::Laws;
-use crate::scene::Scene;
 
 pub(super) const FIG3: Spec =
-    Spec { name: "fig3", device: Some(DeviceKind::Cpu), every_batch: false, needs, draw, caption };
+    Spec { name: "fig3", device: Some(DeviceKind::Cpu), every_batch: false, needs, content: CONTENT, caption };
 pub(super) const FIG1_LEFT: Spec = Spec { name: "fig1-left", device: Some(DeviceKind::Cuda), ..FIG3 };
+
+const CONTENT: Content = Content::Panels(|shown| vec![plot(shown)]);
 
 fn needs(shown: &Shown<'_>) -> Result<(), String> {
     let device = &shown.device;
     let missing = format!("no record has a measured time on {device}: run `relgrad sweep --device {device}`");
     super::require(shown.has(|p| Some(p.seconds)), &missing)
-}
-
-fn draw(shown: &Shown<'_>) -> Scene {
-    chart::draw(shown.paper, &shown.conditions(), &[plot(shown)])
 }
 
 fn plot(shown: &Shown<'_>) -> Plot<'static> {

@@ -27,6 +27,7 @@ use crate::record::run::at;
 use crate::record::study::Study;
 use crate::record::writer::write_atomically;
 use crate::record::{Point, Record};
+pub use crate::report::chart::{Chart, ChartAxis, ChartCurve, ChartPanel, ChartPoint, ChartStyle, cell_key};
 use crate::report::{html, markdown};
 use crate::statistics::summary::{CellSummary, Estimate, Series, Summary};
 
@@ -39,6 +40,8 @@ pub struct Figure {
     pub caption: String,
     /// The drawing, which HTML carries inline.
     pub svg: String,
+    /// Its numbers, with which the script of the HTML draws it again; absent for a figure that stays as it is.
+    pub chart: Option<Chart>,
 }
 
 /// Everything a report shows.

@@ -139,7 +139,7 @@ const CEILINGS: &str = "Measured on this machine before the cells, after them, a
     measurements.";
 
 /// A series by its method and device, and by what the sweep varied or the settings lack.
-fn label(series: &Series, settings: &Settings) -> String {
+pub(super) fn label(series: &Series, settings: &Settings) -> String {
     format!("{} on {}{}", series.method, series.device, settings.apart(series.batch, series.layers))
 }
 
@@ -305,7 +305,7 @@ fn outcome(stop: &Stop) -> &'static str {
     if stop.outcome == Outcome::Failed { "failed" } else { "skipped" }
 }
 
-fn measurements(series: &Series) -> Table {
+pub(super) fn measurements(series: &Series) -> Table {
     let row = |p: &CellSummary| {
         let peak = p.peak_bytes.map(|b| b as f64);
         vec![

@@ -1,6 +1,9 @@
 //! A report as people read it: one document, as Markdown and as HTML.
 
 mod ceilings;
+pub mod chart;
 mod document;
+mod explore;
 pub(crate) mod html;
 pub(crate) mod markdown;
+pub mod trend;
