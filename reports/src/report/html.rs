@@ -9,7 +9,10 @@ const STYLE: &str = include_str!("report.css");
 /// The contents of `report.html`. It needs no network and no other file, and follows the reader's light or dark
 /// preference.
 pub(crate) fn render(report: &Report<'_>) -> String {
-    let document = Document::of(report);
+    page(&Document::of(report))
+}
+
+pub(super) fn page(document: &Document<'_>) -> String {
     let title = escape(&document.title);
     let body: String = document.blocks.iter().map(render_block).collect();
     format!(

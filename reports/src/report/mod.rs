@@ -4,3 +4,6 @@ mod ceilings;
 mod document;
 pub(crate) mod html;
 pub(crate) mod markdown;
+mod page;
+
+pub use page::{Page, Piece};
