@@ -202,6 +202,13 @@ fn applied(device: &Cpu, a: (&Block, bool), b: &Block) -> Kernels<Block> {
     Ok(c)
 }
 
+/// s ⊙ v for D×1 matrices.
+fn scaled(device: &Cpu, s: &Block, v: &Block) -> Kernels<Block> {
+    let (s, v) = (device.to_host(s.view())?, device.to_host(v.view())?);
+    let product: Vec<f32> = s.iter().zip(&v).map(|(s, v)| s * v).collect();
+    Matrix::from_column_major(device, &product, product.len(), 1, "expected")
+}
+
 /// ‖a − b‖/‖b‖.
 fn difference(device: &Cpu, a: &Block, b: &Block) -> Kernels<f64> {
     let host = |m: &Block| -> Kernels<Vec<f64>> { Ok(device.to_host(m.view())?.into_iter().map(f64::from).collect()) };
@@ -265,7 +272,7 @@ fn weight(device: &Cpu, dim: usize, seed: u64) -> Kernels<Block> {
 
 /// diag(s) Q with Q orthogonal and s between 1 and 2, and Σ log s, which is log|det|.
 fn scaled_weight(device: &Cpu, dim: usize) -> Kernels<(Block, f64)> {
-    let scales: Vec<f32> = (0..dim).map(|i| 1.0 + (i * 7919 % 101) as f32 / 101.0).collect();
+    let scales: Vec<f32> = (0..dim).map(|i| 1.0 + (1 + i * 7919 % 101) as f32 / 101.0).collect();
     let s = Matrix::from_column_major(device, &scales, dim, 1, "scales")?;
     let mut w = weight(device, dim, 1)?;
     device.scale_rows_in_place(s.view(), w.view_mut())?;
@@ -340,8 +347,7 @@ impl Layers {
     fn error(&mut self, device: &Cpu, reverse: bool) -> Kernels<f64> {
         self.differentiate(device, reverse)?;
         let [near, far] = if reverse { [1, 0] } else { [0, 1] };
-        let mut inner = applied(device, (&self.weights[near], reverse), &self.x)?;
-        device.scale_rows_in_place(self.slope.view(), inner.view_mut())?;
+        let inner = scaled(device, &self.slope, &applied(device, (&self.weights[near], reverse), &self.x)?)?;
         let expected = applied(device, (&self.weights[far], reverse), &inner)?;
         difference(device, &applied(device, (&self.jacobian, false), &self.x)?, &expected)
     }

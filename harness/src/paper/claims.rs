@@ -3,11 +3,12 @@
 use std::ops::RangeInclusive;
 
 use relgrad_kernels::{Architecture, Dtype, Method, cost};
-use relgrad_reports::summary::{CellSummary, Estimate, Series, Summary};
+use relgrad_reports::summary::Estimate;
 use relgrad_reports::units::{self, grouped};
 use serde_json::Value;
 
 use super::evidence::Evidence;
+use super::ours::{self, Ours, at, list};
 use crate::data::catalogue;
 use crate::experiment::{epoch_time, primitives as operations};
 
@@ -20,18 +21,13 @@ pub(crate) struct Claim {
     /// Values that agree with it.
     holds: RangeInclusive<f64>,
     /// The value here, or why there is none.
-    ours: Box<dyn Fn(&Evidence) -> Result<Ours, String>>,
+    ours: Measure,
     /// What explains a difference, or limits an agreement.
     pub(crate) remark: String,
 }
 
-/// A measured value with its interval, as it is and as people read it.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Ours {
-    text: String,
-    low: f64,
-    high: f64,
-}
+/// Finds the value in the results, or why it is not there.
+type Measure = Box<dyn Fn(&Evidence) -> Result<Ours, String>>;
 
 /// How a claim and a measurement compare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,9 +40,9 @@ pub(crate) enum Agreement {
 impl Agreement {
     pub(crate) fn words(self) -> &'static str {
         match self {
-            Self::Agrees => "✓ agrees",
-            Self::Differs => "✗ differs",
-            Self::NotMeasured => "– not measured",
+            Self::Agrees => "✓\u{a0}agrees",
+            Self::Differs => "✗\u{a0}differs",
+            Self::NotMeasured => "–\u{a0}not measured",
         }
     }
 }
@@ -66,94 +62,14 @@ impl Claim {
     pub(crate) fn judge(&self, evidence: &Evidence) -> (String, Agreement) {
         match (self.ours)(evidence) {
             Err(reason) => (reason, Agreement::NotMeasured),
+            Ok(Ours { low, high, .. }) if low.is_nan() || high.is_nan() => {
+                ("not a number".to_string(), Agreement::NotMeasured)
+            }
             Ok(Ours { text, low, high }) if low <= *self.holds.end() && high >= *self.holds.start() => {
                 (text, Agreement::Agrees)
             }
             Ok(Ours { text, .. }) => (text, Agreement::Differs),
         }
-    }
-}
-
-impl Ours {
-    fn exact(value: f64, text: String) -> Self {
-        Self { text, low: value, high: value }
-    }
-
-    fn of(estimate: Estimate, text: String) -> Self {
-        Self { text, low: estimate.low, high: estimate.high }
-    }
-}
-
-/// The series of a method at the settings' N and L.
-fn series(summary: &Summary, method: Method) -> Result<&Series, String> {
-    let measured = |series: &&Series| series.method == method && !series.points.is_empty();
-    summary.series.iter().find(measured).ok_or_else(|| format!("no measurement of {method}"))
-}
-
-fn point(summary: &Summary, method: Method, dim: usize) -> Result<&CellSummary, String> {
-    let series = summary.series.iter().find(|series| series.method == method);
-    if let Some(point) = series.and_then(|series| series.points.iter().find(|point| point.dim == dim)) {
-        return Ok(point);
-    }
-    let stop = series.and_then(|series| series.stops.iter().find(|stop| stop.dim == dim));
-    let reason = stop.map_or(String::new(), |stop| format!(": {}", stop.reason));
-    Err(format!("no measurement of {method} at D = {}{reason}", grouped(dim)))
-}
-
-/// p of time ∝ Dᵖ.
-fn exponent(method: Method) -> impl Fn(&Evidence) -> Result<Ours, String> {
-    move |evidence| {
-        let (_, summary) = evidence.sweep()?;
-        let fit = series(summary, method)?.fit.ok_or_else(|| format!("{method} has fewer than three dimensions"))?;
-        let range = format!("on D = {} – {}", grouped(fit.from), grouped(fit.to));
-        Ok(Ours::of(fit.exponent, format!("{} {range}", units::exponent(&fit.exponent))))
-    }
-}
-
-/// The least and the largest speed-up of relative over autodiff.
-fn speedups(evidence: &Evidence) -> Result<Ours, String> {
-    let (_, summary) = evidence.sweep()?;
-    let points = &series(summary, Method::Relative)?.points;
-    let of = |p: &CellSummary| Some((p.dim, p.speedup_over_autodiff?));
-    let mut all: Vec<(usize, Estimate)> = points.iter().filter_map(of).collect();
-    all.sort_by(|a, b| a.1.value.total_cmp(&b.1.value));
-    let (Some((low_dim, low)), Some((high_dim, high))) = (all.first(), all.last()) else {
-        return Err("no D has both".to_string());
-    };
-    let told = |estimate: &Estimate, dim: usize| format!("{} at D = {}", units::ratio(estimate.value), grouped(dim));
-    let text = format!("{} to {}", told(low, *low_dim), told(high, *high_dim));
-    Ok(Ours { text, low: low.low, high: high.high })
-}
-
-/// The share of the paper's runs and evaluations that the points of relative have.
-fn effort(evidence: &Evidence) -> Result<Ours, String> {
-    const RUNS: usize = 5;
-    const EVALUATIONS: usize = 10;
-    let (study, summary) = evidence.sweep()?;
-    let points = &series(summary, Method::Relative)?.points;
-    let runs = points.iter().map(|point| point.rounds).min().unwrap_or(0);
-    let each = points.iter().map(|point| point.samples / point.rounds.max(1)).min().unwrap_or(0);
-    let share = (runs as f64 / RUNS as f64).min(each as f64 / EVALUATIONS as f64);
-    let settings = &study.run.settings;
-    let text = format!(
-        "N = {}, L = {}, {}; {} of at least {}",
-        grouped(settings.batch),
-        settings.layers,
-        settings.dtype,
-        units::counted(runs, "run"),
-        units::counted(each, "evaluation"),
-    );
-    Ok(Ours::exact(share, text))
-}
-
-/// The largest dimension of a method.
-fn reach(method: Method) -> impl Fn(&Evidence) -> Result<Ours, String> {
-    move |evidence| {
-        let (_, summary) = evidence.sweep()?;
-        let point = series(summary, method)?.points.last().ok_or("nothing was measured")?;
-        let text =
-            format!("{} for one gradient at D = {}", units::seconds_estimate(&point.seconds), grouped(point.dim));
-        Ok(Ours::exact(point.dim as f64, text))
     }
 }
 
@@ -164,43 +80,34 @@ pub(crate) fn time() -> Vec<Claim> {
             ("effort", "N = 100, L = 2; 5 runs of 10 evaluations"),
             1.0..=f64::INFINITY,
             "Fewer runs widen the intervals; medians and exponents are of the same problem.",
-            effort,
+            ours::effort,
         ),
         Claim::new(
             ("relative gradient", "time O(D²)"),
             1.9..=2.1,
             "Two D×D products with N samples a layer, and no inverse.",
-            exponent(Method::Relative),
+            ours::exponent(Method::Relative),
         ),
         Claim::new(
             ("full Jacobians by automatic differentiation", "time O(D³)"),
             2.9..=3.1,
             "The rate of a product still rises over this range, which takes from the exponent; its flops are N(6L−4)D³.",
-            exponent(Method::Autodiff),
+            ours::exponent(Method::Autodiff),
         ),
         Claim::new(
             ("back-propagation with explicit inverses", "time O(D³)"),
             2.9..=3.1,
             "2LD³ for the inverses and (3L−1)·2ND² for the products are equal at D = 250; LU reaches its rate later.",
-            exponent(Method::Ordinary),
+            ours::exponent(Method::Ordinary),
         ),
         Claim::new(
             ("relative over automatic differentiation", "faster by an order of 100"),
             100.0..=100.0,
             "Not a constant: the two exponents differ by 1, so the speed-up grows with D and passes 100 once.",
-            speedups,
+            ours::speedups,
         ),
-        Claim::new(("largest D of relative", "20,000"), 20_000.0..=f64::INFINITY, "", reach(Method::Relative)),
+        Claim::new(("largest D of relative", "20,000"), 20_000.0..=f64::INFINITY, "", ours::reach(Method::Relative)),
     ]
-}
-
-/// Largest memory of a method at one dimension.
-fn peak(method: Method, dim: usize) -> impl Fn(&Evidence) -> Result<Ours, String> {
-    move |evidence| {
-        let (_, summary) = evidence.sweep()?;
-        let bytes = point(summary, method, dim)?.peak_bytes.ok_or("this system does not tell peak memory")? as f64;
-        Ok(Ours::exact(bytes, format!("{} ({:.2}·10⁹ bytes)", units::bytes(bytes), bytes / 1e9)))
-    }
 }
 
 /// The bounds that the paper states are of parameters, gradient and Jacobians: ours may have a quarter more.
@@ -211,12 +118,12 @@ fn at_least(gigabytes: f64) -> RangeInclusive<f64> {
 /// Figure 4.
 pub(crate) fn memory() -> Vec<Claim> {
     vec![
-        Claim::new(("relative, D = 5,000", "400 MB at least"), at_least(0.4), "", peak(Method::Relative, 5000)),
+        Claim::new(("relative, D = 5,000", "400 MB at least"), at_least(0.4), "", ours::peak(Method::Relative, 5000)),
         Claim::new(
             ("automatic differentiation, D = 5,000", "10.4 GB at least"),
             at_least(10.4),
             "One Jacobian a sample: 2P + N·4D² bytes.",
-            peak(Method::Autodiff, 5000),
+            ours::peak(Method::Autodiff, 5000),
         ),
     ]
 }
@@ -229,7 +136,7 @@ pub(crate) fn bounds() -> Vec<Claim> {
         Err(format!("no machine at hand has the memory; by the model {:.0} GB at least", bytes / 1e9))
     };
     vec![
-        Claim::new(("relative, D = 20,000", "over 6 GB"), at_least(6.0), "", peak(Method::Relative, 20_000)),
+        Claim::new(("relative, D = 20,000", "over 6 GB"), at_least(6.0), "", ours::peak(Method::Relative, 20_000)),
         Claim::new(
             ("automatic differentiation, D = 20,000", "over 300 GB"),
             at_least(300.0),
@@ -245,35 +152,8 @@ pub(crate) fn bounds_in_sequence() -> Vec<Claim> {
         ("automatic differentiation, D = 20,000, samples in sequence", "over 9 GB"),
         at_least(9.0),
         "N = 1: the memory of a sample does not depend on how many follow. Two panels of D×D are scratch.",
-        peak(Method::AutodiffStreamed, 20_000),
+        ours::peak(Method::AutodiffStreamed, 20_000),
     )]
-}
-
-/// A number of an experiment by its JSON pointer.
-fn at(numbers: &Value, pointer: &str) -> Result<f64, String> {
-    numbers.pointer(pointer).and_then(Value::as_f64).ok_or_else(|| format!("{pointer} is not in the numbers"))
-}
-
-fn list<'a>(numbers: &'a Value, pointer: &str) -> Result<&'a Vec<Value>, String> {
-    numbers.pointer(pointer).and_then(Value::as_array).ok_or_else(|| format!("{pointer} is not in the numbers"))
-}
-
-/// Figure 1 (right): by how much relative ends higher than ordinary.
-fn lead(starts: &'static str) -> impl Fn(&Evidence) -> Result<Ours, String> {
-    move |evidence| {
-        let sets = list(evidence.numbers()?, "/sets")?;
-        let is_set = |set: &&Value| set["starts"] == starts && set["mixing"].as_f64() > Some(0.0);
-        let set = sets.iter().find(is_set).ok_or("the set is not in the numbers")?;
-        let mean = |method: Method| -> Result<f64, String> {
-            let runs =
-                list(set, "/shown")?.iter().find(|runs| runs["method"] == method.name()).ok_or("no such runs")?;
-            let ends: Vec<f64> = list(runs, "/last_tenth_nats")?.iter().filter_map(Value::as_f64).collect();
-            Ok(ends.iter().sum::<f64>() / ends.len() as f64)
-        };
-        let (relative, ordinary) = (mean(Method::Relative)?, mean(Method::Ordinary)?);
-        let text = format!("{:.4} nats for relative, {:.4} for ordinary", -relative, -ordinary);
-        Ok(Ours::exact(relative - ordinary, text))
-    }
 }
 
 pub(crate) fn starts() -> Vec<Claim> {
@@ -282,34 +162,16 @@ pub(crate) fn starts() -> Vec<Claim> {
             ("negative log-likelihood at the end, orthogonal starts", "relative is ahead from ten starts"),
             0.0..=f64::INFINITY,
             "The paper states neither its data nor its step sizes; ours are mixed half moons and the best of eight.",
-            lead("orthogonal"),
+            ours::lead("orthogonal"),
         ),
         Claim::new(
             ("the same, independent normal starts", "relative is ahead from ten starts"),
             0.0..=f64::INFINITY,
             "A relative step raises a small singular value σ by a factor of 1 + μ at most; W⁻ᵀ of the ordinary \
              gradient has 1/σ. Nearly singular starts decide.",
-            lead("gaussian"),
+            ours::lead("gaussian"),
         ),
     ]
-}
-
-/// Figures 2 and 5: how far the better optimiser of the worst density stays below minus the entropy.
-fn gap(evidence: &Evidence) -> Result<Ours, String> {
-    let fits = list(evidence.numbers()?, "/fits")?;
-    let mut gaps: Vec<(&str, f64)> = Vec::new();
-    for fit in fits {
-        let density = fit["density"].as_str().ok_or("a fit has no density")?;
-        let Ok(best) = at(fit, "/minus_entropy_nats") else { continue };
-        let gap = best - at(fit, "/outcome/test/mean")?;
-        match gaps.iter_mut().find(|known| known.0 == density) {
-            Some(known) => known.1 = known.1.min(gap),
-            None => gaps.push((density, gap)),
-        }
-    }
-    let worst = gaps.iter().max_by(|a, b| a.1.total_cmp(&b.1)).ok_or("no entropy is known")?;
-    let told: Vec<String> = gaps.iter().map(|(density, gap)| format!("{density} {gap:.3}")).collect();
-    Ok(Ours::exact(worst.1, format!("nats below minus the entropy: {}", told.join(", "))))
 }
 
 pub(crate) fn densities() -> Vec<Claim> {
@@ -318,26 +180,8 @@ pub(crate) fn densities() -> Vec<Claim> {
         f64::NEG_INFINITY..=0.1,
         "Agrees where each density is within 0.1 nats of the best possible likelihood. Sharp edges and spirals are \
          learned last, and the start decides; look at the picture.",
-        gap,
+        ours::gap,
     )]
-}
-
-/// Figure 6: the least that an optimiser gained from its first epoch to its best.
-fn gain(evidence: &Evidence) -> Result<Ours, String> {
-    let models = list(evidence.numbers()?, "/models")?;
-    let mut gains = Vec::new();
-    for model in models {
-        let first = at(model, "/epochs/0/validation_nats")?;
-        let best = at(model, "/outcome/validation/mean")?;
-        let name = model.pointer("/settings/optimizer").and_then(Value::as_str).unwrap_or("?");
-        gains.push((name, first, best));
-    }
-    let least = gains.iter().map(|(_, first, best)| best - first).fold(f64::INFINITY, f64::min);
-    let told: Vec<String> = gains
-        .iter()
-        .map(|(name, first, best)| format!("{name} from {first:.0} to {best:.0} nats").replace('-', "−"))
-        .collect();
-    Ok(Ours::exact(least, told.join(", ")))
 }
 
 pub(crate) fn learning_curves() -> Vec<Claim> {
@@ -345,7 +189,7 @@ pub(crate) fn learning_curves() -> Vec<Claim> {
         ("validation log-likelihood over the epochs", "rises with SGD and with Adam"),
         0.0..=f64::INFINITY,
         "",
-        gain,
+        ours::gain,
     )]
 }
 

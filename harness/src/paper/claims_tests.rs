@@ -3,7 +3,7 @@
 use relgrad_reports::fixture;
 use relgrad_reports::run::Settings;
 use relgrad_reports::study::Study;
-use relgrad_reports::summary::Exponent;
+use relgrad_reports::summary::{Exponent, Summary};
 use serde_json::json;
 
 use super::super::evidence::{Evidence, Kept};

@@ -7,6 +7,7 @@
 
 mod claims;
 mod evidence;
+mod ours;
 mod page;
 mod parts;
 mod state;
@@ -178,7 +179,7 @@ impl Paper {
         let folder = format!("taken/{}", part.name);
         evidence::take(part, from, &self.dir.join(&folder))?;
         self.say(&format!("{}: taken from {}", part.name, from.display()));
-        let from = Some(from.display().to_string());
+        let from = Some(from.components().collect::<PathBuf>().display().to_string());
         Ok(Account { folder, from, ..self.account(part, Fate::Taken) })
     }
 
@@ -227,8 +228,8 @@ impl Paper {
         {
             return Some(format!("no GPU: {cause}"));
         }
-        let has = |name: &&str| catalogue::find(name).is_ok_and(|entry| entry.is_at_hand(self.data.as_deref()));
-        let lacks = !part.data.is_empty() && !part.data.iter().any(|name| has(&name));
+        let has = |name: &str| catalogue::find(name).is_ok_and(|entry| entry.is_at_hand(self.data.as_deref()));
+        let lacks = !part.data.is_empty() && !part.data.iter().any(|name| has(name));
         lacks.then(|| format!("no data: {} (name their folder with --data)", part.data.join(", ")))
     }
 

@@ -11,11 +11,11 @@ use relgrad_reports::summary::Summary;
 use relgrad_reports::table::Table;
 use relgrad_reports::units::{self, NONE};
 
-use super::claims::Agreement;
 use super::evidence::{Evidence, Kept};
 use super::parts::{PARTS, Part, Source};
 use super::state::{Account, Fate, Ledger};
 use crate::error::{Error, Result};
+use crate::experiment::Effort;
 use crate::outputs;
 
 const TITLE: &str = "The paper’s figures and tables, measured";
@@ -31,9 +31,8 @@ const ABOUT: &str = "Gresele, Fissore, Javaloy, Schölkopf and Hyvärinen, Relat
 pub(super) fn write_page(dir: &Path, ledger: &Ledger) -> Result<PathBuf> {
     let (mut pieces, mut overview) = (Vec::new(), Vec::new());
     for part in &PARTS {
-        let account = ledger.of(part.name);
-        let evidence = super::evidence_of(part, dir, account);
-        let (section, row) = section(part, account, &evidence, dir);
+        let evidence = super::evidence_of(part, dir, ledger.of(part.name));
+        let (section, row) = section(part, ledger, &evidence, dir);
         pieces.extend(section);
         overview.push(row);
     }
@@ -56,13 +55,15 @@ pub(super) fn write_page(dir: &Path, ledger: &Ledger) -> Result<PathBuf> {
 }
 
 /// The pieces of a part, and its row in the overview.
-fn section(part: &Part, account: Option<&Account>, evidence: &Evidence, dir: &Path) -> (Vec<Piece>, Vec<String>) {
+fn section(part: &Part, ledger: &Ledger, evidence: &Evidence, dir: &Path) -> (Vec<Piece>, Vec<String>) {
+    let account = ledger.of(part.name);
     let mut counts = [0; 3];
     let mut row = |claim: super::claims::Claim| {
         let (ours, agreement) = claim.judge(evidence);
         counts[agreement as usize] += 1;
         // An explanation of nothing is none.
-        let remark = if agreement == Agreement::NotMeasured && claim.remark.is_empty() { NONE } else { &claim.remark };
+        let has_remark = !claim.remark.is_empty() && !matches!(evidence, Evidence::Nothing(_));
+        let remark = if has_remark { &claim.remark } else { NONE };
         vec![claim.what, claim.paper, ours, agreement.words().to_string(), remark.to_string()]
     };
     let claims: Vec<_> = (part.claims)().into_iter().map(&mut row).collect();
@@ -84,7 +85,7 @@ fn section(part: &Part, account: Option<&Account>, evidence: &Evidence, dir: &Pa
         }
         Evidence::Experiment(kept) => {
             pieces.extend(figure_of_experiment(part, kept, dir));
-            pieces.push(Piece::Table(Table::new(&kept.table.columns.join(" | "), kept.table.rows.clone())));
+            pieces.push(Piece::Table(table_of(kept)));
             pieces.extend(kept.notes.iter().cloned().map(Piece::Paragraph));
             facts.push(("Machine", machine(&kept.machine)));
             facts.push(("Started", format!("{}, took {}", kept.started, units::seconds(kept.seconds))));
@@ -99,8 +100,10 @@ fn section(part: &Part, account: Option<&Account>, evidence: &Evidence, dir: &Pa
             part.name
         )));
     }
-    pieces.push(Piece::Facts(facts));
-    pieces.push(Piece::Code(command(account, evidence)));
+    if !facts.is_empty() {
+        pieces.push(Piece::Facts(facts));
+    }
+    pieces.push(Piece::Code(command(part, ledger, evidence)));
     let [agrees, differs, not_measured] = counts.map(|count| count.to_string());
     let results = match account {
         None => "not run yet".to_string(),
@@ -114,6 +117,17 @@ fn section(part: &Part, account: Option<&Account>, evidence: &Evidence, dir: &Pa
         Some(Account { outcome: Fate::NotAtHand, .. }) => "not at hand".to_string(),
     };
     (pieces, vec![part.title.to_string(), agrees, differs, not_measured, results])
+}
+
+/// The table of an experiment, whatever its file has.
+fn table_of(kept: &Kept) -> Table {
+    let titles: Vec<String> = kept.table.columns.iter().map(|title| title.replace('|', "/")).collect();
+    let row = |cells: &Vec<String>| {
+        let mut cells = cells.clone();
+        cells.resize(titles.len().max(1), String::new());
+        cells
+    };
+    Table::new(&titles.join(" | "), kept.table.rows.iter().map(row))
 }
 
 /// Where the results come from.
@@ -133,11 +147,15 @@ fn machine(machine: &Machine) -> String {
 }
 
 /// The command behind what is shown; the one to run where nothing is.
-fn command(account: Option<&Account>, evidence: &Evidence) -> String {
-    let words = match evidence {
+fn command(part: &Part, ledger: &Ledger, evidence: &Evidence) -> String {
+    let to_run = || {
+        let effort = ledger.effort.parse().unwrap_or(Effort::Full);
+        std::iter::once("relgrad".to_string()).chain(part.words(effort)).collect()
+    };
+    let words: Vec<String> = match evidence {
         Evidence::Sweep(sweep) => sweep.0.run.command.clone(),
         Evidence::Experiment(kept) => kept.command.clone(),
-        Evidence::Nothing(_) => account.map(|account| account.command.clone()).unwrap_or_default(),
+        Evidence::Nothing(_) => ledger.of(part.name).map_or_else(to_run, |account| account.command.clone()),
     };
     let program = words.first().and_then(|word| Path::new(word).file_name()).map(|name| name.to_string_lossy());
     let words = program.iter().map(ToString::to_string).chain(words.iter().skip(1).cloned());
