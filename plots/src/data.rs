@@ -168,11 +168,6 @@ pub(crate) fn peak_bytes(point: &CellSummary) -> Option<Estimate> {
     Some(exactly(point.peak_bytes? as f64))
 }
 
-/// The time expected of a cell that was not measured: the fit's with its prediction interval, else the plan's.
-pub(crate) fn expected_seconds(stop: &Stop) -> Option<Estimate> {
-    stop.extrapolated_seconds.or_else(|| stop.predicted_seconds.map(exactly))
-}
-
 /// A number without an interval.
 pub(crate) fn exactly(value: f64) -> Estimate {
     Estimate { value, low: value, high: value }

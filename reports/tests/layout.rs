@@ -13,10 +13,10 @@ const CRATES: [(&str, &str, usize); 7] = [
     ("kernels", "kernels", 19_870),
     ("golden", "kernels/golden", 1_430),
     ("vocabulary", "kernels/vocabulary", 710),
-    ("reports", "reports", 16_100),
+    ("reports", "reports", 16_220),
     ("adversary", "reports/adversary", 380),
     ("plots", "plots", 5_230),
-    ("harness", "harness", 25_030),
+    ("harness", "harness", 25_130),
 ];
 
 /// Names of types that a crate declares more than once. The list only shrinks.

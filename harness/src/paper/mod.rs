@@ -108,7 +108,7 @@ impl Paper {
             let state = match (account, taken, self.lacks(part)) {
                 (Some(account), ..) if account.is_complete() => "there".to_string(),
                 (_, Some((_, dir)), _) => format!("in {}", dir.display()),
-                (.., Some(reason)) => reason,
+                (.., Some(reason)) => reason.split(':').next().unwrap_or_default().to_string(),
                 _ => {
                     left += seconds;
                     "to run".to_string()

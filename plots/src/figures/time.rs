@@ -1,6 +1,6 @@
 //! Figure 3 and the left of Figure 1: time of one gradient against D on the CPU and on a GPU, log–log.
 
-use relgrad_reports::summary::Series;
+use relgrad_reports::summary::{Series, Stop};
 use relgrad_reports::units::{self, grouped};
 use relgrad_vocabulary::DeviceKind;
 
@@ -26,7 +26,7 @@ fn draw(shown: &Shown<'_>) -> Scene {
 }
 
 fn plot(shown: &Shown<'_>) -> Plot<'static> {
-    let curves = shown.stopped(|p| Some(p.seconds), data::seconds, data::expected_seconds);
+    let curves = shown.stopped(|p| Some(p.seconds), data::seconds, Stop::expected_seconds);
     Plot {
         reference: Reference::Slopes(Laws::of(&shown.study.run.settings)),
         ..Plot::log("time of one gradient", Unit::Seconds, curves)

@@ -60,7 +60,7 @@ fn row(report: &Report<'_>, series: &Series, point: Option<&CellSummary>, stop: 
     estimate(&mut add, "speedup_over_ordinary_ratio", point.and_then(|p| p.speedup_over_ordinary));
     estimate(&mut add, "speedup_over_autodiff_ratio", point.and_then(|p| p.speedup_over_autodiff));
     add("check_max_rel_err", number(point.and_then(|p| p.check_max_rel_err)));
-    add("predicted_seconds", number(stop.and_then(|s| s.predicted_seconds)));
+    estimate(&mut add, "predicted_seconds", stop.and_then(Stop::expected_seconds));
     add("predicted_peak_bytes", number(stop.and_then(|s| s.predicted_bytes)));
     estimate(&mut add, "exponent", fit.map(|f| f.exponent));
     add("exponent_min_dim", whole(fit.map(|f| f.from)));

@@ -121,8 +121,8 @@ const HOW_TO_READ: [(&str, &str); 8] = [
     ("time", "the median over processes of each process's median, for one gradient of the log-likelihood"),
     (
         "brackets",
-        "95 % intervals of a bootstrap over processes, then over the samples of each. One process has the scatter \
-         between processes of the three nearest dimensions, or no interval",
+        "95 % intervals of a bootstrap over processes, then over the samples of each. One or two processes have the \
+         scatter between processes of the three nearest dimensions; one without these has no interval",
     ),
     ("over ordinary, over autodiff", "speed-ups, paired by round"),
     ("peak memory", "the largest memory of the process, less that before the problem was allocated"),

@@ -85,8 +85,8 @@ struct Levels {
 
 impl<'a> Resampler<'a> {
     /// A resampler about `center`, the logarithm of the estimate. Each process comes with the logarithm of a factor to
-    /// be taken out of it; `inflation` makes up for the scatter that went with these. A single process has the scatter
-    /// that is `borrowed`. `processes` must not be empty.
+    /// be taken out of it; `inflation` makes up for the scatter that went with these. What is `borrowed` is the scatter
+    /// of a single process, and is pooled with that of several. `processes` must not be empty.
     pub(crate) fn new(
         center: f64,
         processes: impl Iterator<Item = (f64, Drawn<'a>)>,
@@ -111,7 +111,7 @@ impl<'a> Resampler<'a> {
             many => {
                 let degrees = count - 1.0;
                 let squares = many.iter().map(|process| process.deviation.powi(2)).sum::<f64>();
-                Some(Variance { variance: squares / degrees, degrees })
+                Some(Variance { variance: squares / degrees, degrees }.pooled(borrowed))
             }
         };
         let levels = Levels::of(&processes, scatter);

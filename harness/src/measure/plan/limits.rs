@@ -76,12 +76,8 @@ impl Limits {
         if least <= doubt * limit {
             return None;
         }
-        let (seconds, what) = if forecast.evaluation_seconds > limit {
-            (forecast.evaluation_seconds, "one evaluation")
-        } else {
-            (least, "a warm-up and one sample")
-        };
-        Some(Reason::over_cell_limit(seconds, what, limit))
+        let alone = forecast.evaluation_seconds > limit;
+        Some(Reason::over_cell_limit(if alone { "one evaluation" } else { "a warm-up with one sample" }, limit))
     }
 
     /// Why a cell that needs `need` seconds is not tried with `left` seconds of the budget.
