@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use relgrad_kernels::{Architecture, Dtype, Method, cost};
 use relgrad_reports::summary::Estimate;
-use relgrad_reports::units::{self, grouped};
+use relgrad_reports::units;
 use serde_json::Value;
 
 use super::evidence::Evidence;
@@ -268,8 +268,7 @@ pub(crate) fn primitives() -> Vec<Claim> {
             let [value, low, high] = ["value", "low", "high"].map(|end| at(&found, &format!("/exponent/{end}")));
             let estimate = Estimate { value: value?, low: low?, high: high? };
             let (from, to) = (at(&found, "/from")? as usize, at(&found, "/to")? as usize);
-            let range = format!("on D = {} – {}", grouped(from), grouped(to));
-            Ok(Ours::of(estimate, format!("{} {range}", units::exponent(&estimate))))
+            Ours::exponent(estimate, (from, to))
         };
         let remark =
             if of.paper == 3.0 { "Its rate rises over this range, which takes from the exponent." } else { "" };

@@ -49,6 +49,13 @@ fn an_exponent_agrees_within_a_tenth_of_the_papers() {
         });
         assert_eq!(agreement(&judged(time(), &evidence), "relative gradient"), expected, "{value}");
     }
+    // An interval that holds both laws agrees with neither.
+    let wide = sweep(|_, summary| {
+        let exponent = Estimate { value: 2.4, low: 1.9, high: 3.1 };
+        summary.series[0].fit = Some(Exponent { exponent, from: 100, to: 1000, points: 4 });
+    });
+    let told = judged(time(), &wide);
+    assert!(told.iter().any(|claim| claim.2 == Agreement::NotMeasured && claim.1.contains("too uncertain")));
     let none = sweep(|_, summary| summary.series.clear());
     assert!(judged(time(), &none).iter().all(|claim| claim.2 == Agreement::NotMeasured));
 }

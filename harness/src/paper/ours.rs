@@ -20,8 +20,13 @@ impl Ours {
         Self { text, low: value, high: value }
     }
 
-    pub(super) fn of(estimate: Estimate, text: String) -> Self {
-        Self { text, low: estimate.low, high: estimate.high }
+    /// An exponent, unless its interval is too wide to tell D² from D³.
+    pub(super) fn exponent(estimate: Estimate, (from, to): (usize, usize)) -> Result<Self, String> {
+        let text = format!("{} on D = {} – {}", units::exponent(&estimate), grouped(from), grouped(to));
+        if estimate.high - estimate.low >= 1.0 {
+            return Err(format!("{text}, too uncertain to tell D² from D³"));
+        }
+        Ok(Self { text, low: estimate.low, high: estimate.high })
     }
 }
 
@@ -46,8 +51,7 @@ pub(super) fn exponent(method: Method) -> impl Fn(&Evidence) -> Result<Ours, Str
     move |evidence| {
         let (_, summary) = evidence.sweep()?;
         let fit = series(summary, method)?.fit.ok_or_else(|| format!("{method} has fewer than three dimensions"))?;
-        let range = format!("on D = {} – {}", grouped(fit.from), grouped(fit.to));
-        Ok(Ours::of(fit.exponent, format!("{} {range}", units::exponent(&fit.exponent))))
+        Ours::exponent(fit.exponent, (fit.from, fit.to))
     }
 }
 
