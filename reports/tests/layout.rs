@@ -10,13 +10,13 @@ use common::{files, root};
 
 /// The crates: name in ARCHITECTURE.md, folder, and the most lines of Rust. Lower a budget when the code gets smaller.
 const CRATES: [(&str, &str, usize); 7] = [
-    ("kernels", "kernels", 19_720),
-    ("golden", "kernels/golden", 1_430),
+    ("kernels", "kernels", 19_850),
+    ("golden", "kernels/golden", 1_440),
     ("vocabulary", "kernels/vocabulary", 710),
     ("reports", "reports", 16_010),
     ("adversary", "reports/adversary", 380),
     ("plots", "plots", 5_230),
-    ("harness", "harness", 22_510),
+    ("harness", "harness", 22_760),
 ];
 
 /// Names of types that a crate declares more than once. The list only shrinks.
