@@ -47,6 +47,14 @@ pub trait Evaluation {
     /// Those of [`Bound::gradient`]. A result that is merely wrong is no error: see [`Check::passed`].
     fn check(&mut self) -> Result<Check>;
 
+    /// The same of the last evaluation's result, where it is still there; evaluates again where it is not.
+    ///
+    /// # Errors
+    /// Those of [`Self::check`].
+    fn check_last(&mut self) -> Result<Check> {
+        self.check()
+    }
+
     /// Lets the device record the work of [`Self::evaluate`], which from then on asks for all of it in one call.
     /// `false` where the device cannot, and nothing has changed. To be called after the first evaluation.
     ///
@@ -184,6 +192,10 @@ impl<D: Device<T>, T: Scalar, C: MaybeGroup<D, T>> Evaluation for Stored<D, T, C
 
     fn check(&mut self) -> Result<Check> {
         self.evaluate()?;
+        self.check_last()
+    }
+
+    fn check_last(&mut self) -> Result<Check> {
         let Problem { device, parameters, x } = &self.problem;
         check::gradient(device, self.bound.kind(), parameters, x, &self.gradient)
     }

@@ -1,6 +1,7 @@
 //! Panels of quantities against the dimension D, one at the width of a column, or two side by side at that of a page.
 
 mod curves;
+mod numbers;
 
 use relgrad_reports::summary::Estimate;
 
@@ -13,6 +14,7 @@ use crate::paper::Paper;
 use crate::scene::{Align, Rect, Scene, Stroke, Text};
 use crate::style::{COLUMN_WIDTH, GREY, Look, MARGIN, MODEL, NORMAL, PAGE_WIDTH, SMALL};
 use curves::{bars, clips, draw_curves, has_interval, measured_places, predicted_line, shifts};
+pub(crate) use numbers::{hex, numbers, style};
 
 /// Between two panels, in points.
 const BETWEEN: f64 = 20.0;
@@ -81,6 +83,8 @@ pub(crate) struct Curve {
     pub(crate) look: Look,
     /// Measured values against D, ascending; without an interval the ends equal the value.
     pub(crate) measured: Vec<(f64, Estimate)>,
+    /// The cells behind each measured value, by their names in a page.
+    pub(crate) cells: Vec<Vec<String>>,
     /// The value of each process against D.
     pub(crate) processes: Vec<(f64, f64)>,
     /// Where the measurements end before the sweep does.

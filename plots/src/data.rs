@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use relgrad_reports::export::cell_key;
 pub(crate) use relgrad_reports::record::Model;
 use relgrad_reports::record::{Outcome, Point, Record};
 use relgrad_reports::statistics::median;
@@ -82,7 +83,8 @@ impl<'a> Shown<'a> {
         let curve = |series: &Series| {
             let (measured, processes) = values(series);
             let (name, look) = (series.method.to_string(), look(series.method));
-            Curve { name, look, measured, processes, stop: stop(series), model: Vec::new() }
+            let cells = measured.iter().map(|(dim, _)| vec![cell_key(series, *dim as usize)]).collect();
+            Curve { name, look, measured, cells, processes, stop: stop(series), model: Vec::new() }
         };
         self.series().map(curve).filter(|c| !c.measured.is_empty() || c.stop.is_some()).collect()
     }
@@ -109,6 +111,12 @@ impl<'a> Shown<'a> {
         let place = |r: &Record| (r.cell.point.dim, r.cell.round);
         let times: BTreeMap<_, _> = self.records(over).filter_map(|r| Some((place(r), seconds(r)?))).collect();
         self.processes(relative, |r| Some(times.get(&place(r))? / seconds(r)?))
+    }
+
+    /// The names in a page of the cells at a dimension of some methods.
+    pub(crate) fn cells(&self, methods: &[Subject], dim: usize) -> Vec<String> {
+        let of = |method: &Subject| self.series().find(|s| s.method == *method);
+        methods.iter().filter_map(|method| Some(cell_key(of(method)?, dim))).collect()
     }
 
     /// How many times faster `relative` is than one of [`Method::BASELINES`], against D.
@@ -166,11 +174,6 @@ pub(crate) fn seconds(record: &Record) -> Option<f64> {
 /// The peak memory of a point; it has no interval.
 pub(crate) fn peak_bytes(point: &CellSummary) -> Option<Estimate> {
     Some(exactly(point.peak_bytes? as f64))
-}
-
-/// The time expected of a cell that was not measured: the fit's with its prediction interval, else the plan's.
-pub(crate) fn expected_seconds(stop: &Stop) -> Option<Estimate> {
-    stop.extrapolated_seconds.or_else(|| stop.predicted_seconds.map(exactly))
 }
 
 /// A number without an interval.

@@ -32,13 +32,14 @@ use std::path::Path;
 use std::str::FromStr;
 
 use relgrad_reports::experiment::Figure as ExperimentFigure;
+use relgrad_reports::export::Chart;
 use relgrad_reports::study::Study;
 use relgrad_reports::summary::Summary;
 use relgrad_reports::writer::write_atomically;
 
 use data::Shown;
 pub use error::{Error, Result};
-use figures::Spec;
+use figures::{Content, Spec};
 pub use paper::Paper;
 pub use trend::{MOST_TRENDS, Trend, draw_trend};
 
@@ -142,12 +143,13 @@ pub struct Drawing {
     /// How many times larger than the scene it is on paper.
     scale: f64,
     svg: String,
+    chart: Option<Chart>,
 }
 
 impl Drawing {
     fn of(scene: scene::Scene, title: String, scale: f64) -> Result<Self> {
         let svg = render::svg(&scene, &title, scale)?;
-        Ok(Self { scene, title, scale, svg })
+        Ok(Self { scene, title, scale, svg, chart: None })
     }
 
     /// The figure as a self-contained SVG document of its physical size (`width="85.00mm"` or `170.00mm`).
@@ -155,6 +157,11 @@ impl Drawing {
     /// The same records give the same bytes. On a screen, scale it with CSS (`svg { width: 100%; height: auto }`).
     pub fn svg(&self) -> &str {
         &self.svg
+    }
+
+    /// The numbers of its panels, with which a page's script draws it again; only panels against an axis have them.
+    pub fn chart(&self) -> Option<&Chart> {
+        self.chart.as_ref()
     }
 
     /// Writes the figure to `path`, in the format of its extension: whole, or not at all.
@@ -195,7 +202,14 @@ pub fn draw_on(paper: Paper, figure: Figure, study: &Study, summary: &Summary) -
     let (spec, shown) = (figure.0, figure.shown(study, summary, paper));
     (spec.needs)(&shown).map_err(Error::Missing)?;
     require_memory()?;
-    Drawing::of((spec.draw)(&shown), (spec.caption)(&shown), paper.scale())
+    let (scene, chart) = match spec.content {
+        Content::Panels(plots) => {
+            let plots = plots(&shown);
+            (chart::draw(paper, &shown.conditions(), &plots), Some(chart::numbers(&plots)))
+        }
+        Content::Scene(draw, chart) => (draw(&shown), chart(&shown)),
+    };
+    Ok(Drawing { chart, ..Drawing::of(scene, (spec.caption)(&shown), paper.scale())? })
 }
 
 /// Draws the figure of an experiment or a training; `title` is for screen readers.

@@ -101,6 +101,20 @@ pub(crate) enum Marker {
     Pentagon,
 }
 
+impl Marker {
+    /// Its name in a page.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Circle => "circle",
+            Self::Square => "square",
+            Self::Triangle => "triangle",
+            Self::Diamond => "diamond",
+            Self::TriangleDown => "triangle-down",
+            Self::Pentagon => "pentagon",
+        }
+    }
+}
+
 impl Scene {
     /// A page with a line above its panels: what all its numbers have in common, shortened until it fits.
     pub(crate) fn headed(width: f64, left: f64, conditions: &[String]) -> Self {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use relgrad_reports::export;
 use relgrad_reports::fixture;
 use relgrad_reports::run::Convolution;
 use relgrad_reports::study::Study;
@@ -395,6 +396,36 @@ fn figures_are_legible_in_every_size() {
     {
         let told = Paper::new(width, font_size).unwrap_err().to_string();
         assert!(told.starts_with("a figure cannot be ") && told.contains("choose "), "{told}");
+    }
+}
+
+/// What a page's script draws is what the figure shows, with the cells behind it.
+#[test]
+fn figures_hand_out_the_numbers_that_they_draw() {
+    let (study, summary) = plain();
+    let series: Vec<_> = summary.series.iter().filter(|s| !s.points.is_empty()).collect();
+    let cells: BTreeSet<String> =
+        series.iter().flat_map(|s| s.points.iter().map(|p| export::cell_key(s, p.dim))).collect();
+    for figure in Figure::ALL.into_iter().filter(|figure| figure.available(&study, &summary)) {
+        let drawing = draw(figure, &study, &summary).unwrap();
+        let Some(chart) = drawing.chart() else {
+            assert_eq!(figure.name(), "heat-map");
+            continue;
+        };
+        let curves: Vec<_> = chart.panels.iter().flat_map(|panel| &panel.curves).collect();
+        assert!(!curves.is_empty(), "{figure}");
+        for point in curves.iter().flat_map(|curve| &curve.points) {
+            assert!(!point.text.is_empty() && point.y.is_some(), "{figure} {point:?}");
+            assert!(!point.cells.is_empty() && point.cells.iter().all(|c| cells.contains(c)), "{figure} {point:?}");
+        }
+        assert!(curves.iter().all(|c| drawing.svg().to_lowercase().contains(&c.color)), "{figure}");
+        if figure.name() == "fig3" {
+            let values: Vec<Vec<f64>> =
+                series.iter().map(|s| s.points.iter().map(|p| p.seconds.value).collect()).collect();
+            let drawn: Vec<Vec<f64>> =
+                curves.iter().map(|c| c.points.iter().map(|p| p.y.unwrap()[0]).collect()).collect();
+            assert_eq!(drawn, values);
+        }
     }
 }
 

@@ -1,15 +1,20 @@
 //! The trend of a history: how much each series changed since its first run, with the points where its level changed.
 
+use std::collections::BTreeSet;
+
+use relgrad_reports::export::{Chart, ChartAxis, ChartCurve, ChartPanel, ChartPoint};
 use relgrad_reports::history::Series;
+use relgrad_reports::summary::Estimate;
 use relgrad_reports::units;
 
 use crate::Drawing;
 use crate::axis::{Axis, Tick};
+use crate::chart;
 use crate::error::{Error, Result};
 use crate::legend::{self, Key, Sign};
 use crate::panel::{Panel, Titles};
 use crate::scene::{Rect, Scene, Stroke, Text};
-use crate::style::{FAINT, GREY, MARGIN, PAGE_WIDTH, SMALL, by_place};
+use crate::style::{FAINT, GREY, Look, MARGIN, PAGE_WIDTH, SMALL, by_place};
 
 /// Height of the panel, in points.
 const PANEL_HEIGHT: f64 = 150.0;
@@ -40,7 +45,39 @@ pub fn draw_trend(trend: &Trend<'_>) -> Result<Drawing> {
     if !long_enough || trend.series.len() > MOST_TRENDS {
         return Err(Error::NoTrend { most: MOST_TRENDS });
     }
-    Drawing::of(scene(trend), format!("{} since the first run: {}", trend.quantity, trend.heading), 1.0)
+    let title = format!("{} since the first run: {}", trend.quantity, trend.heading);
+    Ok(Drawing { chart: Some(numbers(trend)), ..Drawing::of(scene(trend), title, 1.0)? })
+}
+
+/// The numbers with which a page's script draws it again; the page adds the words.
+fn numbers(trend: &Trend<'_>) -> Chart {
+    let point = |(run, percent): (f64, f64)| {
+        let ratio = Estimate::exact(1.0 + percent / 100.0);
+        ChartPoint::new(run, String::new(), Some(ratio), String::new())
+    };
+    let curve = |(series, look): (&Series, Look)| ChartCurve {
+        name: series.name.clone(),
+        color: chart::hex(look.color),
+        marker: look.marker.name(),
+        dash: look.dash.to_vec(),
+        points: percents(series).map(point).collect(),
+        processes: Vec::new(),
+        stop: None,
+        model: Vec::new(),
+    };
+    let marks =
+        changed_runs(trend).into_iter().filter_map(|run| Some(((run + 1) as f64, trend.runs.get(run)?.clone())));
+    let axis = |title: &str, unit| ChartAxis { title: title.into(), unit, log: false, least: None };
+    let panel = ChartPanel {
+        x: axis("run", "run"),
+        y: axis(&format!("change of {}", trend.quantity), "change"),
+        joined: true,
+        curves: trend.series.iter().zip((0..).map(by_place)).map(curve).collect(),
+        levels: vec![(1.0, String::new())],
+        slopes: Vec::new(),
+        marks: marks.collect(),
+    };
+    Chart { style: chart::style(), panels: vec![panel] }
 }
 
 fn scene(trend: &Trend<'_>) -> Scene {
@@ -76,11 +113,8 @@ fn percents(series: &Series) -> impl Iterator<Item = (f64, f64)> {
 
 /// A line at every run where a level begins, with the run's name; names that would touch the one before are left out.
 fn draw_changes(scene: &mut Scene, panel: &Panel, trend: &Trend<'_>) {
-    let mut runs: Vec<usize> = trend.series.iter().flat_map(|s| s.changes.iter().map(|c| c.index)).collect();
-    runs.sort_unstable();
-    runs.dedup();
     let mut free_from = f64::NEG_INFINITY;
-    for run in runs {
+    for run in changed_runs(trend) {
         let Some((x, _)) = panel.place((run + 1) as f64, panel.y.low) else { continue };
         let Rect { top, bottom, .. } = panel.rect;
         scene.line(&[(x, top), (x, bottom)], Stroke { color: GREY, width: 0.9, dash: &[3.0, 2.0] });
@@ -94,6 +128,11 @@ fn draw_changes(scene: &mut Scene, panel: &Panel, trend: &Trend<'_>) {
         &[(panel.rect.left, panel.rect.top), (panel.rect.right, panel.rect.top)],
         Stroke { color: FAINT, width: 0.5, dash: &[] },
     );
+}
+
+/// The runs where a level begins, ascending, each once.
+fn changed_runs(trend: &Trend<'_>) -> BTreeSet<usize> {
+    trend.series.iter().flat_map(|s| s.changes.iter().map(|c| c.index)).collect()
 }
 
 fn lay_out(trend: &Trend<'_>) -> Panel {

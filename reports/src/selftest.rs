@@ -61,8 +61,8 @@ pub enum Trouble {
     GrowingScatter,
     /// Processes scatter by 15 % from D = 2,000 on.
     LoudEnd,
-    /// One process at D = 2,000, which is tried.
-    OneProcess,
+    /// So many processes at D = 2,000, which is tried.
+    Few(usize),
     /// A clock that makes everything take 1.3 times as long for this share of the time, in spells of 1.5 rounds on
     /// average.
     TwoSpeeds(f64),
@@ -75,7 +75,7 @@ const SPELL: f64 = 1.5;
 
 /// Every design: the usual noise with 2 to 10 processes, noise of the samples alone, samples that are held up, and
 /// every trouble.
-pub const DESIGNS: [Design; 13] = {
+pub const DESIGNS: [Design; 14] = {
     const USUAL: Noise = Noise { rounds: 0.05, processes: 0.03, samples: 0.01, slow: 0.0 };
     const SAMPLES_ONLY: Noise = Noise { rounds: 0.0, processes: 0.0, samples: 0.03, slow: 0.0 };
     const HELD_UP: Noise = Noise { rounds: 0.05, processes: 0.03, samples: 0.03, slow: 0.1 };
@@ -96,7 +96,8 @@ pub const DESIGNS: [Design; 13] = {
         troubled("3 processes, scatter grows with D", 3, USUAL, Trouble::GrowingScatter),
         troubled("5 processes, scatter grows with D", 5, USUAL, Trouble::GrowingScatter),
         troubled("3 processes, the last D is loud", 3, USUAL, Trouble::LoudEnd),
-        troubled("3 processes, one at the last D", 3, USUAL, Trouble::OneProcess),
+        troubled("3 processes, one at the last D", 3, USUAL, Trouble::Few(1)),
+        troubled("3 processes, two at the last D", 3, USUAL, Trouble::Few(2)),
         troubled("3 processes, two speeds, slow 1/5 of the time", 3, STEADY, Trouble::TwoSpeeds(0.2)),
         troubled("5 processes, two speeds, slow 1/5 of the time", 5, STEADY, Trouble::TwoSpeeds(0.2)),
         troubled("5 processes, two speeds, slow 1/2 of the time", 5, STEADY, Trouble::TwoSpeeds(0.5)),
@@ -134,7 +135,7 @@ pub fn covered(design: &Design, seed: u64) -> [bool; 5] {
     let Some(series) = summary.series.iter().find(|series| series.method == Method::Relative) else {
         return [false; 5];
     };
-    let dim = if design.trouble == Trouble::OneProcess { DIMS[DIMS.len() - 1] } else { 1000 };
+    let dim = if matches!(design.trouble, Trouble::Few(_)) { DIMS[DIMS.len() - 1] } else { 1000 };
     let at = dim as f64;
     let point = |of: &dyn Fn(&CellSummary) -> Option<Estimate>| of(series.points.iter().find(|p| p.dim == dim)?);
     let crossover = summary.overtakings.iter().find_map(|found| match found.crossover {
@@ -159,8 +160,8 @@ fn disturb(study: &mut Study, design: &Design, seed: u64) -> Vec<f64> {
         Trouble::LoudEnd if dim >= DIMS[DIMS.len() - 1] => 0.15,
         _ => 0.0,
     };
-    if design.trouble == Trouble::OneProcess {
-        study.records.retain(|r| r.cell.point.dim != DIMS[DIMS.len() - 1] || r.cell.round == 0);
+    if let Trouble::Few(processes) = design.trouble {
+        study.records.retain(|r| r.cell.point.dim != DIMS[DIMS.len() - 1] || r.cell.round < processes);
     }
     let share = if let Trouble::TwoSpeeds(share) = design.trouble { share } else { 0.0 };
     // The chance that a spell ends with a process, and that one begins: the long-run share of slow ones is `share`.

@@ -4,6 +4,8 @@
 //! the unit that keeps them short (`1.23 ms`, `412 s`, `16.7 min`), bytes a binary one (`1.52 GiB`). Rates alone are
 //! decimal (`40 GB/s`), as data sheets state them. Programs read the exports in JSON and CSV, which are not rounded.
 
+use serde_json::{Value, json};
+
 use crate::statistics::summary::Estimate;
 
 /// What stands where there is no value.
@@ -22,6 +24,9 @@ const TIMES: [(f64, f64, &str); 9] = [
     (1e-12, FULL * 1e-12, "ps"),
     (1e-15, 0.0, "fs"),
 ];
+
+/// Units of size, each 1024 of the one before.
+const SIZES: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 
 /// What rounds to one unit does not read as a thousand of the next smaller one.
 const FULL: f64 = 0.9995;
@@ -49,13 +54,12 @@ pub fn bytes(value: f64) -> String {
 
 /// The unit of a size: bytes that it holds, and its name.
 pub fn unit_of_bytes(value: f64) -> (f64, &'static str) {
-    let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     let (mut scale, mut unit) = (1.0, 0);
-    while value / scale >= 999.5 && unit + 1 < units.len() {
+    while value / scale >= 999.5 && unit + 1 < SIZES.len() {
         scale *= 1024.0;
         unit += 1;
     }
-    (scale, units[unit])
+    (scale, SIZES[unit])
 }
 
 /// A duration with its interval, all in the unit that fits the value: `1.23 ms [1.2, 1.26]`. Here and below a number
@@ -144,6 +148,48 @@ pub fn scientific(value: f64) -> String {
     if value.is_finite() { format!("{value:.1e}") } else { value.to_string() }
 }
 
+/// The tables of units for a page's script, the largest first: what one holds, from which value on it is used, and its
+/// name.
+pub(crate) fn tables() -> Value {
+    let size = |(power, name): (usize, &&str)| {
+        let scale = 1024f64.powi(power as i32);
+        (scale, if power == 0 { 0.0 } else { scale / 1024.0 * 999.5 }, name.to_string())
+    };
+    json!({ "seconds": TIMES, "bytes": SIZES.iter().enumerate().rev().map(size).collect::<Vec<_>>() })
+}
+
+/// The number that a text of this module begins with, in seconds, bytes or one; what comes before it, such as `≥ `, is
+/// passed over. A table is sorted by it, as it shows it: two that look alike are alike.
+pub(crate) fn value_of(text: &str) -> Option<f64> {
+    let is_digit = |c: char| c.is_ascii_digit();
+    let start = text.find(is_digit)?;
+    let before = text[..start].chars().next_back();
+    if before.is_some_and(char::is_alphabetic) {
+        return None;
+    }
+    let end = |of: &str, test: &dyn Fn(char) -> bool| of.find(|c| !test(c)).unwrap_or(of.len());
+    let rest = &text[start..];
+    let (digits, rest) = rest.split_at(end(rest, &|c| is_digit(c) || c == ',' || c == '.'));
+    let mut value: f64 = digits.replace(',', "").trim_end_matches('.').parse().ok()?;
+    let mut rest = rest;
+    if let Some(power) = rest.strip_prefix('e') {
+        let (power, after) = power.split_at(end(power, &|c| is_digit(c) || c == '-'));
+        (value, rest) = (format!("{value}e{power}").parse().ok()?, after);
+    }
+    // `3×10⁷`, or `10⁷` alone.
+    let factor = rest.strip_prefix("×10").filter(|raised| raised.starts_with(|c| of_superscript(c).is_some()));
+    let (power, rest) = factor.unwrap_or(rest).split_at(end(factor.unwrap_or(rest), &|c| of_superscript(c).is_some()));
+    if !power.is_empty() {
+        let digits: String = power.chars().filter_map(of_superscript).collect();
+        value = factor.map_or(1.0, |_| value) * 10f64.powi(digits.parse().ok()?);
+    }
+    let unit = rest.split_whitespace().next().unwrap_or_default().trim_end_matches(',');
+    let time = TIMES.iter().find(|(.., name)| *name == unit).map(|(scale, ..)| *scale);
+    let size = SIZES.iter().position(|name| *name == unit).map(|power| 1024f64.powi(power as i32));
+    let sign = if matches!(before, Some('−' | '-')) { -1.0 } else { 1.0 };
+    Some(sign * value * time.or(size).unwrap_or(1.0))
+}
+
 /// Value and ends over `scale`, all to the decimals that give the value three significant digits.
 pub(crate) fn aligned(estimate: &Estimate, scale: f64) -> [String; 3] {
     let decimals = decimals(estimate.value / scale);
@@ -189,9 +235,16 @@ fn power_of_ten(value: f64) -> String {
     }
 }
 
+const SUPERSCRIPTS: [char; 10] = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
+
 fn superscript(c: char) -> char {
-    const DIGITS: [char; 10] = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
-    c.to_digit(10).map_or('⁻', |digit| DIGITS[digit as usize])
+    c.to_digit(10).map_or('⁻', |digit| SUPERSCRIPTS[digit as usize])
+}
+
+/// The other way.
+fn of_superscript(c: char) -> Option<char> {
+    let digit = SUPERSCRIPTS.iter().position(|known| *known == c);
+    digit.and_then(|digit| char::from_digit(digit as u32, 10)).or((c == '⁻').then_some('-'))
 }
 
 fn with_commas(digits: &str) -> String {
@@ -271,6 +324,31 @@ mod tests {
             ("1 sample".to_string(), "0 samples".to_string(), "7,000 samples".to_string())
         });
         assert_eq!((scientific(f64::NAN), scientific(1.23e-7)), ("NaN".into(), "1.2e-7".into()));
+    }
+
+    #[test]
+    fn the_number_of_a_text_is_the_one_that_was_written() {
+        for (text, value) in [
+            ("1.23 ms [1.2, 1.26]", 1.23e-3),
+            ("16.7 min", 1002.0),
+            ("≥ 412 s", 412.0),
+            ("3.5 MiB", 3.5 * 1024.0 * 1024.0),
+            ("1,234 / 5", 1234.0),
+            ("−2.34×10⁻⁵", -2.34e-5),
+            ("10⁷ s", 1e7),
+            ("3×10⁶×", 3e6),
+            ("57.9× [56, 60]", 57.9),
+            ("12.5 % (bandwidth)", 12.5),
+            ("1.2e-7", 1.2e-7),
+            ("10 – 200 (4 dimensions)", 10.0),
+        ] {
+            let found = value_of(text).expect(text);
+            assert!((found / value - 1.0).abs() < 1e-12, "{text}: {found}");
+        }
+        assert_eq!(["–", "NaN", "unlimited", "f32"].map(value_of), [None; 4]);
+        for value in [6.15e-15, 3.2e-9, 8.25e-6, 0.0123, 599.0, 36_000.0, 1.04e6] {
+            assert!((value_of(&seconds(value)).unwrap() / value - 1.0).abs() < 5e-3, "{}", seconds(value));
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use relgrad_reports::fixture::power_law;
 use relgrad_reports::history::{Entry, Metric, add, read, series};
+use relgrad_reports::report::trend::{self, Trends};
 use relgrad_reports::run::Convolution;
 use relgrad_reports::study::Study;
 use relgrad_vocabulary::Dtype;
@@ -84,6 +85,20 @@ fn a_planted_slowdown_is_dated_to_its_commit() {
         assert!((change.factor - 1.15).abs() < 0.02, "{change:?}");
     }
     assert!(series(&entries, Metric::TimeOverGemm).is_empty());
+}
+
+#[test]
+fn a_page_names_the_commit_of_a_change_and_no_text_of_it_runs() {
+    let scale = |day: u32| if day < 9 { 1e-8 } else { 1.15e-8 };
+    let mut entries: Vec<Entry> = (1..=16).map(|day| Entry::of(&run(day, scale(day)))).collect();
+    entries[8].git_revision = Some("</script><b>'\"".into());
+    let found = series(&entries, Metric::Time);
+    let page = trend::render(&entries, Metric::Time, vec![Trends { series: &found, figure: None }]);
+    assert!(page.contains("<td>&lt;/script&gt;&lt;b&gt;&#39;&quot;</td><td>2026-01-09T00:00:00Z</td>"), "{page}");
+    assert_eq!(page.matches("</script>").count(), 2);
+    let unchanged = series(&entries[..8], Metric::Time);
+    let page = trend::render(&entries, Metric::Time, vec![Trends { series: &unchanged, figure: None }]);
+    assert!(page.contains("No series changed its level."));
 }
 
 #[test]

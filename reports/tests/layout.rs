@@ -9,14 +9,15 @@ use std::path::{Path, PathBuf};
 use common::{files, root};
 
 /// The crates: name in ARCHITECTURE.md, folder, and the most lines of Rust. Lower a budget when the code gets smaller.
-const CRATES: [(&str, &str, usize); 7] = [
-    ("kernels", "kernels", 19_850),
+const CRATES: [(&str, &str, usize); 8] = [
+    ("kernels", "kernels", 20_050),
     ("golden", "kernels/golden", 1_440),
     ("vocabulary", "kernels/vocabulary", 710),
-    ("reports", "reports", 16_010),
+    ("reports", "reports", 17_250),
     ("adversary", "reports/adversary", 380),
-    ("plots", "plots", 5_230),
-    ("harness", "harness", 22_760),
+    ("plots", "plots", 5_490),
+    ("harness", "harness", 25_750),
+    ("python", "harness/python", 710),
 ];
 
 /// Names of types that a crate declares more than once. The list only shrinks.

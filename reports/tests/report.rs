@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use relgrad_reports::export::{Figure, Format, REPORT, Report, write_all};
+use relgrad_reports::export::{Figure, Format, REPORT, Report, cell_key, write_all};
 use relgrad_reports::fixture;
 use relgrad_reports::study::Study;
 use relgrad_reports::summary::Summary;
@@ -19,6 +19,7 @@ fn figures() -> Vec<Figure> {
         name: "time".into(),
         caption: "Time of one gradient against D; bands are 95 % intervals.".into(),
         svg: svg.into(),
+        chart: None,
     }]
 }
 
@@ -71,9 +72,41 @@ fn html_is_one_file_that_needs_no_other() {
     let text = render(HTML, &fixture::study());
     assert!(text.contains("<path d=\"M40 100 L600 20\""), "the figure must be inline");
     assert!(!text.contains("<?xml"));
-    for outside in ["<link", "<script", "src=", "@import", "url("] {
-        assert!(!text.contains(outside), "{outside} would fetch something");
+    for outside in ["<link", "<script src", " src=", "@import", "url(h", "url(\"", "//www"] {
+        let found = text.replace("http://www.w3.org/2000/svg", "").contains(outside);
+        assert!(!found, "{outside} would fetch something");
     }
+}
+
+/// What a page's script shows, and how much of it there is.
+#[test]
+fn html_has_its_numbers_once_and_its_script_is_small() {
+    let study = fixture::study();
+    let text = render(HTML, &study);
+    let elements: Vec<&str> =
+        text.split("<script").skip(1).map(|rest| rest.split_once("</script>").unwrap().0).collect();
+    let [data, script] = elements[..] else { panic!("{} script elements", elements.len()) };
+    assert!(script.len() < 100_000, "{} bytes of script", script.len());
+    let data: serde_json::Value = serde_json::from_str(data.split_once('>').unwrap().1).unwrap();
+    let summary = Summary::of(&study);
+    let mut points = 0;
+    for series in &summary.series {
+        for point in &series.points {
+            let cell = &data["cells"][cell_key(series, point.dim)];
+            assert_eq!(cell["y"][0].as_f64(), Some(point.seconds.value));
+            let processes = cell["processes"].as_array().unwrap();
+            assert_eq!(processes.len(), point.rounds);
+            for process in processes {
+                let (at, seconds) = (process["at"].as_array().unwrap(), process["seconds"].as_array().unwrap());
+                assert!(at.len() == seconds.len() && !at.is_empty() && at.len() <= 120);
+                assert!(at.iter().all(|t| t.as_u64().unwrap() <= 1000));
+            }
+            points += 1;
+        }
+    }
+    assert_eq!(data["cells"].as_object().unwrap().len(), points);
+    // A table's cell has the number that it shows, for sorting.
+    assert!(text.contains("<td data-value=\"1e1\" class=\"n\">10</td>"));
 }
 
 #[test]
@@ -84,7 +117,7 @@ fn html_and_markdown_keep_text_that_looks_like_marks_literal() {
     let html = render(HTML, &study);
     assert!(html.contains("&lt;script&gt;alert(1)&lt;/script&gt; &amp; |*co*|"));
     assert!(html.contains("&#39;it&#39;\\&#39;&#39;s; rm &lt;x&gt;&#39;"));
-    assert!(!html.contains("<script"));
+    assert!(!html.contains("<script>alert") && html.matches("<script").count() == 2);
     let markdown = render(MARKDOWN, &study);
     assert!(markdown.contains("\\<script\\>alert(1)\\</script\\> & \\|\\*co\\*\\|"));
 }

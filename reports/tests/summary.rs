@@ -2,7 +2,7 @@
 
 use relgrad_reports::fit::{Crossover, asymptotic_range};
 use relgrad_reports::fixture::{self, power_law};
-use relgrad_reports::record::{Outcome, Record};
+use relgrad_reports::record::{Outcome, Record, State};
 use relgrad_reports::study::Study;
 use relgrad_reports::summary::{Axis, Overtaking, Series, Summary};
 use relgrad_vocabulary::DeviceKind::{self, Cpu};
@@ -110,6 +110,45 @@ fn a_cell_measured_in_some_rounds_is_a_point_with_a_warning() {
     assert_eq!(ordinary.points.iter().find(|p| p.dim == 1000).unwrap().rounds, 2);
     assert!(warning(&summary, "a process failed").starts_with("ordinary on cpu, D = 1,000:"));
     warning(&summary, "fewer processes than planned");
+}
+
+/// A process that other programs slowed down is left out while two of its cell were quiet, however long it took, and
+/// the interval of the two has the scatter of other dimensions; with one quiet process all three count.
+#[test]
+fn a_disturbed_process_counts_only_where_fewer_than_two_were_quiet() {
+    let mut study = fixture::study();
+    let quiet = Summary::of(&study);
+    let busy = State { foreign_seconds: Some(0.5), ..fixture::state() };
+    let of_cell = |r: &Record| r.cell.method == Relative && r.cell.point.dim == 1000;
+    edit(&mut study, |r| r.is_valid(), |r| r.state = Some(fixture::state()));
+    let disturb = |study: &mut Study, round: usize| {
+        edit(
+            study,
+            |r| of_cell(r) && r.cell.round == round,
+            |r| {
+                r.state = Some(busy);
+                r.seconds.iter_mut().for_each(|seconds| *seconds *= 3.0);
+            },
+        );
+    };
+    let point = |summary: &Summary| {
+        series(summary, Relative, Cpu).points.iter().find(|p| p.dim == 1000).expect("it was measured").clone()
+    };
+    disturb(&mut study, 2);
+    let summary = Summary::of(&study);
+    let (found, before) = (point(&summary), point(&quiet));
+    assert!(
+        found.rounds == 2
+            && found.scatter_from.is_some()
+            && (found.seconds.value / before.seconds.value - 1.0).abs() < 0.1
+    );
+    assert!(found.seconds.high < 1.5 * found.seconds.low, "{:?}", found.seconds);
+    warning(&summary, "no quiet machine and is left out");
+
+    disturb(&mut study, 1);
+    let summary = Summary::of(&study);
+    assert!(point(&summary).rounds == 3 && point(&summary).seconds.value > 2.0 * before.seconds.value);
+    warning(&summary, "no quiet machine and counts");
 }
 
 /// The load average contains what relgrad itself did before; the state of a record does not.

@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use relgrad_kernels::Method;
-use relgrad_plots::{Trend, draw_trend};
+use relgrad_plots::{Drawing, MOST_TRENDS, Trend, draw_trend};
+use relgrad_reports::export::{self, Figure};
 use relgrad_reports::history::{self, Entry, Metric, Series, series};
+use relgrad_reports::report::trend::{self, Trends};
 use relgrad_reports::units;
-use relgrad_vocabulary::{Unknown, excerpt, visible};
+use relgrad_vocabulary::{Unknown, excerpt};
 
 use super::compare::Reading;
 use super::plot::{failed, write_one};
@@ -19,6 +21,7 @@ Examples:
   relgrad history add results/2026-11-24T00-15-00Z --store history.jsonl
   relgrad history show --store history.jsonl
   relgrad history show --store history.jsonl --metric time-over-gemm --dim 1000 --out trend.svg
+  relgrad history show --store history.jsonl --html trend.html
 
 - The store has one line a run. It is only appended to, so branches merge by union
   (.gitattributes: history.jsonl merge=union). No run is added twice.
@@ -68,6 +71,9 @@ struct Show {
     /// Draw the trend into FILE, .svg or .png
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Write a page with the trends of all these series into FILE: one HTML file that needs no other
+    #[arg(long, value_name = "FILE.html")]
+    html: Option<PathBuf>,
 }
 
 fn metrics_help() -> String {
@@ -126,15 +132,40 @@ impl Show {
         }
         say_text!("{}", self.list(&entries, &all));
         if let Some(path) = &self.out {
-            let runs: Vec<String> = entries.iter().map(revision).collect();
-            let heading = heading(&all);
-            let quantity = self.metric.name().replace('-', " ");
-            let trend = Trend { quantity: &quantity, heading: &heading, runs: &runs, series: &all };
-            let drawing = draw_trend(&trend).map_err(failed)?;
-            write_one(path, &drawing)?;
+            write_one(path, &self.draw(&entries, &all)?)?;
+            say!("{}", path.display());
+        }
+        if let Some(path) = &self.html {
+            let text = self.page(&entries, &all)?;
+            export::write(path, &text).map_err(|cause| Error::Output(cause.to_string()))?;
             say!("{}", path.display());
         }
         Ok(0)
+    }
+
+    fn draw(&self, entries: &[Entry], series: &[Series]) -> Result<Drawing> {
+        let runs: Vec<String> = entries.iter().map(Entry::name).collect();
+        let (quantity, heading) = (self.metric.name().replace('-', " "), heading(series));
+        draw_trend(&Trend { quantity: &quantity, heading: &heading, runs: &runs, series }).map_err(failed)
+    }
+
+    /// A page with a figure for each machine and method, of as many series as one can tell apart.
+    fn page(&self, entries: &[Entry], all: &[Series]) -> Result<String> {
+        let alike = |a: &Series, b: &Series| (&a.machine, a.method) == (&b.machine, b.method);
+        let mut trends = Vec::new();
+        for series in all.chunk_by(alike).flat_map(|series| series.chunks(MOST_TRENDS)) {
+            let figure = if series.iter().any(|s| s.values.len() >= 2) {
+                let drawing = self.draw(entries, series)?;
+                let (svg, chart) = (drawing.svg().to_string(), drawing.chart().cloned());
+                let caption = "Change since the first run of each series. A dashed line is a run where a level begins, \
+                               with its commit.";
+                Some(Figure { name: format!("trend-{}", trends.len() + 1), caption: caption.into(), svg, chart })
+            } else {
+                None
+            };
+            trends.push(Trends { series, figure });
+        }
+        Ok(trend::render(entries, self.metric, trends))
     }
 
     fn list(&self, entries: &[Entry], all: &[Series]) -> String {
@@ -146,7 +177,7 @@ impl Show {
                 text += &format!("{}\n", excerpt(machine, 200));
             }
             let (first, last) = (series.values.first(), series.values.last());
-            let value = |v: Option<&(usize, f64)>| v.map_or(String::new(), |(_, v)| self.value(*v));
+            let value = |v: Option<&(usize, f64)>| v.map_or(String::new(), |(_, v)| self.metric.text(*v));
             let runs = units::counted(series.values.len(), "run");
             text += &format!("  {}: {runs}, {} → {}\n", excerpt(&series.name, 300), value(first), value(last));
             for change in &series.changes {
@@ -154,32 +185,13 @@ impl Show {
                 text += &format!(
                     "    {:+.1} % since {} of {} (p = {:.3})\n",
                     100.0 * (change.factor - 1.0),
-                    revision(at),
+                    at.name(),
                     at.started,
                     change.probability
                 );
             }
         }
         text
-    }
-
-    fn value(&self, value: f64) -> String {
-        match self.metric {
-            Metric::Time => units::seconds(value),
-            Metric::PeakMemory => units::bytes(value),
-            _ => format!("{value:.3}×"),
-        }
-    }
-}
-
-/// A run in a few letters: its revision, or its start where there is none.
-fn revision(entry: &Entry) -> String {
-    match &entry.git_revision {
-        Some(revision) => {
-            let dirty = if revision.ends_with("-dirty") { "+" } else { "" };
-            format!("{}{dirty}", visible(&revision.chars().take(9).collect::<String>()))
-        }
-        None => entry.started.clone(),
     }
 }
 

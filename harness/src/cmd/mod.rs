@@ -12,6 +12,7 @@ pub(crate) mod export;
 pub(crate) mod gate;
 pub(crate) mod history;
 pub(crate) mod man;
+pub(crate) mod paper;
 pub(crate) mod peer_case;
 pub(crate) mod plot;
 pub(crate) mod report;
@@ -23,6 +24,7 @@ pub(crate) mod verify;
 
 use std::any::Any;
 use std::io::{self, ErrorKind};
+use std::ops::RangeInclusive;
 use std::panic::{PanicHookInfo, catch_unwind};
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -64,6 +66,7 @@ verbs! {
     selftest: Selftest,
     train: Train,
     experiment: Experiment,
+    paper: Paper,
     doctor: Doctor,
     compare: Compare,
     gate: Gate,
@@ -201,9 +204,20 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 }
 
 fn count<const MOST: usize>(text: &str) -> Result<usize, String> {
+    whole(text, 1..=MOST)
+}
+
+fn up_to<const MOST: usize>(text: &str) -> Result<usize, String> {
+    whole(text, 0..=MOST)
+}
+
+fn whole(text: &str, range: RangeInclusive<usize>) -> Result<usize, String> {
     match text.parse() {
-        Ok(count) if (1..=MOST).contains(&count) => Ok(count),
-        _ => Err(format!("`{}` is not a whole number from 1 to {MOST}", console::quoted(text))),
+        Ok(count) if range.contains(&count) => Ok(count),
+        _ => {
+            let (least, most) = range.into_inner();
+            Err(format!("`{}` is not a whole number from {least} to {most}", console::quoted(text)))
+        }
     }
 }
 

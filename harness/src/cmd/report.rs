@@ -65,7 +65,12 @@ pub(crate) fn write(dir: &Path, study: &Study) -> Result<Vec<PathBuf>> {
                     Err(cause) => errors.push(cause),
                 }
                 let (name, caption) = (figure.name().to_string(), figure.caption(study, &summary));
-                figures.push(export::Figure { name, caption, svg: drawing.svg().to_string() });
+                figures.push(export::Figure {
+                    name,
+                    caption,
+                    svg: drawing.svg().to_string(),
+                    chart: drawing.chart().cloned(),
+                });
             }
             Err(cause) => errors.push(cause),
         }

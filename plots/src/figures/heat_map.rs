@@ -7,13 +7,14 @@ use relgrad_reports::summary::Series;
 use relgrad_reports::units::{grouped, number, ratio};
 use relgrad_vocabulary::Method;
 
-use super::Spec;
+use super::{Content, Spec};
 use crate::data::{self, Shown};
 use crate::font::{self, Weight};
 use crate::scene::{Align, Rect, Scene, Text};
 use crate::style::{FAINT, INK, MARGIN, NORMAL, PAPER, SMALL};
 
-pub(super) const SPEC: Spec = Spec { name: "heat-map", device: None, every_batch: true, needs, draw, caption };
+pub(super) const SPEC: Spec =
+    Spec { name: "heat-map", device: None, every_batch: true, needs, content: Content::Scene(draw, |_| None), caption };
 
 /// Height of a row, in points.
 const ROW: f64 = 17.0;

@@ -3,22 +3,20 @@
 use relgrad_reports::record::{Outcome, Record};
 use relgrad_vocabulary::DeviceKind;
 
-use super::Spec;
+use super::{Content, Spec};
 use crate::axis::Unit;
 use crate::chart::{self, Plot};
 use crate::data::{self, Shown};
-use crate::scene::Scene;
 use crate::style::Look;
 
-pub(super) const SPEC: Spec = Spec { name: "memory", device: None, every_batch: false, needs, draw, caption };
+pub(super) const SPEC: Spec =
+    Spec { name: "memory", device: None, every_batch: false, needs, content: CONTENT, caption };
+
+const CONTENT: Content = Content::Panels(|shown| vec![plot(shown)]);
 
 fn needs(shown: &Shown<'_>) -> Result<(), String> {
     let missing = "no record has a peak memory: run `relgrad sweep` on a system that reports resident memory";
     super::require(shown.has(data::peak_bytes), missing)
-}
-
-fn draw(shown: &Shown<'_>) -> Scene {
-    chart::draw(shown.paper, &shown.conditions(), &[plot(shown)])
 }
 
 fn plot(shown: &Shown<'_>) -> Plot<'static> {

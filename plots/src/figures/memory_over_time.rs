@@ -1,12 +1,15 @@
 //! Figure 4: memory over time of one gradient, relative beside autodiff.
 
+use relgrad_reports::export::{Chart, ChartAxis, ChartCurve, ChartPanel, ChartPoint};
 use relgrad_reports::record::{Outcome, Record};
 use relgrad_reports::study::Study;
+use relgrad_reports::summary::Estimate;
 use relgrad_reports::units::{self, grouped, number};
 use relgrad_vocabulary::{DeviceKind, Method};
 
-use super::Spec;
+use super::{Content, Spec};
 use crate::axis::{Axis, Room, Unit};
+use crate::chart;
 use crate::clear::Clear;
 use crate::data::Shown;
 use crate::font::{self, Weight};
@@ -14,7 +17,8 @@ use crate::panel::{Panel, Titles};
 use crate::scene::{Align, Place, Rect, Scene, Stroke, Text};
 use crate::style::{BAND, COLUMN_WIDTH, GREY, INK, MARGIN, MODEL, NORMAL, SMALL, look};
 
-pub(super) const SPEC: Spec = Spec { name: "fig4", device: None, every_batch: false, needs, draw, caption };
+pub(super) const SPEC: Spec =
+    Spec { name: "fig4", device: None, every_batch: false, needs, content: Content::Scene(draw, numbers), caption };
 
 /// Height of the panels, in points.
 const PANEL_HEIGHT: f64 = 150.0;
@@ -122,6 +126,54 @@ fn time_axis(record: &Record, width: f64) -> Axis {
     let axis = Axis::linear(duration(record), Unit::Seconds, Room { length: width, label: 38.0 });
     let before = beginning(record).map_or(0.0, |beginning| beginning.min(BEFORE * axis.high));
     Axis { low: -before, ..axis }
+}
+
+/// The traces for a page, in as many readings as its drawing can show.
+fn numbers(shown: &Shown<'_>) -> Option<Chart> {
+    /// Strips of a panel, of each of which four readings are kept.
+    const STRIPS: f64 = 30.0;
+    let pair = pair(shown.study)?;
+    let memory = memory_axis(pair);
+    let memory_of = memory_title(pair.relative.cell.point.device, &Axis { unit_label: "", ..memory.clone() });
+    let panel = |record: &Record| {
+        let (zero, time) = (beginning(record).unwrap_or(0.0), time_axis(record, COLUMN_WIDTH));
+        let (cell, bound) = (&record.cell, record.model.min_bytes);
+        let scale = STRIPS / 3.0 / (time.high - time.low);
+        let readings = record.memory_trace.iter().filter(|p| p.seconds.is_finite() && p.bytes.is_finite());
+        let readings = readings.map(|p| ((p.seconds - zero - time.low) * scale, p.bytes)).filter(|(x, _)| *x >= 0.0);
+        let cells = on_device(shown, pair).cells(&[cell.method], cell.point.dim);
+        let point = |(x, bytes): Place| {
+            let seconds = x / scale + time.low;
+            let side = if seconds < 0.0 { "before the gradient" } else { "of the gradient" };
+            let at = format!("{} {side}", units::seconds(seconds.abs()));
+            let y = Some(Estimate::exact(bytes));
+            ChartPoint { cells: cells.clone(), ..ChartPoint::new(seconds, at, y, units::bytes(bytes)) }
+        };
+        ChartPanel {
+            x: ChartAxis { title: "time of the gradient".into(), unit: "seconds", log: false, least: None },
+            y: ChartAxis {
+                title: format!("{memory_of} of {}", cell.method),
+                unit: "bytes",
+                log: memory.logarithmic,
+                least: Some((memory.low, memory.high)),
+            },
+            joined: true,
+            curves: vec![ChartCurve {
+                name: cell.method.to_string(),
+                color: chart::hex(look(cell.method).color),
+                marker: "none",
+                dash: Vec::new(),
+                points: thinned(&readings.collect::<Vec<_>>()).into_iter().map(point).collect(),
+                processes: Vec::new(),
+                stop: None,
+                model: Vec::new(),
+            }],
+            levels: vec![(bound, format!("lower bound of the model: {}", units::bytes(bound)))],
+            slopes: Vec::new(),
+            marks: beginning(record).map(|_| (0.0, "gradient begins".into())).into_iter().collect(),
+        }
+    };
+    Some(Chart { style: chart::style(), panels: [pair.relative, pair.autodiff].map(panel).into() })
 }
 
 /// The pair may be of another device than the speed-ups.

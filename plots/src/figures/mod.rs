@@ -10,8 +10,10 @@ mod roofline;
 mod speedup;
 mod time;
 
+use relgrad_reports::export::Chart;
 use relgrad_vocabulary::DeviceKind;
 
+use crate::chart::Plot;
 use crate::data::Shown;
 use crate::scene::Scene;
 
@@ -39,8 +41,17 @@ pub(crate) struct Spec {
     pub(crate) every_batch: bool,
     /// What the records lack, and what to measure.
     pub(crate) needs: fn(&Shown<'_>) -> Result<(), String>,
-    pub(crate) draw: fn(&Shown<'_>) -> Scene,
+    pub(crate) content: Content,
     pub(crate) caption: fn(&Shown<'_>) -> String,
+}
+
+/// What a figure consists of.
+#[derive(Debug)]
+pub(crate) enum Content {
+    /// Panels, which a page's script can draw again.
+    Panels(fn(&Shown<'_>) -> Vec<Plot<'static>>),
+    /// A drawing of its own, with its numbers for a page's script if that can draw it.
+    Scene(fn(&Shown<'_>) -> Scene, fn(&Shown<'_>) -> Option<Chart>),
 }
 
 /// `Err` of what is missing where it is not `found`.

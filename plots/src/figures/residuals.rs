@@ -3,20 +3,18 @@
 use relgrad_reports::summary::{Estimate, Residual, Series};
 use relgrad_reports::units::grouped;
 
-use super::Spec;
+use super::{Content, Spec};
 use crate::chart::{self, Intervals, Plot, Reference, Scale};
 use crate::data::{self, Shown};
-use crate::scene::Scene;
 
-pub(super) const SPEC: Spec = Spec { name: "residuals", device: None, every_batch: false, needs, draw, caption };
+pub(super) const SPEC: Spec =
+    Spec { name: "residuals", device: None, every_batch: false, needs, content: CONTENT, caption };
+
+const CONTENT: Content = Content::Panels(|shown| vec![plot(shown)]);
 
 fn needs(shown: &Shown<'_>) -> Result<(), String> {
     let missing = "no method has measured times at three dimensions to fit: run `relgrad sweep` with more --dims";
     super::require(shown.series().any(|s| s.fit.is_some()), missing)
-}
-
-fn draw(shown: &Shown<'_>) -> Scene {
-    chart::draw(shown.paper, &shown.conditions(), &[plot(shown)])
 }
 
 fn plot(shown: &Shown<'_>) -> Plot<'static> {

@@ -4,22 +4,20 @@ use relgrad_reports::record::Model;
 use relgrad_reports::summary::{CellSummary, Estimate};
 use relgrad_reports::units;
 
-use super::Spec;
+use super::{Content, Spec};
 use crate::axis::Unit;
 use crate::chart::{self, Curve, Plot, Reference, Scale};
 use crate::data::{self, Shown};
-use crate::scene::Scene;
 
-pub(super) const SPEC: Spec = Spec { name: "roofline", device: None, every_batch: false, needs, draw, caption };
+pub(super) const SPEC: Spec =
+    Spec { name: "roofline", device: None, every_batch: false, needs, content: CONTENT, caption };
+
+const CONTENT: Content = Content::Panels(|shown| plots(shown).into());
 
 fn needs(shown: &Shown<'_>) -> Result<(), String> {
     let missing = "the folder has no measured ceilings, or no times: run `relgrad sweep` without --no-roofline";
     let is_known = shown.study.run.roofline(shown.device).is_some();
     super::require(shown.has(|p| Some(p.seconds)) && is_known, missing)
-}
-
-fn draw(shown: &Shown<'_>) -> Scene {
-    chart::draw(shown.paper, &shown.conditions(), &plots(shown))
 }
 
 fn plots(shown: &Shown<'_>) -> [Plot<'static>; 2] {

@@ -3,14 +3,16 @@
 use relgrad_reports::units::{self, grouped};
 use relgrad_vocabulary::Method;
 
-use super::Spec;
+use super::{Content, Spec};
 use crate::axis::Unit;
 use crate::chart::{self, Curve, Plot, Reference};
 use crate::data::{self, Shown};
-use crate::scene::Scene;
 use crate::style::{Look, look};
 
-pub(super) const SPEC: Spec = Spec { name: "speedup", device: None, every_batch: false, needs, draw, caption };
+pub(super) const SPEC: Spec =
+    Spec { name: "speedup", device: None, every_batch: false, needs, content: CONTENT, caption };
+
+const CONTENT: Content = Content::Panels(|shown| vec![plot(shown)]);
 
 fn needs(shown: &Shown<'_>) -> Result<(), String> {
     let missing =
@@ -18,12 +20,10 @@ fn needs(shown: &Shown<'_>) -> Result<(), String> {
     super::require(Method::BASELINES.into_iter().any(|baseline| !shown.speedups(baseline).is_empty()), missing)
 }
 
-fn draw(shown: &Shown<'_>) -> Scene {
-    chart::draw(shown.paper, &shown.conditions(), &[plot(shown)])
-}
-
 fn plot(shown: &Shown<'_>) -> Plot<'static> {
+    let cells = |dim: f64, baseline| shown.cells(&[Method::Relative.into(), Method::into(baseline)], dim as usize);
     let curves = Method::BASELINES.map(|baseline| Curve {
+        cells: shown.speedups(baseline).iter().map(|(dim, _)| cells(*dim, baseline)).collect(),
         name: format!("{} over {baseline}", Method::Relative),
         look: Look { dash: &[], ..look(baseline) },
         measured: shown.speedups(baseline),

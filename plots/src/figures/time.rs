@@ -1,19 +1,20 @@
 //! Figure 3 and the left of Figure 1: time of one gradient against D on the CPU and on a GPU, log–log.
 
-use relgrad_reports::summary::Series;
+use relgrad_reports::summary::{Series, Stop};
 use relgrad_reports::units::{self, grouped};
 use relgrad_vocabulary::DeviceKind;
 
-use super::Spec;
+use super::{Content, Spec};
 use crate::axis::Unit;
 use crate::chart::{self, Plot, Reference};
 use crate::data::{self, Shown};
 use crate::guides::Laws;
-use crate::scene::Scene;
 
 pub(super) const FIG3: Spec =
-    Spec { name: "fig3", device: Some(DeviceKind::Cpu), every_batch: false, needs, draw, caption };
+    Spec { name: "fig3", device: Some(DeviceKind::Cpu), every_batch: false, needs, content: CONTENT, caption };
 pub(super) const FIG1_LEFT: Spec = Spec { name: "fig1-left", device: Some(DeviceKind::Cuda), ..FIG3 };
+
+const CONTENT: Content = Content::Panels(|shown| vec![plot(shown)]);
 
 fn needs(shown: &Shown<'_>) -> Result<(), String> {
     let device = &shown.device;
@@ -21,12 +22,8 @@ fn needs(shown: &Shown<'_>) -> Result<(), String> {
     super::require(shown.has(|p| Some(p.seconds)), &missing)
 }
 
-fn draw(shown: &Shown<'_>) -> Scene {
-    chart::draw(shown.paper, &shown.conditions(), &[plot(shown)])
-}
-
 fn plot(shown: &Shown<'_>) -> Plot<'static> {
-    let curves = shown.stopped(|p| Some(p.seconds), data::seconds, data::expected_seconds);
+    let curves = shown.stopped(|p| Some(p.seconds), data::seconds, Stop::expected_seconds);
     Plot {
         reference: Reference::Slopes(Laws::of(&shown.study.run.settings)),
         ..Plot::log("time of one gradient", Unit::Seconds, curves)

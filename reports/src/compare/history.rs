@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::io::Write;
 use std::path::Path;
 
-use relgrad_vocabulary::{Activation, DeviceKind, Kernel, Math, Subject};
+use relgrad_vocabulary::{Activation, DeviceKind, Kernel, Math, Subject, visible};
 use serde::{Deserialize, Serialize};
 
 pub use changes::{ChangePoint, change_points};
@@ -115,6 +115,19 @@ impl Entry {
             git_revision: study.run.git_revision.clone(),
             machine: study.run.machine.fingerprint(),
             cells,
+        }
+    }
+}
+
+impl Entry {
+    /// The run in a few letters: its revision, or its start where there is none.
+    pub fn name(&self) -> String {
+        match &self.git_revision {
+            Some(revision) => {
+                let dirty = if revision.ends_with("-dirty") { "+" } else { "" };
+                format!("{}{dirty}", visible(&revision.chars().take(9).collect::<String>()))
+            }
+            None => self.started.clone(),
         }
     }
 }

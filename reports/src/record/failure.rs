@@ -91,10 +91,11 @@ impl Reason {
         Self::predicted(units::bytes(wanted), Failure::OverMemory, units::bytes(allowed))
     }
 
-    /// A cell whose `what` alone takes longer than a cell may.
-    pub fn over_cell_limit(seconds: f64, what: &str, limit: f64) -> Self {
-        let predicted = format!("{} for {what}", units::seconds(seconds));
-        Self::predicted(predicted, Failure::OverCellLimit, units::seconds(limit))
+    /// A cell whose `what` alone is expected to take longer than a cell may. How long is what a report predicts, from
+    /// more than was known then.
+    pub fn over_cell_limit(what: &str, limit: f64) -> Self {
+        let failure = Failure::OverCellLimit;
+        Self { failure, sentence: format!("{what} {} {}, as predicted", failure.words(), units::seconds(limit)) }
     }
 
     /// A cell that needs more seconds than are left of the budget.
@@ -164,9 +165,9 @@ mod tests {
                 "predicted 2.33 GiB exceeds the memory limit of 954 MiB",
             ),
             (
-                Reason::over_cell_limit(324.0, "one evaluation", 60.0),
+                Reason::over_cell_limit("one evaluation", 60.0),
                 Failure::OverCellLimit,
-                "predicted 324 s for one evaluation exceeds the cell limit of 60 s",
+                "one evaluation exceeds the cell limit of 60 s, as predicted",
             ),
             (
                 Reason::over_budget(30.0, 8.0, 600.0),

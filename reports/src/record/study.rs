@@ -1,5 +1,6 @@
 //! One run with its records.
 
+use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +9,10 @@ use crate::record::error::{Error, Result};
 pub use crate::record::log::Invalid;
 use crate::record::log::{self, Reading};
 use crate::record::run::Run;
-use crate::record::{Clocks, Record, counting};
+use crate::record::{Cell, Clocks, Record, counting};
+
+/// Processes with a quiet machine that can do without the others of their cell.
+const QUIET: usize = 2;
 
 /// A folder that a sweep wrote, read back.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +32,23 @@ impl Study {
     pub fn clocks(&self) -> Clocks {
         let states = self.records.iter().chain(&self.replaced).filter_map(|r| Some((&r.cell, r.state.as_ref()?)));
         Clocks::of(states)
+    }
+
+    /// The cells whose records the statistics leave out: a disturbed machine, where at least [`QUIET`] other processes
+    /// of the same method and point had a quiet one. What disturbed a process is not judged by its time, so leaving it
+    /// out favours neither fast nor slow ones.
+    pub fn left_out(&self) -> HashSet<Cell> {
+        let clocks = self.clocks();
+        let mut places: HashMap<_, (usize, Vec<Cell>)> = HashMap::new();
+        for record in self.records.iter().filter(|record| record.is_valid()) {
+            let (quiet, disturbed) = places.entry((record.cell.method, record.cell.point)).or_default();
+            match clocks.of_record(record) {
+                Some(_) => disturbed.push(record.cell),
+                None => *quiet += 1,
+            }
+        }
+        let enough = places.into_values().filter(|(quiet, _)| *quiet >= QUIET);
+        enough.flat_map(|(_, disturbed)| disturbed).collect()
     }
 
     /// Reads `run.json` and `records.jsonl` of a sweep's folder; a sweep may be writing to it meanwhile.

@@ -93,7 +93,7 @@ impl<'a> Document<'a> {
 impl Block<'_> {
     /// Shortens what may come from a file and makes its control characters visible: laying out tables takes a time in
     /// proportion to their widest cell.
-    fn cut(&mut self) {
+    pub(super) fn cut(&mut self) {
         const TITLE: usize = 200;
         const CELL: usize = 300;
         const TEXT: usize = 1500;
@@ -121,8 +121,8 @@ const HOW_TO_READ: [(&str, &str); 8] = [
     ("time", "the median over processes of each process's median, for one gradient of the log-likelihood"),
     (
         "brackets",
-        "95 % intervals of a bootstrap over processes, then over the samples of each. One process has the scatter \
-         between processes of the three nearest dimensions, or no interval",
+        "95 % intervals of a bootstrap over processes, then over the samples of each. One or two processes have the \
+         scatter between processes of the three nearest dimensions; one without these has no interval",
     ),
     ("over ordinary, over autodiff", "speed-ups, paired by round"),
     ("peak memory", "the largest memory of the process, less that before the problem was allocated"),
@@ -139,7 +139,7 @@ const CEILINGS: &str = "Measured on this machine before the cells, after them, a
     measurements.";
 
 /// A series by its method and device, and by what the sweep varied or the settings lack.
-fn label(series: &Series, settings: &Settings) -> String {
+pub(super) fn label(series: &Series, settings: &Settings) -> String {
     format!("{} on {}{}", series.method, series.device, settings.apart(series.batch, series.layers))
 }
 
@@ -305,7 +305,7 @@ fn outcome(stop: &Stop) -> &'static str {
     if stop.outcome == Outcome::Failed { "failed" } else { "skipped" }
 }
 
-fn measurements(series: &Series) -> Table {
+pub(super) fn measurements(series: &Series) -> Table {
     let row = |p: &CellSummary| {
         let peak = p.peak_bytes.map(|b| b as f64);
         vec![

@@ -1,26 +1,43 @@
 //! `report.html`: the report as one file, with its figures inside, for a browser or a printer.
 
 use super::document::{Block, Document, KeyNumber, Overview};
+use super::explore;
 use crate::export::{Figure, Report};
 use crate::table::{Column, Table};
+use crate::units;
 
 const STYLE: &str = include_str!("report.css");
 
+/// What a page may load: nothing. Its own style and script are inside.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:";
+
 /// The contents of `report.html`. It needs no network and no other file, and follows the reader's light or dark
-/// preference.
+/// preference. Without a script it is all there; with one its figures and tables answer.
 pub(crate) fn render(report: &Report<'_>) -> String {
-    let document = Document::of(report);
-    let title = escape(&document.title);
+    let end = explore::elements(explore::cells(report), &explore::charts(report.figures));
+    of_document(&Document::of(report), &end)
+}
+
+/// A document as a page; `end` comes after its contents.
+pub(super) fn of_document(document: &Document<'_>, end: &str) -> String {
     let body: String = document.blocks.iter().map(render_block).collect();
+    page(&document.title, &body, end)
+}
+
+/// A page of this title; `end` comes after its contents.
+pub(super) fn page(title: &str, body: &str, end: &str) -> String {
+    let title = escape(title);
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n\
-         <h1>{title}</h1>\n{body}</main>\n</body>\n</html>\n"
+         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n\
+         <title>{title}</title>\n<style>\n{STYLE}{}</style>\n</head>\n<body>\n<main>\n\
+         <h1>{title}</h1>\n{body}</main>\n{end}</body>\n</html>\n",
+        explore::STYLE
     )
 }
 
-fn render_block(block: &Block<'_>) -> String {
+pub(super) fn render_block(block: &Block<'_>) -> String {
     match block {
         Block::Heading(title) => format!("<h2>{}</h2>\n", escape(title)),
         Block::Subheading(title) => format!("<h3>{}</h3>\n", escape(title)),
@@ -80,8 +97,13 @@ fn render_table(table: &Table) -> String {
         format!("<{name}{class}>{}</{end}>", escape(text))
     };
     let header: String = table.columns().iter().map(|column| tag("th scope=\"col\"", column, &column.title)).collect();
+    // What the script sorts by.
+    let cell = |(cell, column): (&String, &Column)| match units::value_of(cell).filter(|_| column.is_number) {
+        Some(value) => tag(&format!("td data-value=\"{value:e}\""), column, cell),
+        None => tag("td", column, cell),
+    };
     let row = |cells: &Vec<String>| {
-        let cells: String = cells.iter().zip(table.columns()).map(|(cell, column)| tag("td", column, cell)).collect();
+        let cells: String = cells.iter().zip(table.columns()).map(cell).collect();
         format!("<tr>{cells}</tr>\n")
     };
     let body: String = table.rows().iter().map(row).collect();

@@ -18,7 +18,7 @@ const SEED: u64 = 0x5EED;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Processes {
     rounds: Vec<(usize, Vec<f64>)>,
-    /// The scatter between processes that a single one is given.
+    /// The scatter between processes that one or two are given.
     borrowed: Option<Variance>,
 }
 
@@ -35,7 +35,7 @@ impl Processes {
         Self { rounds, borrowed: None }
     }
 
-    /// Gives a single process a scatter between processes.
+    /// Gives a scatter between processes to one or two of them.
     pub(crate) fn lend(&mut self, borrowed: Option<Variance>) {
         self.borrowed = borrowed;
     }
@@ -97,7 +97,8 @@ impl Processes {
 /// stretches for the same reason). What the mean of the processes scatters is stretched by t/z with Student's t of
 /// (processes − 1) degrees of freedom. What their median scatters beyond that is not: it is part of the very deviations
 /// that the scatter is estimated from, and large exactly where they are.
-/// A single process has no interval (both ends are the value), unless it was given the scatter of its neighbours.
+/// A single process has no interval (both ends are the value), unless it was given the scatter of its neighbours; the
+/// scatter of two is pooled with what they were given.
 pub fn median_estimate(processes: &Processes) -> Option<Estimate> {
     median_estimate_in(processes, &Blocks::default())
 }
@@ -121,18 +122,7 @@ pub fn ratio(base: &Processes, this: &Processes) -> Option<f64> {
 /// rounds jointly, then the samples within each side. With a single shared round there is no interval, unless the
 /// sides have borrowed scatters, whose variances are added. `None` without a shared round.
 pub fn ratio_estimate(base: &Processes, this: &Processes) -> Option<Estimate> {
-    ratio_estimate_borrowing(base, this, None)
-}
-
-/// The same; a single shared round has the scatter that is `borrowed` from other ratios, where there are any.
-pub(crate) fn ratio_estimate_borrowing(
-    base: &Processes,
-    this: &Processes,
-    borrowed: Option<Variance>,
-) -> Option<Estimate> {
-    let mut pairs = Pairs::new(base, this)?;
-    pairs.borrowed = borrowed.or(pairs.borrowed);
-    Some(interval(pairs.median_ratio(), &pairs.resampler()))
+    Some(Pairs::new(base, this)?.estimate())
 }
 
 /// The samples of two cells in the rounds that both have; at least one.
@@ -152,7 +142,23 @@ impl<'a> Pairs<'a> {
             let (base, this) = (base.scatter()?, this.scatter()?);
             Some(Variance { variance: base.variance + this.variance, degrees: base.degrees.min(this.degrees) })
         };
-        (!rounds.is_empty()).then(|| Self { rounds, borrowed: sum() })
+        let borrowed = if rounds.len() == 1 { sum() } else { None };
+        (!rounds.is_empty()).then_some(Self { rounds, borrowed })
+    }
+
+    /// Number of shared rounds.
+    pub(crate) fn rounds(&self) -> usize {
+        self.rounds.len()
+    }
+
+    /// Gives the scatter of other ratios to one or two of them.
+    pub(crate) fn lend(&mut self, borrowed: Option<Variance>) {
+        self.borrowed = borrowed.or(self.borrowed);
+    }
+
+    /// [`ratio_estimate`].
+    pub(crate) fn estimate(&self) -> Estimate {
+        interval(self.median_ratio(), &self.resampler())
     }
 
     /// The logarithm of the ratio in each round.

@@ -85,8 +85,8 @@ struct Levels {
 
 impl<'a> Resampler<'a> {
     /// A resampler about `center`, the logarithm of the estimate. Each process comes with the logarithm of a factor to
-    /// be taken out of it; `inflation` makes up for the scatter that went with these. A single process has the scatter
-    /// that is `borrowed`. `processes` must not be empty.
+    /// be taken out of it; `inflation` makes up for the scatter that went with these. What is `borrowed` is the scatter
+    /// of a single process, and is pooled with that of several. `processes` must not be empty.
     pub(crate) fn new(
         center: f64,
         processes: impl Iterator<Item = (f64, Drawn<'a>)>,
@@ -111,10 +111,10 @@ impl<'a> Resampler<'a> {
             many => {
                 let degrees = count - 1.0;
                 let squares = many.iter().map(|process| process.deviation.powi(2)).sum::<f64>();
-                Some(Variance { variance: squares / degrees, degrees })
+                Some(Variance { variance: squares / degrees, degrees }.pooled(borrowed))
             }
         };
-        let levels = Levels::of(&processes, scatter);
+        let levels = Levels::of(&processes, scatter, borrowed.is_some());
         let beyond_mean = (median_over_mean(processes.len()).powi(2) - 1.0) / (inflation * inflation);
         let (variance, degrees) = scatter.map_or((0.0, 0.0), |scatter| (scatter.variance / count, scatter.degrees));
         Self { center, processes, levels, beyond_mean, degrees, variance }
@@ -167,8 +167,9 @@ impl Drawn<'_> {
 }
 
 impl Levels {
-    /// The factors with which a draw has the variance s² between the processes' medians.
-    fn of(processes: &[Process<'_>], scatter: Option<Variance>) -> Self {
+    /// The factors with which a draw has the variance s² between the processes' medians. Where some of it `is_borrowed`
+    /// the deviations of the processes do not have it, and noise stands for them.
+    fn of(processes: &[Process<'_>], scatter: Option<Variance>, is_borrowed: bool) -> Self {
         let count = processes.len() as f64;
         let Some(between) = scatter.map(|scatter| scatter.variance) else {
             return Self { between: 0.0, within: 1.0, noise: 0.0 };
@@ -178,7 +179,7 @@ impl Levels {
             let within = if within > 0.0 { (between / within).sqrt() } else { 0.0 };
             return Self { between: 0.0, within, noise: 0.0 };
         }
-        if processes.len() < 2 {
+        if is_borrowed {
             return Self { between: 0.0, within: 1.0, noise: (between - within).sqrt() };
         }
         let square = (between - within) / between * count / (count - 1.0);

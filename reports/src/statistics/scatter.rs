@@ -2,7 +2,7 @@
 
 use super::Processes;
 
-/// Neighbours whose scatter a cell with a single process is given.
+/// Neighbours whose scatter a cell with one or two processes is given.
 const NEIGHBOURS: usize = 3;
 
 /// A variance between processes, of the logarithms of their medians, that an interval is made of.
@@ -19,6 +19,13 @@ impl Variance {
         let degrees = logs.len().checked_sub(1).filter(|degrees| *degrees > 0)? as f64;
         let mean = logs.iter().sum::<f64>() / logs.len() as f64;
         Some(Self { variance: logs.iter().map(|log| (log - mean).powi(2)).sum::<f64>() / degrees, degrees })
+    }
+
+    /// The two of one scatter together.
+    pub(crate) fn pooled(self, other: Option<Self>) -> Self {
+        let Some(other) = other else { return self };
+        let degrees = self.degrees + other.degrees;
+        Self { variance: (self.degrees * self.variance + other.degrees * other.variance) / degrees, degrees }
     }
 }
 

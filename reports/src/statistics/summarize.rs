@@ -5,14 +5,14 @@ mod fits;
 mod spells;
 mod warnings;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use relgrad_vocabulary::{DeviceKind, Method, Subject};
 
 use crate::record::roofline::{Ceiling, Ceilings};
 use crate::record::study::Study;
-use crate::record::{Outcome, Point, Record, SCHEMA_VERSION};
-use crate::statistics::bootstrap::{Pairs, ratio_estimate_borrowing};
+use crate::record::{Cell, Outcome, Point, Record, SCHEMA_VERSION};
+use crate::statistics::bootstrap::Pairs;
 use crate::statistics::fit::Observation;
 use crate::statistics::scatter::{Scatter, Variance};
 use crate::statistics::summary::{CellSummary, Estimate, Series, Stop, Summary};
@@ -54,6 +54,9 @@ impl Summary {
     }
 }
 
+/// With fewer processes a cell borrows from the scatter of others: Student's t of one degree of freedom is 12.7.
+const FEW: usize = 3;
+
 /// The records of one method on one device, at one batch size and number of layers, by dimension.
 struct Group<'a> {
     method: Subject,
@@ -69,13 +72,16 @@ impl Group<'_> {
         (self.device, self.batch, self.layers) == (other.device, other.batch, other.layers)
     }
 
-    /// Gives each cell with a single process the scatter of the nearest cells with more.
+    /// Gives each cell with one or two processes the scatter of the nearest cells with more.
     fn lend(&mut self) {
-        let scatter = Scatter::of_cells(self.cells.iter().map(|(&dim, rounds)| (dim, &rounds.processes)));
-        for (&dim, rounds) in self.cells.iter_mut().filter(|(_, rounds)| rounds.processes.rounds() == 1) {
-            let near = scatter.near(dim);
-            rounds.processes.lend(near.map(|(scatter, _)| scatter));
-            rounds.scatter_from = near.map(|(_, from)| from);
+        for few in 1..FEW {
+            let cells = self.cells.iter().filter(|(_, rounds)| rounds.processes.rounds() > few);
+            let scatter = Scatter::of_cells(cells.map(|(&dim, rounds)| (dim, &rounds.processes)));
+            for (&dim, rounds) in self.cells.iter_mut().filter(|(_, rounds)| rounds.processes.rounds() == few) {
+                let near = scatter.near(dim);
+                rounds.processes.lend(near.map(|(scatter, _)| scatter));
+                rounds.scatter_from = near.map(|(_, from)| from);
+            }
         }
     }
 
@@ -90,18 +96,23 @@ impl Group<'_> {
 struct Rounds<'a> {
     records: Vec<&'a Record>,
     processes: Processes,
-    /// The dimensions that the scatter of a single process is from.
+    /// The dimensions that the scatter of one or two processes is from.
     scatter_from: Option<(usize, usize)>,
     /// The states of the machine, where it had two.
     spells: Option<Spells>,
 }
 
 impl<'a> Rounds<'a> {
-    fn new(mut records: Vec<&'a Record>) -> Self {
+    fn new(mut records: Vec<&'a Record>, left_out: &HashSet<Cell>) -> Self {
         records.sort_by_key(|r| r.cell.round);
-        let valid = records.iter().filter(|r| r.is_valid());
+        let valid = records.iter().filter(|r| r.is_valid() && !left_out.contains(&r.cell));
         let processes = Processes::new(valid.map(|r| (r.cell.round, r.seconds.as_slice())));
         Self { records, processes, scatter_from: None, spells: None }
+    }
+
+    /// Whether a valid record is in the statistics.
+    fn counts(&self, record: &Record) -> bool {
+        self.processes.medians().any(|(round, _)| round == record.cell.round)
     }
 
     fn valid(&self) -> impl Iterator<Item = &'a Record> {
@@ -112,6 +123,7 @@ impl<'a> Rounds<'a> {
 /// Groups by device, layers, batch, then method, all in the order of the settings; what the settings lack comes last.
 fn group(study: &Study) -> Vec<Group<'_>> {
     let settings = &study.run.settings;
+    let left_out = study.left_out();
     let rank = |place: Option<usize>| place.unwrap_or(usize::MAX);
     let mut cells: BTreeMap<_, BTreeMap<usize, Vec<&Record>>> = BTreeMap::new();
     for record in &study.records {
@@ -128,7 +140,7 @@ fn group(study: &Study) -> Vec<Group<'_>> {
     cells
         .into_iter()
         .map(|(((_, device), (_, layers), (_, batch), (.., method)), cells)| {
-            let cells = cells.into_iter().map(|(dim, records)| (dim, Rounds::new(records))).collect();
+            let cells = cells.into_iter().map(|(dim, records)| (dim, Rounds::new(records, &left_out))).collect();
             Group { method, device, batch, layers, cells }
         })
         .collect()
@@ -141,11 +153,13 @@ fn summarize(
     ceilings: Option<Ceilings<'_>>,
 ) -> Series {
     let mut series = Series::new(group.method, group.device, group.batch, group.layers);
-    let scatters = [ordinary, autodiff].map(|baseline| scatter_of_ratios(group, baseline));
+    let scatters = [ordinary, autodiff].map(|baseline| scatters_of_ratios(group, baseline));
     for (&dim, rounds) in &group.cells {
-        let speedup = |baseline: Option<&Group<'_>>, scatter: &Scatter| {
-            let base = &baseline?.cells.get(&dim)?.processes;
-            ratio_estimate_borrowing(base, &rounds.processes, scatter.near(dim).map(|(scatter, _)| scatter))
+        let speedup = |baseline: Option<&Group<'_>>, scatters: &[Scatter]| {
+            let mut pairs = Pairs::new(&baseline?.cells.get(&dim)?.processes, &rounds.processes)?;
+            let scatter = scatters.get(pairs.rounds() - 1);
+            pairs.lend(scatter.and_then(|scatter| scatter.near(dim)).map(|(scatter, _)| scatter));
+            Some(pairs.estimate())
         };
         match point(dim, rounds) {
             Some(point) => series.points.push(CellSummary {
@@ -160,12 +174,17 @@ fn summarize(
     series
 }
 
-/// The scatter of a group's speed-ups over a baseline, where they share two rounds.
-fn scatter_of_ratios(group: &Group<'_>, baseline: Option<&Group<'_>>) -> Scatter {
-    Scatter::of(group.cells.iter().filter_map(|(&dim, rounds)| {
+/// The scatters of a group's speed-ups over a baseline that one shared round, and that two, borrow from: those of more.
+fn scatters_of_ratios(group: &Group<'_>, baseline: Option<&Group<'_>>) -> [Scatter; FEW - 1] {
+    let pairs = group.cells.iter().filter_map(|(&dim, rounds)| {
         let base = &baseline?.cells.get(&dim)?.processes;
-        Some((dim, Variance::of(&Pairs::new(base, &rounds.processes)?.logs())?))
-    }))
+        Some((dim, Pairs::new(base, &rounds.processes)?.logs()))
+    });
+    let pairs: Vec<(usize, Vec<f64>)> = pairs.collect();
+    std::array::from_fn(|fewer| {
+        let more = pairs.iter().filter(|(_, logs)| logs.len() > fewer + 1);
+        Scatter::of(more.filter_map(|(dim, logs)| Some((*dim, Variance::of(logs)?))))
+    })
 }
 
 /// The least time of a cell on a device, by its ceilings.

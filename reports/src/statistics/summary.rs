@@ -61,8 +61,8 @@ pub struct CellSummary {
     pub speedup_over_autodiff: Option<Estimate>,
     /// Worst relative error of the gradient check.
     pub check_max_rel_err: Option<f64>,
-    /// With a single process: first and last of the dimensions whose scatter between processes its interval has. Where
-    /// there are none, there is no interval, and both ends are the value.
+    /// With one or two processes: first and last of the dimensions whose scatter between processes its interval has. Of
+    /// one without such dimensions there is no interval, and both ends are the value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scatter_from: Option<(usize, usize)>,
     /// Where the machine had two states, the time in the fast one and in the slow one; the interval of `seconds` spans

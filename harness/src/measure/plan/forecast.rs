@@ -2,14 +2,16 @@
 //!
 //! The model counts floating-point operations exactly, so what is unknown is the rate at which a method performs them.
 //! It rises with D (overheads shrink, caches fill) and then levels off. A rate is interpolated between the measured
-//! dimensions of the method at the same N and L. Above the largest of them it moves towards the best rate seen on this
-//! machine, over one decade of D: a method measured only at D = 10 must not be judged at D = 10,000 by the overheads of
-//! D = 10.
+//! dimensions of the method at the same N and L. Above the largest of them, and not far, the report's own prediction
+//! says the time, so that plan and report agree. Farther, or with fewer than three dimensions, the rate moves towards
+//! the best one seen on this machine, over one decade of D: a method measured only at D = 10 must not be judged at
+//! D = 10,000 by the overheads of D = 10.
 
 use std::collections::BTreeMap;
 
 use relgrad_reports::record::{Cell, Outcome, Point, Prediction, Record};
-use relgrad_reports::statistics::median;
+use relgrad_reports::statistics::fit::{Observation, Unmeasured, predict};
+use relgrad_reports::statistics::{Processes, median};
 
 use super::Planned;
 use crate::measure::cell::sampling::WARMUP_SECONDS;
@@ -53,6 +55,8 @@ impl Forecast {
 struct Track {
     /// Operations a second, by D.
     rate: BTreeMap<usize, f64>,
+    /// The median seconds of each process, by D, and the operations of one evaluation.
+    seconds: BTreeMap<usize, (Vec<f64>, f64)>,
     /// Seconds outside the evaluations, by D, and the least of them.
     overhead: BTreeMap<usize, f64>,
     least_overhead: f64,
@@ -89,7 +93,9 @@ impl Calibration {
         let key = key(&record.cell);
         let track = self.tracks.entry(key.clone()).or_default();
         let dim = record.cell.point.dim;
-        let rate = record.model.flops / median(&record.seconds).unwrap_or(f64::NAN).max(1e-9);
+        let seconds = median(&record.seconds).unwrap_or(f64::NAN).max(1e-9);
+        let rate = record.model.flops / seconds;
+        track.seconds.entry(dim).or_insert((Vec::new(), record.model.flops)).0.push(seconds);
         let earlier = track.rate.insert(dim, rate);
         let sampled: f64 = record.seconds.iter().sum::<f64>() * record.evaluations_per_sample as f64;
         // Of short evaluations the record keeps the first warm-ups alone.
@@ -135,14 +141,15 @@ impl Calibration {
         let track = self.track(planned).unwrap_or(&unknown);
         let dim = planned.cell.point.dim;
         let reached = track.rate.keys().next_back().copied();
-        let evaluation_seconds = planned.model.flops / self.rate(track, &planned.cell);
+        let by_rate = || planned.model.flops / self.rate(track, &planned.cell);
+        let evaluation_seconds = track.extrapolated(planned).unwrap_or_else(by_rate);
         // Whoever adds up a cell's evaluations counts one of them as warm-up.
         let warmup_seconds = (WARMUP_SECONDS - evaluation_seconds).max(0.0);
         Forecast {
             evaluation_seconds,
             overhead_seconds: self.overhead(track, planned) + warmup_seconds,
             peak_bytes: planned.expected_bytes * track.memory_excess.max(1.0),
-            trusted: reached.is_some_and(|reached| dim as f64 <= TRUSTED_FACTOR * reached as f64),
+            trusted: reached.is_some_and(|reached| is_near(dim, reached)),
         }
     }
 
@@ -187,6 +194,28 @@ impl Calibration {
         let telling = BUILT_IN_SECONDS_PER_WEIGHT * weights(reached) > start_seconds;
         if telling { measured } else { built_in.max(last) }
     }
+}
+
+impl Track {
+    /// What the report would predict of a cell not far above the measured ones.
+    fn extrapolated(&self, planned: &Planned) -> Option<f64> {
+        let dim = planned.cell.point.dim;
+        let (&reached, (_, flops)) = self.seconds.last_key_value()?;
+        if dim <= reached || !is_near(dim, reached) {
+            return None;
+        }
+        let slope = (planned.model.flops / flops).ln() / (dim as f64 / reached as f64).ln();
+        let wanted = Unmeasured { x: dim, highest: slope.round().clamp(1.0, 3.0) as usize, least_seconds: 0.0 };
+        let processes = |seconds: &[f64]| Processes::new(seconds.iter().map(std::slice::from_ref).enumerate());
+        let places: Vec<_> = self.seconds.iter().map(|(dim, (seconds, _))| (*dim, processes(seconds))).collect();
+        let observations: Vec<_> = places.iter().map(|(x, processes)| Observation { x: *x, processes }).collect();
+        predict(&observations, &[], &wanted).map(|expected| expected.value)
+    }
+}
+
+/// Whether what was measured up to `reached` says something of `dim`.
+fn is_near(dim: usize, reached: usize) -> bool {
+    dim as f64 <= TRUSTED_FACTOR * reached as f64
 }
 
 fn key(cell: &Cell) -> Key {
@@ -261,6 +290,21 @@ mod tests {
         let overhead = |cell| after(&[(&small, 1e-5, 0.2)]).forecast(cell).overhead_seconds;
         assert!((overhead(&small) - 0.2).abs() < 1e-3, "{}", overhead(&small));
         assert!((1.0..10.0).contains(&overhead(&planned(Method::Relative, 6000, 0))));
+    }
+
+    /// Three dimensions on a law of D²; another method shows a rate that would have it faster.
+    #[test]
+    fn a_cell_not_far_above_three_measured_ones_is_predicted_as_in_the_report() {
+        let law = |dim: usize| 1e-7 * (dim as f64).powi(2);
+        let cells = [500, 1000, 2000].map(|dim| planned(Method::Relative, dim, 0));
+        let fast = planned(Method::Ordinary, 1000, 0);
+        let known = cells.iter().map(|cell| (cell, law(cell.cell.point.dim), 10.0));
+        let known: Vec<_> = known.chain([(&fast, fast.model.flops / 1e13, 10.0)]).collect();
+        let seconds = |dim| after(&known).forecast(&planned(Method::Relative, dim, 0)).evaluation_seconds;
+        assert!((seconds(8000) / law(8000) - 1.0).abs() < 1e-6, "{}", seconds(8000));
+        assert!(seconds(20_000) < 0.9 * law(20_000), "{}", seconds(20_000));
+        let two = after(&known[1..]).forecast(&planned(Method::Relative, 8000, 0)).evaluation_seconds;
+        assert!(two < 0.9 * law(8000), "{two}");
     }
 
     #[test]

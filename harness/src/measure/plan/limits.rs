@@ -71,16 +71,13 @@ impl Limits {
     pub(super) fn over_cell(&self, forecast: &Forecast) -> Option<Reason> {
         let limit = self.cell_seconds?;
         let doubt = if forecast.trusted { 1.0 } else { DOUBT };
-        let least = 2.0 * forecast.evaluation_seconds;
+        let evaluations = if self.min_samples == 0 { 1.0 } else { 2.0 };
+        let least = evaluations * forecast.evaluation_seconds;
         if least <= doubt * limit {
             return None;
         }
-        let (seconds, what) = if forecast.evaluation_seconds > limit {
-            (forecast.evaluation_seconds, "one evaluation")
-        } else {
-            (least, "a warm-up and one sample")
-        };
-        Some(Reason::over_cell_limit(seconds, what, limit))
+        let alone = forecast.evaluation_seconds > limit;
+        Some(Reason::over_cell_limit(if alone { "one evaluation" } else { "a warm-up with one sample" }, limit))
     }
 
     /// Why a cell that needs `need` seconds is not tried with `left` seconds of the budget.

@@ -6,7 +6,7 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use relgrad_reports::record::{Cell, Outcome, Point, Reason, Record};
+use relgrad_reports::record::{Cell, Failure, Outcome, Point, Reason, Record};
 use relgrad_reports::units;
 
 use crate::console;
@@ -136,7 +136,12 @@ impl Progress {
         let name = format!("{:<57}", self.name(&record.cell) + &again);
         let reason = record.reason.as_ref().map_or("no reason given", Reason::as_str);
         match record.outcome {
-            Outcome::Skipped => format!("{name} skipped: {reason}"),
+            Outcome::Skipped => {
+                let is_long = record.failure() == Some(Failure::OverCellLimit);
+                let seconds = record.prediction.filter(|_| is_long).map(|p| units::seconds(p.seconds));
+                let seconds = seconds.map_or(String::new(), |seconds| format!(" ({seconds} for one evaluation)"));
+                format!("{name} skipped: {reason}{seconds}")
+            }
             Outcome::Failed => format!("{name} FAILED: {reason}"),
             Outcome::Measured => {
                 let (median, half_width) = sampling::describe(&record.seconds);

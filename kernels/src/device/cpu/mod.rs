@@ -20,7 +20,7 @@ use super::{Addend, Device, Factor, Inversion, MatrixMut, MatrixRef, Memory};
 use crate::error::{Error, Result};
 use crate::network::{Activation, Architecture, Base};
 use crate::scalar::Scalar;
-use buffer::Buffer;
+pub(super) use buffer::Buffer;
 use factor::Lane;
 pub(crate) use once::OnHost;
 use product::Onto;

@@ -5,6 +5,8 @@ use std::collections::hash_map::Entry as Slot;
 
 use relgrad_vocabulary::{Subject, names};
 
+use crate::units;
+
 use super::{ChangePoint, Entry, EntryCell, change_points};
 
 names! {
@@ -24,6 +26,15 @@ names! {
 }
 
 impl Metric {
+    /// A value as people read it.
+    pub fn text(self, value: f64) -> String {
+        match self {
+            Self::Time => units::seconds(value),
+            Self::PeakMemory => units::bytes(value),
+            _ => format!("{value:.3}×"),
+        }
+    }
+
     fn of(self, cell: &EntryCell) -> Option<f64> {
         match self {
             Self::Time => Some(cell.seconds.value),

@@ -9,6 +9,9 @@ use crate::statistics::summary::{CellSummary, Estimate, Series, Summary};
 use crate::table::Table;
 use crate::units::{self, NONE, grouped};
 
+/// The upper end of an interval over the lower one, beyond which a speed-up is no headline where there is another.
+const TELLING: f64 = 2.0;
+
 /// Machine, key numbers, a line a method, warnings.
 pub(super) fn of(study: &Study, summary: &Summary) -> Overview {
     let settings = &study.run.settings;
@@ -52,15 +55,16 @@ fn short(revision: &str) -> String {
     format!("{}{dirty}", hash.chars().take(12).collect::<String>())
 }
 
-/// The speed-ups of relative at the largest dimension that each baseline reached with two processes or more, and its
-/// exponent. A dimension with one process stands in where there is no other.
+/// The speed-ups of relative at the largest dimension that each baseline reached and whose interval is narrower
+/// than [`TELLING`], and its exponent. One with two processes or more stands in where there is none, or else any.
 fn numbers(relative: &Series, main: &[&Series], settings: &Settings) -> Vec<KeyNumber> {
     let apart = settings.apart(relative.batch, relative.layers);
     let speedup = |baseline: Method, of: fn(&CellSummary) -> Option<Estimate>| {
         let base = main.iter().find(|s| s.method == baseline && s.device == relative.device);
         let rounds_of_base = |dim| base.and_then(|s| s.points.iter().find(|p| p.dim == dim)).map_or(0, |p| p.rounds);
         let several = |p: &CellSummary| p.rounds > 1 && rounds_of_base(p.dim) > 1;
-        let (point, estimate) = best(relative, several, of)?;
+        let telling = |p: &CellSummary| several(p) && of(p).is_some_and(|e| e.high <= TELLING * e.low);
+        let (point, estimate) = best(relative, [&telling, &several], of)?;
         let [value, low, high] = units::aligned(&estimate, 1.0);
         let interval = if estimate.low == estimate.high { "no interval".into() } else { format!("[{low}, {high}]") };
         Some(KeyNumber {
@@ -80,10 +84,10 @@ fn numbers(relative: &Series, main: &[&Series], settings: &Settings) -> Vec<KeyN
             grouped(fit.to)
         ),
     });
-    let largest = best(relative, |p| p.rounds > 1, |p| Some(p.seconds)).map(|(point, _)| KeyNumber {
+    let largest = best(relative, [&|p: &CellSummary| p.rounds > 1], |p| Some(p.seconds)).map(|(point, _)| KeyNumber {
         what: format!("one gradient at D = {}{apart}", grouped(point.dim)),
         value: units::seconds(point.seconds.value),
-        detail: point.peak_bytes.map_or(String::new(), |b| format!("{} peak memory", units::bytes(b as f64))),
+        detail: point.peak_bytes.map_or(String::new(), |b| format!("with {} peak memory", units::bytes(b as f64))),
     });
     let speedups = [
         speedup(Method::Ordinary, |p| p.speedup_over_ordinary),
@@ -92,14 +96,16 @@ fn numbers(relative: &Series, main: &[&Series], settings: &Settings) -> Vec<KeyN
     speedups.into_iter().chain([exponent, largest]).flatten().collect()
 }
 
-/// The largest dimension that has a number and passes a test, or else the largest that has one.
-fn best<T>(
-    series: &Series,
-    test: impl Fn(&CellSummary) -> bool,
+/// The largest dimension that has a number and passes the first of the tests that any passes, or else the largest that
+/// has one.
+fn best<'a, T, const TESTS: usize>(
+    series: &'a Series,
+    tests: [&dyn Fn(&CellSummary) -> bool; TESTS],
     of: impl Fn(&CellSummary) -> Option<T>,
-) -> Option<(&CellSummary, T)> {
+) -> Option<(&'a CellSummary, T)> {
     let from_above = || series.points.iter().rev().filter_map(|point| Some((point, of(point)?)));
-    from_above().find(|(point, _)| test(point)).or_else(|| from_above().next())
+    let passing = |test: &dyn Fn(&CellSummary) -> bool| from_above().find(|(point, _)| test(point));
+    tests.into_iter().find_map(passing).or_else(|| from_above().next())
 }
 
 fn methods(main: &[&Series], settings: &Settings) -> Table {

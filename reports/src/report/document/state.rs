@@ -1,6 +1,6 @@
 //! The machine while it measured: what was quiet, what was disturbed, what was measured again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::{Block, or_none};
 use crate::record::study::Study;
@@ -14,13 +14,15 @@ const LISTED: usize = 40;
 
 const RULE: &str = "A process is disturbed if other programs and other virtual machines took more than 5 % of the time \
     of the cores that it may use, or if its threads together had no core for 5 % of the time, or if its clock was more \
-    than 10 % below that of another process of the same cell. What relgrad itself uses does not count. The numbers \
-    cover warm-up and sampling: the median over the processes, and the largest.";
+    than 10 % below that of another process of the same cell. What relgrad itself uses does not count. It is left \
+    out of the statistics if at least two other processes of its cell had a quiet machine. The numbers cover warm-up \
+    and sampling: the median over the processes, and the largest.";
 
 /// Nothing for a study whose records say nothing of the machine.
 pub(super) fn of(study: &Study) -> Vec<Block<'static>> {
     let clocks = study.clocks();
-    let counting = study.records.iter().map(|record| (record, true));
+    let left_out = study.left_out();
+    let counting = study.records.iter().map(|record| (record, !left_out.contains(&record.cell)));
     let all = counting.chain(study.replaced.iter().map(|record| (record, false)));
     let processes: Vec<Watched<'_>> = all.filter_map(|(record, counts)| Watched::of(record, counts, &clocks)).collect();
     if processes.is_empty() {
@@ -72,13 +74,18 @@ impl<'a> Watched<'a> {
 fn outcome(processes: &[Watched<'_>]) -> String {
     let count = |test: &dyn Fn(&Watched<'_>) -> bool| processes.iter().filter(|process| test(process)).count();
     let is_disturbed = |process: &Watched<'_>| process.disturbance.is_some();
-    let (cells, kept) = (count(&|p| p.counts), count(&|p| p.counts && is_disturbed(p)));
+    let kept = count(&|p| p.counts && is_disturbed(p));
+    let quiet = count(&|p| p.counts && !is_disturbed(p));
     let again = count(&|p| p.record.attempt > 0);
     let mended = count(&|p| p.record.attempt > 0 && p.counts && !is_disturbed(p));
-    let mut text = format!("Cells with a quiet machine: {} of {}.", grouped(cells - kept), grouped(cells));
+    let cells = processes.iter().map(|p| p.record.cell).collect::<HashSet<_>>().len();
+    let mut text = format!("Cells with a quiet machine: {} of {}.", grouped(quiet), grouped(cells));
     if again > 0 {
         text +=
             &format!(" Further attempts at disturbed cells: {}, of which {} count.", grouped(again), grouped(mended));
+    }
+    if quiet + kept < cells {
+        text += &format!(" Left out, as two others were quiet: {}.", grouped(cells - quiet - kept));
     }
     if kept > 0 {
         text += &format!(" Cells that count although disturbed: {}.", grouped(kept));

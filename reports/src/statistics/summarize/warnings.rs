@@ -141,7 +141,7 @@ fn of_cells(study: &Study, groups: &[Group<'_>]) -> Vec<String> {
     let planned = study.run.settings.rounds;
     type Test<'a> = &'a dyn Fn(&Rounds<'_>) -> bool;
     let clocks = study.clocks();
-    let kinds: [(&str, Test<'_>); 13] = [
+    let kinds: [(&str, Test<'_>); 14] = [
         ("the gradient failed its check, so these cells have no valid time", &|c| {
             c.records.iter().any(|r| r.check_failed())
         }),
@@ -151,16 +151,17 @@ fn of_cells(study: &Study, groups: &[Group<'_>]) -> Vec<String> {
         ("fewer processes than planned, so intervals are wide", &|c| {
             c.processes.rounds() > 1 && c.processes.rounds() < planned
         }),
-        ("one process, so the interval has the scatter between processes of the nearest dimensions", &|c| {
+        ("one or two processes, so the interval has the scatter between processes of the nearest dimensions", &|c| {
             c.scatter_from.is_some()
         }),
         ("one process and no dimension to borrow the scatter between processes from, so no interval", &|c| {
             planned > 1 && c.processes.rounds() == 1 && c.scatter_from.is_none()
         }),
         ("fewer than 5 samples, so intervals are unreliable", &|c| measured(c) && c.processes.samples() < MIN_SAMPLES),
-        ("a process had no quiet machine: other programs, other virtual machines or a lower clock", &|c| {
-            c.valid().any(|r| clocks.of_record(r).is_some())
+        ("a process had no quiet machine and counts, since the cell has not two that had one", &|c| {
+            c.valid().any(|r| clocks.of_record(r).is_some() && c.counts(r))
         }),
+        ("a process had no quiet machine and is left out", &|c| c.valid().any(|r| !c.counts(r))),
         ("times drifted by more than 2 % from the first to the second half of a process's samples", &|c| {
             c.valid().any(|r| drift(&r.seconds).is_some())
         }),
