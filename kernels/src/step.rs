@@ -9,7 +9,7 @@ use faer::{Mat, MatRef};
 
 use crate::backend::BiasMode;
 use crate::backend::relative::{Factors, Form, RankUpdate, Sink, Workspace as SweepWorkspace, sweep};
-use crate::device::{Addend, Device, MatrixRef, OnCpu};
+use crate::device::{Addend, Device, MatrixRef, OnHost};
 use crate::error::{Error, Result};
 use crate::layer::{Coupling, Dense, Group};
 use crate::likelihood::log_abs_dets;

@@ -10,8 +10,8 @@ use common::{files, root};
 
 /// The crates: name in ARCHITECTURE.md, folder, and the most lines of Rust. Lower a budget when the code gets smaller.
 const CRATES: [(&str, &str, usize); 8] = [
-    ("kernels", "kernels", 19_900),
-    ("golden", "kernels/golden", 1_430),
+    ("kernels", "kernels", 20_090),
+    ("golden", "kernels/golden", 1_440),
     ("vocabulary", "kernels/vocabulary", 710),
     ("reports", "reports", 17_250),
     ("adversary", "reports/adversary", 380),

@@ -60,7 +60,7 @@ mod system {
     pub(super) fn meter() -> Option<impl FnMut() -> Option<u64> + Send + 'static> {
         let process = libc::c_int::try_from(std::process::id()).ok()?;
         let read = move || {
-            // SAFETY: the struct is plain data that may be zero, and that of the version named, to which the call writes.
+            // SAFETY: the struct is plain data that may be zero, and of the version named; the call writes to it.
             unsafe {
                 let mut usage: libc::rusage_info_v0 = std::mem::zeroed();
                 let into: *mut libc::rusage_info_t = (&raw mut usage).cast();

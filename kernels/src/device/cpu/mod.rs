@@ -22,7 +22,7 @@ use crate::network::{Activation, Architecture, Base};
 use crate::scalar::Scalar;
 pub(super) use buffer::Buffer;
 use factor::Lane;
-pub(crate) use once::OnCpu;
+pub(crate) use once::OnHost;
 use product::Onto;
 
 /// A number of CPU threads.

@@ -22,17 +22,17 @@ use crate::scalar::Scalar;
 macro_rules! compiled_once {
     ($(fn $name:ident($($argument:ident: $kind:ty),* $(,)?) $(-> $answer:ty)? = $work:path;)*) => {
         /// What a precision does on the CPU: the functions of the same names in this crate.
-        pub trait OnCpu: Sized {
+        pub trait OnHost: Sized {
             $(fn $name($($argument: $kind),*) $(-> $answer)?;)*
         }
 
-        impl OnCpu for f32 {
+        impl OnHost for f32 {
             $(fn $name($($argument: $kind),*) $(-> $answer)? {
                 $work($($argument),*)
             })*
         }
 
-        impl OnCpu for f64 {
+        impl OnHost for f64 {
             $(fn $name($($argument: $kind),*) $(-> $answer)? {
                 $work($($argument),*)
             })*
@@ -61,7 +61,8 @@ compiled_once! {
         report: &mut [Inversion],
     ) = blocks::invert_each;
     fn log_abs_det(a: MatRef<'_, Self>, threads: usize) -> f64 = factor::log_abs_det;
-    fn scale_rows(threads: usize, dim: usize, scale: &[Self], a: Option<&[Self]>, out: &mut [Self]) = blocks::scale_rows;
+    fn scale_rows(threads: usize, dim: usize, scale: &[Self], a: Option<&[Self]>, out: &mut [Self]) =
+        blocks::scale_rows;
     fn curvature_adjoint(threads: usize, dim: usize, operands: [&[Self]; 4], out: &mut [Self]) =
         blocks::curvature_adjoint;
     fn add_blocks(threads: usize, alpha: Self, a: &[Self], out: &mut [Self]) = blocks::add_blocks;

@@ -23,6 +23,7 @@ const PARALLEL_MULTIPLY_ADDS: usize = 100_000;
 const TALL: usize = 256;
 
 /// Products with a thinner destination are vectors in all but name, which our kernel is not made for.
+#[cfg(target_arch = "x86_64")]
 const LEAST_SIDE: usize = 4;
 
 /// Terms that are added one after the other where a small destination has sums that are much longer, as that of a bias

@@ -115,8 +115,8 @@ unsafe fn sums<V: Vector, const MV: usize, const NR: usize, const FRESH: bool, c
     }
 }
 
-/// One step of depth: a rank-one update of the sums. They are handed over by reference: by value, the compiler keeps those
-/// of the widest tile on the stack where nothing optimises the crate again at link time.
+/// One step of depth: a rank-one update of the sums. They are handed over by reference: by value, the compiler keeps
+/// those of the widest tile on the stack where nothing optimises the crate again at link time.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)] // Plain indices unroll into registers; iterators over two arrays do not.
 unsafe fn step<V: Vector, const MV: usize, const NR: usize, const FRESH: bool, const COLUMNS: bool>(
