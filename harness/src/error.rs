@@ -49,6 +49,9 @@ pub enum Error {
     /// Results cannot be written, or a process or thread cannot be started.
     #[error("{0}")]
     Output(String),
+    /// A computation gave a wrong result.
+    #[error("{0}")]
+    Wrong(String),
     /// The user asked to stop.
     #[error("{0}")]
     Interrupted(String),
@@ -84,6 +87,7 @@ impl Error {
         match self {
             Self::Usage(_) | Self::Input(_) => code::USAGE,
             Self::Output(_) => code::OUTPUT,
+            Self::Wrong(_) => code::CHECK_FAILED,
             Self::Interrupted(_) => code::INTERRUPTED,
             Self::Diverged(_) => code::DIVERGED,
             Self::NoDevice(_) => code::NO_DEVICE,

@@ -66,6 +66,7 @@ pub mod learn;
 mod machine;
 pub mod measure;
 mod outputs;
+mod paper;
 mod quantity;
 mod selftest;
 mod train;

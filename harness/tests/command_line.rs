@@ -206,3 +206,24 @@ fn list_prints_the_plan_and_runs_nothing() {
     insta::assert_snapshot!(text);
     assert!(!out.exists());
 }
+
+/// What is hidden in the help is hidden there too.
+#[test]
+fn completions_and_manual_pages_have_the_verbs_of_the_help() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let script = stdout(&run(&["completions", shell]));
+        assert!(script.contains("min-samples") && script.contains("autodiff-streamed"), "{shell}: {script}");
+        assert!(!script.contains("peer-case"), "{shell}: {script}");
+    }
+    let dir = scratch();
+    let out = dir.path().join("man/man1");
+    ends(words("man --out").arg(&out), 0);
+    let page = |name: &str| fs::read_to_string(out.join(name)).unwrap();
+    let whole = page("relgrad.1");
+    assert_eq!(whole, stdout(&run(&["man"])));
+    assert!(whole.contains("relgrad\\-sweep(1)") && !whole.contains("peer"), "{whole}");
+    assert!(page("relgrad-sweep.1").contains("\\-\\-budget"), "{}", page("relgrad-sweep.1"));
+    assert!(page("relgrad-history-show.1").contains("\\-\\-store"));
+    assert!(!out.join("relgrad-cell.1").exists());
+    refuses("completions tcsh", "`tcsh`");
+}

@@ -19,7 +19,12 @@ fn a_sweep_measures_every_cell_and_leaves_a_report() {
     let dir = scratch();
     let (out, err) = ends(&mut tiny_sweep(dir.path(), 1), 0);
     assert!(out.contains("12 cells measured, 0 skipped, 0 failed"), "{out}");
-    assert_eq!(err.lines().count(), 12, "one line a cell: {err}");
+    assert_eq!(err.lines().count(), 3 + 12, "what comes, and one line a cell: {err}");
+    assert!(
+        err.starts_with("measuring 12 cells of relative, ordinary on cpu, D = 2 to 9, in 2 rounds\ntime: "),
+        "{err}"
+    );
+    assert!(err.contains(" UTC; ") && err.contains(&format!("\nresults: {}; ", dir.path().display())), "{err}");
 
     let records = records(dir.path());
     assert_eq!(cells(&records), tiny_cells());
@@ -184,7 +189,7 @@ fn a_torn_last_line_is_measured_again_and_a_complete_sweep_runs_nothing() {
     fs::write(&path, &text[..kept + 100]).expect("the torn file is written");
 
     let (_, err) = ends(&mut resume(dir.path()), 0);
-    assert_eq!(err.lines().count(), 1 + 5, "only the missing cells run: {err}");
+    assert_eq!(err.lines().count(), 3 + 1 + 5, "only the missing cells run: {err}");
     assert!(err.contains("was cut off"), "{err}");
     assert_eq!(cells(&records(dir.path())), tiny_cells());
     let complete = lines(dir.path());

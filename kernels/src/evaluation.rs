@@ -3,7 +3,7 @@
 use crate::backend::BiasMode;
 use crate::bound::{Bound, bind};
 use crate::check::{self, Check};
-use crate::device::{Cpu, Device, Matrix, Replay};
+use crate::device::{Cpu, Cuda, Device, Matrix, Replay};
 use crate::error::{Error, Result};
 use crate::init::{self, Init};
 use crate::layer::{Coupling, CouplingKind, Dense, ForGroup, Group, MaybeGroup, Spectral, Visitor};
@@ -46,6 +46,14 @@ pub trait Evaluation {
     /// # Errors
     /// Those of [`Bound::gradient`]. A result that is merely wrong is no error: see [`Check::passed`].
     fn check(&mut self) -> Result<Check>;
+
+    /// The same of the last evaluation's result, where it is still there; evaluates again where it is not.
+    ///
+    /// # Errors
+    /// Those of [`Self::check`].
+    fn check_last(&mut self) -> Result<Check> {
+        self.check()
+    }
 
     /// Lets the device record the work of [`Self::evaluate`], which from then on asks for all of it in one call.
     /// `false` where the device cannot, and nothing has changed. To be called after the first evaluation.
@@ -123,15 +131,18 @@ fn of_layers<D: Device<T> + 'static, T: Scalar, C: MaybeGroup<D, T>>(
     }
 }
 
-/// Takes all memory for `workload`, whose layers are dense, on `device`.
+/// Takes all memory for `workload`, whose layers are dense, on a GPU.
 ///
 /// # Errors
 /// [`Error::OutOfMemory`], [`Error::InvalidParameter`]; [`Error::ShapeMismatch`] for other layers.
-pub fn prepare_on<D: Device<T> + 'static, T: Scalar>(device: D, workload: &Workload) -> Result<Box<dyn Evaluation>> {
+pub fn prepare_on_gpu(device: Cuda, workload: &Workload) -> Result<Box<dyn Evaluation>> {
     if workload.architecture.coupling != CouplingKind::Dense {
         return Err(Error::shape("layers on this device", "dense ones", "convolutions"));
     }
-    of_layers(device, Dense, workload)
+    match workload.dtype {
+        Dtype::F32 => of_layers::<_, f32, _>(device, Dense, workload),
+        Dtype::F64 => of_layers::<_, f64, _>(device, Dense, workload),
+    }
 }
 
 struct Problem<D: Device<T>, T: Scalar, C> {
@@ -181,6 +192,10 @@ impl<D: Device<T>, T: Scalar, C: MaybeGroup<D, T>> Evaluation for Stored<D, T, C
 
     fn check(&mut self) -> Result<Check> {
         self.evaluate()?;
+        self.check_last()
+    }
+
+    fn check_last(&mut self) -> Result<Check> {
         let Problem { device, parameters, x } = &self.problem;
         check::gradient(device, self.bound.kind(), parameters, x, &self.gradient)
     }

@@ -1,9 +1,7 @@
 //! x = g⁻¹(s), and sampling from the model \[M22\]–\[M23\].
 
-use dyn_stack::{MemBuffer, MemStack};
-use faer::linalg::lu::partial_pivoting::{factor, solve};
 use faer::perm::PermRef;
-use faer::{Conj, Mat, MatRef, Par};
+use faer::{Mat, MatMut, MatRef};
 
 use crate::device::{Device, Matrix, MatrixRef};
 use crate::elementwise;
@@ -131,16 +129,7 @@ impl<T: Scalar> DenseFactors<T> {
     pub(crate) fn new(k: usize, dim: usize, weight: &[T]) -> Result<Self> {
         let mut factors = MatRef::from_column_major_slice(weight, dim, dim).to_owned();
         let (mut forward, mut backward) = (vec![0; dim], vec![0; dim]);
-        let par = faer::get_global_parallelism();
-        let mut scratch = MemBuffer::new(factor::lu_in_place_scratch::<usize, T>(dim, dim, par, Default::default()));
-        factor::lu_in_place(
-            factors.as_mut(),
-            &mut forward,
-            &mut backward,
-            par,
-            MemStack::new(&mut scratch),
-            Default::default(),
-        );
+        T::lu(factors.as_mut(), &mut forward, &mut backward);
         let usable = |i| factors[(i, i)].widen() != 0.0 && factors[(i, i)].widen().is_finite();
         if !(0..dim).all(usable) {
             let matrix = format!("weight of layer {}", k + 1);
@@ -154,16 +143,8 @@ impl<T: Scalar> Solve<T> for DenseFactors<T> {
     fn solve(&self, y: &mut [T]) -> Result<()> {
         let dim = self.factors.nrows();
         let columns = y.len() / dim;
-        let mut scratch = MemBuffer::new(solve::solve_in_place_scratch::<usize, T>(dim, columns, Par::Seq));
-        solve::solve_in_place_with_conj(
-            self.factors.as_ref(),
-            self.factors.as_ref(),
-            PermRef::new_checked(&self.forward, &self.backward, dim),
-            Conj::No,
-            faer::MatMut::from_column_major_slice_mut(y, dim, columns),
-            Par::Seq,
-            MemStack::new(&mut scratch),
-        );
+        let order = PermRef::new_checked(&self.forward, &self.backward, dim);
+        T::solve_lu(self.factors.as_ref(), order, MatMut::from_column_major_slice_mut(y, dim, columns));
         Ok(())
     }
 }

@@ -3,6 +3,8 @@
 //! Every formula is transcribed from MATH.md with no thought for cost; nothing is shared with the backends but the
 //! network definition. It allocates freely and works on the host.
 
+pub mod errata;
+
 use nalgebra::{DMatrix, DVector};
 
 use crate::check::Kind;

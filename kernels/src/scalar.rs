@@ -2,10 +2,11 @@
 
 pub use relgrad_vocabulary::Dtype;
 
+use crate::device::OnCpu;
 use crate::elementwise::Real;
 
 /// A working precision: f32 or f64.
-pub trait Scalar: Real + faer::traits::RealField + nalgebra::Scalar + Send + Sync + Default + 'static {
+pub trait Scalar: Real + OnCpu + faer::traits::RealField + nalgebra::Scalar + Send + Sync + Default + 'static {
     /// Its name.
     const DTYPE: Dtype;
     /// Spacing of the numbers next to 1.

@@ -1,7 +1,7 @@
 //! Every method, in both precisions, against computations that share no code with it.
 
 use relgrad_kernels::agreement::{self, workload};
-use relgrad_kernels::evaluation::{Evaluation, Workload, prepare, prepare_on};
+use relgrad_kernels::evaluation::{Evaluation, Workload, prepare, prepare_on_gpu};
 use relgrad_kernels::{Architecture, Convolution, Cuda, Dtype, Error, Init, Math, Method, Result};
 
 /// Sizes on both sides of the blocks of vectors, tiles and chunks, and of the switch from the reference to the probe.
@@ -68,10 +68,7 @@ fn every_method_agrees_for_convolutions() {
 fn every_method_agrees_on_a_gpu() {
     for math in Math::ALL {
         let cuda = Cuda::new(0, math).unwrap();
-        let on_gpu = |workload: &Workload| match workload.dtype {
-            Dtype::F32 => prepare_on::<_, f32>(cuda.clone(), workload),
-            Dtype::F64 => prepare_on::<_, f64>(cuda.clone(), workload),
-        };
+        let on_gpu = |workload: &Workload| prepare_on_gpu(cuda.clone(), workload);
         let mut workloads = agreement::sizes(&GPU_DIMS, math.dtype());
         if math == Math::F64 {
             workloads.extend(agreement::architectures(Dtype::F64));

@@ -13,10 +13,9 @@ fn rows(dtype: Dtype) -> (usize, Vec<Row>) {
     for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
         let File::Case(case) = parse(&std::fs::read(&path).unwrap()).unwrap() else { continue };
         files += 1;
-        let compared = match (case, dtype) {
-            (Case::Network(golden), Dtype::F32) => compare::<f32>(&device, &golden),
-            (Case::Network(golden), Dtype::F64) => compare::<f64>(&device, &golden),
-            (Case::Unsupported { id, reason }, _) => panic!("{id}: {reason}"),
+        let compared = match case {
+            Case::Network(golden) => compare(&device, dtype, &golden),
+            Case::Unsupported { id, reason } => panic!("{id}: {reason}"),
         };
         rows.extend(compared.unwrap());
     }

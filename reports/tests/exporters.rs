@@ -3,8 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use relgrad_reports::export::{FORMATS, Report};
+use relgrad_reports::export::{FORMATS, Field, Frame, Report, records, samples};
 use relgrad_reports::fixture;
+use relgrad_reports::record::Record;
 use relgrad_reports::summary::Summary;
 use serde_json::Value;
 
@@ -170,6 +171,36 @@ fn extra_p() {
 #[test]
 fn csv_has_a_header_and_a_row_a_cell() {
     assert_eq!(render("csv").lines().count(), 1 + 3 * 8);
+}
+
+/// One row a sample of the records that count, one row a record of all.
+#[test]
+fn tables_have_every_sample_and_every_record() {
+    let mut study = fixture::study();
+    let again = Record { attempt: 1, ..study.records[0].clone() };
+    study.replaced = vec![again];
+    let (samples, records) = (samples(&study), records(&study));
+    let measured = study.records.iter().filter(|record| record.is_valid());
+    let seconds: Vec<Field> =
+        measured.flat_map(|record| record.seconds.iter().map(|&seconds| Field::Number(Some(seconds)))).collect();
+    assert!(seconds.len() > 100);
+    let column = |frame: &Frame, name: &str| {
+        let at = frame.names.iter().position(|known| known == name).expect("a column");
+        frame.rows.iter().map(|row| row[at].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(column(&samples, "seconds"), seconds);
+    assert_eq!(records.rows.len(), study.records.len() + 1);
+    let counts = column(&records, "counts");
+    assert_eq!(counts.iter().filter(|counts| **counts == Field::Flag(false)).count(), 1);
+    assert_eq!(counts.last(), Some(&Field::Flag(false)));
+    for (frame, format) in [(&samples, "table"), (&records, "table-records")] {
+        assert!(frame.rows.iter().all(|row| row.len() == frame.names.len()));
+        // A column has one kind of value.
+        let kinds = |row: &Vec<Field>| row.iter().map(std::mem::discriminant).collect::<Vec<_>>();
+        assert!(frame.rows.iter().all(|row| kinds(row) == kinds(&frame.rows[0])));
+        assert_eq!(frame.to_csv().lines().count(), frame.rows.len() + 1);
+        assert_eq!(render(format).lines().next(), frame.to_csv().lines().next());
+    }
 }
 
 /// Every row of the table has as many columns, every brace its partner, and units stand with the numbers.

@@ -9,14 +9,15 @@ use std::path::{Path, PathBuf};
 use common::{files, root};
 
 /// The crates: name in ARCHITECTURE.md, folder, and the most lines of Rust. Lower a budget when the code gets smaller.
-const CRATES: [(&str, &str, usize); 7] = [
-    ("kernels", "kernels", 19_720),
+const CRATES: [(&str, &str, usize); 8] = [
+    ("kernels", "kernels", 19_900),
     ("golden", "kernels/golden", 1_430),
     ("vocabulary", "kernels/vocabulary", 710),
-    ("reports", "reports", 16_780),
+    ("reports", "reports", 17_250),
     ("adversary", "reports/adversary", 380),
     ("plots", "plots", 5_490),
-    ("harness", "harness", 22_570),
+    ("harness", "harness", 25_500),
+    ("python", "harness/python", 710),
 ];
 
 /// Names of types that a crate declares more than once. The list only shrinks.

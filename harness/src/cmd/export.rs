@@ -22,6 +22,7 @@ For github-action-benchmark:
 - github-action-smaller has times and peak memory (`tool: customSmallerIsBetter`);
 - github-action-bigger has speed-ups (`tool: customBiggerIsBetter`).
 bencher is the Bencher Metric Format; latex is a table for a paper (package booktabs).
+table and table-records are CSV with one row a sample, or a record; csv has one a method and dimension.
 ";
 
 /// Writes the results of a sweep in the format of another program

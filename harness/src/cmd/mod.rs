@@ -4,12 +4,15 @@
 pub(crate) mod calibrate;
 pub(crate) mod cell;
 pub(crate) mod compare;
+pub(crate) mod completions;
 pub(crate) mod doctor;
 pub(crate) mod evaluate;
 pub(crate) mod experiment;
 pub(crate) mod export;
 pub(crate) mod gate;
 pub(crate) mod history;
+pub(crate) mod man;
+pub(crate) mod paper;
 pub(crate) mod peer_case;
 pub(crate) mod plot;
 pub(crate) mod report;
@@ -21,13 +24,14 @@ pub(crate) mod verify;
 
 use std::any::Any;
 use std::io::{self, ErrorKind};
+use std::ops::RangeInclusive;
 use std::panic::{PanicHookInfo, catch_unwind};
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::sync::LazyLock;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Parser, Subcommand};
+use clap::{Command, CommandFactory, Parser, Subcommand};
 use relgrad_reports::units;
 use serde::Serialize;
 
@@ -62,12 +66,15 @@ verbs! {
     selftest: Selftest,
     train: Train,
     experiment: Experiment,
+    paper: Paper,
     doctor: Doctor,
     compare: Compare,
     gate: Gate,
     calibrate: Calibrate,
     history: History,
     export: Export,
+    completions: Completions,
+    man: Man,
     cell: Cell,
     evaluate: Evaluate,
     peer_case: PeerCase,
@@ -149,6 +156,14 @@ fn words(payload: &(dyn Any + Send)) -> &str {
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }
 
+/// The command line without hidden verbs, for completions and manual pages.
+fn shown() -> Command {
+    let all = Cli::command();
+    let verbs = all.get_subcommands().filter(|verb| !verb.is_hide_set()).cloned();
+    let named = Command::new("relgrad").version(version()).after_help(EXIT_CODES).subcommand_required(true);
+    named.about(all.get_about().cloned().unwrap_or_default()).subcommands(verbs.collect::<Vec<_>>())
+}
+
 fn version() -> &'static str {
     static VERSION: LazyLock<String> = LazyLock::new(|| {
         let version = env!("CARGO_PKG_VERSION");
@@ -189,9 +204,20 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 }
 
 fn count<const MOST: usize>(text: &str) -> Result<usize, String> {
+    whole(text, 1..=MOST)
+}
+
+fn up_to<const MOST: usize>(text: &str) -> Result<usize, String> {
+    whole(text, 0..=MOST)
+}
+
+fn whole(text: &str, range: RangeInclusive<usize>) -> Result<usize, String> {
     match text.parse() {
-        Ok(count) if (1..=MOST).contains(&count) => Ok(count),
-        _ => Err(format!("`{}` is not a whole number from 1 to {MOST}", console::quoted(text))),
+        Ok(count) if range.contains(&count) => Ok(count),
+        _ => {
+            let (least, most) = range.into_inner();
+            Err(format!("`{}` is not a whole number from {least} to {most}", console::quoted(text)))
+        }
     }
 }
 
@@ -254,8 +280,6 @@ mod flags_tests;
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

@@ -6,7 +6,7 @@ mod settings;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, FromArgMatches};
 use relgrad_kernels::{Activation, Dtype, Math, Method};
 use relgrad_reports::record::Record;
 use relgrad_reports::run::{Change, Settings};
@@ -14,7 +14,7 @@ use relgrad_reports::study::Study;
 use relgrad_reports::units;
 
 use self::outcome::report_on;
-use crate::cmd::{at_least_one, warn_of_threads};
+use crate::cmd::{MAX_BATCH, at_least_one, up_to, warn_of_threads};
 use crate::error::{Error, Result};
 use crate::machine::gpu;
 use crate::machine::time::{rfc3339, unix_seconds};
@@ -107,8 +107,8 @@ pub(crate) struct Arguments {
     /// Independent processes per cell
     #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = at_least_one)]
     rounds: usize,
-    /// Least number of samples of a cell, unless it reaches --cell-limit
-    #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = at_least_one)]
+    /// Least number of samples of a cell, unless it reaches --cell-limit; 0: the first evaluation alone, for memory
+    #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = up_to::<MAX_BATCH>)]
     min_samples: usize,
     /// Time for the whole sweep (90s, 10m, 1h30m, none) [default: 10m]
     #[arg(long, value_name = "TIME")]
@@ -166,6 +166,13 @@ impl Arguments {
         });
         Options { roofline: !self.no_roofline, quiet: self.quiet, attempts: self.attempts, wait }
     }
+}
+
+/// The settings of `relgrad sweep` with these words behind it.
+pub(crate) fn settings_of(words: &[String]) -> Result<Settings> {
+    let command = Arguments::augment_args(clap::Command::new("sweep").no_binary_name(true));
+    let parsed = command.try_get_matches_from(words).and_then(|words| Arguments::from_arg_matches(&words));
+    settings::settings(&parsed.map_err(|cause| Error::Usage(cause.to_string()))?)
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {

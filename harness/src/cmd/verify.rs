@@ -6,14 +6,14 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use relgrad_golden::{Case, File, compare, compare_dense};
+use relgrad_golden::{Case, File, compare, compare_on_gpu};
 use relgrad_kernels::{Architecture, CouplingKind, Dtype, Math, Method, cost};
 use relgrad_reports::units;
 
 use crate::error::{Error, Result, code};
 use crate::machine::{self, gpu};
 use crate::measure::plan::dims::Dims;
-use crate::measure::workload::{DeviceKind, Target, with_dtype};
+use crate::measure::workload::{DeviceKind, Target};
 use crate::verify::{Outcome, Unsupported, agreement};
 
 const EXAMPLES: &str = "\
@@ -64,9 +64,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
             let compared = match case {
                 Case::Unsupported { id, reason } => Err((id, reason.clone())),
                 Case::Network(golden) => match target.with_math(Math::of(dtype)) {
-                    Target::Cpu(device) => Ok(with_dtype!(dtype, T => compare::<T>(&device, golden))),
+                    Target::Cpu(device) => Ok(compare(&device, dtype, golden)),
                     Target::Cuda(device) if golden.architecture.coupling == CouplingKind::Dense => {
-                        Ok(with_dtype!(dtype, T => compare_dense::<_, T>(&device, golden)))
+                        Ok(compare_on_gpu(&device, dtype, golden))
                     }
                     Target::Cuda(_) => Err((&golden.id, "convolutions run on the CPU".to_string())),
                 },

@@ -4,11 +4,13 @@
 //! and [`models`].
 
 mod bias_mode;
-mod epoch_time;
+pub(crate) mod epoch_time;
+mod errata;
 pub(crate) mod figures;
 mod gaussian;
 mod learning_curves;
 mod models;
+pub(crate) mod primitives;
 mod sample;
 mod starts;
 mod table1;
@@ -44,11 +46,21 @@ pub(crate) struct Protocol {
 }
 
 /// Every experiment, those first that need no data.
-pub(crate) static PROTOCOLS: [Protocol; 9] = [
+pub(crate) static PROTOCOLS: [Protocol; 11] = [
     Protocol {
         name: "bias-mode",
         title: "Biases: the exact relative gradient and the paper's rule (erratum E7)",
         run: bias_mode::run,
+    },
+    Protocol {
+        name: "errata",
+        title: "Errata of the paper: its formulas as printed and corrected, against automatic differentiation",
+        run: errata::run,
+    },
+    Protocol {
+        name: "primitives",
+        title: "Appendix C: how the time of the operations that gradients consist of grows with D",
+        run: primitives::run,
     },
     Protocol {
         name: "fig1-right",

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::line;
+use super::linux::{cpuinfo, line};
 
 pub(crate) fn model() -> String {
     cpuinfo("model name").or_else(|| cpuinfo("Model")).unwrap_or_else(|| {
@@ -47,14 +47,6 @@ pub(crate) fn frequency_mhz() -> Option<f64> {
     let kilohertz =
         line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq").and_then(|text| text.parse::<f64>().ok());
     kilohertz.map(|value| value / 1e3).or_else(|| cpuinfo("cpu MHz")?.parse().ok())
-}
-
-/// The first value of a key of `/proc/cpuinfo`.
-fn cpuinfo(key: &str) -> Option<String> {
-    let text = fs::read_to_string("/proc/cpuinfo").ok()?;
-    let mut pairs = text.lines().filter_map(|line| line.split_once(':'));
-    let value = pairs.find(|(name, _)| name.trim() == key)?.1.trim().to_string();
-    Some(value).filter(|value| !value.is_empty())
 }
 
 /// The brand string that `sysinfo` knows, for systems without `/proc`.

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use relgrad_kernels::Cpu;
 use relgrad_reports::record::State;
 
+use super::linux;
+
 /// What the system has counted so far. The times are in seconds, from unknown beginnings.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 struct Counters {
@@ -87,7 +89,7 @@ impl Counters {
 
 impl Cores {
     fn read() -> Option<Self> {
-        let text = std::fs::read_to_string("/proc/stat").ok()?;
+        let text = linux::core_times()?;
         Self::parse(&text, may_run_on, 1.0 / ticks_per_second()?)
     }
 
@@ -165,12 +167,7 @@ fn usage() -> (f64, Option<(u64, u64)>) {
 
 /// Seconds that the threads of this process have waited for a core, by Linux's accounts of the scheduler.
 fn waited() -> Option<f64> {
-    let threads = std::fs::read_dir("/proc/self/task").ok()?;
-    let of = |folder: std::io::Result<std::fs::DirEntry>| {
-        let text = std::fs::read_to_string(folder.ok()?.path().join("schedstat")).ok()?;
-        text.split_ascii_whitespace().nth(1)?.parse::<f64>().ok()
-    };
-    let nanoseconds: Vec<f64> = threads.filter_map(of).collect();
+    let nanoseconds = linux::waited_nanoseconds()?;
     (!nanoseconds.is_empty()).then(|| 1e-9 * nanoseconds.iter().sum::<f64>())
 }
 

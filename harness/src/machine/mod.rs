@@ -3,16 +3,16 @@
 mod cgroup;
 mod cpu;
 pub(crate) mod gpu;
+pub(crate) mod linux;
 pub(crate) mod load;
 pub(crate) mod memory;
 pub(crate) mod time;
 mod virtualization;
 
-use std::fs;
-use std::path::Path;
-
 use relgrad_reports::run::Machine;
 use sysinfo::System;
+
+use self::linux::line;
 
 pub(crate) fn facts() -> Machine {
     let memory = Memory::read();
@@ -71,11 +71,6 @@ fn operating_system() -> String {
         Ok(kernel) => format!("{name}, kernel {kernel}, {}", std::env::consts::ARCH),
         Err(_) => format!("{name}, {}", std::env::consts::ARCH),
     }
-}
-
-fn line(path: impl AsRef<Path>) -> Option<String> {
-    let text = fs::read_to_string(path).ok()?;
-    Some(text.trim().to_string()).filter(|text| !text.is_empty())
 }
 
 /// The choice in brackets of a kernel setting: `madvise` of `always [madvise] never`.

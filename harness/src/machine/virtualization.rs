@@ -1,9 +1,8 @@
 //! Whether the machine is a container or a virtual one: timings there share cores with strangers.
 
-use std::fs;
 use std::path::Path;
 
-use super::line;
+use super::linux::{self, line};
 
 /// `container`, the hypervisor's name, both, or `none detected`.
 pub(crate) fn detect() -> String {
@@ -18,7 +17,7 @@ pub(crate) fn detect() -> String {
 fn in_container() -> bool {
     let marked = ["/.dockerenv", "/run/.containerenv"].iter().any(|path| Path::new(path).exists());
     let by_runtime = std::env::var_os("container").is_some() || std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
-    let groups = fs::read_to_string("/proc/1/cgroup").unwrap_or_default();
+    let groups = linux::first_groups().unwrap_or_default();
     marked || by_runtime || ["docker", "kubepods", "containerd", "lxc"].iter().any(|name| groups.contains(name))
 }
 
@@ -35,8 +34,7 @@ fn hypervisor() -> Option<String> {
         ("amazon ec2", "Amazon EC2"),
         ("google", "Google Compute Engine"),
     ];
-    let flags = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    if !flags.lines().any(|line| line.starts_with("flags") && line.contains(" hypervisor")) {
+    if !linux::cpuinfo("flags")?.split(' ').any(|flag| flag == "hypervisor") {
         return None;
     }
     let firmware: String = ["sys_vendor", "product_name", "bios_vendor"]

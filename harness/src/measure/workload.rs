@@ -54,9 +54,7 @@ impl Target {
     pub(crate) fn prepare(&self, workload: &Workload) -> Result<Box<dyn Evaluation>> {
         match self {
             Self::Cpu(_) => evaluation::prepare(workload),
-            Self::Cuda(device) => {
-                with_dtype!(workload.dtype, T => evaluation::prepare_on::<_, T>(device.clone(), workload))
-            }
+            Self::Cuda(device) => evaluation::prepare_on_gpu(device.clone(), workload),
         }
     }
 }

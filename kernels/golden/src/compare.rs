@@ -10,7 +10,7 @@ use relgrad_kernels::layer::{Coupling, CouplingKind, ForGroup, Group, MaybeGroup
 use relgrad_kernels::likelihood::Evaluator;
 use relgrad_kernels::parameters::{Arrays, Batch, Gradient, LocationScale, Parameters};
 use relgrad_kernels::step::InPlaceStep;
-use relgrad_kernels::{Architecture, Cpu, Dense, Error, Method, Result, Scalar};
+use relgrad_kernels::{Architecture, Cpu, Cuda, Dense, Dtype, Error, Method, Result, Scalar};
 
 use crate::array::{Array, Direction};
 use crate::case::{Golden, Outputs};
@@ -42,12 +42,16 @@ pub struct Row {
 /// the difference loses nothing where ΔW is small beside W.
 const STEP: f64 = 64.0;
 
-/// Compares everything on the CPU in precision `T`.
+/// Compares everything on the CPU in a precision. Not generic, so that this crate compiles it once.
 ///
 /// # Errors
 /// When the network itself cannot be set up; a backend that fails is a row.
-pub fn compare<T: Spectral>(device: &Cpu, golden: &Golden) -> Result<Vec<Row>> {
-    golden.architecture.coupling.visit::<T, _>(OnCpu { device, golden })
+pub fn compare(device: &Cpu, dtype: Dtype, golden: &Golden) -> Result<Vec<Row>> {
+    let coupling = golden.architecture.coupling;
+    match dtype {
+        Dtype::F32 => coupling.visit::<f32, _>(OnCpu { device, golden }),
+        Dtype::F64 => coupling.visit::<f64, _>(OnCpu { device, golden }),
+    }
 }
 
 struct OnCpu<'a> {
@@ -63,16 +67,19 @@ impl<T: Spectral> Visitor<T> for OnCpu<'_> {
     }
 }
 
-/// Compares a network of dense layers on any device.
+/// Compares a network of dense layers on a GPU.
 ///
 /// # Errors
 /// As [`compare`]; [`Error::ShapeMismatch`] for other layers.
-pub fn compare_dense<D: Device<T> + 'static, T: Scalar>(device: &D, golden: &Golden) -> Result<Vec<Row>> {
+pub fn compare_on_gpu(device: &Cuda, dtype: Dtype, golden: &Golden) -> Result<Vec<Row>> {
     if golden.architecture.coupling != CouplingKind::Dense {
         let (expected, found) = ("dense ones".to_string(), "convolutions, which run on the CPU".to_string());
         return Err(Error::ShapeMismatch { operation: "layers on this device", expected, found });
     }
-    Comparison::<D, T, Dense>::new(device, Dense, golden)?.rows()
+    match dtype {
+        Dtype::F32 => Comparison::<_, f32, Dense>::new(device, Dense, golden)?.rows(),
+        Dtype::F64 => Comparison::<_, f64, Dense>::new(device, Dense, golden)?.rows(),
+    }
 }
 
 struct Comparison<'a, D: Device<T>, T: Scalar, C: MaybeGroup<D, T>> {

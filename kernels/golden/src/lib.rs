@@ -19,7 +19,7 @@ use serde_json::Value;
 
 pub use array::{Array, Direction};
 pub use case::{Conditional, Golden, Outputs};
-pub use compare::{Row, compare, compare_dense};
+pub use compare::{Row, compare, compare_on_gpu};
 pub use node::Read;
 pub use tolerance::{Conditioning, Tolerances};
 

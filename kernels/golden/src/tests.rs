@@ -217,7 +217,7 @@ proptest! {
     fn what_is_read_of_a_damaged_file_can_be_compared(whole in whole_files(), damage in damage()) {
         let Ok(File::Case(case)) = parse(&damaged(&whole, &damage)) else { return Ok(()) };
         match case {
-            Case::Network(golden) => drop(compare::<f32>(&Cpu::new(1), &golden)),
+            Case::Network(golden) => drop(compare(&Cpu::new(1), Dtype::F32, &golden)),
             Case::Unsupported { .. } => {}
         }
     }

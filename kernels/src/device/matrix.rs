@@ -1,5 +1,8 @@
 //! Column-major matrices over a device's memory.
 
+use std::ptr::NonNull;
+
+use super::cpu::{Buffer, Cpu};
 use super::{Device, Factor, Memory};
 use crate::error::{Error, Result};
 use crate::scalar::Scalar;
@@ -93,6 +96,18 @@ impl<D: Memory<T>, T: Scalar> Matrix<D, T> {
     }
 }
 
+impl<T: Scalar> Matrix<Cpu, T> {
+    /// A matrix in memory that a caller keeps and frees, such as an array of another language.
+    ///
+    /// # Safety
+    /// `start` is aligned and points to rows·cols initialised numbers, which live as long as the matrix. Meanwhile
+    /// nobody writes to them but through it; where it is borrowed exclusively, nobody reads them but through it.
+    pub unsafe fn lent(start: NonNull<T>, rows: usize, cols: usize) -> Self {
+        // SAFETY: the caller's promise.
+        Self { buffer: unsafe { Buffer::lent(start, rows * cols) }, rows, cols }
+    }
+}
+
 /// A shared view of contiguous columns.
 pub struct MatrixRef<'a, D: Memory<T>, T: Scalar> {
     slice: D::Slice<'a>,
@@ -112,6 +127,18 @@ impl<'a, D: Memory<T>, T: Scalar> MatrixRef<'a, D, T> {
     /// The numbers of a slice, which has rows·cols of them, as columns.
     pub(crate) fn of_slice(slice: D::Slice<'a>, rows: usize, cols: usize) -> Self {
         Self { slice, rows, cols }
+    }
+
+    /// The numbers of a slice as columns.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] unless it has rows·cols of them.
+    pub fn from_slice(slice: D::Slice<'a>, rows: usize, cols: usize) -> Result<Self> {
+        let len = D::len(&slice);
+        if rows.checked_mul(cols) != Some(len) {
+            return Err(Error::shape("view", format!("{rows}×{cols} numbers"), len));
+        }
+        Ok(Self::of_slice(slice, rows, cols))
     }
 
     /// The same view for a shorter time.

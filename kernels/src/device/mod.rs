@@ -15,6 +15,7 @@ mod raw;
 mod shape;
 
 pub use cpu::Cpu;
+pub(crate) use cpu::OnCpu;
 pub use cuda::Cuda;
 pub use matrix::{Matrix, MatrixMut, MatrixRef};
 pub use memory::Memory;

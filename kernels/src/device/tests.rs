@@ -1,5 +1,7 @@
 //! Elementwise operations on shapes that do not fit. Products and inverses are in the crate's own tests.
 
+use std::ptr::NonNull;
+
 use super::*;
 
 #[test]
@@ -40,4 +42,20 @@ fn misfits_are_errors_and_touch_nothing() {
     }
     let untouched = [out.view().slice(), wide.view().slice(), &sums].concat();
     assert!(untouched.iter().all(|&x| x == 7.0));
+}
+
+#[test]
+fn lent_memory_is_written_to_and_left_to_its_owner() {
+    let mut numbers = vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+    let start = NonNull::new(numbers.as_mut_ptr()).unwrap();
+    // SAFETY: the vector lives longer and is not touched meanwhile.
+    let mut matrix = unsafe { Matrix::<Cpu, f64>::lent(start, 2, 3) };
+    assert_eq!(matrix.view().columns(1, 1).slice(), [3.0, 4.0]);
+    Cpu::new(1).fill(7.0, matrix.view_mut().columns(1, 1)).unwrap();
+    drop(matrix);
+    assert_eq!(numbers, [1.0, 2.0, 7.0, 7.0, 5.0, 6.0]);
+    let view = MatrixRef::<Cpu, f64>::from_slice(&numbers, 3, 2).unwrap();
+    assert_eq!((view.shape(), view.columns(1, 1).slice()), ((3, 2), &numbers[3..]));
+    let error = MatrixRef::<Cpu, f64>::from_slice(&numbers, 4, 2).err().unwrap();
+    assert_eq!(error.to_string(), "view: expected 4×2 numbers, got 6");
 }

@@ -1,6 +1,7 @@
 //! The files of a report. Each is one [`Format`] in a file of its own.
 //!
-//! Files for other programs ([`FORMATS`]) follow those programs' published schemas; one is a table for a paper.
+//! Files for other programs ([`FORMATS`]) follow those programs' published schemas; one is a table for a paper, and some
+//! are a [`Frame`] as CSV.
 //!
 //! `report.md` and `report.html` say the same in units people read (one document, two renderings, in `report`);
 //! `summary.json` and `summary.csv` carry the same numbers for programs, in SI units and bytes.
@@ -8,6 +9,7 @@
 mod bencher;
 mod csv;
 mod extra_p;
+mod frame;
 mod github_action;
 mod google_benchmark;
 mod hyperfine;
@@ -16,6 +18,8 @@ mod latex;
 
 use std::path::{Path, PathBuf};
 
+pub use csv::summary;
+pub use frame::{Field, Frame, records, samples};
 use relgrad_vocabulary::Method;
 
 use crate::record::error::Result;
@@ -70,8 +74,8 @@ pub const REPORT: [Format; 4] = [
     CSV,
 ];
 
-/// Formats of other programs, by the name of the program, which only `relgrad export` writes.
-pub const FORMATS: [Format; 8] = [
+/// Formats of other programs, by the name of the program, and tables, which only `relgrad export` writes.
+pub const FORMATS: [Format; 10] = [
     Format { name: "github-action-smaller", file_name: "github-action-smaller.json", render: github_action::smaller },
     Format { name: "github-action-bigger", file_name: "github-action-bigger.json", render: github_action::bigger },
     Format { name: "bencher", file_name: "bencher.json", render: bencher::render },
@@ -80,6 +84,8 @@ pub const FORMATS: [Format; 8] = [
     Format { name: "extra-p", file_name: "extra-p.jsonl", render: extra_p::render },
     Format { name: "latex", file_name: "table.tex", render: latex::render },
     CSV,
+    Format { name: "table", file_name: "samples.csv", render: |report| samples(report.study).to_csv() },
+    Format { name: "table-records", file_name: "records.csv", render: |report| records(report.study).to_csv() },
 ];
 
 const CSV: Format = Format { name: "csv", file_name: "summary.csv", render: csv::render };

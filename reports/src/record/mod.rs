@@ -99,6 +99,17 @@ pub enum Outcome {
     Failed,
 }
 
+impl Outcome {
+    /// Its name in a record.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Measured => "measured",
+            Self::Skipped => "skipped",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// The cost model of one gradient evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Model {

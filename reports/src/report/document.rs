@@ -93,7 +93,7 @@ impl<'a> Document<'a> {
 impl Block<'_> {
     /// Shortens what may come from a file and makes its control characters visible: laying out tables takes a time in
     /// proportion to their widest cell.
-    fn cut(&mut self) {
+    pub(super) fn cut(&mut self) {
         const TITLE: usize = 200;
         const CELL: usize = 300;
         const TEXT: usize = 1500;

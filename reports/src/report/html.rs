@@ -14,9 +14,14 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 
 /// The contents of `report.html`. It needs no network and no other file, and follows the reader's light or dark
 /// preference. Without a script it is all there; with one its figures and tables answer.
 pub(crate) fn render(report: &Report<'_>) -> String {
-    let document = Document::of(report);
+    let end = explore::elements(explore::cells(report), &explore::charts(report.figures));
+    of_document(&Document::of(report), &end)
+}
+
+/// A document as a page; `end` comes after its contents.
+pub(super) fn of_document(document: &Document<'_>, end: &str) -> String {
     let body: String = document.blocks.iter().map(render_block).collect();
-    page(&document.title, &body, &explore::elements(explore::cells(report), &explore::charts(report.figures)))
+    page(&document.title, &body, end)
 }
 
 /// A page of this title; `end` comes after its contents.

@@ -6,7 +6,10 @@ use crate::table::escape;
 
 /// The contents of `report.md`. Figures are links to `figures/NAME.svg` next to it.
 pub(crate) fn render(report: &Report<'_>) -> String {
-    let document = Document::of(report);
+    page(&Document::of(report))
+}
+
+pub(super) fn page(document: &Document<'_>) -> String {
     let blocks: String = document.blocks.iter().map(|block| format!("\n{}", render_block(block))).collect();
     format!("# {}\n{blocks}", escape(&document.title))
 }

@@ -6,4 +6,7 @@ mod document;
 mod explore;
 pub(crate) mod html;
 pub(crate) mod markdown;
+mod page;
 pub mod trend;
+
+pub use page::{Page, Piece};

@@ -83,7 +83,8 @@ impl Subject {
         let first_seconds = now() - start;
         let taken = watched()?;
 
-        let check = Some(checked(evaluation.as_mut())?);
+        let once = spec.rules.is_some_and(|rules| rules.min_samples == 0);
+        let check = Some(checked(evaluation.as_mut(), once)?);
         let (evaluate, gpu): (Timed, _) = match target {
             Target::Cpu(_) => (Box::new(move || evaluation.evaluate()), None),
             Target::Cuda(device) => {
@@ -96,7 +97,10 @@ impl Subject {
                 (Box::new(evaluate), Some(on_gpu))
             }
         };
-        Ok(Self { threads, check, taken, gpu, ..Self::warm(evaluate, now, first_seconds)? })
+        let warm = |evaluate| {
+            if once { Ok(Self::only(evaluate, now, first_seconds)) } else { Self::warm(evaluate, now, first_seconds) }
+        };
+        Ok(Self { threads, check, taken, gpu, ..warm(evaluate)? })
     }
 
     /// Warms up. What it does not know of the problem is absent.
@@ -105,6 +109,12 @@ impl Subject {
         let warm = sampling::warm_up(&mut evaluate, now, first_seconds)?;
         watch.warmed_up();
         Ok(Self { evaluate, warm, watch, threads: 1, check: None, taken: Taken::default(), gpu: None })
+    }
+
+    /// Leaves it at the first evaluation.
+    fn only(evaluate: Timed, now: Clock<'_>, first_seconds: f64) -> Self {
+        let (watch, warm) = (Watch::start(), sampling::only(first_seconds, now));
+        Self { evaluate, warm, watch, threads: 1, check: None, taken: Taken::default(), gpu: None }
     }
 
     /// Samples until the rules end it.
@@ -171,9 +181,10 @@ fn watch(target: &Target) -> Result<Box<dyn FnOnce() -> Result<Taken, Error>>, E
     }))
 }
 
-/// The check as a record keeps it, or what is wrong.
-fn checked(evaluation: &mut dyn Evaluation) -> Result<Check, Failed> {
-    let check = evaluation.check()?;
+/// The check as a record keeps it, or what is wrong; of another evaluation than the last one unless there is to be only
+/// `once`.
+fn checked(evaluation: &mut dyn Evaluation, once: bool) -> Result<Check, Failed> {
+    let check = if once { evaluation.check_last()? } else { evaluation.check()? };
     let (kind, max_rel_err, tolerance) = (check.kind, check.max_rel_err, check.tolerance);
     let kept = Check { kind: kind.to_string(), max_rel_err, tolerance };
     if check.passed() {

@@ -1,13 +1,13 @@
 //! Resident memory of this process: its high-water mark, and its course over time.
 
-use std::fs::{self, File};
-use std::io::{Read, Seek};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use relgrad_reports::record::MemoryPoint;
+
+use crate::machine::linux;
 
 const MAX_POINTS: usize = 500;
 /// First interval between two readings; it doubles whenever the trace is full.
@@ -16,29 +16,70 @@ const SHORTEST_INTERVAL: Duration = Duration::from_micros(20);
 /// Sets the high-water mark back to what is resident now. `false` where the system does not allow it: the mark then
 /// covers the start of the process too, which is small.
 pub(crate) fn reset_high_water() -> bool {
-    fs::write("/proc/self/clear_refs", "5").is_ok()
+    linux::reset_high_water()
 }
 
 /// Asks the system to end this process before any other when memory runs out: the cell is then a failed record, and the
 /// sweep and its neighbours live on. Where the system has no such request, nothing happens.
 pub(crate) fn be_first_to_go() {
-    let _ = fs::write("/proc/self/oom_score_adj", "1000");
+    linux::be_first_to_go();
 }
 
+/// Most bytes that were resident; `None` where the system does not say.
 pub(crate) fn high_water() -> Option<u64> {
-    status("VmHWM:")
+    system::high_water()
 }
 
+/// Bytes that are resident now; `None` where the system does not say.
 pub(crate) fn resident() -> Option<u64> {
-    status("VmRSS:")
+    system::meter()?()
 }
 
-/// A field of `/proc/self/status` that is in kB.
-fn status(field: &str) -> Option<u64> {
-    let text = fs::read_to_string("/proc/self/status").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix(field))?;
-    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kilobytes * 1024)
+#[cfg(target_os = "linux")]
+mod system {
+    pub(super) use crate::machine::linux::resident_meter as meter;
+
+    pub(super) fn high_water() -> Option<u64> {
+        crate::machine::linux::status_bytes("VmHWM:")
+    }
+}
+
+/// The calls of macOS. Its high-water mark cannot be set back.
+#[cfg(target_os = "macos")]
+mod system {
+    pub(super) fn high_water() -> Option<u64> {
+        // SAFETY: rusage is plain data that may be zero, and getrusage writes to it.
+        let usage = unsafe {
+            let mut usage: libc::rusage = std::mem::zeroed();
+            (libc::getrusage(libc::RUSAGE_SELF, &raw mut usage) == 0).then_some(usage)
+        };
+        // Bytes here; other systems count kB.
+        u64::try_from(usage?.ru_maxrss).ok()
+    }
+
+    pub(super) fn meter() -> Option<impl FnMut() -> Option<u64> + Send + 'static> {
+        let process = libc::c_int::try_from(std::process::id()).ok()?;
+        let read = move || {
+            // SAFETY: the struct is plain data that may be zero, and that of the version named, to which the call writes.
+            unsafe {
+                let mut usage: libc::rusage_info_v0 = std::mem::zeroed();
+                let into: *mut libc::rusage_info_t = (&raw mut usage).cast();
+                (libc::proc_pid_rusage(process, libc::RUSAGE_INFO_V0, into) == 0).then_some(usage.ri_resident_size)
+            }
+        };
+        read().map(|_| read)
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "macos")))]
+mod system {
+    pub(super) fn high_water() -> Option<u64> {
+        None
+    }
+
+    pub(super) fn meter() -> Option<fn() -> Option<u64>> {
+        None
+    }
 }
 
 /// A thread that reads the memory in use again and again.
@@ -51,7 +92,7 @@ impl Tracer {
     /// Starts reading the resident memory; `None` where the system does not tell. Points are relative to
     /// `baseline_bytes`.
     pub(crate) fn start(baseline_bytes: u64) -> Option<Self> {
-        Self::watch(meter()?, baseline_bytes)
+        Self::watch(system::meter()?, baseline_bytes)
     }
 
     /// Starts reading what `bytes` tells. Points are relative to `baseline_bytes`.
@@ -81,32 +122,6 @@ impl Tracer {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap_or_default()
     }
-}
-
-/// A reader of the resident memory by `/proc/self/statm`, which it keeps open: a reading is one system call of about a
-/// microsecond.
-fn meter() -> Option<impl FnMut() -> Option<u64> + Send + 'static> {
-    let (mut file, page_bytes) = (File::open("/proc/self/statm").ok()?, page_bytes()?);
-    let mut read = move || {
-        let mut buffer = [0; 128];
-        file.rewind().ok()?;
-        let length = file.read(&mut buffer).ok()?;
-        let text = std::str::from_utf8(&buffer[..length]).ok()?;
-        let pages: u64 = text.split_ascii_whitespace().nth(1)?.parse().ok()?;
-        Some(pages * page_bytes)
-    };
-    read().map(|_| read)
-}
-
-#[cfg(unix)]
-fn page_bytes() -> Option<u64> {
-    // SAFETY: sysconf only reads a constant of the system.
-    u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).ok().filter(|bytes| *bytes > 0)
-}
-
-#[cfg(not(unix))]
-fn page_bytes() -> Option<u64> {
-    None
 }
 
 /// Points in fixed memory: when full, each pair gives way to its larger point and the interval doubles. Peaks survive.

@@ -24,7 +24,8 @@ const CONFIDENCE: f64 = 0.95;
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Rules {
-    /// Fewest samples, unless the deadline comes first.
+    /// Fewest samples, unless the deadline comes first. With 0 the first evaluation is the only one, and the sample:
+    /// what it took of memory is what is asked for.
     pub(crate) min_samples: usize,
     /// Seconds of sampling after which an unsettled median is accepted.
     pub(crate) sampling_seconds: f64,
@@ -82,6 +83,12 @@ pub(crate) fn warm_up<E>(
     Ok(Warm { seconds, evaluations_per_sample, evaluation_seconds, begin })
 }
 
+/// What an evaluation that stays the only one leaves.
+pub(crate) fn only(first_seconds: f64, now: impl Fn() -> f64) -> Warm {
+    let begin = now() - first_seconds;
+    Warm { seconds: vec![first_seconds], evaluations_per_sample: 1, evaluation_seconds: first_seconds, begin }
+}
+
 /// Samples a warm `evaluate` until the rules end it: seconds of one evaluation, per sample, in the order taken.
 /// `after_sample` looks at what the evaluation left behind; its time belongs to no sample.
 pub(crate) fn sample<E>(
@@ -91,6 +98,9 @@ pub(crate) fn sample<E>(
     rules: &Rules,
     mut after_sample: impl FnMut() -> Result<(), E>,
 ) -> Result<Vec<f64>, E> {
+    if rules.min_samples == 0 {
+        return Ok(warm.seconds.iter().take(1).copied().collect());
+    }
     // All memory of the timed loop is taken here.
     let mut seconds: Vec<f64> = Vec::with_capacity(MAX_SAMPLES);
     let start = now();

@@ -71,7 +71,8 @@ impl Limits {
     pub(super) fn over_cell(&self, forecast: &Forecast) -> Option<Reason> {
         let limit = self.cell_seconds?;
         let doubt = if forecast.trusted { 1.0 } else { DOUBT };
-        let least = 2.0 * forecast.evaluation_seconds;
+        let evaluations = if self.min_samples == 0 { 1.0 } else { 2.0 };
+        let least = evaluations * forecast.evaluation_seconds;
         if least <= doubt * limit {
             return None;
         }

@@ -145,6 +145,13 @@ impl Schedule {
         self.limits.left(elapsed_seconds).map_or(wanted, |left| wanted.min(left))
     }
 
+    /// Seconds that they take where no median settles before its sampling ends.
+    pub(crate) fn most_seconds(&mut self, elapsed_seconds: f64) -> f64 {
+        let Outlook { wanted_seconds, wanted_cells, .. } = *self.outlook();
+        let most = wanted_seconds.max(0.0) + wanted_cells as f64 * (MAX_SAMPLING_SECONDS - MIN_SAMPLING_SECONDS);
+        self.limits.left(elapsed_seconds).map_or(most, |left| most.min(left))
+    }
+
     /// Seconds of the budget that the cells without a record leave.
     pub(crate) fn spare_seconds(&mut self, elapsed_seconds: f64) -> f64 {
         let wanted = self.outlook().wanted_seconds.max(0.0);

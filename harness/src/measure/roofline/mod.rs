@@ -3,7 +3,7 @@
 //! Everything that the kernels have an operation for is measured through it, so that a ceiling is that of the engine
 //! which the gradients use. Each count of threads has a thread pool of its own size, as a cell's process has.
 
-mod operations;
+pub(crate) mod operations;
 mod streaming;
 pub(crate) mod table;
 mod timing;

@@ -131,7 +131,7 @@ fn rate<D: Device<T>, T: Scalar>(
 }
 
 /// Normal numbers, none of them zero or denormal; a period that is no divisor of a column keeps the columns apart.
-fn numbers<D: Device<T>, T: Scalar>(device: &D, rows: usize, cols: usize) -> Result<Matrix<D, T>> {
+pub(crate) fn numbers<D: Device<T>, T: Scalar>(device: &D, rows: usize, cols: usize) -> Result<Matrix<D, T>> {
     const PERIOD: usize = 4099;
     let normals: Vec<T> = init::normals(1, PERIOD).into_iter().map(T::of).collect();
     let mut source = normals.iter().copied().cycle();

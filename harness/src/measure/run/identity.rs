@@ -2,23 +2,19 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use relgrad_reports::run::Run;
 
 use crate::error::{Error, Result};
+use crate::machine::linux;
 use crate::measure::workload::DeviceKind;
-
-/// Linux keeps the file of a running program under this name, also when another one took its place, or none did.
-const SELF: &str = "/proc/self/exe";
 
 /// This program, for starting it again: the file that is running now, whatever becomes of its name meanwhile.
 pub(crate) fn program() -> Result<PathBuf> {
-    if Path::new(SELF).exists() {
-        return Ok(SELF.into());
-    }
-    std::env::current_exe()
+    linux::program()
+        .map_or_else(std::env::current_exe, Ok)
         .map_err(|cause| Error::Output(format!("cannot find this program to start it again: {cause}")))
 }
 

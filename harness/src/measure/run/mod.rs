@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use relgrad_kernels::Math;
 use relgrad_reports::record::{Outcome, Prediction, Reason, Record};
 use relgrad_reports::run::Run;
+use relgrad_reports::units;
 use relgrad_reports::writer::RecordWriter;
 
 use self::interrupt::Events;
@@ -22,7 +23,7 @@ use self::process::ChildLimits;
 use self::progress::{Position, Progress};
 use self::quiet::Budget;
 use crate::error::{Error, Result};
-use crate::machine::time::unix_seconds;
+use crate::machine::time::{rfc3339, unix_seconds};
 use crate::measure::cell::{Failed, Measurement, Reply, Spec};
 use crate::measure::plan::Planned;
 use crate::measure::plan::schedule::{Assignment, Schedule, Step};
@@ -103,8 +104,9 @@ impl<'a> Session<'a> {
         })
     }
 
-    fn go_through(&mut self, progress: &Progress, Position { cells, recorded, .. }: Position) -> Result<Ending> {
-        if recorded < cells {
+    fn go_through(&mut self, progress: &Progress, position: Position) -> Result<Ending> {
+        if position.recorded < position.cells {
+            progress.announce(&self.intention(position));
             self.begin(progress)?;
         }
         while !self.events.interrupted() {
@@ -124,6 +126,31 @@ impl<'a> Session<'a> {
             self.keep(&record, progress)?;
         }
         Ok(Ending::Interrupted)
+    }
+
+    /// What a sweep is about to do, how long that takes, and where the results will be.
+    fn intention(&mut self, Position { cells, recorded, remaining_seconds }: Position) -> String {
+        let settings = &self.run.settings;
+        let list = |names: &mut dyn Iterator<Item = &str>| names.collect::<Vec<_>>().join(", ");
+        let methods = list(&mut settings.methods.iter().map(|method| method.name()));
+        let devices = list(&mut settings.devices.iter().map(|device| device.name()));
+        let dims = match *settings.dims {
+            [only] => units::grouped(only),
+            [first, .., last] => format!("{} to {}", units::grouped(first), units::grouped(last)),
+            [] => "none".to_string(),
+        };
+        let rounds = units::counted(settings.rounds, "round");
+        let most = self.schedule.most_seconds(self.budget.elapsed());
+        let ends = rfc3339(unix_seconds() + most)[..16].replace('T', " ");
+        format!(
+            "measuring {} of {methods} on {devices}, D = {dims}, in {rounds}\n\
+             time: {} to {}, so until {ends} UTC; --budget changes it\n\
+             results: {}; Ctrl-C keeps them, and --resume continues",
+            units::counted(cells - recorded, "cell"),
+            units::seconds(remaining_seconds),
+            units::seconds(most),
+            self.dir.display()
+        )
     }
 
     /// Writes a record down and learns from it.

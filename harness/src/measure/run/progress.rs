@@ -49,6 +49,15 @@ impl Progress {
         Self { shown: Shown::Bar(bar), rounds }
     }
 
+    /// What the sweep is about to do; stays on a terminal.
+    pub(crate) fn announce(&self, lines: &str) {
+        match &self.shown {
+            Shown::Quiet => {}
+            Shown::Lines => note!("{lines}"),
+            Shown::Bar(bar) => bar.println(console::visible(lines)),
+        }
+    }
+
     /// Something other than a cell begins.
     pub(crate) fn say(&self, what: &str) {
         match &self.shown {

@@ -24,6 +24,8 @@ const MOST_PADDING: usize = 16;
 pub struct Buffer<T: Scalar> {
     start: NonNull<T>,
     len: usize,
+    /// Whether the memory is somebody else's, who frees it.
+    lent: bool,
 }
 
 impl<T: Scalar> Buffer<T> {
@@ -31,7 +33,7 @@ impl<T: Scalar> Buffer<T> {
         let out_of_memory =
             || Error::OutOfMemory { bytes: len as u128 * size_of::<T>() as u128, what: what.to_owned() };
         if len == 0 {
-            return Ok(Self { start: NonNull::dangling(), len });
+            return Ok(Self { start: NonNull::dangling(), len, lent: false });
         }
         let layout = Self::layout(len).ok_or_else(out_of_memory)?;
         // SAFETY: the layout has a nonzero size, since len > 0 and T (f32 or f64) is not zero-sized.
@@ -40,7 +42,15 @@ impl<T: Scalar> Buffer<T> {
         // SAFETY: the memory is `layout.size()` bytes long. All-zero bits are 0.0.
         unsafe { start.write_bytes(0, layout.size()) };
         let start = start.cast::<T>();
-        Ok(Self { start, len })
+        Ok(Self { start, len, lent: false })
+    }
+
+    /// Memory that a caller keeps and frees.
+    ///
+    /// # Safety
+    /// As [`crate::device::Matrix::lent`], for `len` numbers.
+    pub(in crate::device) unsafe fn lent(start: NonNull<T>, len: usize) -> Self {
+        Self { start, len, lent: true }
     }
 
     fn layout(len: usize) -> Option<Layout> {
@@ -67,7 +77,7 @@ fn ask_for_huge_pages(start: NonNull<u8>, bytes: usize) {
 
 impl<T: Scalar> Drop for Buffer<T> {
     fn drop(&mut self) {
-        if let (Some(layout), true) = (Self::layout(self.len), self.len > 0) {
+        if let (Some(layout), true) = (Self::layout(self.len), self.len > 0 && !self.lent) {
             // SAFETY: `start` came from `alloc_zeroed` with this very layout, and is freed once, here.
             unsafe { dealloc(self.start.as_ptr().cast(), layout) }
         }
@@ -78,7 +88,8 @@ impl<T: Scalar> Deref for Buffer<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        // SAFETY: `start` points to `len` initialised numbers (all-zero bits are 0.0) that this buffer owns.
+        // SAFETY: `start` points to `len` initialised numbers (all-zero bits are 0.0) that this buffer owns, or that
+        // are lent to it for as long as it lives.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 }
@@ -90,7 +101,7 @@ impl<T: Scalar> DerefMut for Buffer<T> {
     }
 }
 
-// SAFETY: the buffer owns its memory and T is plain data, so it may move to, and be read from, any thread.
+// SAFETY: nobody else writes to its memory and T is plain data, so it may move to, and be read from, any thread.
 unsafe impl<T: Scalar> Send for Buffer<T> {}
 // SAFETY: as above; shared access is read-only.
 unsafe impl<T: Scalar> Sync for Buffer<T> {}

@@ -7,6 +7,7 @@ mod factor;
 #[cfg(target_arch = "x86_64")]
 mod gemm;
 mod norm;
+mod once;
 mod product;
 mod sharing;
 mod small;
@@ -16,12 +17,12 @@ use faer::{MatMut, MatRef};
 
 use super::raw::{Combination, Raw, RawInverse, Term};
 use super::{Addend, Device, Factor, Inversion, MatrixMut, MatrixRef, Memory};
-use crate::elementwise;
 use crate::error::{Error, Result};
 use crate::network::{Activation, Architecture, Base};
 use crate::scalar::Scalar;
-use buffer::Buffer;
+pub(super) use buffer::Buffer;
 use factor::Lane;
+pub(crate) use once::OnCpu;
 use product::Onto;
 
 /// A number of CPU threads.
@@ -149,11 +150,11 @@ impl<T: Scalar> Raw<T> for Cpu {
     }
 
     fn raw_require_finite(&self, what: &str, numbers: &[T]) -> Result<()> {
-        if norm::all_finite(numbers) { Ok(()) } else { Err(Error::NonFinite { what: what.to_owned() }) }
+        if T::all_finite(numbers) { Ok(()) } else { Err(Error::NonFinite { what: what.to_owned() }) }
     }
 
     fn raw_frobenius_norm(&self, a: &[T]) -> Result<f64> {
-        Ok(norm::frobenius(self.threads, a))
+        Ok(T::frobenius(self.threads, a))
     }
 
     unsafe fn raw_multiply(&self, product: Combination<'_, '_, '_, Self, T>, c: MatrixMut<'_, Self, T>) -> Result<()> {
@@ -165,12 +166,12 @@ impl<T: Scalar> Raw<T> for Cpu {
         };
         let (rows, cols) = c.shape();
         let c = MatMut::from_column_major_slice_mut(c.into_slice(), rows, cols);
-        product::multiply(self.threads, alpha, factor(&a), factor(&b), onto, c);
+        T::multiply(self.threads, alpha, factor(&a), factor(&b), onto, c);
         Ok(())
     }
 
     unsafe fn raw_add_bias(&self, _: (usize, usize), bias: &[T], y: &mut [T]) -> Result<()> {
-        elementwise::add_bias(bias, y);
+        T::add_bias(bias, y);
         Ok(())
     }
 
@@ -182,7 +183,7 @@ impl<T: Scalar> Raw<T> for Cpu {
         y: &mut [T],
         z: &mut [T],
     ) -> Result<()> {
-        self.on_columns(rows, [y, z], [], |[y, z], []| elementwise::bias_activate(activation, bias, y, z))
+        self.on_columns(rows, [y, z], [], |[y, z], []| T::bias_activate(activation, bias, y, z))
     }
 
     unsafe fn raw_backward_error(
@@ -193,7 +194,7 @@ impl<T: Scalar> Raw<T> for Cpu {
         y: &[T],
         delta: &mut [T],
     ) -> Result<()> {
-        self.on_columns(rows, [delta], [v, y], |[delta], [v, y]| elementwise::backward_error(activation, v, y, delta))
+        self.on_columns(rows, [delta], [v, y], |[delta], [v, y]| T::backward_error(activation, v, y, delta))
     }
 
     unsafe fn raw_output_error(
@@ -205,8 +206,8 @@ impl<T: Scalar> Raw<T> for Cpu {
         delta: &mut [T],
     ) -> Result<()> {
         self.on_columns(rows, [delta], [y], |[delta], [y]| match activation {
-            Some(activation) => elementwise::output_error(activation, base, y, delta),
-            None => elementwise::base_score(base, y, delta),
+            Some(activation) => T::output_error(activation, base, y, delta),
+            None => T::base_score(base, y, delta),
         })
     }
 
@@ -217,21 +218,21 @@ impl<T: Scalar> Raw<T> for Cpu {
         slope: &mut [T],
         ratio: &mut [T],
     ) -> Result<()> {
-        elementwise::slope_and_ratio(activation, y, slope, ratio)
+        T::slope_and_ratio(activation, y, slope, ratio)
     }
 
     unsafe fn raw_add_sums(&self, rows: usize, term: Term, x: &[T], out: &mut [f64]) -> Result<()> {
-        elementwise::add_sums(term, x, rows, out)
+        T::add_sums(term, x, rows, out)
     }
 
     unsafe fn raw_standardize(&self, [s, location, log_scale]: [&[T]; 3], rho: &mut [T]) -> Result<()> {
         rho.copy_from_slice(s);
-        elementwise::standardize(rho, location, log_scale);
+        T::standardize(rho, location, log_scale);
         Ok(())
     }
 
     unsafe fn raw_conditional_scores(&self, log_scale: &[T], psi: &mut [T], rho: &mut [T]) -> Result<()> {
-        elementwise::conditional_scores(log_scale, psi, rho);
+        T::conditional_scores(log_scale, psi, rho);
         Ok(())
     }
 
@@ -242,17 +243,17 @@ impl<T: Scalar> Raw<T> for Cpu {
         a: Option<&[T]>,
         out: &mut [T],
     ) -> Result<()> {
-        blocks::scale_rows(self.threads, dim, scale, a, out);
+        T::scale_rows(self.threads, dim, scale, a, out);
         Ok(())
     }
 
     unsafe fn raw_curvature_adjoint(&self, (dim, _): (usize, usize), operands: [&[T]; 4], out: &mut [T]) -> Result<()> {
-        blocks::curvature_adjoint(self.threads, dim, operands, out);
+        T::curvature_adjoint(self.threads, dim, operands, out);
         Ok(())
     }
 
     unsafe fn raw_add_blocks(&self, alpha: T, a: &[T], out: &mut [T]) -> Result<()> {
-        blocks::add_blocks(self.threads, alpha, a, out);
+        T::add_blocks(self.threads, alpha, a, out);
         Ok(())
     }
 }
@@ -272,11 +273,11 @@ impl<T: Scalar> RawInverse<T> for Cpu {
         work: &mut Vec<Lane>,
         report: &mut [Inversion],
     ) -> Result<()> {
-        blocks::invert_each(self.threads, dim, a, out, work, report);
+        T::invert_each(self.threads, dim, a, out, work, report);
         Ok(())
     }
 
     unsafe fn raw_log_abs_det(&self, dim: usize, a: &[T]) -> Result<f64> {
-        Ok(factor::log_abs_det(MatRef::from_column_major_slice(a, dim, dim), self.threads))
+        Ok(T::log_abs_det(MatRef::from_column_major_slice(a, dim, dim), self.threads))
     }
 }

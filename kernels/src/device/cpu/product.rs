@@ -39,7 +39,7 @@ const TILE_COLS: usize = 128;
 
 /// What the product is added to; [`super::super::Addend`] in faer's terms.
 #[derive(Clone, Copy)]
-pub(super) enum Onto<'a, T: Scalar> {
+pub enum Onto<'a, T> {
     Overwrite,
     Scaled(T),
     Matrix(MatRef<'a, T>),

@@ -20,7 +20,7 @@ pub struct Inverses<T: Spectral> {
     lanes: Vec<Lane<T>>,
 }
 
-struct Lane<T: Spectral> {
+pub struct Lane<T> {
     /// The factors, c×c.
     factors: Vec<Complex<T>>,
     forward: Vec<usize>,
@@ -45,32 +45,32 @@ impl<T: Spectral> Lane<T> {
             worst: (0, 0.0),
         })
     }
+}
 
-    /// out ← A⁻¹; returns Skeel's condition number ‖|A⁻¹||A|‖_∞, infinite after a zero pivot.
-    fn invert(&mut self, a: MatRef<'_, Complex<T>>, out: &mut [Complex<T>]) -> f64 {
-        let c = a.nrows();
-        self.row_sums.fill(0.0);
-        for (column, factors) in a.col_iter().zip(self.factors.chunks_exact_mut(c)) {
-            for (i, (x, factor)) in column.iter().zip(factors).enumerate() {
-                *factor = *x;
-                self.row_sums[i] += magnitude(*x);
-            }
+/// out ← A⁻¹; returns Skeel's condition number ‖|A⁻¹||A|‖_∞, infinite after a zero pivot.
+pub(super) fn invert<T: Spectral>(lane: &mut Lane<T>, a: MatRef<'_, Complex<T>>, out: &mut [Complex<T>]) -> f64 {
+    let c = a.nrows();
+    lane.row_sums.fill(0.0);
+    for (column, factors) in a.col_iter().zip(lane.factors.chunks_exact_mut(c)) {
+        for (i, (x, factor)) in column.iter().zip(factors).enumerate() {
+            *factor = *x;
+            lane.row_sums[i] += magnitude(*x);
         }
-        let mut factors = MatMut::from_column_major_slice_mut(&mut self.factors, c, c);
-        let stack = MemStack::new(&mut self.scratch);
-        let (_, permutation) =
-            lu_in_place(factors.as_mut(), &mut self.forward, &mut self.backward, Par::Seq, stack, Default::default());
-        if (0..c).any(|i| magnitude(factors[(i, i)]) == 0.0) {
-            return f64::INFINITY;
-        }
-        let stack = MemStack::new(&mut self.scratch);
-        let target = MatMut::from_column_major_slice_mut(out, c, c);
-        inverse(target, factors.as_ref(), factors.as_ref(), permutation, Par::Seq, stack);
-        let inverse = MatRef::from_column_major_slice(out, c, c);
-        let row = |i: usize| (0..c).map(|j| magnitude(inverse[(i, j)]) * self.row_sums[j]).sum::<f64>();
-        // A NaN must not lose against the maximum.
-        (0..c).map(row).fold(0.0, |worst, row| if row > worst || row.is_nan() { row } else { worst })
     }
+    let mut factors = MatMut::from_column_major_slice_mut(&mut lane.factors, c, c);
+    let stack = MemStack::new(&mut lane.scratch);
+    let (_, permutation) =
+        lu_in_place(factors.as_mut(), &mut lane.forward, &mut lane.backward, Par::Seq, stack, Default::default());
+    if (0..c).any(|i| magnitude(factors[(i, i)]) == 0.0) {
+        return f64::INFINITY;
+    }
+    let stack = MemStack::new(&mut lane.scratch);
+    let target = MatMut::from_column_major_slice_mut(out, c, c);
+    inverse(target, factors.as_ref(), factors.as_ref(), permutation, Par::Seq, stack);
+    let inverse = MatRef::from_column_major_slice(out, c, c);
+    let row = |i: usize| (0..c).map(|j| magnitude(inverse[(i, j)]) * lane.row_sums[j]).sum::<f64>();
+    // A NaN must not lose against the maximum.
+    (0..c).map(row).fold(0.0, |worst, row| if row > worst || row.is_nan() { row } else { worst })
 }
 
 fn magnitude<T: Spectral>(x: Complex<T>) -> f64 {
@@ -92,7 +92,7 @@ impl<T: Spectral> Inverses<T> {
         let run = |start: usize, lane: &mut Lane<T>, inverses: &mut [Complex<T>]| {
             lane.worst = (start, 0.0);
             for (f, inverse) in inverses.chunks_exact_mut(square).enumerate() {
-                let condition = lane.invert(spectra.at(kernel, start + f), inverse);
+                let condition = T::invert(lane, spectra.at(kernel, start + f), inverse);
                 if condition > lane.worst.1 || condition.is_nan() {
                     lane.worst = (start + f, condition);
                 }

@@ -5,11 +5,12 @@
 //! are real, so that half of the frequencies stand for all.
 
 mod inverse;
+mod once;
 mod product;
 mod transform;
 
 use faer::linalg::solvers::Solve as _;
-use faer::{Mat, MatRef};
+use faer::{Mat, MatMut, MatRef};
 use realfft::num_complex::Complex;
 
 use super::convolution::{self, Channels, add_to, entries_of_convolution, geometry_of_convolution};
@@ -23,13 +24,14 @@ use crate::method::Method;
 use crate::parameters::{Arrays, Layer};
 use crate::scalar::Scalar;
 use inverse::Inverses;
+use once::OnSpectra;
 use product::{Side, Spectra};
 use transform::{Transform, zeros};
 
 /// A working precision that can be transformed: f32 or f64.
-pub trait Spectral: Scalar + realfft::FftNum {}
+pub trait Spectral: Scalar + realfft::FftNum + OnSpectra {}
 
-impl<T: Scalar + realfft::FftNum> Spectral for T {}
+impl<T: Scalar + realfft::FftNum + OnSpectra> Spectral for T {}
 
 /// Circular convolutions whose kernels have every tap on the grid (`FULL`), a group; or those of a window, which is
 /// none: products of two leave it.
@@ -128,8 +130,8 @@ impl<const FULL: bool> Circular<FULL> {
         transform.kernel(self.0.channels, gradient.view().slice(), direction);
         // g K̂ᴴ, then (g K̂ᴴ) K̂: both factors act from the right.
         product.fill(Complex::new(T::of(0.0), T::of(0.0)));
-        spectra.add_outer(factor, direction, &kernels[k], product);
-        spectra.apply(Side::Plain, product, &kernels[k], direction);
+        T::add_outer(spectra, factor, direction, &kernels[k], product);
+        T::apply(spectra, Side::Plain, product, &kernels[k], direction);
         work.store(1.0, &Addend::Zero, gradient);
     }
 }
@@ -165,7 +167,7 @@ impl<T: Spectral, const FULL: bool> Coupling<Cpu, T> for Circular<FULL> {
         let Work { transform, spectra, kernels, blocks: [input, _, output], .. } = work;
         let (input, output) = (&mut input[..spectra.block() * z.cols()], &mut output[..spectra.block() * z.cols()]);
         transform.fields(self.0.channels, z.slice(), input);
-        spectra.apply(Side::Plain, &kernels[layer.index], input, output);
+        T::apply(spectra, Side::Plain, &kernels[layer.index], input, output);
         transform.inverse_fields(self.0.channels, output, y.into_slice());
         Ok(())
     }
@@ -180,7 +182,7 @@ impl<T: Spectral, const FULL: bool> Coupling<Cpu, T> for Circular<FULL> {
     ) -> Result<()> {
         let Work { transform, spectra, kernels, blocks: [read, _, output], .. } = work;
         transform.fields(self.0.channels, delta.slice(), read);
-        spectra.apply(Side::Adjoint, &kernels[layer.index], read, output);
+        T::apply(spectra, Side::Adjoint, &kernels[layer.index], read, output);
         transform.inverse_fields(self.0.channels, output, v.into_slice());
         Ok(())
     }
@@ -198,7 +200,7 @@ impl<T: Spectral, const FULL: bool> Coupling<Cpu, T> for Circular<FULL> {
         work.load(1, &right);
         let Work { spectra, blocks: [left, right, _], direction: [direction, _], .. } = work;
         direction.fill(Complex::new(T::of(0.0), T::of(0.0)));
-        spectra.add_outer(alpha, left, right, direction);
+        T::add_outer(spectra, alpha, left, right, direction);
         work.store(1.0, &addend, out);
         Ok(())
     }
@@ -280,10 +282,10 @@ impl<T: Spectral> Group<Cpu, T> for EveryTap {
         let (channels, kernel) = (self.0.channels, &kernels[layer.index]);
         let samples = read.len() / spectra.block();
         transform.fields(channels, errors.columns(0, samples).slice(), read);
-        spectra.apply(Side::Adjoint, kernel, read, written);
+        T::apply(spectra, Side::Adjoint, kernel, read, written);
         if errors.cols() > samples {
             transform.fields(channels, errors.columns(samples, samples).slice(), read);
-            spectra.apply(Side::Adjoint, kernel, read, output);
+            T::apply(spectra, Side::Adjoint, kernel, read, output);
             transform.inverse_fields(channels, output, pulled.columns(samples, samples).into_slice());
         }
         Ok(())
@@ -316,7 +318,8 @@ fn each_frequency<T: Spectral>(
     let mut spectrum = zeros(spectra.block() * convolution.channels, "spectrum of a kernel")?;
     transform.kernel(convolution.channels, kernel, &mut spectrum);
     for f in 0..spectra.frequencies {
-        let factors = factor(spectra.at(&spectrum, f)).ok_or_else(|| singular(&transform, layer, f, f64::INFINITY))?;
+        let factors =
+            T::factor(spectra.at(&spectrum, f)).ok_or_else(|| singular(&transform, layer, f, f64::INFINITY))?;
         take(&transform, f, factors);
     }
     Ok(())
@@ -331,6 +334,10 @@ fn factor<T: Spectral>(matrix: MatRef<'_, Complex<T>>) -> Option<Lu<T>> {
         pivot > 0.0 && pivot.is_finite()
     };
     (0..matrix.nrows()).all(usable).then_some(factors)
+}
+
+fn solve<T: Spectral>(factors: &Lu<T>, y: MatMut<'_, Complex<T>>) {
+    factors.solve_in_place(y);
 }
 
 fn singular<T: Spectral>(transform: &Transform<T>, layer: usize, f: usize, condition: f64) -> Error {
@@ -352,7 +359,7 @@ impl<T: Spectral> Solve<T> for Frequencies<T> {
         let mut batch = zeros(spectra.block() * (y.len() / self.convolution.dim()), "spectra")?;
         transform.fields(spectra.channels, y, &mut batch);
         for (f, factors) in self.factors.iter().enumerate() {
-            factors.solve_in_place(spectra.at_mut(&mut batch, f));
+            T::solve(factors, spectra.at_mut(&mut batch, f));
         }
         transform.inverse_fields(spectra.channels, &batch, y);
         Ok(())

@@ -12,7 +12,7 @@ const PARALLEL_WORK: usize = 1 << 14;
 
 /// c channels and m frequencies, and how many threads may share the work.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Spectra {
+pub struct Spectra {
     pub(super) channels: usize,
     pub(super) frequencies: usize,
     pub(super) threads: usize,
@@ -20,7 +20,7 @@ pub(super) struct Spectra {
 
 /// K̂(ω) or its adjoint K̂(ω)ᴴ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Side {
+pub enum Side {
     Plain,
     Adjoint,
 }
@@ -45,55 +45,6 @@ impl Spectra {
         MatMut::from_column_major_slice_with_stride_mut(&mut spectra[start..], self.channels, samples, self.block())
     }
 
-    /// out(ω) ← K̂(ω) z(ω), or K̂(ω)ᴴ z(ω), at every frequency.
-    pub(super) fn apply<T: Spectral>(
-        &self,
-        side: Side,
-        kernel: &[Complex<T>],
-        z: &[Complex<T>],
-        out: &mut [Complex<T>],
-    ) {
-        let piece = self.piece(out.len() / self.block(), out.len() * self.channels);
-        let run = |z: &[Complex<T>], out: &mut [Complex<T>]| {
-            for f in 0..self.frequencies {
-                let (kernel, z, out) = (self.at(kernel, f), self.at(z, f), self.at_mut(out, f));
-                let one = Complex::new(T::of(1.0), T::of(0.0));
-                match side {
-                    Side::Plain => matmul(out, Accum::Replace, kernel, z, one, Par::Seq),
-                    Side::Adjoint => matmul(out, Accum::Replace, kernel.adjoint(), z, one, Par::Seq),
-                }
-            }
-        };
-        if piece * self.block() >= out.len() {
-            return run(z, out);
-        }
-        let z = z.par_chunks(piece * self.block());
-        out.par_chunks_mut(piece * self.block()).zip(z).for_each(|(out, z)| run(z, out));
-    }
-
-    /// out(ω) ← out(ω) + α left(ω) right(ω)ᴴ at every frequency, c×c.
-    pub(super) fn add_outer<T: Spectral>(
-        &self,
-        alpha: T,
-        left: &[Complex<T>],
-        right: &[Complex<T>],
-        out: &mut [Complex<T>],
-    ) {
-        let piece = self.piece(self.channels, left.len() * self.channels);
-        let run = |first: usize, out: &mut [Complex<T>]| {
-            for f in 0..self.frequencies {
-                let (left, right) = (self.at(left, f), self.at(right, f));
-                let out = self.at_mut(out, f);
-                let right = right.subrows(first, out.ncols());
-                add_products(alpha, left, right, out);
-            }
-        };
-        if piece >= self.channels {
-            return run(0, out);
-        }
-        out.par_chunks_mut(piece * self.block()).enumerate().for_each(|(i, out)| run(i * piece, out));
-    }
-
     /// Columns of a kernel that one thread writes.
     pub(super) fn piece_of_columns(&self) -> usize {
         self.piece(self.channels, self.block() * self.channels)
@@ -103,6 +54,55 @@ impl Spectra {
     fn piece(&self, items: usize, work: usize) -> usize {
         if self.threads == 1 || work < PARALLEL_WORK { items } else { items.div_ceil(self.threads) }
     }
+}
+
+/// out(ω) ← K̂(ω) z(ω), or K̂(ω)ᴴ z(ω), at every frequency.
+pub(super) fn apply<T: Spectral>(
+    spectra: &Spectra,
+    side: Side,
+    kernel: &[Complex<T>],
+    z: &[Complex<T>],
+    out: &mut [Complex<T>],
+) {
+    let piece = spectra.piece(out.len() / spectra.block(), out.len() * spectra.channels);
+    let run = |z: &[Complex<T>], out: &mut [Complex<T>]| {
+        for f in 0..spectra.frequencies {
+            let (kernel, z, out) = (spectra.at(kernel, f), spectra.at(z, f), spectra.at_mut(out, f));
+            let one = Complex::new(T::of(1.0), T::of(0.0));
+            match side {
+                Side::Plain => matmul(out, Accum::Replace, kernel, z, one, Par::Seq),
+                Side::Adjoint => matmul(out, Accum::Replace, kernel.adjoint(), z, one, Par::Seq),
+            }
+        }
+    };
+    if piece * spectra.block() >= out.len() {
+        return run(z, out);
+    }
+    let z = z.par_chunks(piece * spectra.block());
+    out.par_chunks_mut(piece * spectra.block()).zip(z).for_each(|(out, z)| run(z, out));
+}
+
+/// out(ω) ← out(ω) + α left(ω) right(ω)ᴴ at every frequency, c×c.
+pub(super) fn add_outer<T: Spectral>(
+    spectra: &Spectra,
+    alpha: T,
+    left: &[Complex<T>],
+    right: &[Complex<T>],
+    out: &mut [Complex<T>],
+) {
+    let piece = spectra.piece(spectra.channels, left.len() * spectra.channels);
+    let run = |first: usize, out: &mut [Complex<T>]| {
+        for f in 0..spectra.frequencies {
+            let (left, right) = (spectra.at(left, f), spectra.at(right, f));
+            let out = spectra.at_mut(out, f);
+            let right = right.subrows(first, out.ncols());
+            add_products(alpha, left, right, out);
+        }
+    };
+    if piece >= spectra.channels {
+        return run(0, out);
+    }
+    out.par_chunks_mut(piece * spectra.block()).enumerate().for_each(|(i, out)| run(i * piece, out));
 }
 
 /// out ← out + α left rightᴴ. faer adds every term to the destination as it stands, where a sum over many samples would

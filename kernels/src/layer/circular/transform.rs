@@ -4,14 +4,11 @@
 //! one frequency are a c×N matrix with unit row stride ([`super::product`]). A kernel is a batch of c samples, its
 //! response to an impulse in each channel, so that the same layout makes K̂(ω) a c×c matrix.
 
-use std::sync::Arc;
-
 use rayon::prelude::*;
 use realfft::num_complex::Complex;
-use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
-use rustfft::{Fft, FftPlanner};
 
 use super::Spectral;
+use super::once::Plans;
 use crate::device::Cpu;
 use crate::error::{Error, Result};
 use crate::layer::Convolution;
@@ -31,10 +28,7 @@ struct Grid<T: Spectral> {
     /// Rows and columns; a 1-D grid lies along its row, whichever axis it was given.
     rows: usize,
     cols: usize,
-    forward: Arc<dyn RealToComplex<T>>,
-    inverse: Arc<dyn ComplexToReal<T>>,
-    /// The complex transforms across rows, for more than one.
-    across: Option<[Arc<dyn Fft<T>>; 2]>,
+    plans: Plans<T>,
 }
 
 struct Lane<T: Spectral> {
@@ -166,11 +160,7 @@ fn piece(samples: usize, lanes: usize, numbers: usize) -> usize {
 impl<T: Spectral> Grid<T> {
     fn new([rows, cols]: [usize; 2]) -> Self {
         let (rows, cols) = if cols == 1 { (1, rows) } else { (rows, cols) };
-        let mut real = RealFftPlanner::<T>::new();
-        let (forward, inverse) = (real.plan_fft_forward(cols), real.plan_fft_inverse(cols));
-        let mut complex = FftPlanner::<T>::new();
-        let across = (rows > 1).then(|| [complex.plan_fft_forward(rows), complex.plan_fft_inverse(rows)]);
-        Self { rows, cols, forward, inverse, across }
+        Self { rows, cols, plans: T::plans(rows, cols) }
     }
 
     fn points(&self) -> usize {
@@ -187,11 +177,11 @@ impl<T: Spectral> Grid<T> {
         let half = self.half();
         let rows = lane.field.chunks_exact_mut(self.cols).zip(lane.rows.chunks_exact_mut(half));
         for (field, row) in rows {
-            let done = self.forward.process_with_scratch(field, row, &mut lane.scratch);
+            let done = self.plans.forward.process_with_scratch(field, row, &mut lane.scratch);
             debug_assert!(done.is_ok(), "the lane's buffers are those of the plan");
         }
         turn(&lane.rows, half, &mut lane.turned);
-        if let Some([forward, _]) = &self.across {
+        if let Some([forward, _]) = &self.plans.across {
             forward.process_with_scratch(&mut lane.turned, &mut lane.scratch);
         }
     }
@@ -199,7 +189,7 @@ impl<T: Spectral> Grid<T> {
     /// `field` ← n times the field of the half spectrum `turned`, which is spent.
     fn inverse(&self, lane: &mut Lane<T>) {
         let half = self.half();
-        if let Some([_, inverse]) = &self.across {
+        if let Some([_, inverse]) = &self.plans.across {
             inverse.process_with_scratch(&mut lane.turned, &mut lane.scratch);
         }
         turn(&lane.turned, self.rows, &mut lane.rows);
@@ -211,7 +201,7 @@ impl<T: Spectral> Grid<T> {
             if self.cols.is_multiple_of(2) {
                 row[half - 1].im = zero;
             }
-            let done = self.inverse.process_with_scratch(row, field, &mut lane.scratch);
+            let done = self.plans.inverse.process_with_scratch(row, field, &mut lane.scratch);
             debug_assert!(done.is_ok(), "the lane's buffers are those of the plan");
         }
     }
@@ -231,11 +221,12 @@ fn turn<C: Copy>(from: &[C], cols: usize, to: &mut [C]) {
 impl<T: Spectral> Lane<T> {
     fn new(grid: &Grid<T>) -> Result<Self> {
         let frequencies = grid.rows * grid.half();
-        let across = grid
+        let plans = &grid.plans;
+        let across = plans
             .across
             .as_ref()
             .map_or(0, |plans| plans.iter().map(|plan| plan.get_inplace_scratch_len()).max().unwrap_or(0));
-        let scratch = grid.forward.get_scratch_len().max(grid.inverse.get_scratch_len()).max(across);
+        let scratch = plans.forward.get_scratch_len().max(plans.inverse.get_scratch_len()).max(across);
         let what = "transform";
         let mut field = Vec::new();
         field.try_reserve_exact(grid.points()).map_err(|_| Error::OutOfMemory {

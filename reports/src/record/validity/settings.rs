@@ -33,7 +33,7 @@ impl Settings {
         activation(self.activation)?;
         count("threads", self.threads, &THREADS)?;
         count("rounds", self.rounds, &(1..=MOST_ROUNDS))?;
-        count("min_samples", self.min_samples, &(1..=1_000_000))?;
+        count("min_samples", self.min_samples, &(0..=1_000_000))?;
         let limits = [("budget_seconds", self.budget_seconds), ("cell_limit_seconds", self.cell_limit_seconds)];
         for (name, limit) in limits {
             limit.map_or(Ok(()), |seconds| number(name, seconds, &(0.0..=LONGEST_SECONDS)))?;

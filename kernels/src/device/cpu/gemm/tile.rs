@@ -101,30 +101,31 @@ unsafe fn sums<V: Vector, const MV: usize, const NR: usize, const FRESH: bool, c
         let mut sums = [[V::zero(); MV]; NR];
         let mut k = 0;
         while k + 4 <= depth {
-            sums = step::<V, MV, NR, FRESH, COLUMNS>(sums, a, b, b_stride, k);
-            sums = step::<V, MV, NR, FRESH, COLUMNS>(sums, a, b, b_stride, k + 1);
-            sums = step::<V, MV, NR, FRESH, COLUMNS>(sums, a, b, b_stride, k + 2);
-            sums = step::<V, MV, NR, FRESH, COLUMNS>(sums, a, b, b_stride, k + 3);
+            step::<V, MV, NR, FRESH, COLUMNS>(&mut sums, a, b, b_stride, k);
+            step::<V, MV, NR, FRESH, COLUMNS>(&mut sums, a, b, b_stride, k + 1);
+            step::<V, MV, NR, FRESH, COLUMNS>(&mut sums, a, b, b_stride, k + 2);
+            step::<V, MV, NR, FRESH, COLUMNS>(&mut sums, a, b, b_stride, k + 3);
             k += 4;
         }
         while k < depth {
-            sums = step::<V, MV, NR, FRESH, COLUMNS>(sums, a, b, b_stride, k);
+            step::<V, MV, NR, FRESH, COLUMNS>(&mut sums, a, b, b_stride, k);
             k += 1;
         }
         sums
     }
 }
 
-/// One step of depth: a rank-one update of the sums, which go in and out by value so that they stay in registers.
+/// One step of depth: a rank-one update of the sums. They are handed over by reference: by value, the compiler keeps those
+/// of the widest tile on the stack where nothing optimises the crate again at link time.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)] // Plain indices unroll into registers; iterators over two arrays do not.
 unsafe fn step<V: Vector, const MV: usize, const NR: usize, const FRESH: bool, const COLUMNS: bool>(
-    mut sums: [[V; MV]; NR],
+    sums: &mut [[V; MV]; NR],
     (packed, fresh, fresh_stride): (*mut V::Number, *const V::Number, usize),
     b: *const V::Number,
     b_stride: usize,
     k: usize,
-) -> [[V; MV]; NR] {
+) {
     // SAFETY: k is one of the steps of `tile`.
     unsafe {
         let mut left = [V::zero(); MV];
@@ -143,7 +144,6 @@ unsafe fn step<V: Vector, const MV: usize, const NR: usize, const FRESH: bool, c
                 sums[j][i] = sums[j][i].add_mul(left[i], right);
             }
         }
-        sums
     }
 }
 
