@@ -81,7 +81,7 @@ pub(super) fn cells(report: &Report<'_>) -> Value {
             let key = (series.method, series.device, series.batch, series.layers, point.dim);
             let mut of_cell = records.remove(&key).unwrap_or_default();
             of_cell.sort_by_key(|(record, _)| (record.cell.round, record.attempt));
-            let processes = of_cell.iter().map(|(record, counts)| Process::of(record, *counts, scale, begin, &clocks));
+            let processes = of_cell.iter().map(|(record, counts)| Raw::of(record, *counts, scale, begin, &clocks));
             let at = format!("{}, D = {}", label(series, &study.run.settings), grouped(point.dim));
             let cell = json!({
                 "label": at,
@@ -102,15 +102,16 @@ pub(super) fn cells(report: &Report<'_>) -> Value {
 fn told() -> String {
     format!(
         "Each point is a sample, in the order taken; of a process with more than {MOST_SAMPLES} the lowest and the \
-         highest of each of {} stretches are shown. The line across a process is the median of all of its samples; dashes \
-         and band are the median over the processes with its 95 % interval. Hollow: a process that another replaced.",
+         highest of each of {} stretches are shown. The line across a process is the median of all of its samples; \
+         dashes and band are the median over the processes with its 95 % interval. Hollow: a process that another \
+         replaced.",
         MOST_SAMPLES / 2
     )
 }
 
 /// A process that measured a cell.
 #[derive(Serialize)]
-struct Process {
+struct Raw {
     /// Its round, with the attempt where there was more than one.
     name: String,
     counts: bool,
@@ -130,7 +131,7 @@ struct Process {
     seconds: Vec<f64>,
 }
 
-impl Process {
+impl Raw {
     fn of(record: &Record, counts: bool, scale: f64, begin: f64, clocks: &Clocks) -> Self {
         let each = record.evaluations_per_sample as f64;
         let ends: Vec<f64> = record.seconds.iter().scan(0.0, |sum, s| Some(add(sum, each * s))).collect();

@@ -69,8 +69,8 @@ pub fn render(entries: &[Entry], metric: Metric, trends: Vec<Trends<'_>>) -> Str
 
 fn about(entries: &[Entry]) -> Vec<(&'static str, String)> {
     let ends = [entries.first(), entries.last()].map(|entry| entry.map_or(String::new(), |e| e.started.clone()));
-    let change = "a change of a series' level by more than 2 %, clearer than in 99 % of the permutations of the series; \
-                  three runs or more on each side";
+    let change = "a change of a series' level by more than 2 %, clearer than in 99 % of the permutations of the \
+                  series; three runs or more on each side";
     vec![
         ("Runs", format!("{}, {} to {}", grouped(entries.len()), ends[0], ends[1])),
         ("Change of level", change.into()),
