@@ -33,7 +33,10 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
         let [as_printed, as_corrected] = [erratum.printed, erratum.corrected].map(|value| size(label, value));
         texts([label, printed, &as_printed, corrected, if *label == "E6" { "–" } else { &as_corrected }])
     };
-    let number = |(_, Erratum { label, printed, corrected }): &(_, Erratum)| json!({ "erratum": label, "printed": printed, "corrected": corrected });
+    let number = |(_, Erratum { label, printed, corrected }): &(_, Erratum)| {
+        let (printed, corrected) = (*printed, *corrected);
+        json!({ "erratum": label, "printed": printed, "corrected": corrected })
+    };
     let dot = |(_, Erratum { label, printed, corrected }): &(_, Erratum)| {
         let named = |words: &str, value: f64| Dot {
             name: format!("{label}, {words}"),

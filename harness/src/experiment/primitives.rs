@@ -147,7 +147,8 @@ fn findings(context: &Context<'_>, cells: &[Cells], errors: &[f64]) -> Findings 
         ]));
         let medians = |processes: &Processes| processes.medians().map(|(_, median)| median).collect::<Vec<_>>();
         found.push(json!({ "primitive": of.name, "paper_exponent": of.paper, "check_max_rel_err": error,
-            "exponent": fitted.map(|fit| fit.exponent), "from": fitted.map(|fit| fit.from), "to": fitted.map(|fit| fit.to),
+            "exponent": fitted.map(|fit| fit.exponent), "from": fitted.map(|fit| fit.from),
+            "to": fitted.map(|fit| fit.to),
             "times": places.iter().map(|(dim, p)| json!({ "dim": dim, "round_median_seconds": medians(p),
                 "samples": p.samples() })).collect::<Vec<_>>() }));
         shown.push(Dot {

@@ -91,7 +91,7 @@ pub(crate) fn time() -> Vec<Claim> {
         Claim::new(
             ("full Jacobians by automatic differentiation", "time O(D³)"),
             2.9..=3.1,
-            "The rate of a product still rises over this range, which takes from the exponent; its flops are N(6L−4)D³.",
+            "The rate of a product still rises over this range, which takes from the exponent; flops are N(6L−4)D³.",
             ours::exponent(Method::Autodiff),
         ),
         Claim::new(

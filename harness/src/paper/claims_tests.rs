@@ -29,7 +29,8 @@ fn sweep(change: impl FnOnce(&mut Study, &mut Summary)) -> Evidence {
 
 fn experiment(numbers: Value) -> Evidence {
     let text = json!({ "schema": 1, "name": "n", "command": ["relgrad"], "started": "", "seconds": 1.0,
-        "machine": fixture::study().run.machine, "numbers": numbers, "table": { "columns": [], "rows": [] }, "notes": [] });
+        "machine": fixture::study().run.machine, "numbers": numbers,
+        "table": { "columns": [], "rows": [] }, "notes": [] });
     Evidence::Experiment(Box::new(serde_json::from_value::<Kept>(text).unwrap()))
 }
 
@@ -113,7 +114,10 @@ fn epochs_are_compared_with_the_papers_ratios() {
 
 #[test]
 fn a_row_of_table_1_agrees_where_the_errors_overlap_and_a_subset_is_not_compared() {
-    let row = |set: &str, provenance: &str, mean: f64| json!({ "set": set, "ours": { "provenance": provenance, "test": { "mean": mean, "two_standard_errors": 0.9 } } });
+    let row = |set: &str, provenance: &str, mean: f64| {
+        let test = json!({ "mean": mean, "two_standard_errors": 0.9 });
+        json!({ "set": set, "ours": { "provenance": provenance, "test": test } })
+    };
     let rows = [
         row("BSDS300", "fresh-draw", 150.4),
         row("MNIST", "same-data", -1326.4),
@@ -129,12 +133,18 @@ fn a_row_of_table_1_agrees_where_the_errors_overlap_and_a_subset_is_not_compared
 #[test]
 fn starts_densities_and_learning_curves_are_read_from_their_numbers() {
     let runs = |method: &str, nats: f64| json!({ "method": method, "last_tenth_nats": [nats, nats] });
-    let set = |starts: &str, relative: f64| json!({ "starts": starts, "mixing": 0.9, "shown": [runs("relative", relative), runs("ordinary", -0.23)] });
+    let set = |starts: &str, relative: f64| {
+        let shown = [runs("relative", relative), runs("ordinary", -0.23)];
+        json!({ "starts": starts, "mixing": 0.9, "shown": shown })
+    };
     let numbers = json!({ "sets": [set("orthogonal", -0.22), set("gaussian", -0.36)] });
     let found = judged(starts(), &experiment(numbers));
     assert_eq!([found[0].2, found[1].2], [Agreement::Agrees, Agreement::Differs]);
 
-    let fit = |density: &str, mean: f64| json!({ "density": density, "minus_entropy_nats": -2.8, "outcome": { "test": { "mean": mean } } });
+    let fit = |density: &str, mean: f64| {
+        let outcome = json!({ "test": { "mean": mean } });
+        json!({ "density": density, "minus_entropy_nats": -2.8, "outcome": outcome })
+    };
     let of = |fits: Value| judged(densities(), &experiment(json!({ "fits": fits })))[0].2;
     // The better of two optimisers counts, and the worst of the densities.
     assert_eq!(of(json!([fit("a", -2.85), fit("a", -3.9)])), Agreement::Agrees);
@@ -165,8 +175,8 @@ fn printed_formulas_differ_and_right_ones_would_agree() {
 #[test]
 fn operations_have_an_exponent_each_and_the_modes_are_compared() {
     let primitive = |name: &str, p: f64, seconds: f64| {
-        json!({ "primitive": name, "exponent": { "value": p, "low": p - 0.02, "high": p + 0.02 }, "from": 500, "to": 2000,
-            "times": [{ "dim": 2000, "round_median_seconds": [seconds, seconds] }] })
+        json!({ "primitive": name, "exponent": { "value": p, "low": p - 0.02, "high": p + 0.02 }, "from": 500,
+            "to": 2000,            "times": [{ "dim": 2000, "round_median_seconds": [seconds, seconds] }] })
     };
     let numbers = json!({ "primitives": [
         primitive("matrix-vector", 2.01, 1.0),

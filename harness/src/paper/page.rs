@@ -20,9 +20,9 @@ use crate::outputs;
 
 const TITLE: &str = "The paper’s figures and tables, measured";
 
-const ABOUT: &str = "Gresele, Fissore, Javaloy, Schölkopf and Hyvärinen, Relative gradient optimization of the Jacobian \
-    term in unsupervised deep learning, NeurIPS 2020 (arXiv 2006.15090). The paper’s statements are given as numbers \
-    and facts in our words. A measurement agrees if its interval has a value that the statement allows.";
+const ABOUT: &str = "Gresele, Fissore, Javaloy, Schölkopf and Hyvärinen, Relative gradient optimization of the \
+    Jacobian term in unsupervised deep learning, NeurIPS 2020 (arXiv 2006.15090). The paper’s statements are given as \
+    numbers and facts in our words. A measurement agrees if its interval has a value that the statement allows.";
 
 /// Writes the page of what there is; returns the path of the HTML.
 ///
