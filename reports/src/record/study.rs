@@ -34,7 +34,7 @@ impl Study {
         Clocks::of(states)
     }
 
-    /// The cells whose records the statistics leave out: a disturbed machine, where at least [`QUIET`] other processes
+    /// The cells whose records the statistics leave out: a disturbed machine, where at least two other processes
     /// of the same method and point had a quiet one. What disturbed a process is not judged by its time, so leaving it
     /// out favours neither fast nor slow ones.
     pub fn left_out(&self) -> HashSet<Cell> {
