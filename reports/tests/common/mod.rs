@@ -13,7 +13,8 @@ pub(crate) fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let is_made = ["target", "results", "trainings", "shared"].contains(&&*name) || name.starts_with("experiments");
+        let is_made =
+            ["target", "results", "papers", "trainings", "shared"].contains(&&*name) || name.starts_with("experiments");
         if !path.is_dir() {
             found.extend(path.to_string_lossy().ends_with(ending).then(|| path.clone()));
         } else if !name.starts_with('.') && !is_made {
