@@ -81,7 +81,9 @@ fn a_page_that_was_killed_goes_on() {
     });
     let all = fs::read_to_string(out.join("fig3/records.jsonl")).unwrap();
     let whole = kept.rfind('\n').map_or("", |end| &kept[..end]);
-    assert!(all.starts_with(whole) && all.lines().count() == 9, "{} lines", all.lines().count());
+    // Nine cells; a process on a disturbed machine is followed by another attempt.
+    let first = all.lines().filter(|line| !line.contains("\"attempt\":"));
+    assert!(all.starts_with(whole) && first.clone().count() == 9, "{} lines", first.count());
 }
 
 #[test]

@@ -9,8 +9,8 @@ use clap::{Command, CommandFactory};
 use super::Cli;
 
 /// Flags of git, cargo and the scripts beside the program, that of no verb, and that of a build which can plant faults.
-const OF_OTHERS: &str = "bin check detach features force inject list locked no-deps package release rest show-cdup \
-                         target-dir update verify version workspace";
+const OF_OTHERS: &str = "bin check detach features force git inject list locked no-deps package path release show-cdup \
+                         rest target-dir update verify version workspace";
 
 /// The long flags of every verb.
 fn flags() -> BTreeMap<String, BTreeSet<String>> {

@@ -104,7 +104,7 @@ impl Kept {
         Ok(kept)
     }
 
-    /// The effort that its command names.
+    /// The effort that its command names, `relgrad experiment --effort NAME`.
     fn effort(&self) -> Effort {
         let mut words = self.command.iter().skip_while(|word| *word != "--effort").skip(1);
         words.next().and_then(|word| word.parse().ok()).unwrap_or(Effort::Quick)
