@@ -149,7 +149,7 @@ fn of_cells(study: &Study, groups: &[Group<'_>]) -> Vec<String> {
             measured(c) && c.records.iter().any(|r| r.outcome == Outcome::Failed)
         }),
         ("fewer processes than planned, so intervals are wide", &|c| {
-            c.processes.rounds() > 1 && c.processes.rounds() < planned
+            c.processes.rounds() > 1 && c.processes.rounds() < planned && c.scatter_from.is_none()
         }),
         ("one or two processes, so the interval has the scatter between processes of the nearest dimensions", &|c| {
             c.scatter_from.is_some()
