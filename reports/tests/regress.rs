@@ -4,7 +4,7 @@ use relgrad_reports::compare::{
     CellComparison, Comparison, Fault, Kind, Limits, Outcome, Rules, Shift, Sides, Verdict, judge, rounds_to_decide,
 };
 use relgrad_reports::fixture::{self, power_law};
-use relgrad_reports::record::{Check, MemoryPoint, Outcome as Ended, Record};
+use relgrad_reports::record::{Check, MemoryPoint, Outcome as Ended, Record, State};
 use relgrad_reports::study::Study;
 use relgrad_reports::summary::{Series, Summary};
 use relgrad_vocabulary::{Kernel, Method};
@@ -81,6 +81,15 @@ fn calibrated(mut study: Study, speed: f64) -> Study {
 fn a_comparison_and_a_report_say_the_same() {
     let (base, mut new) = (fixture::study_with_batches(), fixture::study_with_batches());
     new.records.iter_mut().flat_map(|r| &mut r.seconds).for_each(|t| *t *= 1.01);
+    // A process on a disturbed machine, which both leave out.
+    let is_busy = |r: &Record| r.cell.round == 1 && r.cell.point.dim == 1000;
+    for record in new.records.iter_mut().filter(|r| r.is_valid()) {
+        let foreign_seconds = Some(if is_busy(record) { 0.5 } else { 0.0 });
+        record.state = Some(State { foreign_seconds, ..fixture::state() });
+        let factor = if is_busy(record) { 3.0 } else { 1.0 };
+        record.seconds.iter_mut().for_each(|t| *t *= factor);
+    }
+    assert!(!new.left_out().is_empty());
     let summaries = [Summary::of(&base), Summary::of(&new)];
     let comparison = compare(&base, &new);
     let mut compared = 0;

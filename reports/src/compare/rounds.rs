@@ -20,10 +20,13 @@ pub(super) struct Points<'a> {
 }
 
 impl<'a> Points<'a> {
-    /// Groups the records of the rounds from `first_round` on. A study with calibration kernels was measured in turn.
+    /// Groups the records of the rounds from `first_round` on, without those that reports leave out. A study with
+    /// calibration kernels was measured in turn.
     pub(super) fn new(study: &'a Study, first_round: usize, interleaved: bool) -> Self {
         let mut points: BTreeMap<Point, BTreeMap<Subject, Rounds<'_>>> = BTreeMap::new();
-        for record in study.records.iter().filter(|r| r.cell.round >= first_round) {
+        let left_out = study.left_out();
+        let counts = |r: &&Record| r.cell.round >= first_round && !left_out.contains(&r.cell);
+        for record in study.records.iter().filter(counts) {
             let methods = points.entry(point(&record.cell.point)).or_default();
             methods.entry(record.cell.method).or_default().insert(record.cell.round, record);
         }
