@@ -8,8 +8,9 @@ use crate::units;
 
 const STYLE: &str = include_str!("report.css");
 
-/// What a page may load: nothing. Its own style and script are inside.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:";
+/// What a page may load: nothing. Its own style and script are inside; one without a script runs none.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
+const WITH_SCRIPT: &str = "; script-src 'unsafe-inline'";
 
 /// The contents of `report.html`. It needs no network and no other file, and follows the reader's light or dark
 /// preference. Without a script it is all there; with one its figures and tables answer.
@@ -27,10 +28,11 @@ pub(super) fn of_document(document: &Document<'_>, end: &str) -> String {
 /// A page of this title; `end` comes after its contents.
 pub(super) fn page(title: &str, body: &str, end: &str) -> String {
     let title = escape(title);
+    let script = if end.is_empty() { "" } else { WITH_SCRIPT };
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}{script}\">\n\
          <title>{title}</title>\n<style>\n{STYLE}{}</style>\n</head>\n<body>\n<main>\n\
          <h1>{title}</h1>\n{body}</main>\n{end}</body>\n</html>\n",
         explore::STYLE

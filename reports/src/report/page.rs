@@ -76,6 +76,10 @@ mod tests {
         ];
         let page = Page { title: "T".into(), pieces };
         let (html, markdown) = (page.html(), page.markdown());
+        assert!(
+            html.contains("default-src 'none'") && !html.contains("script-src"),
+            "a drawing from a file cannot act"
+        );
         assert!(html.contains("<h2>Part</h2>") && html.contains("x &lt; y") && html.contains("<svg><g/></svg>"));
         assert!(markdown.starts_with("# T\n") && markdown.contains("![f](figures/f.svg)"), "{markdown}");
     }
