@@ -8,7 +8,7 @@ use super::student::student_975;
 use super::summary::Estimate;
 
 /// Fewest processes at the slow level, and at the fast one.
-const FEWEST: usize = 4;
+const FEWEST: usize = 3;
 /// Share of the processes that each level has at least.
 const LEAST_SHARE: f64 = 0.05;
 /// The levels are so many of their own standard deviations apart: a split normal distribution reaches 2.6.

@@ -1,16 +1,26 @@
 //! The exponent p of time ∝ xᵖ.
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use super::line::{Line, Weighted};
 use super::{Bound, Observation};
+use crate::statistics::Processes;
 use crate::statistics::bootstrap::{additive_interval, stretch};
 use crate::statistics::resample::{Blocks, Resampler};
+use crate::statistics::scatter::Variance;
 use crate::statistics::student::{Parts, student_975};
 use crate::statistics::summary::{Estimate, Exponent};
 
 /// Fewest places on the axis that an exponent is fitted to.
 const MIN_POINTS: usize = 3;
+/// Exponent with which the width that each round's own slope gives enters that of an interval.
+///
+/// The slopes of R rounds give an interval that is exact however the places scatter, but with (R − 1) degrees of freedom
+/// where all places together have many: 1.4 times as wide for three rounds of four places. Of normal values with one
+/// place five times as loud as three others, an interval from three rounds holds 91.4 % with an exponent of 0, 93.2 %
+/// with this one and 95.2 % with 1; with equal places 95.3, 95.8 and 95.0 %, and it is 1.12 times as wide as with 0.
+const ROUNDS_PART: f64 = 1.0 / 3.0;
 
 /// The range over which reports fit the exponent: the upper part of what was measured, where the leading term rules.
 ///
@@ -35,8 +45,10 @@ pub fn asymptotic_range(xs: &[usize]) -> Option<RangeInclusive<usize>> {
 /// The 95 % interval refits 2000 resamples (at each place processes are drawn with replacement, then samples within
 /// each) and is stretched by Student's t, see [`median_estimate`](crate::statistics::median_estimate). What a round
 /// does to all places alike does not move the slope and is taken out first, as in a randomised block design whose
-/// blocks are the rounds. Where the scatter between processes is not known (one process everywhere), the interval is
-/// that of least squares, from the residuals. `None` with fewer than three places in the range.
+/// blocks are the rounds. One place that scatters more than all others is then in part taken for the round's effect; so
+/// the width is weighed with what the scatter of each round's own slope asks for, see [`ROUNDS_PART`]. Where the scatter
+/// between processes is not known (one process everywhere), the interval is that of least squares, from the residuals.
+/// `None` with fewer than three places in the range.
 pub fn exponent(observations: &[Observation<'_>], range: RangeInclusive<usize>) -> Option<Exponent> {
     bounded_exponent(observations, &[], range)
 }
@@ -54,9 +66,10 @@ pub fn bounded_exponent(
     let exponent = if places.places.iter().any(|place| place.resampler.degrees == 0.0) {
         places.by_residuals(&line)
     } else {
-        additive_interval(line.slope, places.stretch(&line), |random| {
+        let pooled = additive_interval(line.slope, places.stretch(&line), |random| {
             places.line(|place| place.resampler.draw(random)).map_or(line.slope, |line| line.slope)
-        })
+        });
+        places.weighed(pooled)
     };
     let (from, to) = places.ends();
     Some(Exponent { exponent, from, to, points: places.distinct() })
@@ -91,6 +104,7 @@ struct Place<'a> {
     /// Without what the rounds do to all places alike.
     log_median: f64,
     weight: f64,
+    processes: &'a Processes,
     resampler: Resampler<'a>,
 }
 
@@ -107,6 +121,7 @@ impl<'a> Places<'a> {
                     x: o.x,
                     log_median: o.processes.log_median_in(&blocks)?,
                     weight: o.processes.rounds() as f64,
+                    processes: o.processes,
                     resampler: o.processes.resampler_in(&blocks)?,
                 })
             })
@@ -133,6 +148,31 @@ impl<'a> Places<'a> {
             (place.weight * ((place.x as f64).ln() - line.mean_x)).powi(2) * place.resampler.variance
         };
         stretch(self.places.iter().map(|place| (share(place), &place.resampler)), self.dependence)
+    }
+
+    /// An interval of the slope, with [`ROUNDS_PART`] of the width that the slopes of the rounds ask for.
+    fn weighed(&self, pooled: Estimate) -> Estimate {
+        let half = 0.5 * (pooled.high - pooled.low);
+        let Some(rounds) = self.rounds_half_width().filter(|rounds| *rounds > 0.0 && half > 0.0) else {
+            return pooled;
+        };
+        let factor = (rounds / half).powf(ROUNDS_PART);
+        let Estimate { value, low, high } = pooled;
+        Estimate { value, low: value - factor * (value - low), high: value + factor * (high - value) }
+    }
+
+    /// Half the 95 % interval of the mean of the slopes of single rounds; `None` unless all places share all rounds.
+    fn rounds_half_width(&self) -> Option<f64> {
+        let mut rounds: BTreeMap<usize, Vec<Weighted>> = BTreeMap::new();
+        for place in &self.places {
+            for (round, median) in place.processes.medians() {
+                rounds.entry(round).or_default().push(((place.x as f64).ln(), median.ln(), 1.0));
+            }
+        }
+        let complete = rounds.values().all(|points| points.len() == self.places.len());
+        let slopes: Vec<f64> = rounds.values().filter_map(|points| Some(Line::fit(points)?.slope)).collect();
+        let scatter = Variance::of(&slopes).filter(|_| complete)?;
+        Some(student_975(scatter.degrees) * (scatter.variance / slopes.len() as f64).sqrt())
     }
 
     /// The slope with the interval that the residuals give.
