@@ -77,9 +77,7 @@ fn section(part: &Part, ledger: &Ledger, evidence: &Evidence, dir: &Path) -> (Ve
             pieces.extend(figures_of_sweep(part, sweep, dir));
             facts.push(("Machine", machine(&study.run.machine)));
             facts.push(("Started", study.run.started.clone()));
-            if !summary.warnings.is_empty() {
-                facts.push(("Warnings", summary.warnings.join(" ")));
-            }
+            facts.extend(summary.warnings.iter().map(|warning| ("Warning", warning.clone())));
             if account.is_some_and(|account| account.outcome != Fate::Taken) {
                 facts.push(("Report", format!("{}/report.html", account.map_or("", |a| &a.folder))));
             }
