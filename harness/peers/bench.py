@@ -23,6 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import figure
 import targets
 from child import PEERS
 from problem import METHODS
@@ -59,6 +60,10 @@ SCALING_DIMS = (1000, 2000, 5000)
 # Environment of this shell that would choose a BLAS kernel for NumPy other than the one made for the processor.
 BLAS_OVERRIDES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 
+# Arithmetic that a library could lower behind the record's back, at its full precision: MKL and oneDNN on a CPU. JAX and
+# PyTorch are told in the process.
+FULL_PRECISION = {"MKL_BLAS_COMPUTE_MODE": "STANDARD", "ONEDNN_DEFAULT_FPMATH_MODE": "STRICT"}
+
 GRACE_SECONDS = 60.0  # by which the last cell may exceed the budget, since predictions are cautious
 
 # Least operations a second that a prediction assumes where the next smaller dimension says little of a larger one.
@@ -72,10 +77,11 @@ SETUP_SECONDS_PER_WEIGHT = {"relgrad": 6e-8, "peer": 1e-8}  # to draw one number
 
 @dataclass(frozen=True)
 class Group:
-    """One method at one dimension: its contestants are measured one after the other."""
+    """One method at one dimension and batch size: its contestants are measured one after the other."""
 
     method: str
     dim: int
+    batch: int
     threads: int
     contestants: tuple[tuple[str, str], ...]  # (who, method as who calls it)
 
@@ -138,6 +144,7 @@ def parse() -> argparse.Namespace:
         return sorted({int(word) for word in text.replace("_", "").split(",")})
 
     parser.add_argument("--dims", type=dims, default=list(DIMS), metavar="LIST", help="data dimensions D")
+    parser.add_argument("--batch", type=dims, default=[targets.BATCH], metavar="LIST", help="batch sizes N (default 100)")
     parser.add_argument("--methods", type=words(METHODS), default=list(METHODS), metavar="LIST", help=", ".join(METHODS))
     parser.add_argument("--peers", type=words(PEERS), default=list(PEERS), metavar="LIST", help=", ".join(PEERS))
     parser.add_argument("--rounds", type=int, default=3, help="processes a cell at most (default 3)")
@@ -185,7 +192,10 @@ def require_cuda(options: argparse.Namespace) -> None:
 def describe(bench: Bench, stamp: str) -> dict[str, Any]:
     options = {key: str(value) if isinstance(value, Path) else value for key, value in vars(bench.options).items()}
     overrides = [name for name in BLAS_OVERRIDES if name in os.environ]
-    return {"started": stamp, "command": sys.argv, "options": options, "environment_removed": overrides}
+    precision = "tensorfloat32 and high" if bench.options.math == "tf32" else "highest"
+    pinned = FULL_PRECISION | {"jax_default_matmul_precision, torch.set_float32_matmul_precision": precision}
+    facts = {"started": stamp, "command": sys.argv, "options": options}
+    return facts | {"environment_removed": overrides, "environment_pinned": pinned}
 
 
 def roofline(bench: Bench) -> dict[str, Any]:
@@ -239,7 +249,7 @@ def measure(bench: Bench) -> None:
             if needed > left + GRACE_SECONDS:
                 if round_index == 0:
                     bench.notes.append(
-                        f"{group.method} at D = {group.dim} on {group.threads} threads was left out: about "
+                        f"{group.method} at D = {group.dim}, N = {group.batch} on {group.threads} threads was left out: about "
                         f"{needed:.0f} s, with {max(left, 0):.0f} s left of the budget."
                     )
                     say(bench.notes[-1])
@@ -247,7 +257,7 @@ def measure(bench: Bench) -> None:
             turn = round_index % len(group.contestants)
             for who, method in group.contestants[turn:] + group.contestants[:turn]:
                 if failed_at := failure(bench, group, who, method):
-                    note = f"{who} {method} was not tried beyond D = {failed_at}, where it failed."
+                    note = f"{who} {method} was not tried at N = {group.batch} beyond D = {failed_at}, where it failed."
                     if note not in bench.notes:
                         bench.notes.append(note)
                         say(note)
@@ -262,14 +272,14 @@ def failure(bench: Bench, group: Group, who: str, method: str) -> int | None:
         for line in bench.samples
         if "error" in line
         and line["dim"] <= group.dim
-        and (line["who"], line["method"], line["threads"]) == (who, method, group.threads)
+        and (line["who"], line["method"], line["batch"], line["threads"]) == (who, method, group.batch, group.threads)
     )
     return None if who == "relgrad" else next(failed, None)
 
 
 def groups(options: argparse.Namespace) -> Iterator[Group]:
     largest = {"ordinary": options.max_ordinary, "autodiff": options.max_autodiff}
-    for dim in options.dims:
+    for dim, batch in ((dim, batch) for dim in options.dims for batch in options.batch):
         for method in options.methods:
             if dim > largest.get(method, dim):
                 continue
@@ -280,9 +290,10 @@ def groups(options: argparse.Namespace) -> Iterator[Group]:
             if options.device == "cpu":
                 able = (peer for peer in able if dim <= COMES_BACK.get((peer, method), dim))
             peers = tuple((peer, method) for peer in able)
-            yield Group(method, dim, options.threads, ours + peers)
-        if "relative" in options.methods and dim in SCALING_DIMS and options.threads > 1 and options.device == "cpu":
-            yield Group("relative", dim, 1, (("relgrad", "relative"),))
+            yield Group(method, dim, batch, options.threads, ours + peers)
+        scales = dim in SCALING_DIMS and batch == targets.BATCH and options.device == "cpu"
+        if "relative" in options.methods and scales and options.threads > 1:
+            yield Group("relative", dim, batch, 1, (("relgrad", "relative"),))
 
 
 def run(bench: Bench, group: Group, who: str, method: str, round_index: int) -> None:
@@ -291,17 +302,18 @@ def run(bench: Bench, group: Group, who: str, method: str, round_index: int) -> 
     if who == "relgrad":
         reply = ours(bench, group, method)
     else:
-        arguments = ["--method", method, "--dim", str(group.dim), "--dtype", numpy_dtype(bench.options.dtype)]
+        arguments = ["--method", method, "--dim", str(group.dim), "--batch", str(group.batch)]
+        arguments += ["--dtype", numpy_dtype(bench.options.dtype)]
         arguments += ["--sampling-seconds", str(bench.options.sampling_seconds)]
         arguments += ["--cell-seconds", str(bench.options.cell_seconds), "--device", bench.options.device]
         arguments += ["--math", bench.options.math]
         reply = child(bench, who, group.threads, arguments, bench.options.dtype)
-    line = {"who": who, "method": method, "group": group.method, "dim": group.dim, "threads": group.threads}
-    line |= {"round": round_index, "wall_seconds": time.monotonic() - start} | reply
+    line = {"who": who, "method": method, "group": group.method, "dim": group.dim, "batch": group.batch}
+    line |= {"threads": group.threads, "round": round_index, "wall_seconds": time.monotonic() - start} | reply
     bench.samples.append(line)
     with (bench.folder / "samples.jsonl").open("a") as file:
         file.write(json.dumps(line) + "\n")
-    name = f"{who:<8}{method:<18}D = {group.dim:<6} {group.threads} threads, round {round_index + 1}"
+    name = f"{who:<8}{method:<18}D = {group.dim:<6} N = {group.batch:<5} {group.threads} threads, round {round_index + 1}"
     if "error" in reply:
         say(f"{name}  FAILED: {reply['error']}")
     else:
@@ -315,7 +327,7 @@ def ours(bench: Bench, group: Group, method: str) -> dict[str, Any]:
         "method": method,
         "device": options.device,
         "dim": group.dim,
-        "batch": 100,
+        "batch": group.batch,
         "layers": 2,
         "dtype": options.dtype,
         "threads": group.threads,
@@ -337,12 +349,13 @@ def ours(bench: Bench, group: Group, method: str) -> dict[str, Any]:
     if "reason" in reply:
         return {"error": reply["reason"]}
     reply.pop("memory_trace", None)
-    return reply | {"model": model(bench, group.dim, method)}
+    return reply | {"model": model(bench, group, method)}
 
 
-def model(bench: Bench, dim: int, method: str) -> dict[str, float]:
+def model(bench: Bench, group: Group, method: str) -> dict[str, float]:
     """Operations and lower bounds of one evaluation, from relgrad's own cost model."""
-    command = [bench.options.relgrad, "peer-case", "--models", "--dim", str(dim), "--dtype", bench.options.dtype]
+    command = [bench.options.relgrad, "peer-case", "--models", "--dim", str(group.dim), "--batch", str(group.batch)]
+    command += ["--dtype", bench.options.dtype]
     return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)["models"][method]
 
 
@@ -353,7 +366,7 @@ def child(bench: Bench, peer: str, threads: int, arguments: list[str], dtype: st
 
 def execute(bench: Bench, command: list[str], threads: int, dtype: str) -> dict[str, Any]:
     """Runs one process on `threads` cores and reads the JSON it prints; what goes wrong is part of the reply."""
-    environment = {name: value for name, value in os.environ.items() if name not in BLAS_OVERRIDES}
+    environment = {name: value for name, value in os.environ.items() if name not in BLAS_OVERRIDES} | FULL_PRECISION
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"):
         environment[name] = str(threads)
     # Variables that would change the arithmetic of cuBLAS behind the record's back.
@@ -387,7 +400,8 @@ def predict(bench: Bench, group: Group) -> float:
         known = [
             line
             for line in bench.samples
-            if (line["who"], line["method"], line["threads"]) == (who, method, group.threads) and line["dim"] <= group.dim
+            if (line["who"], line["method"], line["batch"], line["threads"]) == (who, method, group.batch, group.threads)
+            and line["dim"] <= group.dim
         ]
         if not known:
             return START_SECONDS + bench.options.sampling_seconds
@@ -406,9 +420,10 @@ def predict(bench: Bench, group: Group) -> float:
 
 
 def flops(group: Group) -> float:
-    """Operations of one evaluation at N = 100, L = 2; enough for a prediction."""
-    dim = float(group.dim)
-    return {"ordinary": 1000 * dim**2 + 4 * dim**3, "autodiff": 800 * dim**3}.get(group.method, 1400 * dim**2)
+    """Operations of one evaluation at L = 2; enough for a prediction."""
+    dim, samples = float(group.dim), float(group.batch)
+    many = {"ordinary": 10 * samples * dim**2 + 4 * dim**3, "autodiff": 8 * samples * dim**3}
+    return many.get(group.method, 14 * samples * dim**2)
 
 
 def report(folder: Path) -> int:
@@ -428,6 +443,8 @@ def report(folder: Path) -> int:
     (folder / "table.md").write_text(text)
     (folder / "targets.json").write_text(json.dumps([asdict(line) for line in lines], indent=1) + "\n")
     print(text)
+    if len({line.get("batch", targets.BATCH) for line in samples if "seconds" in line}) > 1:
+        say(figure.draw(samples, facts, folder / "batch.svg"))
     say(f"written to {folder}")
     if not any("seconds" in line for line in samples):
         return 4

@@ -35,8 +35,12 @@ SMALL_CORE, SLOW_CORE = 105e9, 0.5 * 105e9
 GPU_ORDINARY = ((1000, 10**9, 1 / 1.3),)
 GPU_DIM, GPU_CEILING_FRACTION, GPU_SPEEDUP = 20_000, 1 / 1.5, 50.0
 
-# Samples of every cell.
+# Samples of a cell unless others are asked for; the targets above are for these.
 BATCH = 100
+# With others: faster than the best peer, and a time over max(flops / square product's rate, traffic / bandwidth). From
+# the first dimension on the weights exceed a cache; below, what they are read from is faster than memory.
+FEW_SPEED = ((1, 10**9, 1.0),)
+FEW_DIM, FEW_OVER_BOUND, CACHED_OVER_BOUND = 2000, 1.25, 1.5
 
 NAMES = {"numpy": "NumPy", "jax": "JAX", "torch": "PyTorch", "relgrad": "relgrad"}
 
@@ -60,15 +64,15 @@ class Line:
 
 
 class Measured:
-    """Medians of the processes of every (who, method, dim, threads)."""
+    """Medians of the processes of every (who, method, dim, threads), at one batch size."""
 
-    def __init__(self, samples: list[dict[str, Any]]) -> None:
+    def __init__(self, samples: list[dict[str, Any]], batch: int = BATCH) -> None:
         self.rounds: dict[tuple[str, str, int, int], dict[int, float]] = {}
         self.bests: dict[tuple[str, str, int, int], float] = {}
         self.peaks: dict[tuple[str, str, int, int], int] = {}
         self.models: dict[tuple[str, int], dict[str, float]] = {}
         for line in samples:
-            if "error" in line:
+            if "error" in line or line.get("batch", BATCH) != batch:
                 continue
             key = (line["who"], line["method"], line["dim"], line["threads"])
             self.rounds.setdefault(key, {})[line["round"]] = statistics.median(line["seconds"])
@@ -123,10 +127,27 @@ def judge(samples: list[dict[str, Any]], facts: dict[str, Any], reasons: list[di
         *scaling(measured, threads),
     ]
     lines = on_gpu if facts["options"]["device"] == "cuda" else on_cpu
+    for batch in batches(samples):
+        if batch != BATCH:
+            lines += few(Measured(samples, batch), threads, facts, batch)
     for line in lines:
         if line.verdict == "misses":
             line.reason = line.reason or reason_for(line, reasons)
     return lines
+
+
+def batches(samples: list[dict[str, Any]]) -> list[int]:
+    return sorted({line.get("batch", BATCH) for line in samples})
+
+
+def few(measured: Measured, threads: int, facts: dict[str, Any], batch: int) -> Iterator[Line]:
+    """Another batch size than the paper's, for the relative gradient and its step."""
+    for method in ("relative", "relative-inplace"):
+        at = f", N = {batch}"
+        yield from speeds(measured, threads, method, method, FEW_SPEED, facts, at=at)
+        yield from ceilings(measured, threads, facts, FEW_DIM, 1 / FEW_OVER_BOUND, (method,), at)
+        cached = ceilings(measured, threads, facts, CEILING_DIM, 1 / CACHED_OVER_BOUND, (method,), at)
+        yield from (line for line in cached if line.dim < FEW_DIM)
 
 
 def verdict(meets: bool) -> str:
@@ -141,6 +162,7 @@ def speeds(
     bands: tuple[tuple[int, int, float], ...],
     facts: dict[str, Any],
     peers: tuple[str, ...] = ("numpy", "jax", "torch"),
+    at: str = "",
 ) -> Iterator[Line]:
     for dim in measured.dims(ours, threads):
         need = next((ratio for low, high, ratio in bands if low <= dim <= high), None)
@@ -159,7 +181,7 @@ def speeds(
                 or disturbed(undisturbed, need, "×")
             )
         yield Line(
-            f"{ours} speed",
+            f"{ours} speed{at}",
             dim,
             seconds_text(measured.seconds("relgrad", ours, dim, threads)),
             f"{NAMES[best]} {seconds_text(times[best])}",
@@ -278,28 +300,43 @@ def memory(
         )
 
 
-def ceilings(
-    measured: Measured, threads: int, facts: dict[str, Any], least_dim: int, need: float
-) -> Iterator[Line]:
-    roofline = facts.get("roofline", {}).get("roofline")
-    if not roofline:
-        return
+def bounds(measured: Measured, facts: dict[str, Any], method: str, dim: int, threads: int) -> tuple[float, float] | None:
+    """Seconds that an evaluation takes at least, for its arithmetic and for what it moves; none without ceilings."""
+    roofline, model = facts.get("roofline", {}).get("roofline"), measured.models.get((method, dim))
+    if not roofline or model is None:
+        return None
     rate = square_rate(facts, threads) or math.nan
     bandwidth = max((b["bytes_per_second"] for b in roofline["bandwidths"] if b["threads"] == threads), default=math.nan)
-    for method in ("relative", "relative-inplace"):
+    return model["flops"] / rate, model["min_traffic_bytes"] / bandwidth
+
+
+def ceilings(
+    measured: Measured,
+    threads: int,
+    facts: dict[str, Any],
+    least_dim: int,
+    need: float,
+    methods: tuple[str, ...] = ("relative", "relative-inplace"),
+    at: str = "",
+) -> Iterator[Line]:
+    for method in methods:
         for dim in measured.dims(method, threads):
-            if dim < least_dim:
+            known = bounds(measured, facts, method, dim, threads)
+            if dim < least_dim or known is None:
                 continue
-            model = measured.models[method, dim]
-            seconds = measured.seconds("relgrad", method, dim, threads)
-            least = max(model["flops"] / rate, model["min_traffic_bytes"] / bandwidth)
+            (computing, moving), model = known, measured.models[method, dim]
+            seconds, least = measured.seconds("relgrad", method, dim, threads), max(known)
+            bound = f"square product {model['flops'] / computing / 1e9:.1f} GFLOP/s"
+            if moving > computing:
+                traffic = model["min_traffic_bytes"]
+                bound = f"{traffic / 1e9:.3g} GB at {traffic / moving / 1e9:.1f} GB/s"
             value = least / seconds
             undisturbed = least / measured.best("relgrad", method, dim, threads)
             yield Line(
-                f"{method} of ceiling",
+                f"{method} of ceiling{at}",
                 dim,
-                f"{model['flops'] / seconds / 1e9:.1f} GFLOP/s",
-                f"square product {rate / 1e9:.1f} GFLOP/s",
+                f"{model['flops'] / seconds / 1e9:.1f} GFLOP/s" if computing >= moving else seconds_text(seconds),
+                bound,
                 value,
                 f"{100 * value:.1f} %",
                 f"≥ {100 * need:.3g} %",
@@ -370,7 +407,7 @@ def render(samples: list[dict[str, Any]], facts: dict[str, Any], lines: list[Lin
         "# relgrad beside its peers",
         "",
         f"{machine.get('cpu', 'unknown processor')}, {machine.get('simd', '')}, {options['threads']} threads, "
-        f"{options.get('math') or options['dtype']}, N = 100, L = 2, {options['device']}; {facts['started']}.",
+        f"{options.get('math') or options['dtype']}, N = {', '.join(map(str, batches(samples)))}, L = 2, {options['device']}; {facts['started']}.",
         *(f"GPU: {gpu}." for gpu in machine.get("gpus", []) if options["device"] == "cuda"),
         f"Peers: {', '.join(kernels(samples)) or 'none'}.",
         "",
@@ -416,8 +453,8 @@ def failures(samples: list[dict[str, Any]]) -> Iterator[str]:
 
 def times(samples: list[dict[str, Any]], threads: int) -> Iterator[str]:
     """A table a group: one row a dimension, one column a contestant."""
-    measured = Measured(samples)
-    for group in dict.fromkeys(line["group"] for line in samples):
+    for group, batch in dict.fromkeys((line["group"], line.get("batch", BATCH)) for line in samples):
+        measured = Measured(samples, batch)
         of_group = [line for line in samples if line["group"] == group and line["threads"] == threads]
         contestants = sorted({(line["who"], line["method"]) for line in of_group}, key=lambda c: (c[0] != "relgrad", c))
         rows = []
@@ -428,7 +465,7 @@ def times(samples: list[dict[str, Any]], threads: int) -> Iterator[str]:
                 row.append(seconds_text(seconds) if seconds is not None else "–")
             rows.append(row)
         heads = [NAMES[who] if method == group else f"{NAMES[who]} {method}" for who, method in contestants]
-        yield f"### {group}"
+        yield f"### {group}, N = {batch}"
         yield ""
         yield from table(["D", *heads], rows)
         yield ""

@@ -197,6 +197,19 @@ class Judgement(unittest.TestCase):
         self.assertEqual(targets.seconds_text(1234.0), "1234 s")
         self.assertEqual(targets.bytes_text(3 * 2**20), "3 MiB")
 
+    def test_other_batch_sizes_have_targets_of_their_own(self) -> None:
+        at = {"batch": 4}
+        model = {"flops": 56.0 * 2000**2, "min_bytes": 1.0, "min_traffic_bytes": 24.0 * 2000**2}
+        # 96 MB at 40 GB/s are 2.4 ms.
+        ours = sample("relgrad", "relative", 2000, 2.9e-3, **at) | {"model": model}
+        cached = sample("relgrad", "relative", 1000, 0.9e-3, **at) | {"model": {**model, "min_traffic_bytes": 24e6}}
+        lines = judged([ours, cached, sample("torch", "relative", 2000, 2.8e-3, **at), sample("relgrad", "relative", 2000, 1.0)])
+        self.assertEqual(lines["relative speed, N = 4", 2000].verdict, "misses")
+        self.assertEqual(lines["relative of ceiling, N = 4", 2000].verdict, "meets")
+        self.assertIn("GB at 40.0 GB/s", lines["relative of ceiling, N = 4", 2000].against)
+        self.assertEqual(lines["relative of ceiling, N = 4", 1000].verdict, "meets")
+        self.assertNotIn(("relative speed", 2000), lines)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -179,6 +179,24 @@ fn gradients(criterion: &mut Criterion) {
 
 /// Threads at a small D, on the machine as it is and next to a busy program on every core but one: two threads should
 /// cost little more than one there.
+/// Few samples at a D whose weights are larger than the second cache; throughput is that of the least traffic.
+fn few_samples(criterion: &mut Criterion) {
+    let mut group = group(criterion, "few-samples");
+    group.sample_size(10);
+    for method in [Method::Relative, Method::RelativeInPlace] {
+        for batch in [1, 4, 10, 16, 32] {
+            let (architecture, init) = (Architecture::new(1000, 2), Init::Orthogonal);
+            let (dtype, threads, seed) = (Dtype::F32, device().threads(), 1);
+            let bytes = cost(method, &architecture, batch, dtype).expect("a model of dense layers").min_traffic_bytes;
+            let workload = Workload { method, architecture: architecture.into(), init, batch, dtype, threads, seed };
+            let mut evaluation = prepare(&workload).expect("memory for the benchmark");
+            time(&mut group, method.name(), batch, bytes as usize, || {
+                evaluation.evaluate().expect("a finite gradient");
+            });
+        }
+    }
+}
+
 fn neighbours(criterion: &mut Criterion) {
     for busy in [false, true] {
         let mut group = group(criterion, if busy { "next-to-busy" } else { "undisturbed" });
@@ -204,5 +222,5 @@ fn neighbours(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(operations, products, elementwise, inverse, panels, gradients, neighbours);
+criterion_group!(operations, products, elementwise, inverse, panels, gradients, few_samples, neighbours);
 criterion_main!(operations);

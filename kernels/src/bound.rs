@@ -71,19 +71,20 @@ pub(crate) fn cost_of_dense(method: Method, shape: &Sizes) -> Cost {
         Method::Relative => Cost {
             flops: (4.0 * l - 1.0) * product,
             min_bytes: 2.0 * parameters + blocks,
-            min_traffic_bytes: 4.0 * parameters,
+            min_traffic_bytes: 3.0 * parameters,
             expected_bytes: 2.0 * parameters + blocks + input,
         },
         Method::RelativeInPlace => Cost {
             flops: (4.0 * l - 1.0) * product,
             min_bytes: parameters + blocks,
-            min_traffic_bytes: 4.0 * parameters,
+            // With one layer its one pass reads and writes; else the first and the last layer have no second one.
+            min_traffic_bytes: (3.0 * l - 2.0).max(2.0) * square,
             expected_bytes: parameters + blocks + input,
         },
         Method::Transposed => Cost {
             flops: 4.0 * l * product,
             min_bytes: 2.0 * parameters + blocks,
-            min_traffic_bytes: 5.0 * parameters,
+            min_traffic_bytes: (4.0 * l - 1.0) * square,
             expected_bytes: 2.0 * parameters + blocks + input,
         },
         Method::Ordinary => Cost {

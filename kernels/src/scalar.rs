@@ -11,6 +11,8 @@ pub trait Scalar: Real + OnHost + faer::traits::RealField + nalgebra::Scalar + S
     const DTYPE: Dtype;
     /// Spacing of the numbers next to 1.
     const EPS: f64;
+    /// The largest finite number.
+    const LARGEST: f64;
 
     /// Rounds to this precision.
     #[inline]
@@ -28,9 +30,11 @@ pub trait Scalar: Real + OnHost + faer::traits::RealField + nalgebra::Scalar + S
 impl Scalar for f32 {
     const DTYPE: Dtype = Dtype::F32;
     const EPS: f64 = f32::EPSILON as f64;
+    const LARGEST: f64 = f32::MAX as f64;
 }
 
 impl Scalar for f64 {
     const DTYPE: Dtype = Dtype::F64;
     const EPS: f64 = f64::EPSILON;
+    const LARGEST: f64 = f64::MAX;
 }

@@ -8,10 +8,10 @@ use faer::reborrow::ReborrowMut;
 use faer::{Mat, MatRef};
 
 use crate::backend::BiasMode;
-use crate::backend::relative::{Factors, Form, RankUpdate, Sink, Workspace as SweepWorkspace, sweep};
-use crate::device::{Addend, Device, MatrixRef, OnHost};
+use crate::backend::relative::{Form, RankUpdate, RightFactor, Sink, Workspace as SweepWorkspace, sweep};
+use crate::device::{Addend, Device, MatrixRef, OnHost, PullOuter, Updated};
 use crate::error::{Error, Result};
-use crate::layer::{Coupling, Dense, Group};
+use crate::layer::{Coupling, Dense, Group, Seen, SeenBlock};
 use crate::likelihood::log_abs_dets;
 use crate::network::Architecture;
 use crate::output::Head;
@@ -116,20 +116,20 @@ impl<D: Device<T>, T: Scalar, C: Group<D, T>> Sink<D, T, C> for Step<'_, D, T, C
         head.add_gradient(device, (gain, 1.0), batch.u, self.parameters.arrays.head.as_mut())
     }
 
-    fn absorb(&mut self, device: &D, k: usize, update: &RankUpdate<'_, D, T>, work: &mut C::Work) -> Result<()> {
+    fn absorb(&mut self, device: &D, k: usize, mut update: RankUpdate<'_, D, T>, work: &mut C::Work) -> Result<()> {
         let Architecture { coupling, dim, .. } = *self.parameters.architecture();
         let samples = update.left.matrix.cols() as f64;
-        let (left, right) = (coupling.norm(device, &update.left, work)?, coupling.norm(device, &update.right, work)?);
-        let (norm_a, norm_b) = match update.relative {
-            Factors::LeftAnd(b) => (left, device.frobenius_norm(b)?),
-            Factors::AndRight(a) => (device.frobenius_norm(a)?, right),
+        let left = coupling.norm(device, &update.left, work)?;
+        let (norm_a, norm_b) = match &update.right {
+            RightFactor::Pulled { .. } => (left, device.frobenius_norm(update.factors().1)?),
+            RightFactor::Known(right, a) => (device.frobenius_norm(*a)?, device.frobenius_norm(*right)?),
         };
         let rho = 1.0 + norm_a * norm_b / samples;
         if !rho.is_finite() {
             return Err(Error::NonFinite { what: format!("back-propagated error of layer {}", k + 1) });
         }
         let samples_norm = update.samples.map_or(Ok(0.0), |samples| device.frobenius_norm(samples))?;
-        require_representable::<T>(k, left, right.hypot(samples_norm))?;
+        require_representable::<T>(k, left, samples_norm)?;
         let mu = if self.guard { self.mu.min(0.5 / rho) } else { self.mu };
         (self.report.step_sizes[k], self.report.rho[k]) = (mu, rho);
         let (keep, gain) = (T::of(1.0 + mu), T::of(mu / samples / coupling.multiplicity()));
@@ -137,9 +137,7 @@ impl<D: Device<T>, T: Scalar, C: Group<D, T>> Sink<D, T, C> for Step<'_, D, T, C
             let (a, b) = update.factors();
             log_dets.advance(device, k, (keep, gain), a, b)?;
         }
-        let arrays = &mut self.parameters.arrays;
-        let weight = arrays.weights[k].view_mut();
-        coupling.outer(device, gain, (update.left, update.right), Addend::Scaled(keep), weight, work)?;
+        self.step_weight(device, k, (gain, keep), left, &mut update, work)?;
         if let Some(log_dets) = self.log_dets.as_mut().filter(|_| !C::IS_DENSE) {
             let layer = self.parameters.network().layer(k);
             log_dets.per_layer[k] = coupling.log_abs_det(device, dim, &layer)?;
@@ -153,14 +151,55 @@ impl<D: Device<T>, T: Scalar, C: Group<D, T>> Sink<D, T, C> for Step<'_, D, T, C
     }
 }
 
+impl<D: Device<T>, T: Scalar, C: Group<D, T>> Step<'_, D, T, C> {
+    /// W_k ← keep W_k + gain left rightᵀ, with the norm of the left factor.
+    fn step_weight(
+        &mut self,
+        device: &D,
+        k: usize,
+        (gain, keep): (T, T),
+        norm: f64,
+        update: &mut RankUpdate<'_, D, T>,
+        work: &mut C::Work,
+    ) -> Result<()> {
+        let coupling = self.parameters.architecture().coupling;
+        let RankUpdate { left, right, .. } = update;
+        let right = match right {
+            RightFactor::Pulled { errors, into } if C::IS_DENSE => {
+                let pass = PullOuter {
+                    errors: errors.shorten(),
+                    pulled: into.reborrow(),
+                    left: left.matrix.shorten(),
+                    alpha: gain,
+                    most: Some(T::LARGEST / norm),
+                    weight: Updated::InPlace(self.parameters.arrays.weights[k].view_mut(), keep),
+                };
+                return device.pull_outer(pass).map_err(|error| match error {
+                    Error::NonFinite { .. } => not_representable(k),
+                    other => other,
+                });
+            }
+            RightFactor::Pulled { errors, into } => {
+                let layer = self.parameters.network().layer(k);
+                coupling.pull_pair(device, &layer, errors.shorten(), into.reborrow(), work)?;
+                SeenBlock::new(into.view().columns(0, left.matrix.cols()), Seen::Written)
+            }
+            RightFactor::Known(right, _) => SeenBlock::new(right.shorten(), Seen::No),
+        };
+        require_representable::<T>(k, norm, coupling.norm(device, &right, work)?)?;
+        let weight = self.parameters.arrays.weights[k].view_mut();
+        coupling.outer(device, gain, (left.shorten(), right), Addend::Scaled(keep), weight, work)
+    }
+}
+
 /// No entry of ‖left rightᵀ‖, nor of left c, exceeds the product of the norms: where that can be represented, the
 /// product cannot overflow and, scaled by a step however small, cost a weight its numbers.
 fn require_representable<T: Scalar>(k: usize, left: f64, right: f64) -> Result<()> {
-    if T::of(left * right).widen().is_finite() {
-        Ok(())
-    } else {
-        Err(Error::NonFinite { what: format!("direction of layer {}", k + 1) })
-    }
+    if T::of(left * right).widen().is_finite() { Ok(()) } else { Err(not_representable(k)) }
+}
+
+fn not_representable(k: usize) -> Error {
+    Error::NonFinite { what: format!("direction of layer {}", k + 1) }
 }
 
 /// log|det W_k| of every layer, carried from step to step by the matrix determinant lemma \[M17\]–\[M18\], in f64.

@@ -3,7 +3,7 @@
 use relgrad_vocabulary::names;
 
 use super::GradientBackend;
-use crate::device::{Addend, Device, Matrix, MatrixRef};
+use crate::device::{Addend, Device, Matrix, MatrixMut, MatrixRef};
 use crate::error::Result;
 use crate::forward::ValuesWorkspace;
 use crate::layer::{Group, Seen, SeenBlock};
@@ -61,30 +61,37 @@ impl<D: Device<T>, T: Scalar, C: Group<D, T>> Workspace<D, T, C> {
 pub(crate) struct RankUpdate<'a, D: Device<T>, T: Scalar> {
     /// δ_k, or W_k V_k for the transposed form (D×N).
     pub(crate) left: SeenBlock<'a, D, T>,
-    /// U_k, or Z_{k-1} (D×N).
-    pub(crate) right: SeenBlock<'a, D, T>,
+    pub(crate) right: RightFactor<'a, D, T>,
     /// c, when there is a bias.
     pub(crate) samples: Option<MatrixRef<'a, D, T>>,
     /// Whether Δb has the log-determinant's share + b_k.
     pub(crate) bias_share: bool,
-    /// Of the relative step's E = (1/N) a bᵀ + I \[M10\], for the guard and the determinant.
-    pub(crate) relative: Factors<'a, D, T>,
 }
 
-/// The factors a, b (D×N) of a relative step; one of them is the update's own.
-pub(crate) enum Factors<'a, D: Device<T>, T: Scalar> {
-    /// (left, Y_k).
-    LeftAnd(MatrixRef<'a, D, T>),
-    /// (V_k, right).
-    AndRight(MatrixRef<'a, D, T>),
+/// The right factor of an update, and the other of the factors a, b (D×N) of the relative step E = (1/N) a bᵀ + I
+/// \[M10\], for the guard and the determinant.
+pub(crate) enum RightFactor<'a, D: Device<T>, T: Scalar> {
+    /// U_k = W_kᵀ b, yet to be pulled; a is the left factor. The sink pulls \[U_k | V_k\], so that one pass over W_k
+    /// may do for that and for the update.
+    Pulled {
+        /// \[Y_k | δ_k\], or Y_k for the first layer.
+        errors: MatrixRef<'a, D, T>,
+        /// As many columns for \[U_k | V_k\].
+        into: MatrixMut<'a, D, T>,
+    },
+    /// Z_{k-1} = b, and a.
+    Known(MatrixRef<'a, D, T>, MatrixRef<'a, D, T>),
 }
 
-impl<'a, D: Device<T>, T: Scalar> RankUpdate<'a, D, T> {
+impl<D: Device<T>, T: Scalar> RankUpdate<'_, D, T> {
     /// a and b.
-    pub(crate) fn factors(&self) -> (MatrixRef<'a, D, T>, MatrixRef<'a, D, T>) {
-        match self.relative {
-            Factors::LeftAnd(b) => (self.left.matrix, b),
-            Factors::AndRight(a) => (a, self.right.matrix),
+    pub(crate) fn factors(&self) -> (MatrixRef<'_, D, T>, MatrixRef<'_, D, T>) {
+        match &self.right {
+            RightFactor::Pulled { errors, .. } => {
+                let left = self.left.matrix.shorten();
+                (left, errors.shorten().columns(0, left.cols()))
+            }
+            RightFactor::Known(right, a) => (a.shorten(), right.shorten()),
         }
     }
 }
@@ -96,7 +103,7 @@ impl<'a, D: Device<T>, T: Scalar> RankUpdate<'a, D, T> {
 pub(crate) trait Sink<D: Device<T>, T: Scalar, C: Group<D, T>> {
     fn parameters(&self) -> &Parameters<D, T, C>;
     fn absorb_head(&mut self, device: &D, head: &Head<D, T>, batch: Batch<'_, D, T>) -> Result<()>;
-    fn absorb(&mut self, device: &D, k: usize, update: &RankUpdate<'_, D, T>, work: &mut C::Work) -> Result<()>;
+    fn absorb(&mut self, device: &D, k: usize, update: RankUpdate<'_, D, T>, work: &mut C::Work) -> Result<()>;
 }
 
 /// Which of the two forms a reverse sweep computes.
@@ -128,7 +135,7 @@ pub(crate) fn sweep<D: Device<T>, T: Scalar, C: Group<D, T>>(
     Ok(())
 }
 
-/// \[U | V\] = W_kᵀ\[Y_k | δ_k\] in one pass over W_k (U alone for the first layer), then the direction.
+/// The direction by \[U | V\] = W_kᵀ\[Y_k | δ_k\], U alone for the first layer.
 fn relative_layer<D: Device<T>, T: Scalar, C: Group<D, T>>(
     device: &D,
     mode: BiasMode,
@@ -154,18 +161,17 @@ fn relative_layer<D: Device<T>, T: Scalar, C: Group<D, T>>(
         }
     }
     let wanted = if k == 0 { samples } else { 2 * samples };
-    let errors = trail.view().columns(k * samples, wanted);
-    coupling.pull_pair(device, &layer, errors, pair.view_mut().columns(0, wanted), work)?;
-    let y = trail.view().columns(k * samples, samples);
     let delta = trail.view().columns((k + 1) * samples, samples);
     let update = RankUpdate {
         left: SeenBlock::new(delta, if k == 0 { Seen::No } else { Seen::Read }),
-        right: SeenBlock::new(pair.view().columns(0, samples), Seen::Written),
+        right: RightFactor::Pulled {
+            errors: trail.view().columns(k * samples, wanted),
+            into: pair.view_mut().columns(0, wanted),
+        },
         samples: layer.bias.is_some().then(|| weights_of_samples.view()),
         bias_share: mode == BiasMode::Exact,
-        relative: Factors::LeftAnd(y),
     };
-    sink.absorb(device, k, &update, work)
+    sink.absorb(device, k, update, work)
 }
 
 /// V_k = W_kᵀ δ_k, W_k V_k, and Z_{k-1} recomputed into δ_k's block (spent by then), then the direction.
@@ -198,12 +204,11 @@ fn transposed_layer<D: Device<T>, T: Scalar, C: Group<D, T>>(
     }
     let update = RankUpdate {
         left: SeenBlock::new(pair.view().columns(0, samples), Seen::No),
-        right: SeenBlock::new(carried, Seen::No),
+        right: RightFactor::Known(carried, pair.view().columns(samples, samples)),
         samples: bias.then(|| weights_of_samples.view()),
         bias_share: false,
-        relative: Factors::AndRight(pair.view().columns(samples, samples)),
     };
-    sink.absorb(device, k, &update, work)
+    sink.absorb(device, k, update, work)
 }
 
 impl<D: Device<T>, T: Scalar, C: Group<D, T>> GradientBackend<D, T, C> for Relative {

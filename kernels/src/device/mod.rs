@@ -22,6 +22,8 @@ pub use memory::Memory;
 pub(crate) use raw::Term;
 pub(crate) use shape::require;
 
+use std::cmp::Ordering;
+
 use crate::error::{Error, Result};
 use crate::math::Math;
 use crate::network::{Activation, Architecture, Base};
@@ -57,6 +59,45 @@ pub enum Addend<'a, D: Memory<T>, T: Scalar> {
     Scaled(T),
     /// Another matrix of the destination's shape: c ← m + αab.
     Matrix(MatrixRef<'a, D, T>),
+}
+
+/// The operands of [`Device::pull_outer`], for W of D×D.
+pub struct PullOuter<'a, D: Memory<T>, T: Scalar> {
+    /// Y, or \[Y | δ\]: N or 2N columns.
+    pub errors: MatrixRef<'a, D, T>,
+    /// U, or \[U | V\].
+    pub pulled: MatrixMut<'a, D, T>,
+    /// The left factor of the update, N columns.
+    pub left: MatrixRef<'a, D, T>,
+    /// α.
+    pub alpha: T,
+    /// A column of U whose norm is larger, or is no number, is an error.
+    pub most: Option<f64>,
+    /// W, and what becomes of it.
+    pub weight: Updated<'a, D, T>,
+}
+
+/// A weight, and where its update goes.
+pub enum Updated<'a, D: Memory<T>, T: Scalar> {
+    /// W ← βW + α left Uᵀ.
+    InPlace(MatrixMut<'a, D, T>, T),
+    /// out ← W + α left Uᵀ.
+    Apart(MatrixRef<'a, D, T>, MatrixMut<'a, D, T>),
+}
+
+impl<D: Memory<T>, T: Scalar> Updated<'_, D, T> {
+    /// W as it was.
+    fn weight(&self) -> MatrixRef<'_, D, T> {
+        match self {
+            Self::InPlace(weight, _) => weight.view(),
+            Self::Apart(weight, _) => weight.shorten(),
+        }
+    }
+}
+
+/// What [`PullOuter::most`] is for.
+fn too_large() -> Error {
+    Error::NonFinite { what: "a layer's direction".into() }
 }
 
 /// What an inversion finds out on its way.
@@ -198,6 +239,43 @@ pub trait Device<T: Scalar>: Raw<T> + RawInverse<T> {
         }
         // SAFETY: the shapes fit.
         unsafe { self.raw_multiply(Combination { alpha, a, b, addend }, c) }
+    }
+
+    /// \[U | V\] ← Wᵀ\[Y | δ\], then the update of W by U \[M11\]. Both need only some columns of W at a time, so that
+    /// a device may read W once for both (RIVALS.md §31).
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`] by [`PullOuter::most`], before such a column is updated; others may be.
+    fn pull_outer(&self, mut pass: PullOuter<'_, Self, T>) -> Result<()> {
+        let (dim, samples) = pass.left.shape();
+        let weight = pass.weight.weight().shape();
+        require("update", weight, (dim, dim))?;
+        if let Updated::Apart(_, out) = &pass.weight {
+            require("update", out.shape(), weight)?;
+        }
+        let width = if pass.errors.cols() == samples { samples } else { 2 * samples };
+        require("pull", pass.errors.shape(), (dim, width))?;
+        require("pull", pass.pulled.shape(), (dim, width))?;
+        // SAFETY: the shapes fit.
+        if pass.pulled.is_empty() || !unsafe { self.raw_pull_outer(&mut pass)? } {
+            let PullOuter { errors, mut pulled, left, alpha, most, weight } = pass;
+            let one = T::of(1.0);
+            self.multiply(one, weight.weight().transposed(), errors.plain(), Addend::Zero, pulled.reborrow())?;
+            let u = pulled.view().columns(0, samples);
+            if let Some(most) = most {
+                let norm = self.frobenius_norm(u)?;
+                // Not a number is not below it either.
+                if !matches!(norm.partial_cmp(&most), Some(Ordering::Less | Ordering::Equal)) {
+                    return Err(too_large());
+                }
+            }
+            let (addend, out) = match weight {
+                Updated::InPlace(weight, beta) => (Addend::Scaled(beta), weight),
+                Updated::Apart(weight, out) => (Addend::Matrix(weight), out),
+            };
+            self.multiply(alpha, left.plain(), u.transposed(), addend, out)?;
+        }
+        Ok(())
     }
 
     /// y ← y + b 1ᵀ, with b (D×1) and y (D×N).

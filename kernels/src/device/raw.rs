@@ -1,6 +1,6 @@
 //! What a device does behind the checks of [`Device`](super::Device).
 
-use super::{Addend, Factor, Inversion, MatrixMut, Memory};
+use super::{Addend, Factor, Inversion, MatrixMut, Memory, PullOuter};
 use crate::elementwise;
 use crate::error::Result;
 use crate::network::{Activation, Base};
@@ -44,6 +44,11 @@ pub trait Raw<T: Scalar>: Memory<T> {
     fn raw_frobenius_norm(&self, a: Self::Slice<'_>) -> Result<f64>;
 
     unsafe fn raw_multiply(&self, product: Combination<'_, '_, '_, Self, T>, c: MatrixMut<'_, Self, T>) -> Result<()>;
+
+    /// Whether it did; where it does not, nothing has changed.
+    unsafe fn raw_pull_outer(&self, _: &mut PullOuter<'_, Self, T>) -> Result<bool> {
+        Ok(false)
+    }
 
     unsafe fn raw_add_bias(&self, shape: (usize, usize), bias: Self::Slice<'_>, y: Self::SliceMut<'_>) -> Result<()>;
 

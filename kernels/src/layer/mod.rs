@@ -105,6 +105,11 @@ impl<'a, D: Device<T>, T: Scalar> SeenBlock<'a, D, T> {
     pub(crate) fn new(matrix: MatrixRef<'a, D, T>, seen: Seen) -> Self {
         Self { matrix, seen }
     }
+
+    /// Lends the block for a shorter time.
+    pub(crate) fn shorten(&self) -> SeenBlock<'_, D, T> {
+        SeenBlock::new(self.matrix.shorten(), self.seen)
+    }
 }
 
 /// A set of D×D matrices with the operations of the passes: products with blocks of D×N, on the device, without

@@ -5,10 +5,10 @@
 
 use std::mem::swap;
 
-use super::{Form, RankUpdate, Sink, Workspace, sweep};
-use crate::device::{Addend, Device};
+use super::{Form, RankUpdate, RightFactor, Sink, Workspace, sweep};
+use crate::device::{Addend, Device, PullOuter, Updated};
 use crate::error::{Error, Result};
-use crate::layer::{Dense, Group};
+use crate::layer::{Dense, Group, Seen, SeenBlock};
 use crate::network::Architecture;
 use crate::output::Head;
 use crate::parameters::{Batch, Gradient, Parameters};
@@ -110,19 +110,42 @@ impl<D: Device<T>, T: Scalar, C: Group<D, T>> Sink<D, T, C> for Store<'_, D, T, 
         head.add_gradient(device, (self.mean, 0.0), batch.u, self.out.head.as_mut())
     }
 
-    fn absorb(&mut self, device: &D, k: usize, update: &RankUpdate<'_, D, T>, work: &mut C::Work) -> Result<()> {
+    fn absorb(&mut self, device: &D, k: usize, update: RankUpdate<'_, D, T>, work: &mut C::Work) -> Result<()> {
         let coupling = self.parameters.architecture().coupling;
         let mean = T::of(self.mean / coupling.multiplicity());
-        let share = |wanted: bool, of| if wanted { Addend::Matrix(of) } else { Addend::Zero };
-        let addend = share(self.with_parameters, self.parameters.weight(k));
-        let out = self.out.weights[k].view_mut();
-        coupling.outer(device, mean, (update.left, update.right), addend, out, work)?;
-        let (Some(samples), Some(bias)) = (update.samples, self.parameters.bias(k)) else {
+        let RankUpdate { left, mut right, samples, bias_share } = update;
+        let weight = self.parameters.weight(k);
+        let addend = if self.with_parameters { Addend::Matrix(weight.shorten()) } else { Addend::Zero };
+        let mut out = self.out.weights[k].view_mut();
+        match &mut right {
+            RightFactor::Pulled { errors, into } if C::IS_DENSE && self.with_parameters => {
+                device.pull_outer(PullOuter {
+                    errors: errors.shorten(),
+                    pulled: into.reborrow(),
+                    left: left.matrix.shorten(),
+                    alpha: mean,
+                    most: None,
+                    weight: Updated::Apart(weight.shorten(), out.reborrow()),
+                })?
+            }
+            RightFactor::Pulled { errors, into } => {
+                let layer = self.parameters.network().layer(k);
+                coupling.pull_pair(device, &layer, errors.shorten(), into.reborrow(), work)?;
+                let right = SeenBlock::new(into.view().columns(0, left.matrix.cols()), Seen::Written);
+                coupling.outer(device, mean, (left.shorten(), right), addend, out, work)?;
+            }
+            RightFactor::Known(right, _) => {
+                let factors = (left.shorten(), SeenBlock::new(right.shorten(), Seen::No));
+                coupling.outer(device, mean, factors, addend, out, work)?;
+            }
+        }
+        let (Some(samples), Some(bias)) = (samples, self.parameters.bias(k)) else {
             return Ok(());
         };
-        let addend = share(self.with_parameters && update.bias_share, bias);
+        let with_bias = self.with_parameters && bias_share;
+        let addend = if with_bias { Addend::Matrix(bias.shorten()) } else { Addend::Zero };
         let out = self.out.biases[k].view_mut();
-        coupling.outer_bias(device, mean, (update.left.matrix, samples), addend, out, work)
+        coupling.outer_bias(device, mean, (left.matrix, samples), addend, out, work)
     }
 }
 

@@ -5,6 +5,8 @@ mod buffer;
 mod core;
 mod factor;
 #[cfg(target_arch = "x86_64")]
+mod few;
+#[cfg(target_arch = "x86_64")]
 mod gemm;
 mod norm;
 mod once;
@@ -16,7 +18,7 @@ mod team;
 use faer::{MatMut, MatRef};
 
 use super::raw::{Combination, Raw, RawInverse, Term};
-use super::{Addend, Device, Factor, Inversion, MatrixMut, MatrixRef, Memory};
+use super::{Addend, Device, Factor, Inversion, MatrixMut, MatrixRef, Memory, PullOuter, too_large};
 use crate::error::{Error, Result};
 use crate::network::{Activation, Architecture, Base};
 use crate::scalar::Scalar;
@@ -168,6 +170,15 @@ impl<T: Scalar> Raw<T> for Cpu {
         let c = MatMut::from_column_major_slice_mut(c.into_slice(), rows, cols);
         T::multiply(self.threads, alpha, factor(&a), factor(&b), onto, c);
         Ok(())
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    unsafe fn raw_pull_outer(&self, pass: &mut PullOuter<'_, Self, T>) -> Result<bool> {
+        match few::pull_outer(self.threads, pass) {
+            Some(true) => Ok(true),
+            Some(false) => Err(too_large()),
+            None => Ok(false),
+        }
     }
 
     unsafe fn raw_add_bias(&self, _: (usize, usize), bias: &[T], y: &mut [T]) -> Result<()> {

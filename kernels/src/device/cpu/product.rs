@@ -9,9 +9,9 @@ use faer::linalg::matmul::matmul;
 use faer::reborrow::ReborrowMut;
 use faer::{Accum, MatMut, MatRef, Par};
 
-#[cfg(target_arch = "x86_64")]
-use super::gemm;
 use super::team::{self, Length};
+#[cfg(target_arch = "x86_64")]
+use super::{few, gemm};
 use crate::scalar::Scalar;
 
 /// Products below this many multiply-adds stay on the calling thread: telling another costs more than it saves.
@@ -53,8 +53,12 @@ pub(super) fn multiply<T: Scalar>(
     a: MatRef<'_, T>,
     b: MatRef<'_, T>,
     onto: Onto<'_, T>,
-    c: MatMut<'_, T>,
+    mut c: MatMut<'_, T>,
 ) {
+    #[cfg(target_arch = "x86_64")]
+    if few::multiply(threads, alpha, a, b, onto, c.rb_mut()) {
+        return;
+    }
     let (rows, cols) = (c.nrows(), c.ncols());
     if threads <= 1 || rows * cols * a.ncols() < PARALLEL_MULTIPLY_ADDS {
         return sequential(alpha, a, b, onto, c);

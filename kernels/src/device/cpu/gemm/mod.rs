@@ -12,6 +12,7 @@
 //!   hundred columns to multiply a pass of its own costs an eighth of the product.
 
 mod ahead;
+pub(super) mod few;
 mod loops;
 mod pack;
 mod thin;

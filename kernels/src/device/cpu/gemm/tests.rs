@@ -5,7 +5,7 @@ use faer::Mat;
 use super::*;
 
 /// Numbers without a pattern, in [−½, ½).
-fn random<T: Scalar>(rows: usize, cols: usize, seed: u64) -> Mat<T> {
+pub(super) fn random<T: Scalar>(rows: usize, cols: usize, seed: u64) -> Mat<T> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     Mat::from_fn(rows, cols, |_, _| {
         state ^= state << 13;

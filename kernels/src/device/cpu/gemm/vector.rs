@@ -40,6 +40,10 @@ pub(super) trait Vector: Copy {
     unsafe fn load(from: *const Self::Number) -> Self;
     /// Writes all lanes.
     unsafe fn store(self, to: *mut Self::Number);
+    /// The same past the caches, to an address that is a multiple of the register's size.
+    unsafe fn stream(self, to: *mut Self::Number);
+    /// The sum of all lanes.
+    unsafe fn sum(self) -> Self::Number;
     /// The first `count` ≤ LANES numbers at `from`; the other lanes are 0.
     unsafe fn load_first(from: *const Self::Number, count: usize) -> Self;
     /// Writes the first `count` ≤ LANES lanes.
@@ -70,7 +74,8 @@ pub(super) trait Quarters: Vector {
 macro_rules! implement {
     ($register:ty, $number:ty, $lanes:literal {
         $cols:literal, $reads_columns:literal, $block_bytes:expr, $streamed_bytes:expr;
-        $zero:ident $splat:ident $load:ident $store:ident $mul:ident $fma:ident;
+        $zero:ident $splat:ident $load:ident $store:ident $stream:ident $mul:ident $fma:ident;
+        |$all:ident| $sum:expr;
         |$from:ident, $n:ident| $load_first:expr;
         |$this:ident, $to:ident, $count:ident| $store_first:expr;
     }) => {
@@ -103,6 +108,17 @@ macro_rules! implement {
             }
 
             #[inline(always)]
+            unsafe fn stream(self, to: *mut $number) {
+                unsafe { $stream(to, self) }
+            }
+
+            #[inline(always)]
+            unsafe fn sum(self) -> $number {
+                let $all = self;
+                unsafe { $sum }
+            }
+
+            #[inline(always)]
             unsafe fn load_first($from: *const $number, $n: usize) -> Self {
                 unsafe { $load_first }
             }
@@ -129,28 +145,45 @@ macro_rules! implement {
 // A masked store of AVX2 costs tens of cycles on some processors.
 implement! { __m256, f32, 8 {
     6, true, 96 << 10, 8 << 20;
-    _mm256_setzero_ps _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_mul_ps _mm256_fmadd_ps;
+    _mm256_setzero_ps _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_stream_ps _mm256_mul_ps _mm256_fmadd_ps;
+    |all| sum_ps(_mm_add_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps::<1>(all)));
     |from, count| _mm256_maskload_ps(from, lanes_below::<4>(count));
     |register, to, count| store_first_ps(register, to, count);
 } }
 implement! { __m256d, f64, 4 {
     6, true, 96 << 10, 8 << 20;
-    _mm256_setzero_pd _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_mul_pd _mm256_fmadd_pd;
+    _mm256_setzero_pd _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_stream_pd _mm256_mul_pd _mm256_fmadd_pd;
+    |all| sum_pd(_mm_add_pd(_mm256_castpd256_pd128(all), _mm256_extractf128_pd::<1>(all)));
     |from, count| _mm256_maskload_pd(from, lanes_below::<8>(count));
     |register, to, count| store_first_pd(register, to, count);
 } }
 implement! { __m512, f32, 16 {
     12, false, 384 << 10, 2 << 20;
-    _mm512_setzero_ps _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_mul_ps _mm512_fmadd_ps;
+    _mm512_setzero_ps _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_stream_ps _mm512_mul_ps _mm512_fmadd_ps;
+    |all| _mm512_reduce_add_ps(all);
     |from, count| _mm512_maskz_loadu_ps(first_lanes(count) as __mmask16, from);
     |register, to, count| _mm512_mask_storeu_ps(to, first_lanes(count) as __mmask16, register);
 } }
 implement! { __m512d, f64, 8 {
     12, false, 384 << 10, 2 << 20;
-    _mm512_setzero_pd _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_mul_pd _mm512_fmadd_pd;
+    _mm512_setzero_pd _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_stream_pd _mm512_mul_pd _mm512_fmadd_pd;
+    |all| _mm512_reduce_add_pd(all);
     |from, count| _mm512_maskz_loadu_pd(first_lanes(count) as __mmask8, from);
     |register, to, count| _mm512_mask_storeu_pd(to, first_lanes(count) as __mmask8, register);
 } }
+
+#[inline(always)]
+unsafe fn sum_ps(four: __m128) -> f32 {
+    unsafe {
+        let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+        _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+    }
+}
+
+#[inline(always)]
+unsafe fn sum_pd(two: __m128d) -> f64 {
+    unsafe { _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two))) }
+}
 
 /// A mask of the lowest `count` lanes of WIDTH bytes each in a 256-bit register.
 #[inline(always)]
