@@ -16,10 +16,11 @@ use crate::statistics::summary::{Estimate, Exponent};
 const MIN_POINTS: usize = 3;
 /// Exponent with which the width that each round's own slope gives enters that of an interval.
 ///
-/// The slopes of R rounds give an interval that is exact however the places scatter, but with (R − 1) degrees of freedom
-/// where all places together have many: 1.4 times as wide for three rounds of four places. Of normal values with one
-/// place five times as loud as three others, an interval from three rounds holds 91.4 % with an exponent of 0, 93.2 %
-/// with this one and 95.2 % with 1; with equal places 95.3, 95.8 and 95.0 %, and it is 1.12 times as wide as with 0.
+/// The slopes of R rounds give an interval that is exact however the places scatter, but with (R − 1) degrees of
+/// freedom where all places together have many: 1.4 times as wide for three rounds of four places. Of normal values
+/// with one place five times as loud as three others, an interval from three rounds holds 91.4 % with an exponent of 0,
+/// 93.2 % with this one and 95.2 % with 1; with equal places 95.3, 95.8 and 95.0 %, and it is 1.12 times as wide as
+/// with 0.
 const ROUNDS_PART: f64 = 1.0 / 3.0;
 
 /// The range over which reports fit the exponent: the upper part of what was measured, where the leading term rules.
@@ -46,9 +47,9 @@ pub fn asymptotic_range(xs: &[usize]) -> Option<RangeInclusive<usize>> {
 /// each) and is stretched by Student's t, see [`median_estimate`](crate::statistics::median_estimate). What a round
 /// does to all places alike does not move the slope and is taken out first, as in a randomised block design whose
 /// blocks are the rounds. One place that scatters more than all others is then in part taken for the round's effect; so
-/// the width is weighed with what the scatter of each round's own slope asks for, see [`ROUNDS_PART`]. Where the scatter
-/// between processes is not known (one process everywhere), the interval is that of least squares, from the residuals.
-/// `None` with fewer than three places in the range.
+/// the width is weighed with what the scatter of each round's own slope asks for. Where the scatter between processes
+/// is not known (one process everywhere), the interval is that of least squares, from the residuals. `None` with fewer
+/// than three places in the range.
 pub fn exponent(observations: &[Observation<'_>], range: RangeInclusive<usize>) -> Option<Exponent> {
     bounded_exponent(observations, &[], range)
 }

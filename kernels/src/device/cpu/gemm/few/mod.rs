@@ -7,8 +7,7 @@
 //! * [`push`]: Y = W Z, one read;
 //! * [`pull`]: \[U | V\] = Wᵀ\[Y | δ\], and while a block of columns is still in the second cache, its update
 //!   ΔW = (1/N) δ Uᵀ + W or W ← βW + α δ Uᵀ: U_c = W_cᵀY needs the columns c alone, and so does the update. One read
-//! and
-//!   one write.
+//!   and one write.
 //!
 //! That is 3D²w bytes a layer for the 4D²w of one product after the other (MATH.md §15), and a stored gradient goes
 //! past the caches, which would read each line of it first.
