@@ -23,10 +23,19 @@ names! {
         /// reflections along normal vectors. O(D²), where a Haar-distributed one would take O(D³).
         #[default]
         Orthogonal = "orthogonal",
+        /// What is measured: min(D, 4) reflections of a permutation with entries ±e^t, t uniform in (−¼, ¼). Its condition
+        /// number is at most e^½, and W Wᵀ, WᵀW and I differ, so that a check tells all forms of a gradient apart.
+        /// O(D²), a few operations an entry.
+        Conditioned = "conditioned",
         /// Independent normals of variance 1/D. The condition number is of the order of D.
         ScaledGaussian = "gaussian",
     }
 }
+
+/// Reflections in a conditioned weight: every entry is nonzero.
+const FEW_REFLECTIONS: usize = 4;
+/// |t| below which its permutation has entries e^t.
+const SPREAD: f64 = 0.25;
 
 /// Reflections in an orthogonal weight: enough to make every entry nonzero, few enough to cost O(D²).
 const REFLECTIONS: usize = 16;
@@ -67,6 +76,7 @@ pub(crate) fn square<D: Device<T>, T: Scalar>(
     let mut normals = Normals::new(seed, Stream::Weight(k));
     match init {
         Init::Orthogonal => orthogonal(device, &mut normals, weight),
+        Init::Conditioned => conditioned(device, &mut normals, weight),
         Init::ScaledGaussian => {
             let scale = 1.0 / (weight.rows() as f64).sqrt();
             fill_normal(device, &mut normals, scale, weight)
@@ -163,28 +173,79 @@ fn fill_normal<D: Device<T>, T: Scalar>(
 }
 
 fn orthogonal<D: Device<T>, T: Scalar>(device: &D, normals: &mut Normals, weight: &mut Matrix<D, T>) -> Result<()> {
-    /// Columns built at a time, in parallel.
-    const COLUMNS: usize = 64;
     let dim = weight.rows();
     let reflections: Vec<Vec<f64>> = (0..REFLECTIONS.min(dim)).map(|_| unit_vector(normals, dim)).collect();
-    let mut order: Vec<usize> = (0..dim).collect();
-    for i in (1..dim).rev() {
-        order.swap(i, (normals.uniform() * (i + 1) as f64) as usize);
-    }
+    let order = permutation(normals, dim);
     let signs: Vec<f64> = (0..dim).map(|_| if normals.uniform() < 0.5 { -1.0 } else { 1.0 }).collect();
+    columns(device, weight, |j, column| {
+        let mut wide = vec![0.0; dim];
+        wide[order[j]] = signs[j];
+        reflections.iter().for_each(|v| reflect(v, &mut wide));
+        column.iter_mut().zip(wide).for_each(|(to, from)| *to = T::of(from));
+    })
+}
+
+/// H_1 … H_r = I − V R Vᵀ with R upper triangular (compact WY form: Schreiber & Van Loan, SIAM Journal on Scientific and
+/// Statistical Computing 10, 1989), so that column j is s_j times that of the point π(j): r multiply-adds an entry.
+fn conditioned<D: Device<T>, T: Scalar>(device: &D, normals: &mut Normals, weight: &mut Matrix<D, T>) -> Result<()> {
+    const R: usize = FEW_REFLECTIONS;
+    let dim = weight.rows();
+    let vectors: Vec<Vec<f64>> =
+        (0..R).map(|r| if r < dim { unit_vector(normals, dim) } else { vec![0.0; dim] }).collect();
+    let order = permutation(normals, dim);
+    let scales: Vec<f64> = (0..dim)
+        .map(|_| {
+            let t = 2.0 * normals.uniform() - 1.0;
+            // The sign of a uniform number is as good as another one.
+            libm::exp(SPREAD * (2.0 * t.abs() - 1.0)).copysign(t)
+        })
+        .collect();
+    let mut triangle = [[0.0; R]; R];
+    for r in 0..R {
+        triangle[r][r] = 2.0;
+        for row in 0..r {
+            let products = (row..r).map(|k| triangle[row][k] * dot(&vectors[k], &vectors[r]));
+            triangle[row][r] = -2.0 * products.sum::<f64>();
+        }
+    }
+    let [a, b, c, d] = [&vectors[0], &vectors[1], &vectors[2], &vectors[3]];
+    columns(device, weight, |j, column| {
+        let (point, scale) = (order[j], scales[j]);
+        let factor = |row: usize| -scale * (row..R).map(|k| triangle[row][k] * vectors[k][point]).sum::<f64>();
+        let [fa, fb, fc, fd] = [factor(0), factor(1), factor(2), factor(3)];
+        for ((((to, a), b), c), d) in column.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+            *to = T::of((fa * a + fb * b) + (fc * c + fd * d));
+        }
+        let products = [fa * a[point], fb * b[point], fc * c[point], fd * d[point]];
+        column[point] = T::of(scale + products.iter().sum::<f64>());
+    })
+}
+
+/// Fills a matrix column by column, in parallel, through some columns of host memory.
+fn columns<D: Device<T>, T: Scalar>(
+    device: &D,
+    weight: &mut Matrix<D, T>,
+    fill: impl Fn(usize, &mut [T]) + Sync,
+) -> Result<()> {
+    /// Columns built at a time.
+    const COLUMNS: usize = 64;
+    let dim = weight.rows();
     let mut columns = vec![T::default(); dim * COLUMNS.min(dim)];
     for start in (0..dim).step_by(COLUMNS) {
         let count = COLUMNS.min(dim - start);
         let columns = &mut columns[..dim * count];
-        columns.par_chunks_mut(dim).enumerate().for_each(|(j, column)| {
-            let mut wide = vec![0.0; dim];
-            wide[order[start + j]] = signs[start + j];
-            reflections.iter().for_each(|v| reflect(v, &mut wide));
-            column.iter_mut().zip(wide).for_each(|(to, from)| *to = T::of(from));
-        });
+        columns.par_chunks_mut(dim).enumerate().for_each(|(j, column)| fill(start + j, column));
         device.upload(columns, weight.view_mut().columns(start, count).into_slice())?;
     }
     Ok(())
+}
+
+fn permutation(normals: &mut Normals, dim: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..dim).collect();
+    for i in (1..dim).rev() {
+        order.swap(i, (normals.uniform() * (i + 1) as f64) as usize);
+    }
+    order
 }
 
 fn unit_vector(normals: &mut Normals, dim: usize) -> Vec<f64> {

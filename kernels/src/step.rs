@@ -46,7 +46,7 @@ pub struct StepReport {
 
 /// Work memory of [`InPlaceStep::step`].
 pub struct Workspace<D: Device<T>, T: Scalar, C: Group<D, T> = Dense> {
-    sweep: SweepWorkspace<D, T, C>,
+    pub(crate) sweep: SweepWorkspace<D, T, C>,
     report: StepReport,
 }
 

@@ -41,7 +41,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     super::require_memory("this problem", cost.expected_bytes)?;
     super::warn_of_threads(threads);
     let workload =
-        Workload { method, architecture: architecture.into(), init: Init::Orthogonal, batch, dtype, threads, seed: 0 };
+        Workload { method, architecture: architecture.into(), init: Init::Conditioned, batch, dtype, threads, seed: 0 };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.map_err(super::no_threads)?;
     let evaluated = pool.install(|| {

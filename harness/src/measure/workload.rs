@@ -78,7 +78,7 @@ impl Task {
         let architecture = Architecture { activation, bias, ..Architecture::new(dim, layers).with(coupling) };
         architecture.validate()?;
         let method = Method::try_from(cell.method)?;
-        let workload = Workload { method, architecture, init: Init::Orthogonal, batch, dtype, threads, seed };
+        let workload = Workload { method, architecture, init: Init::Conditioned, batch, dtype, threads, seed };
         Ok(Self { workload, math: cell.point.arithmetic(), device })
     }
 

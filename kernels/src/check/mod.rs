@@ -6,6 +6,7 @@
 //! network, with the log-determinant's share in closed form, and must equal the inner product with the gradient.
 
 mod probe;
+mod vectors;
 
 use nalgebra::DMatrix;
 
@@ -24,7 +25,7 @@ use probe::Probe;
 /// The outcome of a check.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Check {
-    /// `reference`, `directional-derivative` or `stored-gradient`.
+    /// `reference`, `directional-derivative`, `stored-gradient` or `random-vectors`.
     pub kind: &'static str,
     /// Largest relative error: norm-wise per array, or of the derivative.
     pub max_rel_err: f64,
@@ -52,6 +53,9 @@ pub enum Kind {
 
 /// Up to this dimension the reference is quick.
 const REFERENCE_DIM: usize = 128;
+
+/// Up to this dimension copies of the parameters are small.
+const ENTRIES_DIM: usize = 1000;
 
 /// The one place for the tolerance of a check: rounding of sums over thousands of terms, and the inverse of an
 /// orthogonal weight, stay below; a wrong factor, sign or missing term is of the order of 1.
@@ -91,9 +95,8 @@ pub fn gradient<D: Device<T>, T: Scalar, C: Coupling<D, T>>(
     Ok(Check { kind, max_rel_err, tolerance: tolerance(device.math()) })
 }
 
-/// Checks an in-place step against the stored direction of the same kind: W_new − W must be μ ΔW.
-///
-/// Takes memory for the direction and one more copy of the parameters.
+/// Checks an in-place step against the direction of the same kind: W_new − W must be μ ΔW, by every entry, or for a large
+/// dense network, where that takes memory for three more sets of parameters, by its product with random vectors.
 ///
 /// # Errors
 /// Those of the step and of the backend; device errors.
@@ -105,6 +108,9 @@ pub fn step<D: Device<T>, T: Scalar, C: Group<D, T>>(
     mu: f64,
     workspace: &mut Workspace<D, T, C>,
 ) -> Result<Check> {
+    if C::IS_DENSE && parameters.architecture().dim > ENTRIES_DIM {
+        return vectors::step(device, step, parameters, x, mu, workspace);
+    }
     let direction = if step.transposed {
         stored(device, &Transposed, parameters, x)?
     } else {

@@ -106,12 +106,21 @@ impl<'a, D: Device<T>, T: Scalar, C: Coupling<D, T>> Probe<'a, D, T, C> {
         let architecture = self.parameters.architecture();
         let [rows, cols] = architecture.coupling.weight_shape(architecture.dim);
         let len = architecture.coupling.bias_len(architecture.dim);
-        let (a, b) = (self.device.to_host(a)?, self.device.to_host(b)?);
-        let mut sums = vec![0.0; len];
-        for (i, (a, b)) in a.iter().zip(&b).enumerate() {
-            // A coupling keeps the rows of one bias side by side; a single column is a row a number.
-            let row = if cols == 1 && rows == len { i } else { i % rows / (rows / len) };
-            sums[row] += a.widen() * b.widen();
+        // A coupling keeps the rows of one bias side by side.
+        let (mut sums, together) = (vec![0.0; len], rows / len);
+        for start in (0..cols).step_by(COLUMNS) {
+            let count = COLUMNS.min(cols - start);
+            let host = |m: MatrixRef<'_, D, T>| self.device.to_host(m.shorten().columns(start, count));
+            let (a, b) = (host(a)?, host(b)?);
+            for (a, b) in a.chunks_exact(rows).zip(b.chunks_exact(rows)) {
+                if together == 1 {
+                    sums.iter_mut().zip(a).zip(b).for_each(|((sum, a), b)| *sum += a.widen() * b.widen());
+                    continue;
+                }
+                for ((sum, a), b) in sums.iter_mut().zip(a.chunks_exact(together)).zip(b.chunks_exact(together)) {
+                    *sum += a.iter().zip(b).map(|(a, b)| a.widen() * b.widen()).sum::<f64>();
+                }
+            }
         }
         Ok(sums)
     }
@@ -214,6 +223,9 @@ impl<'a, D: Device<T>, T: Scalar, C: Coupling<D, T>> Probe<'a, D, T, C> {
         Ok(sum / self.x.cols() as f64)
     }
 }
+
+/// Columns of an array that are copied to the host at a time.
+const COLUMNS: usize = 64;
 
 /// Any seed that the networks of a study do not use.
 const PROBE_SEED: u64 = 0x7072_6f62_6500;

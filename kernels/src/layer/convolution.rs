@@ -205,7 +205,7 @@ impl Convolution {
 
     /// A kernel that is well-conditioned at every frequency.
     ///
-    /// [`Init::Orthogonal`]: an orthogonal c×c matrix at the tap τ = 0, plus independent normals at every tap that add
+    /// [`Init::Orthogonal`], [`Init::Conditioned`]: such a c×c matrix at the tap τ = 0, plus independent normals at every tap that add
     /// up to an eighth of its size at each frequency, so that K̂(ω) = Q + G(ω)/8 stays far from singular.
     /// [`Init::ScaledGaussian`]: independent normals of variance 1/(c·|S|).
     pub(super) fn draw<T: Scalar>(
@@ -220,7 +220,7 @@ impl Convolution {
         let mut pixel = Matrix::<Cpu, T>::zeros(device, channels, channels, "weight of a pixel")?;
         init::square(device, init, seed, k, &mut pixel)?;
         let (offset, spread) = match init {
-            Init::Orthogonal => (1.0, 0.125),
+            Init::Orthogonal | Init::Conditioned => (1.0, 0.125),
             Init::ScaledGaussian => (0.0, 1.0),
         };
         let scale = spread / ((channels * taps) as f64).sqrt();

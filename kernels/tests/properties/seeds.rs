@@ -82,7 +82,10 @@ fn the_numbers_of_a_seed_never_change() {
     let bits = |x: f64| x.to_bits();
     let orthogonal = draw::<f64>(20, Init::Orthogonal, 1);
     let gaussian = draw::<f64>(20, Init::ScaledGaussian, 1);
+    let conditioned = draw::<f64>(20, Init::Conditioned, 1);
     let found = [
+        conditioned.weights[0][(0, 0)],
+        conditioned.weights[1][(19, 7)],
         orthogonal.weights[0][(0, 0)],
         orthogonal.weights[1][(19, 7)],
         orthogonal.biases[1][3],
@@ -94,6 +97,8 @@ fn the_numbers_of_a_seed_never_change() {
     ]
     .map(bits);
     let expected = [
+        0x3f97_82b3_eceb_ca84,
+        0x3fb1_f0b7_b943_343e,
         0x3fd1_ee40_1724_3a1d,
         0x3fc9_ef46_27cc_7236,
         0xbf9d_10fd_50e4_e738,
@@ -119,6 +124,22 @@ fn orthogonal_weights_are_orthogonal() {
         let narrow = &draw::<f32>(dim, Init::Orthogonal, 5).weights[0];
         let error = (narrow.transpose() * narrow - DMatrix::identity(dim, dim)).amax();
         assert!(error <= 2.0 * f64::from(f32::EPSILON), "D = {dim}: {error:e}");
+    }
+}
+
+/// Condition at most e^½, and far from orthogonal on both sides, also where the reflections outnumber the dimensions.
+#[test]
+fn conditioned_weights_are_neither_singular_nor_orthogonal() {
+    for dim in [2, 3, 4, 5, 63, 65, 100] {
+        let weight = &draw::<f64>(dim, Init::Conditioned, 5).weights[0];
+        let values = weight.clone().svd(false, false).singular_values;
+        let (low, high) = (values.min(), values.max());
+        assert!(low >= (-0.25_f64).exp() - 1e-12 && high <= 0.25_f64.exp() + 1e-12, "D = {dim}: {low} to {high}");
+        for gram in [weight.transpose() * weight, weight * weight.transpose()] {
+            let off = (gram - DMatrix::identity(dim, dim)).norm() / (dim as f64).sqrt();
+            assert!(off > 0.05, "D = {dim}: {off}");
+        }
+        assert!(dim < 5 || weight.iter().all(|w| *w != 0.0));
     }
 }
 

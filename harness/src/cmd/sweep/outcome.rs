@@ -9,7 +9,7 @@ use relgrad_reports::units;
 use crate::error::{Error, Result, code};
 use crate::measure::run::interrupt::Events;
 use crate::measure::run::process::{self, ChildLimits, End};
-use crate::measure::run::{Ending, folder, identity};
+use crate::measure::run::{Ending, Options, folder, identity};
 
 /// A report that had nothing to tell is drawn all the same.
 const NOTHING_MEASURED: i32 = code::NOTHING_MEASURED as i32;
@@ -21,10 +21,12 @@ pub(super) fn report_on(dir: &Path, ending: Ending) -> Result<u8> {
     let (measured, skipped, failed) = (count(Outcome::Measured), count(Outcome::Skipped), count(Outcome::Failed));
     say!("{} measured, {skipped} skipped, {failed} failed", units::counted(measured, "cell"));
     let clocks = study.clocks();
-    let disturbed = study.records.iter().filter(|record| clocks.of_record(record).is_some()).count();
-    if disturbed > 0 {
-        let (disturbed, dir) = (units::grouped(disturbed), dir.display());
-        say!("{disturbed} of them on a disturbed machine; measure them again with: relgrad sweep --resume {dir}");
+    let disturbed: Vec<_> = study.records.iter().filter(|record| clocks.of_record(record).is_some()).collect();
+    if let Some(tried) = disturbed.iter().map(|record| record.attempt + 1).max() {
+        let (count, dir) = (units::grouped(disturbed.len()), dir.display());
+        let default = Options::default().attempts;
+        let more = if tried < default { String::new() } else { format!(" --attempts {}", tried + default) };
+        say!("{count} of them on a disturbed machine; measure them again with: relgrad sweep --resume {dir}{more}");
     }
     let drawn = draw(dir);
     if drawn.is_ok() {

@@ -26,6 +26,7 @@ pub(super) fn multiply<T: Scalar>(
     onto: Onto<'_, T>,
     c: MatMut<'_, T>,
 ) -> bool {
+    let Some(level) = level::<T>(a.nrows() * a.ncols(), b.ncols()) else { return false };
     let is_plain = |m: MatRef<'_, T>| m.row_stride() == 1 && m.col_stride().unsigned_abs() == m.nrows();
     let (pushes, pulls) = (is_plain(a), is_plain(a.transpose()));
     let fits = matches!(onto, Onto::Overwrite)
@@ -33,7 +34,9 @@ pub(super) fn multiply<T: Scalar>(
         && (pushes || pulls)
         && is_plain(b)
         && is_plain(c.as_ref());
-    let Some(level) = level::<T>(a.nrows() * a.ncols(), b.ncols()).filter(|_| fits) else { return false };
+    if !fits {
+        return false;
+    }
     let length = Length::of(a.nrows() * a.ncols() * b.ncols(), threads);
     if pushes {
         let pass = Push {
