@@ -23,16 +23,16 @@ names! {
         /// reflections along normal vectors. O(D²), where a Haar-distributed one would take O(D³).
         #[default]
         Orthogonal = "orthogonal",
-        /// What is measured: min(D, 4) reflections of a permutation with entries ±e^t, t uniform in (−¼, ¼). Its condition
-        /// number is at most e^½, and W Wᵀ, WᵀW and I differ, so that a check tells all forms of a gradient apart.
-        /// O(D²), a few operations an entry.
+        /// What is measured: min(D, 4) reflections of a permutation with entries ±e^t, t uniform in (−¼, ¼). Its
+        /// condition number is at most e^½, and W Wᵀ, WᵀW and I differ, so that a check tells all forms of a gradient
+        /// apart. O(D²), a few operations an entry.
         Conditioned = "conditioned",
         /// Independent normals of variance 1/D. The condition number is of the order of D.
         ScaledGaussian = "gaussian",
     }
 }
 
-/// Reflections in a conditioned weight: every entry is nonzero.
+/// Reflections in a conditioned weight: from D = 5 on every entry is nonzero.
 const FEW_REFLECTIONS: usize = 4;
 /// |t| below which its permutation has entries e^t.
 const SPREAD: f64 = 0.25;
@@ -185,8 +185,8 @@ fn orthogonal<D: Device<T>, T: Scalar>(device: &D, normals: &mut Normals, weight
     })
 }
 
-/// H_1 … H_r = I − V R Vᵀ with R upper triangular (compact WY form: Schreiber & Van Loan, SIAM Journal on Scientific and
-/// Statistical Computing 10, 1989), so that column j is s_j times that of the point π(j): r multiply-adds an entry.
+/// H_1 … H_r = I − V R Vᵀ with R upper triangular (compact WY form: Schreiber & Van Loan, SIAM Journal on Scientific
+/// and Statistical Computing 10, 1989), so that column j is s_j times that of the point π(j): r multiply-adds an entry.
 fn conditioned<D: Device<T>, T: Scalar>(device: &D, normals: &mut Normals, weight: &mut Matrix<D, T>) -> Result<()> {
     const R: usize = FEW_REFLECTIONS;
     let dim = weight.rows();
@@ -203,9 +203,9 @@ fn conditioned<D: Device<T>, T: Scalar>(device: &D, normals: &mut Normals, weigh
     let mut triangle = [[0.0; R]; R];
     for r in 0..R {
         triangle[r][r] = 2.0;
-        for row in 0..r {
-            let products = (row..r).map(|k| triangle[row][k] * dot(&vectors[k], &vectors[r]));
-            triangle[row][r] = -2.0 * products.sum::<f64>();
+        let products: Vec<f64> = (0..r).map(|k| dot(&vectors[k], &vectors[r])).collect();
+        for (row, of_row) in triangle.iter_mut().enumerate().take(r) {
+            of_row[r] = -2.0 * (row..r).map(|k| of_row[k] * products[k]).sum::<f64>();
         }
     }
     let [a, b, c, d] = [&vectors[0], &vectors[1], &vectors[2], &vectors[3]];

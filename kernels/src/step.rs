@@ -73,7 +73,7 @@ impl InPlaceStep {
     /// # Errors
     /// [`Error::InvalidParameter`] unless μ is positive and finite; [`Error::ShapeMismatch`]; [`Error::NonFinite`]:
     /// when the network's output is not finite nothing has changed yet; when the error of layer k is not, or its
-    /// direction may overflow, the layers behind it have stepped already.
+    /// direction may overflow, the layers behind it have stepped already, and some of its own columns may have.
     pub fn step<'w, 'a, D: Device<T> + 'a, T: Scalar, C: Group<D, T>>(
         &self,
         device: &D,
@@ -133,14 +133,17 @@ impl<D: Device<T>, T: Scalar, C: Group<D, T>> Sink<D, T, C> for Step<'_, D, T, C
         let mu = if self.guard { self.mu.min(0.5 / rho) } else { self.mu };
         (self.report.step_sizes[k], self.report.rho[k]) = (mu, rho);
         let (keep, gain) = (T::of(1.0 + mu), T::of(mu / samples / coupling.multiplicity()));
-        if let Some(log_dets) = self.log_dets.as_mut().filter(|_| C::IS_DENSE) {
-            let (a, b) = update.factors();
-            log_dets.advance(device, k, (keep, gain), a, b)?;
-        }
         self.step_weight(device, k, (gain, keep), left, &mut update, work)?;
-        if let Some(log_dets) = self.log_dets.as_mut().filter(|_| !C::IS_DENSE) {
-            let layer = self.parameters.network().layer(k);
-            log_dets.per_layer[k] = coupling.log_abs_det(device, dim, &layer)?;
+        match self.log_dets.as_mut() {
+            Some(log_dets) if C::IS_DENSE => {
+                let (a, b) = update.factors();
+                log_dets.advance(device, k, (keep, gain), a, b)?;
+            }
+            Some(log_dets) => {
+                let layer = self.parameters.network().layer(k);
+                log_dets.per_layer[k] = coupling.log_abs_det(device, dim, &layer)?;
+            }
+            None => {}
         }
         let (Some(samples), Some(bias)) = (update.samples, self.parameters.arrays.biases.get_mut(k)) else {
             return Ok(());

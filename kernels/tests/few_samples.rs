@@ -5,7 +5,7 @@ use relgrad_kernels::backend::{BiasMode, GradientBackend, Relative};
 use relgrad_kernels::device::Matrix;
 use relgrad_kernels::evaluation::{self, Workload};
 use relgrad_kernels::parameters::Gradient;
-use relgrad_kernels::step::InPlaceStep;
+use relgrad_kernels::step::{InPlaceStep, LogDets};
 use relgrad_kernels::{Activation, Architecture, Cpu, Dtype, Error, Init, Method, Scalar, init};
 
 /// On both sides of the least weight, and no multiple of any tile.
@@ -72,6 +72,9 @@ fn a_direction_that_may_overflow_is_an_error_at_few_samples_too() {
     let x = Matrix::from_column_major(&device, &vec![9e18_f32; 300 * 2], 300, 2, "batch").unwrap();
     let step = InPlaceStep { guard: false, ..InPlaceStep::default() };
     let mut work = step.workspace(&device, &architecture, 2).unwrap();
-    let error = step.step(&device, &mut parameters, x.view(), 1e-6, &mut work, None).unwrap_err();
+    let mut log_dets = LogDets::new(&device, &parameters, 2).unwrap();
+    let before = log_dets.per_layer().to_vec();
+    let error = step.step(&device, &mut parameters, x.view(), 1e-6, &mut work, Some(&mut log_dets)).unwrap_err();
     assert!(matches!(error, Error::NonFinite { .. }), "{error}");
+    assert_eq!(log_dets.per_layer(), before, "no step, no change of the determinant");
 }

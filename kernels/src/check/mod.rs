@@ -25,7 +25,7 @@ use probe::Probe;
 /// The outcome of a check.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Check {
-    /// `reference`, `directional-derivative`, `stored-gradient` or `random-vectors`.
+    /// `reference`, `directional-derivative`, `stored-gradient` or `random-vector`.
     pub kind: &'static str,
     /// Largest relative error: norm-wise per array, or of the derivative.
     pub max_rel_err: f64,
@@ -57,8 +57,8 @@ const REFERENCE_DIM: usize = 128;
 /// Up to this dimension copies of the parameters are small.
 const ENTRIES_DIM: usize = 1000;
 
-/// The one place for the tolerance of a check: rounding of sums over thousands of terms, and the inverse of an
-/// orthogonal weight, stay below; a wrong factor, sign or missing term is of the order of 1.
+/// The one place for the tolerance of a check: rounding of sums over thousands of terms, and the inverse of a
+/// well-conditioned weight, stay below; a wrong factor, sign or missing term is of the order of 1.
 ///
 /// TF32 rounds the factors of a product to 11 bits, 5·10⁻⁴ each: sums over many terms stay near that, and so does a
 /// chain of four products; the bound leaves a factor of ten.
@@ -95,8 +95,8 @@ pub fn gradient<D: Device<T>, T: Scalar, C: Coupling<D, T>>(
     Ok(Check { kind, max_rel_err, tolerance: tolerance(device.math()) })
 }
 
-/// Checks an in-place step against the direction of the same kind: W_new − W must be μ ΔW, by every entry, or for a large
-/// dense network, where that takes memory for three more sets of parameters, by its product with random vectors.
+/// Checks an in-place step against the direction of the same kind: W_new − W must be μ ΔW, by every entry, or for a
+/// large dense network, where that takes memory for three more sets of parameters, by its product with a random vector.
 ///
 /// # Errors
 /// Those of the step and of the backend; device errors.

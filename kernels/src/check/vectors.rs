@@ -1,4 +1,4 @@
-//! An in-place step by its products with random vectors, in memory for some blocks of D×N.
+//! An in-place step by its products with a random vector, in memory for some blocks of D×N.
 
 use super::{Check, error_beyond, tolerance, worst};
 use crate::backend::relative::{Form, RankUpdate, RightFactor, Sink, sweep};
@@ -15,7 +15,8 @@ use crate::step::{InPlaceStep, Workspace};
 const SEED: u64 = 0x7665_6374_6f72;
 
 /// W_new v − W v must be μ ΔW v for a normal v, which every entry of W moves, and b_new − b must be μ Δb. ΔW v is
-/// (1/N) left (rightᵀ v) + W v, for which no D×D direction is needed.
+/// (1/N) left (rightᵀ v) + W v, for which no D×D direction is needed. A step that is lost in the rounding of W passes:
+/// μ must be far above it.
 pub(super) fn step<D: Device<T>, T: Scalar, C: Group<D, T>>(
     device: &D,
     step: &InPlaceStep,
@@ -40,14 +41,14 @@ fn step_of_form<D: Device<T>, T: Scalar, C: Group<D, T>>(
     let dim = parameters.architecture().dim;
     let v: Vec<T> = init::normals(SEED, dim).into_iter().map(T::of).collect();
     let v = Matrix::from_column_major(device, &v, dim, 1, "vector of the check")?;
-    let before = products(device, parameters, &v)?;
+    let before = device.in_full_precision(|| products(device, parameters, &v))?;
     let mut applied = Applied { parameters, v: &v, weights: &before.0, moves: Vec::new() };
     sweep(device, form, x.view().into(), &mut workspace.sweep, &mut applied)?;
     let mut moves = applied.moves;
     // From the last layer to the first.
     moves.reverse();
     let sizes = step.step(device, parameters, x.view(), mu, workspace, None)?.step_sizes.clone();
-    let after = products(device, parameters, &v)?;
+    let after = device.in_full_precision(|| products(device, parameters, &v))?;
     let tolerance = tolerance(device.math());
     let mut errors = Vec::new();
     for (k, (of_weight, of_bias)) in moves.into_iter().enumerate() {
@@ -64,7 +65,7 @@ fn step_of_form<D: Device<T>, T: Scalar, C: Group<D, T>>(
             judge(&before.1[k], &after.1[k], of_bias);
         }
     }
-    Ok(Check { kind: "random-vectors", max_rel_err: worst(errors), tolerance })
+    Ok(Check { kind: "random-vector", max_rel_err: worst(errors), tolerance })
 }
 
 /// W_k v and b_k of every layer.
@@ -171,6 +172,21 @@ mod tests {
             assert!(!check::<T>(Form::Relative(BiasMode::Exact), transposed, samples).passed());
             let other_bias = InPlaceStep { bias_mode: BiasMode::Plain, guard: false, ..InPlaceStep::default() };
             assert!(!check::<T>(Form::Relative(BiasMode::Exact), other_bias, samples).passed());
+        }
+    }
+
+    /// Beyond the dimension of copies, where few samples take passes of their own.
+    #[test]
+    fn a_large_step_is_checked_by_a_vector() {
+        let device = Cpu::new(2);
+        let architecture = Architecture { bias: true, ..Architecture::new(1001, 2) };
+        for samples in [2, 30] {
+            let mut parameters = init::network::<_, f32, _>(&device, &architecture, Init::Conditioned, 1).unwrap();
+            let x = init::batch(&device, 1001, samples, 1).unwrap();
+            let step = InPlaceStep { guard: false, ..InPlaceStep::default() };
+            let mut workspace = step.workspace(&device, &architecture, samples).unwrap();
+            let check = crate::check::step(&device, &step, &mut parameters, &x, 0.01, &mut workspace).unwrap();
+            assert!(check.passed() && check.kind == "random-vector", "N = {samples}: {check:?}");
         }
     }
 

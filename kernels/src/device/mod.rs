@@ -22,8 +22,6 @@ pub use memory::Memory;
 pub(crate) use raw::Term;
 pub(crate) use shape::require;
 
-use std::cmp::Ordering;
-
 use crate::error::{Error, Result};
 use crate::math::Math;
 use crate::network::{Activation, Architecture, Base};
@@ -71,7 +69,7 @@ pub struct PullOuter<'a, D: Memory<T>, T: Scalar> {
     pub left: MatrixRef<'a, D, T>,
     /// α.
     pub alpha: T,
-    /// A column of U whose norm is larger, or is no number, is an error.
+    /// A row of U whose norm is larger, or not finite, is an error; a device may ask it of all of U.
     pub most: Option<f64>,
     /// W, and what becomes of it.
     pub weight: Updated<'a, D, T>,
@@ -245,7 +243,7 @@ pub trait Device<T: Scalar>: Raw<T> + RawInverse<T> {
     /// a device may read W once for both (RIVALS.md §31).
     ///
     /// # Errors
-    /// [`Error::NonFinite`] by [`PullOuter::most`], before such a column is updated; others may be.
+    /// [`Error::NonFinite`] by [`PullOuter::most`], before the column of W for such a row is updated; others may be.
     fn pull_outer(&self, mut pass: PullOuter<'_, Self, T>) -> Result<()> {
         let (dim, samples) = pass.left.shape();
         let weight = pass.weight.weight().shape();
@@ -264,8 +262,7 @@ pub trait Device<T: Scalar>: Raw<T> + RawInverse<T> {
             let u = pulled.view().columns(0, samples);
             if let Some(most) = most {
                 let norm = self.frobenius_norm(u)?;
-                // Not a number is not below it either.
-                if !matches!(norm.partial_cmp(&most), Some(Ordering::Less | Ordering::Equal)) {
+                if !norm.is_finite() || norm > most {
                     return Err(too_large());
                 }
             }

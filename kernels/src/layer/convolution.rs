@@ -205,8 +205,9 @@ impl Convolution {
 
     /// A kernel that is well-conditioned at every frequency.
     ///
-    /// [`Init::Orthogonal`], [`Init::Conditioned`]: such a c×c matrix at the tap τ = 0, plus independent normals at every tap that add
-    /// up to an eighth of its size at each frequency, so that K̂(ω) = Q + G(ω)/8 stays far from singular.
+    /// [`Init::Orthogonal`], [`Init::Conditioned`]: such a c×c matrix at the tap τ = 0, plus independent normals at
+    /// every tap that add up to an eighth of its size at each frequency, so that K̂(ω) = Q + G(ω)/8 stays far from
+    /// singular.
     /// [`Init::ScaledGaussian`]: independent normals of variance 1/(c·|S|).
     pub(super) fn draw<T: Scalar>(
         &self,

@@ -30,7 +30,10 @@ pub enum Error {
     #[error("{path}, line {1} is invalid: {2}; {3}", path = .0.display())]
     Invalid(PathBuf, usize, String, &'static str),
     /// `run.json` does not describe a run.
-    #[error("{path} does not describe a run ({1}): name the folder of a sweep, or restore the file", path = .0.display())]
+    #[error(
+        "{path} does not describe a run ({1}): name the folder of a sweep, or restore the file",
+        path = .0.display()
+    )]
     Run(PathBuf, String),
     /// A record or a run that a reader would not accept, so it is not written.
     #[error("{path} was not written: it could not be read back ({1})", path = .0.display())]

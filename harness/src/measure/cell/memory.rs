@@ -99,15 +99,17 @@ impl Tracer {
     pub(crate) fn watch(mut bytes: impl FnMut() -> Option<u64> + Send + 'static, baseline_bytes: u64) -> Option<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
+        let start = Instant::now();
+        let mut read = move |trace: &mut Trace| {
+            if let Some(bytes) = bytes() {
+                let bytes = bytes.saturating_sub(baseline_bytes) as f64;
+                trace.push(MemoryPoint { seconds: start.elapsed().as_secs_f64(), bytes });
+            }
+        };
+        // The first reading is here: a small problem is built and evaluated before a busy machine starts a thread.
+        let mut trace = Trace::new();
+        read(&mut trace);
         let thread = std::thread::Builder::new().name("memory trace".to_string()).spawn(move || {
-            let start = Instant::now();
-            let mut trace = Trace::new();
-            let mut read = |trace: &mut Trace| {
-                if let Some(bytes) = bytes() {
-                    let bytes = bytes.saturating_sub(baseline_bytes) as f64;
-                    trace.push(MemoryPoint { seconds: start.elapsed().as_secs_f64(), bytes });
-                }
-            };
             while !stopped.load(Ordering::Relaxed) {
                 read(&mut trace);
                 std::thread::sleep(trace.interval);

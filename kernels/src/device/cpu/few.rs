@@ -13,6 +13,8 @@ use crate::scalar::Scalar;
 
 /// A weight of fewer numbers is in a cache so near that products that pack it are as fast.
 const LEAST_WEIGHT: usize = 1 << 16;
+/// Fewer rows or columns are not those of a weight; their products have ways of their own for long sums.
+const LEAST_SIDE: usize = 128;
 /// Rows and columns of W in which shares are cut: whole lines of Y, whole blocks of columns.
 const ROWS: usize = 64;
 const COLUMNS: usize = 16;
@@ -27,9 +29,11 @@ pub(super) fn multiply<T: Scalar>(
     c: MatMut<'_, T>,
 ) -> bool {
     let Some(level) = level::<T>(a.nrows() * a.ncols(), b.ncols()) else { return false };
-    let is_plain = |m: MatRef<'_, T>| m.row_stride() == 1 && m.col_stride().unsigned_abs() == m.nrows();
+    let is_plain = |m: MatRef<'_, T>| m.row_stride() == 1 && m.col_stride() == m.nrows() as isize;
     let (pushes, pulls) = (is_plain(a), is_plain(a.transpose()));
-    let fits = matches!(onto, Onto::Overwrite)
+    // The sums of a bias over many samples are not a weight's.
+    let fits = a.ncols().min(a.nrows()) >= LEAST_SIDE
+        && matches!(onto, Onto::Overwrite)
         && alpha == T::of(1.0)
         && (pushes || pulls)
         && is_plain(b)
@@ -69,7 +73,7 @@ pub(super) fn multiply<T: Scalar>(
 }
 
 /// As [`Device::pull_outer`](crate::device::Device::pull_outer). `None` where products are faster, and nothing has
-/// changed; else whether no column of U was too large.
+/// changed; else whether no row of U was too large.
 pub(super) fn pull_outer<T: Scalar>(threads: usize, pass: &mut PullOuter<'_, Cpu, T>) -> Option<bool> {
     let (dim, samples) = pass.left.shape();
     let level = level::<T>(dim * dim, samples)?;

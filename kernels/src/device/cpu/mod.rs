@@ -18,7 +18,9 @@ mod team;
 use faer::{MatMut, MatRef};
 
 use super::raw::{Combination, Raw, RawInverse, Term};
-use super::{Addend, Device, Factor, Inversion, MatrixMut, MatrixRef, Memory, PullOuter, too_large};
+use super::{Addend, Device, Factor, Inversion, MatrixMut, MatrixRef, Memory};
+#[cfg(target_arch = "x86_64")]
+use super::{PullOuter, too_large};
 use crate::error::{Error, Result};
 use crate::network::{Activation, Architecture, Base};
 use crate::scalar::Scalar;

@@ -53,8 +53,10 @@ pub(super) fn multiply<T: Scalar>(
     a: MatRef<'_, T>,
     b: MatRef<'_, T>,
     onto: Onto<'_, T>,
-    mut c: MatMut<'_, T>,
+    c: MatMut<'_, T>,
 ) {
+    #[cfg(target_arch = "x86_64")]
+    let mut c = c;
     #[cfg(target_arch = "x86_64")]
     if few::multiply(threads, alpha, a, b, onto, c.rb_mut()) {
         return;

@@ -63,7 +63,7 @@ pub(in crate::device::cpu) struct WeightUpdate<N> {
     pub(in crate::device::cpu) out: *mut N,
     pub(in crate::device::cpu) alpha: N,
     pub(in crate::device::cpu) beta: N,
-    /// A column of U with a larger norm ends the pass before its block is written.
+    /// A row of U with a larger norm, or none, ends the pass before its block of columns is written.
     pub(in crate::device::cpu) most: Option<f64>,
     /// Whether `out` is written past the caches.
     pub(in crate::device::cpu) past_caches: bool,
@@ -102,13 +102,14 @@ pub(in crate::device::cpu) unsafe fn push<T: Scalar>(level: Level, pass: &Push<T
     }
 }
 
-/// The columns `cols` of a pull. Returns whether no column of U was too large.
+/// The columns `cols` of a pull. Returns whether no row of U was too large.
 ///
 /// # Safety
 /// The level is there; the matrices are readable, and these columns of `out` and rows of `pulled` writable and nobody
 /// else's.
 pub(in crate::device::cpu) unsafe fn pull<T: Scalar>(level: Level, pass: &Pull<T>, cols: Range<usize>) -> bool {
     assert!(pass.samples <= MOST_SAMPLES && pass.width <= 2 * MOST_SAMPLES, "{} errors", pass.width);
+    assert!(pass.rows > 0 && pass.width >= pass.samples);
     let pass: *const Pull<T> = pass;
     // SAFETY: as in `push`.
     unsafe {

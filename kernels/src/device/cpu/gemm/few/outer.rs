@@ -99,7 +99,7 @@ impl<N: Pack, const G: usize> Together<N, G> {
             let from = if rows.start == 0 { 0 } else { begins(rows.start) };
             let to = if rows.end == self.stride { rows.end } else { begins(rows.end) };
             let whole = begins(from).min(to);
-            self.first::<V>(from, whole - from, factors);
+            self.partial::<V>(from, whole - from, factors);
             self.run::<V, true>(whole, to, factors);
         }
     }
@@ -116,7 +116,7 @@ impl<N: Pack, const G: usize> Together<N, G> {
                 self.tile::<V, 1, STREAM>(row, factors);
                 row += V::LANES;
             }
-            self.first::<V>(row, end - row, factors);
+            self.partial::<V>(row, end - row, factors);
         }
     }
 
@@ -165,9 +165,9 @@ impl<N: Pack, const G: usize> Together<N, G> {
         }
     }
 
-    /// Fewer rows than a register has lanes.
+    /// Part of a register: the rows before the first whole one, or after the last.
     #[inline(always)]
-    unsafe fn first<V: Vector<Number = N>>(&self, row: usize, rows: usize, (alpha, beta): (V, V)) {
+    unsafe fn partial<V: Vector<Number = N>>(&self, row: usize, rows: usize, (alpha, beta): (V, V)) {
         if rows == 0 {
             return;
         }

@@ -13,7 +13,7 @@ const AT_ONCE: usize = 3;
 /// Bytes of the first cache that a chunk of the rows of some columns takes.
 const CHUNK_BYTES: usize = 32 << 10;
 
-/// The columns `cols`, C at a time; whether no column of U was too large.
+/// The columns `cols`, C at a time; whether no row of U was too large.
 ///
 /// # Safety
 /// As for [`super::pull`], inside a function that enables V's instruction set.
@@ -23,24 +23,21 @@ where
     V::Number: Pack + Into<f64>,
 {
     let mut col = cols.start;
+    let mut fits = true;
     // SAFETY: the columns are those of the caller.
     unsafe {
-        while col + C <= cols.end {
-            if !block::<V, C, G>(p, col) {
-                return false;
-            }
+        while fits && col + C <= cols.end {
+            fits = block::<V, C, G>(p, col);
             col += C;
         }
-        while col < cols.end {
-            if !block::<V, 1, 1>(p, col) {
-                return false;
-            }
+        while fits && col < cols.end {
+            fits = block::<V, 1, 1>(p, col);
             col += 1;
         }
         // What went past the caches is there before anybody is told that the share is done.
         _mm_sfence();
     }
-    true
+    fits
 }
 
 /// C columns: their scalar products, then their update.
@@ -82,14 +79,13 @@ where
         }
         let Some(update) = &p.update else { return true };
         if let Some(most) = update.most {
-            for u in &u {
+            for row in &u {
                 let mut square = 0.0;
-                for &u in &u[..p.samples] {
-                    let u: f64 = u.into();
-                    square += u * u;
+                for &entry in &row[..p.samples] {
+                    let entry: f64 = entry.into();
+                    square += entry * entry;
                 }
-                // Not a number is not below it either.
-                if square.sqrt() > most || square.is_nan() {
+                if square.sqrt() > most || !square.is_finite() {
                     return false;
                 }
             }

@@ -14,7 +14,15 @@ fn levels() -> impl Iterator<Item = Level> {
 
 fn sizes() -> impl Iterator<Item = (usize, usize, usize)> {
     let small = [1, 7, 8, 15, 17, 33, 130].into_iter().flat_map(|d| (1..=17).map(move |n| (d, d + 3, n)));
-    small.chain([(700, 513, 5), (513, 700, 12), (257, 300, MOST_SAMPLES), (640, 256, 1), (1100, 19, MOST_SAMPLES - 1)])
+    small.chain([
+        (700, 513, 5),
+        (513, 700, 12),
+        (257, 300, MOST_SAMPLES),
+        (640, 256, 1),
+        (1100, 19, MOST_SAMPLES - 1),
+        (1112, 40, 23),
+        (3000, 20, 24),
+    ])
 }
 
 /// The largest error of `found` as a sum of terms, in units of ε·Σ|terms|.
@@ -94,6 +102,7 @@ fn check<T: Scalar>() {
         for (i, size) in sizes().enumerate() {
             products::<T>(level, size);
             updates::<T>(level, size, i % 3);
+            updates::<T>(level, size, 2);
         }
     }
 }
@@ -105,7 +114,7 @@ fn passes_are_sums_of_products() {
 }
 
 #[test]
-fn a_column_that_is_too_large_ends_the_pass_before_it_is_written() {
+fn a_row_that_is_too_large_ends_the_pass_before_it_is_written() {
     for level in levels() {
         for factor in [1e3, f32::NAN] {
             let (dim, samples) = (40, 3);
