@@ -10,7 +10,7 @@ use common::{files, root};
 
 /// The crates: name in ARCHITECTURE.md, folder, and the most lines of Rust. Lower a budget when the code gets smaller.
 const CRATES: [(&str, &str, usize); 8] = [
-    ("kernels", "kernels", 21_700),
+    ("kernels", "kernels", 21_680),
     ("golden", "kernels/golden", 1_440),
     ("vocabulary", "kernels/vocabulary", 710),
     ("reports", "reports", 17_140),

@@ -21,6 +21,7 @@ mod vector;
 
 use std::arch::x86_64::{__m256, __m256d, __m512, __m512d};
 use std::cell::RefCell;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use faer::{MatMut, MatRef};
 
@@ -36,8 +37,8 @@ const PANEL_BYTES: usize = 384 << 10;
 /// Bytes that a cache fetches at a time.
 const LINE: usize = 64;
 
-/// An instruction set that the microkernel is written for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// An instruction set that the microkernel is written for; each has those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
 pub(super) enum Level {
     /// 256-bit vectors with fused multiply-add.
     Avx2,
@@ -51,16 +52,28 @@ impl Level {
 
     /// Whether this processor has it.
     fn is_available(self) -> bool {
+        Self::best().is_some_and(|best| self <= best)
+    }
+
+    /// The widest level that this processor has. It is asked once: each question is a call into the standard library,
+    /// and small products have several.
+    pub(super) fn best() -> Option<Self> {
+        static BEST: AtomicUsize = AtomicUsize::new(UNKNOWN);
+        const UNKNOWN: usize = usize::MAX;
+        let mut place = BEST.load(Ordering::Relaxed);
+        if place == UNKNOWN {
+            place = Self::ALL.iter().position(|level| level.is_detected()).unwrap_or(Self::ALL.len());
+            BEST.store(place, Ordering::Relaxed);
+        }
+        Self::ALL.get(place).copied()
+    }
+
+    fn is_detected(self) -> bool {
         let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
         match self {
             Self::Avx2 => avx2,
             Self::Avx512 => avx2 && is_x86_feature_detected!("avx512f"),
         }
-    }
-
-    /// The widest level that this processor has.
-    pub(super) fn best() -> Option<Self> {
-        Self::ALL.into_iter().find(|level| level.is_available())
     }
 }
 
