@@ -66,6 +66,11 @@ impl InPlaceStep {
         Ok(Workspace { sweep: SweepWorkspace::new(device, architecture, batch)?, report })
     }
 
+    /// The form of the direction.
+    pub(crate) fn form(&self) -> Form {
+        if self.transposed { Form::Transposed } else { Form::Relative(self.bias_mode) }
+    }
+
     /// W_k ← W_k + μ_k ΔW_k, b_k ← b_k + μ_k Δb_k for every layer, the directions taken at the old parameters.
     ///
     /// With `log_dets`, also carries log|det W_k| along, O(N²D) a layer.
@@ -90,7 +95,7 @@ impl InPlaceStep {
         if let Some(log_dets) = &log_dets {
             log_dets.require_fit(parameters.architecture(), batch.x.cols())?;
         }
-        let form = if self.transposed { Form::Transposed } else { Form::Relative(self.bias_mode) };
+        let form = self.form();
         let Workspace { sweep: work, report } = workspace;
         let mut sink = Step { parameters, mu, guard: self.guard, report, log_dets };
         sweep(device, form, batch, work, &mut sink)?;

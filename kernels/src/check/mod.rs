@@ -109,7 +109,7 @@ pub fn step<D: Device<T>, T: Scalar, C: Group<D, T>>(
     workspace: &mut Workspace<D, T, C>,
 ) -> Result<Check> {
     if C::IS_DENSE && parameters.architecture().dim > ENTRIES_DIM {
-        return vectors::step(device, step, parameters, x, mu, workspace);
+        return vectors::step(device, step.form(), step, parameters, x, mu, workspace);
     }
     let direction = if step.transposed {
         stored(device, &Transposed, parameters, x)?

@@ -19,18 +19,6 @@ const SEED: u64 = 0x7665_6374_6f72;
 /// μ must be far above it.
 pub(super) fn step<D: Device<T>, T: Scalar, C: Group<D, T>>(
     device: &D,
-    step: &InPlaceStep,
-    parameters: &mut Parameters<D, T, C>,
-    x: &Matrix<D, T>,
-    mu: f64,
-    workspace: &mut Workspace<D, T, C>,
-) -> Result<Check> {
-    let form = if step.transposed { Form::Transposed } else { Form::Relative(step.bias_mode) };
-    step_of_form(device, form, step, parameters, x, mu, workspace)
-}
-
-fn step_of_form<D: Device<T>, T: Scalar, C: Group<D, T>>(
-    device: &D,
     form: Form,
     step: &InPlaceStep,
     parameters: &mut Parameters<D, T, C>,
@@ -155,7 +143,7 @@ mod tests {
         let mut parameters = init::network::<_, T, _>(&device, &architecture, Init::Conditioned, 1).unwrap();
         let x = init::batch(&device, 130, samples, 1).unwrap();
         let mut workspace = step.workspace(&device, &architecture, samples).unwrap();
-        step_of_form(&device, form, &step, &mut parameters, &x, 0.01, &mut workspace).unwrap()
+        super::step(&device, form, &step, &mut parameters, &x, 0.01, &mut workspace).unwrap()
     }
 
     fn right_steps_pass_and_others_do_not<T: Scalar>() {

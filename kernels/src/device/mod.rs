@@ -11,6 +11,7 @@ mod cpu;
 pub mod cuda;
 mod matrix;
 mod memory;
+mod pull;
 mod raw;
 mod shape;
 
@@ -19,6 +20,8 @@ pub(crate) use cpu::OnHost;
 pub use cuda::Cuda;
 pub use matrix::{Matrix, MatrixMut, MatrixRef};
 pub use memory::Memory;
+use pull::too_large;
+pub use pull::{PullOuter, Updated};
 pub(crate) use raw::Term;
 pub(crate) use shape::require;
 
@@ -57,45 +60,6 @@ pub enum Addend<'a, D: Memory<T>, T: Scalar> {
     Scaled(T),
     /// Another matrix of the destination's shape: c ← m + αab.
     Matrix(MatrixRef<'a, D, T>),
-}
-
-/// The operands of [`Device::pull_outer`], for W of D×D.
-pub struct PullOuter<'a, D: Memory<T>, T: Scalar> {
-    /// Y, or \[Y | δ\]: N or 2N columns.
-    pub errors: MatrixRef<'a, D, T>,
-    /// U, or \[U | V\].
-    pub pulled: MatrixMut<'a, D, T>,
-    /// The left factor of the update, N columns.
-    pub left: MatrixRef<'a, D, T>,
-    /// α.
-    pub alpha: T,
-    /// A row of U whose norm is larger, or not finite, is an error; a device may ask it of all of U.
-    pub most: Option<f64>,
-    /// W, and what becomes of it.
-    pub weight: Updated<'a, D, T>,
-}
-
-/// A weight, and where its update goes.
-pub enum Updated<'a, D: Memory<T>, T: Scalar> {
-    /// W ← βW + α left Uᵀ.
-    InPlace(MatrixMut<'a, D, T>, T),
-    /// out ← W + α left Uᵀ.
-    Apart(MatrixRef<'a, D, T>, MatrixMut<'a, D, T>),
-}
-
-impl<D: Memory<T>, T: Scalar> Updated<'_, D, T> {
-    /// W as it was.
-    fn weight(&self) -> MatrixRef<'_, D, T> {
-        match self {
-            Self::InPlace(weight, _) => weight.view(),
-            Self::Apart(weight, _) => weight.shorten(),
-        }
-    }
-}
-
-/// What [`PullOuter::most`] is for.
-fn too_large() -> Error {
-    Error::NonFinite { what: "a layer's direction".into() }
 }
 
 /// What an inversion finds out on its way.
