@@ -54,6 +54,55 @@ fn a_sweep_measures_every_cell_and_leaves_a_report() {
     assert!(run["machine"]["cpu"].as_str().is_some_and(|cpu| !cpu.is_empty()));
 }
 
+/// What a CPU without the instructions is told.
+const NO_BF16: &str = "bf16 products require a CPU with AVX512-BF16, which this one lacks";
+
+/// A number that an arithmetic left its mark on has the arithmetic's name; a CPU without it leaves no folder.
+#[test]
+fn a_sweep_in_bf16_is_labelled_or_refused() {
+    let scratch = scratch();
+    let dir = scratch.path().join("bf16");
+    #[cfg(target_arch = "x86_64")]
+    let is_there = std::is_x86_feature_detected!("avx512bf16");
+    #[cfg(not(target_arch = "x86_64"))]
+    let is_there = false;
+    let mut sweep = tiny_sweep(&dir, 1);
+    sweep.args(["--math", "bf16"]);
+    if !is_there {
+        assert!(ends(&mut sweep, 7).1.contains(NO_BF16) && !dir.exists());
+        return;
+    }
+    ends(&mut sweep, 0);
+    assert_eq!(run_json(&dir)["settings"]["math"], "bf16");
+    let mut worst = 0.0_f64;
+    for record in records(&dir) {
+        assert_eq!((&record["cell"]["dtype"], &record["cell"]["math"]), (&"f32".into(), &"bf16".into()));
+        assert_eq!(record["check"]["tolerance"], 0.16);
+        worst = worst.max(record["check"]["max_rel_err"].as_f64().expect("an error"));
+    }
+    assert!((1e-4..0.05).contains(&worst), "{worst:e}");
+    let report = fs::read_to_string(dir.join("report.md")).expect("a report");
+    assert!(report.contains("| CPU arithmetic | bf16: factors of matrix products rounded to 8 bits"), "{report}");
+}
+
+#[cfg(feature = "inject")]
+#[test]
+fn a_cpu_without_bf16_refuses_it_in_one_line() {
+    let dir = scratch();
+    let out = dir.path().join("none");
+    for line in
+        ["sweep --dims 10 --math bf16 --out", "roofline --math bf16 --json", "evaluate --dim 10 --count 1 --math bf16"]
+    {
+        let mut command = words(line);
+        if line.ends_with("--out") {
+            command.arg(&out);
+        }
+        let (told, err) = ends(command.env("RELGRAD_WITHOUT_BF16", "1"), 7);
+        assert_eq!((told.as_str(), err.trim_end()), ("", format!("relgrad: {NO_BF16}").as_str()), "{line}");
+    }
+    assert!(!out.exists());
+}
+
 /// Grids of one and two dimensions, both sides of the largest D that is checked against the reference.
 #[test]
 fn a_sweep_over_convolutions_has_the_grid_as_its_axis() {

@@ -1,5 +1,7 @@
 //! Everything that can go wrong in a kernel, naming the operation and the sizes.
 
+use crate::math::Math;
+
 /// `Result` with [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -64,6 +66,14 @@ pub enum Error {
     NoDevice {
         /// What is missing, and how to get it.
         reason: String,
+    },
+    /// The device has no instructions for products in an arithmetic.
+    #[error("{math} products require {requirement}")]
+    NoArithmetic {
+        /// The arithmetic.
+        math: Math,
+        /// What has them.
+        requirement: &'static str,
     },
     /// A device or one of its libraries refused an operation.
     #[error("{operation} failed on the device: {status}")]

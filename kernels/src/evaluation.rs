@@ -7,6 +7,7 @@ use crate::device::{Cpu, Cuda, Device, Matrix, Replay};
 use crate::error::{Error, Result};
 use crate::init::{self, Init};
 use crate::layer::{Coupling, CouplingKind, Dense, ForGroup, Group, MaybeGroup, Spectral, Visitor};
+use crate::math::Math;
 use crate::method::Method;
 use crate::network::Architecture;
 use crate::parameters::{Gradient, Parameters};
@@ -74,9 +75,22 @@ pub trait Evaluation {
 /// [`Error::OutOfMemory`], [`Error::InvalidParameter`]; [`Error::ShapeMismatch`] for a method that the network's layers
 /// have no form for.
 pub fn prepare(workload: &Workload) -> Result<Box<dyn Evaluation>> {
+    prepare_in(Math::of(workload.dtype), workload)
+}
+
+/// As [`prepare`], with products in an arithmetic of the workload's number type.
+///
+/// # Errors
+/// Those of [`prepare`]; [`Error::NoArithmetic`]; [`Error::ShapeMismatch`] for layers whose products know no other
+/// arithmetic than that of their numbers.
+pub fn prepare_in(math: Math, workload: &Workload) -> Result<Box<dyn Evaluation>> {
+    if math != Math::of(workload.dtype) && workload.architecture.coupling != CouplingKind::Dense {
+        return Err(Error::shape("layers in this arithmetic", "dense ones", "convolutions"));
+    }
+    let device = Cpu::new(workload.threads).with_math(math)?;
     match workload.dtype {
-        Dtype::F32 => workload.architecture.coupling.visit::<f32, _>(OnCpu(workload)),
-        Dtype::F64 => workload.architecture.coupling.visit::<f64, _>(OnCpu(workload)),
+        Dtype::F32 => workload.architecture.coupling.visit::<f32, _>(OnCpu(device, workload)),
+        Dtype::F64 => workload.architecture.coupling.visit::<f64, _>(OnCpu(device, workload)),
     }
 }
 
@@ -110,13 +124,13 @@ impl<T: Spectral> Visitor<T> for WrongOnCpu<'_> {
     }
 }
 
-struct OnCpu<'a>(&'a Workload);
+struct OnCpu<'a>(Cpu, &'a Workload);
 
 impl<T: Spectral> Visitor<T> for OnCpu<'_> {
     type Out = Box<dyn Evaluation>;
 
     fn visit<C: MaybeGroup<Cpu, T>>(self, coupling: C) -> Result<Self::Out> {
-        of_layers(Cpu::new(self.0.threads), coupling, self.0)
+        of_layers(self.0, coupling, self.1)
     }
 }
 

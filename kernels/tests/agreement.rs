@@ -1,8 +1,10 @@
 //! Every method, in both precisions, against computations that share no code with it.
 
 use relgrad_kernels::agreement::{self, workload};
-use relgrad_kernels::evaluation::{Evaluation, Workload, prepare, prepare_on_gpu};
-use relgrad_kernels::{Architecture, Convolution, Cuda, Dtype, Error, Init, Math, Method, Result};
+use relgrad_kernels::evaluation::{Evaluation, Workload, prepare, prepare_in, prepare_on_gpu};
+use relgrad_kernels::{
+    Architecture, Base, Convolution, Cpu, Cuda, DeviceKind, Dtype, Error, Init, Math, Method, Result,
+};
 
 /// Sizes on both sides of the blocks of vectors, tiles and chunks, and of the switch from the reference to the probe.
 const DIMS: [usize; 12] = [1, 2, 3, 15, 16, 17, 31, 33, 64, 127, 129, 257];
@@ -62,11 +64,50 @@ fn every_method_agrees_for_convolutions() {
     }
 }
 
+/// bf16 products of f32 numbers, with batches for products and for the passes of few samples. Sizes on both sides of
+/// its blocks and of odd depth; the errors are those of bf16, and not of more.
+#[test]
+fn every_method_agrees_in_bf16() {
+    if let Err(error) = Cpu::new(1).with_math(Math::Bf16) {
+        assert_eq!(error, Error::NoArithmetic { math: Math::Bf16, requirement: Cpu::OF_BF16 });
+        return eprintln!("skipped: {error}");
+    }
+    // The score of a Laplace density has a step at 0, to either side of which rounding moves a latent.
+    let is_smooth = |workload: &Workload| workload.architecture.base != Base::Laplace;
+    let mut workloads = agreement::sizes(&DIMS, Dtype::F32);
+    workloads.extend(agreement::architectures(Dtype::F32).into_iter().filter(is_smooth));
+    for workload in workloads {
+        for batch in [10, 33] {
+            assert_passes_on(|workload| prepare_in(Math::Bf16, workload), &Workload { batch, ..workload });
+        }
+    }
+    let error = |math| {
+        let mut evaluation = prepare_in(math, &Workload { batch: 100, ..workload(Method::Relative, 300, Dtype::F32) });
+        evaluation.as_mut().unwrap().check().unwrap().max_rel_err
+    };
+    let (f32, bf16) = (error(Math::F32), error(Math::Bf16));
+    assert!(bf16 > 100.0 * f32 && bf16 > 1e-4, "{bf16:e} in bf16, {f32:e} in f32");
+}
+
+/// An arithmetic that the device does not have is refused, and so are layers that it does not reach.
+#[test]
+fn what_cannot_be_multiplied_so_is_refused() {
+    let refused = |result: Result<Box<dyn Evaluation>>| result.err().unwrap().to_string();
+    let dense = workload(Method::Relative, 8, Dtype::F32);
+    assert_eq!(refused(prepare_in(Math::Tf32, &dense)), "tf32 products require an NVIDIA GPU");
+    let convolution = Convolution { channels: 2, grid: [2, 2], kernel: [2, 2] };
+    let architecture = Architecture::convolutional(convolution, 2);
+    let told = refused(prepare_in(Math::Bf16, &Workload { architecture, ..dense }));
+    assert!(told.contains("layers in this arithmetic: expected dense ones"), "{told}");
+    let told = Cuda::new(0, Math::Bf16).err().unwrap().to_string();
+    assert_eq!(told, "bf16 products require a CPU; on a GPU use tf32");
+}
+
 /// The same bodies on a GPU, in each of its arithmetics.
 #[test]
 #[ignore = "needs an NVIDIA GPU"]
 fn every_method_agrees_on_a_gpu() {
-    for math in Math::ALL {
+    for math in Math::ALL.into_iter().filter(|math| math.is_known_to(DeviceKind::Cuda)) {
         let cuda = Cuda::new(0, math).unwrap();
         let on_gpu = |workload: &Workload| prepare_on_gpu(cuda.clone(), workload);
         let mut workloads = agreement::sizes(&GPU_DIMS, math.dtype());

@@ -2,9 +2,10 @@
 
 use clap::Args;
 use relgrad_kernels::evaluation::{self, Workload};
-use relgrad_kernels::{Architecture, Dtype, Init, Method, cost};
+use relgrad_kernels::{Architecture, Dtype, Init, Math, Method, cost};
 
 use crate::error::{Error, Result};
+use crate::machine::{self, gpu};
 
 /// Evaluates the gradient of one cell again and again, for instruction counters and profilers
 #[derive(Debug, Args)]
@@ -25,6 +26,9 @@ pub(crate) struct Arguments {
     /// Number type: f32 or f64
     #[arg(long, default_value = "f32")]
     dtype: Dtype,
+    /// Arithmetic of products [default: that of --dtype]
+    #[arg(long)]
+    math: Option<Math>,
     /// CPU threads
     #[arg(long, default_value_t = 1, value_parser = super::count::<{ super::MAX_THREADS }>)]
     threads: usize,
@@ -35,17 +39,19 @@ pub(crate) struct Arguments {
 
 /// Prepares the problem once and evaluates it `count` times, as a cell does: on a thread of a pool. Prints nothing.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
-    let Arguments { method, dim, batch, layers, dtype, threads, count } = *arguments;
+    let Arguments { method, dim, batch, layers, dtype, math, threads, count } = *arguments;
+    let math = math.unwrap_or(Math::of(dtype));
     let architecture = Architecture::new(dim, layers);
     let cost = cost(method, &architecture, batch, dtype).map_err(|cause| Error::Usage(cause.to_string()))?;
     super::require_memory("this problem", cost.expected_bytes)?;
     super::warn_of_threads(threads);
+    machine::require_math(math).map_err(gpu::told)?;
     let workload =
         Workload { method, architecture: architecture.into(), init: Init::Conditioned, batch, dtype, threads, seed: 0 };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.map_err(super::no_threads)?;
     let evaluated = pool.install(|| {
-        let mut evaluation = evaluation::prepare(&workload)?;
+        let mut evaluation = evaluation::prepare_in(math, &workload)?;
         (0..count).try_for_each(|_| evaluation.evaluate())
     });
     evaluated.map_err(|cause| Error::Usage(cause.to_string()))?;

@@ -32,6 +32,7 @@ use std::sync::LazyLock;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Command, CommandFactory, Parser, Subcommand};
+use relgrad_kernels::{DeviceKind, Math};
 use relgrad_reports::units;
 use serde::Serialize;
 
@@ -219,6 +220,16 @@ fn whole(text: &str, range: RangeInclusive<usize>) -> Result<usize, String> {
             Err(format!("`{}` is not a whole number from {least} to {most}", console::quoted(text)))
         }
     }
+}
+
+/// Fails unless one of the devices knows an arithmetic.
+pub(crate) fn require_known(math: Math, devices: &[DeviceKind]) -> Result<()> {
+    if devices.iter().any(|device| math.is_known_to(*device)) {
+        return Ok(());
+    }
+    let others = DeviceKind::ALL.into_iter().filter(|device| math.is_known_to(*device));
+    let names: Vec<&str> = others.map(DeviceKind::name).collect();
+    Err(Error::Usage(format!("--math {math} requires --device {}", names.join(" or "))))
 }
 
 /// Each value once, in the order given.

@@ -4,8 +4,8 @@ use clap::Args;
 use relgrad_kernels::{Dtype, Math};
 use relgrad_reports::record::SCHEMA_VERSION;
 
-use crate::error::{Error, Result};
-use crate::machine;
+use crate::error::Result;
+use crate::machine::{self, gpu};
 use crate::measure::roofline::{self, Output, Plan, table};
 use crate::measure::workload::DeviceKind;
 
@@ -14,6 +14,7 @@ Examples:
   relgrad roofline                           f32 and f64, one thread and all, about half a minute
   relgrad roofline --quick --dtype f32       as a sweep does before its cells, a few seconds
   relgrad roofline --json > ceilings.json    with every raw sample
+  relgrad roofline --math f32,bf16           a CPU with AVX512-BF16
   relgrad roofline --device cuda --math f32,tf32   the first NVIDIA GPU
 
 Products and inverses use the operations of the gradients. Bandwidth is measured in arrays of 256 MiB. The parallel \
@@ -30,7 +31,8 @@ pub(crate) struct Arguments {
     /// Number types, comma-separated
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "f32,f64")]
     dtype: Vec<Dtype>,
-    /// Arithmetics of a GPU's products, comma-separated: f32, tf32, f64 [default: those of --dtype]
+    /// Arithmetics of products, comma-separated: f32 and f64, tf32 on a GPU, bf16 on a CPU with AVX512-BF16 [default:
+    /// those of --dtype]
     #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with = "dtype")]
     math: Vec<Math>,
     /// Counts of threads, comma-separated [default: 1 and all available]
@@ -52,8 +54,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     if threads.is_empty() {
         threads = vec![1, machine::logical_cores()];
     }
-    if !arguments.math.is_empty() && arguments.device == DeviceKind::Cpu {
-        return Err(Error::Usage("--math requires --device cuda; on the CPU use --dtype".to_string()));
+    for math in &arguments.math {
+        super::require_known(*math, &[arguments.device])?;
+        if arguments.device == DeviceKind::Cpu {
+            machine::require_math(*math).map_err(gpu::told)?;
+        }
     }
     super::warn_of_threads(threads.iter().copied().max().unwrap_or(1));
     let of_dtypes: Vec<Math> = arguments.dtype.iter().map(|dtype| Math::of(*dtype)).collect();

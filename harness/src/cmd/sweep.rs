@@ -16,8 +16,8 @@ use relgrad_reports::units;
 use self::outcome::report_on;
 use crate::cmd::{MAX_BATCH, at_least_one, up_to, warn_of_threads};
 use crate::error::{Error, Result};
-use crate::machine::gpu;
 use crate::machine::time::{rfc3339, unix_seconds};
+use crate::machine::{self, gpu};
 use crate::measure::plan::dims::Dims;
 use crate::measure::plan::grids::{Grids, Kernel};
 use crate::measure::plan::preview;
@@ -36,6 +36,7 @@ Examples:
   relgrad sweep --dims 100:5000 --dtype f64 --bias --activation tanh:1:0.1
   relgrad sweep --dims 30:1000 --batch 100,10,1000 over N too (N = 100 in figures against D)
   relgrad sweep --device cpu,cuda --math tf32      both in one report, TF32 products on the GPU
+  relgrad sweep --math bf16                        bf16 products on the CPU
   relgrad sweep --wait-quiet 5m                    wait for other programs to end, up to 5 min
   relgrad sweep --list                             print the plan and its predicted cost
   relgrad sweep --budget none --cell-limit none    everything that fits in memory
@@ -101,7 +102,8 @@ pub(crate) struct Arguments {
     /// Devices to measure, comma-separated: cpu, cuda (the first NVIDIA GPU)
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "cpu")]
     device: Vec<DeviceKind>,
-    /// Arithmetic of matrix products on a GPU: f32, tf32 or f64 [default: that of --dtype]
+    /// Arithmetic of matrix products: f32 or f64, tf32 on a GPU, bf16 on a CPU with AVX512-BF16 [default: that of
+    /// --dtype]
     #[arg(long, value_name = "NAME")]
     math: Option<Math>,
     /// Independent processes per cell
@@ -255,6 +257,9 @@ fn resume(dir: &Path, arguments: &Arguments) -> Result<u8> {
 fn require_devices(settings: &Settings) -> Result<()> {
     if settings.devices.contains(&DeviceKind::Cuda) {
         gpu::require().map_err(gpu::told)?;
+    }
+    if settings.devices.contains(&DeviceKind::Cpu) {
+        machine::require_math(settings.arithmetic(DeviceKind::Cpu)).map_err(gpu::told)?;
     }
     Ok(())
 }

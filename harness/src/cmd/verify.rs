@@ -63,10 +63,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         for dtype in Dtype::ALL {
             let compared = match case {
                 Case::Unsupported { id, reason } => Err((id, reason.clone())),
-                Case::Network(golden) => match target.with_math(Math::of(dtype)) {
-                    Target::Cpu(device) => Ok(compare(&device, dtype, golden)),
+                Case::Network(golden) => match &target {
+                    Target::Cpu(device) => Ok(compare(device, dtype, golden)),
                     Target::Cuda(device) if golden.architecture.coupling == CouplingKind::Dense => {
-                        Ok(compare_on_gpu(&device, dtype, golden))
+                        Ok(compare_on_gpu(device, dtype, golden))
                     }
                     Target::Cuda(_) => Err((&golden.id, "convolutions run on the CPU".to_string())),
                 },

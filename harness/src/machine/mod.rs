@@ -9,6 +9,7 @@ pub(crate) mod memory;
 pub(crate) mod time;
 mod virtualization;
 
+use relgrad_kernels::{Cpu, Math, Result};
 use relgrad_reports::run::Machine;
 use sysinfo::System;
 
@@ -38,6 +39,16 @@ pub(crate) fn facts() -> Machine {
 pub(crate) fn logical_cores() -> usize {
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
     cgroup::cores().map_or(cores, |allowed| cores.min(allowed))
+}
+
+/// Fails unless this CPU can multiply in an arithmetic. A build with the feature `inject` takes a CPU for one without
+/// AVX512-BF16 where `RELGRAD_WITHOUT_BF16` is set.
+pub(crate) fn require_math(math: Math) -> Result<()> {
+    #[cfg(feature = "inject")]
+    if math == Math::Bf16 && std::env::var_os("RELGRAD_WITHOUT_BF16").is_some() {
+        return Err(Error::NoArithmetic { math, requirement: Cpu::OF_BF16 });
+    }
+    Cpu::new(1).with_math(math).map(|_| ())
 }
 
 /// Bytes of memory available to this process now.

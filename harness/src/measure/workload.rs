@@ -1,9 +1,10 @@
 //! From the words of a cell to the types of the kernels, and the one place where device and number type are chosen.
 
 pub(crate) use relgrad_kernels::DeviceKind;
+use relgrad_kernels::device::Device;
 use relgrad_kernels::evaluation::{self, Evaluation, Workload};
 use relgrad_kernels::{
-    Architecture, Convolution, Cost, CouplingKind, Cpu, Cuda, Error, Init, Math, Method, Result, cost_on,
+    Architecture, Convolution, Cost, CouplingKind, Cpu, Cuda, Error, Init, Math, Method, Result, Scalar, cost_on,
 };
 use relgrad_reports::record::{self, Cell, Point};
 
@@ -38,25 +39,31 @@ impl Target {
     /// The CPU with so many threads, or the first GPU.
     pub(crate) fn open(device: DeviceKind, math: Math, threads: usize) -> Result<Self> {
         match device {
-            DeviceKind::Cpu => Ok(Self::Cpu(Cpu::new(threads))),
+            DeviceKind::Cpu => Cpu::new(threads).with_math(math).map(Self::Cpu),
             DeviceKind::Cuda => gpu::open(math).map(Self::Cuda),
         }
     }
 
-    /// The same device with another arithmetic of products.
-    pub(crate) fn with_math(&self, math: Math) -> Self {
+    /// The same device with another arithmetic of products; nothing where it has none.
+    pub(crate) fn with_math(&self, math: Math) -> Option<Self> {
         match self {
-            Self::Cpu(device) => Self::Cpu(*device),
-            Self::Cuda(device) => Self::Cuda(device.with_math(math)),
+            Self::Cpu(device) => device.with_math(math).ok().map(Self::Cpu),
+            Self::Cuda(device) if math.is_known_to(DeviceKind::Cuda) => Some(Self::Cuda(device.with_math(math))),
+            Self::Cuda(_) => None,
         }
     }
 
     pub(crate) fn prepare(&self, workload: &Workload) -> Result<Box<dyn Evaluation>> {
         match self {
-            Self::Cpu(_) => evaluation::prepare(workload),
+            Self::Cpu(device) => evaluation::prepare_in(with_dtype!(workload.dtype, T => math::<T>(device)), workload),
             Self::Cuda(device) => evaluation::prepare_on_gpu(device.clone(), workload),
         }
     }
+}
+
+/// The arithmetic of a CPU's products of numbers of a type.
+fn math<T: Scalar>(device: &Cpu) -> Math {
+    Device::<T>::math(device)
 }
 
 /// What a cell evaluates, and where.

@@ -61,11 +61,12 @@ const ENTRIES_DIM: usize = 1000;
 /// well-conditioned weight, stay below; a wrong factor, sign or missing term is of the order of 1.
 ///
 /// TF32 rounds the factors of a product to 11 bits, 5·10⁻⁴ each: sums over many terms stay near that, and so does a
-/// chain of four products; the bound leaves a factor of ten.
+/// chain of four products; the bound leaves a factor of ten. bf16 rounds them to 8 bits, eight times as much.
 pub const fn tolerance(math: Math) -> f64 {
     match math {
         Math::F32 => 1e-3,
         Math::Tf32 => 2e-2,
+        Math::Bf16 => 1.6e-1,
         Math::F64 => 1e-10,
     }
 }
@@ -89,7 +90,7 @@ pub fn gradient<D: Device<T>, T: Scalar, C: Coupling<D, T>>(
         ("reference", against_reference(device, kind, parameters, x, gradient)?)
     } else {
         // The probe multiplies on the device too: it must not round more than the gradient's own precision does.
-        let probe = || along_directions(device, kind, parameters, x, gradient);
+        let probe = |device: &D| along_directions(device, kind, parameters, x, gradient);
         ("directional-derivative", device.in_full_precision(probe)?)
     };
     Ok(Check { kind, max_rel_err, tolerance: tolerance(device.math()) })

@@ -29,14 +29,14 @@ pub(super) fn step<D: Device<T>, T: Scalar, C: Group<D, T>>(
     let dim = parameters.architecture().dim;
     let v: Vec<T> = init::normals(SEED, dim).into_iter().map(T::of).collect();
     let v = Matrix::from_column_major(device, &v, dim, 1, "vector of the check")?;
-    let before = device.in_full_precision(|| products(device, parameters, &v))?;
+    let before = device.in_full_precision(|device| products(device, parameters, &v))?;
     let mut applied = Applied { parameters, v: &v, weights: &before.0, moves: Vec::new() };
     sweep(device, form, x.view().into(), &mut workspace.sweep, &mut applied)?;
     let mut moves = applied.moves;
     // From the last layer to the first.
     moves.reverse();
     let sizes = step.step(device, parameters, x.view(), mu, workspace, None)?.step_sizes.clone();
-    let after = device.in_full_precision(|| products(device, parameters, &v))?;
+    let after = device.in_full_precision(|device| products(device, parameters, &v))?;
     let tolerance = tolerance(device.math());
     let mut errors = Vec::new();
     for (k, (of_weight, of_bias)) in moves.into_iter().enumerate() {

@@ -110,9 +110,9 @@ pub trait Device<T: Scalar>: Raw<T> + RawInverse<T> {
         Math::of(T::DTYPE)
     }
 
-    /// Does `work` with products exact to `T`'s precision, whatever [`Device::math`] says otherwise.
-    fn in_full_precision<R>(&self, work: impl FnOnce() -> R) -> R {
-        work()
+    /// Does `work` on this device with products exact to `T`'s precision, whatever [`Device::math`] says otherwise.
+    fn in_full_precision<R>(&self, work: impl FnOnce(&Self) -> R) -> R {
+        work(self)
     }
 
     /// Records what `work` asks of the device, without doing it; `None` where the device has no such thing, or where

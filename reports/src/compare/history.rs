@@ -56,7 +56,7 @@ pub struct EntryCell {
     /// What the layers convolve, in words; absent for dense layers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub convolution: Option<String>,
-    /// Number type; on a GPU the arithmetic of products (`tf32`).
+    /// Arithmetic of products: the number type, `tf32` or `bf16`.
     pub dtype: Math,
     /// Threads; absent in lines of before it was kept, as the two below.
     #[serde(default, skip_serializing_if = "Option::is_none")]

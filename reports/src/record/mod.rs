@@ -53,7 +53,7 @@ pub struct Point {
     pub layers: usize,
     /// Type of the numbers.
     pub dtype: Dtype,
-    /// Arithmetic of matrix products, if it differs from `dtype`: `tf32`.
+    /// Arithmetic of matrix products, if it differs from `dtype`: `tf32` or `bf16`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub math: Option<Math>,
     /// Threads the CPU backend may use.

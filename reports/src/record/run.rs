@@ -124,7 +124,7 @@ pub struct Settings {
     /// Device bytes that one cell on a GPU may take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_memory_limit_bytes: Option<u64>,
-    /// Arithmetic of matrix products on a GPU: `f32`, `tf32` or `f64`.
+    /// Arithmetic of matrix products: `f32`, `f64`, `tf32` on a GPU or `bf16` on a CPU.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub math: Option<Math>,
 }
@@ -199,10 +199,10 @@ pub(crate) fn at(name: &str, batch: usize, layers: usize, dim: usize) -> String 
 }
 
 impl Settings {
-    /// The arithmetic of matrix products on a device: on a GPU it says more than the type of the numbers, since both
-    /// f32 and tf32 multiply f32 numbers.
+    /// The arithmetic of matrix products on a device: it says more than the type of the numbers, since f32, tf32 and
+    /// bf16 all multiply f32 numbers. A device that does not know the one that was asked for has that of the numbers.
     pub fn arithmetic(&self, device: DeviceKind) -> Math {
-        self.math.filter(|_| device != DeviceKind::Cpu).unwrap_or(Math::of(self.dtype))
+        self.math.filter(|math| math.is_known_to(device)).unwrap_or(Math::of(self.dtype))
     }
 
     /// The [`name`] of a method's cells on a device, at one D or of all.

@@ -4,7 +4,7 @@ mod growth;
 mod overview;
 mod state;
 
-use relgrad_vocabulary::{Math, excerpt};
+use relgrad_vocabulary::{DeviceKind, Math, excerpt};
 
 use super::ceilings;
 use crate::export::{Figure, Report};
@@ -164,7 +164,7 @@ fn facts(run: &Run) -> Vec<(&'static str, String)> {
         ("Machine", machine(&run.machine)),
         ("System", system(&run.machine)),
     ];
-    facts.extend(s.math.map(|math| ("GPU arithmetic", gpu_arithmetic(math))));
+    facts.extend(s.math.map(arithmetic));
     facts.extend(run.machine.gpus.iter().map(|gpu| ("GPU", gpu.clone())));
     facts.extend([
         ("Date", format!("{} to {ended}", run.started)),
@@ -185,14 +185,18 @@ fn all(values: impl Iterator<Item = usize>) -> String {
     values.map(grouped).collect::<Vec<_>>().join(", ")
 }
 
-/// What the matrix products of a GPU are made of.
-fn gpu_arithmetic(math: Math) -> String {
-    match math {
-        Math::Tf32 => "tf32: factors of matrix products rounded to 11 bits, sums and all else in f32; the check error \
-            below includes the rounding"
-            .into(),
-        other => format!("{other} in every product, sum and factorisation"),
-    }
+/// What the matrix products of the device that was asked for an arithmetic are made of.
+fn arithmetic(math: Math) -> (&'static str, String) {
+    let of = if math.is_known_to(DeviceKind::Cuda) { "GPU arithmetic" } else { "CPU arithmetic" };
+    let told = match math.factor_bits() {
+        Some(bits) => format!(
+            "{math}: factors of matrix products rounded to {bits} bits, sums and all else in {}; the check error \
+             below includes the rounding",
+            math.dtype()
+        ),
+        None => format!("{math} in every product, sum and factorisation"),
+    };
+    (of, told)
 }
 
 fn machine(machine: &Machine) -> String {

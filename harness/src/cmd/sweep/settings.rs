@@ -5,7 +5,7 @@ use relgrad_reports::run::{Convolution, Settings};
 use relgrad_reports::units;
 
 use super::Arguments;
-use crate::cmd::distinct;
+use crate::cmd::{distinct, require_known};
 use crate::error::{Error, Result};
 use crate::machine::{self, gpu};
 use crate::measure::plan::dims::{Dims, MAX_DIM};
@@ -27,12 +27,13 @@ const DEFAULT_MEMORY: MemoryLimit = MemoryLimit::Share(0.8);
 pub(super) fn settings(arguments: &Arguments) -> Result<Settings> {
     let (dtype, math) = arithmetic(arguments)?;
     // Without a GPU the sweep ends before the limit could matter.
-    let device_memory = math.and_then(|_| gpu::memory_bytes().ok());
+    let on_gpu = arguments.device.contains(&DeviceKind::Cuda);
+    let device_memory = on_gpu.then(|| gpu::memory_bytes().ok()).flatten();
     let (batch, other_batches) = first_and_others(&arguments.batch);
     let (layers, other_layers) = first_and_others(&arguments.layers);
     let convolution = convolution(arguments)?;
     if convolution.is_some() && math.is_some() {
-        return Err(Error::Usage("--coupling conv requires --device cpu".to_string()));
+        return Err(Error::Usage("--coupling conv requires --device cpu and no --math".to_string()));
     }
     let dims = match (&convolution, &arguments.dims) {
         (Some(c), _) => {
@@ -68,21 +69,20 @@ pub(super) fn settings(arguments: &Arguments) -> Result<Settings> {
     Ok(settings)
 }
 
-/// The number type, and the arithmetic of a GPU's products if one will be measured.
+/// The number type, and the arithmetic of products where a GPU will be measured or it is another than that of the
+/// numbers.
 fn arithmetic(arguments: &Arguments) -> Result<(Dtype, Option<Math>)> {
     let on_gpu = arguments.device.contains(&DeviceKind::Cuda);
     let Some(math) = arguments.math else {
         let dtype = arguments.dtype.unwrap_or(Dtype::F32);
         return Ok((dtype, on_gpu.then_some(Math::of(dtype))));
     };
-    if !on_gpu {
-        return Err(Error::Usage("--math requires --device cuda; on the CPU use --dtype".to_string()));
-    }
+    require_known(math, &arguments.device)?;
     match arguments.dtype {
         Some(dtype) if dtype != math.dtype() => {
             Err(Error::Usage(format!("--math {math} requires --dtype {}, not {dtype}", math.dtype())))
         }
-        _ => Ok((math.dtype(), Some(math))),
+        _ => Ok((math.dtype(), Some(math).filter(|math| on_gpu || *math != Math::of(math.dtype())))),
     }
 }
 

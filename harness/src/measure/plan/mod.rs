@@ -168,9 +168,9 @@ fn axis(settings: &Settings) -> Vec<(usize, Option<Convolution>)> {
     convolution.grids.iter().map(of).map(|c| (dim(&c), Some(c))).collect()
 }
 
-/// The arithmetic of a device's products, where it is not that of the numbers: a CPU knows no other.
+/// The arithmetic of a device's products, where it is not that of the numbers.
 fn math(settings: &Settings, device: DeviceKind) -> Option<Math> {
-    settings.math.filter(|math| device == DeviceKind::Cuda && *math != Math::of(settings.dtype))
+    Some(settings.arithmetic(device)).filter(|math| *math != Math::of(settings.dtype))
 }
 
 /// Cells, costs and records for tests of the plan, from formulas that stand beside nothing real.
@@ -272,12 +272,13 @@ mod tests {
     }
 
     #[test]
-    fn a_gpu_has_another_arithmetic_and_takes_more_jacobians_at_a_time() {
+    fn a_device_has_an_arithmetic_of_its_own_and_a_gpu_takes_more_jacobians_at_a_time() {
         let devices = DeviceKind::ALL.to_vec();
-        for (math, on_cuda) in [(Math::Tf32, Some(Math::Tf32)), (Math::F32, None)] {
+        let (tf32, bf16) = (Some(Math::Tf32), Some(Math::Bf16));
+        for (math, on_cpu, on_cuda) in [(Math::Tf32, None, tf32), (Math::Bf16, bf16, None), (Math::F32, None, None)] {
             let settings = Settings { devices: devices.clone(), math: Some(math), ..settings() };
             for cell in cells(&settings) {
-                let expected = if cell.point.device == DeviceKind::Cuda { on_cuda } else { None };
+                let expected = if cell.point.device == DeviceKind::Cuda { on_cuda } else { on_cpu };
                 assert_eq!(cell.point.math, expected, "{cell:?}");
             }
         }

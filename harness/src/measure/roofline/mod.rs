@@ -32,7 +32,7 @@ use timing::Effort;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Plan {
     pub(crate) device: DeviceKind,
-    /// Arithmetics; those of the number types on a CPU.
+    /// Arithmetics that the device knows.
     pub(crate) maths: Vec<Math>,
     /// Counts of threads; on a GPU, of whose host nothing is measured, the last one is only noted.
     pub(crate) threads: Vec<usize>,
@@ -111,14 +111,15 @@ fn on_cpu(plan: &Plan, roofline: &mut Roofline) -> Result<()> {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
         let pool = pool.map_err(cmd::no_threads)?;
         let bench = Bench::new(plan, Cpu::new(threads), threads);
-        pool.install(|| on_threads(&bench, &plan.maths, roofline)).map_err(cannot)?;
+        pool.install(|| on_threads(plan, &bench, roofline)).map_err(cannot)?;
     }
     Ok(())
 }
 
-fn on_threads(bench: &Bench<Cpu>, maths: &[Math], roofline: &mut Roofline) -> relgrad_kernels::Result<()> {
-    for math in maths {
-        roofline.rates.extend(with_dtype!(math.dtype(), T => operations::rates::<_, T>(bench)?));
+fn on_threads(plan: &Plan, bench: &Bench<Cpu>, roofline: &mut Roofline) -> relgrad_kernels::Result<()> {
+    for &math in &plan.maths {
+        let bench = Bench::new(plan, bench.device.with_math(math)?, bench.threads);
+        roofline.rates.extend(with_dtype!(math.dtype(), T => operations::rates::<_, T>(&bench)?));
     }
     roofline.bandwidths.push(streaming::reading(bench)?);
     roofline.bandwidths.push(streaming::copying(bench)?);
@@ -152,8 +153,8 @@ pub(crate) fn measure_isolated(
     command.args(["roofline", "--quick", "--json", "--device", device.name()]);
     command.args(["--threads", &threads, "--batch", &settings.batch.to_string()]);
     match settings.math {
-        Some(math) if device == DeviceKind::Cuda => command.args(["--math", math.name()]),
-        _ => command.args(["--dtype", settings.dtype.name()]),
+        Some(_) => command.args(["--math", settings.arithmetic(device).name()]),
+        None => command.args(["--dtype", settings.dtype.name()]),
     };
     keep_arithmetic(&mut command, settings.math);
     let address_space_bytes = address_space(device, settings.memory_limit_bytes, settings.threads);

@@ -1,7 +1,7 @@
 //! Rates of arithmetic, through the kernels' operations.
 
 use relgrad_kernels::device::{Addend, Device, Inversion, Matrix};
-use relgrad_kernels::{Architecture, Init, Result, Scalar, init};
+use relgrad_kernels::{Architecture, Init, Math, Result, Scalar, init};
 use relgrad_reports::roofline::{Operation, Rate};
 
 use super::Bench;
@@ -43,12 +43,13 @@ impl Sizes {
     }
 }
 
-/// Every operation in precision `T`.
+/// Every operation in precision `T`; inverses, whose products are in full precision, where all products are.
 pub(super) fn rates<D: Device<T>, T: Scalar>(bench: &Bench<D>) -> Result<Vec<Rate>> {
     let sizes = bench.sizes;
     let square = sizes.square.iter().map(|&dim| Ok(vec![square(bench, dim)?]));
     let skinny = sizes.skinny.iter().map(|&dim| skinny(bench, dim));
-    let inverse = sizes.inverse.iter().map(|&dim| Ok(vec![inverse(bench, dim)?]));
+    let exact = bench.device.math() == Math::of(T::DTYPE);
+    let inverse = sizes.inverse.iter().filter(|_| exact).map(|&dim| Ok(vec![inverse(bench, dim)?]));
     Ok(square.chain(skinny).chain(inverse).collect::<Result<Vec<_>>>()?.concat())
 }
 

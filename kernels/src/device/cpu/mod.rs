@@ -22,8 +22,9 @@ use super::{Addend, Device, Factor, Inversion, MatrixMut, MatrixRef, Memory};
 #[cfg(target_arch = "x86_64")]
 use super::{PullOuter, too_large};
 use crate::error::{Error, Result};
+use crate::math::Math;
 use crate::network::{Activation, Architecture, Base};
-use crate::scalar::Scalar;
+use crate::scalar::{Dtype, Scalar};
 pub(super) use buffer::Buffer;
 use factor::Lane;
 pub(crate) use once::OnHost;
@@ -35,12 +36,35 @@ use product::Onto;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cpu {
     threads: usize,
+    math: Math,
 }
 
 impl Cpu {
     /// Uses up to `threads` threads, at least one and at most 1024: work is cut in so many pieces.
     pub fn new(threads: usize) -> Self {
-        Self { threads: threads.clamp(1, 1024) }
+        Self { threads: threads.clamp(1, 1024), math: Math::F32 }
+    }
+
+    /// What [`Math::Bf16`] requires.
+    pub const OF_BF16: &str = "a CPU with AVX512-BF16, which this one lacks";
+
+    /// The same threads with another arithmetic of [`Device::multiply`]. Numbers of another type than its own are
+    /// multiplied in theirs. Factorisations and elementwise work stay in full precision.
+    ///
+    /// # Errors
+    /// [`Error::NoArithmetic`] where this processor has no instructions for it.
+    pub fn with_math(self, math: Math) -> Result<Self> {
+        product::require(math)?;
+        Ok(Self { math, ..self })
+    }
+
+    /// The same arithmetic on one thread.
+    fn alone(self) -> Self {
+        Self { threads: 1, ..self }
+    }
+
+    fn math_of(&self, dtype: Dtype) -> Math {
+        if self.math.dtype() == dtype { self.math } else { Math::of(dtype) }
     }
 
     /// Threads used at most.
@@ -121,6 +145,14 @@ impl<T: Scalar> Device<T> for Cpu {
         Ok((0..lanes).map(|_| Lane::new::<T>(dim)).collect())
     }
 
+    fn math(&self) -> Math {
+        self.math_of(T::DTYPE)
+    }
+
+    fn in_full_precision<R>(&self, work: impl FnOnce(&Self) -> R) -> R {
+        work(&Self { math: Math::of(T::DTYPE), ..*self })
+    }
+
     fn sample_parts(&self, architecture: &Architecture, batch: usize) -> usize {
         self.parts_of_samples(architecture, batch)
     }
@@ -170,12 +202,15 @@ impl<T: Scalar> Raw<T> for Cpu {
         };
         let (rows, cols) = c.shape();
         let c = MatMut::from_column_major_slice_mut(c.into_slice(), rows, cols);
-        T::multiply(self.threads, alpha, factor(&a), factor(&b), onto, c);
+        T::multiply(self.math_of(T::DTYPE), self.threads, alpha, factor(&a), factor(&b), onto, c);
         Ok(())
     }
 
     #[cfg(target_arch = "x86_64")]
     unsafe fn raw_pull_outer(&self, pass: &mut PullOuter<'_, Self, T>) -> Result<bool> {
+        if self.math_of(T::DTYPE) == Math::Bf16 && pass.left.cols() > product::FEW_IN_BF16 {
+            return Ok(false);
+        }
         match few::pull_outer(self.threads, pass) {
             Some(true) => Ok(true),
             Some(false) => Err(too_large()),

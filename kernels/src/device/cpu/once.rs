@@ -16,6 +16,7 @@ use super::{blocks, norm};
 use crate::device::{Inversion, Term};
 use crate::elementwise;
 use crate::error::Result;
+use crate::math::Math;
 use crate::network::{Activation, Base};
 use crate::scalar::Scalar;
 
@@ -42,13 +43,14 @@ macro_rules! compiled_once {
 
 compiled_once! {
     fn multiply(
+        math: Math,
         threads: usize,
         alpha: Self,
         a: MatRef<'_, Self>,
         b: MatRef<'_, Self>,
         onto: Onto<'_, Self>,
         c: MatMut<'_, Self>,
-    ) = product::multiply;
+    ) = product::multiply_in;
     fn multiply_alone(c: MatMut<'_, Self>, a: MatRef<'_, Self>, b: MatRef<'_, Self>, alpha: Self) = multiply_alone;
     fn lu(a: MatMut<'_, Self>, forward: &mut [usize], backward: &mut [usize]) = lu;
     fn solve_lu(lu: MatRef<'_, Self>, order: PermRef<'_, usize>, y: MatMut<'_, Self>) = solve_lu;

@@ -12,7 +12,14 @@ use faer::{Accum, MatMut, MatRef, Par};
 use super::team::{self, Length};
 #[cfg(target_arch = "x86_64")]
 use super::{few, gemm};
+use crate::device::Cpu;
+use crate::error::{Error, Result};
+use crate::math::Math;
 use crate::scalar::Scalar;
+
+/// Samples up to which a pass in f32 over a weight is faster than a product in bf16 that packs its factors.
+#[cfg(target_arch = "x86_64")]
+pub(super) const FEW_IN_BF16: usize = 8;
 
 /// Products below this many multiply-adds stay on the calling thread: telling another costs more than it saves.
 const PARALLEL_MULTIPLY_ADDS: usize = 100_000;
@@ -46,8 +53,34 @@ pub enum Onto<'a, T> {
     Matrix(MatRef<'a, T>),
 }
 
-/// c ← addend + α a b on up to `threads` threads. Shapes fit: the caller has checked.
+/// Fails unless this processor can multiply in an arithmetic.
+pub(super) fn require(math: Math) -> Result<()> {
+    let requirement = match math {
+        Math::F32 | Math::F64 => return Ok(()),
+        #[cfg(target_arch = "x86_64")]
+        Math::Bf16 if gemm::Kernel::of(math).is_some() => return Ok(()),
+        Math::Bf16 => Cpu::OF_BF16,
+        Math::Tf32 => "an NVIDIA GPU",
+    };
+    Err(Error::NoArithmetic { math, requirement })
+}
+
+/// c ← addend + α a b in full precision on up to `threads` threads. Shapes fit: the caller has checked.
 pub(super) fn multiply<T: Scalar>(
+    threads: usize,
+    alpha: T,
+    a: MatRef<'_, T>,
+    b: MatRef<'_, T>,
+    onto: Onto<'_, T>,
+    c: MatMut<'_, T>,
+) {
+    multiply_in(Math::of(T::DTYPE), threads, alpha, a, b, onto, c);
+}
+
+/// The same in an arithmetic of T's numbers that [`require`] allows. Vectors, sums of a bias and passes for few samples
+/// are in full precision even so: they are bound by memory.
+pub(super) fn multiply_in<T: Scalar>(
+    math: Math,
     threads: usize,
     alpha: T,
     a: MatRef<'_, T>,
@@ -58,12 +91,12 @@ pub(super) fn multiply<T: Scalar>(
     #[cfg(target_arch = "x86_64")]
     let mut c = c;
     #[cfg(target_arch = "x86_64")]
-    if few::multiply(threads, alpha, a, b, onto, c.rb_mut()) {
+    if (math != Math::Bf16 || b.ncols() <= FEW_IN_BF16) && few::multiply(threads, alpha, a, b, onto, c.rb_mut()) {
         return;
     }
     let (rows, cols) = (c.nrows(), c.ncols());
     if threads <= 1 || rows * cols * a.ncols() < PARALLEL_MULTIPLY_ADDS {
-        return sequential(alpha, a, b, onto, c);
+        return sequential(math, alpha, a, b, onto, c);
     }
     let tall = rows > cols && rows >= TALL;
     let shared = SharedMatrix::new(c);
@@ -80,7 +113,7 @@ pub(super) fn multiply<T: Scalar>(
         };
         let (a, b) = (a.get(rows.clone(), ..), b.get(.., cols.clone()));
         // SAFETY: the parts' shares of the rows, or of the columns, are disjoint.
-        sequential(alpha, a, b, onto, unsafe { shared.part(rows, cols) });
+        sequential(math, alpha, a, b, onto, unsafe { shared.part(rows, cols) });
     });
 }
 
@@ -118,12 +151,19 @@ pub(super) fn share(total: usize, part: usize, parts: usize, unit: usize) -> usi
     if part == parts { total } else { ((exact + unit / 2) / unit * unit).min(total) }
 }
 
-fn sequential<T: Scalar>(alpha: T, a: MatRef<'_, T>, b: MatRef<'_, T>, onto: Onto<'_, T>, mut c: MatMut<'_, T>) {
+fn sequential<T: Scalar>(
+    math: Math,
+    alpha: T,
+    a: MatRef<'_, T>,
+    b: MatRef<'_, T>,
+    onto: Onto<'_, T>,
+    mut c: MatMut<'_, T>,
+) {
     #[cfg(target_arch = "x86_64")]
     if a.ncols() > 0
         && c.nrows().min(c.ncols()) >= LEAST_SIDE
-        && let Some(level) = gemm::Level::best()
-        && gemm::multiply(level, alpha, a, b, onto, c.rb_mut())
+        && let Some(kernel) = gemm::Kernel::of(math)
+        && gemm::multiply(kernel, alpha, a, b, onto, c.rb_mut())
     {
         return;
     }

@@ -65,7 +65,7 @@ impl Cpu {
         run_fallible(count, |part| {
             // SAFETY: every part has an element of its own.
             let mine = unsafe { parts.range(part..part + 1) };
-            mine.iter_mut().try_for_each(|mine| work(&Self::new(1), mine))
+            mine.iter_mut().try_for_each(|mine| work(&self.alone(), mine))
         })
     }
 }

@@ -25,13 +25,14 @@ mod stream;
 #[cfg(test)]
 mod emulation;
 
-use std::cell::{Cell, OnceCell};
+use std::cell::OnceCell;
 use std::fmt::Display;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use cudarc::driver::{CudaContext, result, sys};
 
+use crate::DeviceKind;
 use crate::device::raw::RawInverse;
 use crate::device::{Device, Inversion, Replay};
 use crate::error::{Error, Result};
@@ -68,6 +69,7 @@ macro_rules! compute_type {
         match $math {
             Math::F32 => $sys::cublasComputeType_t::CUBLAS_COMPUTE_32F,
             Math::Tf32 => $sys::cublasComputeType_t::CUBLAS_COMPUTE_32F_FAST_TF32,
+            Math::Bf16 => $sys::cublasComputeType_t::CUBLAS_COMPUTE_32F_FAST_16BF,
             Math::F64 => $sys::cublasComputeType_t::CUBLAS_COMPUTE_64F,
         }
     };
@@ -78,7 +80,7 @@ use compute_type;
 #[derive(Clone)]
 pub struct Cuda {
     shared: Rc<Shared>,
-    math: Cell<Math>,
+    math: Math,
 }
 
 /// Fields are dropped in this order: handles and modules before the stream, the context last.
@@ -101,7 +103,11 @@ impl Cuda {
     ///
     /// # Errors
     /// [`Error::NoDevice`] says which library is missing, or that the driver knows no such GPU.
+    /// [`Error::NoArithmetic`] for one that is not measured on GPUs.
     pub fn new(ordinal: usize, math: Math) -> Result<Self> {
+        if !math.is_known_to(DeviceKind::Cuda) {
+            return Err(Error::NoArithmetic { math, requirement: "a CPU; on a GPU use tf32" });
+        }
         probe::require(&[Library::Driver, Library::Nvrtc, Library::Cublas, Library::CublasLt])?;
         let count = count()?;
         if ordinal >= count {
@@ -114,12 +120,12 @@ impl Cuda {
         let blas = Blas::new(queue.stream())?;
         let (modules, solver) = (Default::default(), OnceCell::new());
         let shared = Shared { modules, solver, blas, queue, heap, context };
-        Ok(Self { shared: Rc::new(shared), math: Cell::new(math) })
+        Ok(Self { shared: Rc::new(shared), math })
     }
 
     /// The same GPU with another arithmetic of products.
     pub fn with_math(&self, math: Math) -> Self {
-        Self { shared: Rc::clone(&self.shared), math: Cell::new(math) }
+        Self { shared: Rc::clone(&self.shared), math }
     }
 
     /// What is known of the GPU.
@@ -182,8 +188,7 @@ impl Cuda {
 
     /// Numbers of another type than that of the chosen arithmetic are multiplied in their own.
     fn math_of(&self, dtype: Dtype) -> Math {
-        let math = self.math.get();
-        if math.dtype() == dtype { math } else { Math::of(dtype) }
+        if self.math.dtype() == dtype { self.math } else { Math::of(dtype) }
     }
 }
 
@@ -297,11 +302,8 @@ impl<T: Scalar> Device<T> for Cuda {
         self.math_of(T::DTYPE)
     }
 
-    fn in_full_precision<R>(&self, work: impl FnOnce() -> R) -> R {
-        let math = self.math.replace(Math::of(T::DTYPE));
-        let result = work();
-        self.math.set(math);
-        result
+    fn in_full_precision<R>(&self, work: impl FnOnce(&Self) -> R) -> R {
+        work(&self.with_math(Math::of(T::DTYPE)))
     }
 
     fn record(&self, work: &mut dyn FnMut() -> Result<()>) -> Result<Option<Box<dyn Replay>>> {

@@ -1,13 +1,13 @@
 //! The loops around the microkernels: blocks of the left factor, panels of the right one, tiles of the destination.
 
 use super::ahead::Ahead;
-use super::pack::{self, Pack, Source};
+use super::pack::{self, Packing, Source};
 use super::thin::Thin;
 use super::tile::{Left, Right, Target, tile};
 use super::vector::Vector;
 use super::{PANEL_BYTES, Product};
 
-/// Steps of depth that are multiplied before the destination is visited again.
+/// Slots of depth that are multiplied before the destination is visited again.
 const DEPTH: usize = 256;
 /// Bytes of a packed block of a left factor that streams through the caches, or at most those of
 /// [`Vector::BLOCK_BYTES`]: a part of the second cache, which the batch and what comes next share.
@@ -17,18 +17,20 @@ const STREAMED_BLOCK_BYTES: usize = 96 << 10;
 /// # Safety
 /// As for [`Product::run`]; `block` and `panel` have room for V::BLOCK_BYTES and PANEL_BYTES.
 #[inline(always)]
-pub(super) unsafe fn blocked<V: Thin>(p: &Product<V::Number>, block: *mut V::Number, panel: *mut V::Number)
-where
-    V::Number: Pack,
-{
+pub(super) unsafe fn blocked<V: Thin, P: Packing<V>>(
+    p: &Product<V::Number>,
+    block: *mut V::Number,
+    panel: *mut V::Number,
+) {
     let width = size_of::<V::Number>();
     // Equal shares of the depth, so that the last one is not too short to be worth a visit to the destination.
-    let depth_step = p.depth.div_ceil(p.depth.div_ceil(DEPTH).max(1)).max(1);
-    let in_place = p.b.row_stride == 1 && V::READS_COLUMNS;
-    let col_step = if in_place { p.cols } else { (PANEL_BYTES / (depth_step * width)).max(V::COLS) };
+    let depth_step = p.depth.div_ceil(p.depth.div_ceil(DEPTH * P::DEPTH).max(1)).next_multiple_of(P::DEPTH).max(1);
+    let slot_bytes = depth_step.div_ceil(P::DEPTH) * width;
+    let in_place = p.b.row_stride == 1 && V::READS_COLUMNS && P::DEPTH == 1;
+    let col_step = if in_place { p.cols } else { (PANEL_BYTES / slot_bytes).max(V::COLS) };
     let streamed = p.a.is_contiguous() && p.rows * p.depth * width > V::STREAMED_BYTES;
     let block_bytes = if streamed { STREAMED_BLOCK_BYTES } else { V::BLOCK_BYTES };
-    let row_step = (block_bytes / (depth_step * width) / V::ROWS * V::ROWS).max(V::ROWS);
+    let row_step = (block_bytes / slot_bytes / V::ROWS * V::ROWS).max(V::ROWS);
     for col in (0..p.cols).step_by(col_step.max(1)) {
         let cols = col_step.min(p.cols - col);
         // A product of no depth still scales or copies its addend.
@@ -36,14 +38,14 @@ where
             let depth = depth_step.min(p.depth - step);
             let b = p.b.part(step, col);
             if !in_place {
-                // SAFETY: depth·cols numbers fit the panel by the choice of `col_step`.
-                unsafe { pack_panels::<V>(b, depth, cols, panel) };
+                // SAFETY: the slots of these columns fit the panel by the choice of `col_step`.
+                unsafe { pack_panels::<V, P>(b, depth, cols, panel) };
             }
             let target = if step == 0 {
                 p.target
             } else {
                 let Target { c, c_stride, .. } = p.target;
-                Target { beta: V::Number::ONE, addend: c, addend_stride: c_stride, ..p.target }
+                Target { beta: P::ONE, addend: c, addend_stride: c_stride, ..p.target }
             };
             for row in (0..p.rows).step_by(row_step) {
                 let rows = row_step.min(p.rows - row);
@@ -61,7 +63,7 @@ where
                 let right = if in_place { b } else { Source { start: panel, row_stride: 0, col_stride: 0 } };
                 // SAFETY: the parts lie within the matrices.
                 unsafe {
-                    one_block::<V>(shape, p.a.part(row, step), right, in_place, target.at(row, col), block, ahead)
+                    one_block::<V, P>(shape, p.a.part(row, step), right, in_place, target.at(row, col), block, ahead)
                 };
             }
         }
@@ -102,25 +104,27 @@ fn next_height<V: Thin>(left: usize) -> usize {
 /// Packs a row of panels, each as wide as its tiles.
 ///
 /// # Safety
-/// `b` has depth×cols elements, `panel` room for as many.
+/// `b` has depth×cols elements, `panel` room for their slots.
 #[inline(always)]
-unsafe fn pack_panels<V: Vector>(b: Source<V::Number>, depth: usize, cols: usize, panel: *mut V::Number)
-where
-    V::Number: Pack,
-{
+unsafe fn pack_panels<V: Vector, P: Packing<V>>(
+    b: Source<V::Number>,
+    depth: usize,
+    cols: usize,
+    panel: *mut V::Number,
+) {
     let mut col = 0;
     while col < cols {
         let width = next_width::<V>(cols - col);
-        let (from, to) = (b.part(0, col), panel.wrapping_add(col * depth));
+        let (from, to) = (b.part(0, col), panel.wrapping_add(col * depth.div_ceil(P::DEPTH)));
         // SAFETY: the panels stand side by side.
         unsafe {
             match width {
-                1 => pack::panel::<_, 1>(from, depth, to),
-                2 => pack::panel::<_, 2>(from, depth, to),
-                4 => pack::panel::<_, 4>(from, depth, to),
-                6 => pack::panel::<_, 6>(from, depth, to),
-                8 => pack::panel::<_, 8>(from, depth, to),
-                _ => pack::panel::<_, 12>(from, depth, to),
+                1 => pack::panel::<V, P, 1>(from, depth, to),
+                2 => pack::panel::<V, P, 2>(from, depth, to),
+                4 => pack::panel::<V, P, 4>(from, depth, to),
+                6 => pack::panel::<V, P, 6>(from, depth, to),
+                8 => pack::panel::<V, P, 8>(from, depth, to),
+                _ => pack::panel::<V, P, 12>(from, depth, to),
             }
         }
         col += width;
@@ -132,7 +136,7 @@ where
 /// # Safety
 /// As for [`blocked`].
 #[inline(always)]
-unsafe fn one_block<V: Thin>(
+unsafe fn one_block<V: Thin, P: Packing<V>>(
     shape: Shape,
     a: Source<V::Number>,
     b: Source<V::Number>,
@@ -140,11 +144,10 @@ unsafe fn one_block<V: Thin>(
     target: Target<V::Number>,
     block: *mut V::Number,
     mut ahead: Ahead,
-) where
-    V::Number: Pack,
-{
+) {
     let Shape { rows, cols, depth } = shape;
-    let fresh = a.row_stride == 1;
+    let slots = depth.div_ceil(P::DEPTH);
+    let fresh = a.row_stride == 1 && depth.is_multiple_of(P::DEPTH);
     // SAFETY: slivers and panels lie where `blocked` and `pack_panels` put them.
     unsafe {
         let mut row = 0;
@@ -152,7 +155,7 @@ unsafe fn one_block<V: Thin>(
             let height = next_height::<V>(rows - row);
             if !(fresh && height == V::ROWS) {
                 let width = height.div_ceil(V::LANES) * V::LANES;
-                pack::sliver::<V>(a.part(row, 0), height, depth, width, block.add(row * depth));
+                pack::sliver::<V, P>(a.part(row, 0), height, depth, width, block.add(row * slots));
             }
             row += height;
         }
@@ -162,19 +165,19 @@ unsafe fn one_block<V: Thin>(
             let right = if in_place {
                 Right::Columns { start: b.at(0, col), stride: b.col_stride }
             } else {
-                Right::Packed(b.start.add(col * depth))
+                Right::Packed(b.start.add(col * slots))
             };
             let mut row = 0;
             while row < rows {
                 let height = next_height::<V>(rows - row);
-                let packed = block.add(row * depth);
+                let packed = block.add(row * slots);
                 let left = if col == 0 && fresh && height == V::ROWS {
                     Left::Fresh { start: a.at(row, 0), stride: a.col_stride, packed }
                 } else {
                     Left::Packed(packed)
                 };
                 ahead.ask();
-                any_tile::<V>(depth, left, right, (height, width), target.at(row, col));
+                any_tile::<V, P>(slots, left, right, (height, width), target.at(row, col));
                 row += height;
             }
             col += width;
@@ -187,16 +190,18 @@ unsafe fn one_block<V: Thin>(
 /// # Safety
 /// As for [`tile()`].
 #[inline(always)]
-unsafe fn any_tile<V: Thin>(
-    depth: usize,
+unsafe fn any_tile<V: Thin, P: Packing<V>>(
+    slots: usize,
     left: Left<V::Number>,
     right: Right<V::Number>,
     (rows, cols): (usize, usize),
     target: Target<V::Number>,
 ) {
-    if let (Left::Packed(a), Right::Packed(b)) = (left, right) {
+    if P::DEPTH == 1
+        && let (Left::Packed(a), Right::Packed(b)) = (left, right)
+    {
         // SAFETY: as for this function; a sliver of so few rows has one register a step.
-        if unsafe { V::thin_tile(depth, a, b, (rows, cols), target) } {
+        if unsafe { V::thin_tile(slots, a, b, (rows, cols), target) } {
             return;
         }
     }
@@ -206,11 +211,11 @@ unsafe fn any_tile<V: Thin>(
                 $(
                     // SAFETY: as for this function.
                     (true, $cols) if $cols <= V::COLS => unsafe {
-                        tile::<V, 2, $cols>(depth, left, right, rows, target)
+                        tile::<V, P, 2, $cols>(slots, left, right, rows, target)
                     },
                     // SAFETY: as for this function.
                     (false, $cols) if $cols <= V::COLS => unsafe {
-                        tile::<V, 1, $cols>(depth, left, right, rows, target)
+                        tile::<V, P, 1, $cols>(slots, left, right, rows, target)
                     },
                 )*
                 _ => unreachable!("no microkernel of {cols} columns"),

@@ -12,6 +12,7 @@
 //!   hundred columns to multiply a pass of its own costs an eighth of the product.
 
 mod ahead;
+pub(super) mod bf16;
 pub(super) mod few;
 mod loops;
 mod pack;
@@ -26,9 +27,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use faer::{MatMut, MatRef};
 
 use super::product::Onto;
+use crate::math::Math;
 use crate::scalar::{Dtype, Scalar};
+use bf16::Pairs;
 use loops::blocked;
-use pack::Source;
+use pack::{Plain, Source};
 use tile::Target;
 use vector::Vector;
 
@@ -77,19 +80,46 @@ impl Level {
     }
 }
 
+/// How a product is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kernel {
+    /// In the precision of its numbers.
+    Exact(Level),
+    /// With f32 numbers, factors rounded to bf16.
+    Bf16,
+}
+
+impl Kernel {
+    /// That of an arithmetic, where this processor has one.
+    pub(super) fn of(math: Math) -> Option<Self> {
+        match math {
+            Math::Bf16 => bf16::is_detected().then_some(Self::Bf16),
+            Math::F32 | Math::Tf32 | Math::F64 => Level::best().map(Self::Exact),
+        }
+    }
+
+    /// Whether this processor has it for a type of numbers.
+    fn is_available(self, dtype: Dtype) -> bool {
+        match self {
+            Self::Exact(level) => level.is_available(),
+            Self::Bf16 => dtype == Dtype::F32 && bf16::is_detected(),
+        }
+    }
+}
+
 /// c ← addend + αab on the calling thread, for a column-major c.
 ///
 /// Returns whether it did: not when a stride is negative, c or the addend is not column-major, or memory for packing is
 /// not to be had. Shapes fit: the caller has checked.
 pub(super) fn multiply<T: Scalar>(
-    level: Level,
+    kernel: Kernel,
     alpha: T,
     a: MatRef<'_, T>,
     b: MatRef<'_, T>,
     onto: Onto<'_, T>,
     c: MatMut<'_, T>,
 ) -> bool {
-    assert!(level.is_available(), "{level:?} is not there");
+    assert!(kernel.is_available(T::DTYPE), "{kernel:?} is not there");
     let (beta, m) = match onto {
         Onto::Overwrite => (T::of(0.0), None),
         Onto::Scaled(beta) => (beta, Some(c.as_ref())),
@@ -120,8 +150,8 @@ pub(super) fn multiply<T: Scalar>(
             *packed = Packed::new();
         }
         let Some(packed) = packed else { return false };
-        // SAFETY: the level is there; the views are valid for their shapes, which fit, and c is exclusive.
-        unsafe { product.run(level, packed) };
+        // SAFETY: the kernel is there; the views are valid for their shapes, which fit, and c is exclusive.
+        unsafe { product.run(kernel, packed) };
         true
     })
 }
@@ -179,16 +209,17 @@ struct Product<N> {
 
 impl<T: Scalar> Product<T> {
     /// # Safety
-    /// The processor has `level`; the factors are readable and the target writable for the shapes.
-    unsafe fn run(&self, level: Level, packed: &mut Packed) {
+    /// The processor has `kernel` for `T`; the factors are readable and the target writable for the shapes.
+    unsafe fn run(&self, kernel: Kernel, packed: &mut Packed) {
         let (block, panel) = packed.starts();
         // SAFETY: the caller's promise. T is f32 or f64 as DTYPE says, so that each cast is to the type it already is.
         unsafe {
-            match (T::DTYPE, level) {
-                (Dtype::F32, Level::Avx2) => avx2_f32(self.cast(), block.cast(), panel.cast()),
-                (Dtype::F64, Level::Avx2) => avx2_f64(self.cast(), block, panel),
-                (Dtype::F32, Level::Avx512) => avx512_f32(self.cast(), block.cast(), panel.cast()),
-                (Dtype::F64, Level::Avx512) => avx512_f64(self.cast(), block, panel),
+            match (T::DTYPE, kernel) {
+                (Dtype::F32, Kernel::Exact(Level::Avx2)) => avx2_f32(self.cast(), block.cast(), panel.cast()),
+                (Dtype::F64, Kernel::Exact(Level::Avx2)) => avx2_f64(self.cast(), block, panel),
+                (Dtype::F32, Kernel::Exact(Level::Avx512)) => avx512_f32(self.cast(), block.cast(), panel.cast()),
+                (Dtype::F64, Kernel::Exact(Level::Avx512)) => avx512_f64(self.cast(), block, panel),
+                (_, Kernel::Bf16) => avx512_bf16(self.cast(), block.cast(), panel.cast()),
             }
         }
     }
@@ -203,22 +234,23 @@ impl<T: Scalar> Product<T> {
 
 /// [`blocked`] compiled for an instruction set.
 macro_rules! compile {
-    ($($name:ident: $features:literal, $register:ty, $number:ty;)+) => {
+    ($($name:ident: $features:literal, $register:ty, $packing:ty, $number:ty;)+) => {
         $(
             #[target_feature(enable = $features)]
             unsafe fn $name(product: &Product<$number>, block: *mut $number, panel: *mut $number) {
                 // SAFETY: the features are enabled, the rest is the caller's promise.
-                unsafe { blocked::<$register>(product, block, panel) }
+                unsafe { blocked::<$register, $packing>(product, block, panel) }
             }
         )+
     };
 }
 
 compile! {
-    avx2_f32: "avx2,fma", __m256, f32;
-    avx2_f64: "avx2,fma", __m256d, f64;
-    avx512_f32: "avx2,fma,avx512f", __m512, f32;
-    avx512_f64: "avx2,fma,avx512f", __m512d, f64;
+    avx2_f32: "avx2,fma", __m256, Plain, f32;
+    avx2_f64: "avx2,fma", __m256d, Plain, f64;
+    avx512_f32: "avx2,fma,avx512f", __m512, Plain, f32;
+    avx512_f64: "avx2,fma,avx512f", __m512d, Plain, f64;
+    avx512_bf16: "avx2,fma,avx512f,avx512bw,avx512vl,avx512bf16", __m512, Pairs, f32;
 }
 
 #[cfg(test)]

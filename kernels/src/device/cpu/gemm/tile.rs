@@ -3,6 +3,7 @@
 use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 
 use super::LINE;
+use super::pack::Packing;
 use super::vector::Vector;
 
 /// Where a tile's result goes and what it is added to: c ← βm + α·(a b), all column-major.
@@ -27,33 +28,33 @@ impl<N> Target<N> {
     }
 }
 
-/// The left factor's sliver of a tile: MV·LANES rows, one group of them a step.
+/// The left factor's sliver of a tile: MV·LANES rows, one group of their slots a step.
 #[derive(Clone, Copy)]
 pub(super) enum Left<N> {
     /// Packed: the groups one behind the other.
     Packed(*const N),
-    /// In the matrix, `stride` numbers from one group to the next. The tile also packs it into `packed`, so that the
-    /// first of many tiles saves the others a pass over the matrix.
+    /// In the matrix, `stride` numbers from one column to the next, in whole slots. The tile also packs it into
+    /// `packed`, so that the first of many tiles saves the others a pass over the matrix.
     Fresh { start: *const N, stride: usize, packed: *mut N },
 }
 
 /// The right factor's panel of a tile: NR columns.
 #[derive(Clone, Copy)]
 pub(super) enum Right<N> {
-    /// Packed: NR numbers a step.
+    /// Packed: NR slots a step.
     Packed(*const N),
-    /// In the matrix: columns `stride` numbers apart, one number a step.
+    /// In the matrix: columns `stride` numbers apart, one number a step; not where a slot has several.
     Columns { start: *const N, stride: usize },
 }
 
 /// c ← βm + α Σ_k a\[:,k\] b\[k,:\] for the first `rows` ≤ MV·LANES rows of a tile with NR columns.
 ///
 /// # Safety
-/// The processor has V's instruction set and the caller enables it. The factors are readable for `depth` steps, the
-/// target for `rows` rows and NR columns; a [`Left::Fresh`] sliver has all its MV·LANES rows.
+/// The processor has V's instruction set and P's, and the caller enables them. The factors are readable for `slots`
+/// steps, the target for `rows` rows and NR columns; a [`Left::Fresh`] sliver has all its MV·LANES rows.
 #[inline(always)]
-pub(super) unsafe fn tile<V: Vector, const MV: usize, const NR: usize>(
-    depth: usize,
+pub(super) unsafe fn tile<V: Vector, P: Packing<V>, const MV: usize, const NR: usize>(
+    slots: usize,
     a: Left<V::Number>,
     b: Right<V::Number>,
     rows: usize,
@@ -68,16 +69,16 @@ pub(super) unsafe fn tile<V: Vector, const MV: usize, const NR: usize>(
         };
         let sums = match (a, b) {
             (Left::Packed(a), Right::Packed(_)) => {
-                sums::<V, MV, NR, false, false>(depth, (a.cast_mut(), a, 0), packed, stride)
+                sums::<V, P, MV, NR, false, false>(slots, (a.cast_mut(), a, 0), packed, stride)
             }
             (Left::Packed(a), Right::Columns { .. }) => {
-                sums::<V, MV, NR, false, true>(depth, (a.cast_mut(), a, 0), packed, stride)
+                sums::<V, P, MV, NR, false, true>(slots, (a.cast_mut(), a, 0), packed, stride)
             }
             (Left::Fresh { start, stride: step, packed: to }, Right::Packed(_)) => {
-                sums::<V, MV, NR, true, false>(depth, (to, start, step), packed, stride)
+                sums::<V, P, MV, NR, true, false>(slots, (to, start, step), packed, stride)
             }
             (Left::Fresh { start, stride: step, packed: to }, Right::Columns { .. }) => {
-                sums::<V, MV, NR, true, true>(depth, (to, start, step), packed, stride)
+                sums::<V, P, MV, NR, true, true>(slots, (to, start, step), packed, stride)
             }
         };
         if rows == MV * V::LANES {
@@ -90,8 +91,8 @@ pub(super) unsafe fn tile<V: Vector, const MV: usize, const NR: usize>(
 
 /// Σ_k a\[:,k\] b\[k,:\].
 #[inline(always)]
-unsafe fn sums<V: Vector, const MV: usize, const NR: usize, const FRESH: bool, const COLUMNS: bool>(
-    depth: usize,
+unsafe fn sums<V: Vector, P: Packing<V>, const MV: usize, const NR: usize, const FRESH: bool, const COLUMNS: bool>(
+    slots: usize,
     a: (*mut V::Number, *const V::Number, usize),
     b: *const V::Number,
     b_stride: usize,
@@ -100,26 +101,26 @@ unsafe fn sums<V: Vector, const MV: usize, const NR: usize, const FRESH: bool, c
     unsafe {
         let mut sums = [[V::zero(); MV]; NR];
         let mut k = 0;
-        while k + 4 <= depth {
-            step::<V, MV, NR, FRESH, COLUMNS>(&mut sums, a, b, b_stride, k);
-            step::<V, MV, NR, FRESH, COLUMNS>(&mut sums, a, b, b_stride, k + 1);
-            step::<V, MV, NR, FRESH, COLUMNS>(&mut sums, a, b, b_stride, k + 2);
-            step::<V, MV, NR, FRESH, COLUMNS>(&mut sums, a, b, b_stride, k + 3);
+        while k + 4 <= slots {
+            step::<V, P, MV, NR, FRESH, COLUMNS>(&mut sums, a, b, b_stride, k);
+            step::<V, P, MV, NR, FRESH, COLUMNS>(&mut sums, a, b, b_stride, k + 1);
+            step::<V, P, MV, NR, FRESH, COLUMNS>(&mut sums, a, b, b_stride, k + 2);
+            step::<V, P, MV, NR, FRESH, COLUMNS>(&mut sums, a, b, b_stride, k + 3);
             k += 4;
         }
-        while k < depth {
-            step::<V, MV, NR, FRESH, COLUMNS>(&mut sums, a, b, b_stride, k);
+        while k < slots {
+            step::<V, P, MV, NR, FRESH, COLUMNS>(&mut sums, a, b, b_stride, k);
             k += 1;
         }
         sums
     }
 }
 
-/// One step of depth: a rank-one update of the sums. They are handed over by reference: by value, the compiler keeps
+/// One slot of depth: an update of the sums of its rank. They are handed over by reference: by value, the compiler keeps
 /// those of the widest tile on the stack where nothing optimises the crate again at link time.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)] // Plain indices unroll into registers; iterators over two arrays do not.
-unsafe fn step<V: Vector, const MV: usize, const NR: usize, const FRESH: bool, const COLUMNS: bool>(
+unsafe fn step<V: Vector, P: Packing<V>, const MV: usize, const NR: usize, const FRESH: bool, const COLUMNS: bool>(
     sums: &mut [[V; MV]; NR],
     (packed, fresh, fresh_stride): (*mut V::Number, *const V::Number, usize),
     b: *const V::Number,
@@ -132,7 +133,7 @@ unsafe fn step<V: Vector, const MV: usize, const NR: usize, const FRESH: bool, c
         for i in 0..MV {
             let place = packed.add((k * MV + i) * V::LANES);
             if FRESH {
-                left[i] = V::load(fresh.add(k * fresh_stride + i * V::LANES));
+                left[i] = P::gather(fresh.add(k * P::DEPTH * fresh_stride + i * V::LANES), fresh_stride);
                 left[i].store(place);
             } else {
                 left[i] = V::load(place);
@@ -141,7 +142,7 @@ unsafe fn step<V: Vector, const MV: usize, const NR: usize, const FRESH: bool, c
         for j in 0..NR {
             let right = V::splat(*if COLUMNS { b.add(j * b_stride + k) } else { b.add(k * NR + j) });
             for i in 0..MV {
-                sums[j][i] = sums[j][i].add_mul(left[i], right);
+                sums[j][i] = P::add(sums[j][i], left[i], right);
             }
         }
     }

@@ -14,7 +14,7 @@ use std::arch::x86_64::*;
 /// function that enables it; pointers must be valid for the numbers read or written (no alignment is asked for).
 pub(super) trait Vector: Copy {
     /// A number of one lane.
-    type Number: Copy;
+    type Number: Copy + Default;
     /// Numbers in a register.
     const LANES: usize;
     /// Rows of a tile: two registers.
