@@ -15,7 +15,7 @@ use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use relgrad_kernels::device::{Addend, Device, Inversion, Matrix};
 use relgrad_kernels::evaluation::{Workload, prepare};
-use relgrad_kernels::{Activation, Architecture, Cpu, Dtype, Init, Method, cost, init};
+use relgrad_kernels::{Activation, Architecture, Cpu, Dtype, Init, Math, Method, cost, init};
 
 type Block = Matrix<Cpu, f32>;
 
@@ -68,20 +68,27 @@ fn time(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, dim: usize, elemen
     group.bench_function(BenchmarkId::new(name, dim), |bencher| bencher.iter(&mut work));
 }
 
-/// The three products of the relative gradient: W Z, Wᵀ\[Y | δ\], and δUᵀ onto each kind of addend.
+/// The three products of the relative gradient, in f32 and, where this CPU has it, in bf16.
 fn products(criterion: &mut Criterion) {
-    let device = device();
     let mut group = group(criterion, "product");
+    products_on(&mut group, &device(), "");
+    if let Ok(device) = device().with_math(Math::Bf16) {
+        products_on(&mut group, &device, ", bf16");
+    }
+}
+
+/// W Z, Wᵀ\[Y | δ\], and δUᵀ onto each kind of addend.
+fn products_on(group: &mut BenchmarkGroup<'_, WallTime>, device: &Cpu, math: &str) {
     for dim in dims() {
         let (w, z, pair) = (weight(dim), normals(dim, BATCH, 2), normals(dim, 2 * BATCH, 3));
         let (mut y, mut out, mut pulled) = (zeros(dim, BATCH), zeros(dim, dim), zeros(dim, 2 * BATCH));
         let flops = 2 * BATCH * dim * dim;
-        time(&mut group, "forward", dim, flops, || {
+        time(group, &format!("forward{math}"), dim, flops, || {
             let (w, z) = (w.view().plain(), z.view().plain());
             device.multiply(1.0, black_box(w), z, Addend::Zero, y.view_mut()).unwrap();
         });
         for name in ["outer onto zero", "outer onto itself", "outer onto weight"] {
-            time(&mut group, name, dim, flops, || {
+            time(group, &format!("{name}{math}"), dim, flops, || {
                 let addend = match name {
                     "outer onto zero" => Addend::Zero,
                     "outer onto itself" => Addend::Scaled(0.5),
@@ -92,7 +99,7 @@ fn products(criterion: &mut Criterion) {
                 device.multiply(0.01, black_box(delta), u, addend, out.view_mut()).unwrap();
             });
         }
-        time(&mut group, "pull back two blocks", dim, 2 * flops, || {
+        time(group, &format!("pull back two blocks{math}"), dim, 2 * flops, || {
             let (w, pair) = (w.view().transposed(), pair.view().plain());
             device.multiply(1.0, black_box(w), pair, Addend::Zero, pulled.view_mut()).unwrap();
         });

@@ -67,6 +67,7 @@ fn every_method_agrees_for_convolutions() {
 /// bf16 products of f32 numbers, with batches for products and for the passes of few samples. Sizes on both sides of
 /// its blocks and of odd depth; the errors are those of bf16, and not of more.
 #[test]
+#[allow(clippy::disallowed_macros, reason = "a test that is skipped says so")]
 fn every_method_agrees_in_bf16() {
     if let Err(error) = Cpu::new(1).with_math(Math::Bf16) {
         assert_eq!(error, Error::NoArithmetic { math: Math::Bf16, requirement: Cpu::OF_BF16 });

@@ -46,7 +46,7 @@ pub(crate) fn logical_cores() -> usize {
 pub(crate) fn require_math(math: Math) -> Result<()> {
     #[cfg(feature = "inject")]
     if math == Math::Bf16 && std::env::var_os("RELGRAD_WITHOUT_BF16").is_some() {
-        return Err(Error::NoArithmetic { math, requirement: Cpu::OF_BF16 });
+        return Err(relgrad_kernels::Error::NoArithmetic { math, requirement: Cpu::OF_BF16 });
     }
     Cpu::new(1).with_math(math).map(|_| ())
 }

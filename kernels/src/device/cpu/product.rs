@@ -19,7 +19,7 @@ use crate::scalar::Scalar;
 
 /// Samples up to which a pass in f32 over a weight is faster than a product in bf16 that packs its factors.
 #[cfg(target_arch = "x86_64")]
-pub(super) const FEW_IN_BF16: usize = 8;
+pub(super) const FEW_IN_BF16: usize = 24;
 
 /// Products below this many multiply-adds stay on the calling thread: telling another costs more than it saves.
 const PARALLEL_MULTIPLY_ADDS: usize = 100_000;

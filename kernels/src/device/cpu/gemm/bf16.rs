@@ -9,6 +9,7 @@
 //! stays one, and what is too large becomes infinite.
 
 use std::arch::x86_64::*;
+use std::mem::transmute;
 
 use super::pack::{Fours, Packing, transpose_4, transpose_8};
 use super::vector::Vector;
@@ -28,7 +29,7 @@ impl Fours for Pairs {
     #[inline(always)]
     unsafe fn four(row: *const f32, first: usize) -> __m128 {
         // SAFETY: eight numbers are four slots; all types are of 128 bits.
-        unsafe { std::mem::transmute(_mm256_cvtneps_pbh(_mm256_loadu_ps(row.add(2 * first)))) }
+        unsafe { transmute::<__m128bh, __m128>(_mm256_cvtneps_pbh(_mm256_loadu_ps(row.add(2 * first)))) }
     }
 }
 
@@ -37,7 +38,7 @@ impl Fours for Pairs {
 unsafe fn pairs(lower: __m512, upper: __m512) -> __m512 {
     // SAFETY: the caller has the instructions; all types are of 512 bits.
     unsafe {
-        let rounded: __m512i = std::mem::transmute(_mm512_cvtne2ps_pbh(upper, lower));
+        let rounded = transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(upper, lower));
         // Number i of the lower half, then of the upper one, in 16 bits each.
         let places = _mm512_setr_epi32(
             0x10_0000, 0x11_0001, 0x12_0002, 0x13_0003, 0x14_0004, 0x15_0005, 0x16_0006, 0x17_0007, 0x18_0008,
@@ -72,7 +73,7 @@ impl Packing<__m512> for Pairs {
         // SAFETY: as above; all types are of 128 bits.
         unsafe {
             let upper = if depth < 2 { 0.0 } else { *from.add(stride) };
-            _mm_cvtss_f32(std::mem::transmute(_mm_cvtneps_pbh(_mm_setr_ps(*from, upper, 0.0, 0.0))))
+            _mm_cvtss_f32(transmute::<__m128bh, __m128>(_mm_cvtneps_pbh(_mm_setr_ps(*from, upper, 0.0, 0.0))))
         }
     }
 
@@ -91,7 +92,7 @@ impl Packing<__m512> for Pairs {
     #[inline(always)]
     unsafe fn add(sum: __m512, a: __m512, b: __m512) -> __m512 {
         // SAFETY: as above; all types are of 512 bits.
-        unsafe { _mm512_dpbf16_ps(sum, std::mem::transmute(a), std::mem::transmute(b)) }
+        unsafe { _mm512_dpbf16_ps(sum, transmute::<__m512, __m512bh>(a), transmute::<__m512, __m512bh>(b)) }
     }
 }
 

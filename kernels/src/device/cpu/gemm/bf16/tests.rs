@@ -20,6 +20,7 @@ pub(in super::super) fn rounded(x: f32) -> f32 {
 }
 
 /// Whether there is anything to test; says so where there is not.
+#[allow(clippy::disallowed_macros, reason = "a test that is skipped says so")]
 fn is_there() -> bool {
     if !is_detected() {
         eprintln!("skipped: this processor has no AVX512-BF16");
@@ -41,8 +42,8 @@ unsafe fn packed(numbers: &[f32; 32]) -> [[f32; 16]; 4] {
     unsafe {
         Pairs::gather(from, 16).store(slots[0].as_mut_ptr());
         Pairs::gather_first(from, 16, 2, 16).store(slots[1].as_mut_ptr());
-        for i in 0..16 {
-            slots[2][i] = Pairs::slot(from.add(i), 16, 2);
+        for (i, slot) in slots[2].iter_mut().enumerate() {
+            *slot = Pairs::slot(from.add(i), 16, 2);
         }
         let mut square = [0.0; 64];
         for half in [0, 8] {
