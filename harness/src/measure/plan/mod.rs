@@ -262,8 +262,11 @@ mod tests {
         let [ordinary, relative] = [plan[2].model.flops, plan[5].model.flops];
         assert!(ordinary < 1.2 * relative && relative < 1.2 * ordinary, "{ordinary:e} {relative:e}");
 
-        let all = Settings { methods: Method::ALL.to_vec(), ..settings.clone() };
-        assert!(super::plan(&all).is_ok());
+        let is_delayed = |method: &Method| *method == Method::RelativeDelayed;
+        let (delayed, others) = Method::ALL.into_iter().partition::<Vec<_>, _>(is_delayed);
+        assert!(super::plan(&Settings { methods: others, ..settings.clone() }).is_ok());
+        let error = super::plan(&Settings { methods: delayed, ..settings.clone() }).unwrap_err();
+        assert!(error.contains("use `relative-inplace`"), "{error}");
         for method in [Method::Relative, Method::Transposed, Method::RelativeInPlace] {
             let mut window = Settings { methods: vec![method], ..settings.clone() };
             window.convolution.as_mut().expect("a convolution").kernel = Some([1, 3]);
