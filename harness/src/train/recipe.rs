@@ -138,8 +138,8 @@ impl Recipe {
                 "a step in place stores no direction that Adam could use: choose --method relative",
             ),
             (
-                method == Method::RelativeDelayed && settings.convolution.is_some(),
-                "relative-delayed is for dense layers: choose --method relative-inplace",
+                method.needs_dense() && settings.convolution.is_some(),
+                "this method is for dense layers: choose --method relative or ordinary",
             ),
             (
                 start.is_from_data() && !settings.bias,

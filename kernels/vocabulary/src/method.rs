@@ -39,6 +39,11 @@ impl Method {
         matches!(self, Self::Relative | Self::Transposed) || self.is_step()
     }
 
+    /// Whether it is for dense layers alone.
+    pub const fn needs_dense(self) -> bool {
+        matches!(self, Self::RelativeDelayed)
+    }
+
     /// Whether one evaluation of it is a step: it stores no gradient.
     pub const fn is_step(self) -> bool {
         matches!(self, Self::RelativeInPlace | Self::RelativeDelayed)

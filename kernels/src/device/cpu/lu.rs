@@ -4,8 +4,8 @@
 //! factored, in their order; the block whose turn it is becomes the next panel. So the threads meet nowhere: while one
 //! factors a panel the others are already at the blocks behind it, a block stays in the caches of its thread, and only
 //! panels travel (a left-looking factorisation with dynamic look-ahead; Kurzak and Dongarra, *Implementing linear
-//! algebra routines on multi-core processors with pipelining and a look ahead*, 2007). A panel itself is halved (Toledo,
-//! *Locality of reference in LU decomposition with partial pivoting*, 1997).
+//! algebra routines on multi-core processors with pipelining and a look ahead*, 2007). A panel itself is halved
+//! (Toledo, *Locality of reference in LU decomposition with partial pivoting*, 1997).
 
 use std::hint::spin_loop;
 use std::ops::Range;
