@@ -58,7 +58,7 @@ pub(super) fn require(math: Math) -> Result<()> {
     let requirement = match math {
         Math::F32 | Math::F64 => return Ok(()),
         #[cfg(target_arch = "x86_64")]
-        Math::Bf16 if gemm::Kernel::of(math).is_some() => return Ok(()),
+        Math::Bf16 if gemm::ProductKernel::of(math).is_some() => return Ok(()),
         Math::Bf16 => Cpu::OF_BF16,
         Math::Tf32 => "an NVIDIA GPU",
     };
@@ -168,7 +168,7 @@ fn sequential<T: Scalar>(
     #[cfg(target_arch = "x86_64")]
     if a.ncols() > 0
         && c.nrows().min(c.ncols()) >= LEAST_SIDE
-        && let Some(kernel) = gemm::Kernel::of(math)
+        && let Some(kernel) = gemm::ProductKernel::of(math)
         && gemm::multiply(kernel, alpha, a, b, onto, c.rb_mut())
     {
         return;

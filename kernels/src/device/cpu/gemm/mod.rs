@@ -82,14 +82,14 @@ impl Level {
 
 /// How a product is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kernel {
+pub(super) enum ProductKernel {
     /// In the precision of its numbers.
     Exact(Level),
     /// With f32 numbers, factors rounded to bf16.
     Bf16,
 }
 
-impl Kernel {
+impl ProductKernel {
     /// That of an arithmetic, where this processor has one.
     pub(super) fn of(math: Math) -> Option<Self> {
         match math {
@@ -112,7 +112,7 @@ impl Kernel {
 /// Returns whether it did: not when a stride is negative, c or the addend is not column-major, or memory for packing is
 /// not to be had. Shapes fit: the caller has checked.
 pub(super) fn multiply<T: Scalar>(
-    kernel: Kernel,
+    kernel: ProductKernel,
     alpha: T,
     a: MatRef<'_, T>,
     b: MatRef<'_, T>,
@@ -210,16 +210,18 @@ struct Product<N> {
 impl<T: Scalar> Product<T> {
     /// # Safety
     /// The processor has `kernel` for `T`; the factors are readable and the target writable for the shapes.
-    unsafe fn run(&self, kernel: Kernel, packed: &mut Packed) {
+    unsafe fn run(&self, kernel: ProductKernel, packed: &mut Packed) {
         let (block, panel) = packed.starts();
         // SAFETY: the caller's promise. T is f32 or f64 as DTYPE says, so that each cast is to the type it already is.
         unsafe {
             match (T::DTYPE, kernel) {
-                (Dtype::F32, Kernel::Exact(Level::Avx2)) => avx2_f32(self.cast(), block.cast(), panel.cast()),
-                (Dtype::F64, Kernel::Exact(Level::Avx2)) => avx2_f64(self.cast(), block, panel),
-                (Dtype::F32, Kernel::Exact(Level::Avx512)) => avx512_f32(self.cast(), block.cast(), panel.cast()),
-                (Dtype::F64, Kernel::Exact(Level::Avx512)) => avx512_f64(self.cast(), block, panel),
-                (_, Kernel::Bf16) => avx512_bf16(self.cast(), block.cast(), panel.cast()),
+                (Dtype::F32, ProductKernel::Exact(Level::Avx2)) => avx2_f32(self.cast(), block.cast(), panel.cast()),
+                (Dtype::F64, ProductKernel::Exact(Level::Avx2)) => avx2_f64(self.cast(), block, panel),
+                (Dtype::F32, ProductKernel::Exact(Level::Avx512)) => {
+                    avx512_f32(self.cast(), block.cast(), panel.cast())
+                }
+                (Dtype::F64, ProductKernel::Exact(Level::Avx512)) => avx512_f64(self.cast(), block, panel),
+                (_, ProductKernel::Bf16) => avx512_bf16(self.cast(), block.cast(), panel.cast()),
             }
         }
     }

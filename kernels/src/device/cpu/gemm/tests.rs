@@ -19,19 +19,19 @@ pub(super) fn random<T: Scalar>(rows: usize, cols: usize, seed: u64) -> Mat<T> {
 type Form = (bool, bool);
 
 /// The kernels of this processor for a type of numbers.
-fn kernels(dtype: Dtype) -> Vec<Kernel> {
-    let exact = Level::ALL.into_iter().map(Kernel::Exact);
-    exact.chain([Kernel::Bf16]).filter(|kernel| kernel.is_available(dtype)).collect()
+fn kernels(dtype: Dtype) -> Vec<ProductKernel> {
+    let exact = Level::ALL.into_iter().map(ProductKernel::Exact);
+    exact.chain([ProductKernel::Bf16]).filter(|kernel| kernel.is_available(dtype)).collect()
 }
 
 /// A factor as a kernel has it.
-fn factor<T: Scalar>(kernel: Kernel, x: T) -> f64 {
-    if kernel == Kernel::Bf16 { bf16::tests::rounded(x.widen() as f32).into() } else { x.widen() }
+fn factor<T: Scalar>(kernel: ProductKernel, x: T) -> f64 {
+    if kernel == ProductKernel::Bf16 { bf16::tests::rounded(x.widen() as f32).into() } else { x.widen() }
 }
 
 /// The largest error of a product of the given shape and form, relative to ε times the bound Σ|a||b| of rounding. What
 /// bf16 makes of the factors is no error: [`bf16::tests`] bounds that.
-fn error<T: Scalar>(kernel: Kernel, (m, n, k): (usize, usize, usize), form: Form, addend: usize) -> f64 {
+fn error<T: Scalar>(kernel: ProductKernel, (m, n, k): (usize, usize, usize), form: Form, addend: usize) -> f64 {
     let stored = |transposed: bool, rows, cols, seed| {
         if transposed { random::<T>(cols, rows, seed) } else { random::<T>(rows, cols, seed) }
     };

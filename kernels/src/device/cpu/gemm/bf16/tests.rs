@@ -3,7 +3,7 @@
 use faer::Mat;
 
 use super::super::tests::random;
-use super::super::{Kernel, Onto, multiply};
+use super::super::{Onto, ProductKernel, multiply};
 use super::*;
 
 /// What the instructions do to a factor: to nearest, ties to even; a denormal number is 0, a NaN is quiet.
@@ -139,7 +139,7 @@ fn a_product_is_as_exact_as_its_factors() {
     let (m, n, k) = (70, 40, 513);
     let (a, b) = (random::<f32>(m, k, 5), random::<f32>(k, n, 6));
     let mut c = Mat::<f32>::zeros(m, n);
-    assert!(multiply(Kernel::Bf16, 1.0, a.as_ref(), b.as_ref(), Onto::Overwrite, c.as_mut()));
+    assert!(multiply(ProductKernel::Bf16, 1.0, a.as_ref(), b.as_ref(), Onto::Overwrite, c.as_mut()));
     let u = 0.5_f64.powi(8);
     let mut worst = 0.0_f64;
     for i in 0..m {
@@ -162,7 +162,7 @@ fn what_is_not_finite_stays_so_and_what_is_tiny_is_zero() {
     let multiply = |a: f32, b: f32| {
         let mut c = Mat::<f32>::zeros(5, 5);
         let (a, b) = (Mat::from_fn(5, 1, |_, _| a), Mat::from_fn(1, 5, |_, _| b));
-        assert!(multiply(Kernel::Bf16, 1.0, a.as_ref(), b.as_ref(), Onto::Overwrite, c.as_mut()));
+        assert!(multiply(ProductKernel::Bf16, 1.0, a.as_ref(), b.as_ref(), Onto::Overwrite, c.as_mut()));
         c[(4, 4)]
     };
     assert!(multiply(f32::NAN, 1.0).is_nan() && multiply(f32::INFINITY, 0.0).is_nan());
