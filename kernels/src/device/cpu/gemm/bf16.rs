@@ -1,8 +1,8 @@
 //! Factors rounded to bf16: eight bits of each number, two of them in the place of one, and products that are summed in
 //! f32.
 //!
-//! `VDPBF16PS` adds a₂ᵢb₂ᵢ + a₂ᵢ₊₁b₂ᵢ₊₁ to each f32 of a register, twice the work of a multiply-add. A slot is therefore
-//! a pair of neighbours in depth, and an odd depth ends with a 0.
+//! `VDPBF16PS` adds a₂ᵢb₂ᵢ + a₂ᵢ₊₁b₂ᵢ₊₁ to each f32 of a register, twice the work of a multiply-add. A slot is
+//! therefore a pair of neighbours in depth, and an odd depth ends with a 0.
 //!
 //! Rounding is to nearest, ties to even, whatever the processor's state says. A factor below the normal numbers, of
 //! less than 2⁻¹²⁶, counts as 0, and so does a sum: neither is of any size beside the rounding of a factor of 1. A NaN

@@ -116,8 +116,8 @@ unsafe fn sums<V: Vector, P: Packing<V>, const MV: usize, const NR: usize, const
     }
 }
 
-/// One slot of depth: an update of the sums of its rank. They are handed over by reference: by value, the compiler keeps
-/// those of the widest tile on the stack where nothing optimises the crate again at link time.
+/// One slot of depth: an update of the sums by each of its steps. They are handed over by reference: by value, the
+/// compiler keeps those of the widest tile on the stack where nothing optimises the crate again at link time.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)] // Plain indices unroll into registers; iterators over two arrays do not.
 unsafe fn step<V: Vector, P: Packing<V>, const MV: usize, const NR: usize, const FRESH: bool, const COLUMNS: bool>(
