@@ -82,7 +82,7 @@ fn a_sweep_in_bf16_is_labelled_or_refused() {
     }
     assert!((1e-4..0.05).contains(&worst), "{worst:e}");
     let report = fs::read_to_string(dir.join("report.md")).expect("a report");
-    assert!(report.contains("| CPU arithmetic | bf16: factors of matrix products rounded to 8 bits"), "{report}");
+    assert!(report.contains("CPU arithmetic: bf16: factors of matrix products rounded to 8 bits"), "{report}");
 }
 
 #[cfg(feature = "inject")]
