@@ -65,6 +65,26 @@ impl Axis {
         Axis { low, high, logarithmic: true, ticks, unit_label: "" }
     }
 
+    /// A logarithmic axis with ticks at positive `values`, labelled where there is room, and `right` points beyond the
+    /// last.
+    pub(crate) fn log_at(values: impl Iterator<Item = f64>, right: f64, room: Room) -> Self {
+        const LEFT: f64 = 8.0;
+        let mut values: Vec<f64> = values.filter(|v| (REACH.0..=REACH.1).contains(v)).collect();
+        values.sort_by(f64::total_cmp);
+        values.dedup();
+        let [first, .., last] = values[..] else { return Self::log(values.into_iter(), 1.25, Unit::Count, room) };
+        let per_point = (last / first).ln() / (room.length - LEFT - right).max(1.0);
+        let mut labelled = f64::NEG_INFINITY;
+        let mut tick = |value: f64| {
+            let at = (value / first).ln() / per_point;
+            let label = (at >= labelled + room.label).then(|| label(value, Unit::Count));
+            labelled = if label.is_some() { at } else { labelled };
+            Tick { value, label }
+        };
+        let (low, high) = (first * (-LEFT * per_point).exp(), last * (right * per_point).exp());
+        Axis { low, high, logarithmic: true, ticks: values.iter().map(|value| tick(*value)).collect(), unit_label: "" }
+    }
+
     /// A linear axis from 0 to just over `high`, with bare numbers in the unit that `unit_label` names.
     pub(crate) fn linear(high: f64, unit: Unit, room: Room) -> Self {
         let high = if (REACH.0..=REACH.1).contains(&high) { high * 1.06 } else { 1.0 };

@@ -93,7 +93,7 @@ impl Calibration {
         if let Some(planted) = trial.planted {
             self.planted.count_outcome(planted.outcome);
         }
-        let (base, new) = (Points::new(trial.base, 0, true), Points::new(trial.new, 0, true));
+        let (base, new) = (Points::new(trial.base, 0, true, false), Points::new(trial.new, 0, true, false));
         for cell in &trial.equal.cells {
             let place = match self.cells.iter().position(|c| c.method == cell.method && c.point == cell.point) {
                 Some(place) => place,
