@@ -8,14 +8,13 @@ use relgrad_reports::units;
 
 use crate::axis::{Axis, Room, Unit};
 use crate::clear::Clear;
-use crate::font;
 use crate::guides::{Guides, Laws};
 use crate::legend::{self, Key, Note, Sign};
 use crate::panel::{Panel, Titles};
 use crate::paper::Paper;
-use crate::scene::{Align, Place, Rect, Scene, Stroke, Text};
+use crate::scene::{Align, Rect, Scene, Stroke, Text};
 use crate::style::{COLUMN_WIDTH, GREY, Look, MARGIN, MODEL, NORMAL, PAGE_WIDTH, SMALL};
-use curves::{bars, clips, draw_curves, has_interval, measured_places, predicted_line, shifts};
+use curves::{bars, clips, draw_curves, draw_labels, has_interval, measured_places, predicted_line, shifts};
 pub(crate) use numbers::{hex, numbers, style};
 
 /// Between two panels, in points.
@@ -275,7 +274,7 @@ fn panel_of(plot: &Plot<'_>, ends: (f64, f64), (top, height): (f64, f64), lowere
     let (low, high) = plot.ends();
     let y = match plot.scale {
         Scale::Logarithmic { unit, margin } if plot.against == Against::Threads => {
-            Axis::log_between(low / margin, high * margin, unit, room)
+            Axis::doubling(low / margin, high * margin, unit, room)
         }
         Scale::Logarithmic { unit, margin } => {
             let y = Axis::log([low, high].into_iter(), margin, unit, room);
@@ -289,28 +288,6 @@ fn panel_of(plot: &Plot<'_>, ends: (f64, f64), (top, height): (f64, f64), lowere
         Against::Threads => Axis::log_at(dims(), LABELS, Room { length, label: 12.0 }),
     };
     Panel::between(ends, (top, height), y, x)
-}
-
-/// Draws the labels of the curves to the right of their ends, those that would overlap below one another.
-fn draw_labels(scene: &mut Scene, panel: &Panel, plot: &Plot<'_>) {
-    const APART: f64 = SMALL + 1.5;
-    let labelled = plot.curves.iter().filter(|curve| !curve.label.is_empty());
-    let mut ends: Vec<(&Curve, Place)> =
-        labelled.filter_map(|curve| Some((curve, *measured_places(panel, curve).last()?))).collect();
-    ends.sort_by(|(_, a), (_, b)| a.1.total_cmp(&b.1));
-    // From the top down, and from the bottom up where that pushed them out of the panel.
-    let (mut above, mut below) = (panel.rect.top + SMALL / 2.0 - APART, panel.rect.bottom - SMALL / 2.0 + APART);
-    for (_, place) in &mut ends {
-        place.1 = place.1.max(above + APART);
-        above = place.1;
-    }
-    for (_, place) in ends.iter_mut().rev() {
-        place.1 = place.1.min(below - APART);
-        below = place.1;
-    }
-    for (Curve { label, look, .. }, (x, y)) in ends {
-        scene.text(Text::new(label, (x + 5.0, font::baseline(y)), SMALL).color(look.color));
-    }
 }
 
 fn dims(curve: &Curve) -> impl Iterator<Item = f64> {

@@ -35,7 +35,7 @@ Examples:
   relgrad sweep --dims 10,100,1000 --rounds 1      three dimensions, one process each
   relgrad sweep --dims 100:5000 --dtype f64 --bias --activation tanh:1:0.1
   relgrad sweep --dims 30:1000 --batch 100,10,1000 over N too (N = 100 in figures against D)
-  relgrad sweep --dims 200,1000,5000 --threads 1,2,4   speed-up and efficiency against threads
+  relgrad sweep --dims 200,5000 --threads 1,2,4    speed-up and efficiency against threads
   relgrad sweep --device cpu,cuda --math tf32      both in one report, TF32 products on the GPU
   relgrad sweep --wait-quiet 5m                    wait for other programs to end, up to 5 min
   relgrad sweep --list                             print the plan and its predicted cost

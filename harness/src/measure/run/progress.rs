@@ -138,7 +138,8 @@ impl Progress {
     /// One line about a record: what came out, or why nothing did.
     fn describe(&self, record: &Record) -> String {
         let again = if record.attempt > 0 { format!(", attempt {}", record.attempt + 1) } else { String::new() };
-        let name = format!("{:<57}", self.name(&record.cell) + &again);
+        let width = if self.by_threads { 68 } else { 57 };
+        let name = format!("{:<width$}", self.name(&record.cell) + &again);
         let reason = record.reason.as_ref().map_or("no reason given", Reason::as_str);
         match record.outcome {
             Outcome::Skipped => {

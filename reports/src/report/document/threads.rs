@@ -8,41 +8,32 @@ use crate::units::{self, NONE, counted, grouped};
 
 /// A row for each number of threads above the fewest; nothing where the sweep had one.
 pub(super) fn of(summary: &Summary, settings: &Settings) -> Vec<Block<'static>> {
-    let Some(first) = summary.thread_scaling.first() else { return Vec::new() };
-    let fewest = counted(first.from, "thread");
+    let Some(ThreadScaling { from, .. }) = summary.thread_scaling.first() else { return Vec::new() };
+    let fewest = counted(*from, "thread");
     let rows = summary.thread_scaling.iter().flat_map(|scaling| {
-        scaling.points[1..]
-            .iter()
-            .map(|on| row(scaling, on, on.threads == scaling.points[scaling.points.len() - 1].threads))
+        let last = scaling.points.last();
+        scaling.points[1..].iter().map(move |on| row(scaling, on, Some(on) == last))
     });
     let columns = format!(
         "method | >D | >threads | >time [95 %] | >faster than on {fewest} [95 %] | >efficiency [95 %] | \
          >serial share [95 %]"
     );
     let table = Table::new(&columns, rows).without_empty(NONE);
-    let rules = [
-        (
-            "faster",
-            format!(
-                "time on {fewest} over time on more, paired by round (N = {}, L = {})",
-                settings.batch, settings.layers
-            ),
-        ),
-        (
-            "efficiency",
-            format!(
-                "that over the number of threads{}",
-                if first.from == 1 { String::new() } else { format!(" over {}", first.from) }
-            ),
-        ),
-        ("serial share", SERIAL_SHARE.to_string()),
+    let (batch, layers) = (grouped(settings.batch), settings.layers);
+    let over = if *from == 1 { String::new() } else { format!(" over {from}") };
+    let mut rules = vec![
+        ("faster", format!("time on {fewest} over time on more, paired by round (N = {batch}, L = {layers})")),
+        ("efficiency", format!("that over the number of threads{over}")),
     ];
-    vec![Block::Subheading("How time falls with threads".into()), Block::Table(table), Block::Facts(rules.into())]
+    let has_share = summary.thread_scaling.iter().any(|scaling| scaling.serial_share.is_some());
+    rules.extend(has_share.then(|| ("serial share", SERIAL_SHARE.to_string())));
+    vec![Block::Subheading("How time falls with threads".into()), Block::Table(table), Block::Facts(rules)]
 }
 
 const SERIAL_SHARE: &str = "s of Amdahl's law t(p) = t(1)·(s + (1 − s)/p), fitted to three or more numbers of threads \
-    up to that of the logical cores; none where the times contradict the law (5 %) or one process measured each";
+    up to that of the logical cores; none where the times contradict the law (5 %)";
 
+/// The last row of a method at a D has the serial share of all.
 fn row(scaling: &ThreadScaling, on: &OnThreads, is_last: bool) -> Vec<String> {
     let serial = scaling.serial_share.as_ref().filter(|_| is_last).map(units::percent_estimate);
     vec![
