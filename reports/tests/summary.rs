@@ -314,6 +314,12 @@ fn threads_are_series_of_their_own_with_speedups_and_the_planted_share() {
     assert!(summary.thread_scaling.iter().filter(|s| s.serial_share.is_some()).count() > 12);
     assert!(Summary::of(&fixture::study()).thread_scaling.is_empty());
 
+    // What one number of threads says is not changed by the others.
+    let mut alone = study.clone();
+    alone.run.settings.other_threads.clear();
+    alone.records.retain(|r| r.cell.point.threads == 1);
+    assert_eq!(Summary::of(&alone).series, summary.series[..3]);
+
     // More threads than cores take turns, and two numbers of threads fit any law.
     let mut few = study.clone();
     few.run.machine.logical_cores = 2;
