@@ -172,8 +172,8 @@ fn decades(low: f64, high: f64, unit: Unit, room: Room) -> Vec<Tick> {
     ticks
 }
 
-/// Ticks at powers of two, from `low` to `high`: round numbers of binary units and of threads. 1, 2, 5 or some tens of octaves are
-/// between two labels, so that each unit itself has one.
+/// Ticks at powers of two, from `low` to `high`: round numbers of binary units and of threads. 1, 2, 5 or some tens of
+/// octaves are between two labels, so that each unit itself has one.
 fn octaves(low: f64, high: f64, unit: Unit, room: Room) -> Vec<Tick> {
     let per_octave = room.length / (high / low).log2();
     let apart = (room.label / per_octave).ceil().max(1.0) as i32;

@@ -2,10 +2,10 @@
 //!
 //! The model counts floating-point operations exactly, so what is unknown is the rate at which a method performs them.
 //! It rises with D (overheads shrink, caches fill) and then levels off. A rate is interpolated between the measured
-//! dimensions of the method at the same N, L and number of threads. Above the largest of them, and not far, the report's own prediction
-//! says the time, so that plan and report agree. Farther, or with fewer than three dimensions, the rate moves towards
-//! the best one seen on this machine, over one decade of D: a method measured only at D = 10 must not be judged at
-//! D = 10,000 by the overheads of D = 10.
+//! dimensions of the method at the same N, L and number of threads. Above the largest of them, and not far, the
+//! report's own prediction says the time, so that plan and report agree. Farther, or with fewer than three dimensions,
+//! the rate moves towards the best one seen on this machine, over one decade of D: a method measured only at D = 10
+//! must not be judged at D = 10,000 by the overheads of D = 10.
 
 use std::collections::BTreeMap;
 

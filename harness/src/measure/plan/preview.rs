@@ -10,9 +10,8 @@ pub(crate) fn table(mut schedule: Schedule, spent_seconds: f64, mut tell: impl F
     let (cells, recorded) = schedule.progress();
     let mut line = |fields: [&str; 9]| {
         let [method, dim, batch, layers, threads, round, seconds, bytes, verdict] = fields;
-        tell(&format!(
-            "{method:<18} {dim:>8} {batch:>6} {layers:>3} {threads:>7} {round:>5}  {seconds:>14}  {bytes:>10}  {verdict}"
-        ));
+        let place = format!("{method:<18} {dim:>8} {batch:>6} {layers:>3} {threads:>7} {round:>5}");
+        tell(&format!("{place}  {seconds:>14}  {bytes:>10}  {verdict}"));
     };
     line(["method", "D", "N", "L", "threads", "round", "one evaluation", "memory", "plan"]);
     let (mut wanted_seconds, mut runs) = (0.0, 0);

@@ -1,9 +1,10 @@
 //! Complexity fits: how a cost grows along an axis.
 //!
 //! A fit takes [`Observation`]s, which know nothing of dimensions or methods, so the same code serves any axis (D, N,
-//! L, threads). [`exponent`] is the log–log exponent that reports state; [`local_exponents`], [`breakpoint`] and [`step`] show
-//! where it changes; [`two_term`] and [`choose_law`] explain it; [`predict`] says what to expect where nothing was
-//! measured; [`crossover`] says where one method overtakes another; [`serial_share`] what more threads do not shorten.
+//! L, threads). [`exponent`] is the log–log exponent that reports state; [`local_exponents`], [`breakpoint`] and
+//! [`step`] show where it changes; [`two_term`] and [`choose_law`] explain it; [`predict`] says what to expect where
+//! nothing was measured; [`crossover`] says where one method overtakes another; [`serial_share`] what more threads do
+//! not shorten.
 
 mod amdahl;
 mod breakpoint;
