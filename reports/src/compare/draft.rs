@@ -9,7 +9,7 @@ use super::comparison::{CellComparison, Kind, Quantity, SeriesComparison, Sides,
 use super::fault::{Fault, fault, memory, peak};
 use super::judge::Limits;
 use super::pooled::{Pooled, reach_of_hours};
-use super::rounds::{self, Points};
+use super::rounds::{self, Points, Threads};
 use super::shift::{Observed, exponent_change, shift};
 use super::{Change, Rules, Verdict, judge, rounds_to_decide};
 use crate::record::Point;
@@ -114,8 +114,8 @@ struct Builder<'a> {
     base: Points<'a>,
     new: Points<'a>,
     same_machine: bool,
-    /// Whether cells of different numbers of threads are kept apart, as a side has several.
-    by_threads: bool,
+    /// Apart where a side has several numbers of them.
+    threads: Threads,
     /// Whether the rounds belong together: measured in turn, or the same records.
     paired: bool,
     /// Two sweeps of one machine as wholes, where no calibration kernel says how fast it was.
@@ -127,14 +127,15 @@ impl<'a> Builder<'a> {
         let paired = sides.paired || sides.base.records == sides.new.records;
         let base_from = if paired { sides.first_round } else { 0 };
         let settings = [sides.base, sides.new].map(|study| &study.run.settings);
-        let by_threads = settings.iter().any(|settings| !settings.other_threads.is_empty());
-        let base = Points::new(sides.base, base_from, paired, by_threads);
-        let new = Points::new(sides.new, sides.first_round, paired, by_threads);
+        let has_several = settings.iter().any(|settings| !settings.other_threads.is_empty());
+        let threads = if has_several { Threads::Apart } else { Threads::Alike };
+        let base = Points::new(sides.base, base_from, paired, threads);
+        let new = Points::new(sides.new, sides.first_round, paired, threads);
         let same_machine = sides.base.run.machine.fingerprint() == sides.new.run.machine.fingerprint();
-        let same_threads = by_threads || settings[0].threads == settings[1].threads;
+        let same_threads = has_several || settings[0].threads == settings[1].threads;
         let pools = same_machine && same_threads && !(base.interleaved && new.interleaved);
         let pooled = pools.then(|| Pooled::of(&base, &new));
-        Self { sides, base, new, same_machine, by_threads, paired, pooled }
+        Self { sides, base, new, same_machine, threads, paired, pooled }
     }
 
     /// Where verdicts begin. Of two sweeps, each cell may miss its tolerance with a probability of 5 %: that all are
@@ -194,7 +195,8 @@ impl<'a> Builder<'a> {
 
     /// The other settings that change a time tell points apart.
     fn same_threads(&self) -> bool {
-        self.by_threads || self.sides.base.run.settings.threads == self.sides.new.run.settings.threads
+        let [base, new] = [self.sides.base, self.sides.new].map(|study| study.run.settings.threads);
+        self.threads == Threads::Apart || base == new
     }
 
     fn time(&self, point: &Point, method: Method, judged: bool) -> Option<Measured> {

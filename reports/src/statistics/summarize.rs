@@ -23,8 +23,8 @@ use spells::Spells;
 impl Summary {
     /// Reduces every cell to its estimates, fits the exponents and collects the warnings.
     ///
-    /// A dimension with at least one valid measurement becomes a [`CellSummary`] over the rounds that have one; any other
-    /// a [`Stop`]. A measured record whose check failed is not valid: a wrong gradient has no speed.
+    /// A dimension with at least one valid measurement becomes a [`CellSummary`] over the rounds that have one; any
+    /// other a [`Stop`]. A measured record whose check failed is not valid: a wrong gradient has no speed.
     /// The same study always gives the same summary.
     pub fn of(study: &Study) -> Self {
         let mut groups = group(study);
