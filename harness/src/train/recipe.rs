@@ -134,8 +134,12 @@ impl Recipe {
         let refusals = [
             (!(learning_rate > 0.0 && learning_rate.is_finite()), "--learning-rate must be positive and finite"),
             (
-                method == Method::RelativeInPlace && optimizer != Optimizer::Sgd,
-                "relative-inplace stores no direction that Adam could use: choose --method relative",
+                method.is_step() && optimizer != Optimizer::Sgd,
+                "a step in place stores no direction that Adam could use: choose --method relative",
+            ),
+            (
+                method.needs_dense() && settings.convolution.is_some(),
+                "this method is for dense layers: choose --method relative or ordinary",
             ),
             (
                 start.is_from_data() && !settings.bias,

@@ -121,6 +121,9 @@ impl Geometry for Convolution {
                 format!("{}×{} taps", self.kernel[0], self.kernel[1]),
             ));
         }
+        if method == Method::RelativeDelayed {
+            return Err(Error::shape("delayed updates", "dense layers (use `relative-inplace`)", "convolutions"));
+        }
         Ok(match method {
             Method::Autodiff | Method::AutodiffStreamed => {
                 let cost = cost_of_dense(method, shape);
@@ -155,7 +158,7 @@ impl Convolution {
             _ => (5.0 * l - 1.0) * batches + (4.0 * l - 1.0) * product + 2.0 * l * kernels,
         };
         let parameters = l * c * c * self.taps() as f64 * w;
-        let stored = if method == Method::RelativeInPlace { 1.0 } else { 2.0 };
+        let stored = if method.is_step() { 1.0 } else { 2.0 };
         let block = c * n * samples * w;
         let spectrum = 2.0 * m * c * w;
         // L+3 blocks and the batch; three spectra of a batch; those of the kernels, of one direction and its inverse.
