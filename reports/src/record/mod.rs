@@ -74,6 +74,23 @@ impl Point {
     pub fn arithmetic(&self) -> Math {
         self.math.unwrap_or(Math::of(self.dtype))
     }
+
+    /// What is held fixed along D.
+    pub fn held(&self) -> Held {
+        let Self { batch, layers, threads, .. } = *self;
+        Held { batch, layers, threads }
+    }
+}
+
+/// The axes of a sweep besides D: with them, the series of a method on a device are told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Held {
+    /// Batch size N.
+    pub batch: usize,
+    /// Number of layers L.
+    pub layers: usize,
+    /// CPU threads.
+    pub threads: usize,
 }
 
 /// Layers that are circular convolutions: D = channels · points of the grid.

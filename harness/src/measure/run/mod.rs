@@ -92,7 +92,7 @@ impl<'a> Session<'a> {
     /// Runs until every cell has a record or a signal comes. A cell that fails is a record, not an error.
     pub(crate) fn run(mut self) -> Result<Ending> {
         let position = self.position();
-        let progress = Progress::new(self.options.quiet, self.run.settings.rounds, position);
+        let progress = Progress::new(self.options.quiet, &self.run.settings, position);
         let ending = self.go_through(&progress, position);
         progress.finish();
         ending.map_err(|error| match error {
@@ -140,10 +140,14 @@ impl<'a> Session<'a> {
             [] => "none".to_string(),
         };
         let rounds = units::counted(settings.rounds, "round");
+        let threads = match settings.other_threads.as_slice() {
+            [] => String::new(),
+            _ => format!(", on {}", settings.threads_in_words()),
+        };
         let most = self.schedule.most_seconds(self.budget.elapsed());
         let ends = rfc3339(unix_seconds() + most)[..16].replace('T', " ");
         format!(
-            "measuring {} of {methods} on {devices}, D = {dims}, in {rounds}\n\
+            "measuring {} of {methods} on {devices}, D = {dims}{threads}, in {rounds}\n\
              time: {} to {}, so until {ends} UTC; --budget changes it\n\
              results: {}; Ctrl-C keeps them, and --resume continues",
             units::counted(cells - recorded, "cell"),

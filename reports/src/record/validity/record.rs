@@ -37,13 +37,15 @@ pub(crate) fn record(record: &Record) -> Checked {
 }
 
 /// Checks that a record was made with the settings of its run, without which it would be pooled with others. What only
-/// makes another series (method, device, D, N, L) may differ, and further rounds may have been added.
+/// makes another series (method, device, D, N, L, threads) may differ, and further rounds may have been added.
 pub(crate) fn of_run(record: &Record, settings: &Settings) -> Checked {
     let point = &record.cell.point;
     same("dtype", point.dtype, settings.dtype)?;
     same("arithmetic", point.arithmetic(), settings.arithmetic(point.device))?;
     same("activation", point.activation, settings.activation)?;
-    same("number of threads", point.threads, settings.threads)?;
+    if !settings.thread_counts().any(|threads| threads == point.threads) {
+        same("number of threads", point.threads, settings.threads)?;
+    }
     same("bias", point.bias, settings.bias)?;
     same("seed", point.seed, settings.seed)?;
     layers(point.convolution.as_ref(), settings.convolution.as_ref())

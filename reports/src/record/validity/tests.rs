@@ -1,4 +1,4 @@
-use relgrad_vocabulary::Method;
+use relgrad_vocabulary::{DeviceKind, Method};
 
 use super::*;
 use crate::fixture;
@@ -69,7 +69,12 @@ fn settings_that_no_sweep_can_have_are_named() {
     let settings = fixture::study().run.settings;
     assert_eq!(settings.validate(), Ok(()));
     type Change = fn(&mut crate::record::run::Settings);
-    let wrong: [(Change, &str); 13] = [
+    let wrong: [(Change, &str); 15] = [
+        (|s| s.other_threads = vec![1, 2], "numbers of threads: a value occurs twice"),
+        (
+            |s| (s.other_threads, s.devices) = (vec![1], DeviceKind::ALL.into()),
+            "several numbers of threads require --device cpu",
+        ),
         (|s| s.devices.clear(), "devices"),
         (|s| s.methods.clear(), "methods"),
         (|s| s.methods.push(Method::Relative), "twice"),
