@@ -146,6 +146,10 @@ impl Recipe {
                 "a start from the data is for dense layers: with --coupling conv choose --init orthogonal or gaussian",
             ),
             (
+                method.needs_dense() && settings.convolution.is_some(),
+                "newton-schulz is for dense layers: choose --method ordinary",
+            ),
+            (
                 cost(method, &architecture, batch, recipe.dtype).is_err(),
                 "only kernels with every tap of the grid, or with one, have a relative gradient: choose --method \
                  ordinary, or --kernel full",
@@ -292,6 +296,7 @@ pub(crate) mod tests {
         for (told, part) in [
             (of(grid, Some([1, 3]), Method::Relative, start), "choose --method ordinary"),
             (of(grid, None, Method::Relative, "whiten"), "is for dense layers"),
+            (of(grid, None, Method::NewtonSchulz, start), "newton-schulz is for dense layers"),
             (of([3, 4], None, Method::Relative, start), "D = 18"),
             (of(grid, Some([5, 1]), Method::Ordinary, start), "5×1"),
             (of([usize::MAX, 2], None, Method::Ordinary, start), "D = 18"),

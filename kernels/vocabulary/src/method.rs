@@ -22,6 +22,8 @@ names! {
         AutodiffStreamed = "autodiff-streamed",
         /// Relative gradient applied as it is computed, none stored \[M16\].
         RelativeInPlace = "relative-inplace",
+        /// The ordinary gradient, its inverses refreshed by products from the last step's \[M41\].
+        NewtonSchulz = "newton-schulz",
     }
 }
 
@@ -37,6 +39,11 @@ impl Method {
         matches!(self, Self::Relative | Self::RelativeInPlace | Self::Transposed)
     }
 
+    /// Whether it is for dense layers alone.
+    pub const fn needs_dense(self) -> bool {
+        matches!(self, Self::NewtonSchulz)
+    }
+
     /// What it is, in a phrase.
     pub const fn description(self) -> &'static str {
         match self {
@@ -45,6 +52,7 @@ impl Method {
             Self::Ordinary => "back-propagation and the explicit inverse of every weight, O(D³)",
             Self::Autodiff => "full Jacobian of every sample by forward mode, all in memory, O(N·D³)",
             Self::AutodiffStreamed => "full Jacobians, a few samples at a time, O(N·D³)",
+            Self::NewtonSchulz => "`ordinary` with inverses refreshed by products from the last step's, O(D³)",
             Self::RelativeInPlace => "relative gradient step applied in place, no gradient stored, O(N·D²)",
         }
     }

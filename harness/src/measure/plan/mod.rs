@@ -263,6 +263,9 @@ mod tests {
         assert!(ordinary < 1.2 * relative && relative < 1.2 * ordinary, "{ordinary:e} {relative:e}");
 
         let all = Settings { methods: Method::ALL.to_vec(), ..settings.clone() };
+        assert!(super::plan(&all).unwrap_err().contains("newton-schulz: expected dense layers"));
+        let mut all = all;
+        all.methods.retain(|method| !method.needs_dense());
         assert!(super::plan(&all).is_ok());
         for method in [Method::Relative, Method::Transposed, Method::RelativeInPlace] {
             let mut window = Settings { methods: vec![method], ..settings.clone() };
