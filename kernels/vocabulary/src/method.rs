@@ -52,7 +52,7 @@ impl Method {
             Self::Ordinary => "back-propagation and the explicit inverse of every weight, O(D³)",
             Self::Autodiff => "full Jacobian of every sample by forward mode, all in memory, O(N·D³)",
             Self::AutodiffStreamed => "full Jacobians, a few samples at a time, O(N·D³)",
-            Self::NewtonSchulz => "`ordinary` with inverses refreshed by products from the last step's, O(D³)",
+            Self::NewtonSchulz => "`ordinary` with inverses refreshed by products, step by step, O(D³)",
             Self::RelativeInPlace => "relative gradient step applied in place, no gradient stored, O(N·D²)",
         }
     }
