@@ -1,32 +1,32 @@
-//! LU factorisation, inverse and log-determinant, by our products and faer.
+//! Inverse, log-determinant and condition from LU factors.
 //!
-//! Everything is recursive (Toledo, *Locality of reference in LU decomposition with partial pivoting*, 1997): halves of
-//! a matrix meet in one product, so that but for narrow panels and small triangles, which are faer's, all work is done
-//! at the speed of [`super::product`].
+//! The columns of an inverse do not depend on one another: a block of them is solved for from the first triangle to the
+//! last exchange by one thread, in whose caches it stays. Triangles are halved, so that but for small ones, which are
+//! faer's, all work is done at the speed of [`super::product`].
 
-use dyn_stack::{MemBuffer, MemStack};
-use faer::linalg::lu::partial_pivoting::factor::{lu_in_place, lu_in_place_scratch};
-use faer::linalg::triangular_inverse::invert_lower_triangular;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
 use faer::linalg::triangular_solve::{
     solve_lower_triangular_in_place, solve_unit_lower_triangular_in_place, solve_unit_upper_triangular_in_place,
 };
-use faer::reborrow::{Reborrow, ReborrowMut};
+use faer::reborrow::{IntoConst, Reborrow, ReborrowMut};
 use faer::{Mat, MatMut, MatRef, Par};
 
-use super::product::{self, Onto, SharedMatrix, share};
+use super::lu::{self, LuWork};
+use super::product::{self, Onto, share};
 use super::small;
 use super::team::{self, Length, Shared};
 use crate::device::Inversion;
 use crate::scalar::Scalar;
 
-/// Columns of a panel, and rows of a triangle, that faer handles whole.
+/// Rows of a triangle that faer handles whole.
 const LEAF: usize = 96;
 
 /// A matrix of at most so many rows is inverted column by column.
 const SMALL: usize = 128;
 
-/// Numbers on the right-hand side below which one thread solves: another would not be told in time.
-const PARALLEL_SOLVE: usize = 1 << 14;
+/// Most columns of an inverse that are solved for together: a product reads a triangle once for all of them.
+const MOST_COLUMNS: usize = 192;
 
 /// Work memory for one factorisation at a time, O(D).
 pub struct Lane {
@@ -34,14 +34,7 @@ pub struct Lane {
     pivots: Vec<usize>,
     /// |A| 1, for the condition number.
     row_sums: Vec<f64>,
-    panel: PanelWork,
-}
-
-/// Work memory of a panel: its permutation and inverse, as faer tells them and while they are turned into exchanges.
-struct PanelWork {
-    forward: Vec<usize>,
-    backward: Vec<usize>,
-    scratch: MemBuffer,
+    lu: LuWork,
 }
 
 impl Lane {
@@ -51,16 +44,14 @@ impl Lane {
     }
 
     pub(super) fn new<T: Scalar>(dim: usize) -> Self {
-        let scratch = lu_in_place_scratch::<usize, T>(dim, LEAF.min(dim), Par::Seq, Default::default());
-        let panel = PanelWork { forward: vec![0; dim], backward: vec![0; dim], scratch: MemBuffer::new(scratch) };
-        Self { pivots: vec![0; dim], row_sums: vec![0.0; dim], panel }
+        Self { pivots: vec![0; dim], row_sums: vec![0.0; dim], lu: LuWork::new::<T>(dim) }
     }
 }
 
 /// out ← A^{-T}; `a` (D×D) is overwritten by its LU factors.
 ///
-/// From PA = LU: A^{-T} = Pᵀ L^{-T} U^{-T}. U^{-T}, a lower triangle, is built in `out`, solved with Lᵀ there, and its
-/// rows are brought back in place: 2D³ operations (⅔ + ⅓ + 1), and no work memory of D² numbers.
+/// From PA = LU: A^{-T} = Pᵀ L^{-T} U^{-T}. Columns of U^{-T}, a lower triangle, are built in `out` and solved with Lᵀ
+/// there, and their rows are brought back in place: 2D³ operations (⅔ + ⅓ + 1), and no work memory of D² numbers.
 pub(super) fn invert_transposed<T: Scalar>(
     dim: usize,
     a: &mut [T],
@@ -71,37 +62,72 @@ pub(super) fn invert_transposed<T: Scalar>(
     if dim <= SMALL {
         return small::invert_transposed(dim, a, out, &mut lane.pivots, &mut lane.row_sums);
     }
-    row_sums(dim, a, &mut lane.row_sums);
-    factorize(MatMut::from_column_major_slice_mut(a, dim, dim), &mut lane.pivots, &mut lane.panel, threads);
-    let factors = MatRef::from_column_major_slice(a, dim, dim);
+    let mut whole = MatMut::from_column_major_slice_mut(a, dim, dim);
+    row_sums_shared(whole.rb(), &mut lane.row_sums, threads);
+    lu::factorize(whole.rb_mut(), &mut lane.pivots, &mut lane.lu, threads);
+    let factors = whole.into_const();
     let log_abs_det = log_abs_diagonal(factors);
-    out.fill(T::of(0.0));
-    invert_lower(factors.transpose(), MatMut::from_column_major_slice_mut(out, dim, dim), threads);
-    let pivots = &lane.pivots;
-    let shared = Shared::new(out);
-    let parts = if dim * dim < PARALLEL_SOLVE { 1 } else { threads.max(1) };
-    team::run(parts, Length::of(dim * dim * dim, parts), &|part| {
-        let columns = share(dim, part, parts, 2)..share(dim, part + 1, parts, 2);
-        // SAFETY: the parts' columns are disjoint.
-        let numbers = unsafe { shared.range(columns.start * dim..columns.end * dim) };
-        let block = MatMut::from_column_major_slice_mut(numbers, dim, columns.len());
-        solve(Triangle::UnitUpper, factors.transpose(), block);
-        for column in numbers.chunks_exact_mut(dim) {
-            for (row, &other) in pivots.iter().enumerate().rev() {
-                column.swap(row, other);
+    // As many blocks for every thread.
+    let blocks = dim.div_ceil(MOST_COLUMNS).next_multiple_of(threads.max(1));
+    let (next, worst, out) = (AtomicUsize::new(0), Worst::default(), Shared::new(out));
+    let Lane { pivots, row_sums, .. } = lane;
+    team::run(threads.max(1), Length::of(dim * dim * dim, threads), &|_| {
+        loop {
+            // The longest blocks come first.
+            let block = next.fetch_add(1, Ordering::Relaxed);
+            if block >= blocks {
+                break;
             }
+            let columns = share(dim, block, blocks, 4)..share(dim, block + 1, blocks, 4);
+            // SAFETY: no two blocks have a column in common.
+            let out = unsafe { out.range(columns.start * dim..columns.end * dim) };
+            invert_columns(factors, columns.start, pivots, out);
+            worst.add(skeel_condition(dim, out, row_sums));
         }
     });
-    let condition =
-        if log_abs_det == f64::NEG_INFINITY { f64::INFINITY } else { skeel_condition(dim, out, &lane.row_sums) };
+    let condition = if log_abs_det == f64::NEG_INFINITY { f64::INFINITY } else { worst.get() };
     Inversion { log_abs_det, condition }
+}
+
+/// Columns of A^{-T} from `first` on.
+fn invert_columns<T: Scalar>(factors: MatRef<'_, T>, first: usize, pivots: &[usize], out: &mut [T]) {
+    let (dim, transposed) = (factors.nrows(), factors.transpose());
+    out.fill(T::of(0.0));
+    for (j, column) in out.chunks_exact_mut(dim).enumerate() {
+        column[first + j] = T::of(1.0);
+    }
+    let columns = out.len() / dim;
+    let mut block = MatMut::from_column_major_slice_mut(&mut *out, dim, columns);
+    // Above its diagonal a lower triangle has zeros.
+    solve(Triangle::Lower, transposed.get(first.., first..), block.rb_mut().subrows_mut(first, dim - first));
+    solve(Triangle::UnitUpper, transposed, block);
+    for column in out.chunks_exact_mut(dim) {
+        for (row, &other) in pivots.iter().enumerate().rev() {
+            column.swap(row, other);
+        }
+    }
+}
+
+/// The largest of numbers that are not negative, or NaN if one is, whichever thread they come from.
+#[derive(Default)]
+struct Worst(AtomicU64);
+
+impl Worst {
+    /// The bits of numbers without a sign are in the order of the numbers, and those of NaN above all others.
+    fn add(&self, number: f64) {
+        self.0.fetch_max(number.abs().to_bits(), Ordering::Relaxed);
+    }
+
+    fn get(&self) -> f64 {
+        f64::from_bits(self.0.load(Ordering::Relaxed))
+    }
 }
 
 /// log|det A|, A widened to f64 first.
 pub(super) fn log_abs_det<T: Scalar>(a: MatRef<'_, T>, threads: usize) -> f64 {
     let mut wide = Mat::<f64>::from_fn(a.nrows(), a.ncols(), |i, j| a[(i, j)].widen());
     let mut lane = Lane::new::<f64>(a.nrows());
-    factorize(wide.as_mut(), &mut lane.pivots, &mut lane.panel, threads);
+    lu::factorize(wide.as_mut(), &mut lane.pivots, &mut lane.lu, threads);
     log_abs_diagonal(wide.as_ref())
 }
 
@@ -110,86 +136,16 @@ fn log_abs_diagonal<T: Scalar>(u: MatRef<'_, T>) -> f64 {
     (0..u.nrows()).map(|i| u[(i, i)].widen().abs().ln()).sum()
 }
 
-/// PA = LU in place, with partial pivoting; A is rows×cols, rows ≥ cols. Row i was exchanged with row `pivots[i]` ≥ i.
-fn factorize<T: Scalar>(mut a: MatMut<'_, T>, pivots: &mut [usize], work: &mut PanelWork, threads: usize) {
-    let cols = a.ncols();
-    if cols <= LEAF {
-        return factorize_panel(a, pivots, work);
-    }
-    let half = half(cols);
-    let (first, second) = pivots[..cols].split_at_mut(half);
-    factorize(a.rb_mut().subcols_mut(0, half), first, work, threads);
-    let (left, mut right) = a.split_at_col_mut(half);
-    exchange(right.rb_mut(), first);
-    let (triangle, below) = left.rb().split_at_row(half);
-    let (mut upper, mut lower) = right.split_at_row_mut(half);
-    solve_shared(Triangle::UnitLower, triangle, upper.rb_mut(), threads);
-    let onto = Onto::Scaled(T::of(1.0));
-    product::multiply(threads, T::of(-1.0), below, upper.rb(), onto, lower.rb_mut());
-    factorize(lower, second, work, threads);
-    exchange(left.split_at_row_mut(half).1, second);
-    second.iter_mut().for_each(|pivot| *pivot += half);
-}
-
-/// Half of a size, in whole leaves.
-fn half(size: usize) -> usize {
-    (size / 2).next_multiple_of(LEAF).min(size - 1)
-}
-
-fn factorize_panel<T: Scalar>(a: MatMut<'_, T>, pivots: &mut [usize], work: &mut PanelWork) {
-    let rows = a.nrows();
-    let (forward, backward) = (&mut work.forward[..rows], &mut work.backward[..rows]);
-    lu_in_place(a, forward, backward, Par::Seq, MemStack::new(&mut work.scratch), Default::default());
-    exchanges(forward, pivots);
-}
-
-/// The exchanges of rows i and pivots\[i\], first to last, that bring row `order[i]` to each place i < pivots.len().
-fn exchanges(order: &[usize], pivots: &mut [usize]) {
-    for (i, &row) in order.iter().enumerate().take(pivots.len()) {
-        // Each earlier exchange at the row's place has moved it on.
-        let mut place = row;
-        while place < i {
-            place = pivots[place];
-        }
-        pivots[i] = place;
-    }
-}
-
-/// Exchanges each row with its pivot's, first to last.
-fn exchange<T: Scalar>(a: MatMut<'_, T>, pivots: &[usize]) {
-    for column in a.col_iter_mut() {
-        let Some(column) = column.try_as_col_major_mut() else { unreachable!("columns are contiguous") };
-        let column = column.as_slice_mut();
-        for (row, &other) in pivots.iter().enumerate() {
-            column.swap(row, other);
-        }
-    }
-}
-
 /// A kind of triangle. Only its own half of a matrix is read, without the diagonal where that is 1.
 #[derive(Clone, Copy)]
-enum Triangle {
+pub(super) enum Triangle {
     Lower,
     UnitLower,
     UnitUpper,
 }
 
-/// B ← T⁻¹B, the columns shared by the threads.
-fn solve_shared<T: Scalar>(kind: Triangle, t: MatRef<'_, T>, b: MatMut<'_, T>, threads: usize) {
-    let (rows, cols) = (b.nrows(), b.ncols());
-    if threads <= 1 || rows * cols < PARALLEL_SOLVE {
-        return solve(kind, t, b);
-    }
-    let shared = SharedMatrix::new(b);
-    team::run(threads, Length::of(rows * rows * cols, threads), &|part| {
-        let columns = share(cols, part, threads, 2)..share(cols, part + 1, threads, 2);
-        // SAFETY: the parts' columns are disjoint.
-        solve(kind, t, unsafe { shared.part(0..rows, columns) });
-    });
-}
-
 /// B ← T⁻¹B on the calling thread.
-fn solve<T: Scalar>(kind: Triangle, t: MatRef<'_, T>, b: MatMut<'_, T>) {
+pub(super) fn solve<T: Scalar>(kind: Triangle, t: MatRef<'_, T>, b: MatMut<'_, T>) {
     let size = t.nrows();
     if size <= LEAF {
         return match kind {
@@ -198,7 +154,7 @@ fn solve<T: Scalar>(kind: Triangle, t: MatRef<'_, T>, b: MatMut<'_, T>) {
             Triangle::UnitUpper => solve_unit_upper_triangular_in_place(t, b, Par::Seq),
         };
     }
-    let half = half(size);
+    let half = half(size, LEAF);
     let (mut upper, mut lower) = b.split_at_row_mut(half);
     let (first, last) = (t.get(..half, ..half), t.get(half.., half..));
     let (minus, onto) = (T::of(-1.0), Onto::Scaled(T::of(1.0)));
@@ -216,36 +172,26 @@ fn solve<T: Scalar>(kind: Triangle, t: MatRef<'_, T>, b: MatMut<'_, T>) {
     }
 }
 
-/// out ← M⁻¹ for a lower triangle M. `out` is zero above its diagonal before and after.
-fn invert_lower<T: Scalar>(m: MatRef<'_, T>, mut out: MatMut<'_, T>, threads: usize) {
-    let size = m.nrows();
-    if size <= LEAF {
-        return invert_lower_triangular(out, m, Par::Seq);
-    }
-    let half = half(size);
-    let (upper, lower) = out.rb_mut().split_at_row_mut(half);
-    let mut first = upper.subcols_mut(0, half);
-    let (mut corner, second) = lower.split_at_col_mut(half);
-    invert_lower(m.get(..half, ..half), first.rb_mut(), threads);
-    // The corner is −M₂⁻¹ (M₂₁ M₁⁻¹), and M₁⁻¹ a lower triangle.
-    subtract_times_lower(m.get(half.., ..half), first.rb(), corner.rb_mut(), threads);
-    solve_shared(Triangle::Lower, m.get(half.., half..), corner, threads);
-    invert_lower(m.get(half.., half..), second, threads);
+/// Half of a size, in whole leaves.
+pub(super) fn half(size: usize, leaf: usize) -> usize {
+    (size / 2).next_multiple_of(leaf).min(size - 1)
 }
 
-/// C ← −A T for a lower triangle T with zeros above.
-fn subtract_times_lower<T: Scalar>(a: MatRef<'_, T>, t: MatRef<'_, T>, c: MatMut<'_, T>, threads: usize) {
-    let size = t.nrows();
-    if size <= LEAF {
-        return product::multiply(threads, T::of(-1.0), a, t, Onto::Overwrite, c);
-    }
-    let half = half(size);
-    let (mut left, right) = c.split_at_col_mut(half);
-    let (a0, a1) = a.split_at_col(half);
-    subtract_times_lower(a0, t.get(..half, ..half), left.rb_mut(), threads);
-    let onto = Onto::Scaled(T::of(1.0));
-    product::multiply(threads, T::of(-1.0), a1, t.get(half.., ..half), onto, left);
-    subtract_times_lower(a1, t.get(half.., half..), right, threads);
+/// |A| 1 of a matrix, its rows shared out among the threads.
+fn row_sums_shared<T: Scalar>(a: MatRef<'_, T>, sums: &mut [f64], threads: usize) {
+    let (dim, sums) = (sums.len(), Shared::new(sums));
+    team::run(threads, Length::of(dim * dim, threads), &|part| {
+        let rows = share(dim, part, threads, 8)..share(dim, part + 1, threads, 8);
+        // SAFETY: the parts' rows are disjoint.
+        let sums = unsafe { sums.range(rows.clone()) };
+        sums.fill(0.0);
+        for column in a.subrows(rows.start, rows.len()).col_iter() {
+            let Some(column) = column.try_as_col_major() else { unreachable!("columns are contiguous") };
+            for (sum, x) in sums.iter_mut().zip(column.as_slice()) {
+                *sum += x.widen().abs();
+            }
+        }
+    });
 }
 
 /// |A| 1 of a column-major D×D matrix.

@@ -8,6 +8,7 @@ mod factor;
 mod few;
 #[cfg(target_arch = "x86_64")]
 mod gemm;
+mod lu;
 mod norm;
 mod once;
 mod product;

@@ -110,6 +110,12 @@ impl<'a, T: Scalar> SharedMatrix<'a, T> {
             )
         }
     }
+
+    /// # Safety
+    /// No part that is alive at the same time has an element of it.
+    pub(super) unsafe fn read(&self, rows: Range<usize>, cols: Range<usize>) -> MatRef<'_, T> {
+        self.0.as_ref().get(rows, cols)
+    }
 }
 
 /// Where the share of `part` begins when `parts` share `total` in whole units.

@@ -409,6 +409,18 @@ impl<'a, T> Shared<'a, T> {
         // SAFETY: within the slice, and disjoint from every other range by the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
     }
+
+    /// A part of the slice, to read.
+    ///
+    /// # Safety
+    /// No range that is alive at the same time has an element of it.
+    ///
+    /// # Panics
+    /// When the range leaves the slice.
+    pub(super) unsafe fn read(&self, range: Range<usize>) -> &[T] {
+        // SAFETY: nobody changes it, by the caller's promise.
+        unsafe { self.range(range) }
+    }
 }
 
 #[cfg(test)]
