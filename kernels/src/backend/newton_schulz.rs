@@ -1,4 +1,5 @@
-//! The ordinary gradient with inverses that follow the weights by products alone: a Newton–Schulz refresh (MATH.md §19).
+//! The ordinary gradient with inverses that follow the weights by products alone: a Newton–Schulz refresh (MATH.md
+//! §19).
 
 use super::GradientBackend;
 use super::ordinary::Passes;
@@ -10,8 +11,9 @@ use crate::network::Architecture;
 use crate::parameters::{Batch, Gradient, Layer, Parameters};
 use crate::scalar::Scalar;
 
-/// The gradient of [`super::Ordinary`], with W_k^{-T} refreshed from an inverse R of weights close by \[M41\]. The first
-/// gradient of a workspace, and each layer whose weights have moved too far, take the inverse by LU. For dense layers.
+/// The gradient of [`super::Ordinary`], with W_k^{-T} refreshed from an inverse R of weights close by \[M41\]. The
+/// first gradient of a workspace, and each layer whose weights have moved too far, take the inverse by LU. For dense
+/// layers.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NewtonSchulz {
     /// Whether every gradient starts from the R of the first one, as if it followed the first by one step: for timing.
@@ -33,11 +35,11 @@ pub struct Refresh {
 /// Work memory: that of the passes, an inverse a layer, four matrices of D×D, and probes.
 pub struct Workspace<D: Device<T>, T: Scalar, C: Coupling<D, T> = Dense> {
     passes: Passes<D, T, C>,
-    inverses: Inverses<D, T>,
+    inverses: Followed<D, T>,
 }
 
 /// The inverse of every layer, and how it follows the weights.
-struct Inverses<D: Device<T>, T: Scalar> {
+struct Followed<D: Device<T>, T: Scalar> {
     /// Rᵀ of every layer, and whether it has been computed.
     known: Vec<(Matrix<D, T>, bool)>,
     /// Of an LU; its matrix is Fᵀ in between.
@@ -114,7 +116,7 @@ impl<D: Device<T>, T: Scalar, C: Coupling<D, T>> GradientBackend<D, T, C> for Ne
             return Err(Error::shape("newton-schulz", DENSE_ONLY, format!("{:?}", architecture.coupling)));
         }
         let passes = Passes::new(device, architecture, batch)?;
-        Ok(Workspace { passes, inverses: Inverses::new(device, architecture.layers, architecture.dim)? })
+        Ok(Workspace { passes, inverses: Followed::new(device, architecture.layers, architecture.dim)? })
     }
 
     fn gradient<'a>(
@@ -140,7 +142,7 @@ impl<D: Device<T>, T: Scalar, C: Coupling<D, T>> GradientBackend<D, T, C> for Ne
     }
 }
 
-impl<D: Device<T>, T: Scalar> Inverses<D, T> {
+impl<D: Device<T>, T: Scalar> Followed<D, T> {
     fn new(device: &D, layers: usize, dim: usize) -> Result<Self> {
         let square = |what| Matrix::zeros(device, dim, dim, what);
         let known = (0..layers).map(|_| Ok((square("inverse of a weight")?, false))).collect::<Result<_>>()?;

@@ -24,7 +24,7 @@ pub(crate) fn a_refresh_ends_at_the_inverse<D: Device<T>, T: Scalar>(device: &D)
         |scale: f64| -> Vec<T> { (0..DIM * DIM).map(|at| T::of(scale * reflection(at % DIM, at / DIM))).collect() };
     let matrix = |scale| Matrix::from_column_major(device, &of(scale), DIM, DIM, "test").unwrap();
     let (weight, mut out) = (matrix(2.0), matrix(0.0));
-    let mut inverses = Inverses::new(device, 1, DIM).unwrap();
+    let mut inverses = Followed::new(device, 1, DIM).unwrap();
     for residual in [0.0, 1e-9, 1e-5, 1e-3, 1e-2, 0.1, 0.3] {
         inverses.known[0] = (matrix(0.5 * (1.0 - residual)), true);
         inverses.last = Refresh::default();
