@@ -49,10 +49,13 @@ SMALLEST_ORDINARY = 100
 # The relgrad methods that stand against a peer's method; a peer has one way to autodiff.
 OURS = {
     "relative": ("relative",),
-    "relative-inplace": ("relative-inplace",),
+    "relative-inplace": ("relative-inplace", "relative-delayed"),
     "ordinary": ("ordinary",),
     "autodiff": ("autodiff", "autodiff-streamed"),
 }
+
+# Those for few samples, which have no target at the paper's batch size.
+FOR_FEW = ("relative-delayed",)
 
 # relgrad alone, on one thread, to see how two threads scale; the largest takes too long on one.
 SCALING_DIMS = (1000, 2000, 5000)
@@ -285,7 +288,8 @@ def groups(options: argparse.Namespace) -> Iterator[Group]:
                 continue
             if method == "ordinary" and dim < SMALLEST_ORDINARY and options.dims == list(DIMS):
                 continue
-            ours = tuple(("relgrad", name) for name in OURS[method])
+            left_out = FOR_FEW if batch == targets.BATCH else ()
+            ours = tuple(("relgrad", name) for name in OURS[method] if name not in left_out)
             able = (peer for peer in options.peers if (peer, method) != ("numpy", "autodiff"))
             if options.device == "cpu":
                 able = (peer for peer in able if dim <= COMES_BACK.get((peer, method), dim))

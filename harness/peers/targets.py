@@ -148,6 +148,7 @@ def few(measured: Measured, threads: int, facts: dict[str, Any], batch: int) -> 
         yield from ceilings(measured, threads, facts, FEW_DIM, 1 / FEW_OVER_BOUND, (method,), at)
         cached = ceilings(measured, threads, facts, CEILING_DIM, 1 / CACHED_OVER_BOUND, (method,), at)
         yield from (line for line in cached if line.dim < FEW_DIM)
+    yield from speeds(measured, threads, "relative-delayed", "relative-inplace", FEW_SPEED, facts, at=f", N = {batch}")
 
 
 def verdict(meets: bool) -> str:

@@ -8,7 +8,7 @@ use crate::check::Kind;
 use crate::cost::{Cost, Sizes};
 use crate::device::Device;
 use crate::error::Result;
-use crate::layer::{Coupling, Dense, ForGroup, Group, MaybeGroup};
+use crate::layer::{Coupling, Dense, ForGroup, Group, MaybeGroup, best_delay};
 use crate::method::Method;
 use crate::network::Architecture;
 use crate::parameters::{Batch, Gradient, Parameters};
@@ -33,7 +33,7 @@ struct Request<'a, C> {
 }
 
 /// The backend whose direction is that of `method`, with work memory for batches of `batch` samples; that of
-/// [`Method::RelativeInPlace`] is the relative gradient, which [`crate::step::InPlaceStep`] applies without storing it.
+/// [`Method::is_step`] is the relative gradient, which [`crate::step::InPlaceStep`] applies without storing it.
 /// `bias_mode` concerns the relative gradient alone.
 ///
 /// # Errors
@@ -50,7 +50,7 @@ pub fn bind<D: Device<T> + 'static, T: Scalar, C: MaybeGroup<D, T>>(
     let autodiff = |jacobians| Bound::new(device, Kind::Ordinary, Autodiff { jacobians }, &request);
     architecture.validate()?;
     match method {
-        Method::Relative | Method::RelativeInPlace | Method::Transposed => {
+        Method::Relative | Method::RelativeInPlace | Method::RelativeDelayed | Method::Transposed => {
             architecture.coupling.if_group(OfGroup { device, request: &request })
         }
         Method::Ordinary => Bound::new(device, Kind::Ordinary, Ordinary, &request),
@@ -101,6 +101,18 @@ pub(crate) fn cost_of_dense(method: Method, shape: &Sizes) -> Cost {
             min_traffic_bytes: (3.0 * l - 2.0).max(2.0) * square,
             expected_bytes: parameters + blocks + input,
         },
+        Method::RelativeDelayed => {
+            let k = best_delay(shape.dim, shape.batch) as f64;
+            // On the average half of the steps' factors are pending.
+            let (pending, factors) = (3.0 * l * (k - 1.0) * n * d, 2.0 * k * l * n * d * w);
+            let passes = if l > 1.0 { 2.0 * l - 2.0 + l / k } else { 1.0 + 1.0 / k };
+            Cost {
+                flops: (4.0 * l - 1.0) * product + 2.0 * n * pending,
+                min_bytes: parameters + blocks + if k > 1.0 { factors } else { 0.0 },
+                min_traffic_bytes: passes * square + pending * w,
+                expected_bytes: parameters + blocks + input + if k > 1.0 { factors + 2.0 * k * n * n * w } else { 0.0 },
+            }
+        }
         Method::Transposed => Cost {
             flops: 4.0 * l * product,
             min_bytes: 2.0 * parameters + blocks,

@@ -1,12 +1,12 @@
 //! One gradient evaluation as something to be checked and timed, whatever its method, device and precision.
 
-use crate::backend::{BiasMode, Refresh};
+use crate::backend::Refresh;
 use crate::bound::{Bound, STEP_RESIDUAL, bind_to_time};
 use crate::check::{self, Check};
 use crate::device::{Cpu, Cuda, Device, Matrix, Replay};
 use crate::error::{Error, Result};
 use crate::init::{self, Init};
-use crate::layer::{Coupling, CouplingKind, Dense, ForGroup, Group, MaybeGroup, Spectral, Visitor};
+use crate::layer::{Coupling, CouplingKind, Dense, ForGroup, Group, MaybeGroup, Spectral, Visitor, best_delay};
 use crate::method::Method;
 use crate::network::Architecture;
 use crate::parameters::{Gradient, Parameters};
@@ -91,7 +91,7 @@ pub fn prepare(workload: &Workload) -> Result<Box<dyn Evaluation>> {
 /// Those of [`prepare`]; [`Error::Unknown`] for a method that stores no gradient.
 #[cfg(feature = "inject")]
 pub fn prepare_wrong(workload: &Workload) -> Result<Box<dyn Evaluation>> {
-    if workload.method == Method::RelativeInPlace {
+    if workload.method.is_step() {
         let kind = "method with a stored gradient";
         let unknown = relgrad_vocabulary::Unknown::new(kind, workload.method.name(), "one that stores its gradient");
         return Err(unknown.into());
@@ -130,10 +130,10 @@ fn of_layers<D: Device<T> + 'static, T: Scalar, C: MaybeGroup<D, T>>(
     coupling: C,
     workload: &Workload,
 ) -> Result<Box<dyn Evaluation>> {
-    match workload.method {
-        Method::RelativeInPlace => coupling.if_group(Stepped { device, workload }),
-        _ => Ok(Box::new(Stored::new(device, coupling, workload)?)),
+    if workload.method.is_step() {
+        return coupling.if_group(Stepped { device, workload });
     }
+    Ok(Box::new(Stored::new(device, coupling, workload)?))
 }
 
 /// Takes all memory for `workload`, whose layers are dense, on a GPU.
@@ -276,7 +276,9 @@ impl<D: Device<T> + 'static, T: Scalar, C: Coupling<D, T>> ForGroup<D, T, C> for
         C: Group<D, T>,
     {
         let problem = Problem::new(self.device, group, self.workload)?;
-        let step = InPlaceStep { bias_mode: BiasMode::Exact, ..InPlaceStep::default() };
+        let Workload { method, architecture, batch, .. } = *self.workload;
+        let delay = if method == Method::RelativeDelayed { best_delay(architecture.dim, batch) } else { 1 };
+        let step = InPlaceStep { delay, ..InPlaceStep::default() };
         let workspace = step.workspace(&problem.device, problem.parameters.architecture(), self.workload.batch)?;
         Ok(Box::new(InPlace { problem, step, workspace }))
     }

@@ -11,7 +11,7 @@ use crate::backend::BiasMode;
 use crate::backend::relative::{Form, RankUpdate, RightFactor, Sink, Workspace as SweepWorkspace, sweep};
 use crate::device::{Addend, Device, MatrixRef, OnHost, PullOuter, Updated};
 use crate::error::{Error, Result};
-use crate::layer::{Coupling, Dense, Group, Seen, SeenBlock};
+use crate::layer::{Coupling, Dense, Extent, Group, Seen, SeenBlock};
 use crate::likelihood::log_abs_dets;
 use crate::network::Architecture;
 use crate::output::Head;
@@ -27,11 +27,14 @@ pub struct InPlaceStep {
     pub bias_mode: BiasMode,
     /// Whether to shorten the step where \[M19\] could not keep a layer invertible: μ_k = min(μ, ½/ρ_k).
     pub guard: bool,
+    /// Steps for which an update is kept as factors (MATH.md §15), where 1 writes each at once. With more, W is what it
+    /// stands for only after [`InPlaceStep::settle`].
+    pub delay: usize,
 }
 
 impl Default for InPlaceStep {
     fn default() -> Self {
-        Self { transposed: false, bias_mode: BiasMode::Exact, guard: true }
+        Self { transposed: false, bias_mode: BiasMode::Exact, guard: true, delay: 1 }
     }
 }
 
@@ -48,13 +51,20 @@ pub struct StepReport {
 pub struct Workspace<D: Device<T>, T: Scalar, C: Group<D, T> = Dense> {
     pub(crate) sweep: SweepWorkspace<D, T, C>,
     report: StepReport,
+    /// Σ μρ of each layer since its last settling.
+    pending: Vec<f64>,
 }
 
+/// Σ μρ over pending steps, at most: then W_eff = M W with ‖M‖ ≤ e and ‖M⁻¹‖ ≤ 4, so that what is pending cancels no
+/// digits of W.
+const MOST_PENDING: f64 = 1.0;
+
 impl InPlaceStep {
-    /// Takes the work memory for batches of `batch` samples: L+3 blocks of D×N.
+    /// Takes the work memory for batches of `batch` samples: L+3 blocks of D×N, and 2kL with a delay of k > 1 steps.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`], [`Error::InvalidParameter`].
+    /// [`Error::OutOfMemory`], [`Error::InvalidParameter`]; [`Error::ShapeMismatch`] for layers whose updates cannot be
+    /// delayed.
     pub fn workspace<D: Device<T>, T: Scalar, C: Group<D, T>>(
         &self,
         device: &D,
@@ -63,7 +73,29 @@ impl InPlaceStep {
     ) -> Result<Workspace<D, T, C>> {
         let zeros = vec![0.0; architecture.layers];
         let report = StepReport { step_sizes: zeros.clone(), rho: zeros };
-        Ok(Workspace { sweep: SweepWorkspace::new(device, architecture, batch)?, report })
+        let pending = report.rho.clone();
+        let mut sweep = SweepWorkspace::new(device, architecture, batch)?;
+        let Architecture { dim, layers, bias, coupling, .. } = *architecture;
+        coupling.delay(device, Extent { dim, layers, batch, bias }, self.delay, &mut sweep.values.work)?;
+        Ok(Workspace { sweep, report, pending })
+    }
+
+    /// Brings the weights to what they stand for, with no update pending: before anybody reads them.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn settle<D: Device<T>, T: Scalar, C: Group<D, T>>(
+        &self,
+        device: &D,
+        parameters: &mut Parameters<D, T, C>,
+        workspace: &mut Workspace<D, T, C>,
+    ) -> Result<()> {
+        let coupling = parameters.architecture().coupling;
+        for (k, weight) in parameters.arrays.weights.iter_mut().enumerate() {
+            coupling.settle(device, k, weight.view_mut(), &mut workspace.sweep.values.work)?;
+        }
+        workspace.pending.fill(0.0);
+        Ok(())
     }
 
     /// The form of the direction.
@@ -96,8 +128,8 @@ impl InPlaceStep {
             log_dets.require_fit(parameters.architecture(), batch.x.cols())?;
         }
         let form = self.form();
-        let Workspace { sweep: work, report } = workspace;
-        let mut sink = Step { parameters, mu, guard: self.guard, report, log_dets };
+        let Workspace { sweep: work, report, pending } = workspace;
+        let mut sink = Step { parameters, mu, guard: self.guard, report, pending, log_dets };
         sweep(device, form, batch, work, &mut sink)?;
         Ok(report)
     }
@@ -108,6 +140,7 @@ struct Step<'a, D: Device<T>, T: Scalar, C: Group<D, T>> {
     mu: f64,
     guard: bool,
     report: &'a mut StepReport,
+    pending: &'a mut [f64],
     log_dets: Option<&'a mut LogDets<T>>,
 }
 
@@ -137,12 +170,19 @@ impl<D: Device<T>, T: Scalar, C: Group<D, T>> Sink<D, T, C> for Step<'_, D, T, C
         require_representable::<T>(k, left, samples_norm)?;
         let mu = if self.guard { self.mu.min(0.5 / rho) } else { self.mu };
         (self.report.step_sizes[k], self.report.rho[k]) = (mu, rho);
-        let (keep, gain) = (T::of(1.0 + mu), T::of(mu / samples / coupling.multiplicity()));
+        let (keep, gain) = (1.0 + mu, mu / samples / coupling.multiplicity());
         self.step_weight(device, k, (gain, keep), left, &mut update, work)?;
+        self.pending[k] += mu * rho;
+        if C::is_delayed(work) && self.pending[k] > MOST_PENDING {
+            coupling.settle(device, k, self.parameters.arrays.weights[k].view_mut(), work)?;
+            self.pending[k] = 0.0;
+        }
         match self.log_dets.as_mut() {
             Some(log_dets) if C::IS_DENSE => {
                 let (a, b) = update.factors();
-                log_dets.advance(device, k, (keep, gain), a, b)?;
+                // With the coefficients as they were used: rounded ones have a constant error at every step.
+                let rounded = |x: f64| if C::is_delayed(work) { x } else { T::of(x).widen() };
+                log_dets.advance(device, k, (rounded(keep), rounded(gain)), a, b)?;
             }
             Some(log_dets) => {
                 let layer = self.parameters.network().layer(k);
@@ -153,9 +193,9 @@ impl<D: Device<T>, T: Scalar, C: Group<D, T>> Sink<D, T, C> for Step<'_, D, T, C
         let (Some(samples), Some(bias)) = (update.samples, self.parameters.arrays.biases.get_mut(k)) else {
             return Ok(());
         };
-        let keep = if update.bias_share { keep } else { T::of(1.0) };
+        let keep = if update.bias_share { T::of(keep) } else { T::of(1.0) };
         let factors = (update.left.matrix, samples);
-        coupling.outer_bias(device, gain, factors, Addend::Scaled(keep), bias.view_mut(), work)
+        coupling.outer_bias(device, T::of(gain), factors, Addend::Scaled(keep), bias.view_mut(), work)
     }
 }
 
@@ -165,7 +205,7 @@ impl<D: Device<T>, T: Scalar, C: Group<D, T>> Step<'_, D, T, C> {
         &mut self,
         device: &D,
         k: usize,
-        (gain, keep): (T, T),
+        (gain, keep): (f64, f64),
         norm: f64,
         update: &mut RankUpdate<'_, D, T>,
         work: &mut C::Work,
@@ -173,14 +213,14 @@ impl<D: Device<T>, T: Scalar, C: Group<D, T>> Step<'_, D, T, C> {
         let coupling = self.parameters.architecture().coupling;
         let RankUpdate { left, right, .. } = update;
         let right = match right {
-            RightFactor::Pulled { errors, into } if C::IS_DENSE => {
+            RightFactor::Pulled { errors, into } if C::IS_DENSE && !C::is_delayed(work) => {
                 let pass = PullOuter {
                     errors: errors.shorten(),
                     pulled: into.reborrow(),
                     left: left.matrix.shorten(),
-                    alpha: gain,
+                    alpha: T::of(gain),
                     most: Some(T::LARGEST / norm),
-                    weight: Updated::InPlace(self.parameters.arrays.weights[k].view_mut(), keep),
+                    weight: Updated::InPlace(self.parameters.arrays.weights[k].view_mut(), T::of(keep)),
                 };
                 return device.pull_outer(pass).map_err(|error| match error {
                     Error::NonFinite { .. } => not_representable(k),
@@ -196,7 +236,11 @@ impl<D: Device<T>, T: Scalar, C: Group<D, T>> Step<'_, D, T, C> {
         };
         require_representable::<T>(k, norm, coupling.norm(device, &right, work)?)?;
         let weight = self.parameters.arrays.weights[k].view_mut();
-        coupling.outer(device, gain, (left.shorten(), right), Addend::Scaled(keep), weight, work)
+        if C::is_delayed(work) {
+            let factors = (left.matrix.shorten(), right.matrix);
+            return coupling.append(device, (gain, keep), factors, weight, work);
+        }
+        coupling.outer(device, T::of(gain), (left.shorten(), right), Addend::Scaled(T::of(keep)), weight, work)
     }
 }
 
@@ -274,13 +318,12 @@ impl<T: Scalar> LogDets<T> {
         ))
     }
 
-    /// Adds log|det(βI + α a bᵀ)| = D log β + log|det(I + (α/β) bᵀa)|, with the coefficients as they were rounded to T:
-    /// the unrounded ones would be wrong by a constant at every step.
+    /// Adds log|det(βI + α a bᵀ)| = D log β + log|det(I + (α/β) bᵀa)|.
     fn advance<D: Device<T>>(
         &mut self,
         device: &D,
         k: usize,
-        (beta, alpha): (T, T),
+        (beta, alpha): (f64, f64),
         a: MatrixRef<'_, D, T>,
         b: MatrixRef<'_, D, T>,
     ) -> Result<()> {
@@ -293,7 +336,6 @@ impl<T: Scalar> LogDets<T> {
             }
         }
         let [a, b] = &self.wide;
-        let (beta, alpha) = (beta.widen(), alpha.widen());
         let small = &mut self.small;
         // The smaller of the two determinants: bᵀa is N×N, a bᵀ is D×D.
         if samples <= dim {

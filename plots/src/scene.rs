@@ -98,6 +98,8 @@ pub(crate) enum Marker {
     Triangle,
     Diamond,
     TriangleDown,
+    TriangleLeft,
+    TriangleRight,
     Pentagon,
 }
 
@@ -110,6 +112,8 @@ impl Marker {
             Self::Triangle => "triangle",
             Self::Diamond => "diamond",
             Self::TriangleDown => "triangle-down",
+            Self::TriangleLeft => "triangle-left",
+            Self::TriangleRight => "triangle-right",
             Self::Pentagon => "pentagon",
         }
     }
@@ -210,6 +214,8 @@ impl Scene {
             Marker::Triangle => (3, 0.25, 1.6),
             Marker::Diamond => (4, 0.0, 1.6),
             Marker::TriangleDown => (3, 0.75, 1.6),
+            Marker::TriangleLeft => (3, 0.5, 1.6),
+            Marker::TriangleRight => (3, 0.0, 1.6),
             Marker::Pentagon => (5, 0.25, 1.35),
         };
         let points = (0..corners).map(|i| {

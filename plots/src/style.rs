@@ -80,8 +80,8 @@ const LOOKS: [Look; 10] = [
     of(0x009e73, Marker::Triangle, &[6.0, 1.8, 1.4, 1.8]),
     of(0xe69f00, Marker::Pentagon, &[6.0, 1.6, 1.2, 1.6, 1.2, 1.6]),
     of(0xcc79a7, Marker::TriangleDown, &[4.0, 1.6]),
-    of(0x998e00, Marker::Square, &[4.0, 1.5, 1.5, 1.5]),
-    of(0x882255, Marker::TriangleDown, &[8.0, 1.5]),
+    of(0x998e00, Marker::TriangleRight, &[4.0, 1.5, 1.5, 1.5]),
+    of(0x882255, Marker::TriangleLeft, &[8.0, 1.5]),
     of(0x888888, Marker::Pentagon, &[3.0, 1.5]),
     of(0x000000, Marker::Diamond, &[5.0, 1.5]),
 ];

@@ -10,13 +10,13 @@ use common::{files, root};
 
 /// The crates: name in ARCHITECTURE.md, folder, and the most lines of Rust. Lower a budget when the code gets smaller.
 const CRATES: [(&str, &str, usize); 8] = [
-    ("kernels", "kernels", 22_480),
+    ("kernels", "kernels", 22_940),
     ("golden", "kernels/golden", 1_510),
-    ("vocabulary", "kernels/vocabulary", 720),
+    ("vocabulary", "kernels/vocabulary", 730),
     ("reports", "reports", 17_180),
     ("adversary", "reports/adversary", 380),
     ("plots", "plots", 5_490),
-    ("harness", "harness", 25_390),
+    ("harness", "harness", 25_410),
     ("python", "harness/python", 700),
 ];
 

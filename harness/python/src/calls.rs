@@ -176,7 +176,7 @@ pub(crate) fn step<'py>(
     guard: bool,
     threads: Option<usize>,
 ) -> PyResult<(Vec<f64>, Vec<f64>)> {
-    let how = InPlaceStep { transposed, bias_mode: named(bias_mode)?, guard };
+    let how = InPlaceStep { transposed, bias_mode: named(bias_mode)?, guard, delay: 1 };
     in_precision!(parameters.dtype()?, step_in(&parameters, x, (how, mu), device(threads)?))
 }
 

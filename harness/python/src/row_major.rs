@@ -1,7 +1,7 @@
 //! A dense layer as NumPy keeps it: row by row.
 
 use relgrad_kernels::device::{Addend, Matrix, MatrixMut, MatrixRef};
-use relgrad_kernels::layer::{Coupling, Dense, Extent, ForGroup, Geometry, Group, MaybeGroup, SeenBlock};
+use relgrad_kernels::layer::{Coupling, Dense, Extent, ForGroup, Geometry, Group, MaybeGroup, Pending, SeenBlock};
 use relgrad_kernels::parameters::Layer;
 use relgrad_kernels::{Architecture, Cpu, Init, Result, Scalar};
 
@@ -27,11 +27,11 @@ impl Geometry for RowMajor {
 }
 
 impl<T: Scalar> Coupling<Cpu, T> for RowMajor {
-    type Work = ();
+    type Work = Pending<Cpu, T>;
     type Inverse = <Dense as Coupling<Cpu, T>>::Inverse;
 
-    fn work(&self, _: &Cpu, _: Extent) -> Result<()> {
-        Ok(())
+    fn work(&self, _: &Cpu, _: Extent) -> Result<Self::Work> {
+        Ok(Pending::default())
     }
 
     fn inverse(&self, device: &Cpu, dim: usize) -> Result<Self::Inverse> {
@@ -42,7 +42,14 @@ impl<T: Scalar> Coupling<Cpu, T> for RowMajor {
         Coupling::<Cpu, T>::parts(&Dense, device, &architecture.with(Dense), batch)
     }
 
-    fn push(&self, device: &Cpu, layer: &Layer<'_, Cpu, T>, z: Ref<'_, T>, y: Mut<'_, T>, work: &mut ()) -> Result<()> {
+    fn push(
+        &self,
+        device: &Cpu,
+        layer: &Layer<'_, Cpu, T>,
+        z: Ref<'_, T>,
+        y: Mut<'_, T>,
+        work: &mut Self::Work,
+    ) -> Result<()> {
         Dense.pull(device, layer, z, y, work)
     }
 
@@ -52,7 +59,7 @@ impl<T: Scalar> Coupling<Cpu, T> for RowMajor {
         layer: &Layer<'_, Cpu, T>,
         delta: Ref<'_, T>,
         v: Mut<'_, T>,
-        work: &mut (),
+        work: &mut Self::Work,
     ) -> Result<()> {
         Dense.push(device, layer, delta, v, work)
     }
@@ -64,7 +71,7 @@ impl<T: Scalar> Coupling<Cpu, T> for RowMajor {
         (left, right): (SeenBlock<'_, Cpu, T>, SeenBlock<'_, Cpu, T>),
         addend: Addend<'_, Cpu, T>,
         out: Mut<'_, T>,
-        work: &mut (),
+        work: &mut Self::Work,
     ) -> Result<()> {
         Dense.outer(device, alpha, (right, left), addend, out, work)
     }
@@ -76,7 +83,7 @@ impl<T: Scalar> Coupling<Cpu, T> for RowMajor {
         layer: &Layer<'_, Cpu, T>,
         out: Mut<'_, T>,
         inverse: &mut Self::Inverse,
-        work: &mut (),
+        work: &mut Self::Work,
     ) -> Result<()> {
         Dense.invert_transposed(device, layer, out, inverse, work)
     }

@@ -139,7 +139,7 @@ fn compute<T: Scalar>(architecture: &Architecture, shape: &Shape) -> Result<Numb
     let mut results = BTreeMap::new();
     for method in Method::ALL {
         let result = match method {
-            Method::RelativeInPlace => stepped(&device, network()?, &x),
+            method if method.is_step() => stepped(&device, network()?, &x),
             _ => stored(method, &device, &parameters, &x),
         };
         results.insert(method.name(), result?);

@@ -2,7 +2,7 @@
 
 use relgrad_kernels::bound::{Bound, bind};
 use relgrad_kernels::device::{Device, Matrix};
-use relgrad_kernels::layer::{Coupling, Dense, ForGroup, Group, MaybeGroup};
+use relgrad_kernels::layer::{Coupling, Dense, ForGroup, Group, MaybeGroup, best_delay};
 use relgrad_kernels::likelihood::Evaluator;
 use relgrad_kernels::optimizer::{Adam, Moments, plain_step};
 use relgrad_kernels::parameters::{Batch, Gradient, Parameters};
@@ -51,6 +51,9 @@ trait Plain<T: Scalar, C: Coupling<Cpu, T>> {
         mu: f64,
         log_dets: Option<&mut LogDets<T>>,
     ) -> Result<usize>;
+
+    /// As [`InPlaceStep::settle`].
+    fn settle(&mut self, device: &Cpu, parameters: &mut Parameters<Cpu, T, C>) -> Result<()>;
 }
 
 struct WithWork<T: Scalar, C: Group<Cpu, T>> {
@@ -69,6 +72,10 @@ impl<T: Scalar, C: Group<Cpu, T>> Plain<T, C> for WithWork<T, C> {
     ) -> Result<usize> {
         let report = self.step.step(device, parameters, batch, mu, &mut self.work, log_dets)?;
         Ok(report.step_sizes.iter().filter(|taken| **taken < mu).count())
+    }
+
+    fn settle(&mut self, device: &Cpu, parameters: &mut Parameters<Cpu, T, C>) -> Result<()> {
+        self.step.settle(device, parameters, &mut self.work)
     }
 }
 
@@ -133,10 +140,10 @@ impl<T: Scalar, C: MaybeGroup<Cpu, T>> Learner<T, C> {
             Optimizer::Sgd => None,
             Optimizer::Adam => Some((Adam::default(), Moments::zeros(&device, &architecture)?)),
         };
-        let is_in_place = matches!(recipe.method, Method::Relative | Method::RelativeInPlace | Method::Transposed);
-        let rule = if is_in_place && adam.is_none() {
+        let rule = if recipe.method.needs_group() && adam.is_none() {
             let transposed = recipe.method == Method::Transposed;
-            let step = InPlaceStep { transposed, bias_mode: recipe.bias_mode, guard: recipe.guard };
+            let delay = if recipe.method == Method::RelativeDelayed { best_delay(architecture.dim, size) } else { 1 };
+            let step = InPlaceStep { transposed, bias_mode: recipe.bias_mode, guard: recipe.guard, delay };
             let prepare = TakeMemory { step, device: &device, architecture: &architecture, batch: size };
             let step = architecture.coupling.if_group(prepare)?;
             let tracked = match tracking {
@@ -180,6 +187,7 @@ impl<T: Scalar, C: Coupling<Cpu, T>> Learner<T, C> {
         match rule {
             Rule::InPlace { step, tracked } => {
                 if track && let Some(Tracked { log_dets, evaluator }) = tracked {
+                    step.settle(device, parameters)?;
                     let terms = evaluator.data_terms(device, parameters, batch)?;
                     stepped.batch_nats = Some(terms.mean() + log_dets.per_layer().iter().sum::<f64>());
                 }
@@ -196,6 +204,14 @@ impl<T: Scalar, C: Coupling<Cpu, T>> Learner<T, C> {
         }
         require_finite(device, "", parameters.arrays())?;
         Ok(stepped)
+    }
+
+    /// Brings the parameters to what they stand for, where updates are delayed: before they are read.
+    pub(crate) fn settle(&mut self) -> Result<()> {
+        match &mut self.rule {
+            Rule::InPlace { step, .. } => step.settle(&self.device, &mut self.parameters),
+            Rule::Stored { .. } => Ok(()),
+        }
     }
 
     /// Recomputes carried log-determinants by LU and returns the drift that it removed; `None` where none are carried.
@@ -240,6 +256,7 @@ impl<T: Scalar, C: Coupling<Cpu, T>> Learner<T, C> {
 
     /// Sets the parameters to those of a snapshot.
     pub(crate) fn restore(&mut self, snapshot: &[Vec<T>]) -> Result<()> {
+        self.settle()?;
         let mut arrays = network::each_mut(self.parameters.arrays_mut()).zip(snapshot);
         arrays.try_for_each(|((_, array), values)| self.device.upload(values, array.view_mut().into_slice()))
     }

@@ -134,8 +134,12 @@ impl Recipe {
         let refusals = [
             (!(learning_rate > 0.0 && learning_rate.is_finite()), "--learning-rate must be positive and finite"),
             (
-                method == Method::RelativeInPlace && optimizer != Optimizer::Sgd,
-                "relative-inplace stores no direction that Adam could use: choose --method relative",
+                method.is_step() && optimizer != Optimizer::Sgd,
+                "a step in place stores no direction that Adam could use: choose --method relative",
+            ),
+            (
+                method.needs_dense() && settings.convolution.is_some(),
+                "this method is for dense layers: choose --method relative or ordinary",
             ),
             (
                 start.is_from_data() && !settings.bias,
@@ -144,10 +148,6 @@ impl Recipe {
             (
                 start.is_from_data() && settings.convolution.is_some(),
                 "a start from the data is for dense layers: with --coupling conv choose --init orthogonal or gaussian",
-            ),
-            (
-                method.needs_dense() && settings.convolution.is_some(),
-                "newton-schulz is for dense layers: choose --method ordinary",
             ),
             (
                 cost(method, &architecture, batch, recipe.dtype).is_err(),
@@ -296,7 +296,7 @@ pub(crate) mod tests {
         for (told, part) in [
             (of(grid, Some([1, 3]), Method::Relative, start), "choose --method ordinary"),
             (of(grid, None, Method::Relative, "whiten"), "is for dense layers"),
-            (of(grid, None, Method::NewtonSchulz, start), "newton-schulz is for dense layers"),
+            (of(grid, None, Method::NewtonSchulz, start), "this method is for dense layers"),
             (of([3, 4], None, Method::Relative, start), "D = 18"),
             (of(grid, Some([5, 1]), Method::Ordinary, start), "5×1"),
             (of([usize::MAX, 2], None, Method::Ordinary, start), "D = 18"),

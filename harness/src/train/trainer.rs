@@ -235,6 +235,7 @@ impl<'a, T: Scalar, C: MaybeGroup<Cpu, T>> Session<'a, T, C> {
 
     /// Evaluates, logs, and keeps what is worth keeping.
     fn end_epoch(&mut self) -> Result<()> {
+        self.settle()?;
         let drift = if self.progress.epoch == 0 { None } else { self.refresh()? };
         self.require_finite()?;
         let held_out = &self.validation;
@@ -286,7 +287,12 @@ impl<'a, T: Scalar, C: MaybeGroup<Cpu, T>> Session<'a, T, C> {
         self.learner.require_finite_moments().map_err(|cause| self.diverged(&cause))
     }
 
-    fn save(&self) -> Result<()> {
+    fn settle(&mut self) -> Result<()> {
+        self.learner.settle().map_err(|cause| self.diverged(&cause))
+    }
+
+    fn save(&mut self) -> Result<()> {
+        self.settle()?;
         self.require_finite()?;
         self.job.store.map_or(Ok(()), |store| store.save(&self.progress, &self.learner))
     }

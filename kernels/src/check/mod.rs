@@ -96,7 +96,8 @@ pub fn gradient<D: Device<T>, T: Scalar, C: Coupling<D, T>>(
 }
 
 /// Checks an in-place step against the direction of the same kind: W_new − W must be μ ΔW, by every entry, or for a
-/// large dense network, where that takes memory for three more sets of parameters, by its product with a random vector.
+/// large dense network, where that takes memory for three more sets of parameters, by its product with a random vector;
+/// so too a step among others whose updates are pending.
 ///
 /// # Errors
 /// Those of the step and of the backend; device errors.
@@ -108,7 +109,7 @@ pub fn step<D: Device<T>, T: Scalar, C: Group<D, T>>(
     mu: f64,
     workspace: &mut Workspace<D, T, C>,
 ) -> Result<Check> {
-    if C::IS_DENSE && parameters.architecture().dim > ENTRIES_DIM {
+    if C::IS_DENSE && (parameters.architecture().dim > ENTRIES_DIM || step.delay > 1) {
         return vectors::step(device, step.form(), step, parameters, x, mu, workspace);
     }
     let direction = if step.transposed {

@@ -29,14 +29,19 @@ pub(super) fn step<D: Device<T>, T: Scalar, C: Group<D, T>>(
     let dim = parameters.architecture().dim;
     let v: Vec<T> = init::normals(SEED, dim).into_iter().map(T::of).collect();
     let v = Matrix::from_column_major(device, &v, dim, 1, "vector of the check")?;
-    let before = device.in_full_precision(|| products(device, parameters, &v))?;
+    if step.delay > 1 {
+        // So that the step to be checked finds updates that are pending.
+        step.step(device, parameters, x.view(), mu, workspace, None)?;
+    }
+    let before = device.in_full_precision(|| products(device, parameters, &v, workspace))?;
     let mut applied = Applied { parameters, v: &v, weights: &before.0, moves: Vec::new() };
     sweep(device, form, x.view().into(), &mut workspace.sweep, &mut applied)?;
     let mut moves = applied.moves;
     // From the last layer to the first.
     moves.reverse();
     let sizes = step.step(device, parameters, x.view(), mu, workspace, None)?.step_sizes.clone();
-    let after = device.in_full_precision(|| products(device, parameters, &v))?;
+    step.settle(device, parameters, workspace)?;
+    let after = device.in_full_precision(|| products(device, parameters, &v, workspace))?;
     let tolerance = tolerance(device.math());
     let mut errors = Vec::new();
     for (k, (of_weight, of_bias)) in moves.into_iter().enumerate() {
@@ -56,19 +61,21 @@ pub(super) fn step<D: Device<T>, T: Scalar, C: Group<D, T>>(
     Ok(Check { kind: "random-vector", max_rel_err: worst(errors), tolerance })
 }
 
-/// W_k v and b_k of every layer.
+/// W_k v and b_k of every layer, with what is pending.
 type Products = (Vec<Vec<f64>>, Vec<Vec<f64>>);
 
 fn products<D: Device<T>, T: Scalar, C: Group<D, T>>(
     device: &D,
     parameters: &Parameters<D, T, C>,
     v: &Matrix<D, T>,
+    workspace: &mut Workspace<D, T, C>,
 ) -> Result<Products> {
-    let one = T::of(1.0);
+    let coupling = parameters.architecture().coupling;
     let mut out = Matrix::zeros(device, v.rows(), 1, "vector of the check")?;
     let mut weights = Vec::new();
     for k in 0..parameters.architecture().layers {
-        device.multiply(one, parameters.weight(k).plain(), v.view().plain(), Addend::Zero, out.view_mut())?;
+        let (layer, work) = (parameters.network().layer(k), &mut workspace.sweep.values.work);
+        coupling.push(device, &layer, v.view(), out.view_mut(), work)?;
         weights.push(wide(device, out.view())?);
     }
     let biases = parameters.arrays().biases.iter().map(|b| wide(device, b.view())).collect::<Result<_>>()?;

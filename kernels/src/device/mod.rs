@@ -21,7 +21,7 @@ pub use cuda::Cuda;
 pub use matrix::{Matrix, MatrixMut, MatrixRef};
 pub use memory::Memory;
 use pull::too_large;
-pub use pull::{PullOuter, Updated};
+pub use pull::{AppendOuter, PullOuter, Updated};
 pub(crate) use raw::Term;
 pub(crate) use shape::require;
 
@@ -237,6 +237,28 @@ pub trait Device<T: Scalar>: Raw<T> + RawInverse<T> {
             self.multiply(alpha, left.plain(), u.transposed(), addend, out)?;
         }
         Ok(())
+    }
+
+    /// The turn's columns of A ← gain left, of B ← right; then the turn's share J of W's columns: W_J ← W_J + A B_Jᵀ,
+    /// B_J ← 0. W + A Bᵀ grows by gain left rightᵀ, less what the overwritten columns held.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`], also on a device that has no such thing.
+    fn append_outer(&self, pass: AppendOuter<'_, Self, T>) -> Result<()> {
+        let (dim, samples) = pass.left.shape();
+        require("pending update", pass.right.shape(), (dim, samples))?;
+        require("pending update", pass.weight.shape(), (dim, dim))?;
+        require("pending update", pass.a.shape(), pass.b.shape())?;
+        let rank = pass.a.cols();
+        if pass.a.rows() != dim || samples == 0 || !rank.is_multiple_of(samples) || pass.turn >= rank / samples {
+            let expected = format!("{dim} rows, and columns for step {} of {samples} samples", pass.turn);
+            return Err(Error::shape("pending update", expected, format!("{}×{rank}", pass.a.rows())));
+        }
+        // SAFETY: the shapes fit.
+        if unsafe { self.raw_append_outer(pass)? } {
+            return Ok(());
+        }
+        Err(Error::shape("delayed updates", "a CPU (on this device use `relative-inplace`)", "another device"))
     }
 
     /// y ← y + b 1ᵀ, with b (D×1) and y (D×N).

@@ -1,4 +1,4 @@
-//! What a fused pull and update of a weight works on.
+//! What a fused pull and update of a weight, and an update that is kept as factors, work on.
 
 use super::{MatrixMut, MatrixRef, Memory};
 use crate::error::Error;
@@ -41,4 +41,22 @@ impl<D: Memory<T>, T: Scalar> Updated<'_, D, T> {
 /// What [`PullOuter::most`] is for.
 pub(super) fn too_large() -> Error {
     Error::NonFinite { what: "a layer's direction".into() }
+}
+
+/// The operands of [`Device::append_outer`](super::Device::append_outer), for W of D×D and k steps of N samples.
+pub struct AppendOuter<'a, D: Memory<T>, T: Scalar> {
+    /// What the left factor is multiplied by.
+    pub gain: T,
+    /// D×N.
+    pub left: MatrixRef<'a, D, T>,
+    /// D×N.
+    pub right: MatrixRef<'a, D, T>,
+    /// A, D×kN.
+    pub a: MatrixMut<'a, D, T>,
+    /// B, D×kN.
+    pub b: MatrixMut<'a, D, T>,
+    /// The step, from 0 to k−1: which columns of A and B are overwritten, and which k-th of W's is merged.
+    pub turn: usize,
+    /// W.
+    pub weight: MatrixMut<'a, D, T>,
 }

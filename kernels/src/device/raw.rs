@@ -1,6 +1,6 @@
 //! What a device does behind the checks of [`Device`](super::Device).
 
-use super::{Addend, Factor, Inversion, MatrixMut, Memory, PullOuter};
+use super::{Addend, AppendOuter, Factor, Inversion, MatrixMut, Memory, PullOuter};
 use crate::elementwise;
 use crate::error::Result;
 use crate::network::{Activation, Base};
@@ -47,6 +47,11 @@ pub trait Raw<T: Scalar>: Memory<T> {
 
     /// Whether it did; where it does not, nothing has changed.
     unsafe fn raw_pull_outer(&self, _: &mut PullOuter<'_, Self, T>) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// Whether the device has it.
+    unsafe fn raw_append_outer(&self, _: AppendOuter<'_, Self, T>) -> Result<bool> {
         Ok(false)
     }
 

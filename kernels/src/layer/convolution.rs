@@ -114,7 +114,7 @@ impl Geometry for Convolution {
     /// On a growing grid with fixed c all but autodiff are linear in n, but for the logarithm: the determinant is cheap
     /// here, and the relative gradient saves c³ against c²N, not an order of D.
     fn cost(&self, method: Method, shape: &Sizes) -> Result<Cost> {
-        if method.needs_dense() {
+        if method == Method::NewtonSchulz {
             return Err(Error::shape(method.name(), DENSE_ONLY, "convolutions"));
         }
         if method.needs_group() && !self.is_full() && !self.is_pointwise() {
@@ -123,6 +123,9 @@ impl Geometry for Convolution {
                 "a kernel with every tap or with one (other kernels have no relative gradient: use `ordinary`)",
                 format!("{}×{} taps", self.kernel[0], self.kernel[1]),
             ));
+        }
+        if method == Method::RelativeDelayed {
+            return Err(Error::shape("delayed updates", "dense layers (use `relative-inplace`)", "convolutions"));
         }
         Ok(match method {
             Method::Autodiff | Method::AutodiffStreamed => {
@@ -158,7 +161,7 @@ impl Convolution {
             _ => (5.0 * l - 1.0) * batches + (4.0 * l - 1.0) * product + 2.0 * l * kernels,
         };
         let parameters = l * c * c * self.taps() as f64 * w;
-        let stored = if method == Method::RelativeInPlace { 1.0 } else { 2.0 };
+        let stored = if method.is_step() { 1.0 } else { 2.0 };
         let block = c * n * samples * w;
         let spectrum = 2.0 * m * c * w;
         // L+3 blocks and the batch; three spectra of a batch; those of the kernels, of one direction and its inverse.

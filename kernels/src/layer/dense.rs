@@ -1,5 +1,6 @@
 //! A dense D×D matrix, on any device.
 
+use super::pending::Pending;
 use super::{Coupling, Extent, ForGroup, Geometry, Group, MaybeGroup, SeenBlock, finite_log_det};
 use crate::bound::cost_of_dense;
 use crate::cost::{Cost, Sizes};
@@ -55,11 +56,11 @@ impl<D: Device<T>, T: Scalar> LuFactors<D, T> {
 
 impl<D: Device<T>, T: Scalar> Coupling<D, T> for Dense {
     const IS_DENSE: bool = true;
-    type Work = ();
+    type Work = Pending<D, T>;
     type Inverse = LuFactors<D, T>;
 
-    fn work(&self, _device: &D, _extent: Extent) -> Result<()> {
-        Ok(())
+    fn work(&self, _device: &D, _extent: Extent) -> Result<Self::Work> {
+        Ok(Pending::default())
     }
 
     fn parts(&self, device: &D, architecture: &Architecture, batch: usize) -> usize {
@@ -75,10 +76,11 @@ impl<D: Device<T>, T: Scalar> Coupling<D, T> for Dense {
         device: &D,
         layer: &Layer<'_, D, T>,
         z: MatrixRef<'_, D, T>,
-        y: MatrixMut<'_, D, T>,
-        _work: &mut (),
+        mut y: MatrixMut<'_, D, T>,
+        work: &mut Self::Work,
     ) -> Result<()> {
-        device.multiply(T::of(1.0), layer.weight.plain(), z.plain(), Addend::Zero, y)
+        device.multiply(T::of(1.0), layer.weight.plain(), z.plain(), Addend::Zero, y.reborrow())?;
+        work.add_product(device, layer.index, false, z, y)
     }
 
     fn pull(
@@ -86,10 +88,11 @@ impl<D: Device<T>, T: Scalar> Coupling<D, T> for Dense {
         device: &D,
         layer: &Layer<'_, D, T>,
         delta: MatrixRef<'_, D, T>,
-        v: MatrixMut<'_, D, T>,
-        _work: &mut (),
+        mut v: MatrixMut<'_, D, T>,
+        work: &mut Self::Work,
     ) -> Result<()> {
-        device.multiply(T::of(1.0), layer.weight.transposed(), delta.plain(), Addend::Zero, v)
+        device.multiply(T::of(1.0), layer.weight.transposed(), delta.plain(), Addend::Zero, v.reborrow())?;
+        work.add_product(device, layer.index, true, delta, v)
     }
 
     fn outer(
@@ -99,7 +102,7 @@ impl<D: Device<T>, T: Scalar> Coupling<D, T> for Dense {
         (left, right): (SeenBlock<'_, D, T>, SeenBlock<'_, D, T>),
         addend: Addend<'_, D, T>,
         out: MatrixMut<'_, D, T>,
-        _work: &mut (),
+        _work: &mut Self::Work,
     ) -> Result<()> {
         device.multiply(alpha, left.matrix.plain(), right.matrix.transposed(), addend, out)
     }
@@ -110,7 +113,7 @@ impl<D: Device<T>, T: Scalar> Coupling<D, T> for Dense {
         layer: &Layer<'_, D, T>,
         out: MatrixMut<'_, D, T>,
         factors: &mut Self::Inverse,
-        _work: &mut (),
+        _work: &mut Self::Work,
     ) -> Result<()> {
         factors.invert(device, layer, out)
     }
@@ -142,7 +145,31 @@ impl<D: Device<T>, T: Scalar> Coupling<D, T> for Dense {
     }
 }
 
-impl<D: Device<T>, T: Scalar> Group<D, T> for Dense {}
+impl<D: Device<T>, T: Scalar> Group<D, T> for Dense {
+    fn delay(&self, device: &D, extent: Extent, steps: usize, work: &mut Self::Work) -> Result<()> {
+        *work = if steps > 1 { Pending::new(device, extent, steps)? } else { Pending::default() };
+        Ok(())
+    }
+
+    fn is_delayed(work: &Self::Work) -> bool {
+        work.is_on()
+    }
+
+    fn append(
+        &self,
+        device: &D,
+        sizes: (f64, f64),
+        factors: (MatrixRef<'_, D, T>, MatrixRef<'_, D, T>),
+        weight: MatrixMut<'_, D, T>,
+        work: &mut Self::Work,
+    ) -> Result<()> {
+        work.append(device, sizes, factors, weight)
+    }
+
+    fn settle(&self, device: &D, k: usize, weight: MatrixMut<'_, D, T>, work: &mut Self::Work) -> Result<()> {
+        work.settle(device, k, weight)
+    }
+}
 
 impl<D: Device<T>, T: Scalar> MaybeGroup<D, T> for Dense {
     fn if_group<V: ForGroup<D, T, Self>>(&self, visitor: V) -> Result<V::Out> {

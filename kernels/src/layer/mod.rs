@@ -9,6 +9,7 @@ mod circular;
 mod convolution;
 mod dense;
 mod kind;
+mod pending;
 mod pointwise;
 
 use std::fmt::Debug;
@@ -18,6 +19,7 @@ pub use convolution::Convolution;
 pub use dense::Dense;
 pub(crate) use dense::LuFactors;
 pub use kind::{CouplingKind, Visitor};
+pub use pending::{Pending, best_delay};
 pub use pointwise::Pointwise;
 
 use crate::cost::{Cost, Sizes};
@@ -337,6 +339,47 @@ pub trait Group<D: Device<T>, T: Scalar>: Coupling<D, T> {
         work: &mut Self::Work,
     ) -> Result<()> {
         self.pull(device, layer, errors, pulled, work)
+    }
+
+    /// Takes memory for the factors of `steps` updates, 1 for none. With more, updates are to go to [`Group::append`],
+    /// and W is what it stands for only after [`Group::settle`].
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`]; [`Error::ShapeMismatch`] for a coupling that cannot.
+    fn delay(&self, _device: &D, _extent: Extent, steps: usize, _work: &mut Self::Work) -> Result<()> {
+        if steps <= 1 {
+            return Ok(());
+        }
+        Err(Error::shape("delayed updates", "dense layers (use `relative-inplace`)", format!("{self:?}")))
+    }
+
+    /// W ← keep W + gain left rightᵀ for what the weight stands for that was last multiplied, with neither number
+    /// rounded to `T`.
+    ///
+    /// # Errors
+    /// Those of the device; [`Error::ShapeMismatch`] where updates are not delayed.
+    fn append(
+        &self,
+        _device: &D,
+        _gain_and_keep: (f64, f64),
+        _factors: (MatrixRef<'_, D, T>, MatrixRef<'_, D, T>),
+        _weight: MatrixMut<'_, D, T>,
+        _work: &mut Self::Work,
+    ) -> Result<()> {
+        Err(Error::shape("delayed updates", "dense layers (use `relative-inplace`)", format!("{self:?}")))
+    }
+
+    /// Whether updates are delayed.
+    fn is_delayed(_work: &Self::Work) -> bool {
+        false
+    }
+
+    /// W_k ← what it stands for, with no update pending.
+    ///
+    /// # Errors
+    /// Those of the device.
+    fn settle(&self, _: &D, _k: usize, _weight: MatrixMut<'_, D, T>, _work: &mut Self::Work) -> Result<()> {
+        Ok(())
     }
 }
 

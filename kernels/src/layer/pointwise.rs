@@ -5,6 +5,7 @@
 use rayon::prelude::*;
 
 use super::convolution::{self, Channels, add_to, entries_of_convolution, geometry_of_convolution};
+use super::pending::Pending;
 use super::{Convolution, Coupling, Dense, Extent, ForGroup, Geometry, Group, MaybeGroup, SeenBlock};
 use crate::cost::{Cost, Sizes};
 use crate::device::{Addend, Cpu, Device, Factor, Matrix, MatrixMut, MatrixRef};
@@ -149,7 +150,7 @@ impl<T: Scalar> Coupling<Cpu, T> for Pointwise {
         inverse: &mut Self::Inverse,
         _work: &mut Work<T>,
     ) -> Result<()> {
-        Dense.invert_transposed(device, layer, out, inverse, &mut ())
+        Dense.invert_transposed(device, layer, out, inverse, &mut Pending::default())
     }
 
     /// Every pixel has its own: they are the samples.

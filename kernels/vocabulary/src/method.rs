@@ -22,6 +22,8 @@ names! {
         AutodiffStreamed = "autodiff-streamed",
         /// Relative gradient applied as it is computed, none stored \[M16\].
         RelativeInPlace = "relative-inplace",
+        /// The same, its updates kept as factors for some steps \[M80\].
+        RelativeDelayed = "relative-delayed",
         /// The ordinary gradient, its inverses refreshed by products from the last step's \[M41\].
         NewtonSchulz = "newton-schulz",
     }
@@ -36,12 +38,17 @@ impl Method {
     /// Whether its steps stay in the layers' set of matrices, which must then be closed under products: the relative
     /// methods.
     pub const fn needs_group(self) -> bool {
-        matches!(self, Self::Relative | Self::RelativeInPlace | Self::Transposed)
+        matches!(self, Self::Relative | Self::Transposed) || self.is_step()
     }
 
     /// Whether it is for dense layers alone.
     pub const fn needs_dense(self) -> bool {
-        matches!(self, Self::NewtonSchulz)
+        matches!(self, Self::RelativeDelayed | Self::NewtonSchulz)
+    }
+
+    /// Whether one evaluation of it is a step: it stores no gradient.
+    pub const fn is_step(self) -> bool {
+        matches!(self, Self::RelativeInPlace | Self::RelativeDelayed)
     }
 
     /// What it is, in a phrase.
@@ -52,8 +59,9 @@ impl Method {
             Self::Ordinary => "back-propagation and the explicit inverse of every weight, O(D³)",
             Self::Autodiff => "full Jacobian of every sample by forward mode, all in memory, O(N·D³)",
             Self::AutodiffStreamed => "full Jacobians, a few samples at a time, O(N·D³)",
-            Self::NewtonSchulz => "`ordinary` with inverses refreshed by products, step by step, O(D³)",
             Self::RelativeInPlace => "relative gradient step applied in place, no gradient stored, O(N·D²)",
+            Self::NewtonSchulz => "`ordinary` with inverses refreshed by products, step by step, O(D³)",
+            Self::RelativeDelayed => "the same for few samples: updates kept as factors for √(D/2N) steps, O(N·D²)",
         }
     }
 }

@@ -4,14 +4,14 @@
 //! factored, in their order; the block whose turn it is becomes the next panel. So the threads meet nowhere: while one
 //! factors a panel the others are already at the blocks behind it, a block stays in the caches of its thread, and only
 //! panels travel (a left-looking factorisation with dynamic look-ahead; Kurzak and Dongarra, *Implementing linear
-//! algebra routines on multi-core processors with pipelining and a look ahead*, 2007). A panel itself is halved (Toledo,
-//! *Locality of reference in LU decomposition with partial pivoting*, 1997).
+//! algebra routines on multi-core processors with pipelining and a look ahead*, 2007). A panel itself is halved
+//! (Toledo, *Locality of reference in LU decomposition with partial pivoting*, 1997).
 
 use std::hint::spin_loop;
 use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread::yield_now;
+use std::thread::{panicking, yield_now};
 
 use dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::lu::partial_pivoting::factor::{lu_in_place, lu_in_place_scratch};
@@ -93,12 +93,24 @@ struct Flow<'a, T: Scalar> {
     ready: AtomicUsize,
 }
 
+/// Lets the other threads go when one panics, which would not finish what it claimed.
+struct Released<'a>(&'a AtomicUsize);
+
+impl Drop for Released<'_> {
+    fn drop(&mut self) {
+        if panicking() {
+            self.0.store(usize::MAX, Ordering::Release);
+        }
+    }
+}
+
 /// The progress of a block that some thread is at, or that is a panel.
 const CLAIMED: usize = usize::MAX;
 
 impl<T: Scalar> Flow<'_, T> {
     /// Works until every block is a panel. One thread can do it all, so none must wait for another to begin.
     fn run(&self) {
+        let _released = Released(&self.ready);
         let mut idle = 0_u32;
         while self.ready.load(Ordering::Acquire) < self.progress.len() {
             if let Some((block, done)) = self.claim() {
@@ -127,7 +139,7 @@ impl<T: Scalar> Flow<'_, T> {
     fn advance(&self, block: usize, mut done: usize) {
         loop {
             let ready = self.ready.load(Ordering::Acquire);
-            if done < ready {
+            if done < ready.min(block) {
                 self.apply(done, block);
                 done += 1;
             } else if block == ready {

@@ -19,7 +19,7 @@ mod team;
 use faer::{MatMut, MatRef};
 
 use super::raw::{Combination, Raw, RawInverse, Term};
-use super::{Addend, Device, Factor, Inversion, MatrixMut, MatrixRef, Memory};
+use super::{Addend, AppendOuter, Device, Factor, Inversion, MatrixMut, MatrixRef, Memory};
 #[cfg(target_arch = "x86_64")]
 use super::{PullOuter, too_large};
 use crate::error::{Error, Result};
@@ -182,6 +182,26 @@ impl<T: Scalar> Raw<T> for Cpu {
             Some(false) => Err(too_large()),
             None => Ok(false),
         }
+    }
+
+    unsafe fn raw_append_outer(&self, pass: AppendOuter<'_, Self, T>) -> Result<bool> {
+        let AppendOuter { gain, left, right, a, b, turn, weight } = pass;
+        let ((dim, samples), rank) = (left.shape(), a.cols());
+        let (a, b, weight) = (a.into_slice(), b.into_slice(), weight.into_slice());
+        let place = turn * samples * dim..(turn + 1) * samples * dim;
+        a[place.clone()].iter_mut().zip(left.slice()).for_each(|(to, &from)| *to = gain * from);
+        b[place].copy_from_slice(right.slice());
+        let steps = rank / samples;
+        let share = dim * turn / steps..dim * (turn + 1) / steps;
+        let columns = &mut weight[share.start * dim..share.end * dim];
+        let columns = MatMut::from_column_major_slice_mut(columns, dim, share.len());
+        let rows = MatRef::from_column_major_slice(b, dim, rank).get(share.clone(), ..);
+        let (a, one) = (MatRef::from_column_major_slice(a, dim, rank), T::of(1.0));
+        if !share.is_empty() {
+            T::multiply(self.threads, one, a, rows.transpose(), Onto::Scaled(one), columns);
+        }
+        b.chunks_exact_mut(dim).for_each(|column| column[share.clone()].fill(T::default()));
+        Ok(true)
     }
 
     unsafe fn raw_add_bias(&self, _: (usize, usize), bias: &[T], y: &mut [T]) -> Result<()> {

@@ -4,7 +4,7 @@ const { ink: INK, grey: GREY, faint: FAINT, paper: PAPER } = data.style ?? {};
 const RADIUS = 4.4, BESIDE = 6, NEAR = 28, LETTER = 7.6, LINE = 14;
 
 /** Corners and the angle of the first, of each sign but the circle. */
-const CORNERS = { square: [4, 45], triangle: [3, 0], "triangle-down": [3, 180], diamond: [4, 0], pentagon: [5, 0] };
+const CORNERS = { square: [4, 45], triangle: [3, 0], "triangle-down": [3, 180], "triangle-left": [3, 270], "triangle-right": [3, 90], diamond: [4, 0], pentagon: [5, 0] };
 
 function sign(marker, x, y, radius, attributes) {
   if (marker === "none") return "";
