@@ -161,6 +161,17 @@ pub struct Check {
     pub tolerance: f64,
 }
 
+/// What the inverses of an evaluation took, over all layers, where they are refreshed by products.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Refresh {
+    /// Products of D×D matrices.
+    pub products: usize,
+    /// Layers that took an LU instead.
+    pub factored: usize,
+    /// By how much the inverses were off before, the largest of all layers.
+    pub residual: f64,
+}
+
 /// Resident memory of the process at one instant of a gradient evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct MemoryPoint {
@@ -247,6 +258,9 @@ pub struct Record {
     /// The correctness check.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check: Option<Check>,
+    /// How the inverses were refreshed; absent for methods that refresh none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh: Option<Refresh>,
     /// Measurements that only a GPU has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpu: Option<Gpu>,
@@ -293,6 +307,7 @@ impl Record {
             model,
             prediction: None,
             check: None,
+            refresh: None,
             gpu: None,
             state: None,
             wall_seconds: 0.0,
