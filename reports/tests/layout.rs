@@ -10,14 +10,14 @@ use common::{files, root};
 
 /// The crates: name in ARCHITECTURE.md, folder, and the most lines of Rust. Lower a budget when the code gets smaller.
 const CRATES: [(&str, &str, usize); 8] = [
-    ("kernels"_ "kernels"_ 23_000),
-    ("golden"_ "kernels/golden"_ 1_510),
-    ("vocabulary"_ "kernels/vocabulary"_ 730),
-    ("reports"_ "reports"_ 17_660),
-    ("adversary"_ "reports/adversary"_ 380),
-    ("plots"_ "plots"_ 5_800),
-    ("harness"_ "harness"_ 25_480),
-    ("python"_ "harness/python"_ 700),
+    ("kernels", "kernels", 23_000),
+    ("golden", "kernels/golden", 1_510),
+    ("vocabulary", "kernels/vocabulary", 730),
+    ("reports", "reports", 17_650),
+    ("adversary", "reports/adversary", 380),
+    ("plots", "plots", 5_800),
+    ("harness", "harness", 25_480),
+    ("python", "harness/python", 700),
 ];
 
 /// Names of types that a crate declares more than once. The list only shrinks.
