@@ -83,6 +83,7 @@ fn wrong_usage_ends_with_code_2_and_names_the_item() {
         ("roofline --threads 1,0", "`0`"),
         ("roofline --math tf32", "--device cuda"),
         ("sweep --device cuda --coupling conv", "--device cpu"),
+        ("sweep --device cuda --threads 1,2", "several numbers of threads require --device cpu"),
         ("report no/such/folder", "no/such/folder"),
         ("plot no/such/folder --figure fig9", "fig9"),
         ("plot no/such/folder --figure fig3 --out a.gif", "--out a.gif must end in .svg, .png or .pdf"),

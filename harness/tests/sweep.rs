@@ -103,6 +103,41 @@ fn a_cpu_without_bf16_refuses_it_in_one_line() {
     assert!(!out.exists());
 }
 
+/// Each number of threads has its cells, in processes of its own, its ceilings, and its place in report and figure.
+#[test]
+fn a_sweep_over_threads_measures_each_and_reports_the_speedup() {
+    let dir = scratch();
+    let command = "sweep --dims 4,9,20 --methods relative --batch 4 --threads 2,1 --rounds 2 --attempts 1";
+    let (list, _) = ends(words(command).arg("--list"), 0);
+    assert!(list.contains("12 cells: 0 recorded, 12 to run") && list.contains(" threads "), "{list}");
+    let (out, err) = ends(words(command).args(["--min-samples", "3", "--out"]).arg(dir.path()), 0);
+    assert!(out.contains("12 cells measured, 0 skipped, 0 failed"), "{out}");
+    assert!(
+        err.contains("D = 4 to 20, on 2, 1 threads, in 2 rounds") && err.contains("L = 2, 1 thread, round "),
+        "{err}"
+    );
+
+    let of = |threads| records(dir.path()).iter().filter(|record| record["cell"]["threads"] == threads).count();
+    assert_eq!((of(1), of(2)), (6, 6));
+    let run = run_json(dir.path());
+    assert_eq!((&run["settings"]["threads"], &run["settings"]["other_threads"][0]), (&2.into(), &1.into()));
+    let rates = run["rooflines"][0]["rates"].as_array().expect("rates");
+    assert!([1, 2].iter().all(|threads| rates.iter().any(|rate| rate["threads"] == *threads)));
+    let report = fs::read_to_string(dir.path().join("report.md")).expect("a report");
+    assert!(report.contains("faster than on 1 thread [95 %]") && report.contains("strong-scaling.svg"), "{report}");
+
+    // Without its last line the folder is completed by its own settings.
+    let mut kept = lines(dir.path());
+    let last = kept.pop().expect("a record");
+    fs::write(dir.path().join("records.jsonl"), kept.join("\n") + "\n").expect("the shortened file is written");
+    ends(&mut resume(dir.path()), 0);
+    let cell = |line: &str| serde_json::from_str::<serde_json::Value>(line).expect("a record")["cell"].clone();
+    assert_eq!(lines(dir.path()).last().map(|line| cell(line)), Some(cell(&last)));
+    let folder = dir.path().to_str().expect("a path");
+    let (compared, _) = ends(relgrad().args(["compare", folder, folder]), 0);
+    assert!(compared.contains(", 1 thread, f32)") && compared.contains(", 2 threads, f32)"), "{compared}");
+}
+
 /// Grids of one and two dimensions, both sides of the largest D that is checked against the reference.
 #[test]
 fn a_sweep_over_convolutions_has_the_grid_as_its_axis() {

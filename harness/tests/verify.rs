@@ -60,6 +60,7 @@ fn every_committed_file_passes_with_every_backend_in_both_precisions() {
             ("relative-inplace", "relative"),
             ("transposed", "transposed"),
             ("ordinary", "ordinary"),
+            ("newton-schulz", "ordinary"),
             ("autodiff", "ordinary"),
             ("autodiff", "loglik"),
             ("autodiff-streamed", "ordinary"),

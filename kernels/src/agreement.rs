@@ -99,7 +99,7 @@ pub fn coupling_agrees<D: Device<T> + 'static, T: Scalar, C: MaybeGroup<D, T>>(
         };
         for method in Method::ALL {
             let mut bound = match bind(device, method, BiasMode::Exact, &architecture, x.cols()) {
-                Err(crate::Error::ShapeMismatch { .. }) if method.needs_group() => continue,
+                Err(crate::Error::ShapeMismatch { .. }) if method.needs_group() || method.needs_dense() => continue,
                 bound => bound?,
             };
             let mut gradient = Gradient::zeros(device, &architecture, "gradient")?;

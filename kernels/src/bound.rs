@@ -2,7 +2,8 @@
 //! place where name and code meet.
 
 use crate::backend::autodiff::{self, Autodiff, Jacobians};
-use crate::backend::{BiasMode, GradientBackend, Ordinary, Relative, Transposed};
+use crate::backend::newton_schulz::products;
+use crate::backend::{BiasMode, GradientBackend, NewtonSchulz, Ordinary, Refresh, Relative, Transposed};
 use crate::check::Kind;
 use crate::cost::{Cost, Sizes};
 use crate::device::Device;
@@ -55,8 +56,27 @@ pub fn bind<D: Device<T> + 'static, T: Scalar, C: MaybeGroup<D, T>>(
         Method::Ordinary => Bound::new(device, Kind::Ordinary, Ordinary, &request),
         Method::Autodiff => autodiff(Jacobians::Batched),
         Method::AutodiffStreamed => autodiff(Jacobians::Streamed),
+        Method::NewtonSchulz => Bound::new(device, Kind::Ordinary, NewtonSchulz::default(), &request),
     }
 }
+
+/// As [`bind`] in mode `exact`, for a backend whose gradients are timed: each is to take what the second one takes.
+pub(crate) fn bind_to_time<D: Device<T> + 'static, T: Scalar, C: MaybeGroup<D, T>>(
+    device: &D,
+    method: Method,
+    architecture: &Architecture<C>,
+    batch: usize,
+) -> Result<Bound<D, T, C>> {
+    if method != Method::NewtonSchulz {
+        return bind(device, method, BiasMode::Exact, architecture, batch);
+    }
+    let request = Request { method, bias_mode: BiasMode::Exact, architecture, batch };
+    Bound::new(device, Kind::Ordinary, NewtonSchulz { restarts: true }, &request)
+}
+
+/// ‖RΔW‖ of the plain step ΔW that a timed gradient of [`Method::NewtonSchulz`] follows, in the layer where it is
+/// largest: the size of a step of 10⁻³ where ‖RG‖ is 10 (MATH.md §19).
+pub(crate) const STEP_RESIDUAL: f64 = 0.01;
 
 /// What a method costs with dense layers.
 pub(crate) fn cost_of_dense(method: Method, shape: &Sizes) -> Cost {
@@ -120,6 +140,28 @@ pub(crate) fn cost_of_dense(method: Method, shape: &Sizes) -> Cost {
             min_traffic_bytes: 2.0 * parameters,
             expected_bytes: 2.0 * parameters + (l + 1.0) * chunk(lanes, dtype, d, n) * square + blocks + input,
         },
+        Method::NewtonSchulz => {
+            let epsilon = if dtype == Dtype::F32 { f32::EPS } else { f64::EPS };
+            let products = shape.layers.saturating_mul(products(STEP_RESIDUAL, epsilon));
+            Cost {
+                min_bytes: 3.0 * parameters + square + blocks,
+                expected_bytes: 3.0 * parameters + 3.0 * square + blocks + input,
+                ..cost_of_refresh(shape, products, 0)
+            }
+        }
+    }
+}
+
+/// What a gradient of [`Method::NewtonSchulz`] costs whose refreshes took so many products and LUs over all layers; the
+/// memory is that of `ordinary`.
+pub fn cost_of_refresh(shape: &Sizes, products: usize, factored: usize) -> Cost {
+    let cost = cost_of_dense(Method::Ordinary, shape);
+    let (d, layers, products) = (shape.dim as f64, shape.layers as f64, products as f64);
+    let square = d * d * shape.dtype.bytes() as f64;
+    Cost {
+        flops: cost.flops + 2.0 * (products + factored as f64 - layers) * d.powi(3),
+        min_traffic_bytes: (5.0 * layers + 3.0 * products) * square,
+        ..cost
     }
 }
 
@@ -193,6 +235,11 @@ impl<D: Device<T>, T: Scalar, C: Coupling<D, T>> Bound<D, T, C> {
     {
         self.backend.gradient(device, parameters, batch.into(), out)
     }
+
+    /// As [`GradientBackend::refresh`].
+    pub fn refresh(&self) -> Option<Refresh> {
+        self.backend.refresh()
+    }
 }
 
 trait Erased<D: Device<T>, T: Scalar, C: Coupling<D, T>> {
@@ -205,6 +252,8 @@ trait Erased<D: Device<T>, T: Scalar, C: Coupling<D, T>> {
     ) -> Result<()>
     where
         D: 'a;
+
+    fn refresh(&self) -> Option<Refresh>;
 }
 
 struct WithWorkspace<B, W> {
@@ -231,6 +280,10 @@ where
     {
         self.backend.gradient(device, parameters, batch, &mut self.workspace, out)
     }
+
+    fn refresh(&self) -> Option<Refresh> {
+        B::refresh(&self.workspace)
+    }
 }
 
 #[cfg(feature = "inject")]
@@ -250,5 +303,9 @@ impl<D: Device<T>, T: Scalar, C: Coupling<D, T>> Erased<D, T, C> for Wrong<D, T,
     {
         self.0.gradient(device, parameters, batch, out)?;
         device.fill(T::of(1.0), out.weights[0].view_mut())
+    }
+
+    fn refresh(&self) -> Option<Refresh> {
+        self.0.refresh()
     }
 }

@@ -1,7 +1,7 @@
 //! One gradient evaluation as something to be checked and timed, whatever its method, device and precision.
 
-use crate::backend::BiasMode;
-use crate::bound::{Bound, bind};
+use crate::backend::Refresh;
+use crate::bound::{Bound, STEP_RESIDUAL, bind_to_time};
 use crate::check::{self, Check};
 use crate::device::{Cpu, Cuda, Device, Matrix, Replay};
 use crate::error::{Error, Result};
@@ -63,6 +63,11 @@ pub trait Evaluation {
     /// Those of [`Bound::gradient`].
     fn record(&mut self) -> Result<bool> {
         Ok(false)
+    }
+
+    /// What the inverses of the last evaluation took, for a method that refreshes them.
+    fn refresh(&self) -> Option<Refresh> {
+        None
     }
 
     /// Forgets a recording: [`Self::evaluate`] asks for the work call by call again.
@@ -188,9 +193,34 @@ impl<D: Device<T> + 'static, T: Scalar, C: MaybeGroup<D, T>> Stored<D, T, C> {
         let Workload { method, batch, .. } = *workload;
         let problem = Problem::new(device, coupling, workload)?;
         let architecture = problem.parameters.architecture();
-        let bound = bind(&problem.device, method, BiasMode::Exact, architecture, batch)?;
+        let bound = bind_to_time(&problem.device, method, architecture, batch)?;
         let gradient = Gradient::zeros(&problem.device, architecture, "gradient")?;
-        Ok(Self { problem, bound, gradient, recording: None })
+        let mut stored = Self { problem, bound, gradient, recording: None };
+        if method == Method::NewtonSchulz {
+            stored.follow_a_step()?;
+        }
+        Ok(stored)
+    }
+
+    /// Leaves the weights one plain step after those whose inverses the backend keeps, so that each later gradient
+    /// refreshes the inverses that a training would find: a step at which ‖RΔW‖ of one layer is [`STEP_RESIDUAL`]. Its
+    /// length follows from that of a shorter one.
+    fn follow_a_step(&mut self) -> Result<()> {
+        let mut step = FIRST_STEP;
+        for _ in 0..2 {
+            self.evaluate()?;
+            if let Some(Refresh { residual, .. }) = self.bound.refresh()
+                && residual > 0.0
+                && residual.is_finite()
+            {
+                step = FIRST_STEP * (STEP_RESIDUAL / residual - 1.0);
+            }
+            let Problem { device, parameters, .. } = &mut self.problem;
+            for (to, from) in parameters.arrays_mut().weights.iter_mut().zip(&self.gradient.weights) {
+                device.add_blocks(T::of(step), from.view(), to.view_mut())?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -220,10 +250,17 @@ impl<D: Device<T>, T: Scalar, C: MaybeGroup<D, T>> Evaluation for Stored<D, T, C
         Ok(self.recording.is_some())
     }
 
+    fn refresh(&self) -> Option<Refresh> {
+        self.bound.refresh()
+    }
+
     fn forget_recording(&mut self) {
         self.recording = None;
     }
 }
+
+/// μ of the step from which the length of a longer one follows.
+const FIRST_STEP: f64 = 1e-5;
 
 /// The step whose direction is the relative gradient.
 struct InPlace<D: Device<T>, T: Scalar, C: Group<D, T>> {

@@ -58,6 +58,9 @@ fn every_right_gradient_of_many_samples_passes_its_check() {
             passes(method, Architecture { activation, bias: true, ..Architecture::new(dim, 2) }.into());
         }
         let architecture = Architecture::convolutional(Convolution::full(1, [1, 3]), 2);
+        if method.needs_dense() {
+            continue;
+        }
         passes(method, Architecture { activation, bias: true, ..architecture });
     }
 }

@@ -61,8 +61,34 @@ impl Axis {
     pub(crate) fn log_between(low: f64, high: f64, unit: Unit, room: Room) -> Self {
         let low = if low.is_nan() { 1.0 } else { low.clamp(REACH.0, REACH.1) };
         let high = if high > low { high.min(10.0 * REACH.1) } else { 10.0 * low };
-        let ticks = if unit == Unit::Bytes { octaves(low, high, room) } else { decades(low, high, unit, room) };
+        let ticks = if unit == Unit::Bytes { octaves(low, high, unit, room) } else { decades(low, high, unit, room) };
         Axis { low, high, logarithmic: true, ticks, unit_label: "" }
+    }
+
+    /// The same with ticks at powers of two, whatever the unit.
+    pub(crate) fn doubling(low: f64, high: f64, unit: Unit, room: Room) -> Self {
+        let axis = Self::log_between(low, high, unit, room);
+        Axis { ticks: octaves(axis.low, axis.high, unit, room), ..axis }
+    }
+
+    /// A logarithmic axis with ticks at positive `values`, labelled where there is room, and `right` points beyond the
+    /// last.
+    pub(crate) fn log_at(values: impl Iterator<Item = f64>, right: f64, room: Room) -> Self {
+        const LEFT: f64 = 8.0;
+        let mut values: Vec<f64> = values.filter(|v| (REACH.0..=REACH.1).contains(v)).collect();
+        values.sort_by(f64::total_cmp);
+        values.dedup();
+        let [first, .., last] = values[..] else { return Self::log(values.into_iter(), 1.25, Unit::Count, room) };
+        let per_point = (last / first).ln() / (room.length - LEFT - right).max(1.0);
+        let mut labelled = f64::NEG_INFINITY;
+        let mut tick = |value: f64| {
+            let at = (value / first).ln() / per_point;
+            let label = (at >= labelled + room.label).then(|| label(value, Unit::Count));
+            labelled = if label.is_some() { at } else { labelled };
+            Tick { value, label }
+        };
+        let (low, high) = (first * (-LEFT * per_point).exp(), last * (right * per_point).exp());
+        Axis { low, high, logarithmic: true, ticks: values.iter().map(|value| tick(*value)).collect(), unit_label: "" }
     }
 
     /// A linear axis from 0 to just over `high`, with bare numbers in the unit that `unit_label` names.
@@ -146,9 +172,9 @@ fn decades(low: f64, high: f64, unit: Unit, room: Room) -> Vec<Tick> {
     ticks
 }
 
-/// Ticks at powers of two, from `low` to `high`: round numbers of binary units. 1, 2, 5 or some tens of octaves are
-/// between two labels, so that each unit itself has one.
-fn octaves(low: f64, high: f64, room: Room) -> Vec<Tick> {
+/// Ticks at powers of two, from `low` to `high`: round numbers of binary units and of threads. 1, 2, 5 or some tens of
+/// octaves are between two labels, so that each unit itself has one.
+fn octaves(low: f64, high: f64, unit: Unit, room: Room) -> Vec<Tick> {
     let per_octave = room.length / (high / low).log2();
     let apart = (room.label / per_octave).ceil().max(1.0) as i32;
     let stride = [1, 2, 5].into_iter().find(|stride| *stride >= apart).unwrap_or((apart + 9) / 10 * 10);
@@ -157,7 +183,7 @@ fn octaves(low: f64, high: f64, room: Room) -> Vec<Tick> {
         let value = 2f64.powi(octave);
         let labelled = octave.rem_euclid(stride) == 0;
         let shown = (labelled || per_octave >= DECADE) && (low..=high).contains(&value);
-        shown.then(|| Tick { value, label: labelled.then(|| label(value, Unit::Bytes)) })
+        shown.then(|| Tick { value, label: labelled.then(|| label(value, unit)) })
     });
     ticks.collect()
 }

@@ -4,6 +4,7 @@ mod curves;
 mod numbers;
 
 use relgrad_reports::summary::Estimate;
+use relgrad_reports::units;
 
 use crate::axis::{Axis, Room, Unit};
 use crate::clear::Clear;
@@ -13,7 +14,7 @@ use crate::panel::{Panel, Titles};
 use crate::paper::Paper;
 use crate::scene::{Align, Rect, Scene, Stroke, Text};
 use crate::style::{COLUMN_WIDTH, GREY, Look, MARGIN, MODEL, NORMAL, PAGE_WIDTH, SMALL};
-use curves::{bars, clips, draw_curves, has_interval, measured_places, predicted_line, shifts};
+use curves::{bars, clips, draw_curves, draw_labels, has_interval, measured_places, predicted_line, shifts};
 pub(crate) use numbers::{hex, numbers, style};
 
 /// Between two panels, in points.
@@ -24,6 +25,8 @@ const FARTHEST_PREDICTION: f64 = 100.0;
 const WIDENED_BY: f64 = 3.2;
 /// and a linear one by this share of the range of the values.
 const WIDENED_SHARE: f64 = 0.3;
+/// Room to the right of the curves for their labels, in points.
+const LABELS: f64 = 46.0;
 /// A page from this width on, in points, has two panels side by side.
 const TWO_PANELS: f64 = 1.5 * COLUMN_WIDTH;
 
@@ -31,6 +34,7 @@ const TWO_PANELS: f64 = 1.5 * COLUMN_WIDTH;
 #[derive(Debug, Clone)]
 pub(crate) struct Plot<'a> {
     pub(crate) quantity: &'a str,
+    pub(crate) against: Against,
     pub(crate) scale: Scale,
     /// Height of the panel, in points.
     pub(crate) height: f64,
@@ -41,6 +45,31 @@ pub(crate) struct Plot<'a> {
     /// What the dashed curves are called in the legend.
     pub(crate) model: &'a str,
     pub(crate) reference: Reference,
+}
+
+/// The horizontal axis of a panel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Against {
+    Dim,
+    /// With a tick at each number, and to the right room for the labels of the curves.
+    Threads,
+}
+
+impl Against {
+    fn title(self) -> &'static str {
+        match self {
+            Self::Dim => "data dimension D",
+            Self::Threads => "threads",
+        }
+    }
+
+    /// A place on it in words.
+    fn place(self, x: f64) -> String {
+        match self {
+            Self::Dim => format!("D = {}", units::number(x)),
+            Self::Threads => units::counted(x as usize, "thread"),
+        }
+    }
 }
 
 /// What kind of vertical axis a panel has.
@@ -76,10 +105,13 @@ pub(crate) enum Reference {
     Ceiling(Vec<(f64, String)>),
 }
 
-/// One line of a chart with what belongs to it.
+/// One line of a chart with what belongs to it. For D read what the panel is against.
 #[derive(Debug, Clone)]
 pub(crate) struct Curve {
+    /// Its name in the legend, which curves may share.
     pub(crate) name: String,
+    /// What stands at its end, to tell it from others of its name; empty where none has it.
+    pub(crate) label: String,
     pub(crate) look: Look,
     /// Measured values against D, ascending; without an interval the ends equal the value.
     pub(crate) measured: Vec<(f64, Estimate)>,
@@ -91,6 +123,14 @@ pub(crate) struct Curve {
     pub(crate) stop: Option<StopMark>,
     /// The cost model against D, ascending.
     pub(crate) model: Vec<(f64, f64)>,
+}
+
+impl Curve {
+    /// Without values.
+    pub(crate) fn named(name: String, look: Look) -> Self {
+        let (measured, cells, processes, model) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { name, label: String::new(), look, measured, cells, processes, stop: None, model }
+    }
 }
 
 /// The first dimension beyond the last measured one that was tried or ruled out.
@@ -105,8 +145,8 @@ pub(crate) struct StopMark {
 
 impl<'a> Plot<'a> {
     pub(crate) fn new(quantity: &'a str, scale: Scale, curves: Vec<Curve>) -> Self {
-        let (intervals, reference) = (Intervals::Band, Reference::Nothing);
-        Self { quantity, scale, height: 150.0, curves, intervals, point: "one process", model: "", reference }
+        let (against, intervals, reference) = (Against::Dim, Intervals::Band, Reference::Nothing);
+        Self { quantity, against, scale, height: 150.0, curves, intervals, point: "one process", model: "", reference }
     }
 
     /// A high logarithmic one.
@@ -185,7 +225,8 @@ pub(crate) fn draw(paper: Paper, conditions: &[String], plots: &[Plot<'_>]) -> S
         unplaced.extend(draw_reference(&mut scene, &panel, plot));
         guides.iter().for_each(|guides| guides.draw(&mut scene));
         draw_curves(&mut scene, &panel, plot);
-        panel.draw_axes(&mut scene, Titles { x: "data dimension D", y: plot.quantity });
+        draw_labels(&mut scene, &panel, plot);
+        panel.draw_axes(&mut scene, Titles { x: plot.against.title(), y: plot.quantity });
         if (i + 1) % columns == 0 {
             top = panel.rect.bottom + Panel::BOTTOM_ROOM + 8.0;
         }
@@ -232,6 +273,9 @@ fn panel_of(plot: &Plot<'_>, ends: (f64, f64), (top, height): (f64, f64), lowere
     let room = Room { length: height, label: 1.9 * SMALL };
     let (low, high) = plot.ends();
     let y = match plot.scale {
+        Scale::Logarithmic { unit, margin } if plot.against == Against::Threads => {
+            Axis::doubling(low / margin, high * margin, unit, room)
+        }
         Scale::Logarithmic { unit, margin } => {
             let y = Axis::log([low, high].into_iter(), margin, unit, room);
             Axis::log_between(y.low * lowered, y.high, unit, room)
@@ -239,7 +283,10 @@ fn panel_of(plot: &Plot<'_>, ends: (f64, f64), (top, height): (f64, f64), lowere
         Scale::Linear { .. } => Axis::linear_between(low, high, room),
     };
     let dims = || plot.curves.iter().flat_map(dims);
-    let x = |length| Axis::log(dims(), 1.25, Unit::Count, Room { length, label: 34.0 });
+    let x = |length| match plot.against {
+        Against::Dim => Axis::log(dims(), 1.25, Unit::Count, Room { length, label: 34.0 }),
+        Against::Threads => Axis::log_at(dims(), LABELS, Room { length, label: 12.0 }),
+    };
     Panel::between(ends, (top, height), y, x)
 }
 
@@ -346,7 +393,8 @@ fn keys(plots: &[Plot<'_>], panels: &[Panel]) -> [Vec<Key>; 2] {
     let curves = || plots.iter().flat_map(|plot| &plot.curves);
     let is_bars = plots.iter().any(|plot| plot.intervals == Intervals::Bars);
     let sign = |look| if is_bars { Sign::Marker(look) } else { Sign::Curve(look) };
-    let curve_keys = curves().map(|c| Key { sign: sign(c.look), text: c.name.clone() });
+    let named = curves().filter(|c| !c.measured.is_empty() || c.stop.is_some());
+    let curve_keys = named.map(|c| Key { sign: sign(c.look), text: c.name.clone() });
     let exceeds = |plot: &Plot<'_>| plot.curves.iter().flat_map(|c| &c.measured).any(|(_, e)| plot.exceeds(e.value));
     let interval = if is_bars { Sign::Bar } else { Sign::Band };
     let others = [

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use relgrad_reports::export::cell_key;
 pub(crate) use relgrad_reports::record::Model;
-use relgrad_reports::record::{Outcome, Point, Record};
+use relgrad_reports::record::{Held, Outcome, Record};
 use relgrad_reports::statistics::median;
 use relgrad_reports::study::Study;
 use relgrad_reports::summary::{CellSummary, Estimate, Series, Stop, Summary};
@@ -19,12 +19,21 @@ use crate::style::look;
 /// Most processes of a series that a figure shows: more would be a blot.
 const MOST_PROCESSES: usize = 2000;
 
-/// What a figure shows of a study: one device, and where no axis is the batch size, the batch size and the number of
-/// layers that the settings name first.
+/// What a figure is against, besides D.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Along {
+    Dim,
+    Batch,
+    Threads,
+}
+
+/// What a figure shows of a study: one device, and but for its own axis the batch size, the number of layers and of
+/// threads that the settings name first.
 pub(crate) struct Shown<'a> {
     pub(crate) study: &'a Study,
     pub(crate) summary: Cow<'a, Summary>,
     pub(crate) device: DeviceKind,
+    pub(crate) along: Along,
     pub(crate) paper: Paper,
 }
 
@@ -33,9 +42,14 @@ pub(crate) type Values = (Vec<(f64, Estimate)>, Vec<(f64, f64)>);
 
 impl<'a> Shown<'a> {
     /// `device`, or the CPU where it was measured, else the first device that was.
-    pub(crate) fn of(study: &'a Study, summary: &'a Summary, device: Option<DeviceKind>, every_batch: bool) -> Self {
+    pub(crate) fn of(study: &'a Study, summary: &'a Summary, device: Option<DeviceKind>, along: Along) -> Self {
         let settings = &study.run.settings;
-        let is_main = |s: &Series| every_batch || (s.batch, s.layers) == (settings.batch, settings.layers);
+        let main = settings.held();
+        let is_main = |s: &Series| match along {
+            Along::Dim => s.held() == main,
+            Along::Batch => s.held() == Held { batch: s.batch, ..main },
+            Along::Threads => s.held() == Held { threads: s.threads, ..main },
+        };
         let mut summary = Cow::Borrowed(summary);
         if !summary.series.iter().all(is_main) {
             let series = summary.series.iter().filter(|s| is_main(s)).cloned().collect();
@@ -44,7 +58,7 @@ impl<'a> Shown<'a> {
         let mut devices = summary.series.iter().filter(|s| !s.points.is_empty()).map(|s| s.device);
         let first = devices.clone().next().unwrap_or(DeviceKind::Cpu);
         let device = device.unwrap_or_else(|| devices.find(|d| *d == DeviceKind::Cpu).unwrap_or(first));
-        Self { study, summary, device, paper: Paper::default() }
+        Self { study, summary, device, along, paper: Paper::default() }
     }
 
     /// The series on the device.
@@ -84,18 +98,18 @@ impl<'a> Shown<'a> {
             let (measured, processes) = values(series);
             let (name, look) = (series.method.to_string(), look(series.method));
             let cells = measured.iter().map(|(dim, _)| vec![cell_key(series, *dim as usize)]).collect();
-            Curve { name, look, measured, cells, processes, stop: stop(series), model: Vec::new() }
+            Curve { look, measured, cells, processes, stop: stop(series), ..Curve::named(name, look) }
         };
         self.series().map(curve).filter(|c| !c.measured.is_empty() || c.stop.is_some()).collect()
     }
 
     /// The valid records of a series.
-    fn records(&self, series: &Series) -> impl Iterator<Item = &'a Record> {
-        let of_series = (series.method, series.device, series.batch, series.layers);
-        self.study.records.iter().filter(move |r| {
-            let Point { device, batch, layers, .. } = r.cell.point;
-            r.is_valid() && (r.cell.method, device, batch, layers) == of_series
-        })
+    pub(crate) fn records(&self, series: &Series) -> impl Iterator<Item = &'a Record> {
+        let of_series = (series.method, series.device, series.held());
+        self.study
+            .records
+            .iter()
+            .filter(move |r| r.is_valid() && (r.cell.method, r.cell.point.device, r.cell.point.held()) == of_series)
     }
 
     /// A positive value of each process of a series, against D.
@@ -127,8 +141,8 @@ impl<'a> Shown<'a> {
 
     /// The cost model of a method against D, from every record, run or not.
     pub(crate) fn models(&self, method: Method) -> Vec<(f64, Model)> {
-        let settings = &self.study.run.settings;
-        let is_main = |r: &Record| (r.cell.point.batch, r.cell.point.layers) == (settings.batch, settings.layers);
+        let held = self.study.run.settings.held();
+        let is_main = |r: &Record| r.cell.point.held() == held;
         let of = |r: &&Record| r.cell.point.device == self.device && r.cell.method == method && is_main(r);
         let mut models: Vec<_> =
             self.study.records.iter().filter(of).map(|r| (r.cell.point.dim as f64, r.model)).collect();
@@ -141,12 +155,13 @@ impl<'a> Shown<'a> {
     pub(crate) fn conditions(&self) -> Vec<String> {
         let settings = &self.study.run.settings;
         let is_cpu = self.device == DeviceKind::Cpu;
-        let mut conditions = vec![
-            if is_cpu { format!("CPU, {}", counted(settings.threads, "thread")) } else { "GPU".to_string() },
-            format!("N = {}", grouped(settings.batch)),
-            format!("L = {}", settings.layers),
-            settings.arithmetic(self.device).to_string(),
-        ];
+        let mut conditions = vec![match self.along {
+            _ if !is_cpu => "GPU".to_string(),
+            Along::Threads => "CPU".to_string(),
+            Along::Dim | Along::Batch => format!("CPU, {}", counted(settings.threads, "thread")),
+        }];
+        conditions.extend((self.along != Along::Batch).then(|| format!("N = {}", grouped(settings.batch))));
+        conditions.extend([format!("L = {}", settings.layers), settings.arithmetic(self.device).to_string()]);
         if let Some(convolution) = &settings.convolution {
             let kernel = match convolution.kernel {
                 None => "full kernels".to_string(),

@@ -4,7 +4,8 @@
 //! from one list of shapes. The crate computes no statistic: estimates, fits and models are those of `relgrad-reports`.
 //! Its font is embedded.
 //!
-//! Single-panel figures are 85 mm wide, a journal's column. Figure 4, the roofline and the heat map are 170 mm wide. No
+//! Single-panel figures are 85 mm wide, a journal's column. Figure 4, the roofline, the heat map and strong
+//! scaling are 170 mm wide. No
 //! text is smaller than 7 pt at that size. [`draw_on`] draws in another size.
 
 mod axis;
@@ -47,7 +48,8 @@ pub use trend::{MOST_TRENDS, Trend, draw_trend};
 ///
 /// `fig1-left`, `fig3` and `fig4` are those of Gresele et al. (NeurIPS 2020): time of one gradient against D on a GPU
 /// and on the CPU, and memory over time. `speedup`, `memory`, `local-exponent`, `residuals` and `roofline` are against
-/// D too, `heat-map` is over D and N.
+/// D too, `heat-map` is over D and N,
+/// `strong-scaling` is against the number of threads.
 #[derive(Debug, Clone, Copy)]
 pub struct Figure(&'static Spec);
 
@@ -79,7 +81,7 @@ impl Figure {
     }
 
     fn shown<'a>(self, study: &'a Study, summary: &'a Summary, paper: Paper) -> Shown<'a> {
-        Shown { paper, ..Shown::of(study, summary, self.0.device, self.0.every_batch) }
+        Shown { paper, ..Shown::of(study, summary, self.0.device, self.0.along) }
     }
 }
 

@@ -179,6 +179,35 @@ fn a_heat_map_shows_every_batch_size_and_other_figures_the_first() {
 }
 
 #[test]
+fn strong_scaling_names_its_curves_at_their_ends_and_other_figures_show_the_first_threads() {
+    let study = fixture::study_with_threads();
+    let summary = Summary::of(&study);
+    let drawing = draw(named("strong-scaling"), &study, &summary).unwrap();
+    let expected = "0|0.1|0.2|0.3|0.4|0.5|0.6|0.7|0.8|0.9|1|1×|2|2×|4|4×|95 % confidence|CPU · N = 100 · L = 2 · \
+                    f32|D = 10|D = 20,000|D = 3,200|D = 320|autodiff|ideal|one round|ordinary|parallel \
+                    efficiency|relative|speed-up|threads";
+    assert_eq!(svg_texts(drawing.svg()).into_iter().collect::<Vec<_>>().join("|"), expected);
+    let chart = drawing.chart().unwrap();
+    let points = chart.panels.iter().flat_map(|panel| &panel.curves).flat_map(|curve| &curve.points);
+    let of_four = points.filter(|point| point.at == "4 threads");
+    assert!(of_four.map(|point| assert_eq!(point.cells.len(), 2, "{point:?}")).count() > 4);
+    let caption = named("strong-scaling").caption(&study, &summary);
+    let told = "(Example CPU @ 2.60GHz, CPU, N = 100, L = 2, f32)";
+    assert!(caption.contains(told) && caption.contains("relative at D = 20,000: 5."), "{caption}");
+
+    let mut one = study.clone();
+    one.records.retain(|r| r.cell.point.threads == 1);
+    one.run.settings.other_threads.clear();
+    let alone = Summary::of(&one);
+    for figure in ["fig3", "speedup", "memory", "roofline"] {
+        let svg = |study, summary| draw(named(figure), study, summary).unwrap().svg().to_string();
+        assert_eq!(svg(&study, &summary), svg(&one, &alone), "{figure}");
+    }
+    let told = draw(named("strong-scaling"), &one, &alone).unwrap_err().to_string();
+    assert!(told.ends_with("run `relgrad sweep` with a list, as in --threads 1,2,4"), "{told}");
+}
+
+#[test]
 fn an_svg_is_one_document_of_its_printed_size() {
     let (study, summary) = plain();
     for (figure, width) in [(named("memory"), "width=\"85.00mm\""), (named("fig4"), "width=\"170.00mm\"")] {
@@ -230,7 +259,7 @@ fn what_is_missing_is_said_in_one_line() {
     assert_eq!(
         unknown,
         "unknown figure `fig2`: choose one of fig3, fig1-left, speedup, memory, local-exponent, residuals, fig4, \
-         roofline, heat-map"
+         roofline, heat-map, strong-scaling"
     );
 }
 
@@ -372,7 +401,9 @@ fn what_lies_above_a_ceiling_is_ringed() {
 /// The narrowest papers, where panels stand below one another, and wide ones; texts as small and as large as allowed.
 #[test]
 fn figures_are_legible_in_every_size() {
-    let studies = [fixture::study_with_gpu(), fixture::study_with_batches(), fixture::noisy_study()];
+    let several = [fixture::study_with_batches(), fixture::study_with_threads()];
+    let studies = [fixture::study_with_gpu(), fixture::noisy_study()].into_iter().chain(several);
+    let studies: Vec<Study> = studies.collect();
     for (width, font_size, printed) in [
         (Some(55.0), None, "55.00mm"),
         (Some(85.0), Some(10.0), "85.00mm"),
@@ -386,7 +417,8 @@ fn figures_are_legible_in_every_size() {
             for figure in Figure::ALL.into_iter().filter(|figure| figure.available(study, &summary)) {
                 let drawing = draw_on(paper, figure, study, &summary).unwrap();
                 assert_legible(&format!("{figure} on {paper:?}"), &drawing.scene);
-                let is_page = ["fig4", "roofline", "heat-map"].contains(&figure.name()) && width.is_none();
+                let is_page =
+                    ["fig4", "roofline", "heat-map", "strong-scaling"].contains(&figure.name()) && width.is_none();
                 let printed = format!("width=\"{}\"", if is_page { "170.00mm" } else { printed });
                 assert!(drawing.svg().contains(&printed), "{figure} is not {printed}");
             }

@@ -60,6 +60,31 @@ pub fn study_with_batches() -> Study {
     study
 }
 
+/// The sweep of [`study`] on 1, 2 and 4 threads of four cores, by Amdahl's law with a serial share of 5 % + 20/D.
+pub fn study_with_threads() -> Study {
+    let mut study = study();
+    (study.run.settings.threads, study.run.settings.other_threads) = (1, vec![2, 4]);
+    study.run.machine.logical_cores = 4;
+    study.records.clear();
+    for threads in [1, 2, 4] {
+        let mut random = Random::new(threads as u64);
+        for round in 0..ROUNDS {
+            for dim in DIMS {
+                for method in METHODS {
+                    let mut cell = cell(method, DeviceKind::Cpu, dim, round);
+                    cell.point.threads = threads;
+                    let mut record = record(cell, &mut random);
+                    let serial = (0.05 + 20.0 / dim as f64).min(1.0);
+                    let law = serial + (1.0 - serial) / threads as f64;
+                    record.seconds.iter_mut().for_each(|seconds| *seconds *= law);
+                    study.records.push(record);
+                }
+            }
+        }
+    }
+    study
+}
+
 /// The sweep of [`study`] on a machine that others use: processes differ by a factor of two, and those of three cells
 /// by factors of hundreds, so that their intervals have many decades.
 pub fn noisy_study() -> Study {
@@ -368,6 +393,7 @@ fn run(devices: &[DeviceKind]) -> Run {
             bias: false,
             activation: ACTIVATION,
             threads: 2,
+            other_threads: Vec::new(),
             seed: 1,
             rounds: ROUNDS,
             min_samples: 5,

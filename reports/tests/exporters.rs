@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 
 use relgrad_reports::export::{FORMATS, Field, Frame, Report, records, samples};
 use relgrad_reports::fixture;
+use relgrad_reports::history::Entry;
 use relgrad_reports::record::Record;
+use relgrad_reports::study::Study;
 use relgrad_reports::summary::Summary;
 use serde_json::Value;
 
@@ -13,10 +15,32 @@ use serde_json::Value;
 const MEASURED: usize = 8 + 6 + 4;
 
 fn render(name: &str) -> String {
-    let study = fixture::study();
-    let summary = Summary::of(&study);
+    render_of(name, &fixture::study())
+}
+
+fn render_of(name: &str, study: &Study) -> String {
+    let summary = Summary::of(study);
     let format = FORMATS.into_iter().find(|format| format.name == name).expect("a format");
-    (format.render)(&Report { study: &study, summary: &summary, figures: &[] })
+    (format.render)(&Report { study, summary: &summary, figures: &[] })
+}
+
+/// Cells on other numbers of threads are other cells, whatever the format.
+#[test]
+fn numbers_of_threads_are_kept_apart() {
+    let study = fixture::study_with_threads();
+    let benchmarks = json(&render_of("bencher", &study));
+    assert_eq!(benchmarks.as_object().expect("benchmarks").len(), 3 * MEASURED);
+    let google = json(&render_of("google-benchmark", &study));
+    let four = list(&google["benchmarks"]).iter().filter(|entry| text(entry, "run_name").contains("/threads=4/"));
+    assert!(four.map(|entry| assert_eq!(entry["threads"], 4)).count() == 4 * MEASURED, "three processes, one median");
+    let csv = render_of("csv", &study);
+    let of = |threads: &str| csv.lines().filter(|line| line.contains(&format!(",{threads},false,smooth:0.3,"))).count();
+    assert_eq!(["1", "2", "4"].map(of), [24; 3]);
+    let latex = render_of("latex", &study);
+    assert!(latex.contains("$L = 2$, 4 threads)") && latex.contains("1, 2, 4 threads on the CPU"), "{latex}");
+    let cells = Entry::of(&study).cells;
+    let distinct: BTreeSet<_> = cells.iter().map(|cell| (cell.method.name(), cell.dim, cell.threads)).collect();
+    assert_eq!((cells.len(), distinct.len()), (3 * MEASURED, 3 * MEASURED));
 }
 
 fn json(text: &str) -> Value {

@@ -53,9 +53,11 @@ fn one_batch_size_is_a_number_and_several_are_read_back() {
     assert!(text.contains("\"batch\": 100") && !text.contains("other_"), "{text}");
     let settings = archived().run.settings;
     assert_eq!((settings.batches().collect(), settings.layer_counts().collect()), (vec![100], vec![2]));
+    assert_eq!(settings.thread_counts().count(), 1);
 
     study.run.settings.other_batches = vec![10, 1000];
     study.run.settings.other_layers = vec![4];
+    study.run.settings.other_threads = vec![1];
     write_run(dir.path(), &study.run).unwrap();
     assert_eq!(Study::read(dir.path()).unwrap(), study);
 }

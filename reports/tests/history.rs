@@ -130,8 +130,9 @@ fn other_settings_are_series_of_their_own_with_a_name_of_their_own() {
             let mut study = run(day, if day > 6 { 2e-8 } else { 1e-8 });
             if day > 6 {
                 change(&mut study.run.settings);
-                let layers = study.run.settings.layers;
-                study.records.iter_mut().for_each(|r| r.cell.point.layers = layers);
+                let held = study.run.settings.held();
+                let points = study.records.iter_mut().map(|r| &mut r.cell.point);
+                points.for_each(|point| (point.layers, point.threads) = (held.layers, held.threads));
             }
             entries.push(Entry::of(&study));
         }

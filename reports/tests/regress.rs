@@ -373,6 +373,15 @@ fn sides_of_other_settings_are_shown_and_not_judged() {
     let text = comparison.table();
     assert!(text.contains("(worse)") && text.contains("2 and 32 threads"), "{text}");
 
+    // With several numbers of threads on a side, cells of as many are compared, and judged.
+    let mut both = one.clone();
+    both.run.settings.other_threads = vec![32];
+    both.records.extend(many.records.clone());
+    let comparison = compare_alone(&one, &both);
+    assert!(comparison.judged().next().is_some() && comparison.cells.iter().all(|cell| cell.point.threads == 2));
+    let text = compare_alone(&both, &both).table();
+    assert!(text.contains(", 2 threads, f32)") && text.contains(", 32 threads, f32)"), "{text}");
+
     let mut other = base(3);
     other.run.settings.activation = "tanh:1:0.1".parse().unwrap();
     other.records.iter_mut().for_each(|r| r.cell.point.activation = "tanh:1:0.1".parse().unwrap());

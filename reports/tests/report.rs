@@ -33,6 +33,21 @@ fn markdown() {
     insta::assert_snapshot!(render(MARKDOWN, &fixture::study()));
 }
 
+/// The table of threads, and what else of a report says that there were several.
+#[test]
+fn markdown_of_threads() {
+    let mut study = fixture::study_with_threads();
+    study.run.settings.dims = vec![100, 10_000];
+    study.records.retain(|record| [100, 10_000].contains(&record.cell.point.dim));
+    let text = render(MARKDOWN, &study);
+    let section = text.split("### How time falls with threads").nth(1).expect("the table").split("\n#").next().unwrap();
+    insta::assert_snapshot!(section);
+    for told in ["1, 2, 4 threads", "### relative on cpu, 4 threads", "| relative on cpu, 2 threads |"] {
+        assert!(text.contains(told), "{told} is missing:\n{text}");
+    }
+    assert!(!render(MARKDOWN, &fixture::study()).contains("falls with threads"));
+}
+
 #[test]
 fn a_column_without_a_value_is_left_out() {
     let text = render(MARKDOWN, &fixture::study());

@@ -285,6 +285,52 @@ fn batch_sizes_are_series_of_their_own_with_exponents_and_crossovers_along_n() {
     }
 }
 
+#[test]
+fn threads_are_series_of_their_own_with_speedups_and_the_planted_share() {
+    let study = fixture::study_with_threads();
+    let summary = Summary::of(&study);
+    let threads: Vec<_> = summary.series.iter().filter(|s| s.method == Relative).map(|s| s.threads).collect();
+    assert_eq!(threads, [1, 2, 4], "that of the figures first");
+    let ordinary = summary.series.iter().find(|s| s.method == Ordinary && s.threads == 4).unwrap();
+    assert!(
+        ordinary.fit.is_some() && ordinary.points.iter().all(|p| p.speedup_over_autodiff.is_none() == (p.dim > 320))
+    );
+    for scaling in summary.thread_scaling.iter().filter(|s| s.method == Relative) {
+        let counts: Vec<_> = scaling.points.iter().map(|on| on.threads).collect();
+        assert_eq!((scaling.from, counts), (1, vec![1, 2, 4]));
+        let serial = (0.05 + 20.0 / scaling.dim as f64).min(1.0);
+        for on in &scaling.points {
+            let p = on.threads as f64;
+            let law = 1.0 / (serial + (1.0 - serial) / p);
+            assert!((on.speedup.value / law - 1.0).abs() < 0.06, "{on:?} at D = {}", scaling.dim);
+            assert!((on.efficiency.value * p / on.speedup.value - 1.0).abs() < 1e-12);
+            assert!(on.threads == 1 || on.speedup.low < on.speedup.high);
+        }
+        if let Some(share) = scaling.serial_share {
+            assert!((share.value - serial).abs() < 0.06, "{share:?} at D = {}", scaling.dim);
+        }
+    }
+    assert_eq!(summary.thread_scaling.iter().filter(|s| s.method == Relative).count(), 8);
+    assert!(summary.thread_scaling.iter().filter(|s| s.serial_share.is_some()).count() > 12);
+    assert!(Summary::of(&fixture::study()).thread_scaling.is_empty());
+
+    // What one number of threads says is not changed by the others.
+    let mut alone = study.clone();
+    alone.run.settings.other_threads.clear();
+    alone.records.retain(|r| r.cell.point.threads == 1);
+    assert_eq!(Summary::of(&alone).series, summary.series[..3]);
+
+    // More threads than cores take turns, and two numbers of threads fit any law.
+    let mut few = study.clone();
+    few.run.machine.logical_cores = 2;
+    let summary = Summary::of(&few);
+    assert!(summary.thread_scaling.iter().all(|s| s.serial_share.is_none()));
+    warning(&summary, "4 threads ran on 2 logical cores");
+    // What was not measured on the fewest threads has nothing to be compared with.
+    few.records.retain(|r| r.cell.point.threads > 1);
+    assert!(Summary::of(&few).thread_scaling.is_empty());
+}
+
 /// The fixture's `ordinary` is the faster one at N = 1000 and small D, and `relative` from about D = 200 on.
 #[test]
 fn a_crossover_is_told_with_its_interval() {

@@ -157,7 +157,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     let contenders: Vec<Contender> = base.into_iter().chain([new]).collect();
     cells.require_memory(contenders.len())?;
     let run = folder::describe(settings);
-    super::warn_of_threads(run.settings.threads);
+    run.settings.thread_counts().for_each(super::warn_of_threads);
     let mut session = Session::new(&cells, &contenders, how.timing(), &run);
     session.quiet = how.quiet;
     session.save = arguments.save.as_deref();

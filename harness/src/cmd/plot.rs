@@ -38,7 +38,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_delimiter = ',', default_value = "svg,png", conflicts_with = "out")]
     #[arg(value_parser = PossibleValuesParser::new(Format::ALL.map(Format::name)))]
     format: Vec<String>,
-    /// Width of a figure on paper, such as 85mm or 3.3in [default: 85mm, or 170mm of fig4, roofline and heat-map]
+    /// Width of a figure on paper, such as 85mm or 3.3in [default: 85mm, or 170mm of the wide ones]
     #[arg(long, value_name = "LENGTH")]
     width: Option<Length>,
     /// Size of the text on paper; lines and markers grow with it [default: 7pt]

@@ -35,6 +35,7 @@ Examples:
   relgrad sweep --dims 10,100,1000 --rounds 1      three dimensions, one process each
   relgrad sweep --dims 100:5000 --dtype f64 --bias --activation tanh:1:0.1
   relgrad sweep --dims 30:1000 --batch 100,10,1000 over N too (N = 100 in figures against D)
+  relgrad sweep --dims 200,5000 --threads 1,2,4    speed-up and efficiency against threads
   relgrad sweep --device cpu,cuda --math tf32      both in one report, TF32 products on the GPU
   relgrad sweep --math bf16                        bf16 products on the CPU
   relgrad sweep --wait-quiet 5m                    wait for other programs to end, up to 5 min
@@ -45,7 +46,7 @@ Examples:
   relgrad sweep --resume results/2026-11-24T00-15-00Z
   relgrad sweep --resume results/2026-11-24T00-15-00Z --budget 1h
 
-A cell is one method at one D, N, L and device, in one round.
+A cell is one method at one D, N, L, number of threads and device, in one round.
 
 - The range 10:20000 has both ends, and 1, 2, 3 and 5 times each power of ten between them.
 - Each cell is measured in a new process. In each round the seed sets their order.
@@ -93,9 +94,9 @@ pub(crate) struct Arguments {
     /// Nonlinearity: smooth:ALPHA or tanh:ALPHA:BETA
     #[arg(long, value_name = "SIGMA", default_value = "smooth:0.3")]
     activation: Activation,
-    /// CPU threads [default: all available]
-    #[arg(long, value_name = "COUNT", value_parser = at_least_one)]
-    threads: Option<usize>,
+    /// CPU threads: a number or a list; figures against D use the first [default: all available]
+    #[arg(long, value_name = "COUNT", value_delimiter = ',', value_parser = at_least_one)]
+    threads: Option<Vec<usize>>,
     /// Seed of the networks, the data and the order of cells
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -195,7 +196,7 @@ fn start(arguments: &Arguments) -> Result<u8> {
         preview::table(schedule, 0.0, |line| say!("{line}"));
         return Ok(0);
     }
-    warn_of_threads(settings.threads);
+    settings.thread_counts().for_each(warn_of_threads);
     let dir = arguments.out.clone().map_or_else(|| outputs::fresh("results"), Ok)?;
     let events = Events::install()?;
     let (run, writer) = folder::create(&dir, settings)?;
@@ -236,7 +237,7 @@ fn resume(dir: &Path, arguments: &Arguments) -> Result<u8> {
             mixed.join("; ")
         )));
     }
-    warn_of_threads(run.settings.threads);
+    run.settings.thread_counts().for_each(warn_of_threads);
     let events = Events::install()?;
     let removed = writer.retain(|record| !again(record)).map_err(|cause| Error::Output(cause.to_string()))?;
     if removed > 0 {

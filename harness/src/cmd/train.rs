@@ -57,7 +57,7 @@ pub(crate) struct Arguments {
     toy_samples: u32,
 
     /// Gradient backend; with SGD the relative ones step in place and store no gradient
-    #[arg(long, default_value = "relative", value_parser = super::named::<Method, 7>(Method::NAMES))]
+    #[arg(long, default_value = "relative", value_parser = super::named::<Method, _>(Method::NAMES))]
     method: Method,
 
     /// Biases: the exact relative gradient, the paper's rule (without the share of the log-determinant), or plain

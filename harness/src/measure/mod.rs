@@ -82,6 +82,7 @@ pub(crate) fn default_settings() -> Settings {
         bias: false,
         activation: Activation::SmoothLeaky { alpha: 0.3 },
         threads: machine::logical_cores(),
+        other_threads: Vec::new(),
         seed: 0,
         rounds: 3,
         min_samples: 5,

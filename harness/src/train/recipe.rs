@@ -296,6 +296,7 @@ pub(crate) mod tests {
         for (told, part) in [
             (of(grid, Some([1, 3]), Method::Relative, start), "choose --method ordinary"),
             (of(grid, None, Method::Relative, "whiten"), "is for dense layers"),
+            (of(grid, None, Method::NewtonSchulz, start), "this method is for dense layers"),
             (of([3, 4], None, Method::Relative, start), "D = 18"),
             (of(grid, Some([5, 1]), Method::Ordinary, start), "5×1"),
             (of([usize::MAX, 2], None, Method::Ordinary, start), "D = 18"),

@@ -6,10 +6,9 @@ use relgrad_kernels::bound::bind;
 use relgrad_kernels::check::relative_error;
 use relgrad_kernels::device::{Device, Matrix, MatrixRef};
 use relgrad_kernels::inversion::Inverter;
-use relgrad_kernels::layer::{Coupling, CouplingKind, ForGroup, Group, MaybeGroup, Spectral, Visitor};
+use relgrad_kernels::layer::{Coupling, CouplingKind, MaybeGroup, Spectral, Visitor};
 use relgrad_kernels::likelihood::Evaluator;
 use relgrad_kernels::parameters::{Arrays, Batch, Gradient, LocationScale, Parameters};
-use relgrad_kernels::step::InPlaceStep;
 use relgrad_kernels::{Architecture, Cpu, Cuda, Dense, Dtype, Error, Method, Result, Scalar};
 
 use crate::array::{Array, Direction};
@@ -37,10 +36,6 @@ pub struct Row {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
-
-/// Step length of the in-place sweep. A power of two, so that (W_new − W)/μ scales without rounding, and large, so that
-/// the difference loses nothing where ΔW is small beside W.
-const STEP: f64 = 64.0;
 
 /// Compares everything on the CPU in a precision. Not generic, so that this crate compiles it once.
 ///
@@ -82,10 +77,11 @@ pub fn compare_on_gpu(device: &Cuda, dtype: Dtype, golden: &Golden) -> Result<Ve
     }
 }
 
-struct Comparison<'a, D: Device<T>, T: Scalar, C: MaybeGroup<D, T>> {
-    golden: &'a Golden,
-    device: &'a D,
-    parameters: Parameters<D, T, C>,
+/// A network of a file on a device, and the rows about it.
+pub(crate) struct Comparison<'a, D: Device<T>, T: Scalar, C: MaybeGroup<D, T>> {
+    pub(crate) golden: &'a Golden,
+    pub(crate) device: &'a D,
+    pub(crate) parameters: Parameters<D, T, C>,
     x: Matrix<D, T>,
     u: Option<Matrix<D, T>>,
     rows: Vec<Row>,
@@ -105,6 +101,7 @@ impl<'a, D: Device<T> + 'static, T: Scalar, C: MaybeGroup<D, T>> Comparison<'a, 
         self.relative();
         self.stored("transposed", Method::Transposed, &self.golden.outputs.transposed);
         self.stored("ordinary", Method::Ordinary, &Some(self.golden.outputs.ordinary.clone()));
+        self.refreshed();
         self.autodiff();
         self.conditional();
         Ok(self.rows)
@@ -116,7 +113,7 @@ impl<'a, D: Device<T> + 'static, T: Scalar, C: MaybeGroup<D, T>> Comparison<'a, 
         Batch { x: self.x.view().columns(first, count), u }
     }
 
-    fn batch(&self) -> Batch<'_, D, T> {
+    pub(crate) fn batch(&self) -> Batch<'_, D, T> {
         self.samples(0, self.x.cols())
     }
 
@@ -249,25 +246,19 @@ impl<'a, D: Device<T> + 'static, T: Scalar, C: MaybeGroup<D, T>> Comparison<'a, 
         Direction { weights, biases: g.clone() }
     }
 
-    /// (W_new − W)/μ of one in-place step.
-    fn in_place_errors(&self, expected: &Direction) -> Result<Vec<f64>> {
-        let device = self.device;
-        let after = self.parameters.architecture().coupling.if_group(Stepped { comparison: self })?;
-        let pairs = after.arrays().iter().zip(self.parameters.arrays().iter());
-        let mut errors = Vec::new();
-        for ((after, before), expected) in pairs.zip(expected.weights.iter().chain(&expected.biases)) {
-            let (after, before) = (wide(device, after.view())?, wide(device, before.view())?);
-            let direction: Vec<f64> = after.iter().zip(before).map(|(after, before)| (after - before) / STEP).collect();
-            errors.push(distance(&direction, expected));
-        }
-        Ok(errors)
-    }
-
     /// A method with one direction, if the file has it.
     fn stored(&mut self, name: &'static str, method: Method, expected: &Option<Direction>) {
         if let Some(expected) = expected {
             let errors = self.gradient_errors(method, BiasMode::Exact, expected);
             self.per_layer(name, name, errors);
+        }
+    }
+
+    /// The inverses of dense layers, refreshed.
+    fn refreshed(&mut self) {
+        if C::IS_DENSE {
+            let errors = self.refreshed_errors(&self.golden.outputs.ordinary);
+            self.per_layer("newton-schulz", "ordinary", errors);
         }
     }
 
@@ -301,7 +292,11 @@ impl<'a, D: Device<T> + 'static, T: Scalar, C: MaybeGroup<D, T>> Comparison<'a, 
 
     /// The errors of a method's gradient, array by array.
     fn gradient_errors(&self, method: Method, bias_mode: BiasMode, expected: &Direction) -> Result<Vec<f64>> {
-        let out = self.direction(method, bias_mode, &self.parameters, self.batch())?;
+        self.errors(&self.direction(method, bias_mode, &self.parameters, self.batch())?, expected)
+    }
+
+    /// The errors of a direction, array by array.
+    pub(crate) fn errors(&self, out: &Gradient<D, T>, expected: &Direction) -> Result<Vec<f64>> {
         let pairs = out.iter().zip(expected.weights.iter().chain(&expected.biases));
         pairs.map(|(ours, theirs)| Ok(distance(&wide(self.device, ours.view())?, theirs))).collect()
     }
@@ -329,6 +324,7 @@ impl<'a, D: Device<T> + 'static, T: Scalar, C: MaybeGroup<D, T>> Comparison<'a, 
             (Method::Relative, Conditioning::PerLayer),
             (Method::Transposed, Conditioning::PerLayer),
             (Method::Ordinary, Conditioning::PerLayer),
+            (Method::NewtonSchulz, Conditioning::PerLayer),
             (Method::Autodiff, Conditioning::Product),
             (Method::AutodiffStreamed, Conditioning::Product),
         ] {
@@ -357,30 +353,6 @@ impl<'a, D: Device<T> + 'static, T: Scalar, C: MaybeGroup<D, T>> Comparison<'a, 
             }
         }
         Ok(delta.iter().zip(&self.golden.outputs.delta).map(|(ours, theirs)| distance(ours, theirs)).collect())
-    }
-}
-
-/// Steps a copy of the network, which needs a group.
-struct Stepped<'a, 'b, D: Device<T>, T: Scalar, C: MaybeGroup<D, T>> {
-    comparison: &'a Comparison<'b, D, T, C>,
-}
-
-impl<D: Device<T> + 'static, T: Scalar, C: MaybeGroup<D, T>> ForGroup<D, T, C> for Stepped<'_, '_, D, T, C> {
-    type Out = Parameters<D, T, C>;
-
-    fn call(self, _group: C) -> Result<Self::Out>
-    where
-        C: Group<D, T>,
-    {
-        let Comparison { device, golden, parameters: before, .. } = self.comparison;
-        let architecture = *before.architecture();
-        let mut parameters = parameters(*device, architecture, golden)?;
-        let step = InPlaceStep { guard: false, ..InPlaceStep::default() };
-        let batch = self.comparison.batch();
-        let mut workspace = step.workspace(*device, &architecture, batch.x.cols())?;
-        step.step(*device, &mut parameters, batch, STEP, &mut workspace, None)?;
-        device.synchronize()?;
-        Ok(parameters)
     }
 }
 
@@ -413,7 +385,7 @@ fn split<A, B>(pair: Result<(A, B)>) -> (Result<A>, Result<B>) {
 }
 
 /// The file's parameters in precision `T`; zero biases where `architecture` has biases and the file has none.
-fn parameters<D: Device<T>, T: Scalar, C: Coupling<D, T>>(
+pub(crate) fn parameters<D: Device<T>, T: Scalar, C: Coupling<D, T>>(
     device: &D,
     architecture: Architecture<C>,
     golden: &Golden,
@@ -437,12 +409,12 @@ fn upload<D: Device<T>, T: Scalar>(device: &D, array: &Array) -> Result<Matrix<D
     Matrix::from_column_major(device, &data, array.rows, array.cols, "golden array")
 }
 
-fn wide<D: Device<T>, T: Scalar>(device: &D, view: MatrixRef<'_, D, T>) -> Result<Vec<f64>> {
+pub(crate) fn wide<D: Device<T>, T: Scalar>(device: &D, view: MatrixRef<'_, D, T>) -> Result<Vec<f64>> {
     Ok(device.to_host(view)?.into_iter().map(Scalar::widen).collect())
 }
 
 /// max|a − b| / max|b|; absolute where b is all zero.
-fn distance(ours: &[f64], theirs: &Array) -> f64 {
+pub(crate) fn distance(ours: &[f64], theirs: &Array) -> f64 {
     if ours.len() == theirs.data.len() {
         relative_error(ours.iter().copied(), theirs.data.iter().copied())
     } else {

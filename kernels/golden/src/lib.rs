@@ -9,6 +9,7 @@ mod compare;
 mod convolution;
 mod dense;
 mod node;
+mod steps;
 mod tolerance;
 
 use std::ffi::OsStr;

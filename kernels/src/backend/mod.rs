@@ -1,11 +1,13 @@
 //! The gradient backends: interchangeable ways to the gradient of the mean log-likelihood over a batch.
 
 pub mod autodiff;
+pub mod newton_schulz;
 pub mod ordinary;
 pub mod preconditioned;
 pub mod relative;
 
 pub use autodiff::Autodiff;
+pub use newton_schulz::{NewtonSchulz, Refresh};
 pub use ordinary::Ordinary;
 pub use preconditioned::Preconditioned;
 pub use relative::{BiasMode, Relative, Transposed};
@@ -48,4 +50,9 @@ pub trait GradientBackend<D: Device<T>, T: Scalar, C: Coupling<D, T> = Dense> {
     ) -> Result<()>
     where
         D: 'a;
+
+    /// What the inverses of the last gradient took, where they are refreshed.
+    fn refresh(_workspace: &Self::Workspace) -> Option<Refresh> {
+        None
+    }
 }

@@ -1,12 +1,12 @@
 //! The ordinary gradient: back-propagation plus the explicit inverse of every weight.
 
 use super::GradientBackend;
-use crate::device::{Addend, Device, Matrix};
+use crate::device::{Addend, Device, Matrix, MatrixMut};
 use crate::error::Result;
 use crate::forward::ValuesWorkspace;
 use crate::layer::{Coupling, Dense, Seen, SeenBlock};
 use crate::network::Architecture;
-use crate::parameters::{Batch, Gradient, Parameters};
+use crate::parameters::{Batch, Gradient, Layer, Parameters};
 use crate::scalar::Scalar;
 
 /// G_k = (1/N) δ_k Z_{k-1}ᵀ + W_k^{-T}, g_k = (1/N) δ_k 1 \[M9\]; one inverse per layer, shared by the whole batch. For
@@ -14,10 +14,15 @@ use crate::scalar::Scalar;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Ordinary;
 
-/// Work memory: L+3 blocks of D×N, that of the coupling's inverse, and ones for the mean of the bias.
+/// Work memory: that of the passes, and that of the coupling's inverse.
 pub struct Workspace<D: Device<T>, T: Scalar, C: Coupling<D, T> = Dense> {
-    pub(super) values: ValuesWorkspace<D, T, C>,
+    pub(super) passes: Passes<D, T, C>,
     inverse: C::Inverse,
+}
+
+/// What back-propagation takes besides an inverse: L+3 blocks of D×N, and ones for the mean of the bias.
+pub(super) struct Passes<D: Device<T>, T: Scalar, C: Coupling<D, T>> {
+    pub(super) values: ValuesWorkspace<D, T, C>,
     ones: Matrix<D, T>,
 }
 
@@ -25,12 +30,8 @@ impl<D: Device<T>, T: Scalar, C: Coupling<D, T>> GradientBackend<D, T, C> for Or
     type Workspace = Workspace<D, T, C>;
 
     fn workspace(&self, device: &D, architecture: &Architecture<C>, batch: usize) -> Result<Self::Workspace> {
-        let values = ValuesWorkspace::new(device, architecture, batch)?;
-        let inverse = architecture.coupling.inverse(device, architecture.dim)?;
-        let samples = if architecture.bias { batch * architecture.coupling.weights_per_sample() } else { 0 };
-        let mut ones = Matrix::zeros(device, samples, 1, "ones")?;
-        device.fill(T::of(1.0), ones.view_mut())?;
-        Ok(Workspace { values, inverse, ones })
+        let passes = Passes::new(device, architecture, batch)?;
+        Ok(Workspace { passes, inverse: architecture.coupling.inverse(device, architecture.dim)? })
     }
 
     fn gradient<'a>(
@@ -44,38 +45,61 @@ impl<D: Device<T>, T: Scalar, C: Coupling<D, T>> GradientBackend<D, T, C> for Or
     where
         D: 'a,
     {
-        let batch = batch.into();
+        let Workspace { passes, inverse } = workspace;
+        let coupling = parameters.architecture().coupling;
+        passes.gradient(device, parameters, batch.into(), out, |layer, out, work| {
+            coupling.invert_transposed(device, layer, out, inverse, work)
+        })
+    }
+}
+
+impl<D: Device<T>, T: Scalar, C: Coupling<D, T>> Passes<D, T, C> {
+    pub(super) fn new(device: &D, architecture: &Architecture<C>, batch: usize) -> Result<Self> {
+        let values = ValuesWorkspace::new(device, architecture, batch)?;
+        let samples = if architecture.bias { batch * architecture.coupling.weights_per_sample() } else { 0 };
+        let mut ones = Matrix::zeros(device, samples, 1, "ones")?;
+        device.fill(T::of(1.0), ones.view_mut())?;
+        Ok(Self { values, ones })
+    }
+
+    /// The gradient, with S(W_k^{-T}) from `invert`, last layer first.
+    pub(super) fn gradient(
+        &mut self,
+        device: &D,
+        parameters: &Parameters<D, T, C>,
+        batch: Batch<'_, D, T>,
+        out: &mut Gradient<D, T>,
+        mut invert: impl FnMut(&Layer<'_, D, T>, MatrixMut<'_, D, T>, &mut C::Work) -> Result<()>,
+    ) -> Result<()> {
         let architecture = parameters.architecture();
         out.require_fit("gradient", architecture)?;
-        workspace.values.forward(device, parameters.network(), batch)?;
+        self.values.forward(device, parameters.network(), batch.shorten())?;
         for k in (0..architecture.layers).rev() {
-            workspace.values.write_error(device, architecture, k)?;
+            self.values.write_error(device, architecture, k)?;
             if k + 1 == architecture.layers {
                 let mean = 1.0 / batch.x.cols() as f64;
-                workspace.values.head.add_gradient(device, (mean, 0.0), batch.u, out.head.as_mut())?;
+                self.values.head.add_gradient(device, (mean, 0.0), batch.u, out.head.as_mut())?;
             }
-            layer(device, parameters, k, batch, workspace, out)?;
+            let layer = parameters.network().layer(k);
+            invert(&layer, out.weights[k].view_mut(), &mut self.values.work)?;
+            add_data(device, architecture, &layer, batch.shorten(), self, out)?;
         }
         Ok(())
     }
 }
 
-/// G_k ← W_k^{-T} + (1/N) δ_k Z_{k-1}ᵀ, g_k ← (1/N) δ_k 1, and V_k = W_kᵀ δ_k for the layer below.
-fn layer<D: Device<T>, T: Scalar, C: Coupling<D, T>>(
+/// G_k ← G_k + (1/N) δ_k Z_{k-1}ᵀ, g_k ← (1/N) δ_k 1, and V_k = W_kᵀ δ_k for the layer below.
+fn add_data<D: Device<T>, T: Scalar, C: Coupling<D, T>>(
     device: &D,
-    parameters: &Parameters<D, T, C>,
-    k: usize,
+    architecture: &Architecture<C>,
+    layer: &Layer<'_, D, T>,
     batch: Batch<'_, D, T>,
-    workspace: &mut Workspace<D, T, C>,
+    Passes { values, ones }: &mut Passes<D, T, C>,
     out: &mut Gradient<D, T>,
 ) -> Result<()> {
-    let Workspace { values, inverse, ones } = workspace;
     let samples = values.batch();
     let mean = T::of(1.0 / samples as f64);
-    let architecture = parameters.architecture();
-    let coupling = architecture.coupling;
-    let layer = parameters.network().layer(k);
-    coupling.invert_transposed(device, &layer, out.weights[k].view_mut(), inverse, &mut values.work)?;
+    let (k, coupling) = (layer.index, architecture.coupling);
     if let Some(bias) = out.biases.get_mut(k) {
         let delta = values.trail.view().columns((k + 1) * samples, samples);
         let factors = (delta, ones.view());
@@ -84,7 +108,7 @@ fn layer<D: Device<T>, T: Scalar, C: Coupling<D, T>>(
     if k > 0 {
         let ValuesWorkspace { trail, pair, work, .. } = &mut *values;
         let delta = trail.view().columns((k + 1) * samples, samples);
-        coupling.pull(device, &layer, delta, pair.view_mut().columns(samples, samples), work)?;
+        coupling.pull(device, layer, delta, pair.view_mut().columns(samples, samples), work)?;
         values.carry(device, architecture, k - 1)?;
     }
     let ValuesWorkspace { trail, pair, work, .. } = values;

@@ -44,7 +44,7 @@ impl<T: Spectral, const FULL: bool> GradientBackend<Cpu, T, Circular<FULL>> for 
         let coupling = parameters.architecture().coupling;
         let scale = T::of(1.0 / coupling.multiplicity());
         for (k, kernel) in out.weights.iter_mut().enumerate() {
-            coupling.times_gram(k, scale, kernel.view_mut(), &mut workspace.values.work);
+            coupling.times_gram(k, scale, kernel.view_mut(), &mut workspace.passes.values.work);
         }
         for bias in &mut out.biases {
             bias.view_mut().into_slice().iter_mut().for_each(|b| *b *= scale);

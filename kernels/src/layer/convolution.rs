@@ -1,6 +1,6 @@
 //! Circular convolutions: their arrays, the matrices that they stand for, and what they cost.
 
-use super::{Extent, Geometry};
+use super::{DENSE_ONLY, Extent, Geometry};
 use crate::bound::cost_of_dense;
 use crate::cost::{Cost, Sizes};
 use crate::device::{Addend, Cpu, Matrix, MatrixMut, MatrixRef};
@@ -114,6 +114,9 @@ impl Geometry for Convolution {
     /// On a growing grid with fixed c all but autodiff are linear in n, but for the logarithm: the determinant is cheap
     /// here, and the relative gradient saves c³ against c²N, not an order of D.
     fn cost(&self, method: Method, shape: &Sizes) -> Result<Cost> {
+        if method == Method::NewtonSchulz {
+            return Err(Error::shape(method.name(), DENSE_ONLY, "convolutions"));
+        }
         if method.needs_group() && !self.is_full() && !self.is_pointwise() {
             return Err(Error::shape(
                 "relative gradient of convolutions",

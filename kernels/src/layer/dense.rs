@@ -29,8 +29,29 @@ impl Geometry for Dense {
 
 /// The LU factors of a weight (the inverse is built in the gradient's own buffer).
 pub struct LuFactors<D: Device<T>, T: Scalar> {
-    factors: Matrix<D, T>,
+    /// D×D; free between two inversions.
+    pub(crate) factors: Matrix<D, T>,
     factorization: D::Factorization,
+}
+
+impl<D: Device<T>, T: Scalar> LuFactors<D, T> {
+    pub(crate) fn new(device: &D, dim: usize) -> Result<Self> {
+        let factors = Matrix::zeros(device, dim, dim, "LU factors")?;
+        Ok(Self { factors, factorization: device.factorization(dim, 1)? })
+    }
+
+    /// out ← W^{-T}.
+    pub(crate) fn invert(&mut self, device: &D, layer: &Layer<'_, D, T>, out: MatrixMut<'_, D, T>) -> Result<()> {
+        let Self { factors, factorization } = self;
+        device.copy(layer.weight, factors.view_mut())?;
+        let mut report = [Inversion { log_abs_det: 0.0, condition: 0.0 }];
+        device.invert_transposed(factors.view_mut(), out, factorization, &mut report)?;
+        if report[0].is_singular::<T>(layer.weight.rows()) {
+            let matrix = format!("weight of layer {}", layer.index + 1);
+            return Err(Error::Singular { matrix, condition: report[0].condition });
+        }
+        Ok(())
+    }
 }
 
 impl<D: Device<T>, T: Scalar> Coupling<D, T> for Dense {
@@ -47,8 +68,7 @@ impl<D: Device<T>, T: Scalar> Coupling<D, T> for Dense {
     }
 
     fn inverse(&self, device: &D, dim: usize) -> Result<Self::Inverse> {
-        let factors = Matrix::zeros(device, dim, dim, "LU factors")?;
-        Ok(LuFactors { factors, factorization: device.factorization(dim, 1)? })
+        LuFactors::new(device, dim)
     }
 
     fn push(
@@ -92,17 +112,10 @@ impl<D: Device<T>, T: Scalar> Coupling<D, T> for Dense {
         device: &D,
         layer: &Layer<'_, D, T>,
         out: MatrixMut<'_, D, T>,
-        LuFactors { factors, factorization }: &mut Self::Inverse,
+        factors: &mut Self::Inverse,
         _work: &mut Self::Work,
     ) -> Result<()> {
-        device.copy(layer.weight, factors.view_mut())?;
-        let mut report = [Inversion { log_abs_det: 0.0, condition: 0.0 }];
-        device.invert_transposed(factors.view_mut(), out, factorization, &mut report)?;
-        if report[0].is_singular::<T>(layer.weight.rows()) {
-            let matrix = format!("weight of layer {}", layer.index + 1);
-            return Err(Error::Singular { matrix, condition: report[0].condition });
-        }
-        Ok(())
+        factors.invert(device, layer, out)
     }
 
     fn to_dense(&self, device: &D, weight: MatrixRef<'_, D, T>, out: MatrixMut<'_, D, T>) -> Result<()> {

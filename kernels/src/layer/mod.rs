@@ -17,6 +17,7 @@ use std::fmt::Debug;
 pub use circular::{Circular, EveryTap, Spectral, Window};
 pub use convolution::Convolution;
 pub use dense::Dense;
+pub(crate) use dense::LuFactors;
 pub use kind::{CouplingKind, Visitor};
 pub use pending::{Pending, best_delay};
 pub use pointwise::Pointwise;
@@ -30,6 +31,9 @@ use crate::method::Method;
 use crate::network::Architecture;
 use crate::parameters::{Arrays, Layer};
 use crate::scalar::Scalar;
+
+/// What a method for dense layers alone expects.
+pub(crate) const DENSE_ONLY: &str = "dense layers (others have cheaper inverses: use `ordinary`)";
 
 /// The arrays of a coupling's layer, and their cost model.
 pub trait Geometry: Debug {

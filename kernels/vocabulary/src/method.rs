@@ -24,6 +24,8 @@ names! {
         RelativeInPlace = "relative-inplace",
         /// The same, its updates kept as factors for some steps \[M80\].
         RelativeDelayed = "relative-delayed",
+        /// The ordinary gradient, its inverses refreshed by products from the last step's \[M41\].
+        NewtonSchulz = "newton-schulz",
     }
 }
 
@@ -41,7 +43,7 @@ impl Method {
 
     /// Whether it is for dense layers alone.
     pub const fn needs_dense(self) -> bool {
-        matches!(self, Self::RelativeDelayed)
+        matches!(self, Self::RelativeDelayed | Self::NewtonSchulz)
     }
 
     /// Whether one evaluation of it is a step: it stores no gradient.
@@ -58,6 +60,7 @@ impl Method {
             Self::Autodiff => "full Jacobian of every sample by forward mode, all in memory, O(N·D³)",
             Self::AutodiffStreamed => "full Jacobians, a few samples at a time, O(N·D³)",
             Self::RelativeInPlace => "relative gradient step applied in place, no gradient stored, O(N·D²)",
+            Self::NewtonSchulz => "`ordinary` with inverses refreshed by products, step by step, O(D³)",
             Self::RelativeDelayed => "the same for few samples: updates kept as factors for √(D/2N) steps, O(N·D²)",
         }
     }

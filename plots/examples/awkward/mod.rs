@@ -12,6 +12,8 @@ pub(crate) fn studies() -> Vec<(&'static str, Study)> {
         ("gpu", fixture::study_with_gpu()),
         ("batches", fixture::study_with_batches()),
         ("many-batches", many_batches()),
+        ("threads", fixture::study_with_threads()),
+        ("two-threads", two_threads()),
         ("noisy", fixture::noisy_study()),
         ("one-method", only(|r| r.cell.method == Method::Relative)),
         ("one-point", only(|r| r.cell.point.dim == 1000 && r.cell.method != Method::Autodiff)),
@@ -73,6 +75,18 @@ fn stretch_time(r: &mut Record) {
 
 /// Six batch sizes over more dimensions than a row has room for labels of, with speed-ups from a hundredth to a
 /// million.
+/// One method on one thread and on two, times that jump between rounds.
+fn two_threads() -> Study {
+    let mut study = fixture::study_with_threads();
+    study.run.settings.other_threads = vec![2];
+    study.records.retain(|r| r.cell.point.threads < 4 && r.cell.method == Method::Relative);
+    for record in &mut study.records {
+        let factor = [1.0, 1.5, 0.8][(record.cell.round + record.cell.point.threads) % 3];
+        record.seconds.iter_mut().for_each(|seconds| *seconds *= factor);
+    }
+    study
+}
+
 fn many_batches() -> Study {
     let mut study = fixture::study();
     let records = std::mem::take(&mut study.records);

@@ -4,9 +4,10 @@ use plotters::style::RGBColor;
 use relgrad_reports::summary::Estimate;
 
 use super::{Curve, Intervals, Plot, StopMark, spread};
+use crate::font;
 use crate::panel::Panel;
-use crate::scene::{Place, Rect, Scene, Stroke};
-use crate::style::{BAND, INK, Look, MODEL, PREDICTED};
+use crate::scene::{Place, Rect, Scene, Stroke, Text};
+use crate::style::{BAND, INK, Look, MODEL, PREDICTED, SMALL};
 
 /// Distance of two curves' bars, and of their marks at the end of an axis, in points.
 const BAR_STEP: f64 = 3.6;
@@ -63,6 +64,28 @@ pub(super) fn draw_curves(scene: &mut Scene, panel: &Panel, plot: &Plot<'_>) {
         draw_stop(scene, panel, curve);
     }
     draw_marks(scene, panel, plot);
+}
+
+/// Draws the labels of the curves to the right of their ends, those that would overlap below one another.
+pub(super) fn draw_labels(scene: &mut Scene, panel: &Panel, plot: &Plot<'_>) {
+    const APART: f64 = SMALL + 1.5;
+    let labelled = plot.curves.iter().filter(|curve| !curve.label.is_empty());
+    let mut ends: Vec<(&Curve, Place)> =
+        labelled.filter_map(|curve| Some((curve, *measured_places(panel, curve).last()?))).collect();
+    ends.sort_by(|(_, a), (_, b)| a.1.total_cmp(&b.1));
+    // From the top down, and from the bottom up where that pushed them out of the panel.
+    let (mut above, mut below) = (panel.rect.top + SMALL / 2.0 - APART, panel.rect.bottom - SMALL / 2.0 + APART);
+    for (_, place) in &mut ends {
+        place.1 = place.1.max(above + APART);
+        above = place.1;
+    }
+    for (_, place) in ends.iter_mut().rev() {
+        place.1 = place.1.min(below - APART);
+        below = place.1;
+    }
+    for (Curve { label, look, .. }, (x, y)) in ends {
+        scene.text(Text::new(label, (x + 5.0, font::baseline(y)), SMALL).color(look.color));
+    }
 }
 
 fn draw_stop(scene: &mut Scene, panel: &Panel, curve: &Curve) {

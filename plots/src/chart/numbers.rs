@@ -40,7 +40,7 @@ fn panel(plot: &Plot<'_>) -> ChartPanel {
         _ => Vec::new(),
     };
     ChartPanel {
-        x: axis("data dimension D", Unit::Count, true, None),
+        x: axis(plot.against.title(), Unit::Count, true, None),
         y: axis(plot.quantity, unit, least.is_none(), least),
         joined: plot.intervals == Intervals::Band,
         curves: plot.curves.iter().map(|curve| numbers_of(plot, curve, unit)).collect(),
@@ -51,7 +51,7 @@ fn panel(plot: &Plot<'_>) -> ChartPanel {
 }
 
 fn numbers_of(plot: &Plot<'_>, curve: &Curve, unit: Unit) -> ChartCurve {
-    let place = |dim: f64| format!("D = {}", units::number(dim));
+    let place = |x: f64| plot.against.place(x);
     let point =
         |(dim, estimate): &(f64, Estimate)| ChartPoint::new(*dim, place(*dim), Some(*estimate), unit.text_of(estimate));
     let measured = curve.measured.iter().zip(&curve.cells).map(|(value, cells)| ChartPoint {
@@ -65,7 +65,7 @@ fn numbers_of(plot: &Plot<'_>, curve: &Curve, unit: Unit) -> ChartCurve {
         ChartPoint { note: stop.note.clone(), ..ChartPoint::new(stop.dim, place(stop.dim), stop.predicted, text) }
     });
     ChartCurve {
-        name: curve.name.clone(),
+        name: if curve.label.is_empty() { curve.name.clone() } else { format!("{}, {}", curve.name, curve.label) },
         color: hex(curve.look.color),
         marker: curve.look.marker.name(),
         dash: curve.look.dash.to_vec(),

@@ -8,13 +8,19 @@ use relgrad_reports::units::{grouped, number, ratio};
 use relgrad_vocabulary::Method;
 
 use super::{Content, Spec};
-use crate::data::{self, Shown};
+use crate::data::{self, Along, Shown};
 use crate::font::{self, Weight};
 use crate::scene::{Align, Rect, Scene, Text};
 use crate::style::{FAINT, INK, MARGIN, NORMAL, PAPER, SMALL};
 
-pub(super) const SPEC: Spec =
-    Spec { name: "heat-map", device: None, every_batch: true, needs, content: Content::Scene(draw, |_| None), caption };
+pub(super) const SPEC: Spec = Spec {
+    name: "heat-map",
+    device: None,
+    along: Along::Batch,
+    needs,
+    content: Content::Scene(draw, |_| None),
+    caption,
+};
 
 /// Height of a row, in points.
 const ROW: f64 = 17.0;
@@ -51,8 +57,7 @@ fn needs(shown: &Shown<'_>) -> Result<(), String> {
 
 /// Draws a panel for each baseline that has speed-ups, below one another.
 fn draw(shown: &Shown<'_>) -> Scene {
-    let conditions: Vec<String> = shown.conditions().into_iter().filter(|part| !part.starts_with("N = ")).collect();
-    let mut scene = Scene::headed(shown.paper.page(), MARGIN, &conditions);
+    let mut scene = Scene::headed(shown.paper.page(), MARGIN, &shown.conditions());
     let mut top = MARGIN + SMALL + 8.0;
     for baseline in Method::BASELINES {
         let values = values(shown, baseline);
@@ -65,11 +70,10 @@ fn draw(shown: &Shown<'_>) -> Scene {
 }
 
 fn caption(shown: &Shown<'_>) -> String {
-    let batch = format!("N = {}, ", grouped(shown.study.run.settings.batch));
     format!(
         "Time of the baseline divided by that of relative, over the data dimension D and the batch size N ({}). \
          Blue: relative is faster; orange: the baseline is. Grey: one of the two has no measurement.",
-        shown.conditions_of_machine().replace(&batch, "")
+        shown.conditions_of_machine()
     )
 }
 
@@ -79,8 +83,7 @@ fn values(shown: &Shown<'_>, baseline: Method) -> Vec<Value> {
         let batch = series.batch;
         measured.into_iter().map(move |(dim, e)| Value { dim: dim as usize, batch, speedup: e.value })
     };
-    let layers = shown.study.run.settings.layers;
-    shown.series().filter(|s| s.method == Method::Relative && s.layers == layers).flat_map(of_series).collect()
+    shown.series().filter(|s| s.method == Method::Relative).flat_map(of_series).collect()
 }
 
 /// The dimensions and batch sizes of some values, ascending.

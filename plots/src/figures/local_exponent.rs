@@ -6,11 +6,11 @@ use relgrad_reports::summary::Series;
 
 use super::{Content, Spec};
 use crate::chart::{self, Intervals, Plot, Reference, Scale};
-use crate::data::{self, Shown};
+use crate::data::{self, Along, Shown};
 use crate::guides::Laws;
 
 pub(super) const SPEC: Spec =
-    Spec { name: "local-exponent", device: None, every_batch: false, needs, content: CONTENT, caption };
+    Spec { name: "local-exponent", device: None, along: Along::Dim, needs, content: CONTENT, caption };
 
 const CONTENT: Content = Content::Panels(|shown| vec![plot(shown)]);
 

@@ -6,11 +6,11 @@ use relgrad_vocabulary::DeviceKind;
 use super::{Content, Spec};
 use crate::axis::Unit;
 use crate::chart::{self, Plot};
-use crate::data::{self, Shown};
+use crate::data::{self, Along, Shown};
 use crate::style::Look;
 
 pub(super) const SPEC: Spec =
-    Spec { name: "memory", device: None, every_batch: false, needs, content: CONTENT, caption };
+    Spec { name: "memory", device: None, along: Along::Dim, needs, content: CONTENT, caption };
 
 const CONTENT: Content = Content::Panels(|shown| vec![plot(shown)]);
 

@@ -11,14 +11,14 @@ use super::{Content, Spec};
 use crate::axis::{Axis, Room, Unit};
 use crate::chart;
 use crate::clear::Clear;
-use crate::data::Shown;
+use crate::data::{Along, Shown};
 use crate::font::{self, Weight};
 use crate::panel::{Panel, Titles};
 use crate::scene::{Align, Place, Rect, Scene, Stroke, Text};
 use crate::style::{BAND, COLUMN_WIDTH, GREY, INK, MARGIN, MODEL, NORMAL, SMALL, look};
 
 pub(super) const SPEC: Spec =
-    Spec { name: "fig4", device: None, every_batch: false, needs, content: Content::Scene(draw, numbers), caption };
+    Spec { name: "fig4", device: None, along: Along::Dim, needs, content: Content::Scene(draw, numbers), caption };
 
 /// Height of the panels, in points.
 const PANEL_HEIGHT: f64 = 150.0;
@@ -57,8 +57,8 @@ fn has_trace(record: &Record) -> bool {
 
 /// The pair at the largest D; among several, on the CPU, and of the earliest round.
 fn pair(study: &Study) -> Option<Pair<'_>> {
-    let settings = &study.run.settings;
-    let is_main = |r: &&Record| (r.cell.point.batch, r.cell.point.layers) == (settings.batch, settings.layers);
+    let held = study.run.settings.held();
+    let is_main = |r: &&Record| r.cell.point.held() == held;
     let traced =
         |method: Method| study.records.iter().filter(is_main).filter(move |r| r.cell.method == method && has_trace(r));
     let pairs = traced(Method::Relative).flat_map(|relative| {

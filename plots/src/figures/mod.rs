@@ -8,17 +8,18 @@ mod memory_over_time;
 mod residuals;
 mod roofline;
 mod speedup;
+mod strong_scaling;
 mod time;
 
 use relgrad_reports::export::Chart;
 use relgrad_vocabulary::DeviceKind;
 
 use crate::chart::Plot;
-use crate::data::Shown;
+use crate::data::{Along, Shown};
 use crate::scene::Scene;
 
 /// Every figure, in the order a report shows them.
-pub(crate) static ALL: [Spec; 9] = [
+pub(crate) static ALL: [Spec; 10] = [
     time::FIG3,
     time::FIG1_LEFT,
     speedup::SPEC,
@@ -28,6 +29,7 @@ pub(crate) static ALL: [Spec; 9] = [
     memory_over_time::SPEC,
     roofline::SPEC,
     heat_map::SPEC,
+    strong_scaling::SPEC,
 ];
 
 /// A figure of a study.
@@ -37,8 +39,8 @@ pub(crate) struct Spec {
     pub(crate) name: &'static str,
     /// The device that it is of; absent: the one whose speed-ups are shown.
     pub(crate) device: Option<DeviceKind>,
-    /// Whether the batch size is an axis; otherwise it is that of the settings.
-    pub(crate) every_batch: bool,
+    /// Its axis; what else a sweep varies is as in the settings.
+    pub(crate) along: Along,
     /// What the records lack, and what to measure.
     pub(crate) needs: fn(&Shown<'_>) -> Result<(), String>,
     pub(crate) content: Content,

@@ -5,10 +5,10 @@ use relgrad_reports::units::grouped;
 
 use super::{Content, Spec};
 use crate::chart::{self, Intervals, Plot, Reference, Scale};
-use crate::data::{self, Shown};
+use crate::data::{self, Along, Shown};
 
 pub(super) const SPEC: Spec =
-    Spec { name: "residuals", device: None, every_batch: false, needs, content: CONTENT, caption };
+    Spec { name: "residuals", device: None, along: Along::Dim, needs, content: CONTENT, caption };
 
 const CONTENT: Content = Content::Panels(|shown| vec![plot(shown)]);
 

@@ -7,10 +7,10 @@ use relgrad_reports::units;
 use super::{Content, Spec};
 use crate::axis::Unit;
 use crate::chart::{self, Curve, Plot, Reference, Scale};
-use crate::data::{self, Shown};
+use crate::data::{self, Along, Shown};
 
 pub(super) const SPEC: Spec =
-    Spec { name: "roofline", device: None, every_batch: false, needs, content: CONTENT, caption };
+    Spec { name: "roofline", device: None, along: Along::Dim, needs, content: CONTENT, caption };
 
 const CONTENT: Content = Content::Panels(|shown| plots(shown).into());
 

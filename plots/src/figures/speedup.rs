@@ -6,11 +6,11 @@ use relgrad_vocabulary::Method;
 use super::{Content, Spec};
 use crate::axis::Unit;
 use crate::chart::{self, Curve, Plot, Reference};
-use crate::data::{self, Shown};
+use crate::data::{self, Along, Shown};
 use crate::style::{Look, look};
 
 pub(super) const SPEC: Spec =
-    Spec { name: "speedup", device: None, every_batch: false, needs, content: CONTENT, caption };
+    Spec { name: "speedup", device: None, along: Along::Dim, needs, content: CONTENT, caption };
 
 const CONTENT: Content = Content::Panels(|shown| vec![plot(shown)]);
 
@@ -24,12 +24,10 @@ fn plot(shown: &Shown<'_>) -> Plot<'static> {
     let cells = |dim: f64, baseline| shown.cells(&[Method::Relative.into(), Method::into(baseline)], dim as usize);
     let curves = Method::BASELINES.map(|baseline| Curve {
         cells: shown.speedups(baseline).iter().map(|(dim, _)| cells(*dim, baseline)).collect(),
-        name: format!("{} over {baseline}", Method::Relative),
-        look: Look { dash: &[], ..look(baseline) },
         measured: shown.speedups(baseline),
         processes: shown.speedups_of_rounds(baseline),
-        stop: None,
         model: flop_ratios(shown, baseline),
+        ..Curve::named(format!("{} over {baseline}", Method::Relative), Look { dash: &[], ..look(baseline) })
     });
     let curves = curves.into_iter().filter(|c| !c.measured.is_empty()).collect();
     Plot {

@@ -7,11 +7,11 @@ use relgrad_vocabulary::DeviceKind;
 use super::{Content, Spec};
 use crate::axis::Unit;
 use crate::chart::{self, Plot, Reference};
-use crate::data::{self, Shown};
+use crate::data::{self, Along, Shown};
 use crate::guides::Laws;
 
 pub(super) const FIG3: Spec =
-    Spec { name: "fig3", device: Some(DeviceKind::Cpu), every_batch: false, needs, content: CONTENT, caption };
+    Spec { name: "fig3", device: Some(DeviceKind::Cpu), along: Along::Dim, needs, content: CONTENT, caption };
 pub(super) const FIG1_LEFT: Spec = Spec { name: "fig1-left", device: Some(DeviceKind::Cuda), ..FIG3 };
 
 const CONTENT: Content = Content::Panels(|shown| vec![plot(shown)]);

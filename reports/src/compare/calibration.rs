@@ -6,7 +6,7 @@ use relgrad_vocabulary::Method;
 use serde::Serialize;
 
 use super::judge::Limits;
-use super::rounds::{self, Points};
+use super::rounds::{self, Points, Threads};
 use super::trials::{Plan, regression_rate, smallest_found, upper_bound};
 use super::{CellComparison, Comparison, Outcome, Rules, Verdict};
 use crate::record::Point;
@@ -93,7 +93,8 @@ impl Calibration {
         if let Some(planted) = trial.planted {
             self.planted.count_outcome(planted.outcome);
         }
-        let (base, new) = (Points::new(trial.base, 0, true), Points::new(trial.new, 0, true));
+        let (base, new) =
+            (Points::new(trial.base, 0, true, Threads::Alike), Points::new(trial.new, 0, true, Threads::Alike));
         for cell in &trial.equal.cells {
             let place = match self.cells.iter().position(|c| c.method == cell.method && c.point == cell.point) {
                 Some(place) => place,

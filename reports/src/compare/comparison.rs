@@ -92,7 +92,7 @@ pub struct Quantity {
 pub struct CellComparison {
     /// The method.
     pub method: Method,
-    /// The point; its threads and seed are meaningless.
+    /// The point; its seed is meaningless, and its threads are 0 unless a side has several numbers of them.
     pub point: Point,
     /// Its fault, if any.
     pub fault: Option<Fault>,

@@ -9,7 +9,7 @@ use super::comparison::{CellComparison, Kind, Quantity, SeriesComparison, Sides,
 use super::fault::{Fault, fault, memory, peak};
 use super::judge::Limits;
 use super::pooled::{Pooled, reach_of_hours};
-use super::rounds::{self, Points};
+use super::rounds::{self, Points, Threads};
 use super::shift::{Observed, exponent_change, shift};
 use super::{Change, Rules, Verdict, judge, rounds_to_decide};
 use crate::record::Point;
@@ -114,6 +114,8 @@ struct Builder<'a> {
     base: Points<'a>,
     new: Points<'a>,
     same_machine: bool,
+    /// Apart where a side has several numbers of them.
+    threads: Threads,
     /// Whether the rounds belong together: measured in turn, or the same records.
     paired: bool,
     /// Two sweeps of one machine as wholes, where no calibration kernel says how fast it was.
@@ -124,13 +126,16 @@ impl<'a> Builder<'a> {
     fn new(sides: &'a Sides<'a>) -> Self {
         let paired = sides.paired || sides.base.records == sides.new.records;
         let base_from = if paired { sides.first_round } else { 0 };
-        let base = Points::new(sides.base, base_from, paired);
-        let new = Points::new(sides.new, sides.first_round, paired);
+        let settings = [sides.base, sides.new].map(|study| &study.run.settings);
+        let has_several = settings.iter().any(|settings| !settings.other_threads.is_empty());
+        let threads = if has_several { Threads::Apart } else { Threads::Alike };
+        let base = Points::new(sides.base, base_from, paired, threads);
+        let new = Points::new(sides.new, sides.first_round, paired, threads);
         let same_machine = sides.base.run.machine.fingerprint() == sides.new.run.machine.fingerprint();
-        let same_threads = sides.base.run.settings.threads == sides.new.run.settings.threads;
+        let same_threads = has_several || settings[0].threads == settings[1].threads;
         let pools = same_machine && same_threads && !(base.interleaved && new.interleaved);
         let pooled = pools.then(|| Pooled::of(&base, &new));
-        Self { sides, base, new, same_machine, paired, pooled }
+        Self { sides, base, new, same_machine, threads, paired, pooled }
     }
 
     /// Where verdicts begin. Of two sweeps, each cell may miss its tolerance with a probability of 5 %: that all are
@@ -190,7 +195,8 @@ impl<'a> Builder<'a> {
 
     /// The other settings that change a time tell points apart.
     fn same_threads(&self) -> bool {
-        self.sides.base.run.settings.threads == self.sides.new.run.settings.threads
+        let [base, new] = [self.sides.base, self.sides.new].map(|study| study.run.settings.threads);
+        self.threads == Threads::Apart || base == new
     }
 
     fn time(&self, point: &Point, method: Method, judged: bool) -> Option<Measured> {
@@ -342,7 +348,7 @@ impl<'a> Builder<'a> {
     fn settings_apart(&self) -> Vec<String> {
         let [base, new] = [self.sides.base, self.sides.new].map(|study| &study.run.settings);
         let mut notes = Vec::new();
-        if base.threads != new.threads {
+        if !self.same_threads() {
             notes.push(format!("The sides used {} and {} threads: nothing is judged.", base.threads, new.threads));
         }
         let words = |settings: &Settings| {

@@ -99,7 +99,7 @@ impl Entry {
                 layers: series.layers,
                 convolution: settings.convolution.as_ref().map(|c| c.describe_layers_at(point.dim)),
                 dtype: settings.arithmetic(series.device),
-                threads: Some(settings.threads),
+                threads: Some(series.threads),
                 bias: Some(settings.bias),
                 activation: Some(settings.activation),
                 seconds: point.seconds,

@@ -12,7 +12,14 @@ use crate::statistics::{self, Processes, median};
 /// Records of one method at one point, by round.
 pub(super) type Rounds<'a> = BTreeMap<usize, &'a Record>;
 
-/// A study by point (without threads and seed), then method.
+/// Whether cells that differ in their numbers of threads alone are at one point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Threads {
+    Alike,
+    Apart,
+}
+
+/// A study by point (without the seed, and without threads where all cells have as many), then method.
 pub(super) struct Points<'a> {
     pub(super) points: BTreeMap<Point, BTreeMap<Subject, Rounds<'a>>>,
     /// Whether the samples of a round were taken in turn, so that equal places in the records belong together.
@@ -22,12 +29,12 @@ pub(super) struct Points<'a> {
 impl<'a> Points<'a> {
     /// Groups the records of the rounds from `first_round` on, without those that reports leave out. A study with
     /// calibration kernels was measured in turn.
-    pub(super) fn new(study: &'a Study, first_round: usize, interleaved: bool) -> Self {
+    pub(super) fn new(study: &'a Study, first_round: usize, interleaved: bool, threads: Threads) -> Self {
         let mut points: BTreeMap<Point, BTreeMap<Subject, Rounds<'_>>> = BTreeMap::new();
         let left_out = study.left_out();
         let counts = |r: &&Record| r.cell.round >= first_round && !left_out.contains(&r.cell);
         for record in study.records.iter().filter(counts) {
-            let methods = points.entry(point(&record.cell.point)).or_default();
+            let methods = points.entry(point(&record.cell.point, threads)).or_default();
             methods.entry(record.cell.method).or_default().insert(record.cell.round, record);
         }
         let calibrated = study.records.iter().any(|r| r.cell.method.is_kernel());
@@ -102,16 +109,15 @@ pub(crate) struct OverKernels<'a>(Points<'a>);
 impl<'a> OverKernels<'a> {
     /// Groups the records of a study; `None` without a calibration kernel.
     pub(crate) fn of(study: &'a Study) -> Option<Self> {
-        let points = Points::new(study, 0, false);
+        let points = Points::new(study, 0, false, Threads::Apart);
         points.interleaved.then_some(Self(points))
     }
 
     /// Median over the rounds of a series' time over that of a kernel; `None` where they were not measured in turn.
     pub(crate) fn ratio(&self, series: &Series, dim: usize, kernel: Kernel) -> Option<f64> {
-        let Series { method, device, batch, layers, .. } = series;
-        let is_there = |p: &&Point| (p.device, p.dim, p.batch, p.layers) == (*device, dim, *batch, *layers);
+        let is_there = |p: &&Point| (p.device, p.dim, p.held()) == (series.device, dim, series.held());
         let at = self.0.points.keys().find(is_there)?;
-        Some(median(&self.0.log_ratios(at, *method, kernel.into()))?.exp())
+        Some(median(&self.0.log_ratios(at, series.method, kernel.into()))?.exp())
     }
 }
 
@@ -121,8 +127,8 @@ pub(super) fn is_valid(record: &Record) -> bool {
 }
 
 /// Where on the axes a cell lies, whatever measured it there.
-pub(super) fn point(point: &Point) -> Point {
-    Point { threads: 0, seed: 0, ..*point }
+fn point(point: &Point, threads: Threads) -> Point {
+    Point { threads: if threads == Threads::Apart { point.threads } else { 0 }, seed: 0, ..*point }
 }
 
 #[cfg(test)]

@@ -251,7 +251,8 @@ fn moved(shift: &Shift) -> String {
 /// D, and where points differ in more than D, what else tells them apart.
 fn place(point: &Point, several: bool) -> String {
     let dim = grouped(point.dim);
-    if several { format!("{dim} (N = {}, L = {}, {})", point.batch, point.layers, point.dtype) } else { dim }
+    let threads = if point.threads > 0 { units::counted(point.threads, "thread") + ", " } else { String::new() };
+    if several { format!("{dim} (N = {}, L = {}, {threads}{})", point.batch, point.layers, point.dtype) } else { dim }
 }
 
 fn all_dims(series: &SeriesComparison, several: bool) -> String {

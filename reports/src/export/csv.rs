@@ -22,7 +22,12 @@ pub fn summary(report: &Report<'_>) -> Frame {
         rows.sort_by_key(|(dim, _)| *dim);
         all.extend(rows.into_iter().map(|(_, row)| row.into_iter().map(|(_, value)| value).collect()));
     }
-    let nothing = row(report, &Series::new(Method::Relative.into(), DeviceKind::Cpu, 0, 0), None, None);
+    let nothing = row(
+        report,
+        &Series::new(Method::Relative.into(), DeviceKind::Cpu, report.study.run.settings.held()),
+        None,
+        None,
+    );
     Frame { names: nothing.into_iter().map(|(name, _)| name).collect(), rows: all }
 }
 
@@ -69,7 +74,7 @@ fn row(report: &Report<'_>, series: &Series, point: Option<&CellSummary>, stop: 
     add("git_revision", Field::Text(run.git_revision.as_deref().map(|revision| excerpt(revision, 200))));
     add("started", text(run.started.clone()));
     add("arithmetic", text(settings.arithmetic(series.device).to_string()));
-    add("threads", whole(settings.threads));
+    add("threads", whole(series.threads));
     add("bias", Field::Flag(settings.bias));
     add("activation", text(settings.activation.to_string()));
     add("convolution", Field::Text(settings.convolution.as_ref().map(|c| c.describe_layers_at(dim))));

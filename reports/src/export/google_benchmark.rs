@@ -37,7 +37,7 @@ pub(super) fn render(report: &Report<'_>) -> String {
         benchmarks.extend(report.records(series, point).into_iter().filter_map(repetition));
         let name = format!("{run_name}_median");
         let own = json!({ "name": name, "run_type": "aggregate", "aggregate_name": "median" });
-        benchmarks.push(entry(1e9 * point.seconds.value, run.settings.threads, point.rounds as u64, own));
+        benchmarks.push(entry(1e9 * point.seconds.value, series.threads, point.rounds as u64, own));
     }
     pretty_json(&json!({ "context": context(run), "benchmarks": benchmarks }))
 }

@@ -34,7 +34,7 @@ pub(super) fn render(report: &Report<'_>) -> String {
                 "method": series.method,
                 "device": series.device,
                 "arithmetic": settings.arithmetic(series.device),
-                "threads": settings.threads.to_string(),
+                "threads": series.threads.to_string(),
                 "bias": settings.bias.to_string(),
                 "activation": settings.activation,
             },

@@ -39,7 +39,7 @@ fn caption(report: &Report<'_>) -> String {
         "Time of one gradient, speed-up and peak memory ({}; {}). Brackets: 95\\,\\% confidence intervals. Speed-up: \
          time of the other method over that of this one.",
         named.join(", "),
-        escaped(&format!("{} on the CPU, {}", units::counted(settings.threads, "thread"), settings.dtype))
+        escaped(&format!("{} on the CPU, {}", settings.threads_in_words(), settings.dtype))
     )
 }
 
@@ -47,7 +47,10 @@ fn caption(report: &Report<'_>) -> String {
 fn heading(report: &Report<'_>, series: &Series) -> String {
     let (device, batch, layers) = (series.device, grouped(series.batch), series.layers);
     let arithmetic = report.study.run.settings.arithmetic(series.device);
-    let name = format!("{} ({device}, {arithmetic}, $N = {batch}$, $L = {layers}$)", series.method);
+    let settings = &report.study.run.settings;
+    let threads = Some(units::counted(series.threads, "thread")).filter(|_| !settings.other_threads.is_empty());
+    let threads = threads.map_or(String::new(), |threads| format!(", {threads}"));
+    let name = format!("{} ({device}, {arithmetic}, $N = {batch}$, $L = {layers}${threads})", series.method);
     let exponent = series.fit.map(|fit| {
         let (from, to) = (grouped(fit.from), grouped(fit.to));
         escaped(&format!(": exponent {} for D from {from} to {to}", units::exponent(&fit.exponent).replace('-', "−")))

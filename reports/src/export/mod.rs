@@ -22,11 +22,11 @@ pub use csv::summary;
 pub use frame::{Field, Frame, records, samples};
 use relgrad_vocabulary::Method;
 
+use crate::record::Record;
 use crate::record::error::Result;
 use crate::record::run::at;
 use crate::record::study::Study;
 use crate::record::writer::write_atomically;
-use crate::record::{Point, Record};
 pub use crate::report::chart::{Chart, ChartAxis, ChartCurve, ChartPanel, ChartPoint, ChartStyle, cell_key};
 use crate::report::{html, markdown};
 use crate::statistics::summary::{CellSummary, Estimate, Series, Summary};
@@ -100,9 +100,9 @@ impl<'a> Report<'a> {
     /// The measured records behind a point.
     fn records(&self, series: &Series, point: &CellSummary) -> Vec<&'a Record> {
         let is_of = |r: &&Record| {
-            let Point { device, batch, layers, dim, .. } = r.cell.point;
-            let cell = (r.cell.method, device, batch, layers, dim);
-            r.is_valid() && cell == (series.method, series.device, series.batch, series.layers, point.dim)
+            let place = &r.cell.point;
+            let cell = (r.cell.method, place.device, place.held(), place.dim);
+            r.is_valid() && cell == (series.method, series.device, series.held(), point.dim)
         };
         self.study.records.iter().filter(is_of).collect()
     }
@@ -118,7 +118,7 @@ impl CellSummary {
 
 /// The name of a cell in other programs, with every setting that changes its time.
 fn name_of(report: &Report<'_>, series: &Series, dim: usize) -> String {
-    let name = report.study.run.settings.name((series.method, series.device), Some(dim));
+    let name = report.study.run.settings.name((series.method, series.device), series.threads, Some(dim));
     at(&name, series.batch, series.layers, dim)
 }
 

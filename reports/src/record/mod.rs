@@ -74,6 +74,23 @@ impl Point {
     pub fn arithmetic(&self) -> Math {
         self.math.unwrap_or(Math::of(self.dtype))
     }
+
+    /// What is held fixed along D.
+    pub fn held(&self) -> Held {
+        let Self { batch, layers, threads, .. } = *self;
+        Held { batch, layers, threads }
+    }
+}
+
+/// The axes of a sweep besides D: with them, the series of a method on a device are told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Held {
+    /// Batch size N.
+    pub batch: usize,
+    /// Number of layers L.
+    pub layers: usize,
+    /// CPU threads.
+    pub threads: usize,
 }
 
 /// Layers that are circular convolutions: D = channels · points of the grid.
@@ -142,6 +159,17 @@ pub struct Check {
     pub max_rel_err: f64,
     /// The bound it had to stay under.
     pub tolerance: f64,
+}
+
+/// What the inverses of an evaluation took, over all layers, where they are refreshed by products.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Refresh {
+    /// Products of D×D matrices.
+    pub products: usize,
+    /// Layers that took an LU instead.
+    pub factored: usize,
+    /// By how much the inverses were off before, the largest of all layers.
+    pub residual: f64,
 }
 
 /// Resident memory of the process at one instant of a gradient evaluation.
@@ -230,6 +258,9 @@ pub struct Record {
     /// The correctness check.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check: Option<Check>,
+    /// How the inverses were refreshed; absent for methods that refresh none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh: Option<Refresh>,
     /// Measurements that only a GPU has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpu: Option<Gpu>,
@@ -276,6 +307,7 @@ impl Record {
             model,
             prediction: None,
             check: None,
+            refresh: None,
             gpu: None,
             state: None,
             wall_seconds: 0.0,

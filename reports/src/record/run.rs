@@ -3,8 +3,9 @@
 use relgrad_vocabulary::{Activation, DeviceKind, Dtype, Math, Method, Subject};
 use serde::{Deserialize, Serialize};
 
+use crate::record::Held;
 use crate::record::roofline::{Ceilings, Roofline};
-use crate::units::grouped;
+use crate::units::{counted, grouped};
 
 /// Everything required to judge and to repeat the measurements of a folder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -102,8 +103,11 @@ pub struct Settings {
     pub bias: bool,
     /// Nonlinearity.
     pub activation: Activation,
-    /// CPU threads.
+    /// CPU threads: as many as figures against D show.
     pub threads: usize,
+    /// Further numbers of threads of the sweep.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_threads: Vec<usize>,
     /// Seed of networks, data and cell order.
     pub seed: u64,
     /// Independent processes per cell.
@@ -205,12 +209,12 @@ impl Settings {
         self.math.filter(|math| math.is_known_to(device)).unwrap_or(Math::of(self.dtype))
     }
 
-    /// The [`name`] of a method's cells on a device, at one D or of all.
-    pub(crate) fn name(&self, (method, device): (Subject, DeviceKind), dim: Option<usize>) -> String {
+    /// The [`name`] of a method's cells on a device, on so many threads, at one D or of all.
+    pub(crate) fn name(&self, (method, device): (Subject, DeviceKind), threads: usize, dim: Option<usize>) -> String {
         let layers = |c: &Convolution| dim.map_or_else(|| c.describe_layers(), |dim| c.describe_layers_at(dim));
         let convolution = self.convolution.as_ref().map(layers);
         let of = (method, device, self.arithmetic(device));
-        name(of, (Some(self.threads), Some(self.bias)), Some(self.activation), convolution.as_deref())
+        name(of, (Some(threads), Some(self.bias)), Some(self.activation), convolution.as_deref())
     }
 
     /// Every batch size N, that of the figures first.
@@ -223,15 +227,43 @@ impl Settings {
         [self.layers].into_iter().chain(self.other_layers.iter().copied())
     }
 
-    /// What distinguishes a series at this N and L from the others of the run: `, N = 10` if the run has several batch
-    /// sizes or a different one, and likewise L. Empty without a difference.
-    pub(crate) fn apart(&self, batch: usize, layers: usize) -> String {
+    /// Every number of threads, that of the figures first.
+    pub fn thread_counts(&self) -> impl Iterator<Item = usize> {
+        [self.threads].into_iter().chain(self.other_threads.iter().copied())
+    }
+
+    /// The same in words: `2 threads`, `1, 2, 4 threads`.
+    pub fn threads_in_words(&self) -> String {
+        let counts: Vec<String> = self.thread_counts().map(grouped).collect();
+        match counts.as_slice() {
+            [_] => counted(self.threads, "thread"),
+            counts => format!("{} threads", counts.join(", ")),
+        }
+    }
+
+    /// The most threads of a cell.
+    pub fn most_threads(&self) -> usize {
+        self.thread_counts().fold(self.threads, usize::max)
+    }
+
+    /// What figures against D hold fixed.
+    pub fn held(&self) -> Held {
+        let Self { batch, layers, threads, .. } = *self;
+        Held { batch, layers, threads }
+    }
+
+    /// What distinguishes a series from the others of the run: `, N = 10` if the run has several batch sizes or a
+    /// different one, and likewise L and the number of threads. Empty without a difference.
+    pub(crate) fn apart(&self, Held { batch, layers, threads }: Held) -> String {
         let mut text = String::new();
         if self.batches().any(|other| other != batch) {
             text += &format!(", N = {}", grouped(batch));
         }
         if self.layer_counts().any(|other| other != layers) {
             text += &format!(", L = {}", grouped(layers));
+        }
+        if self.thread_counts().any(|other| other != threads) {
+            text += &format!(", {}", counted(threads, "thread"));
         }
         text
     }

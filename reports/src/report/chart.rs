@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 
+use crate::record::Held;
 use crate::statistics::summary::{Estimate, Series};
 
 /// A figure.
@@ -115,5 +116,6 @@ pub fn cell_key(series: &Series, dim: usize) -> String {
 
 /// The name of a series within a page.
 pub(super) fn series_key(series: &Series) -> String {
-    format!("{}/{}/{}/{}", series.method, series.device, series.batch, series.layers)
+    let Held { batch, layers, threads } = series.held();
+    format!("{}/{}/{batch}/{layers}/{threads}", series.method, series.device)
 }

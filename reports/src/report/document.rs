@@ -3,6 +3,7 @@
 mod growth;
 mod overview;
 mod state;
+mod threads;
 
 use relgrad_vocabulary::{DeviceKind, Math, excerpt};
 
@@ -69,6 +70,7 @@ impl<'a> Document<'a> {
         blocks.push(Block::Heading("Results"));
         blocks.extend(speedups(summary, settings));
         blocks.extend(growth::of(summary, settings));
+        blocks.extend(threads::of(summary, settings));
         blocks.extend(stops(summary, settings));
         if !study.run.rooflines.is_empty() {
             blocks.push(Block::Heading("Ceilings"));
@@ -140,14 +142,14 @@ const CEILINGS: &str = "Measured on this machine before the cells, after them, a
 
 /// A series by its method and device, and by what the sweep varied or the settings lack.
 pub(super) fn label(series: &Series, settings: &Settings) -> String {
-    format!("{} on {}{}", series.method, series.device, settings.apart(series.batch, series.layers))
+    format!("{} on {}{}", series.method, series.device, settings.apart(series.held()))
 }
 
 fn facts(run: &Run) -> Vec<(&'static str, String)> {
     let s = &run.settings;
     let bias = if s.bias { "with bias" } else { "no bias" };
     let layers = s.convolution.as_ref().map(|c| format!(", {}", c.describe())).unwrap_or_default();
-    let threads = units::counted(s.threads, "thread");
+    let threads = s.threads_in_words();
     let ended = run.ended.as_deref().unwrap_or("not ended");
     let mut facts = vec![
         (

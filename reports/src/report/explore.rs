@@ -69,7 +69,7 @@ pub(super) fn cells(report: &Report<'_>) -> Value {
     let all = study.records.iter().map(|r| (r, true)).chain(study.replaced.iter().map(|r| (r, false)));
     for (record, counts) in all.filter(|(record, _)| record.is_valid()).take(MOST_PROCESSES) {
         let point = record.cell.point;
-        let key = (record.cell.method, point.device, point.batch, point.layers, point.dim);
+        let key = (record.cell.method, point.device, point.held(), point.dim);
         records.entry(key).or_default().push((record, counts));
     }
     let (mut columns, mut cells) = (BTreeMap::new(), BTreeMap::new());
@@ -78,7 +78,7 @@ pub(super) fn cells(report: &Report<'_>) -> Value {
         columns.insert(series_key(series), table.columns().iter().map(|c| c.title.clone()).collect::<Vec<_>>());
         for (point, row) in series.points.iter().zip(table.rows()) {
             let (scale, _) = units::unit_of_seconds(point.seconds.value);
-            let key = (series.method, series.device, series.batch, series.layers, point.dim);
+            let key = (series.method, series.device, series.held(), point.dim);
             let mut of_cell = records.remove(&key).unwrap_or_default();
             of_cell.sort_by_key(|(record, _)| (record.cell.round, record.attempt));
             let processes = of_cell.iter().map(|(record, counts)| Raw::of(record, *counts, scale, begin, &clocks));

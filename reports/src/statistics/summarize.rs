@@ -3,6 +3,7 @@
 mod axes;
 mod fits;
 mod spells;
+mod threads;
 mod warnings;
 
 use std::collections::{BTreeMap, HashSet};
@@ -11,7 +12,7 @@ use relgrad_vocabulary::{DeviceKind, Method, Subject};
 
 use crate::record::roofline::{Ceiling, Ceilings};
 use crate::record::study::Study;
-use crate::record::{Cell, Outcome, Point, Record, SCHEMA_VERSION};
+use crate::record::{Cell, Held, Outcome, Record, SCHEMA_VERSION};
 use crate::statistics::bootstrap::Pairs;
 use crate::statistics::fit::Observation;
 use crate::statistics::scatter::{Scatter, Variance};
@@ -22,8 +23,8 @@ use spells::Spells;
 impl Summary {
     /// Reduces every cell to its estimates, fits the exponents and collects the warnings.
     ///
-    /// A dimension with at least one valid measurement becomes a [`Point`] over the rounds that have one; any other
-    /// becomes a [`Stop`]. A measured record whose check failed is not valid: a wrong gradient has no speed.
+    /// A dimension with at least one valid measurement becomes a [`CellSummary`] over the rounds that have one; any
+    /// other a [`Stop`]. A measured record whose check failed is not valid: a wrong gradient has no speed.
     /// The same study always gives the same summary.
     pub fn of(study: &Study) -> Self {
         let mut groups = group(study);
@@ -43,10 +44,12 @@ impl Summary {
         }
         let mut warnings = warnings::of(study, &groups, &states);
         warnings.extend(warnings::of_ceilings(&series, &study.run.settings));
+        let thread_scaling = threads::scaling(&groups, &series, &study.run);
         Self {
             schema: SCHEMA_VERSION,
             series,
             scaling: axes::scaling(&groups, &study.run.settings),
+            thread_scaling,
             overtakings: axes::overtakings(&groups, &study.run.settings),
             states,
             warnings,
@@ -57,19 +60,18 @@ impl Summary {
 /// With fewer processes a cell borrows from the scatter of others: Student's t of one degree of freedom is 12.7.
 const FEW: usize = 3;
 
-/// The records of one method on one device, at one batch size and number of layers, by dimension.
+/// The records of one method on one device, everything but D held fixed, by dimension.
 struct Group<'a> {
     method: Subject,
     device: DeviceKind,
-    batch: usize,
-    layers: usize,
+    held: Held,
     cells: BTreeMap<usize, Rounds<'a>>,
 }
 
 impl Group<'_> {
     /// Whether both differ in nothing but the method, so that their ratio is a speed-up.
     fn is_beside(&self, other: &Self) -> bool {
-        (self.device, self.batch, self.layers) == (other.device, other.batch, other.layers)
+        (self.device, self.held) == (other.device, other.held)
     }
 
     /// Gives each cell with one or two processes the scatter of the nearest cells with more.
@@ -120,7 +122,8 @@ impl<'a> Rounds<'a> {
     }
 }
 
-/// Groups by device, layers, batch, then method, all in the order of the settings; what the settings lack comes last.
+/// Groups by device, threads, layers, batch, then method, all in the order of the settings; what the settings lack
+/// comes last.
 fn group(study: &Study) -> Vec<Group<'_>> {
     let settings = &study.run.settings;
     let left_out = study.left_out();
@@ -128,9 +131,11 @@ fn group(study: &Study) -> Vec<Group<'_>> {
     let mut cells: BTreeMap<_, BTreeMap<usize, Vec<&Record>>> = BTreeMap::new();
     for record in &study.records {
         let method = record.cell.method;
-        let Point { device, batch, layers, dim, .. } = record.cell.point;
+        let (device, dim, held) = (record.cell.point.device, record.cell.point.dim, record.cell.point.held());
+        let Held { batch, layers, threads } = held;
         let key = (
             (rank(settings.devices.iter().position(|d| *d == device)), device),
+            (threads != settings.threads, threads),
             (layers != settings.layers, layers),
             (batch != settings.batch, batch),
             (rank(settings.methods.iter().position(|m| method == *m)), method.name(), method),
@@ -139,9 +144,9 @@ fn group(study: &Study) -> Vec<Group<'_>> {
     }
     cells
         .into_iter()
-        .map(|(((_, device), (_, layers), (_, batch), (.., method)), cells)| {
+        .map(|(((_, device), (_, threads), (_, layers), (_, batch), (.., method)), cells)| {
             let cells = cells.into_iter().map(|(dim, records)| (dim, Rounds::new(records, &left_out))).collect();
-            Group { method, device, batch, layers, cells }
+            Group { method, device, held: Held { batch, layers, threads }, cells }
         })
         .collect()
 }
@@ -152,15 +157,10 @@ fn summarize(
     autodiff: Option<&Group<'_>>,
     ceilings: Option<Ceilings<'_>>,
 ) -> Series {
-    let mut series = Series::new(group.method, group.device, group.batch, group.layers);
+    let mut series = Series::new(group.method, group.device, group.held);
     let scatters = [ordinary, autodiff].map(|baseline| scatters_of_ratios(group, baseline));
     for (&dim, rounds) in &group.cells {
-        let speedup = |baseline: Option<&Group<'_>>, scatters: &[Scatter]| {
-            let mut pairs = Pairs::new(&baseline?.cells.get(&dim)?.processes, &rounds.processes)?;
-            let scatter = scatters.get(pairs.rounds() - 1);
-            pairs.lend(scatter.and_then(|scatter| scatter.near(dim)).map(|(scatter, _)| scatter));
-            Some(pairs.estimate())
-        };
+        let speedup = |baseline: Option<&Group<'_>>, scatters| speedup(group, baseline?, scatters, dim);
         match point(dim, rounds) {
             Some(point) => series.points.push(CellSummary {
                 speedup_over_ordinary: speedup(ordinary, &scatters[0]),
@@ -172,6 +172,15 @@ fn summarize(
         }
     }
     series
+}
+
+/// How many times faster a group is than a baseline at one dimension; `scatters` are those of its speed-ups over it.
+fn speedup(group: &Group<'_>, baseline: &Group<'_>, scatters: &[Scatter], dim: usize) -> Option<Estimate> {
+    let [base, this] = [baseline, group].map(|group| group.cells.get(&dim));
+    let mut pairs = Pairs::new(&base?.processes, &this?.processes)?;
+    let scatter = scatters.get(pairs.rounds() - 1);
+    pairs.lend(scatter.and_then(|scatter| scatter.near(dim)).map(|(scatter, _)| scatter));
+    Some(pairs.estimate())
 }
 
 /// The scatters of a group's speed-ups over a baseline that one shared round, and that two, borrow from: those of more.

@@ -4,7 +4,7 @@ use relgrad_vocabulary::{DeviceKind, Method, Subject};
 use serde::{Deserialize, Serialize};
 
 use crate::record::roofline::Ceiling;
-use crate::record::{Model, Outcome};
+use crate::record::{Held, Model, Outcome};
 use crate::statistics::fit::{Breakpoint, Choice, Crossover, Jump, LocalExponent, TwoTerm};
 
 /// A number with its 95 % confidence interval.
@@ -170,6 +170,35 @@ pub struct Scaling {
     pub fit: Exponent,
 }
 
+/// How the time of a method falls with more threads at one D, everything else as in the sweep's settings.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ThreadScaling {
+    /// The method.
+    pub method: Subject,
+    /// Data dimension D.
+    pub dim: usize,
+    /// Fewest threads of the sweep, which the others are compared with.
+    pub from: usize,
+    /// The numbers of threads that were measured, ascending; `from` is the first.
+    pub points: Vec<OnThreads>,
+    /// The share of the time on one thread that more threads do not shorten; absent where the times do not tell it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serial_share: Option<Estimate>,
+}
+
+/// A method at one D on some threads.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct OnThreads {
+    /// CPU threads p.
+    pub threads: usize,
+    /// Median seconds of one gradient evaluation.
+    pub seconds: Estimate,
+    /// Time on the fewest threads over this one's, paired by round.
+    pub speedup: Estimate,
+    /// The speed-up over p/p₀, where p₀ are the fewest threads.
+    pub efficiency: Estimate,
+}
+
 /// Where one method overtakes another along an axis.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Overtaking {
@@ -190,7 +219,7 @@ pub struct Overtaking {
     pub crossover: Crossover,
 }
 
-/// One line of a figure: a method on a device, at one batch size and number of layers.
+/// One line of a figure: a method on a device, at one batch size, number of layers and of threads.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Series {
     /// The method.
@@ -201,6 +230,9 @@ pub struct Series {
     pub batch: usize,
     /// Number of layers L.
     pub layers: usize,
+    /// CPU threads.
+    #[serde(default)]
+    pub threads: usize,
     /// Measured points, by ascending dimension.
     pub points: Vec<CellSummary>,
     /// Cells without a measurement, by ascending dimension.
@@ -228,11 +260,14 @@ pub struct Series {
 pub struct Summary {
     /// [`crate::record::SCHEMA_VERSION`].
     pub schema: u32,
-    /// One entry per device, number of layers, batch size and method: those of the run's settings first, in their
-    /// order.
+    /// One entry per device, numbers of threads and of layers, batch size and method: those of the run's settings
+    /// first, in their order.
     pub series: Vec<Series>,
     /// Exponents along the batch size and the number of layers, where a sweep varied them.
     pub scaling: Vec<Scaling>,
+    /// Speed-ups by threads, where a sweep varied them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub thread_scaling: Vec<ThreadScaling>,
     /// Crossovers of methods.
     pub overtakings: Vec<Overtaking>,
     /// Devices that had two states.
@@ -244,12 +279,13 @@ pub struct Summary {
 
 impl Series {
     /// Nothing known yet.
-    pub(crate) fn new(method: Subject, device: DeviceKind, batch: usize, layers: usize) -> Self {
+    pub(crate) fn new(method: Subject, device: DeviceKind, Held { batch, layers, threads }: Held) -> Self {
         Self {
             method,
             device,
             batch,
             layers,
+            threads,
             points: Vec::new(),
             stops: Vec::new(),
             fit: None,
@@ -260,6 +296,12 @@ impl Series {
             terms: None,
             law: None,
         }
+    }
+
+    /// What is held fixed along D.
+    pub fn held(&self) -> Held {
+        let Self { batch, layers, threads, .. } = *self;
+        Held { batch, layers, threads }
     }
 }
 

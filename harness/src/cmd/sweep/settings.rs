@@ -31,6 +31,8 @@ pub(super) fn settings(arguments: &Arguments) -> Result<Settings> {
     let device_memory = on_gpu.then(|| gpu::memory_bytes().ok()).flatten();
     let (batch, other_batches) = first_and_others(&arguments.batch);
     let (layers, other_layers) = first_and_others(&arguments.layers);
+    let all = [machine::logical_cores()];
+    let (threads, other_threads) = first_and_others(arguments.threads.as_deref().unwrap_or(&all));
     let convolution = convolution(arguments)?;
     if convolution.is_some() && math.is_some() {
         return Err(Error::Usage("--coupling conv requires --device cpu and no --math".to_string()));
@@ -54,7 +56,8 @@ pub(super) fn settings(arguments: &Arguments) -> Result<Settings> {
         dtype,
         bias: arguments.bias,
         activation: arguments.activation,
-        threads: arguments.threads.unwrap_or_else(machine::logical_cores),
+        threads,
+        other_threads,
         seed: arguments.seed,
         rounds: arguments.rounds,
         min_samples: arguments.min_samples,

@@ -184,7 +184,8 @@ pub(crate) struct Decision {
     pub(crate) absolute: bool,
 }
 
-/// Whether a cell lies at a point of a comparison, which knows no threads and no seed.
+/// Whether a cell lies at a point of a comparison, which knows no seed, and threads only where there are several.
 fn at(point: &Point, cell: &Cell) -> bool {
-    *point == Point { threads: point.threads, seed: point.seed, ..cell.point }
+    let threads = if point.threads == 0 { 0 } else { cell.point.threads };
+    *point == Point { threads, seed: point.seed, ..cell.point }
 }

@@ -4,9 +4,10 @@ use std::cell::RefCell;
 use std::io::{self, BufRead, Write};
 use std::time::Instant;
 
+use relgrad_kernels::backend as kernels;
 use relgrad_kernels::evaluation::{Evaluation, Workload};
 use relgrad_kernels::{Architecture, Convolution, CouplingKind, Error};
-use relgrad_reports::record::{Check, MemoryPoint, Reason};
+use relgrad_reports::record::{Check, MemoryPoint, Reason, Refresh};
 use serde::Serialize;
 
 use super::gpu::{self, OnGpu};
@@ -46,6 +47,7 @@ struct Subject {
     /// Threads of the CPU that the problem may use.
     threads: usize,
     check: Option<Check>,
+    refresh: Option<Refresh>,
     taken: Taken,
     gpu: Option<OnGpu>,
 }
@@ -85,6 +87,11 @@ impl Subject {
 
         let once = spec.rules.is_some_and(|rules| rules.min_samples == 0);
         let check = Some(checked(evaluation.as_mut(), once)?);
+        let refresh = evaluation.refresh().map(|kernels::Refresh { products, factored, residual }| Refresh {
+            products,
+            factored,
+            residual,
+        });
         let (evaluate, gpu): (Timed, _) = match target {
             Target::Cpu(_) => (Box::new(move || evaluation.evaluate()), None),
             Target::Cuda(device) => {
@@ -100,7 +107,7 @@ impl Subject {
         let warm = |evaluate| {
             if once { Ok(Self::only(evaluate, now, first_seconds)) } else { Self::warm(evaluate, now, first_seconds) }
         };
-        Ok(Self { threads, check, taken, gpu, ..warm(evaluate)? })
+        Ok(Self { threads, check, refresh, taken, gpu, ..warm(evaluate)? })
     }
 
     /// Warms up. What it does not know of the problem is absent.
@@ -108,13 +115,13 @@ impl Subject {
         let mut watch = Watch::start();
         let warm = sampling::warm_up(&mut evaluate, now, first_seconds)?;
         watch.warmed_up();
-        Ok(Self { evaluate, warm, watch, threads: 1, check: None, taken: Taken::default(), gpu: None })
+        Ok(Self { evaluate, warm, watch, threads: 1, check: None, refresh: None, taken: Taken::default(), gpu: None })
     }
 
     /// Leaves it at the first evaluation.
     fn only(evaluate: Timed, now: Clock<'_>, first_seconds: f64) -> Self {
         let (watch, warm) = (Watch::start(), sampling::only(first_seconds, now));
-        Self { evaluate, warm, watch, threads: 1, check: None, taken: Taken::default(), gpu: None }
+        Self { evaluate, warm, watch, threads: 1, check: None, refresh: None, taken: Taken::default(), gpu: None }
     }
 
     /// Samples until the rules end it.
@@ -129,7 +136,7 @@ impl Subject {
         let Taken { peak_bytes, trace: memory_trace, driver_bytes } = self.taken;
         let gpu = self.gpu.map(|gpu| gpu.finish(events.take(), driver_bytes));
         let Warm { seconds: warmup_seconds, evaluations_per_sample, .. } = self.warm;
-        let check = self.check;
+        let (check, refresh) = (self.check, self.refresh);
         let measurement = Measurement {
             seconds,
             evaluations_per_sample,
@@ -137,6 +144,7 @@ impl Subject {
             peak_bytes,
             memory_trace,
             check,
+            refresh,
             gpu,
             state,
         };

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
-use relgrad_reports::record::Cell;
+use relgrad_reports::record::{Cell, Held};
 use relgrad_vocabulary::{DeviceKind, Subject};
 
 use super::Planned;
@@ -82,8 +82,8 @@ impl Agenda {
 }
 
 /// What the time along D belongs to.
-fn line(cell: &Cell) -> (DeviceKind, Subject, usize, usize) {
-    (cell.point.device, cell.method, cell.point.batch, cell.point.layers)
+fn line(cell: &Cell) -> (DeviceKind, Subject, Held) {
+    (cell.point.device, cell.method, cell.point.held())
 }
 
 /// The points that fit into `left` seconds when the methods share it max–min fairly, in the order given.
@@ -98,7 +98,7 @@ fn fair_share(feasible: &[u32], points: &[Planned], candidates: &[Candidate], le
         by_method.entry((cell(&place).point.device, cell(&place).method)).or_default().push(place);
     }
     let total = |mut places: Vec<u32>| {
-        places.sort_by_key(|place| (cell(place).point.dim, cell(place).point.batch, cell(place).point.layers));
+        places.sort_by_key(|place| (cell(place).point.dim, cell(place).point.held()));
         (places.iter().map(need).sum::<f64>(), places)
     };
     let mut methods: Vec<(f64, Vec<u32>)> = by_method.into_values().map(total).collect();

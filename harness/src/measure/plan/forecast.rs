@@ -2,14 +2,14 @@
 //!
 //! The model counts floating-point operations exactly, so what is unknown is the rate at which a method performs them.
 //! It rises with D (overheads shrink, caches fill) and then levels off. A rate is interpolated between the measured
-//! dimensions of the method at the same N and L. Above the largest of them, and not far, the report's own prediction
-//! says the time, so that plan and report agree. Farther, or with fewer than three dimensions, the rate moves towards
-//! the best one seen on this machine, over one decade of D: a method measured only at D = 10 must not be judged at
-//! D = 10,000 by the overheads of D = 10.
+//! dimensions of the method at the same N, L and number of threads. Above the largest of them, and not far, the
+//! report's own prediction says the time, so that plan and report agree. Farther, or with fewer than three dimensions,
+//! the rate moves towards the best one seen on this machine, over one decade of D: a method measured only at D = 10
+//! must not be judged at D = 10,000 by the overheads of D = 10.
 
 use std::collections::BTreeMap;
 
-use relgrad_reports::record::{Cell, Outcome, Point, Prediction, Record};
+use relgrad_reports::record::{Cell, Held, Outcome, Point, Prediction, Record};
 use relgrad_reports::statistics::fit::{Observation, Unmeasured, predict};
 use relgrad_reports::statistics::{Processes, median};
 
@@ -219,7 +219,8 @@ fn is_near(dim: usize, reached: usize) -> bool {
 }
 
 fn key(cell: &Cell) -> Key {
-    (cell.point.device, format!("{} N={} L={}", cell.method, cell.point.batch, cell.point.layers))
+    let Held { batch, layers, threads } = cell.point.held();
+    (cell.point.device, format!("{} N={batch} L={layers} on {threads}", cell.method))
 }
 
 fn is_gpu(cell: &Cell) -> bool {
@@ -329,6 +330,17 @@ mod tests {
         let unmeasured = after(&[]).forecast(&on_gpu);
         assert_eq!(unmeasured.evaluation_seconds, on_gpu.model.flops / BUILT_IN_GPU_FLOPS_PER_SECOND);
         assert!(unmeasured.overhead_seconds >= BUILT_IN_GPU_START_SECONDS);
+    }
+
+    #[test]
+    fn what_a_number_of_threads_does_says_nothing_of_another() {
+        let on_two = planned(Method::Relative, 1000, 0);
+        let mut on_one = on_two.clone();
+        on_one.cell.point.threads = 1;
+        let mut known = after(&[(&on_two, 0.1, 2.0)]);
+        assert!(known.forecast(&on_two).trusted && !known.forecast(&on_one).trusted);
+        known.observe_timeout(&on_one.cell);
+        assert_eq!([&on_one, &on_two].map(|cell| known.timed_out_at(cell)), [Some(1000), None]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ pub(crate) mod preview;
 pub(crate) mod schedule;
 
 use relgrad_kernels::{Cost, Math};
-use relgrad_reports::record::{Cell, Convolution, Model, Point};
+use relgrad_reports::record::{Cell, Convolution, Held, Model, Point};
 use relgrad_reports::run::Settings;
 use relgrad_reports::units::grouped;
 
@@ -127,15 +127,15 @@ fn cells(settings: &Settings) -> impl Iterator<Item = Cell> {
     let pairs =
         settings.devices.iter().flat_map(|&device| settings.methods.iter().map(move |&method| (device, method)));
     pairs.flat_map(move |(device, method)| {
-        points.clone().into_iter().map(move |(dim, convolution, batch, layers)| {
+        points.clone().into_iter().map(move |(dim, convolution, held)| {
             let point = Point {
                 device,
                 dim,
-                batch,
-                layers,
+                batch: held.batch,
+                layers: held.layers,
                 dtype: settings.dtype,
                 math: math(settings, device),
-                threads: settings.threads,
+                threads: held.threads,
                 bias: settings.bias,
                 activation: settings.activation,
                 seed: settings.seed,
@@ -146,12 +146,15 @@ fn cells(settings: &Settings) -> impl Iterator<Item = Cell> {
     })
 }
 
-/// Every D with every N and every L.
-fn points(settings: &Settings) -> Vec<(usize, Option<Convolution>, usize, usize)> {
+/// Every D with every N, every L and every number of threads.
+fn points(settings: &Settings) -> Vec<(usize, Option<Convolution>, Held)> {
     let mut points = Vec::new();
     for (dim, convolution) in axis(settings) {
         for batch in settings.batches() {
-            points.extend(settings.layer_counts().map(|layers| (dim, convolution, batch, layers)));
+            for layers in settings.layer_counts() {
+                let of_threads = |threads| (dim, convolution, Held { batch, layers, threads });
+                points.extend(settings.thread_counts().map(of_threads));
+            }
         }
     }
     points
@@ -294,18 +297,20 @@ mod tests {
 
     #[test]
     fn every_point_stands_once_in_every_round_and_rounds_differ_in_order() {
-        let settings = Settings { other_batches: vec![10, 1000], other_layers: vec![8], ..settings() };
+        let other_batches = vec![10, 1000];
+        let settings = Settings { other_batches, other_layers: vec![8], other_threads: vec![1], ..settings() };
         let cells = cells(&settings);
-        let (first, second) = cells.split_at(2 * 3 * 3 * 2);
+        let (first, second) = cells.split_at(2 * 3 * 3 * 2 * 2);
         assert_eq!(first.len(), second.len());
         assert!(first.iter().all(|cell| cell.round == 0) && second.iter().all(|cell| cell.round == 1));
         assert_eq!(cells.iter().collect::<std::collections::HashSet<_>>().len(), cells.len());
         let again = |cell: &Cell| Cell { round: 0, ..*cell };
         assert_ne!(first, second.iter().map(again).collect::<Vec<_>>());
         let at = |cell: &&Cell| cell.method == Method::Ordinary && cell.point.dim == 20;
-        let mut points: Vec<_> = second.iter().filter(at).map(|cell| (cell.point.batch, cell.point.layers)).collect();
+        let mut points: Vec<_> = second.iter().filter(at).map(|cell| cell.point.held()).collect();
         points.sort_unstable();
-        assert_eq!(points, [(10, 2), (10, 8), (100, 2), (100, 8), (1000, 2), (1000, 8)]);
+        let held = |(batch, layers)| [1, 2].map(|threads| Held { batch, layers, threads });
+        assert_eq!(points, [(10, 2), (10, 8), (100, 2), (100, 8), (1000, 2), (1000, 8)].map(held).concat());
         assert_eq!(cells, self::cells(&settings), "the same settings give the same order");
     }
 

@@ -8,13 +8,12 @@ use super::schedule::{Schedule, Step};
 /// true.
 pub(crate) fn table(mut schedule: Schedule, spent_seconds: f64, mut tell: impl FnMut(&str)) {
     let (cells, recorded) = schedule.progress();
-    let mut line = |fields: [&str; 8]| {
-        let [method, dim, batch, layers, round, seconds, bytes, verdict] = fields;
-        tell(&format!(
-            "{method:<18} {dim:>8} {batch:>6} {layers:>3} {round:>5}  {seconds:>14}  {bytes:>10}  {verdict}"
-        ));
+    let mut line = |fields: [&str; 9]| {
+        let [method, dim, batch, layers, threads, round, seconds, bytes, verdict] = fields;
+        let place = format!("{method:<18} {dim:>8} {batch:>6} {layers:>3} {threads:>7} {round:>5}");
+        tell(&format!("{place}  {seconds:>14}  {bytes:>10}  {verdict}"));
     };
-    line(["method", "D", "N", "L", "round", "one evaluation", "memory", "plan"]);
+    line(["method", "D", "N", "L", "threads", "round", "one evaluation", "memory", "plan"]);
     let (mut wanted_seconds, mut runs) = (0.0, 0);
     loop {
         let (cell, prediction, verdict) = match schedule.next(spent_seconds + wanted_seconds) {
@@ -34,6 +33,7 @@ pub(crate) fn table(mut schedule: Schedule, spent_seconds: f64, mut tell: impl F
             &units::grouped(cell.point.dim),
             &units::grouped(cell.point.batch),
             &cell.point.layers.to_string(),
+            &cell.point.threads.to_string(),
             &(cell.round + 1).to_string(),
             &units::seconds(prediction.seconds),
             &units::bytes(prediction.peak_bytes),

@@ -148,17 +148,20 @@ pub(crate) fn measure_isolated(
     events: &mut Events,
     tick: impl FnMut(Duration) -> Option<Duration>,
 ) -> Result<Option<Result<Roofline, Reason>>> {
-    let threads = if settings.threads == 1 { "1".to_string() } else { format!("1,{}", settings.threads) };
+    let mut threads: Vec<usize> = [1].into_iter().chain(settings.thread_counts()).collect();
+    threads.sort_unstable();
+    threads.dedup();
+    let list = threads.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
     let mut command = Command::new(identity::program()?);
     command.args(["roofline", "--quick", "--json", "--device", device.name()]);
-    command.args(["--threads", &threads, "--batch", &settings.batch.to_string()]);
+    command.args(["--threads", &list, "--batch", &settings.batch.to_string()]);
     match settings.math {
         Some(_) => command.args(["--math", settings.arithmetic(device).name()]),
         None => command.args(["--dtype", settings.dtype.name()]),
     };
     keep_arithmetic(&mut command, settings.math);
-    let address_space_bytes = address_space(device, settings.memory_limit_bytes, settings.threads);
-    let limits = ChildLimits { address_space_bytes, kill_after: Some(KILL_AFTER) };
+    let address_space_bytes = address_space(device, settings.memory_limit_bytes, settings.most_threads());
+    let limits = ChildLimits { address_space_bytes, kill_after: Some(KILL_AFTER * threads.len() as u32) };
     let reply = process::reply::<Output>(command, limits, events, tick);
     let reply = reply.map_err(|cause| Error::Output(format!("cannot start the process of the ceilings: {cause}")))?;
     Ok(reply.map(|reply| reply.map(|output| output.roofline)))

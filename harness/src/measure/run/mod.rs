@@ -13,7 +13,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use relgrad_kernels::Math;
-use relgrad_reports::record::{Outcome, Prediction, Reason, Record};
+use relgrad_kernels::bound::cost_of_refresh;
+use relgrad_kernels::cost::Sizes;
+use relgrad_reports::record::{Model, Outcome, Point, Prediction, Reason, Record, Refresh};
 use relgrad_reports::run::Run;
 use relgrad_reports::units;
 use relgrad_reports::writer::RecordWriter;
@@ -92,7 +94,7 @@ impl<'a> Session<'a> {
     /// Runs until every cell has a record or a signal comes. A cell that fails is a record, not an error.
     pub(crate) fn run(mut self) -> Result<Ending> {
         let position = self.position();
-        let progress = Progress::new(self.options.quiet, self.run.settings.rounds, position);
+        let progress = Progress::new(self.options.quiet, &self.run.settings, position);
         let ending = self.go_through(&progress, position);
         progress.finish();
         ending.map_err(|error| match error {
@@ -140,10 +142,14 @@ impl<'a> Session<'a> {
             [] => "none".to_string(),
         };
         let rounds = units::counted(settings.rounds, "round");
+        let threads = match settings.other_threads.as_slice() {
+            [] => String::new(),
+            _ => format!(", on {}", settings.threads_in_words()),
+        };
         let most = self.schedule.most_seconds(self.budget.elapsed());
         let ends = rfc3339(unix_seconds() + most)[..16].replace('T', " ");
         format!(
-            "measuring {} of {methods} on {devices}, D = {dims}, in {rounds}\n\
+            "measuring {} of {methods} on {devices}, D = {dims}{threads}, in {rounds}\n\
              time: {} to {}, so until {ends} UTC; --budget changes it\n\
              results: {}; Ctrl-C keeps them, and --resume continues",
             units::counted(cells - recorded, "cell"),
@@ -199,10 +205,12 @@ impl<'a> Session<'a> {
             Reply::Ready(_) => failed_record(record, Reason::from("it took no samples").into()),
             Reply::Measured(measurement) => {
                 let Measurement { seconds, evaluations_per_sample, warmup_seconds, .. } = *measurement;
-                let Measurement { peak_bytes, memory_trace, check, gpu, state, .. } = *measurement;
+                let Measurement { peak_bytes, memory_trace, check, refresh, gpu, state, .. } = *measurement;
                 let outcome = Outcome::Measured;
-                let timed = Record { outcome, seconds, evaluations_per_sample, warmup_seconds, ..record };
-                Record { peak_bytes, memory_trace, check, gpu, state, ..timed }
+                let model =
+                    refresh.map_or(record.model, |refresh| refreshed(record.model, &record.cell.point, refresh));
+                let timed = Record { outcome, model, seconds, evaluations_per_sample, warmup_seconds, ..record };
+                Record { peak_bytes, memory_trace, check, refresh, gpu, state, ..timed }
             }
         };
         self.has_measured = true;
@@ -248,6 +256,13 @@ pub(crate) fn keep_arithmetic(command: &mut Command, math: Option<Math>) {
         Some(Math::Tf32) => command.env_remove("NVIDIA_TF32_OVERRIDE"),
         _ => command.env("NVIDIA_TF32_OVERRIDE", "0"),
     };
+}
+
+/// The model of a cell with the work that its refresh turned out to take.
+fn refreshed(model: Model, point: &Point, Refresh { products, factored, .. }: Refresh) -> Model {
+    let Point { dim, layers, batch, dtype, .. } = *point;
+    let cost = cost_of_refresh(&Sizes { dim, layers, batch, dtype, lanes: 1 }, products, factored);
+    Model { flops: cost.flops, min_traffic_bytes: cost.min_traffic_bytes, ..model }
 }
 
 /// A record of a cell that was not measured.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use relgrad_reports::record::{Cell, Failure, Outcome, Point, Reason, Record};
+use relgrad_reports::run::Settings;
 use relgrad_reports::units;
 
 use crate::console;
@@ -18,6 +19,8 @@ const STILL_RUNNING: u64 = 30;
 pub(crate) struct Progress {
     shown: Shown,
     rounds: usize,
+    /// Whether cells differ in their threads.
+    by_threads: bool,
 }
 
 enum Shown {
@@ -39,14 +42,15 @@ pub(crate) struct Position {
 
 impl Progress {
     /// A bar when standard error is a terminal, lines otherwise.
-    pub(crate) fn new(quiet: bool, rounds: usize, position: Position) -> Self {
+    pub(crate) fn new(quiet: bool, settings: &Settings, position: Position) -> Self {
+        let (rounds, by_threads) = (settings.rounds, !settings.other_threads.is_empty());
         if quiet || !std::io::stderr().is_terminal() {
-            return Self { shown: if quiet { Shown::Quiet } else { Shown::Lines }, rounds };
+            return Self { shown: if quiet { Shown::Quiet } else { Shown::Lines }, rounds, by_threads };
         }
         let bar = ProgressBar::new(position.cells as u64).with_position(position.recorded as u64);
         let style = ProgressStyle::with_template("{bar:12} {pos}/{len} cells, {elapsed_precise}  {wide_msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        Self { shown: Shown::Bar(bar), rounds }
+        Self { shown: Shown::Bar(bar), rounds, by_threads }
     }
 
     /// What the sweep is about to do; stays on a terminal.
@@ -124,16 +128,18 @@ impl Progress {
     }
 
     fn name(&self, cell: &Cell) -> String {
-        let Cell { method, point: Point { dim, batch, layers, .. }, round } = cell;
+        let Cell { method, point: Point { dim, batch, layers, threads, .. }, round } = cell;
         let rounds = self.rounds;
-        let (dim, batch) = (units::grouped(*dim), units::grouped(*batch));
-        format!("{method} D = {dim}, N = {batch}, L = {layers}, round {} of {rounds}", round + 1)
+        let (dim, batch, threads) = (units::grouped(*dim), units::grouped(*batch), units::counted(*threads, "thread"));
+        let threads = if self.by_threads { format!("{threads}, ") } else { String::new() };
+        format!("{method} D = {dim}, N = {batch}, L = {layers}, {threads}round {} of {rounds}", round + 1)
     }
 
     /// One line about a record: what came out, or why nothing did.
     fn describe(&self, record: &Record) -> String {
         let again = if record.attempt > 0 { format!(", attempt {}", record.attempt + 1) } else { String::new() };
-        let name = format!("{:<57}", self.name(&record.cell) + &again);
+        let width = if self.by_threads { 68 } else { 57 };
+        let name = format!("{:<width$}", self.name(&record.cell) + &again);
         let reason = record.reason.as_ref().map_or("no reason given", Reason::as_str);
         match record.outcome {
             Outcome::Skipped => {
@@ -214,9 +220,11 @@ mod tests {
     #[test]
     fn a_line_counts_rounds_from_one_and_one_sample_is_one_sample() {
         let record = Record { seconds: vec![0.5], ..measured(&planned(Method::Relative, 10, 0), 0.5, 1.0) };
-        let line = Progress { shown: Shown::Lines, rounds: 3 }.describe(&record);
+        let line = Progress { shown: Shown::Lines, rounds: 3, by_threads: false }.describe(&record);
         assert!(line.starts_with("relative D = 10, N = 100, L = 2, round 1 of 3 "), "{line}");
         assert!(line.contains(" 500 ms (1 sample, peak "), "{line}");
+        let line = Progress { shown: Shown::Lines, rounds: 3, by_threads: true }.describe(&record);
+        assert!(line.starts_with("relative D = 10, N = 100, L = 2, 2 threads, round 1 of 3 "), "{line}");
     }
 
     /// A study of one dimension whose cells all take `seconds`, of autodiff 12.34 times that, and hold `bytes`.
@@ -252,7 +260,7 @@ mod tests {
             let summary = Summary::of(&study);
 
             let record = study.records.iter().find(|record| record.cell.method == Method::Relative).unwrap();
-            let line = Progress { shown: Shown::Lines, rounds: 3 }.describe(record);
+            let line = Progress { shown: Shown::Lines, rounds: 3, by_threads: false }.describe(record);
             for text in [&format!(" D = {shown_dim}, "), &format!(" {shown_seconds} "), &format!("peak {shown_bytes})")]
             {
                 assert!(line.contains(text), "{line} lacks {text}");
@@ -283,7 +291,8 @@ mod tests {
     fn with_nobody_to_tell_nothing_wakes_the_driver() {
         let position = Position { cells: 1, recorded: 0, remaining_seconds: 9.0 };
         let cell = planned(Method::Relative, 10, 0).cell;
-        let tick = |shown| Progress { shown, rounds: 1 }.tick(&cell, 1.0, position, Duration::from_secs(5));
+        let tick =
+            |shown| Progress { shown, rounds: 1, by_threads: true }.tick(&cell, 1.0, position, Duration::from_secs(5));
         assert_eq!(tick(Shown::Quiet), None);
         assert_eq!(tick(Shown::Lines), Some(Duration::from_secs(30)));
         assert_eq!(tick(Shown::Bar(ProgressBar::hidden())), Some(Duration::from_secs(6)));

@@ -45,7 +45,7 @@ impl Session<'_> {
     /// after a quiet cell.
     pub(super) fn wait_for_quiet(&mut self, progress: &Progress) {
         let start = Instant::now();
-        let threads = self.run.settings.threads;
+        let threads = self.run.settings.most_threads();
         let mut told = false;
         while !self.is_quiet && start.elapsed() < self.options.wait {
             let watch = Watch::start();

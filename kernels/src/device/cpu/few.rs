@@ -1,5 +1,6 @@
 //! Passes over a weight for few samples, shared out among the threads; see [`super::gemm::few`].
 
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use faer::{MatMut, MatRef};
@@ -49,8 +50,13 @@ pub(super) fn multiply<T: Scalar>(
             samples: b.ncols(),
             weight: a.as_ptr(),
             z: b.as_ptr(),
+            z_stride: a.ncols(),
             y: c.as_ptr_mut(),
         };
+        let is_cached = pass.rows * pass.cols * size_of::<T>() <= few::STREAMED_BYTES;
+        if threads > 1 && is_cached && push_by_columns(threads, length, level, &pass) {
+            return true;
+        }
         team::run(threads, length, &|part| {
             let rows = share(pass.rows, part, threads, ROWS)..share(pass.rows, part + 1, threads, ROWS);
             // SAFETY: the views are valid for their shapes, which fit; the parts' rows are disjoint.
@@ -70,6 +76,62 @@ pub(super) fn multiply<T: Scalar>(
     };
     pull(threads, level, &pass);
     true
+}
+
+thread_local! {
+    /// Sums of the other threads, for the thread that asks for a product.
+    static SUMS: RefCell<Vec<f64>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Y ← W Z with the columns of W shared out as in [`pull`], so that each thread finds in its cache what it has updated
+/// there, and the threads' sums added up. Returns whether there was memory for these.
+fn push_by_columns<T: Scalar>(threads: usize, length: Length, level: Level, pass: &Push<T>) -> bool {
+    let len = pass.rows * pass.samples;
+    SUMS.with_borrow_mut(|sums| {
+        let numbers = ((threads - 1) * len * size_of::<T>()).div_ceil(size_of::<f64>());
+        if sums.try_reserve(numbers).is_err() {
+            return false;
+        }
+        let (sums, y) = (Start(sums.as_mut_ptr().cast::<T>()), Start(pass.y));
+        let place = |part: usize| if part == 0 { y.at(0) } else { sums.at((part - 1) * len) };
+        team::run(threads, length, &|part| {
+            let cols = share(pass.cols, part, threads, COLUMNS)..share(pass.cols, part + 1, threads, COLUMNS);
+            let (weight, z) = (pass.weight.wrapping_add(cols.start * pass.rows), pass.z.wrapping_add(cols.start));
+            let mine = Push { cols: cols.len(), weight, z, y: place(part), ..*pass };
+            // SAFETY: the views are valid for their shapes, which fit; each part has a place of its own for its sums.
+            unsafe {
+                if cols.is_empty() {
+                    std::slice::from_raw_parts_mut(mine.y, len).fill(T::default());
+                } else {
+                    few::push(level, &mine, 0..pass.rows);
+                }
+            }
+        });
+        team::run(threads, Length::Short, &|part| {
+            let range = share(len, part, threads, ROWS)..share(len, part + 1, threads, ROWS);
+            // SAFETY: all sums are written, and the parts' ranges are disjoint.
+            unsafe {
+                let total = std::slice::from_raw_parts_mut(y.at(range.start), range.len());
+                for other in 1..threads {
+                    let sums = std::slice::from_raw_parts(place(other).wrapping_add(range.start), range.len());
+                    total.iter_mut().zip(sums).for_each(|(total, &sum)| *total += sum);
+                }
+            }
+        });
+        true
+    })
+}
+
+/// Where numbers begin that parts share out among themselves.
+struct Start<T>(*mut T);
+
+// SAFETY: the parts see to it that their ranges are disjoint.
+unsafe impl<T: Send> Sync for Start<T> {}
+
+impl<T> Start<T> {
+    fn at(&self, index: usize) -> *mut T {
+        self.0.wrapping_add(index)
+    }
 }
 
 /// As [`Device::pull_outer`](crate::device::Device::pull_outer). `None` where products are faster, and nothing has

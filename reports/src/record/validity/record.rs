@@ -5,7 +5,9 @@ use super::{
     arithmetic, at_most, bytes, count, number, numbers,
 };
 use crate::record::run::{self, Settings};
-use crate::record::{Check, Convolution, Gpu, GpuState, MemoryPoint, Model, Outcome, Point, Prediction, Record, State};
+use crate::record::{
+    Check, Convolution, Gpu, GpuState, MemoryPoint, Model, Outcome, Point, Prediction, Record, Refresh, State,
+};
 
 /// Most samples of a process, and most points of its trace.
 const MOST_SAMPLES: usize = 1_000_000;
@@ -30,6 +32,7 @@ pub(crate) fn record(record: &Record) -> Checked {
     model(&record.model, record.cell.method.is_kernel())?;
     record.prediction.as_ref().map_or(Ok(()), prediction)?;
     record.check.as_ref().map_or(Ok(()), check)?;
+    record.refresh.as_ref().map_or(Ok(()), refresh)?;
     record.gpu.as_ref().map_or(Ok(()), |gpu| of_gpu(gpu, record.seconds.len()))?;
     record.state.as_ref().map_or(Ok(()), machine_state)?;
     number("wall_seconds", record.wall_seconds, &DURATION)?;
@@ -37,13 +40,15 @@ pub(crate) fn record(record: &Record) -> Checked {
 }
 
 /// Checks that a record was made with the settings of its run, without which it would be pooled with others. What only
-/// makes another series (method, device, D, N, L) may differ, and further rounds may have been added.
+/// makes another series (method, device, D, N, L, threads) may differ, and further rounds may have been added.
 pub(crate) fn of_run(record: &Record, settings: &Settings) -> Checked {
     let point = &record.cell.point;
     same("dtype", point.dtype, settings.dtype)?;
     same("arithmetic", point.arithmetic(), settings.arithmetic(point.device))?;
     same("activation", point.activation, settings.activation)?;
-    same("number of threads", point.threads, settings.threads)?;
+    if !settings.thread_counts().any(|threads| threads == point.threads) {
+        same("number of threads", point.threads, settings.threads)?;
+    }
     same("bias", point.bias, settings.bias)?;
     same("seed", point.seed, settings.seed)?;
     layers(point.convolution.as_ref(), settings.convolution.as_ref())
@@ -79,6 +84,12 @@ fn point(point: &Point) -> Checked {
         return Err(format!("channels × points of the grid are not dim {}", point.dim));
     }
     kernel.iter().zip(grid).try_for_each(|(taps, side)| count("a side of the kernel", *taps, &(1..=side)))
+}
+
+fn refresh(refresh: &Refresh) -> Checked {
+    number("products of the refresh", refresh.products as f64, &AMOUNT)?;
+    number("factored layers of the refresh", refresh.factored as f64, &AMOUNT)?;
+    number("residual of the refresh", refresh.residual, &AMOUNT)
 }
 
 fn trace(points: &[MemoryPoint]) -> Checked {

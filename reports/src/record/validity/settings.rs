@@ -1,6 +1,8 @@
 //! The settings of a sweep.
 
 use super::{BATCH, Checked, DIM, LAYERS, MOST_ROUNDS, THREADS, activation, arithmetic, bytes, count, number};
+use relgrad_vocabulary::DeviceKind;
+
 use crate::record::run::{Convolution, Settings};
 
 /// Ten years, for budgets.
@@ -31,7 +33,11 @@ impl Settings {
         list("numbers of layers", &layers, |layers| count("layers", *layers, &LAYERS))?;
         arithmetic(self.dtype, self.math)?;
         activation(self.activation)?;
-        count("threads", self.threads, &THREADS)?;
+        let threads: Vec<usize> = self.thread_counts().collect();
+        list("numbers of threads", &threads, |threads| count("threads", *threads, &THREADS))?;
+        if !self.other_threads.is_empty() && self.devices.contains(&DeviceKind::Cuda) {
+            return Err("several numbers of threads require --device cpu: no time of a GPU depends on them".into());
+        }
         count("rounds", self.rounds, &(1..=MOST_ROUNDS))?;
         count("min_samples", self.min_samples, &(0..=1_000_000))?;
         let limits = [("budget_seconds", self.budget_seconds), ("cell_limit_seconds", self.cell_limit_seconds)];
@@ -43,7 +49,7 @@ impl Settings {
         match self.cell_count() {
             Some(cells) if cells <= Self::MOST_CELLS => Ok(()),
             _ => Err(format!(
-                "dimensions × methods × devices × batch sizes × layers × rounds are more than {} cells",
+                "dimensions × methods × devices × batch sizes × layers × threads × rounds are more than {} cells",
                 Self::MOST_CELLS
             )),
         }
@@ -57,6 +63,7 @@ impl Settings {
             self.devices.len(),
             self.other_batches.len() + 1,
             self.other_layers.len() + 1,
+            self.other_threads.len() + 1,
             self.rounds,
         ];
         factors.into_iter().try_fold(1_usize, usize::checked_mul)

@@ -1,8 +1,8 @@
-use relgrad_vocabulary::Method;
+use relgrad_vocabulary::{DeviceKind, Method};
 
 use super::*;
 use crate::fixture;
-use crate::record::Outcome;
+use crate::record::{Outcome, Refresh};
 
 /// Applies a change to the fixture's first record; what the checks say of it.
 fn changed(change: impl Fn(&mut crate::record::Record)) -> Checked {
@@ -17,7 +17,7 @@ fn changed(change: impl Fn(&mut crate::record::Record)) -> Checked {
 fn every_number_of_a_record_has_a_range() {
     assert_eq!(changed(|_| ()), Ok(()));
     type Change = fn(&mut crate::record::Record);
-    let wrong: [(Change, &str); 27] = [
+    let wrong: [(Change, &str); 28] = [
         (|r| r.seconds[1] = 5e-324, "seconds of sample 2"),
         (|r| r.seconds[0] = 0.0, "seconds of sample 1"),
         (|r| r.seconds[0] = -1.0, "seconds of sample 1"),
@@ -40,6 +40,7 @@ fn every_number_of_a_record_has_a_range() {
         (|r| r.cell.point.math = Some(Math::Tf32), "arithmetic"),
         (|r| r.cell.point.activation = "tanh:1:0.1".parse().unwrap(), "activation"),
         (|r| r.cell.point.activation = "smooth:2".parse().unwrap(), "alpha"),
+        (|r| r.refresh = Some(Refresh { products: 6, factored: 0, residual: -1.0 }), "residual of the refresh"),
         (|r| r.started_unix_seconds = -1.0, "started_unix_seconds"),
         (|r| r.attempt = usize::MAX, "attempt"),
         (|r| r.state.as_mut().unwrap().cores = 0, "cores of the state"),
@@ -69,7 +70,12 @@ fn settings_that_no_sweep_can_have_are_named() {
     let settings = fixture::study().run.settings;
     assert_eq!(settings.validate(), Ok(()));
     type Change = fn(&mut crate::record::run::Settings);
-    let wrong: [(Change, &str); 13] = [
+    let wrong: [(Change, &str); 15] = [
+        (|s| s.other_threads = vec![1, 2], "numbers of threads: a value occurs twice"),
+        (
+            |s| (s.other_threads, s.devices) = (vec![1], DeviceKind::ALL.into()),
+            "several numbers of threads require --device cpu",
+        ),
         (|s| s.devices.clear(), "devices"),
         (|s| s.methods.clear(), "methods"),
         (|s| s.methods.push(Method::Relative), "twice"),

@@ -15,8 +15,7 @@ const TELLING: f64 = 2.0;
 /// Machine, key numbers, a line a method, warnings.
 pub(super) fn of(study: &Study, summary: &Summary) -> Overview {
     let settings = &study.run.settings;
-    let main: Vec<&Series> =
-        summary.series.iter().filter(|s| (s.batch, s.layers) == (settings.batch, settings.layers)).collect();
+    let main: Vec<&Series> = summary.series.iter().filter(|s| s.held() == settings.held()).collect();
     Overview {
         setting: setting(&study.run),
         numbers: main
@@ -36,7 +35,7 @@ fn setting(run: &Run) -> Vec<String> {
     parts.extend(machine.gpus.iter().cloned());
     parts.push(machine.virtualization.clone());
     let bias = if s.bias { ", bias" } else { "" };
-    let threads = units::counted(s.threads, "thread");
+    let threads = s.threads_in_words();
     let problem = format!(
         "N = {}, L = {}{bias}, {}, {}, {threads}, {} processes a cell",
         super::all(s.batches()),
@@ -58,7 +57,7 @@ fn short(revision: &str) -> String {
 /// The speed-ups of relative at the largest dimension that each baseline reached and whose interval is narrower
 /// than [`TELLING`], and its exponent. One with two processes or more stands in where there is none, or else any.
 fn numbers(relative: &Series, main: &[&Series], settings: &Settings) -> Vec<KeyNumber> {
-    let apart = settings.apart(relative.batch, relative.layers);
+    let apart = settings.apart(relative.held());
     let speedup = |baseline: Method, of: fn(&CellSummary) -> Option<Estimate>| {
         let base = main.iter().find(|s| s.method == baseline && s.device == relative.device);
         let rounds_of_base = |dim| base.and_then(|s| s.points.iter().find(|p| p.dim == dim)).map_or(0, |p| p.rounds);

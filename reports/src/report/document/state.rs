@@ -97,7 +97,7 @@ fn outcome(processes: &[Watched<'_>]) -> String {
 fn states(study: &Study, processes: &[Watched<'_>]) -> Table {
     let mut rows = Vec::new();
     for roofline in &study.run.rooflines {
-        let threads = study.run.settings.threads;
+        let threads = study.run.settings.most_threads();
         if let Some(state) = &roofline.state {
             let is_disturbed = state.disturbance(threads).is_some();
             rows.push(row(format!("ceilings of {}, {}", roofline.device, roofline.started), &[(state, is_disturbed)]));

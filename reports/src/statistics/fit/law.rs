@@ -9,7 +9,7 @@ use super::{DECISIVE_MARGIN, Observation};
 /// A law is refused where chance alone gives its misfit with a smaller probability.
 const REFUSED: f64 = 0.01;
 /// A law is decided for only where chance gives its misfit with a larger probability.
-const ACCEPTED: f64 = 0.05;
+pub(super) const ACCEPTED: f64 = 0.05;
 
 /// A law with one free factor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

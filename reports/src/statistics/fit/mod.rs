@@ -1,10 +1,12 @@
 //! Complexity fits: how a cost grows along an axis.
 //!
 //! A fit takes [`Observation`]s, which know nothing of dimensions or methods, so the same code serves any axis (D, N,
-//! L). [`exponent`] is the log–log exponent that reports state; [`local_exponents`], [`breakpoint`] and [`step`] show
-//! where it changes; [`two_term`] and [`choose_law`] explain it; [`predict`] says what to expect where nothing was
-//! measured; [`crossover`] says where one method overtakes another.
+//! L, threads). [`exponent`] is the log–log exponent that reports state; [`local_exponents`], [`breakpoint`] and
+//! [`step`] show where it changes; [`two_term`] and [`choose_law`] explain it; [`predict`] says what to expect where
+//! nothing was measured; [`crossover`] says where one method overtakes another; [`serial_share`] what more threads do
+//! not shorten.
 
+mod amdahl;
 mod breakpoint;
 mod crossover;
 mod exponent;
@@ -15,6 +17,7 @@ mod panel;
 mod predict;
 mod terms;
 
+pub use amdahl::serial_share;
 pub use breakpoint::{Breakpoint, Jump, breakpoint, step};
 pub use crossover::{Crossover, crossover};
 pub use exponent::{asymptotic_range, bounded_exponent, exponent, residuals};
@@ -33,7 +36,7 @@ const DECISIVE_MARGIN: f64 = 4.0;
 /// The samples of one cell at its place on an axis.
 #[derive(Debug, Clone, Copy)]
 pub struct Observation<'a> {
-    /// The axis: a dimension, a batch size, a number of layers.
+    /// The axis: a dimension, a batch size, a number of layers or of threads.
     pub x: usize,
     /// What was measured there.
     pub processes: &'a Processes,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use relgrad_vocabulary::{DeviceKind, Method};
 
 use super::{Group, Rounds};
+use crate::record::Held;
 use crate::record::run::Settings;
 use crate::statistics::fit::{self, Crossover, Observation};
 use crate::statistics::summary::{Axis, Overtaking, Scaling};
@@ -77,8 +78,8 @@ fn overtaking(pair: Pair, sides: [&[Observation<'_>]; 2]) -> Option<Overtaking> 
     Some(Overtaking { method, over, device: pair.device, axis: pair.axis, dim: pair.dim, range, crossover })
 }
 
-fn is_main(group: &Group<'_>, settings: &Settings) -> bool {
-    (group.batch, group.layers) == (settings.batch, settings.layers)
+pub(super) fn is_main(group: &Group<'_>, settings: &Settings) -> bool {
+    group.held == settings.held()
 }
 
 /// The cells of a group's method and device along N or L, everything else as in the settings: by D, then by place.
@@ -90,11 +91,12 @@ fn along<'a>(
 ) -> BTreeMap<usize, Vec<(usize, &'a Rounds<'a>)>> {
     let mut places: BTreeMap<usize, Vec<(usize, &Rounds<'_>)>> = BTreeMap::new();
     for other in groups.iter().filter(|g| g.method == group.method && g.device == group.device) {
-        let (place, rest_is_main) = match axis {
-            Axis::Layers => (other.layers, other.batch == settings.batch),
-            Axis::Batch | Axis::Dim => (other.batch, other.layers == settings.layers),
+        let (main, Held { batch, layers, .. }) = (settings.held(), other.held);
+        let (place, here) = match axis {
+            Axis::Layers => (layers, Held { layers, ..main }),
+            Axis::Batch | Axis::Dim => (batch, Held { batch, ..main }),
         };
-        for (dim, rounds) in other.cells.iter().filter(|(_, c)| rest_is_main && c.processes.rounds() > 0) {
+        for (dim, rounds) in other.cells.iter().filter(|(_, c)| other.held == here && c.processes.rounds() > 0) {
             places.entry(*dim).or_default().push((place, rounds));
         }
     }

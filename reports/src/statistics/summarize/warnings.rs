@@ -57,7 +57,7 @@ pub(super) fn of_ceilings(series: &[Series], settings: &Settings) -> Option<Stri
     let above = series.iter().filter_map(|series| {
         let is_above = |point: &&CellSummary| point.ceiling.is_some_and(|ceiling| ceiling.is_exceeded());
         let dims: Vec<usize> = series.points.iter().filter(is_above).map(|point| point.dim).collect();
-        let name = format!("{} on {}{}", series.method, series.device, settings.apart(series.batch, series.layers));
+        let name = format!("{} on {}{}", series.method, series.device, settings.apart(series.held()));
         (!dims.is_empty()).then(|| format!("{name}, D = {}", list(&dims)))
     });
     let places = above.collect::<Vec<_>>().join("; ");
@@ -114,8 +114,8 @@ fn of_run(study: &Study) -> Vec<String> {
             ));
         }
     }
-    let (threads, cores) = (run.settings.threads, run.machine.logical_cores);
-    if threads > cores && cores > 0 {
+    let cores = run.machine.logical_cores;
+    for threads in run.settings.thread_counts().filter(|threads| *threads > cores && cores > 0) {
         warnings.push(format!(
             "{threads} threads ran on {cores} logical cores: they wait for one another, which lengthens the times."
         ));
@@ -186,7 +186,7 @@ fn of_cells(study: &Study, groups: &[Group<'_>]) -> Vec<String> {
 fn place(study: &Study, group: &Group<'_>, test: &dyn Fn(&Rounds<'_>) -> bool) -> Option<String> {
     let dims: Vec<usize> = group.cells.iter().filter(|(_, rounds)| test(rounds)).map(|(&dim, _)| dim).collect();
     let settings = &study.run.settings;
-    let name = format!("{} on {}{}", group.method, group.device, settings.apart(group.batch, group.layers));
+    let name = format!("{} on {}{}", group.method, group.device, settings.apart(group.held));
     (!dims.is_empty()).then(|| format!("{name}, D = {}", list(&dims)))
 }
 

@@ -1,6 +1,7 @@
 //! Every operation of the emulation against the CPU's.
 
 use super::{Emulated, address, address_mut, in_both_precisions, kernels, numbers};
+use crate::backend::newton_schulz::tests::a_refresh_ends_at_the_inverse;
 use crate::device::{Addend, Cpu, Device, Matrix};
 use crate::error::{Error, Result};
 use crate::network::{Activation, Base};
@@ -230,3 +231,8 @@ fn fills<T: Scalar>() {
     assert!(array[600..].iter().zip(&wide[600..]).all(|(narrow, wide)| *wide == narrow.widen()));
 }
 in_both_precisions!(fills_and_copies_touch_what_they_should, fills);
+
+fn refreshes<T: Scalar>() {
+    a_refresh_ends_at_the_inverse::<_, T>(&Emulated::new());
+}
+in_both_precisions!(inverses_are_refreshed, refreshes);

@@ -36,6 +36,8 @@ pub(in crate::device::cpu) struct Push<N> {
     pub(in crate::device::cpu) samples: usize,
     pub(in crate::device::cpu) weight: *const N,
     pub(in crate::device::cpu) z: *const N,
+    /// Numbers from a column of `z` to the next.
+    pub(in crate::device::cpu) z_stride: usize,
     pub(in crate::device::cpu) y: *mut N,
 }
 

@@ -32,7 +32,7 @@ where
             // SAFETY: `depth` numbers of `width` columns of Z; each tile has a part of its own.
             unsafe {
                 let place = packed.as_mut_ptr().add(sample * DEPTH);
-                pack(p.z.add(sample * p.cols + from), p.cols, (depth, width), place);
+                pack(p.z.add(sample * p.z_stride + from), p.z_stride, (depth, width), place);
             }
             sample += width;
         }

@@ -36,7 +36,8 @@ fn products<T: Scalar>(level: Level, (rows, cols, samples): (usize, usize, usize
     let (weight, z) = (random::<T>(rows, cols, 1), random::<T>(cols, samples, 2));
     let (weight, z) = (packed(&weight), packed(&z));
     let mut out = vec![T::of(f64::NAN); rows * samples];
-    let pass = Push { rows, cols, samples, weight: weight.as_ptr(), z: z.as_ptr(), y: out.as_mut_ptr() };
+    let (z_stride, y) = (cols, out.as_mut_ptr());
+    let pass = Push { rows, cols, samples, weight: weight.as_ptr(), z: z.as_ptr(), z_stride, y };
     let middle = rows / 3;
     // SAFETY: the level is there, the slices are those of the shapes.
     unsafe {
