@@ -1,6 +1,6 @@
 //! Updates of a dense weight that are kept as factors for some steps \[M80\].
 //!
-//! With few samples a step in place is as slow as its passes over W, and one of them reads and writes W for an update of
+//! With few samples a step in place is as slow as its passes over W. One of them reads and writes W for an update of
 //! rank N. Here W_eff = c (W + A Bᵀ) stands for the weight, and a step appends N columns to A and B and scales c. Of k
 //! steps' columns the oldest are overwritten; to have them in W by then, each step merges all factors into another k-th
 //! of W's columns and forgets them there, so that every step costs the same.
