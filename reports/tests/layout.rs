@@ -10,10 +10,10 @@ use common::{files, root};
 
 /// The crates: name in ARCHITECTURE.md, folder, and the most lines of Rust. Lower a budget when the code gets smaller.
 const CRATES: [(&str, &str, usize); 8] = [
-    ("kernels", "kernels", 23_620),
+    ("kernels", "kernels", 23_610),
     ("golden", "kernels/golden", 1_510),
     ("vocabulary", "kernels/vocabulary", 750),
-    ("reports", "reports", 17_655),
+    ("reports", "reports", 17_650),
     ("adversary", "reports/adversary", 380),
     ("plots", "plots", 5_800),
     ("harness", "harness", 25_580),
