@@ -31,7 +31,7 @@ pub(super) fn step<D: Device<T>, T: Scalar, C: Group<D, T>>(
     let v = Matrix::from_column_major(device, &v, dim, 1, "vector of the check")?;
     if step.delay > 1 {
         // So that the step to be checked finds updates that are pending.
-        step.step(device, parameters, x.view(), mu, workspace, None)?;
+        InPlaceStep { guard: true, ..*step }.step(device, parameters, x.view(), mu, workspace, None)?;
     }
     let before = device.in_full_precision(|device| products(device, parameters, &v, workspace))?;
     let mut applied = Applied { parameters, v: &v, weights: &before.0, moves: Vec::new() };
@@ -183,6 +183,21 @@ mod tests {
             let check = crate::check::step(&device, &step, &mut parameters, &x, 0.01, &mut workspace).unwrap();
             assert!(check.passed() && check.kind == "random-vector", "N = {samples}: {check:?}");
         }
+    }
+
+    /// A step that nothing holds back may leave a network whose next direction cannot be represented: that before the
+    /// checked one must not.
+    #[test]
+    fn a_delayed_step_of_one_large_sample_passes() {
+        let device = Cpu::new(2);
+        let architecture = Architecture::new(200, 2);
+        let mut parameters = init::network::<_, f32, _>(&device, &architecture, Init::Conditioned, 1).unwrap();
+        let numbers: Vec<f32> = init::normals(1, 200).into_iter().map(|x| 1e4 * x as f32).collect();
+        let x = Matrix::from_column_major(&device, &numbers, 200, 1, "batch").unwrap();
+        let step = InPlaceStep { guard: false, delay: 8, ..InPlaceStep::default() };
+        let mut workspace = step.workspace(&device, &architecture, 1).unwrap();
+        let check = crate::check::step(&device, &step, &mut parameters, &x, 0.01, &mut workspace).unwrap();
+        assert!(check.passed(), "{check:?}");
     }
 
     #[test]
