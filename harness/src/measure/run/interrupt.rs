@@ -37,10 +37,12 @@ impl Events {
         let from_handler = sender.clone();
         let mut first: Option<Instant> = None;
         ctrlc::set_handler(move || {
-            let again = first.is_some_and(|first| first.elapsed() > SAME_REQUEST);
+            let is_new = first.is_none_or(|first| first.elapsed() > SAME_REQUEST);
+            let again = is_new && first.is_some();
             first.get_or_insert_with(Instant::now);
             let closed = from_handler.send(Event::Interrupt).is_err();
-            if closed || again {
+            // The second signal of a request may be heard when the first one has ended the queue already.
+            if again || (closed && is_new) {
                 std::process::exit(i32::from(code::INTERRUPTED));
             }
         })
