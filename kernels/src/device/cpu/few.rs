@@ -14,8 +14,8 @@ use crate::scalar::Scalar;
 
 /// A weight of fewer numbers is in a cache so near that products that pack it are as fast.
 const LEAST_WEIGHT: usize = 1 << 16;
-/// Fewer rows or columns are not those of a weight, nor of its pending updates; their products have ways of their own for
-/// long sums.
+/// Fewer rows or columns are not those of a weight, nor of its pending updates; their products have ways of their own
+/// for long sums.
 const LEAST_SIDE: usize = 32;
 /// Rows and columns of W in which shares are cut: whole lines of Y, whole blocks of columns.
 const ROWS: usize = 64;

@@ -165,6 +165,8 @@ fn sequential<T: Scalar>(
     onto: Onto<'_, T>,
     mut c: MatMut<'_, T>,
 ) {
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = math;
     #[cfg(target_arch = "x86_64")]
     if a.ncols() > 0
         && c.nrows().min(c.ncols()) >= LEAST_SIDE
