@@ -76,6 +76,7 @@ fn wrong_usage_ends_with_code_2_and_names_the_item() {
         ("sweep --math tf32", "--device cuda"),
         ("sweep --device cuda --math tf32 --dtype f64", "requires --dtype f32, not f64"),
         ("sweep --device cuda --math bf16", "--math bf16 requires --device cpu"),
+        ("sweep --device cpu,cuda --methods relative-delayed", "relative-delayed requires --device cpu"),
         ("sweep --math bf16 --dtype f64", "requires --dtype f32, not f64"),
         ("sweep --coupling conv --math bf16", "--device cpu and no --math"),
         ("sweep --resume somewhere --dims 10", "--dims"),

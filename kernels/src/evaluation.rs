@@ -158,6 +158,9 @@ pub fn prepare_on_gpu(device: Cuda, workload: &Workload) -> Result<Box<dyn Evalu
     if workload.architecture.coupling != CouplingKind::Dense {
         return Err(Error::shape("layers on this device", "dense ones", "convolutions"));
     }
+    if workload.method.needs_cpu() {
+        return Err(Error::shape(workload.method.name(), "a CPU (on a GPU use `relative-inplace`)", "a GPU"));
+    }
     match workload.dtype {
         Dtype::F32 => of_layers::<_, f32, _>(device, Dense, workload),
         Dtype::F64 => of_layers::<_, f64, _>(device, Dense, workload),

@@ -116,6 +116,7 @@ fn every_method_agrees_on_a_gpu() {
             workloads.extend(agreement::architectures(Dtype::F64));
             workloads.extend(agreement::ill_conditioned(&GPU_DIMS));
         }
+        workloads.retain(|workload| !workload.method.needs_cpu());
         workloads.iter().for_each(|workload| assert_passes_on(on_gpu, workload));
     }
 }

@@ -31,18 +31,20 @@ pub(crate) struct Row {
 /// kind.
 pub(crate) fn agree(target: &Target, dims: &[usize]) -> Vec<Row> {
     let known = Math::ALL.into_iter().filter_map(|math| Some((math, target.with_math(math)?)));
-    known.flat_map(|(math, target)| agree_in(math, dims, &|workload| target.prepare(workload))).collect()
+    let is_cpu = matches!(target, Target::Cpu(_));
+    let has = |workload: &Workload| is_cpu || !workload.method.needs_cpu();
+    known.flat_map(|(math, target)| agree_in(math, dims, &has, &|workload| target.prepare(workload))).collect()
 }
 
 type Prepare<'a> = &'a dyn Fn(&Workload) -> Result<Box<dyn Evaluation>>;
 
-fn agree_in(math: Math, dims: &[usize], prepare: Prepare<'_>) -> Vec<Row> {
+fn agree_in(math: Math, dims: &[usize], has: &dyn Fn(&Workload) -> bool, prepare: Prepare<'_>) -> Vec<Row> {
     let mut workloads = agreement::sizes(dims, math.dtype());
     if math == Math::F64 {
         workloads.extend(agreement::ill_conditioned(dims));
         workloads.extend(agreement::architectures(math.dtype()));
     }
-    workloads.iter().flat_map(|workload| rows(math, workload, prepare)).collect()
+    workloads.iter().filter(|workload| has(workload)).flat_map(|workload| rows(math, workload, prepare)).collect()
 }
 
 /// One row, and one more where the device can replay the gradient.
@@ -115,13 +117,14 @@ mod tests {
 
     #[test]
     fn the_cpu_agrees_and_a_broken_device_does_not() {
-        let rows = agree_in(Math::F32, &[1, 5], &prepare);
+        let rows = agree_in(Math::F32, &[1, 5], &|_| true, &prepare);
         assert_eq!(rows.len(), 2 * Method::ALL.len());
         assert!(rows.iter().all(|row| row.pass && !row.recorded), "{}", table(&rows));
         assert!(!table(&rows).contains("FAILED"));
 
         let broken = |_: &Workload| Err(Error::Device { operation: "a product", status: "out".to_string() });
-        let rows = agree_in(Math::F32, &[5], &broken);
+        let rows = agree_in(Math::F32, &[5], &|workload| !workload.method.needs_cpu(), &broken);
+        assert_eq!(rows.len(), Method::ALL.len() - 1, "all but the one for CPUs alone");
         assert!(rows.iter().all(|row| !row.pass));
         let text = table(&rows);
         assert!(text.contains("FAILED f32 relative D = 5: no result, a product failed on the device: out"), "{text}");

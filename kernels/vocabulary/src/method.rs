@@ -46,6 +46,11 @@ impl Method {
         matches!(self, Self::RelativeDelayed | Self::NewtonSchulz)
     }
 
+    /// Whether only a CPU has it.
+    pub const fn needs_cpu(self) -> bool {
+        matches!(self, Self::RelativeDelayed)
+    }
+
     /// Whether one evaluation of it is a step: it stores no gradient.
     pub const fn is_step(self) -> bool {
         matches!(self, Self::RelativeInPlace | Self::RelativeDelayed)

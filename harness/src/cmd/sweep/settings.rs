@@ -37,6 +37,9 @@ pub(super) fn settings(arguments: &Arguments) -> Result<Settings> {
     if convolution.is_some() && math.is_some() {
         return Err(Error::Usage("--coupling conv requires --device cpu and no --math".to_string()));
     }
+    if let Some(method) = arguments.methods.iter().find(|method| on_gpu && method.needs_cpu()) {
+        return Err(Error::Usage(format!("{method} requires --device cpu; on a GPU use relative-inplace")));
+    }
     let dims = match (&convolution, &arguments.dims) {
         (Some(c), _) => {
             c.grids.iter().map(|[rows, cols]| c.channels.saturating_mul(*rows).saturating_mul(*cols)).collect()
