@@ -10,7 +10,7 @@ use common::{files, root};
 
 /// The crates: name in ARCHITECTURE.md, folder, and the most lines of Rust. Lower a budget when the code gets smaller.
 const CRATES: [(&str, &str, usize); 8] = [
-    ("kernels", "kernels", 23_630),
+    ("kernels", "kernels", 23_650),
     ("golden", "kernels/golden", 1_510),
     ("vocabulary", "kernels/vocabulary", 760),
     ("reports", "reports", 17_650),

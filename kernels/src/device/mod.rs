@@ -20,7 +20,6 @@ pub(crate) use cpu::OnHost;
 pub use cuda::Cuda;
 pub use matrix::{Matrix, MatrixMut, MatrixRef};
 pub use memory::Memory;
-use pull::too_large;
 pub use pull::{AppendOuter, PullOuter, Updated};
 pub(crate) use raw::Term;
 pub(crate) use shape::require;
@@ -208,35 +207,8 @@ pub trait Device<T: Scalar>: Raw<T> + RawInverse<T> {
     ///
     /// # Errors
     /// [`Error::NonFinite`] by [`PullOuter::most`], before the column of W for such a row is updated; others may be.
-    fn pull_outer(&self, mut pass: PullOuter<'_, Self, T>) -> Result<()> {
-        let (dim, samples) = pass.left.shape();
-        let weight = pass.weight.weight().shape();
-        require("update", weight, (dim, dim))?;
-        if let Updated::Apart(_, out) = &pass.weight {
-            require("update", out.shape(), weight)?;
-        }
-        let width = if pass.errors.cols() == samples { samples } else { 2 * samples };
-        require("pull", pass.errors.shape(), (dim, width))?;
-        require("pull", pass.pulled.shape(), (dim, width))?;
-        // SAFETY: the shapes fit.
-        if pass.pulled.is_empty() || !unsafe { self.raw_pull_outer(&mut pass)? } {
-            let PullOuter { errors, mut pulled, left, alpha, most, weight } = pass;
-            let one = T::of(1.0);
-            self.multiply(one, weight.weight().transposed(), errors.plain(), Addend::Zero, pulled.reborrow())?;
-            let u = pulled.view().columns(0, samples);
-            if let Some(most) = most {
-                let norm = self.frobenius_norm(u)?;
-                if !norm.is_finite() || norm > most {
-                    return Err(too_large());
-                }
-            }
-            let (addend, out) = match weight {
-                Updated::InPlace(weight, beta) => (Addend::Scaled(beta), weight),
-                Updated::Apart(weight, out) => (Addend::Matrix(weight), out),
-            };
-            self.multiply(alpha, left.plain(), u.transposed(), addend, out)?;
-        }
-        Ok(())
+    fn pull_outer(&self, pass: PullOuter<'_, Self, T>) -> Result<()> {
+        pull::pull_outer(self, pass)
     }
 
     /// The turn's columns of A ← gain left, of B ← right; then the turn's share J of W's columns: W_J ← W_J + A B_Jᵀ,
@@ -245,20 +217,7 @@ pub trait Device<T: Scalar>: Raw<T> + RawInverse<T> {
     /// # Errors
     /// [`Error::ShapeMismatch`], also on a device that has no such thing.
     fn append_outer(&self, pass: AppendOuter<'_, Self, T>) -> Result<()> {
-        let (dim, samples) = pass.left.shape();
-        require("pending update", pass.right.shape(), (dim, samples))?;
-        require("pending update", pass.weight.shape(), (dim, dim))?;
-        require("pending update", pass.a.shape(), pass.b.shape())?;
-        let rank = pass.a.cols();
-        if pass.a.rows() != dim || samples == 0 || !rank.is_multiple_of(samples) || pass.turn >= rank / samples {
-            let expected = format!("{dim} rows, and columns for step {} of {samples} samples", pass.turn);
-            return Err(Error::shape("pending update", expected, format!("{}×{rank}", pass.a.rows())));
-        }
-        // SAFETY: the shapes fit.
-        if unsafe { self.raw_append_outer(pass)? } {
-            return Ok(());
-        }
-        Err(Error::shape("delayed updates", "a CPU (on this device use `relative-inplace`)", "another device"))
+        pull::append_outer(self, pass)
     }
 
     /// y ← y + b 1ᵀ, with b (D×1) and y (D×N).

@@ -1,7 +1,7 @@
 //! What a fused pull and update of a weight, and an update that is kept as factors, work on.
 
-use super::{MatrixMut, MatrixRef, Memory};
-use crate::error::Error;
+use super::{Addend, Device, MatrixMut, MatrixRef, Memory, require};
+use crate::error::{Error, Result};
 use crate::scalar::Scalar;
 
 /// The operands of [`Device::pull_outer`](super::Device::pull_outer), for W of D×D.
@@ -59,4 +59,54 @@ pub struct AppendOuter<'a, D: Memory<T>, T: Scalar> {
     pub turn: usize,
     /// W.
     pub weight: MatrixMut<'a, D, T>,
+}
+
+/// As [`Device::pull_outer`].
+pub(super) fn pull_outer<D: Device<T>, T: Scalar>(device: &D, mut pass: PullOuter<'_, D, T>) -> Result<()> {
+    let (dim, samples) = pass.left.shape();
+    let weight = pass.weight.weight().shape();
+    require("update", weight, (dim, dim))?;
+    if let Updated::Apart(_, out) = &pass.weight {
+        require("update", out.shape(), weight)?;
+    }
+    let width = if pass.errors.cols() == samples { samples } else { 2 * samples };
+    require("pull", pass.errors.shape(), (dim, width))?;
+    require("pull", pass.pulled.shape(), (dim, width))?;
+    // SAFETY: the shapes fit.
+    if pass.pulled.is_empty() || !unsafe { device.raw_pull_outer(&mut pass)? } {
+        let PullOuter { errors, mut pulled, left, alpha, most, weight } = pass;
+        let one = T::of(1.0);
+        device.multiply(one, weight.weight().transposed(), errors.plain(), Addend::Zero, pulled.reborrow())?;
+        let u = pulled.view().columns(0, samples);
+        if let Some(most) = most {
+            let norm = device.frobenius_norm(u)?;
+            if !norm.is_finite() || norm > most {
+                return Err(too_large());
+            }
+        }
+        let (addend, out) = match weight {
+            Updated::InPlace(weight, beta) => (Addend::Scaled(beta), weight),
+            Updated::Apart(weight, out) => (Addend::Matrix(weight), out),
+        };
+        device.multiply(alpha, left.plain(), u.transposed(), addend, out)?;
+    }
+    Ok(())
+}
+
+/// As [`Device::append_outer`].
+pub(super) fn append_outer<D: Device<T>, T: Scalar>(device: &D, pass: AppendOuter<'_, D, T>) -> Result<()> {
+    let (dim, samples) = pass.left.shape();
+    require("pending update", pass.right.shape(), (dim, samples))?;
+    require("pending update", pass.weight.shape(), (dim, dim))?;
+    require("pending update", pass.a.shape(), pass.b.shape())?;
+    let rank = pass.a.cols();
+    if pass.a.rows() != dim || samples == 0 || !rank.is_multiple_of(samples) || pass.turn >= rank / samples {
+        let expected = format!("{dim} rows, and columns for step {} of {samples} samples", pass.turn);
+        return Err(Error::shape("pending update", expected, format!("{}×{rank}", pass.a.rows())));
+    }
+    // SAFETY: the shapes fit.
+    if unsafe { device.raw_append_outer(pass)? } {
+        return Ok(());
+    }
+    Err(Error::shape("delayed updates", "a CPU (on this device use `relative-inplace`)", "another device"))
 }

@@ -7,7 +7,8 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::factor::{self, Lane};
-use super::team::{self, Length, Shared};
+use super::shared::Shared;
+use super::team::{self, Length};
 use crate::device::Inversion;
 use crate::scalar::Scalar;
 

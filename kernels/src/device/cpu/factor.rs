@@ -14,8 +14,9 @@ use faer::{Mat, MatMut, MatRef, Par};
 
 use super::lu::{self, LuWork};
 use super::product::{self, Onto, share};
+use super::shared::Shared;
 use super::small;
-use super::team::{self, Length, Shared};
+use super::team::{self, Length};
 use crate::device::Inversion;
 use crate::scalar::Scalar;
 

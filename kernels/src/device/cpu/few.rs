@@ -8,6 +8,7 @@ use faer::{MatMut, MatRef};
 use super::gemm::Level;
 use super::gemm::few::{self, Pull, Push, WeightUpdate};
 use super::product::{Onto, share};
+use super::shared::Shared;
 use super::team::{self, Length};
 use crate::device::{Cpu, PullOuter, Updated};
 use crate::scalar::Scalar;
@@ -90,49 +91,39 @@ fn push_by_columns<T: Scalar>(threads: usize, length: Length, level: Level, pass
     let len = pass.rows * pass.samples;
     SUMS.with_borrow_mut(|sums| {
         let numbers = ((threads - 1) * len * size_of::<T>()).div_ceil(size_of::<f64>());
-        if sums.try_reserve(numbers).is_err() {
+        if sums.try_reserve(numbers.saturating_sub(sums.len())).is_err() {
             return false;
         }
-        let (sums, y) = (Start(sums.as_mut_ptr().cast::<T>()), Start(pass.y));
-        let place = |part: usize| if part == 0 { y.at(0) } else { sums.at((part - 1) * len) };
+        sums.resize(numbers.max(sums.len()), 0.0);
+        // SAFETY: both are valid for their lengths, and nobody else's; numbers of any bits are some.
+        let (sums, y) = unsafe {
+            let sums = std::slice::from_raw_parts_mut(sums.as_mut_ptr().cast::<T>(), (threads - 1) * len);
+            (Shared::new(sums), Shared::new(std::slice::from_raw_parts_mut(pass.y, len)))
+        };
         team::run(threads, length, &|part| {
             let cols = share(pass.cols, part, threads, COLUMNS)..share(pass.cols, part + 1, threads, COLUMNS);
             let (weight, z) = (pass.weight.wrapping_add(cols.start * pass.rows), pass.z.wrapping_add(cols.start));
-            let mine = Push { cols: cols.len(), weight, z, y: place(part), ..*pass };
-            // SAFETY: the views are valid for their shapes, which fit; each part has a place of its own for its sums.
-            unsafe {
-                if cols.is_empty() {
-                    std::slice::from_raw_parts_mut(mine.y, len).fill(T::default());
-                } else {
-                    few::push(level, &mine, 0..pass.rows);
-                }
+            // SAFETY: each part has a place of its own for its sums.
+            let place = unsafe { if part == 0 { y.range(0..len) } else { sums.range((part - 1) * len..part * len) } };
+            if cols.is_empty() {
+                return place.fill(T::default());
             }
+            let mine = Push { cols: cols.len(), weight, z, y: place.as_mut_ptr(), ..*pass };
+            // SAFETY: the views are valid for their shapes, which fit.
+            unsafe { few::push(level, &mine, 0..pass.rows) };
         });
         team::run(threads, Length::Short, &|part| {
             let range = share(len, part, threads, ROWS)..share(len, part + 1, threads, ROWS);
-            // SAFETY: all sums are written, and the parts' ranges are disjoint.
-            unsafe {
-                let total = std::slice::from_raw_parts_mut(y.at(range.start), range.len());
-                for other in 1..threads {
-                    let sums = std::slice::from_raw_parts(place(other).wrapping_add(range.start), range.len());
-                    total.iter_mut().zip(sums).for_each(|(total, &sum)| *total += sum);
-                }
+            // SAFETY: the parts' ranges are disjoint, and sums are no longer written.
+            let total = unsafe { y.range(range.clone()) };
+            for other in 0..threads - 1 {
+                // SAFETY: as above.
+                let sums = unsafe { sums.read(other * len + range.start..other * len + range.end) };
+                total.iter_mut().zip(sums).for_each(|(total, &sum)| *total += sum);
             }
         });
         true
     })
-}
-
-/// Where numbers begin that parts share out among themselves.
-struct Start<T>(*mut T);
-
-// SAFETY: the parts see to it that their ranges are disjoint.
-unsafe impl<T: Send> Sync for Start<T> {}
-
-impl<T> Start<T> {
-    fn at(&self, index: usize) -> *mut T {
-        self.0.wrapping_add(index)
-    }
 }
 
 /// As [`Device::pull_outer`](crate::device::Device::pull_outer). `None` where products are faster, and nothing has

@@ -19,8 +19,9 @@ use faer::reborrow::{Reborrow, ReborrowMut};
 use faer::{MatMut, Par};
 
 use super::factor::{Triangle, half, solve};
-use super::product::{self, Onto, SharedMatrix};
-use super::team::{self, Length, Shared};
+use super::product::{self, Onto};
+use super::shared::{Shared, SharedMatrix};
+use super::team::{self, Length};
 use crate::scalar::Scalar;
 
 /// Columns of a panel that faer factors whole.

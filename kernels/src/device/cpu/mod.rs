@@ -12,6 +12,7 @@ mod lu;
 mod norm;
 mod once;
 mod product;
+mod shared;
 mod sharing;
 mod small;
 mod team;
@@ -21,7 +22,7 @@ use faer::{MatMut, MatRef};
 use super::raw::{Combination, Raw, RawInverse, Term};
 use super::{Addend, AppendOuter, Device, Factor, Inversion, MatrixMut, MatrixRef, Memory};
 #[cfg(target_arch = "x86_64")]
-use super::{PullOuter, too_large};
+use super::{PullOuter, pull::too_large};
 use crate::error::{Error, Result};
 use crate::math::Math;
 use crate::network::{Activation, Architecture, Base};

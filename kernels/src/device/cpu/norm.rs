@@ -3,7 +3,8 @@
 
 use std::ops::Range;
 
-use super::team::{self, Length, Shared};
+use super::shared::Shared;
+use super::team::{self, Length};
 use crate::elementwise::{Vectorised, vectorised};
 use crate::scalar::Scalar;
 

@@ -9,6 +9,7 @@ use faer::linalg::matmul::matmul;
 use faer::reborrow::ReborrowMut;
 use faer::{Accum, MatMut, MatRef, Par};
 
+use super::shared::SharedMatrix;
 use super::team::{self, Length};
 #[cfg(target_arch = "x86_64")]
 use super::{few, gemm};
@@ -115,40 +116,6 @@ pub(super) fn multiply_in<T: Scalar>(
         // SAFETY: the parts' shares of the rows, or of the columns, are disjoint.
         sequential(math, alpha, a, b, onto, unsafe { shared.part(rows, cols) });
     });
-}
-
-/// A destination that parts running at the same time share out among themselves.
-pub(super) struct SharedMatrix<'a, T: Scalar>(MatMut<'a, T>);
-
-// SAFETY: `part` leaves it to its caller that no two parts hold the same element.
-unsafe impl<T: Scalar> Sync for SharedMatrix<'_, T> {}
-
-impl<'a, T: Scalar> SharedMatrix<'a, T> {
-    pub(super) fn new(matrix: MatMut<'a, T>) -> Self {
-        Self(matrix)
-    }
-
-    /// # Safety
-    /// Parts that are alive at the same time are disjoint.
-    pub(super) unsafe fn part(&self, rows: Range<usize>, cols: Range<usize>) -> MatMut<'_, T> {
-        let part = self.0.as_ref().get(rows, cols);
-        // SAFETY: the matrix is exclusively borrowed, and this part of it the caller's alone.
-        unsafe {
-            MatMut::from_raw_parts_mut(
-                part.as_ptr().cast_mut(),
-                part.nrows(),
-                part.ncols(),
-                part.row_stride(),
-                part.col_stride(),
-            )
-        }
-    }
-
-    /// # Safety
-    /// No part that is alive at the same time has an element of it.
-    pub(super) unsafe fn read(&self, rows: Range<usize>, cols: Range<usize>) -> MatRef<'_, T> {
-        self.0.as_ref().get(rows, cols)
-    }
 }
 
 /// Where the share of `part` begins when `parts` share `total` in whole units.

@@ -3,7 +3,8 @@
 use std::sync::Mutex;
 
 use super::Cpu;
-use super::team::{self, Length, Shared};
+use super::shared::Shared;
+use super::team::{self, Length};
 use crate::error::Result;
 use crate::network::Architecture;
 

@@ -5,8 +5,6 @@
 
 use std::cell::{Cell, UnsafeCell};
 use std::hint::spin_loop;
-use std::marker::PhantomData;
-use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, TryLockError};
@@ -381,51 +379,10 @@ impl Post {
     }
 }
 
-/// An exclusively borrowed slice that parts running at the same time share out among themselves.
-pub(super) struct Shared<'a, T> {
-    start: *mut T,
-    len: usize,
-    borrow: PhantomData<&'a mut [T]>,
-}
-
-// SAFETY: `range` leaves it to its caller that no two parts hold the same element.
-unsafe impl<T: Send> Sync for Shared<'_, T> {}
-
-impl<'a, T> Shared<'a, T> {
-    pub(super) fn new(slice: &'a mut [T]) -> Self {
-        Self { start: slice.as_mut_ptr(), len: slice.len(), borrow: PhantomData }
-    }
-
-    /// A part of the slice.
-    ///
-    /// # Safety
-    /// The ranges that are alive at the same time are disjoint.
-    ///
-    /// # Panics
-    /// When the range leaves the slice.
-    #[allow(clippy::mut_from_ref, reason = "that is what it is for")]
-    pub(super) unsafe fn range(&self, range: Range<usize>) -> &mut [T] {
-        assert!(range.start <= range.end && range.end <= self.len, "{range:?} of {}", self.len);
-        // SAFETY: within the slice, and disjoint from every other range by the caller's promise.
-        unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
-    }
-
-    /// A part of the slice, to read.
-    ///
-    /// # Safety
-    /// No range that is alive at the same time has an element of it.
-    ///
-    /// # Panics
-    /// When the range leaves the slice.
-    pub(super) unsafe fn read(&self, range: Range<usize>) -> &[T] {
-        // SAFETY: nobody changes it, by the caller's promise.
-        unsafe { self.range(range) }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::cpu::shared::Shared;
 
     #[test]
     fn every_part_runs_once() {
