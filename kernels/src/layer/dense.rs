@@ -10,8 +10,9 @@ use crate::init::{Init, square};
 use crate::inversion::{DenseFactors, Solve};
 use crate::method::Method;
 use crate::network::Architecture;
-use crate::parameters::Layer;
+use crate::parameters::{Layer, Parameters};
 use crate::scalar::Scalar;
+use crate::stateful::{self, Stateful};
 
 /// y = W z + b with a dense D×D matrix W, D×D column-major.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -174,5 +175,17 @@ impl<D: Device<T>, T: Scalar> Group<D, T> for Dense {
 impl<D: Device<T>, T: Scalar> MaybeGroup<D, T> for Dense {
     fn if_group<V: ForGroup<D, T, Self>>(&self, visitor: V) -> Result<V::Out> {
         visitor.call(*self)
+    }
+
+    fn stateful(
+        device: &D,
+        method: Method,
+        parameters: &Parameters<D, T>,
+        batch_and_seed: (usize, u64),
+    ) -> Result<Box<dyn Stateful<D, T>>>
+    where
+        D: 'static,
+    {
+        stateful::begin(device, method, parameters, batch_and_seed)
     }
 }

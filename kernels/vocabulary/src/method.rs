@@ -38,22 +38,27 @@ impl Method {
     /// Whether its steps stay in the layers' set of matrices, which must then be closed under products: the relative
     /// methods.
     pub const fn needs_group(self) -> bool {
-        matches!(self, Self::Relative | Self::Transposed) || self.is_step()
+        matches!(self, Self::Relative | Self::Transposed | Self::RelativeInPlace | Self::RelativeDelayed)
     }
 
     /// Whether it is for dense layers alone.
     pub const fn needs_dense(self) -> bool {
-        matches!(self, Self::RelativeDelayed | Self::NewtonSchulz)
+        matches!(self, Self::RelativeDelayed | Self::NewtonSchulz) || self.keeps_state()
     }
 
     /// Whether only a CPU has it.
     pub const fn needs_cpu(self) -> bool {
-        matches!(self, Self::RelativeDelayed)
+        matches!(self, Self::RelativeDelayed) || self.keeps_state()
     }
 
     /// Whether one evaluation of it is a step: it stores no gradient.
     pub const fn is_step(self) -> bool {
-        matches!(self, Self::RelativeInPlace | Self::RelativeDelayed)
+        matches!(self, Self::RelativeInPlace | Self::RelativeDelayed) || self.keeps_state()
+    }
+
+    /// Whether it keeps numbers beside the weights, which each step advances with them.
+    pub const fn keeps_state(self) -> bool {
+        false
     }
 
     /// What it is, in a phrase.
