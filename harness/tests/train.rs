@@ -89,6 +89,33 @@ fn convolutions_learn_pictures_and_resume_bit_for_bit() {
     }
 }
 
+/// Layers that keep factors of their weights start from the function of dense ones, and what is kept has their numbers.
+#[test]
+fn factors_learn_from_where_dense_layers_start_and_resume_bit_for_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    for method in ["plu"] {
+        for (optimizer, init) in [("adam", "orthogonal"), ("sgd", "orthogonal"), ("adam", "whiten-layers")] {
+            let out = tempfile::tempdir().unwrap();
+            let words = ["toy:moons", "--toy-samples", "1000", "--epochs", "8", "--patience", "0", "--init", init];
+            let words = [&words[..], &["--optimizer", optimizer, "--learning-rate", "0.02"]].concat();
+            let of = |method: &str, dir: &Path| {
+                let mut command = train(folder.path(), &[&words[..], &["--method", method]].concat());
+                command.arg("--out").arg(dir);
+                command
+            };
+            stopped_and_resumed(out.path(), |dir| of(method, dir));
+            let (whole, dense) = (out.path().join("whole"), out.path().join("dense"));
+            success(&mut of("ordinary", &dense));
+            let (ours, theirs) = (validation(&whole), validation(&dense));
+            assert!((ours[0] - theirs[0]).abs() < 1e-4, "{method} {init}: {} and {}", ours[0], theirs[0]);
+            assert!(ours[8] > ours[0] + 0.05, "{method} {optimizer} {init}: {ours:?}");
+            let bytes = fs::read(tensors(&whole, "last")).unwrap();
+            let arrays = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+            assert_eq!(arrays.tensor("layer2.weight").unwrap().shape(), [2, 4]);
+        }
+    }
+}
+
 /// Two classes apart: their likelihood given the class is above that without, for stored and for plain steps.
 #[test]
 fn a_condition_is_learned_and_resumes_bit_for_bit() {

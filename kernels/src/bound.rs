@@ -7,7 +7,7 @@ use crate::backend::{BiasMode, GradientBackend, NewtonSchulz, Ordinary, Refresh,
 use crate::check::Kind;
 use crate::cost::{Cost, Sizes};
 use crate::device::Device;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::layer::{Coupling, Dense, ForGroup, Group, MaybeGroup, best_delay};
 use crate::method::Method;
 use crate::network::Architecture;
@@ -57,6 +57,12 @@ pub fn bind<D: Device<T> + 'static, T: Scalar, C: MaybeGroup<D, T>>(
         Method::Autodiff => autodiff(Jacobians::Batched),
         Method::AutodiffStreamed => autodiff(Jacobians::Streamed),
         Method::NewtonSchulz => Bound::new(device, Kind::Ordinary, NewtonSchulz::default(), &request),
+        Method::Plu if architecture.coupling.own_method() == Some(method) => {
+            Bound::new(device, Kind::Ordinary, Ordinary, &request)
+        }
+        Method::Plu => {
+            Err(Error::shape(method.name(), "layers of this method", format!("{:?}", architecture.coupling)))
+        }
     }
 }
 
@@ -139,6 +145,14 @@ pub(crate) fn cost_of_dense(method: Method, shape: &Sizes) -> Cost {
             min_bytes: 2.0 * parameters + parameters,
             min_traffic_bytes: 2.0 * parameters,
             expected_bytes: 2.0 * parameters + (l + 1.0) * chunk(lanes, dtype, d, n) * square + blocks + input,
+        },
+        // Half of a product less in the first layer, and each half of a weight is read with the other.
+        Method::Plu => Cost {
+            flops: (3.0 * l - 0.5) * product,
+            min_bytes: 2.0 * parameters + (2.0 * l + 3.0) * input,
+            min_traffic_bytes: 3.0 * parameters,
+            // Two blocks more than must be: Pᵀδ and LᵀPᵀδ.
+            expected_bytes: 2.0 * l * (square + 2.0 * d * w) + (2.0 * l + 6.0) * input,
         },
         Method::NewtonSchulz => {
             let epsilon = if dtype == Dtype::F32 { f32::EPS } else { f64::EPS };

@@ -102,9 +102,10 @@ pub fn prepare_in(math: Math, workload: &Workload) -> Result<Box<dyn Evaluation>
         return Err(Error::shape("layers in this arithmetic", "dense ones", "convolutions"));
     }
     let device = Cpu::new(workload.threads).with_math(math)?;
+    let coupling = workload.architecture.coupling.moved_by(workload.method);
     match workload.dtype {
-        Dtype::F32 => workload.architecture.coupling.visit::<f32, _>(OnCpu(device, workload)),
-        Dtype::F64 => workload.architecture.coupling.visit::<f64, _>(OnCpu(device, workload)),
+        Dtype::F32 => coupling.visit::<f32, _>(OnCpu(device, workload)),
+        Dtype::F64 => coupling.visit::<f64, _>(OnCpu(device, workload)),
     }
 }
 
@@ -119,9 +120,10 @@ pub fn prepare_wrong(workload: &Workload) -> Result<Box<dyn Evaluation>> {
         let unknown = relgrad_vocabulary::Unknown::new(kind, workload.method.name(), "one that stores its gradient");
         return Err(unknown.into());
     }
+    let coupling = workload.architecture.coupling.moved_by(workload.method);
     match workload.dtype {
-        Dtype::F32 => workload.architecture.coupling.visit::<f32, _>(WrongOnCpu(workload)),
-        Dtype::F64 => workload.architecture.coupling.visit::<f64, _>(WrongOnCpu(workload)),
+        Dtype::F32 => coupling.visit::<f32, _>(WrongOnCpu(workload)),
+        Dtype::F64 => coupling.visit::<f64, _>(WrongOnCpu(workload)),
     }
 }
 

@@ -72,7 +72,7 @@ impl Coupling<Cpu, f64> for Diagonal {
         (0..dim * dim).for_each(|i| out[i] = if i % (dim + 1) == 0 { weight.slice()[i / dim] } else { 0.0 });
         Ok(())
     }
-    fn sum_entries(&self, _: &Cpu, dense: Ref<'_>, out: Mut<'_>) -> Result<()> {
+    fn sum_entries(&self, _: &Cpu, _: Ref<'_>, dense: Ref<'_>, out: Mut<'_>) -> Result<()> {
         let diagonal = dense.slice().iter().step_by(dense.rows() + 1);
         out.into_slice().iter_mut().zip(diagonal).for_each(|(out, d)| *out = *d);
         Ok(())

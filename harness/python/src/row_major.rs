@@ -93,7 +93,7 @@ impl<T: Scalar> Coupling<Cpu, T> for RowMajor {
         Ok(())
     }
 
-    fn sum_entries(&self, _: &Cpu, dense: Ref<'_, T>, out: Mut<'_, T>) -> Result<()> {
+    fn sum_entries(&self, _: &Cpu, _: Ref<'_, T>, dense: Ref<'_, T>, out: Mut<'_, T>) -> Result<()> {
         transpose(dense.slice(), dense.rows(), out.into_slice());
         Ok(())
     }

@@ -35,7 +35,13 @@ enum Rule<T: Scalar, C: Coupling<Cpu, T>> {
     /// A plain step of a method that keeps numbers beside the parameters.
     Stateful(Box<dyn Stateful<Cpu, T, C>>),
     /// A stored direction, then the optimiser.
-    Stored { backend: Bound<Cpu, T, C>, direction: Gradient<Cpu, T>, adam: Option<(Adam, Moments<Cpu, T>)> },
+    Stored {
+        backend: Bound<Cpu, T, C>,
+        direction: Gradient<Cpu, T>,
+        adam: Option<(Adam, Moments<Cpu, T>)>,
+        /// Whether layers that keep factors of their weights are kept well conditioned.
+        guard: bool,
+    },
 }
 
 struct Tracked<T: Scalar, C: Coupling<Cpu, T>> {
@@ -161,13 +167,32 @@ impl<T: Scalar, C: MaybeGroup<Cpu, T>> Learner<T, C> {
             Rule::InPlace { step, tracked }
         } else {
             let backend = bind(&device, recipe.method, recipe.bias_mode, &architecture, size)?;
-            Rule::Stored { backend, direction: Gradient::zeros(&device, &architecture, "direction")?, adam }
+            let direction = Gradient::zeros(&device, &architecture, "direction")?;
+            Rule::Stored { backend, direction, adam, guard: recipe.guard }
         };
         let batch = Matrix::zeros(&device, architecture.dim, size, "batch")?;
         let given = || Matrix::zeros(&device, architecture.conditions, size, "conditions of a batch");
         let given = (architecture.conditions > 0).then(given).transpose()?;
         Ok(Self { device, parameters, batch, given, rule })
     }
+}
+
+/// As [`Coupling::recondition`], for every layer; returns how many were changed.
+fn recondition<T: Scalar, C: Coupling<Cpu, T>>(
+    device: &Cpu,
+    parameters: &mut Parameters<Cpu, T, C>,
+    mut moments: Option<&mut Moments<Cpu, T>>,
+) -> Result<usize> {
+    let coupling = parameters.architecture().coupling;
+    let mut changed = 0;
+    for (k, weight) in parameters.arrays_mut().weights.iter_mut().enumerate() {
+        let moments = moments.as_mut().map(|moments| {
+            let Moments { first, second, .. } = &mut **moments;
+            [&mut first.weights[k], &mut second.weights[k]].map(Matrix::view_mut)
+        });
+        changed += usize::from(coupling.recondition(device, k, weight.view_mut(), moments)?);
+    }
+    Ok(changed)
 }
 
 impl<T: Scalar, C: Coupling<Cpu, T>> Learner<T, C> {
@@ -203,11 +228,15 @@ impl<T: Scalar, C: Coupling<Cpu, T>> Learner<T, C> {
                 let report = stateful.step(device, parameters, batch, mu)?;
                 stepped.guarded_layers = report.step_sizes.iter().filter(|taken| **taken < mu).count();
             }
-            Rule::Stored { backend, direction, adam } => {
+            Rule::Stored { backend, direction, adam, guard } => {
                 backend.gradient(device, parameters, batch, direction)?;
                 match adam {
                     None => plain_step(device, parameters, direction, mu)?,
                     Some((adam, moments)) => adam.step(device, parameters, direction, mu, moments)?,
+                }
+                if *guard {
+                    let moments = adam.as_mut().map(|(_, moments)| moments);
+                    stepped.guarded_layers = recondition(device, parameters, moments)?;
                 }
             }
         }

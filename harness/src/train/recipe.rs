@@ -110,7 +110,8 @@ impl Recipe {
             base: settings.base,
             ..Architecture::new(dim, settings.layers)
         };
-        let architecture = architecture.with(settings.convolution.map_or(CouplingKind::Dense, coupling));
+        let layers = settings.convolution.map_or(CouplingKind::Dense, coupling).moved_by(settings.method);
+        let architecture = architecture.with(layers);
         require_sane(settings)?;
         architecture.validate().map_err(usage)?;
         let recipe = Self {

@@ -2,8 +2,8 @@
 
 use relgrad_kernels::device::{Addend, Device, Matrix};
 use relgrad_kernels::gaussian::Gaussian;
-use relgrad_kernels::layer::Coupling;
-use relgrad_kernels::parameters::Parameters;
+use relgrad_kernels::layer::{Coupling, Dense};
+use relgrad_kernels::parameters::{Arrays, Parameters};
 use relgrad_kernels::{Architecture, Cpu, Init, Scalar, init};
 use relgrad_vocabulary::names;
 
@@ -57,6 +57,10 @@ impl Start {
     ) -> Result<Parameters<Cpu, T, C>> {
         let kernel = |cause: relgrad_kernels::Error| not_started(&cause.to_string());
         let init = if self == Self::Gaussian { Init::ScaledGaussian } else { Init::Orthogonal };
+        if self.is_from_data() && !C::IS_DENSE {
+            let dense = self.network(device, &architecture.with(Dense), seed, training)?;
+            return factored(device, architecture, dense).map_err(kernel);
+        }
         let mut parameters = init::network(device, architecture, init, seed).map_err(kernel)?;
         if self.is_from_data() {
             self.normalise(device, &mut parameters, training)?;
@@ -93,6 +97,22 @@ impl Start {
         }
         Ok(())
     }
+}
+
+/// The network of the same function whose layers keep factors of the weights.
+fn factored<T: Scalar, C: Coupling<Cpu, T>>(
+    device: &Cpu,
+    architecture: &Architecture<C>,
+    dense: Parameters<Cpu, T>,
+) -> relgrad_kernels::Result<Parameters<Cpu, T, C>> {
+    let mut arrays = Arrays::zeros(device, architecture, "start from the data")?;
+    for (k, array) in arrays.weights.iter_mut().enumerate() {
+        architecture.coupling.take_dense(device, k, dense.weight(k), array.view_mut())?;
+    }
+    for (k, array) in arrays.biases.iter_mut().enumerate() {
+        dense.bias(k).map_or(Ok(()), |bias| device.copy(bias, array.view_mut()))?;
+    }
+    Parameters::new(*architecture, arrays)
 }
 
 fn not_started(cause: &str) -> Error {

@@ -329,8 +329,8 @@ impl<'a, T: Scalar, C: MaybeGroup<Cpu, T>> Session<'a, T, C> {
         let recipe = self.job.recipe;
         let largest = self.job.data.train.values.iter().fold(0.0_f64, |largest, x| largest.max(x.abs()));
         let most = if recipe.dtype == Dtype::F32 { 1e17 } else { 1e150 };
-        let is_dense = recipe.architecture.coupling == CouplingKind::Dense;
-        let is_of_use = is_dense && !recipe.start.is_from_data() && largest < most;
+        let is_grid = matches!(recipe.architecture.coupling, CouplingKind::Convolution(_));
+        let is_of_use = !is_grid && !recipe.start.is_from_data() && largest < most;
         match (is_of_use, recipe.dtype) {
             (true, Dtype::F32) => "rescale the data (--init standardise), or take --dtype f64",
             (true, Dtype::F64) => "rescale the data (--init standardise)",

@@ -4,7 +4,7 @@ use super::GradientBackend;
 use crate::device::{Addend, Device, Matrix, MatrixMut};
 use crate::error::Result;
 use crate::forward::ValuesWorkspace;
-use crate::layer::{Coupling, Dense, Seen, SeenBlock};
+use crate::layer::{Coupling, Dense};
 use crate::network::Architecture;
 use crate::parameters::{Batch, Gradient, Layer, Parameters};
 use crate::scalar::Scalar;
@@ -106,15 +106,11 @@ fn add_data<D: Device<T>, T: Scalar, C: Coupling<D, T>>(
         coupling.outer_bias(device, mean, factors, Addend::Zero, bias.view_mut(), &mut values.work)?;
     }
     if k > 0 {
-        let ValuesWorkspace { trail, pair, work, .. } = &mut *values;
-        let delta = trail.view().columns((k + 1) * samples, samples);
-        coupling.pull(device, layer, delta, pair.view_mut().columns(samples, samples), work)?;
         values.carry(device, architecture, k - 1)?;
     }
     let ValuesWorkspace { trail, pair, work, .. } = values;
-    let carried = if k > 0 { pair.view().columns(0, samples) } else { batch.x.shorten() };
     let delta = trail.view().columns((k + 1) * samples, samples);
-    let factors = (SeenBlock::new(delta, if k > 0 { Seen::Read } else { Seen::No }), SeenBlock::new(carried, Seen::No));
-    let share = Addend::Scaled(T::of(coupling.multiplicity()));
-    coupling.outer(device, mean, factors, share, out.weights[k].view_mut(), work)
+    let (z, v) = pair.view_mut().split_columns(samples);
+    let (carried, v) = if k > 0 { (z.view(), Some(v)) } else { (batch.x.shorten(), None) };
+    coupling.differentiate(device, layer, mean, (delta, carried), (v, out.weights[k].view_mut()), work)
 }

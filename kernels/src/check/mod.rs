@@ -206,7 +206,7 @@ fn against_reference<D: Device<T>, T: Scalar, C: Coupling<D, T>>(
     let (share, summed) = if kind == Kind::Ordinary { (1.0, entries) } else { (1.0 / entries, 1.0) };
     let samples = x.ncols() * entries as usize;
     let slack = |terms: f64| rounding::<T>(samples, summed * terms) / tolerance(device.math());
-    let sum = |theirs: &[f64], ours: &Matrix<D, T>, is_bias: bool| -> Result<Vec<f64>> {
+    let sum = |at: usize, theirs: &[f64], ours: &Matrix<D, T>, is_bias: bool| -> Result<Vec<f64>> {
         if C::IS_DENSE {
             return Ok(theirs.to_vec());
         }
@@ -217,18 +217,19 @@ fn against_reference<D: Device<T>, T: Scalar, C: Coupling<D, T>>(
         if is_bias {
             coupling.sum_bias(device, entries.view(), sums.view_mut())?;
         } else {
-            coupling.sum_entries(device, entries.view(), sums.view_mut())?;
+            coupling.sum_entries(device, parameters.weight(at), entries.view(), sums.view_mut())?;
         }
         Ok(sums.to_column_major(device)?.into_iter().map(|sum| share * sum.widen()).collect())
     };
     let weights = gradient.weights.iter().zip(weights.iter().map(|w| w.as_slice())).zip(terms.weights);
     let biases = gradient.biases.iter().zip(biases.iter().map(|b| b.as_slice())).zip(terms.biases);
     let pairs = weights.map(|pair| (pair, false)).chain(biases.map(|pair| (pair, true)));
-    let error = |(((ours, theirs), terms), is_bias)| -> Result<f64> {
+    let layers = parameters.architecture().layers;
+    let error = |(i, (((ours, theirs), terms), is_bias))| -> Result<f64> {
         let found = wide(device, MatrixRef::shorten(&Matrix::view(ours)))?;
-        Ok(error_beyond(slack(terms), found.iter().copied(), sum(theirs, ours, is_bias)?))
+        Ok(error_beyond(slack(terms), found.iter().copied(), sum(i % layers, theirs, ours, is_bias)?))
     };
-    Ok(worst(pairs.map(error).collect::<Result<Vec<_>>>()?))
+    Ok(worst(pairs.enumerate().map(error).collect::<Result<Vec<_>>>()?))
 }
 
 /// The largest relative error of the directional derivatives of all layers.

@@ -21,7 +21,8 @@ use crate::scalar::Scalar;
 /// | gradient | R, r | Y moves by | tr(W⁻¹R) | inner product |
 /// | --- | --- | --- | --- | --- |
 /// | ordinary, dense | a cᵀ, γ a; a = W e for a random e, c = Gᵀa, γ = aᵀg | a (Zᵀc + γ)ᵀ | cᵀe | ‖c‖² + γ² |
-/// | ordinary, others | d ⊙ W, u ⊙ g; d = row sums of G ⊙ W | d ⊙ (Y − b) + r | Σ d | Σ d² + ⟨g, r⟩ |
+/// | ordinary, linear | d ⊙ W, u ⊙ g; d = row sums of G ⊙ W | d ⊙ (Y − b) + r | Σ d | Σ d² + ⟨g, r⟩ |
+/// | ordinary, not linear | r cᵀ, u ⊙ g; r and c random | [`Coupling::tangent`] | its second number | rᵀA c + ⟨g, r⟩ |
 /// | relative | H̄ W̄ᵀW̄, W̄ = \[W, b; 0, 1\] | H U + h cᵀ, U = WᵀY, c = 1 + Yᵀb | ⟨H, W⟩ + ⟨h, b⟩ | ⟨A, H⟩ + ⟨a, h⟩ |
 /// | transposed | W WᵀH, W Wᵀh | W Wᵀ(H Z + h 1ᵀ) | ⟨H, W⟩ | ⟨A, H⟩ + ⟨a, h⟩ |
 pub(super) struct Probe<'a, D: Device<T>, T: Scalar, C: Coupling<D, T>> {
@@ -60,7 +61,9 @@ impl<'a, D: Device<T>, T: Scalar, C: Coupling<D, T>> Probe<'a, D, T, C> {
         values.forward(device, parameters.network(), x.view().into())?;
         let y = (0..layers).map(|k| wide(device, values.pre_activation(k))).collect::<Result<_>>()?;
         let mut work = coupling.work(device, Extent { dim, layers, batch: x.cols(), bias })?;
-        coupling.prepare(device, gradient, &mut work)?;
+        if C::IS_LINEAR {
+            coupling.prepare(device, gradient, &mut work)?;
+        }
         let block = || Matrix::zeros(device, dim, x.cols(), "probe of the gradient");
         Ok(Self { device, parameters, gradient, x, y, values, work, block: [block()?, block()?] })
     }
@@ -125,6 +128,16 @@ impl<'a, D: Device<T>, T: Scalar, C: Coupling<D, T>> Probe<'a, D, T, C> {
         Ok(sums)
     }
 
+    /// The product of an array with a vector.
+    fn product(&self, array: MatrixRef<'_, D, T>, vector: &[f64]) -> Result<Vec<f64>> {
+        let mut sums = vec![0.0; array.rows()];
+        for (j, c) in vector.iter().enumerate() {
+            let column = self.device.to_host(array.shorten().columns(j, 1))?;
+            sums.iter_mut().zip(column).for_each(|(sum, x)| *sum += c * x.widen());
+        }
+        Ok(sums)
+    }
+
     /// One number a component from one a bias.
     fn expand(&self, bias: &[f64]) -> Result<Vec<f64>> {
         let architecture = self.parameters.architecture();
@@ -164,6 +177,7 @@ impl<'a, D: Device<T>, T: Scalar, C: Coupling<D, T>> Probe<'a, D, T, C> {
         let carried = if k == 0 { wide(device, self.x.view())? } else { self.activate(k - 1, &self.y[k - 1]) };
         let entries = coupling.multiplicity();
         let (own, moved) = (self.row_products(direction, direction)?, self.row_products(direction, weight)?);
+        let mut scale = 0.0;
         let (tangent, share, expected) = match kind {
             Kind::Ordinary if C::IS_DENSE => {
                 let random = init::normals(PROBE_SEED + k as u64, a.len());
@@ -172,6 +186,18 @@ impl<'a, D: Device<T>, T: Scalar, C: Coupling<D, T>> Probe<'a, D, T, C> {
                 let gamma = dot(applied.as_slice(), &a);
                 let tangent = &applied * carried.tr_mul(&c).add_scalar(gamma).transpose();
                 (tangent, dot(c.as_slice(), &random), c.norm_squared() + gamma * gamma)
+            }
+            Kind::Ordinary if !C::IS_LINEAR => {
+                let [rows, cols] = coupling.weight_shape(self.parameters.architecture().dim);
+                let random = init::normals(PROBE_SEED + k as u64, rows + cols);
+                let (r, c) = random.split_at(rows);
+                let (mut tangent, share) = coupling.tangent(device, weight, (r, c), &carried)?;
+                let moves = self.expand(&h)?;
+                tangent.row_iter_mut().zip(&moves).for_each(|(mut row, h)| row.add_scalar_mut(*h));
+                // r and c have no reason to be near the gradient: where their product with it happens to be small,
+                // rounding must not count more than elsewhere.
+                scale = own.iter().sum::<f64>().sqrt();
+                (tangent, share, dot(r, &self.product(direction, c)?) + dot(&a, &h))
             }
             Kind::Ordinary => {
                 let (d, shift) = (self.expand(&moved)?, self.expand(&b)?);
@@ -202,7 +228,7 @@ impl<'a, D: Device<T>, T: Scalar, C: Coupling<D, T>> Probe<'a, D, T, C> {
             }
         };
         let derivative = self.forward_derivative(k, tangent)? + share;
-        Ok((derivative - expected).abs() / expected.abs())
+        Ok((derivative - expected).abs() / expected.abs().max(scale))
     }
 
     /// The derivative of the mean of Lp + L1J when Y_k moves along `tangent`, by forward mode.

@@ -310,7 +310,7 @@ macro_rules! entries_of_convolution {
             Ok(())
         }
 
-        fn sum_entries(&self, _: &Cpu, dense: Ref<'_, T>, out: Mut<'_, T>) -> Result<()> {
+        fn sum_entries(&self, _: &Cpu, _: Ref<'_, T>, dense: Ref<'_, T>, out: Mut<'_, T>) -> Result<()> {
             self.0.sum_entries(dense, out);
             Ok(())
         }

@@ -123,8 +123,18 @@ impl<D: Device<T>, T: Scalar> Coupling<D, T> for Dense {
         device.copy(weight, out)
     }
 
-    fn sum_entries(&self, device: &D, dense: MatrixRef<'_, D, T>, out: MatrixMut<'_, D, T>) -> Result<()> {
+    fn sum_entries(
+        &self,
+        device: &D,
+        _weight: MatrixRef<'_, D, T>,
+        dense: MatrixRef<'_, D, T>,
+        out: MatrixMut<'_, D, T>,
+    ) -> Result<()> {
         device.copy(dense, out)
+    }
+
+    fn take_dense(&self, device: &D, _k: usize, dense: MatrixRef<'_, D, T>, weight: MatrixMut<'_, D, T>) -> Result<()> {
+        device.copy(dense, weight)
     }
 
     fn draw(

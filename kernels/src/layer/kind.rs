@@ -1,6 +1,6 @@
 //! The list of couplings, for where a coupling is known at run time only.
 
-use super::{Circular, Convolution, Dense, Geometry, MaybeGroup, Pointwise, Spectral};
+use super::{Circular, Convolution, Dense, Geometry, MaybeGroup, Plu, Pointwise, Spectral};
 use crate::cost::{Cost, Sizes};
 use crate::device::Cpu;
 use crate::error::Result;
@@ -15,6 +15,8 @@ pub enum CouplingKind {
     Dense,
     /// y = K ∗ z + b, circular, with one bias a channel \[M24\].
     Convolution(Convolution),
+    /// W = P L U.
+    Plu,
 }
 
 impl CouplingKind {
@@ -22,6 +24,16 @@ impl CouplingKind {
         match self {
             Self::Dense => &Dense,
             Self::Convolution(convolution) => convolution,
+            Self::Plu => &Plu,
+        }
+    }
+
+    /// The layers that a method moves, for a network whose layers are these.
+    #[must_use]
+    pub fn moved_by(self, method: Method) -> Self {
+        match (self, method) {
+            (Self::Dense, Method::Plu) => Self::Plu,
+            _ => self,
         }
     }
 
@@ -35,6 +47,7 @@ impl CouplingKind {
             Self::Convolution(convolution) if convolution.is_pointwise() => visitor.visit(Pointwise(convolution)),
             Self::Convolution(convolution) if convolution.is_full() => visitor.visit(Circular::<true>(convolution)),
             Self::Convolution(convolution) => visitor.visit(Circular::<false>(convolution)),
+            Self::Plu => visitor.visit(Plu),
         }
     }
 }
@@ -65,6 +78,10 @@ impl Geometry for CouplingKind {
 
     fn multiplicity(&self) -> f64 {
         self.geometry().multiplicity()
+    }
+
+    fn own_method(&self) -> Option<Method> {
+        self.geometry().own_method()
     }
 
     fn cost(&self, method: Method, shape: &Sizes) -> Result<Cost> {

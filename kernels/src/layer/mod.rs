@@ -1,23 +1,27 @@
 //! What couples the D components inside one layer.
 //!
 //! A coupling is a set of D×D matrices W with fewer numbers than D²: all of them ([`Dense`]), circular convolutions
-//! ([`Window`], [`EveryTap`], [`Pointwise`]), or one of a caller's own. [`Coupling`] is what the passes need of it;
+//! ([`Window`], [`EveryTap`], [`Pointwise`]), or one of a caller's own. [`Plu`] is all matrices, by their factors. [`Coupling`] is what the passes need of it;
 //! the forward pass, the backends, the likelihood, the inversion and the check are written once over it. A set that is
 //! closed under products and transposes is a [`Group`], and only a group has a relative gradient.
 
 mod circular;
 mod convolution;
 mod dense;
+mod factored;
 mod kind;
 mod pending;
 mod pointwise;
 
 use std::fmt::Debug;
 
+use nalgebra::DMatrix;
+
 pub use circular::{Circular, EveryTap, Spectral, Window};
 pub use convolution::Convolution;
 pub use dense::Dense;
 pub(crate) use dense::LuFactors;
+pub use factored::Plu;
 pub use kind::{CouplingKind, Visitor};
 pub use pending::{Pending, best_delay};
 pub use pointwise::Pointwise;
@@ -57,6 +61,11 @@ pub trait Geometry: Debug {
     /// In how many entries of W each number of the array occurs.
     fn multiplicity(&self) -> f64 {
         1.0
+    }
+
+    /// The method that has these layers to itself, where one does.
+    fn own_method(&self) -> Option<Method> {
+        None
     }
 
     /// The model of one evaluation of `method`.
@@ -124,6 +133,9 @@ impl<'a, D: Device<T>, T: Scalar> SeenBlock<'a, D, T> {
 pub trait Coupling<D: Device<T>, T: Scalar>: Geometry + Copy + PartialEq + Send + Sync + 'static {
     /// Whether the array that stands for W is W itself.
     const IS_DENSE: bool = false;
+    /// Whether W is linear in the numbers of the array. Where it is not, S depends on the array, and
+    /// [`Self::differentiate`] and [`Self::tangent`] are the coupling's own.
+    const IS_LINEAR: bool = true;
     /// Memory of the products.
     type Work: Send;
     /// Memory of an inverse.
@@ -201,6 +213,29 @@ pub trait Coupling<D: Device<T>, T: Scalar>: Geometry + Copy + PartialEq + Send 
         work: &mut Self::Work,
     ) -> Result<()>;
 
+    /// The ordinary gradient \[M9\] of a layer's array: out ← α S(δ Zᵀ) + S(W^{-T}), where [`Self::invert_transposed`] has
+    /// just been called for this layer and `out`; and v ← Wᵀ δ, where it is wanted.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`].
+    fn differentiate(
+        &self,
+        device: &D,
+        layer: &Layer<'_, D, T>,
+        alpha: T,
+        (delta, carried): (MatrixRef<'_, D, T>, MatrixRef<'_, D, T>),
+        (v, out): (Option<MatrixMut<'_, D, T>>, MatrixMut<'_, D, T>),
+        work: &mut Self::Work,
+    ) -> Result<()> {
+        let mut seen = Seen::No;
+        if let Some(v) = v {
+            self.pull(device, layer, delta.shorten(), v, work)?;
+            seen = Seen::Read;
+        }
+        let factors = (SeenBlock::new(delta, seen), SeenBlock::new(carried, Seen::No));
+        self.outer(device, alpha, factors, Addend::Scaled(T::of(self.multiplicity())), out, work)
+    }
+
     /// Weights that a sample has in the direction of a bias, as [`Self::weigh`] makes them.
     fn weights_per_sample(&self) -> usize {
         1
@@ -265,11 +300,63 @@ pub trait Coupling<D: Device<T>, T: Scalar>: Geometry + Copy + PartialEq + Send 
     /// [`Error::ShapeMismatch`].
     fn to_dense(&self, device: &D, weight: MatrixRef<'_, D, T>, out: MatrixMut<'_, D, T>) -> Result<()>;
 
-    /// S of a D×D matrix: for each number the sum over the entries in which it stands.
+    /// S of a D×D matrix, at an array: for each number the sum over the entries of W in which it stands, or, where W is
+    /// not linear, the chain rule.
     ///
     /// # Errors
     /// [`Error::ShapeMismatch`].
-    fn sum_entries(&self, device: &D, dense: MatrixRef<'_, D, T>, out: MatrixMut<'_, D, T>) -> Result<()>;
+    fn sum_entries(
+        &self,
+        device: &D,
+        weight: MatrixRef<'_, D, T>,
+        dense: MatrixRef<'_, D, T>,
+        out: MatrixMut<'_, D, T>,
+    ) -> Result<()>;
+
+    /// What W z and log|det W| move by when the array moves by r cᵀ, for a check: in f64 on the host, by other means
+    /// than those of the passes. Only for a coupling that is not linear.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`].
+    fn tangent(
+        &self,
+        _device: &D,
+        _weight: MatrixRef<'_, D, T>,
+        _rank_one: (&[f64], &[f64]),
+        _z: &DMatrix<f64>,
+    ) -> Result<(DMatrix<f64>, f64)> {
+        Err(Error::shape("tangent", "layers that are not linear in their numbers", format!("{self:?}")))
+    }
+
+    /// Fills an array that stands for a given D×D matrix. `k` counts layers from 0, for an error.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] for a coupling that is not all matrices; [`Error::Singular`].
+    fn take_dense(
+        &self,
+        _device: &D,
+        _k: usize,
+        _dense: MatrixRef<'_, D, T>,
+        _weight: MatrixMut<'_, D, T>,
+    ) -> Result<()> {
+        Err(Error::shape("layer of a matrix", "layers that stand for any matrix", format!("{self:?}")))
+    }
+
+    /// Brings the numbers of an array whose W has other numbers too back to where they are of use, without a change of
+    /// W, between two steps of a training. `moments` are those of an optimiser, of the same shape: they follow, or are
+    /// forgotten. Returns whether anything was changed.
+    ///
+    /// # Errors
+    /// [`Error::Singular`]; those of the device.
+    fn recondition(
+        &self,
+        _device: &D,
+        _k: usize,
+        _weight: MatrixMut<'_, D, T>,
+        _moments: Option<[MatrixMut<'_, D, T>; 2]>,
+    ) -> Result<bool> {
+        Ok(false)
+    }
 
     /// A bias with one number a component (D×1).
     ///

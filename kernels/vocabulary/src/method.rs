@@ -26,6 +26,8 @@ names! {
         RelativeDelayed = "relative-delayed",
         /// The ordinary gradient, its inverses refreshed by products from the last step's \[M41\].
         NewtonSchulz = "newton-schulz",
+        /// Layers of their own, W = P L U \[M50\]–\[M52\], and the gradient in their numbers.
+        Plu = "plu",
     }
 }
 
@@ -43,12 +45,17 @@ impl Method {
 
     /// Whether it is for dense layers alone.
     pub const fn needs_dense(self) -> bool {
-        matches!(self, Self::RelativeDelayed | Self::NewtonSchulz) || self.keeps_state()
+        matches!(self, Self::RelativeDelayed | Self::NewtonSchulz) || self.has_own_layers() || self.keeps_state()
     }
 
     /// Whether only a CPU has it.
     pub const fn needs_cpu(self) -> bool {
-        matches!(self, Self::RelativeDelayed) || self.keeps_state()
+        matches!(self, Self::RelativeDelayed) || self.has_own_layers() || self.keeps_state()
+    }
+
+    /// Whether it factors the dense layers and moves the factors.
+    pub const fn has_own_layers(self) -> bool {
+        matches!(self, Self::Plu)
     }
 
     /// Whether one evaluation of it is a step: it stores no gradient.
@@ -71,6 +78,7 @@ impl Method {
             Self::AutodiffStreamed => "full Jacobians, a few samples at a time, O(N·D³)",
             Self::RelativeInPlace => "relative gradient step applied in place, no gradient stored, O(N·D²)",
             Self::NewtonSchulz => "`ordinary` with inverses refreshed by products, step by step, O(D³)",
+            Self::Plu => "layers W = P L U: the gradient of the factors, no inverse, O(N·D²)",
             Self::RelativeDelayed => "the same for few samples: updates kept as factors for √(D/2N) steps, O(N·D²)",
         }
     }

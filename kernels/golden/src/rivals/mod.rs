@@ -1,6 +1,9 @@
 //! Golden files of the rivals: one network, and what one or more methods with numbers of their own make of it. Each
 //! kind of numbers is one file here, which reads them and computes the same.
 
+mod factors;
+mod plu;
+
 use relgrad_kernels::{Architecture, Cpu, Dtype, Result, Scalar};
 use relgrad_vocabulary::quoted;
 
@@ -40,18 +43,24 @@ pub(crate) struct Network {
 
 /// A kind with its numbers.
 #[derive(Debug, Clone)]
-enum Kind {}
+enum Kind {
+    Plu(plu::PluCase),
+}
 
 impl Kind {
     /// Reads the kind of a name; `None` for one that is not known here.
-    fn read(name: &str, _node: &Node<'_>, _network: &Network) -> Read<Option<Self>> {
-        let _ = name;
-        Ok(None)
+    fn read(name: &str, node: &Node<'_>, network: &Network) -> Read<Option<Self>> {
+        Ok(match name {
+            "plu" => Some(Self::Plu(plu::PluCase::read(node, network)?)),
+            _ => None,
+        })
     }
 
     /// The name of what computes, and the errors of its arrays.
-    fn errors<T: Scalar>(&self, _device: &Cpu, _network: &Network) -> Vec<(&'static str, Result<Vec<f64>>)> {
-        match *self {}
+    fn errors<T: Scalar>(&self, device: &Cpu, network: &Network) -> Vec<(&'static str, Result<Vec<f64>>)> {
+        match self {
+            Self::Plu(plu) => plu.errors::<T>(device, network),
+        }
     }
 }
 

@@ -162,7 +162,7 @@ impl<D: Device<T>, T: Scalar, C: Coupling<D, T>> GradientBackend<D, T, C> for Au
             let network = Network { architecture: &dense, arrays: &arrays };
             workspace.run(device, network, batch, &mut direction)
         });
-        let outcome = outcome.and_then(|()| sum_entries(device, architecture.coupling, &mut direction, out));
+        let outcome = outcome.and_then(|()| sum_entries(device, parameters, &mut direction, out));
         workspace.copy = Some([arrays, direction]);
         outcome
     }
@@ -186,12 +186,13 @@ pub(crate) fn write_dense<D: Device<T>, T: Scalar, C: Coupling<D, T>>(
 
 fn sum_entries<D: Device<T>, T: Scalar, C: Coupling<D, T>>(
     device: &D,
-    coupling: C,
+    parameters: &Parameters<D, T, C>,
     dense: &mut Gradient<D, T>,
     out: &mut Gradient<D, T>,
 ) -> Result<()> {
-    for (from, to) in dense.weights.iter().zip(&mut out.weights) {
-        coupling.sum_entries(device, from.view(), to.view_mut())?;
+    let (coupling, arrays) = (parameters.architecture().coupling, parameters.arrays());
+    for ((at, from), to) in arrays.weights.iter().zip(&dense.weights).zip(&mut out.weights) {
+        coupling.sum_entries(device, at.view(), from.view(), to.view_mut())?;
     }
     for (from, to) in dense.biases.iter().zip(&mut out.biases) {
         coupling.sum_bias(device, from.view(), to.view_mut())?;

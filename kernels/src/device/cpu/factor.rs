@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use faer::linalg::triangular_solve::{
     solve_lower_triangular_in_place, solve_unit_lower_triangular_in_place, solve_unit_upper_triangular_in_place,
+    solve_upper_triangular_in_place,
 };
 use faer::reborrow::{IntoConst, Reborrow, ReborrowMut};
 use faer::{Mat, MatMut, MatRef, Par};
@@ -139,9 +140,14 @@ fn log_abs_diagonal<T: Scalar>(u: MatRef<'_, T>) -> f64 {
 
 /// A kind of triangle. Only its own half of a matrix is read, without the diagonal where that is 1.
 #[derive(Clone, Copy)]
-pub(super) enum Triangle {
+pub enum Triangle {
+    /// As it is, below and on the diagonal.
     Lower,
+    /// Below the diagonal.
     UnitLower,
+    /// As it is, above and on the diagonal.
+    Upper,
+    /// Above the diagonal.
     UnitUpper,
 }
 
@@ -152,6 +158,7 @@ pub(super) fn solve<T: Scalar>(kind: Triangle, t: MatRef<'_, T>, b: MatMut<'_, T
         return match kind {
             Triangle::Lower => solve_lower_triangular_in_place(t, b, Par::Seq),
             Triangle::UnitLower => solve_unit_lower_triangular_in_place(t, b, Par::Seq),
+            Triangle::Upper => solve_upper_triangular_in_place(t, b, Par::Seq),
             Triangle::UnitUpper => solve_unit_upper_triangular_in_place(t, b, Par::Seq),
         };
     }
@@ -165,7 +172,7 @@ pub(super) fn solve<T: Scalar>(kind: Triangle, t: MatRef<'_, T>, b: MatMut<'_, T
             product::multiply(1, minus, t.get(half.., ..half), upper.rb(), onto, lower.rb_mut());
             solve(kind, last, lower);
         }
-        Triangle::UnitUpper => {
+        Triangle::Upper | Triangle::UnitUpper => {
             solve(kind, last, lower.rb_mut());
             product::multiply(1, minus, t.get(..half, half..), lower.rb(), onto, upper.rb_mut());
             solve(kind, first, upper);

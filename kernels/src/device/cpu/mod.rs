@@ -16,6 +16,7 @@ mod shared;
 mod sharing;
 mod small;
 mod team;
+mod triangular;
 
 use faer::{MatMut, MatRef};
 
@@ -29,8 +30,10 @@ use crate::network::{Activation, Architecture, Base};
 use crate::scalar::{Dtype, Scalar};
 pub(super) use buffer::Buffer;
 use factor::Lane;
+pub(crate) use factor::Triangle as Solvable;
 pub(crate) use once::OnHost;
 use product::Onto;
+pub(crate) use triangular::{Half, HalfOuter, How, Triangular};
 
 /// A number of CPU threads.
 ///

@@ -10,8 +10,9 @@ use faer::linalg::matmul::matmul;
 use faer::perm::PermRef;
 use faer::{Accum, Conj, MatMut, MatRef, Par};
 
-use super::factor::{self, Lane};
+use super::factor::{self, Lane, Triangle};
 use super::product::{self, Onto};
+use super::triangular::{self, HalfOuter, How, Triangular};
 use super::{blocks, norm};
 use crate::device::{Inversion, Term};
 use crate::elementwise;
@@ -52,6 +53,16 @@ compiled_once! {
         c: MatMut<'_, Self>,
     ) = product::multiply_in;
     fn multiply_alone(c: MatMut<'_, Self>, a: MatRef<'_, Self>, b: MatRef<'_, Self>, alpha: Self) = multiply_alone;
+    fn multiply_triangular(how: How, t: Triangular<'_, Self>, z: MatRef<'_, Self>, out: MatMut<'_, Self>) =
+        triangular::multiply;
+    fn half_outer(
+        how: How,
+        dim: usize,
+        pass: HalfOuter<'_, Self>,
+        out: &mut [Self],
+        diagonal: Option<&mut [Self]>,
+    ) = triangular::outer;
+    fn solve_triangular(kind: Triangle, t: MatRef<'_, Self>, b: MatMut<'_, Self>) = factor::solve;
     fn lu(a: MatMut<'_, Self>, forward: &mut [usize], backward: &mut [usize]) = lu;
     fn solve_lu(lu: MatRef<'_, Self>, order: PermRef<'_, usize>, y: MatMut<'_, Self>) = solve_lu;
     fn invert_each(

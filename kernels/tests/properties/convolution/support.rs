@@ -79,7 +79,7 @@ pub(crate) fn narrow<T: Spectral>(rows: usize, data: &[f64]) -> Matrix<Cpu, T> {
 pub(crate) fn convolution_of(architecture: Network) -> Convolution {
     match architecture.coupling {
         CouplingKind::Convolution(convolution) => convolution,
-        CouplingKind::Dense => panic!("a network of convolutions"),
+        other => panic!("a network of convolutions, not {other:?}"),
     }
 }
 
@@ -98,7 +98,8 @@ pub(crate) fn project(convolution: Convolution, of: &DMatrix<f64>, mean: bool) -
     let [rows, cols] = convolution.weight_shape(0);
     let mut out = Matrix::<Cpu, f64>::zeros(&device, rows, cols, "test").unwrap();
     let of = narrow::<f64>(of.nrows(), of.as_slice());
-    Window::of(convolution).sum_entries(&device, of.view(), out.view_mut()).unwrap();
+    let kernel = Matrix::<Cpu, f64>::zeros(&device, rows, cols, "test").unwrap();
+    Window::of(convolution).sum_entries(&device, kernel.view(), of.view(), out.view_mut()).unwrap();
     let share = if mean { convolution.multiplicity() } else { 1.0 };
     wide(&out).iter().map(|x| x / share).collect()
 }
