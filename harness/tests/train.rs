@@ -93,7 +93,7 @@ fn convolutions_learn_pictures_and_resume_bit_for_bit() {
 #[test]
 fn factors_learn_from_where_dense_layers_start_and_resume_bit_for_bit() {
     let folder = tempfile::tempdir().unwrap();
-    for method in ["plu"] {
+    for method in ["plu", "qr"] {
         for (optimizer, init) in [("adam", "orthogonal"), ("sgd", "orthogonal"), ("adam", "whiten-layers")] {
             let out = tempfile::tempdir().unwrap();
             let words = ["toy:moons", "--toy-samples", "1000", "--epochs", "8", "--patience", "0", "--init", init];

@@ -8,7 +8,7 @@ use crate::check::Kind;
 use crate::cost::{Cost, Sizes};
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::layer::{Coupling, Dense, ForGroup, Group, MaybeGroup, best_delay};
+use crate::layer::{BLOCK, Coupling, Dense, ForGroup, Group, MaybeGroup, best_delay};
 use crate::method::Method;
 use crate::network::Architecture;
 use crate::parameters::{Batch, Gradient, Parameters};
@@ -57,10 +57,10 @@ pub fn bind<D: Device<T> + 'static, T: Scalar, C: MaybeGroup<D, T>>(
         Method::Autodiff => autodiff(Jacobians::Batched),
         Method::AutodiffStreamed => autodiff(Jacobians::Streamed),
         Method::NewtonSchulz => Bound::new(device, Kind::Ordinary, NewtonSchulz::default(), &request),
-        Method::Plu if architecture.coupling.own_method() == Some(method) => {
+        Method::Plu | Method::Qr if architecture.coupling.own_method() == Some(method) => {
             Bound::new(device, Kind::Ordinary, Ordinary, &request)
         }
-        Method::Plu => {
+        Method::Plu | Method::Qr => {
             Err(Error::shape(method.name(), "layers of this method", format!("{:?}", architecture.coupling)))
         }
     }
@@ -154,6 +154,17 @@ pub(crate) fn cost_of_dense(method: Method, shape: &Sizes) -> Cost {
             // Two blocks more than must be: Pᵀδ and LᵀPᵀδ.
             expected_bytes: 2.0 * l * (square + 2.0 * d * w) + (2.0 * l + 6.0) * input,
         },
+        // Reflections in blocks of n add their Gram matrices, and their share of each block's gradient: 3n/4N of a product.
+        Method::Qr => {
+            let block = (BLOCK as f64).min(d);
+            Cost {
+                flops: (5.0 * l - 0.5 + 0.75 * l * block / n) * product,
+                min_bytes: 2.0 * parameters + (2.0 * l + 3.0) * input,
+                min_traffic_bytes: 3.0 * parameters,
+                // Outputs of layers are kept beside the trail; squares on the diagonal and T of all blocks.
+                expected_bytes: 2.0 * l * (square + 2.0 * d * w) + (3.0 * l + 6.0) * input + 2.0 * l * d * block * w,
+            }
+        }
         Method::NewtonSchulz => {
             let epsilon = if dtype == Dtype::F32 { f32::EPS } else { f64::EPS };
             let products = shape.layers.saturating_mul(products(STEP_RESIDUAL, epsilon));

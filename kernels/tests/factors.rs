@@ -5,7 +5,7 @@ use relgrad_kernels::backend::BiasMode;
 use relgrad_kernels::bound::bind;
 use relgrad_kernels::check::{self, Kind, relative_error};
 use relgrad_kernels::device::{Device, Matrix};
-use relgrad_kernels::layer::{Coupling, CouplingKind, MaybeGroup, Plu};
+use relgrad_kernels::layer::{Coupling, CouplingKind, MaybeGroup, Plu, Qr};
 use relgrad_kernels::likelihood::log_abs_dets;
 use relgrad_kernels::parameters::{Gradient, Parameters};
 use relgrad_kernels::{Architecture, Cpu, Error, Init, Method, Scalar, init};
@@ -110,6 +110,85 @@ fn a_wrong_gradient_of_plu_is_found() {
     the_rest_moves(Plu, |dim, _, j| j >= dim);
 }
 
+#[test]
+fn qr_agrees_with_the_dense_network_of_the_same_function() {
+    [1, 5, 32].into_iter().for_each(|block| agree(Qr { block }));
+    draws_agree(Qr::default());
+}
+
+#[test]
+fn a_wrong_gradient_of_qr_is_found() {
+    faults_are_found(
+        Qr::default(),
+        &[("H", |dim, i, j| j < dim && i >= j), ("U", |dim, i, j| j < dim && i < j), ("d", |dim, _, j| j == dim)],
+    );
+    the_rest_moves(Qr::default(), |dim, i, j| j > dim || (i, j) == (dim - 1, dim - 1));
+}
+
+/// Sizes around every edge of a block, of all sizes of blocks.
+#[test]
+fn blocks_of_any_size_have_the_same_gradient() {
+    let device = Cpu::new(2);
+    for dim in [1, 2, 3, 31, 32, 33, 34, 63, 64, 65, 66] {
+        let x = init::batch(&device, dim, 9, 3).unwrap();
+        let of = |block: usize| -> Vec<f64> {
+            let parameters: Parameters<_, f64, _> = network(Qr::default(), dim, Init::ScaledGaussian);
+            let arrays = parameters.arrays().iter().map(|array| array.to_column_major(&device).unwrap());
+            let mut same: Parameters<_, f64, _> = network(Qr { block }, dim, Init::ScaledGaussian);
+            for (array, values) in same.arrays_mut().iter_mut().zip(arrays) {
+                device.upload(&values, array.view_mut().into_slice()).unwrap();
+            }
+            gradient(&same, &x).iter().flat_map(|array| array.to_column_major(&device).unwrap()).collect()
+        };
+        let expected = of(1);
+        for block in [2, 3, 32, 33, 64, 1000] {
+            let error = relative_error(of(block), expected.iter().copied());
+            assert!(error < 1e-11, "D = {dim}, n = {block}: {error}");
+        }
+    }
+}
+
+/// h_i · (gH)_i = 0 \[M56\], and scaling h_i scales its gradient the other way and moves nothing else.
+#[test]
+fn only_the_direction_of_a_reflection_matters() {
+    let (device, dim) = (Cpu::new(2), 70);
+    let mut parameters: Parameters<_, f64, _> = network(Qr::default(), dim, Init::Conditioned);
+    let x = init::batch(&device, dim, 9, 3).unwrap();
+    let column = |of: &[f64], i: usize| of[i * dim + i..(i + 1) * dim].to_vec();
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let before = device.to_host(gradient(&parameters, &x).weights[0].view()).unwrap();
+    let array = device.to_host(parameters.weight(0)).unwrap();
+    for i in 0..dim - 1 {
+        let (h, g) = (column(&array, i), column(&before, i));
+        assert!((dot(&h, &h) - 2.0).abs() < 1e-12);
+        assert!(dot(&h, &g).abs() <= 1e-12 * dot(&g, &g).sqrt(), "{i}");
+    }
+    let whole = dense(&parameters, 0);
+    let mut moments =
+        [1.0, 1.0].map(|x| Matrix::from_column_major(&device, &vec![x; dim * (dim + 2)], dim, dim + 2, "m"));
+    let mut recondition = |parameters: &mut Parameters<Cpu, f64, Qr>| {
+        let moments = moments.each_mut().map(|moment| moment.as_mut().unwrap().view_mut());
+        Qr::default().recondition(&device, 0, parameters.arrays_mut().weights[0].view_mut(), Some(moments)).unwrap()
+    };
+    assert!(!recondition(&mut parameters));
+    let scaled = parameters.arrays_mut().weights[0].view_mut().into_slice();
+    scaled[3 * dim + 3..4 * dim].iter_mut().for_each(|h| *h *= 5.0);
+    let after = device.to_host(gradient(&parameters, &x).weights[0].view()).unwrap();
+    let expected =
+        before.iter().enumerate().map(|(at, g)| if (3 * dim + 3..4 * dim).contains(&at) { g / 5.0 } else { *g });
+    assert!(relative_error(after, expected) < 1e-12);
+    assert!(recondition(&mut parameters));
+    assert!(!recondition(&mut parameters), "once is enough");
+    assert!(relative_error(dense(&parameters, 0), whole) < 1e-13);
+    assert!(relative_error(device.to_host(parameters.weight(0)).unwrap(), array) < 1e-13);
+    let moments = moments.map(|moment| device.to_host(moment.unwrap().view()).unwrap());
+    for (moment, factor) in moments.iter().zip([5.0, 25.0]) {
+        let at = |i: usize, j: usize| moment[i + j * dim];
+        assert!((at(3, 3) - factor).abs() < 1e-12 && (at(69, 3) - factor).abs() < 1e-12);
+        assert_eq!((at(2, 3), at(5, 4)), (1.0, 1.0));
+    }
+}
+
 /// W and its determinant stay, and L is small again.
 #[test]
 fn a_grown_l_is_factored_anew() {
@@ -158,6 +237,12 @@ fn numbers_that_are_no_factors_are_refused_in_one_line() {
     let dense = Architecture::new(dim, 2);
     let refused = bind::<_, f64, _>(&device, Method::Plu, BiasMode::Exact, &dense, 5).err();
     assert!(matches!(refused, Some(Error::ShapeMismatch { .. })), "{refused:?}");
+    let mut parameters = network(Qr::default(), dim, Init::Conditioned);
+    parameters.arrays_mut().weights[0].view_mut().into_slice()[..dim].fill(0.0);
+    let mut bound = bind(&device, Method::Qr, BiasMode::Exact, parameters.architecture(), 5).unwrap();
+    let mut out = Gradient::zeros(&device, parameters.architecture(), "gradient").unwrap();
+    let cause = bound.gradient(&device, &parameters, x.view(), &mut out).unwrap_err().to_string();
+    assert!(cause.contains("square of a reflection's norm = 0 must be positive"), "{cause}");
     let (plu, conv) = (CouplingKind::Dense.moved_by(Method::Plu), CouplingKind::Dense.moved_by(Method::Relative));
     assert_eq!((plu, conv), (CouplingKind::Plu, CouplingKind::Dense));
     let zero = Matrix::<Cpu, f64>::zeros(&device, dim, dim, "test").unwrap();

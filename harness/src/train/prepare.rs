@@ -198,7 +198,8 @@ fn coarse(set: &DataSet, columns: &Columns, constant: &[usize], recipe: &Recipe)
             "f32 hardly tells the values of {} apart: take --dtype f64, {}",
             columns_of(set, &coarse),
             match recipe.architecture.coupling {
-                CouplingKind::Dense | CouplingKind::Plu => "subtract an offset, or choose --init standardise",
+                CouplingKind::Dense | CouplingKind::Plu | CouplingKind::Qr(_) =>
+                    "subtract an offset, or choose --init standardise",
                 CouplingKind::Convolution(_) => "or subtract an offset",
             }
         )

@@ -16,7 +16,7 @@ mod raw;
 mod shape;
 
 pub use cpu::Cpu;
-pub(crate) use cpu::{Half, HalfOuter, How, OnHost, Solvable, Triangular};
+pub(crate) use cpu::{Half, HalfOuter, How, OnHost, Onto, Solvable, Triangular};
 pub use cuda::Cuda;
 pub use matrix::{Matrix, MatrixMut, MatrixRef};
 pub use memory::Memory;

@@ -1,6 +1,6 @@
 //! The list of couplings, for where a coupling is known at run time only.
 
-use super::{Circular, Convolution, Dense, Geometry, MaybeGroup, Plu, Pointwise, Spectral};
+use super::{Circular, Convolution, Dense, Geometry, MaybeGroup, Plu, Pointwise, Qr, Spectral};
 use crate::cost::{Cost, Sizes};
 use crate::device::Cpu;
 use crate::error::Result;
@@ -17,6 +17,8 @@ pub enum CouplingKind {
     Convolution(Convolution),
     /// W = P L U.
     Plu,
+    /// W = Q U.
+    Qr(Qr),
 }
 
 impl CouplingKind {
@@ -25,6 +27,7 @@ impl CouplingKind {
             Self::Dense => &Dense,
             Self::Convolution(convolution) => convolution,
             Self::Plu => &Plu,
+            Self::Qr(qr) => qr,
         }
     }
 
@@ -33,6 +36,7 @@ impl CouplingKind {
     pub fn moved_by(self, method: Method) -> Self {
         match (self, method) {
             (Self::Dense, Method::Plu) => Self::Plu,
+            (Self::Dense, Method::Qr) => Self::Qr(Qr::default()),
             _ => self,
         }
     }
@@ -48,6 +52,7 @@ impl CouplingKind {
             Self::Convolution(convolution) if convolution.is_full() => visitor.visit(Circular::<true>(convolution)),
             Self::Convolution(convolution) => visitor.visit(Circular::<false>(convolution)),
             Self::Plu => visitor.visit(Plu),
+            Self::Qr(qr) => visitor.visit(qr),
         }
     }
 }

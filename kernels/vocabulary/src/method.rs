@@ -28,6 +28,8 @@ names! {
         NewtonSchulz = "newton-schulz",
         /// Layers of their own, W = P L U \[M50\]–\[M52\], and the gradient in their numbers.
         Plu = "plu",
+        /// The same with W = Q U, Q a product of reflections \[M53\]–\[M56\].
+        Qr = "qr",
     }
 }
 
@@ -55,7 +57,7 @@ impl Method {
 
     /// Whether it factors the dense layers and moves the factors.
     pub const fn has_own_layers(self) -> bool {
-        matches!(self, Self::Plu)
+        matches!(self, Self::Plu | Self::Qr)
     }
 
     /// Whether one evaluation of it is a step: it stores no gradient.
@@ -79,6 +81,7 @@ impl Method {
             Self::RelativeInPlace => "relative gradient step applied in place, no gradient stored, O(N·D²)",
             Self::NewtonSchulz => "`ordinary` with inverses refreshed by products, step by step, O(D³)",
             Self::Plu => "layers W = P L U: the gradient of the factors, no inverse, O(N·D²)",
+            Self::Qr => "layers W = Q U with D−1 reflections: the gradient of the factors, no inverse, O(N·D²)",
             Self::RelativeDelayed => "the same for few samples: updates kept as factors for √(D/2N) steps, O(N·D²)",
         }
     }

@@ -225,6 +225,8 @@ fn smaller(architecture: &Architecture<CouplingKind>) -> Architecture<CouplingKi
             let small = Convolution { grid, kernel, ..convolution };
             Architecture { dim: small.dim(), coupling: CouplingKind::Convolution(small), ..*architecture }
         }
-        CouplingKind::Dense | CouplingKind::Plu => Architecture { dim: architecture.dim.min(DIM), ..*architecture },
+        CouplingKind::Dense | CouplingKind::Plu | CouplingKind::Qr(_) => {
+            Architecture { dim: architecture.dim.min(DIM), ..*architecture }
+        }
     }
 }

@@ -16,7 +16,7 @@ use crate::node::{Node, Read};
 
 /// What must come out of such a network.
 #[derive(Debug, Clone)]
-pub(super) struct Outputs {
+pub(super) struct FactorOutputs {
     /// W_k.
     weights: Vec<Array>,
     per_sample: Array,
@@ -26,7 +26,7 @@ pub(super) struct Outputs {
     biases: Vec<Array>,
 }
 
-impl Outputs {
+impl FactorOutputs {
     pub(super) fn read(node: &Node<'_>, network: &Network, gradients: Vec<Array>) -> Read<Self> {
         let architecture = &network.architecture;
         let (dim, layers) = (architecture.dim, architecture.layers);
@@ -52,7 +52,7 @@ pub(super) fn errors<T: Scalar, C: MaybeGroup<Cpu, T>>(
     coupling: C,
     network: &Network,
     layers: &[Array],
-    outputs: &Outputs,
+    outputs: &FactorOutputs,
 ) -> Result<Vec<f64>> {
     let upload = |of: &Array| -> Result<_> {
         let data: Vec<T> = of.data.iter().map(|&x| T::of(x)).collect();

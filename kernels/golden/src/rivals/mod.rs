@@ -3,6 +3,7 @@
 
 mod factors;
 mod plu;
+mod qr;
 
 use relgrad_kernels::{Architecture, Cpu, Dtype, Result, Scalar};
 use relgrad_vocabulary::quoted;
@@ -45,6 +46,7 @@ pub(crate) struct Network {
 #[derive(Debug, Clone)]
 enum Kind {
     Plu(plu::PluCase),
+    Qr(qr::QrCase),
 }
 
 impl Kind {
@@ -52,6 +54,7 @@ impl Kind {
     fn read(name: &str, node: &Node<'_>, network: &Network) -> Read<Option<Self>> {
         Ok(match name {
             "plu" => Some(Self::Plu(plu::PluCase::read(node, network)?)),
+            "qr" => Some(Self::Qr(qr::QrCase::read(node, network)?)),
             _ => None,
         })
     }
@@ -60,6 +63,7 @@ impl Kind {
     fn errors<T: Scalar>(&self, device: &Cpu, network: &Network) -> Vec<(&'static str, Result<Vec<f64>>)> {
         match self {
             Self::Plu(plu) => plu.errors::<T>(device, network),
+            Self::Qr(qr) => qr.errors::<T>(device, network),
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::node::{Node, Read};
 pub(super) struct PluCase {
     /// The array of each layer as the library keeps it.
     layers: Vec<Array>,
-    outputs: factors::Outputs,
+    outputs: factors::FactorOutputs,
 }
 
 impl PluCase {
@@ -48,7 +48,7 @@ impl PluCase {
             data.resize(dim * (dim + 2), 0.0);
             gradients.push(Array { rows: dim, cols: dim + 2, data });
         }
-        Ok(Self { layers, outputs: factors::Outputs::read(&outputs, network, gradients)? })
+        Ok(Self { layers, outputs: factors::FactorOutputs::read(&outputs, network, gradients)? })
     }
 
     pub(super) fn errors<T: Scalar>(&self, device: &Cpu, network: &Network) -> Vec<(&'static str, Result<Vec<f64>>)> {

@@ -32,7 +32,7 @@ pub(super) use buffer::Buffer;
 use factor::Lane;
 pub(crate) use factor::Triangle as Solvable;
 pub(crate) use once::OnHost;
-use product::Onto;
+pub(crate) use product::Onto;
 pub(crate) use triangular::{Half, HalfOuter, How, Triangular};
 
 /// A number of CPU threads.

@@ -69,6 +69,28 @@ impl<'a, T: Scalar> Triangular<'a, T> {
         Self { matrix: self.matrix.get(range.clone(), range), diagonal, ..self }
     }
 
+    /// A copy with zeros in the other half, which `numbers` are before.
+    fn mask(self, numbers: &mut [T]) -> MatRef<'_, T> {
+        if self.matrix.row_stride() != 1 {
+            return self.transposed().mask_columns(numbers).transpose();
+        }
+        self.mask_columns(numbers)
+    }
+
+    /// The same for a matrix with contiguous columns.
+    fn mask_columns(self, numbers: &mut [T]) -> MatRef<'_, T> {
+        let size = self.matrix.nrows();
+        for (j, (to, from)) in numbers.chunks_exact_mut(size).zip(self.matrix.col_iter()).enumerate() {
+            let inside = if self.half == Half::Lower { j + 1..size } else { 0..j };
+            match from.try_as_col_major() {
+                Some(from) => to[inside.clone()].copy_from_slice(&from.as_slice()[inside]),
+                None => inside.for_each(|i| to[i] = from[i]),
+            }
+            to[j] = self.diagonal.map_or(T::of(1.0), |diagonal| diagonal[j]);
+        }
+        MatRef::from_column_major_slice(numbers, size, size)
+    }
+
     /// The columns that some rows have beside their square.
     fn beside(self, rows: &Range<usize>) -> Range<usize> {
         match self.half {
@@ -153,18 +175,7 @@ fn multiply_square<T: Scalar>(
     let onto = |is_first| if is_first { Onto::Overwrite } else { Onto::Scaled(one) };
     if size <= LEAF {
         let mut masked = [T::default(); LEAF * LEAF];
-        let masked = &mut masked[..size * size];
-        for (j, column) in masked.chunks_exact_mut(size).enumerate() {
-            for (i, number) in column.iter_mut().enumerate() {
-                let is_inside = if t.half == Half::Lower { i > j } else { i < j };
-                if is_inside {
-                    *number = t.matrix[(i, j)];
-                } else if i == j {
-                    *number = t.diagonal.map_or(one, |diagonal| diagonal[i]);
-                }
-            }
-        }
-        let masked = MatRef::from_column_major_slice(masked, size, size);
+        let masked = t.mask(&mut masked[..size * size]);
         return product::multiply_in(math, 1, one, masked, z, onto(is_first), out);
     }
     let half = half(size, LEAF);

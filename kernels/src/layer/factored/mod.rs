@@ -1,4 +1,4 @@
-//! Layers that keep the factors of W instead of W, so that log|det W| and W⁻¹ cost no LU: [`Plu`].
+//! Layers that keep the factors of W instead of W, so that log|det W| and W⁻¹ cost no LU: [`Plu`] and [`Qr`].
 //!
 //! Factors are not closed under products, so these are no groups: they have an ordinary gradient, in their own numbers.
 //! All numbers of a layer are one array of D×(D+2), two triangles and two columns. What initialisation, optimisers and
@@ -6,10 +6,16 @@
 
 mod host;
 mod plu;
+mod qr;
+mod reflections;
 
 pub use plu::Plu;
+pub(crate) use qr::BLOCK;
+pub use qr::Qr;
 
-use crate::device::{Cpu, Device, How};
+use faer::{MatMut, MatRef};
+
+use crate::device::{Cpu, Device, How, Triangular};
 use crate::error::{Error, Result};
 use crate::scalar::Scalar;
 
@@ -26,6 +32,17 @@ fn require_rows(dim: usize) -> Result<()> {
 /// How a device multiplies with triangles.
 fn how<T: Scalar>(device: &Cpu) -> How {
     How { threads: device.threads(), math: Device::<T>::math(device), block: None }
+}
+
+fn view<T: Scalar>(dim: usize, block: &[T]) -> MatRef<'_, T> {
+    MatRef::from_column_major_slice(block, dim, block.len() / dim)
+}
+
+/// out ← T z for blocks of D×N.
+fn multiply<T: Scalar>(device: &Cpu, t: Triangular<'_, T>, dim: usize, z: &[T], out: &mut [T]) {
+    let cols = out.len() / dim;
+    let out = MatMut::from_column_major_slice_mut(out, dim, cols);
+    T::multiply_triangular(how::<T>(device), t, view(dim, z), out);
 }
 
 /// u_ii = s_i exp(d_i), s_i = ±1.

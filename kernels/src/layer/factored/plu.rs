@@ -1,10 +1,11 @@
 //! W = P L U with a fixed permutation \[M50\]–\[M52\].
 
+use faer::MatMut;
 use nalgebra::DMatrix;
 use rayon::prelude::*;
 
 use super::host::{half_of, half_times, rank_one_times, scale_rows, triangle};
-use super::{how, require_rows, singular, split_diagonal, write_diagonal};
+use super::{how, multiply, require_rows, singular, split_diagonal, view, write_diagonal};
 use crate::bound::cost_of_dense;
 use crate::cost::{Cost, Sizes};
 use crate::device::{Addend, Cpu, Half, HalfOuter, Matrix, MatrixMut, MatrixRef, Solvable, Triangular};
@@ -15,7 +16,6 @@ use crate::layer::{Coupling, Extent, Geometry, MaybeGroup, SeenBlock, finite_log
 use crate::method::Method;
 use crate::parameters::{Arrays, Layer};
 use crate::scalar::Scalar;
-use faer::{MatMut, MatRef};
 
 /// y = P L (U z) + b: L with ones on its diagonal, U with s_i exp(d_i), s_i = ±1.
 ///
@@ -47,7 +47,7 @@ impl Geometry for Plu {
 
 /// What a pass reads of a layer's array once, and what it keeps.
 pub struct Work<T: Scalar> {
-    layers: Vec<Numbers<T>>,
+    layers: Vec<PluNumbers<T>>,
     /// U z of each layer; D×LN.
     inner: Matrix<Cpu, T>,
     /// L U z or Pᵀδ, and LᵀPᵀδ; D×N.
@@ -55,7 +55,7 @@ pub struct Work<T: Scalar> {
 }
 
 /// The numbers of a layer's array beside its triangles.
-struct Numbers<T> {
+struct PluNumbers<T> {
     /// u_ii.
     diagonal: Vec<T>,
     /// π.
@@ -64,7 +64,7 @@ struct Numbers<T> {
     slopes: Vec<T>,
 }
 
-impl<T: Scalar> Numbers<T> {
+impl<T: Scalar> PluNumbers<T> {
     fn new(dim: usize) -> Self {
         Self { diagonal: vec![T::default(); dim], order: vec![0; dim], slopes: vec![T::default(); dim] }
     }
@@ -112,17 +112,6 @@ fn permute<T: Scalar>(device: &Cpu, order: &[usize], back: bool, from: &[T], to:
     })
 }
 
-fn view<T: Scalar>(dim: usize, block: &[T]) -> MatRef<'_, T> {
-    MatRef::from_column_major_slice(block, dim, block.len() / dim)
-}
-
-/// out ← T z for blocks of D×N.
-fn multiply<T: Scalar>(device: &Cpu, t: Triangular<'_, T>, dim: usize, z: &[T], out: &mut [T]) {
-    let cols = out.len() / dim;
-    let out = MatMut::from_column_major_slice_mut(out, dim, cols);
-    T::multiply_triangular(how::<T>(device), t, view(dim, z), out);
-}
-
 impl<T: Scalar> Work<T> {
     /// The blocks become Pᵀδ and LᵀPᵀδ, and `v`, where it is wanted, Uᵀ times that.
     fn pull(
@@ -133,7 +122,7 @@ impl<T: Scalar> Work<T> {
         v: Option<Mut<'_, T>>,
     ) -> Result<()> {
         let (dim, samples) = delta.shape();
-        let Numbers { diagonal, order, .. } = &self.layers[layer.index];
+        let PluNumbers { diagonal, order, .. } = &self.layers[layer.index];
         let (array, ..) = parts(layer.weight);
         let [back, inner] = &mut self.blocks;
         let [back, inner] = [back, inner].map(|block| block.view_mut().columns(0, samples).into_slice());
@@ -155,7 +144,7 @@ impl<T: Scalar> Coupling<Cpu, T> for Plu {
         let block = |count: usize, what| Matrix::zeros(device, dim, count.saturating_mul(batch), what);
         let inner = block(layers, "products of factors")?;
         let blocks = [block(1, "products of factors")?, block(1, "products of factors")?];
-        Ok(Work { layers: (0..layers).map(|_| Numbers::new(dim)).collect(), inner, blocks })
+        Ok(Work { layers: (0..layers).map(|_| PluNumbers::new(dim)).collect(), inner, blocks })
     }
 
     fn inverse(&self, _device: &Cpu, _dim: usize) -> Result<()> {
@@ -225,7 +214,7 @@ impl<T: Scalar> Coupling<Cpu, T> for Plu {
         let inner = inner.view().columns(layer.index * room, samples);
         let [back, pulled] = blocks.each_ref().map(|block| block.view().columns(0, samples));
         let (array, fixed) = out.into_slice().split_at_mut(dim * dim);
-        let Numbers { diagonal, slopes, .. } = &mut layers[layer.index];
+        let PluNumbers { diagonal, slopes, .. } = &mut layers[layer.index];
         let lower = HalfOuter { half: Half::Lower, alpha, left: back.slice(), right: inner.slice() };
         T::half_outer(how::<T>(device), dim, lower, array, None);
         let upper = HalfOuter { half: Half::Upper, alpha, left: pulled.slice(), right: carried.slice() };
@@ -251,7 +240,7 @@ impl<T: Scalar> Coupling<Cpu, T> for Plu {
 
     fn to_dense(&self, device: &Cpu, weight: Ref<'_, T>, out: Mut<'_, T>) -> Result<()> {
         let dim = weight.rows();
-        let mut numbers = Numbers::new(dim);
+        let mut numbers = PluNumbers::new(dim);
         numbers.read(weight)?;
         let (array, ..) = parts(weight);
         let mut upper = Matrix::<Cpu, T>::zeros(device, dim, dim, "factor of a weight")?;
@@ -268,7 +257,7 @@ impl<T: Scalar> Coupling<Cpu, T> for Plu {
     /// \[M52\].
     fn sum_entries(&self, _device: &Cpu, weight: Ref<'_, T>, dense: Ref<'_, T>, out: Mut<'_, T>) -> Result<()> {
         let dim = weight.rows();
-        let mut numbers = Numbers::new(dim);
+        let mut numbers = PluNumbers::new(dim);
         numbers.read(weight)?;
         let (array, ..) = parts(weight);
         let diagonal: Vec<f64> = numbers.diagonal.iter().map(|u| u.widen()).collect();
@@ -341,7 +330,7 @@ impl<T: Scalar> Coupling<Cpu, T> for Plu {
     }
 
     fn factor(&self, _device: &Cpu, dim: usize, layer: &Layer<'_, Cpu, T>) -> Result<Box<dyn Solve<T>>> {
-        let mut numbers = Numbers::new(dim);
+        let mut numbers = PluNumbers::new(dim);
         numbers.read(layer.weight)?;
         let (array, ..) = parts(layer.weight);
         let mut array = array.to_vec();
