@@ -50,9 +50,11 @@ pub fn bind<D: Device<T> + 'static, T: Scalar, C: MaybeGroup<D, T>>(
     let autodiff = |jacobians| Bound::new(device, Kind::Ordinary, Autodiff { jacobians }, &request);
     architecture.validate()?;
     match method {
-        Method::Relative | Method::RelativeInPlace | Method::RelativeDelayed | Method::Transposed => {
-            architecture.coupling.if_group(OfGroup { device, request: &request })
-        }
+        Method::Relative
+        | Method::RelativeInPlace
+        | Method::RelativeDelayed
+        | Method::RelativeCarried
+        | Method::Transposed => architecture.coupling.if_group(OfGroup { device, request: &request }),
         Method::Ordinary => Bound::new(device, Kind::Ordinary, Ordinary, &request),
         Method::Autodiff => autodiff(Jacobians::Batched),
         Method::AutodiffStreamed => autodiff(Jacobians::Streamed),
@@ -113,6 +115,13 @@ pub(crate) fn cost_of_dense(method: Method, shape: &Sizes) -> Cost {
                 expected_bytes: parameters + blocks + input + if k > 1.0 { factors + 2.0 * k * n * n * w } else { 0.0 },
             }
         }
+        Method::RelativeCarried => Cost {
+            // S and the product with its inverse; S is n×n, in f64.
+            flops: (6.0 * l - 1.0) * product + l * (4.0 * n * n * d + 2.0 * n.powi(3)),
+            min_bytes: 2.0 * parameters + blocks + 2.0 * input,
+            min_traffic_bytes: (5.0 * l - 2.0).max(4.0) * square,
+            expected_bytes: 2.0 * parameters + blocks + 3.0 * input + (16.0 + 2.0 * w) * n * n + 16.0 * d * w,
+        },
         Method::Transposed => Cost {
             flops: 4.0 * l * product,
             min_bytes: 2.0 * parameters + blocks,

@@ -61,6 +61,9 @@ pub enum Addend<'a, D: Memory<T>, T: Scalar> {
     Matrix(MatrixRef<'a, D, T>),
 }
 
+/// Rows of two matrices that [`Device::inner_products`] widens at a time.
+pub const ROWS_WIDENED: usize = 512;
+
 /// What an inversion finds out on its way.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Inversion {
@@ -177,6 +180,26 @@ pub trait Device<T: Scalar>: Raw<T> + RawInverse<T> {
     /// ‖a‖_F, in f64; waits for `a`.
     fn frobenius_norm(&self, a: MatrixRef<'_, Self, T>) -> Result<f64> {
         self.raw_frobenius_norm(a.slice())
+    }
+
+    /// out ← aᵀb (m×n, column-major) of a (D×m) and b (D×n), in f64: the columns are widened, a few rows at a time, in
+    /// `room` for [`ROWS_WIDENED`] numbers of each column.
+    fn inner_products(
+        &self,
+        a: MatrixRef<'_, Self, T>,
+        b: MatrixRef<'_, Self, T>,
+        room: &mut [f64],
+        out: &mut [f64],
+    ) -> Result<()> {
+        require("inner products", b.shape(), (a.rows(), b.cols()))?;
+        require_length("inner products", out.len(), a.cols() * b.cols())?;
+        require_length("room of inner products", room.len(), ROWS_WIDENED * (a.cols() + b.cols()))?;
+        if a.is_empty() || b.is_empty() {
+            out.fill(0.0);
+            return Ok(());
+        }
+        // SAFETY: the shapes fit, and neither matrix is empty.
+        unsafe { self.raw_inner_products(a.rows(), [a.shorten().slice(), b.shorten().slice()], room, out) }
     }
 
     /// c ← addend + α a b, with a (m×k), b (k×n), c (m×n).

@@ -43,6 +43,24 @@ pub trait Raw<T: Scalar>: Memory<T> {
 
     fn raw_frobenius_norm(&self, a: Self::Slice<'_>) -> Result<f64>;
 
+    /// As given here it goes through the host and takes memory there.
+    unsafe fn raw_inner_products(
+        &self,
+        rows: usize,
+        factors: [Self::Slice<'_>; 2],
+        _room: &mut [f64],
+        out: &mut [f64],
+    ) -> Result<()> {
+        let [a, b] = factors.map(|factor| self.raw_to_host(factor));
+        let (a, b) = (a?, b?);
+        let left = a.len() / rows;
+        for (place, sum) in out.iter_mut().enumerate() {
+            let columns = a[place % left * rows..].iter().zip(&b[place / left * rows..]).take(rows);
+            *sum = columns.map(|(a, b)| a.widen() * b.widen()).sum();
+        }
+        Ok(())
+    }
+
     unsafe fn raw_multiply(&self, product: Combination<'_, '_, '_, Self, T>, c: MatrixMut<'_, Self, T>) -> Result<()>;
 
     /// Whether it did; where it does not, nothing has changed.

@@ -26,6 +26,8 @@ names! {
         RelativeDelayed = "relative-delayed",
         /// The ordinary gradient, its inverses refreshed by products from the last step's \[M41\].
         NewtonSchulz = "newton-schulz",
+        /// Relative steps in place, with every inverse and log-determinant carried along \[M29\]–\[M30\].
+        RelativeCarried = "relative-carried",
     }
 }
 
@@ -58,7 +60,7 @@ impl Method {
 
     /// Whether it keeps numbers beside the weights, which each step advances with them.
     pub const fn keeps_state(self) -> bool {
-        false
+        matches!(self, Self::RelativeCarried)
     }
 
     /// What it is, in a phrase.
@@ -71,6 +73,7 @@ impl Method {
             Self::AutodiffStreamed => "full Jacobians, a few samples at a time, O(N·D³)",
             Self::RelativeInPlace => "relative gradient step applied in place, no gradient stored, O(N·D²)",
             Self::NewtonSchulz => "`ordinary` with inverses refreshed by products, step by step, O(D³)",
+            Self::RelativeCarried => "`relative-inplace` with every W⁻¹ and log|det W| carried along, O(N·D²)",
             Self::RelativeDelayed => "the same for few samples: updates kept as factors for √(D/2N) steps, O(N·D²)",
         }
     }

@@ -1,6 +1,9 @@
 //! Golden files of the rivals: one network, and what one or more methods with numbers of their own make of it. Each
 //! kind of numbers is one file here, which reads them and computes the same.
 
+mod carried;
+mod trajectory;
+
 use relgrad_kernels::{Architecture, Cpu, Dtype, Result, Scalar};
 use relgrad_vocabulary::quoted;
 
@@ -9,6 +12,7 @@ use crate::compare::Row;
 use crate::dense::architecture;
 use crate::node::{Node, Read};
 use crate::{Case, Groups};
+use carried::CarriedRuns;
 
 /// The schema of these files.
 pub(crate) const SCHEMA: &str = "relgrad-golden-rivals-1";
@@ -40,18 +44,25 @@ pub(crate) struct Network {
 
 /// A kind with its numbers.
 #[derive(Debug, Clone)]
-enum Kind {}
+enum Kind {
+    /// Relative steps with a carried inverse.
+    Carried(CarriedRuns),
+}
 
 impl Kind {
     /// Reads the kind of a name; `None` for one that is not known here.
-    fn read(name: &str, _node: &Node<'_>, _network: &Network) -> Read<Option<Self>> {
-        let _ = name;
-        Ok(None)
+    fn read(name: &str, node: &Node<'_>, network: &Network) -> Read<Option<Self>> {
+        Ok(match name {
+            "carried" => Some(Self::Carried(CarriedRuns::read(node, network)?)),
+            _ => None,
+        })
     }
 
     /// The name of what computes, and the errors of its arrays.
-    fn errors<T: Scalar>(&self, _device: &Cpu, _network: &Network) -> Vec<(&'static str, Result<Vec<f64>>)> {
-        match *self {}
+    fn errors<T: Scalar>(&self, device: &Cpu, network: &Network) -> Vec<(&'static str, Result<Vec<f64>>)> {
+        match self {
+            Self::Carried(runs) => runs.errors::<T>(device, network),
+        }
     }
 }
 

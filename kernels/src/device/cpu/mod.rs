@@ -8,6 +8,7 @@ mod factor;
 mod few;
 #[cfg(target_arch = "x86_64")]
 mod gemm;
+mod inner;
 mod lu;
 mod norm;
 mod once;
@@ -193,6 +194,17 @@ impl<T: Scalar> Raw<T> for Cpu {
 
     fn raw_frobenius_norm(&self, a: &[T]) -> Result<f64> {
         Ok(T::frobenius(self.threads, a))
+    }
+
+    unsafe fn raw_inner_products(
+        &self,
+        rows: usize,
+        factors: [&[T]; 2],
+        room: &mut [f64],
+        out: &mut [f64],
+    ) -> Result<()> {
+        T::inner_products(self.threads, rows, factors, room, out);
+        Ok(())
     }
 
     unsafe fn raw_multiply(&self, product: Combination<'_, '_, '_, Self, T>, c: MatrixMut<'_, Self, T>) -> Result<()> {

@@ -2,6 +2,12 @@
 //!
 //! Each is one file here. What a state costs to begin with may be cubic in D; a step is not.
 
+mod inverses;
+mod relative;
+mod system;
+
+pub use relative::RelativeCarried;
+
 use crate::check::Check;
 use crate::device::{Device, Matrix};
 use crate::error::{Error, Result};
@@ -9,7 +15,7 @@ use crate::layer::{Coupling, Dense};
 use crate::method::Method;
 use crate::parameters::{Batch, Parameters};
 use crate::scalar::Scalar;
-use crate::step::StepReport;
+use crate::step::{InPlaceStep, StepReport};
 
 /// The steps of one method, with its state and work memory.
 pub trait Stateful<D: Device<T>, T: Scalar, C: Coupling<D, T> = Dense> {
@@ -60,10 +66,15 @@ pub trait Stateful<D: Device<T>, T: Scalar, C: Coupling<D, T> = Dense> {
 /// # Errors
 /// [`Error::OutOfMemory`]; [`Error::Singular`]; [`Error::ShapeMismatch`] for a method that keeps no state.
 pub(crate) fn begin<D: Device<T> + 'static, T: Scalar>(
-    _device: &D,
+    device: &D,
     method: Method,
-    _parameters: &Parameters<D, T>,
-    (_batch, _seed): (usize, u64),
+    parameters: &Parameters<D, T>,
+    (batch, _seed): (usize, u64),
 ) -> Result<Box<dyn Stateful<D, T>>> {
-    Err(Error::shape("steps with a state", "a method that keeps one", method))
+    match method {
+        Method::RelativeCarried => {
+            Ok(Box::new(RelativeCarried::new(device, parameters, batch, InPlaceStep::default())?))
+        }
+        _ => Err(Error::shape("steps with a state", "a method that keeps one", method)),
+    }
 }
