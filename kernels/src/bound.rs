@@ -13,6 +13,7 @@ use crate::method::Method;
 use crate::network::Architecture;
 use crate::parameters::{Batch, Gradient, Parameters};
 use crate::scalar::{Dtype, Scalar};
+use crate::stateful::Sketch;
 
 /// A backend of any type with its work memory. Each gradient is one call through a pointer.
 pub struct Bound<D: Device<T>, T: Scalar, C: Coupling<D, T> = Dense> {
@@ -55,7 +56,7 @@ pub fn bind<D: Device<T> + 'static, T: Scalar, C: MaybeGroup<D, T>>(
         | Method::RelativeDelayed
         | Method::RelativeCarried
         | Method::Transposed => architecture.coupling.if_group(OfGroup { device, request: &request }),
-        Method::Ordinary => Bound::new(device, Kind::Ordinary, Ordinary, &request),
+        Method::Ordinary | Method::OrdinaryCarried => Bound::new(device, Kind::Ordinary, Ordinary, &request),
         Method::Autodiff => autodiff(Jacobians::Batched),
         Method::AutodiffStreamed => autodiff(Jacobians::Streamed),
         Method::NewtonSchulz => Bound::new(device, Kind::Ordinary, NewtonSchulz::default(), &request),
@@ -122,6 +123,21 @@ pub(crate) fn cost_of_dense(method: Method, shape: &Sizes) -> Cost {
             min_traffic_bytes: (5.0 * l - 2.0).max(4.0) * square,
             expected_bytes: 2.0 * parameters + blocks + 3.0 * input + (16.0 + 2.0 * w) * n * n + 16.0 * d * w,
         },
+        Method::OrdinaryCarried => {
+            let m = Sketch::default().width(shape.dim, shape.batch) as f64;
+            let size = n + m;
+            // Two Gram matrices of the guard, S, the product with its inverse, and the inverse.
+            let small = 2.0 * d * (2.0 * size * size + n * n + n * size) + 2.0 * size.powi(3);
+            Cost {
+                flops: (6.0 * l - 1.0 + 2.0 * l * m / n) * product + l * small,
+                min_bytes: 2.0 * parameters + blocks + (3.0 + 3.0 * m / n) * input,
+                min_traffic_bytes: (5.0 * l - 2.0).max(4.0) * square + l * m * d * w,
+                expected_bytes: 2.0 * parameters
+                    + blocks
+                    + (5.0 + 3.0 * m / n) * input
+                    + (32.0 + 3.0 * w) * size * size,
+            }
+        }
         Method::Transposed => Cost {
             flops: 4.0 * l * product,
             min_bytes: 2.0 * parameters + blocks,

@@ -115,7 +115,10 @@ mod tests {
         }
         assert_ne!(look(Kernel::Gemm), look(Kernel::Copy));
         for (i, a) in LOOKS.iter().enumerate() {
-            assert!(LOOKS[..i].iter().all(|b| a.color != b.color && a.marker != b.marker && a.dash != b.dash), "look {i}");
+            assert!(
+                LOOKS[..i].iter().all(|b| a.color != b.color && a.marker != b.marker && a.dash != b.dash),
+                "look {i}"
+            );
         }
     }
 }

@@ -61,6 +61,17 @@ pub enum Addend<'a, D: Memory<T>, T: Scalar> {
     Matrix(MatrixRef<'a, D, T>),
 }
 
+/// What [`Device::scale_lines`] does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lines {
+    /// a ← diag(by)⁻¹ a.
+    RowsOver,
+    /// a ← a diag(by).
+    ColumnsTimes,
+    /// a ← a diag(by)⁻¹.
+    ColumnsOver,
+}
+
 /// Rows of two matrices that [`Device::inner_products`] widens at a time.
 pub const ROWS_WIDENED: usize = 512;
 
@@ -200,6 +211,31 @@ pub trait Device<T: Scalar>: Raw<T> + RawInverse<T> {
         }
         // SAFETY: the shapes fit, and neither matrix is empty.
         unsafe { self.raw_inner_products(a.rows(), [a.shorten().slice(), b.shorten().slice()], room, out) }
+    }
+
+    /// Each row or column of a, times or over a number of its own: as many as a has of them, in a column.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`], also on a device that has no such thing.
+    fn scale_lines(&self, lines: Lines, by: MatrixRef<'_, Self, T>, a: MatrixMut<'_, Self, T>) -> Result<()> {
+        let count = if lines == Lines::RowsOver { a.rows() } else { a.cols() };
+        require("scaling of lines", by.shape(), (count, 1))?;
+        // SAFETY: the shapes fit.
+        if a.is_empty() || unsafe { self.raw_scale_lines(lines, a.rows(), by.slice(), a.into_slice())? } {
+            return Ok(());
+        }
+        Err(Error::shape("scaling of lines", "a CPU", "another device"))
+    }
+
+    /// out\[j\] ← ‖a_{:j}‖, in f64; waits for a.
+    fn column_norms(&self, a: MatrixRef<'_, Self, T>, out: &mut [f64]) -> Result<()> {
+        require_length("norms of columns", out.len(), a.cols())?;
+        if a.is_empty() {
+            out.fill(0.0);
+            return Ok(());
+        }
+        // SAFETY: there is a norm for each column.
+        unsafe { self.raw_column_norms(a.rows(), a.slice(), out) }
     }
 
     /// c ← addend + α a b, with a (m×k), b (k×n), c (m×n).

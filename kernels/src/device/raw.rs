@@ -1,6 +1,6 @@
 //! What a device does behind the checks of [`Device`](super::Device).
 
-use super::{Addend, AppendOuter, Factor, Inversion, MatrixMut, Memory, PullOuter};
+use super::{Addend, AppendOuter, Factor, Inversion, Lines, MatrixMut, Memory, PullOuter};
 use crate::elementwise;
 use crate::error::Result;
 use crate::network::{Activation, Base};
@@ -57,6 +57,26 @@ pub trait Raw<T: Scalar>: Memory<T> {
         for (place, sum) in out.iter_mut().enumerate() {
             let columns = a[place % left * rows..].iter().zip(&b[place / left * rows..]).take(rows);
             *sum = columns.map(|(a, b)| a.widen() * b.widen()).sum();
+        }
+        Ok(())
+    }
+
+    /// Whether the device has it.
+    unsafe fn raw_scale_lines(
+        &self,
+        _: Lines,
+        _rows: usize,
+        _by: Self::Slice<'_>,
+        _a: Self::SliceMut<'_>,
+    ) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// As given here, one column after the other.
+    unsafe fn raw_column_norms(&self, rows: usize, a: Self::Slice<'_>, out: &mut [f64]) -> Result<()> {
+        for (j, norm) in out.iter_mut().enumerate() {
+            let column = Self::split(Self::split(a, j * rows).1, rows).0;
+            *norm = self.raw_frobenius_norm(column)?;
         }
         Ok(())
     }

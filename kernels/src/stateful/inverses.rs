@@ -4,7 +4,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use crate::check::{self, REFERENCE_DIM, error_beyond, wide, worst};
-use crate::device::{Addend, Device, Matrix, MatrixRef};
+use crate::device::{Addend, Device, Lines, Matrix, MatrixRef};
 use crate::error::{Error, Result};
 use crate::init;
 use crate::layer::LuFactors;
@@ -103,6 +103,11 @@ impl<D: Device<T>, T: Scalar> Inverses<D, T> {
         let (minus, inverse) = (T::of(-scale.widen()), self.transposed[k].view_mut());
         device.multiply(minus, right.plain(), left.transposed(), Addend::Scaled(scale), inverse)?;
         Ok(scale)
+    }
+
+    /// R_k ← diag(by)⁻¹ R_k.
+    pub(super) fn scale_rows_over(&mut self, device: &D, k: usize, by: MatrixRef<'_, D, T>) -> Result<()> {
+        device.scale_lines(Lines::ColumnsOver, by, self.transposed[k].view_mut())
     }
 
     /// Rows `first..first + count` of R ← R + (I − RW)R \[M33\]: those rows of the residual become those of its square.

@@ -2,11 +2,16 @@
 //!
 //! Each is one file here. What a state costs to begin with may be cubic in D; a step is not.
 
+mod guard;
 mod inverses;
+mod ordinary;
 mod relative;
+mod sketch;
 mod system;
 
+pub use ordinary::OrdinaryCarried;
 pub use relative::RelativeCarried;
+pub use sketch::{Control, Design, Sketch};
 
 use crate::check::Check;
 use crate::device::{Device, Matrix};
@@ -69,11 +74,14 @@ pub(crate) fn begin<D: Device<T> + 'static, T: Scalar>(
     device: &D,
     method: Method,
     parameters: &Parameters<D, T>,
-    (batch, _seed): (usize, u64),
+    (batch, seed): (usize, u64),
 ) -> Result<Box<dyn Stateful<D, T>>> {
     match method {
         Method::RelativeCarried => {
             Ok(Box::new(RelativeCarried::new(device, parameters, batch, InPlaceStep::default())?))
+        }
+        Method::OrdinaryCarried => {
+            Ok(Box::new(OrdinaryCarried::new(device, parameters, (batch, seed), Sketch::default())?))
         }
         _ => Err(Error::shape("steps with a state", "a method that keeps one", method)),
     }

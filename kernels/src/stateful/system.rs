@@ -37,6 +37,26 @@ impl<D: Device<T>, T: Scalar> System<D, T> {
         device.inner_products(a, b, &mut self.room, self.lu.factors.view_mut().into_slice())
     }
 
+    /// S ← \[a, E\]ᵀb, where a has fewer columns than S and `rest` the numbers of Eᵀb, by row and column.
+    pub(super) fn form_rows(
+        &mut self,
+        device: &D,
+        a: MatrixRef<'_, D, T>,
+        b: MatrixRef<'_, D, T>,
+        rest: impl Fn(usize, usize) -> f64,
+    ) -> Result<()> {
+        let (dense, size) = (a.cols(), b.cols());
+        let (room, matrix) = (&mut self.room[..ROWS_WIDENED * (dense + size)], self.lu.factors.view_mut().into_slice());
+        device.inner_products(a, b, room, &mut matrix[..dense * size])?;
+        // From short columns to whole ones, the last first.
+        for j in (0..size).rev() {
+            matrix.copy_within(j * dense..(j + 1) * dense, j * size);
+            let tail = &mut matrix[j * size + dense..(j + 1) * size];
+            tail.iter_mut().enumerate().for_each(|(row, entry)| *entry = rest(row, j));
+        }
+        Ok(())
+    }
+
     /// S ← I + S diag(s), then its inverse; returns log|det S|.
     ///
     /// # Errors

@@ -28,6 +28,8 @@ names! {
         NewtonSchulz = "newton-schulz",
         /// Relative steps in place, with every inverse and log-determinant carried along \[M29\]–\[M30\].
         RelativeCarried = "relative-carried",
+        /// Ordinary steps in the mean, by a sketch of every W⁻ᵀ whose inverse is carried along \[M35\], \[M37\].
+        OrdinaryCarried = "ordinary-carried",
     }
 }
 
@@ -60,7 +62,7 @@ impl Method {
 
     /// Whether it keeps numbers beside the weights, which each step advances with them.
     pub const fn keeps_state(self) -> bool {
-        matches!(self, Self::RelativeCarried)
+        matches!(self, Self::RelativeCarried | Self::OrdinaryCarried)
     }
 
     /// What it is, in a phrase.
@@ -74,6 +76,7 @@ impl Method {
             Self::RelativeInPlace => "relative gradient step applied in place, no gradient stored, O(N·D²)",
             Self::NewtonSchulz => "`ordinary` with inverses refreshed by products, step by step, O(D³)",
             Self::RelativeCarried => "`relative-inplace` with every W⁻¹ and log|det W| carried along, O(N·D²)",
+            Self::OrdinaryCarried => "`ordinary` in the mean, by N columns of a carried W⁻ᵀ a step, O(N·D²)",
             Self::RelativeDelayed => "the same for few samples: updates kept as factors for √(D/2N) steps, O(N·D²)",
         }
     }

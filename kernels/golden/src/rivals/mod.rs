@@ -2,6 +2,7 @@
 //! kind of numbers is one file here, which reads them and computes the same.
 
 mod carried;
+mod sketch;
 mod trajectory;
 
 use relgrad_kernels::{Architecture, Cpu, Dtype, Result, Scalar};
@@ -13,6 +14,7 @@ use crate::dense::architecture;
 use crate::node::{Node, Read};
 use crate::{Case, Groups};
 use carried::CarriedRuns;
+use sketch::SketchRuns;
 
 /// The schema of these files.
 pub(crate) const SCHEMA: &str = "relgrad-golden-rivals-1";
@@ -47,6 +49,8 @@ pub(crate) struct Network {
 enum Kind {
     /// Relative steps with a carried inverse.
     Carried(CarriedRuns),
+    /// Ordinary steps by a sketch.
+    Sketch(SketchRuns),
 }
 
 impl Kind {
@@ -54,6 +58,7 @@ impl Kind {
     fn read(name: &str, node: &Node<'_>, network: &Network) -> Read<Option<Self>> {
         Ok(match name {
             "carried" => Some(Self::Carried(CarriedRuns::read(node, network)?)),
+            "sketch" => Some(Self::Sketch(SketchRuns::read(node, network)?)),
             _ => None,
         })
     }
@@ -62,6 +67,7 @@ impl Kind {
     fn errors<T: Scalar>(&self, device: &Cpu, network: &Network) -> Vec<(&'static str, Result<Vec<f64>>)> {
         match self {
             Self::Carried(runs) => runs.errors::<T>(device, network),
+            Self::Sketch(runs) => runs.errors::<T>(device, network),
         }
     }
 }

@@ -9,6 +9,7 @@ mod few;
 #[cfg(target_arch = "x86_64")]
 mod gemm;
 mod inner;
+mod lines;
 mod lu;
 mod norm;
 mod once;
@@ -21,7 +22,7 @@ mod team;
 use faer::{MatMut, MatRef};
 
 use super::raw::{Combination, Raw, RawInverse, Term};
-use super::{Addend, AppendOuter, Device, Factor, Inversion, MatrixMut, MatrixRef, Memory};
+use super::{Addend, AppendOuter, Device, Factor, Inversion, Lines, MatrixMut, MatrixRef, Memory};
 #[cfg(target_arch = "x86_64")]
 use super::{PullOuter, pull::too_large};
 use crate::error::{Error, Result};
@@ -204,6 +205,16 @@ impl<T: Scalar> Raw<T> for Cpu {
         out: &mut [f64],
     ) -> Result<()> {
         T::inner_products(self.threads, rows, factors, room, out);
+        Ok(())
+    }
+
+    unsafe fn raw_scale_lines(&self, lines: Lines, rows: usize, by: &[T], a: &mut [T]) -> Result<bool> {
+        T::scale_lines(self.threads, lines, rows, by, a);
+        Ok(true)
+    }
+
+    unsafe fn raw_column_norms(&self, rows: usize, a: &[T], out: &mut [f64]) -> Result<()> {
+        T::column_norms(self.threads, rows, a, out);
         Ok(())
     }
 
