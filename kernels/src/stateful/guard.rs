@@ -1,6 +1,6 @@
 //! The guard of a sketched step: the norm of what it multiplies a weight by [M39].
 
-use crate::device::{Addend, Device, Matrix, MatrixRef};
+use crate::device::{Addend, Device, Matrix, MatrixMut, MatrixRef};
 use crate::error::Result;
 use crate::scalar::Scalar;
 
@@ -10,22 +10,27 @@ const ITERATIONS: usize = 16;
 
 /// Work memory for ‖P diag(s) Bᵀ‖, P and B being D×n.
 pub(super) struct Guard<D: Device<T>, T: Scalar> {
-    gram: Matrix<D, T>,
-    narrow: Vec<T>,
     /// PᵀP and BᵀB.
-    of_p: Vec<f64>,
-    of_b: Vec<f64>,
-    vectors: [Vec<f64>; 3],
+    of_p: Matrix<D, T>,
+    of_b: Matrix<D, T>,
+    /// Either on its way over the host.
+    narrow: [Vec<T>; 2],
+    /// c, BᵀB c, and PᵀP of that; on the device and on the host.
+    vectors: [Matrix<D, T>; 3],
+    on_host: [Vec<T>; 3],
 }
 
 impl<D: Device<T>, T: Scalar> Guard<D, T> {
     pub(super) fn new(device: &D, size: usize) -> Result<Self> {
+        let square = || Matrix::zeros(device, size, size, "products of a guard");
+        let vector = || Matrix::zeros(device, size, 1, "vectors of a guard");
+        let numbers = |count| vec![T::default(); count];
         Ok(Self {
-            gram: Matrix::zeros(device, size * size, 1, "products of a guard")?,
-            narrow: vec![T::default(); size * size],
-            of_p: vec![0.0; size * size],
-            of_b: vec![0.0; size * size],
-            vectors: [vec![0.0; size], vec![0.0; size], vec![0.0; size]],
+            of_p: square()?,
+            of_b: square()?,
+            narrow: [numbers(size * size), numbers(size * size)],
+            vectors: [vector()?, vector()?, vector()?],
+            on_host: [numbers(size), numbers(size), numbers(size)],
         })
     }
 
@@ -38,71 +43,68 @@ impl<D: Device<T>, T: Scalar> Guard<D, T> {
         right: MatrixRef<'_, D, T>,
         (rows, units): (&[f64], usize),
     ) -> Result<f64> {
-        let (size, dense) = (p.cols(), right.cols());
-        self.gram(device, p, size)?;
-        self.of_p.iter_mut().zip(&self.narrow).for_each(|(to, from)| *to = from.widen());
-        for (place, entry) in self.of_p.iter_mut().enumerate() {
-            *entry *= scale(place % size) * scale(place / size);
-        }
-        self.gram(device, right, dense)?;
-        self.of_b.fill(0.0);
-        for j in 0..dense {
-            for i in 0..dense {
-                self.of_b[i + j * size] = self.narrow[i + j * dense].widen();
+        device.in_full_precision(|device| {
+            self.form_of_b(device, right, (rows, units))?;
+            let [narrow, _] = &mut self.narrow;
+            let one = T::of(1.0);
+            device.multiply(one, p.transposed(), p.plain(), Addend::Zero, self.of_p.view_mut())?;
+            device.download(self.of_p.view().slice(), narrow)?;
+            for (j, column) in narrow.chunks_exact_mut(p.cols()).enumerate() {
+                let of_column = scale(j);
+                column.iter_mut().enumerate().for_each(|(i, x)| *x = T::of(x.widen() * scale(i) * of_column));
             }
-            for i in 0..units {
-                let entry = rows[i + j * units];
-                self.of_b[dense + i + j * size] = entry;
-                self.of_b[j + (dense + i) * size] = entry;
-            }
-        }
-        for i in dense..dense + units {
-            self.of_b[i + i * size] = 1.0;
-        }
-        Ok(self.power_iteration(size))
+            device.upload(narrow, self.of_p.view_mut().into_slice())?;
+            self.power_iteration(device)
+        })
     }
 
-    /// `narrow` ← aᵀa.
-    fn gram(&mut self, device: &D, a: MatrixRef<'_, D, T>, size: usize) -> Result<()> {
-        let Self { gram, narrow, .. } = self;
-        let slice = D::split_mut(gram.view_mut().into_slice(), size * size).0;
-        let out = crate::device::MatrixMut::of_slice(slice, size, size);
-        device.in_full_precision(|device| device.multiply(T::of(1.0), a.transposed(), a.plain(), Addend::Zero, out))?;
-        let slice = D::split(gram.view().slice(), size * size).0;
-        device.download(slice, &mut narrow[..size * size])
+    /// BᵀB.
+    fn form_of_b(&mut self, device: &D, right: MatrixRef<'_, D, T>, (rows, units): (&[f64], usize)) -> Result<()> {
+        let (size, dense) = (self.of_b.rows(), right.cols());
+        let Self { of_b, narrow: [narrow, whole], .. } = self;
+        let (slice, _) = D::split_mut(of_b.view_mut().into_slice(), dense * dense);
+        let products = MatrixMut::of_slice(slice, dense, dense);
+        device.multiply(T::of(1.0), right.transposed(), right.plain(), Addend::Zero, products)?;
+        let (slice, _) = D::split(of_b.view().slice(), dense * dense);
+        device.download(slice, &mut narrow[..dense * dense])?;
+        whole.fill(T::default());
+        for j in 0..dense {
+            whole[j * size..][..dense].copy_from_slice(&narrow[j * dense..][..dense]);
+            for i in 0..units {
+                let entry = T::of(rows[i + j * units]);
+                whole[dense + i + j * size] = entry;
+                whole[j + (dense + i) * size] = entry;
+            }
+        }
+        (dense..dense + units).for_each(|i| whole[i + i * size] = T::of(1.0));
+        device.upload(whole, of_b.view_mut().into_slice())
     }
 
     /// u = B c goes to B (PᵀP)(BᵀB) c; the estimate ‖P Bᵀu‖/‖u‖ grows from step to step.
-    fn power_iteration(&mut self, size: usize) -> f64 {
-        let Self { of_p, of_b, vectors: [c, d, e], .. } = self;
+    fn power_iteration(&mut self, device: &D) -> Result<f64> {
+        let Self { of_p, of_b, vectors: [c, d, e], on_host: [host_c, host_d, host_e], .. } = self;
         // Any vector that is not orthogonal to the one that is sought.
-        c.iter_mut().enumerate().for_each(|(i, c)| *c = 1.0 + 0.5 * (i as f64).sin());
-        let mut square = 0.0;
+        host_c.iter_mut().enumerate().for_each(|(i, c)| *c = T::of(1.0 + 0.5 * (i as f64).sin()));
+        let dot = |a: &[T], b: &[T]| a.iter().zip(b).map(|(a, b)| a.widen() * b.widen()).sum::<f64>();
+        let (one, mut square) = (T::of(1.0), 0.0);
         for _ in 0..ITERATIONS {
-            apply(of_b, c, d, size);
-            apply(of_p, d, e, size);
-            let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-            let (image, length) = (dot(d, e), dot(c, d));
+            device.upload(host_c, c.view_mut().into_slice())?;
+            device.multiply(one, of_b.view().plain(), c.view().plain(), Addend::Zero, d.view_mut())?;
+            device.multiply(one, of_p.view().plain(), d.view().plain(), Addend::Zero, e.view_mut())?;
+            device.download(d.view().slice(), host_d)?;
+            device.download(e.view().slice(), host_e)?;
+            let (image, length, norm) = (dot(host_d, host_e), dot(host_c, host_d), dot(host_e, host_e).sqrt());
             if image.is_nan() || length.is_nan() {
-                return f64::NAN;
+                return Ok(f64::NAN);
             }
             // Where P or B is zero, so is the product; below zero is rounding of zero.
             if image <= 0.0 || length <= 0.0 {
                 break;
             }
             square = image / length;
-            let norm = dot(e, e).sqrt();
-            c.iter_mut().zip(&*e).for_each(|(c, e)| *c = e / norm);
+            host_c.iter_mut().zip(&*host_e).for_each(|(c, e)| *c = T::of(e.widen() / norm));
         }
-        square.sqrt()
-    }
-}
-
-/// out ← A v for a symmetric A.
-fn apply(a: &[f64], v: &[f64], out: &mut [f64], size: usize) {
-    out.fill(0.0);
-    for (column, &v) in a.chunks_exact(size).zip(v) {
-        out.iter_mut().zip(column).for_each(|(out, a)| *out += a * v);
+        Ok(square.sqrt())
     }
 }
 
