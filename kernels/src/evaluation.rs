@@ -14,6 +14,7 @@ use crate::network::Architecture;
 use crate::optimizer::Updater;
 use crate::parameters::{Gradient, Parameters};
 use crate::scalar::{Dtype, Scalar};
+use crate::stateful::Stateful;
 use crate::step::{self, InPlaceStep};
 
 /// What to evaluate.
@@ -70,6 +71,14 @@ pub trait Evaluation {
     /// What the inverses of the last evaluation took, for a method that refreshes them.
     fn refresh(&self) -> Option<Refresh> {
         None
+    }
+
+    /// As [`Stateful::inverse_error`].
+    ///
+    /// # Errors
+    /// Those of the device.
+    fn inverse_error(&mut self) -> Result<Option<f64>> {
+        Ok(None)
     }
 
     /// Forgets a recording: [`Self::evaluate`] asks for the work call by call again.
@@ -165,6 +174,9 @@ fn of_layers<D: Device<T> + 'static, T: Scalar, C: MaybeGroup<D, T>>(
     coupling: C,
     workload: &Workload,
 ) -> Result<Box<dyn Evaluation>> {
+    if workload.method.keeps_state() {
+        return Ok(Box::new(Kept::new(device, coupling, workload)?));
+    }
     if workload.method.is_step() {
         return coupling.if_group(Stepped { device, workload });
     }
@@ -357,5 +369,38 @@ impl<D: Device<T>, T: Scalar, C: Group<D, T>> Evaluation for InPlace<D, T, C> {
         // The guard's steps shrink like 1/D, until a change of the weights is lost in their rounding.
         let step = InPlaceStep { guard: false, ..self.step };
         check::step(device, &step, parameters, x, CHECKED_STEP, &mut self.workspace)
+    }
+}
+
+/// The step of a method that keeps a state.
+struct Kept<D: Device<T>, T: Scalar, C: Coupling<D, T>> {
+    problem: Problem<D, T, C>,
+    stateful: Box<dyn Stateful<D, T, C>>,
+}
+
+impl<D: Device<T> + 'static, T: Scalar, C: MaybeGroup<D, T>> Kept<D, T, C> {
+    fn new(device: D, coupling: C, workload: &Workload) -> Result<Self> {
+        let problem = Problem::new(device, coupling, workload)?;
+        let sizes = (workload.batch, workload.seed);
+        let stateful = C::stateful(&problem.device, workload.method, &problem.parameters, sizes)?;
+        Ok(Self { problem, stateful })
+    }
+}
+
+impl<D: Device<T>, T: Scalar, C: Coupling<D, T>> Evaluation for Kept<D, T, C> {
+    fn evaluate(&mut self) -> Result<()> {
+        let Problem { device, parameters, x } = &mut self.problem;
+        self.stateful.step(device, parameters, x.view().into(), TIMED_STEP)?;
+        device.synchronize()
+    }
+
+    fn check(&mut self) -> Result<Check> {
+        let Problem { device, parameters, x } = &mut self.problem;
+        self.stateful.check(device, parameters, x, CHECKED_STEP)
+    }
+
+    fn inverse_error(&mut self) -> Result<Option<f64>> {
+        let Problem { device, parameters, .. } = &self.problem;
+        self.stateful.inverse_error(device, parameters)
     }
 }

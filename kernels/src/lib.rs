@@ -34,6 +34,7 @@ mod output;
 pub mod parameters;
 pub mod reference;
 pub mod scalar;
+pub mod stateful;
 pub mod step;
 
 pub use cost::{Cost, cost, cost_on};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use relgrad_golden::{Case, File, Row, compare, parse};
+use relgrad_golden::{Case, File, Row, compare, compare_rivals, parse};
 use relgrad_kernels::{Cpu, Dtype};
 
 /// Every comparison in one precision, and the number of files.
@@ -15,6 +15,7 @@ fn rows(dtype: Dtype) -> (usize, Vec<Row>) {
         files += 1;
         let compared = match case {
             Case::Network(golden) => compare(&device, dtype, &golden),
+            Case::Rivals(rivals) => Ok(compare_rivals(&device, dtype, &rivals)),
             Case::Unsupported { id, reason } => panic!("{id}: {reason}"),
         };
         rows.extend(compared.unwrap());
@@ -24,7 +25,7 @@ fn rows(dtype: Dtype) -> (usize, Vec<Row>) {
 
 fn agree(dtype: Dtype) {
     let (files, rows) = rows(dtype);
-    assert_eq!(files, 21);
+    assert_eq!(files, 23);
     let failures: Vec<&Row> = rows.iter().filter(|row| row.pass == Some(false)).collect();
     assert!(failures.is_empty(), "{failures:#?}");
     // Only autodiff, and inverses in f32, have files that expect nothing.

@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use relgrad_golden::{Case, File, compare, compare_on_gpu};
+use relgrad_golden::{Case, File, compare, compare_on_gpu, compare_rivals};
 use relgrad_kernels::{Architecture, CouplingKind, Dtype, Math, Method, cost};
 use relgrad_reports::units;
 
@@ -63,6 +63,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         for dtype in Dtype::ALL {
             let compared = match case {
                 Case::Unsupported { id, reason } => Err((id, reason.clone())),
+                Case::Rivals(rivals) => match &target {
+                    Target::Cpu(device) => Ok(Ok(compare_rivals(device, dtype, rivals))),
+                    Target::Cuda(_) => Err((rivals.id(), "these methods run on the CPU".to_string())),
+                },
                 Case::Network(golden) => match &target {
                     Target::Cpu(device) => Ok(compare(device, dtype, golden)),
                     Target::Cuda(device) if golden.architecture.coupling == CouplingKind::Dense => {

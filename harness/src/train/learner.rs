@@ -6,6 +6,7 @@ use relgrad_kernels::layer::{Coupling, Dense, ForGroup, Group, MaybeGroup, best_
 use relgrad_kernels::likelihood::Evaluator;
 use relgrad_kernels::optimizer::{Adam, Moments, plain_step};
 use relgrad_kernels::parameters::{Batch, Gradient, Parameters};
+use relgrad_kernels::stateful::Stateful;
 use relgrad_kernels::step::{self, InPlaceStep, LogDets};
 use relgrad_kernels::{Architecture, Cpu, Method, Result, Scalar};
 
@@ -30,6 +31,12 @@ enum Rule<T: Scalar, C: Coupling<Cpu, T>> {
         step: Box<dyn Plain<T, C>>,
         /// Carried from step to step where the likelihood is tracked.
         tracked: Option<Tracked<T, C>>,
+    },
+    /// A plain step of a method that keeps numbers beside the parameters.
+    Stateful {
+        steps: Box<dyn Stateful<Cpu, T, C>>,
+        /// Where the likelihood is tracked.
+        evaluator: Option<Evaluator<Cpu, T, C>>,
     },
     /// A stored direction, then the optimiser.
     Stored { backend: Bound<Cpu, T, C>, direction: Gradient<Cpu, T>, adam: Option<(Adam, Moments<Cpu, T>)> },
@@ -140,7 +147,12 @@ impl<T: Scalar, C: MaybeGroup<Cpu, T>> Learner<T, C> {
             Optimizer::Sgd => None,
             Optimizer::Adam => Some((Adam::default(), Moments::zeros(&device, &architecture)?)),
         };
-        let rule = if recipe.method.needs_group() && adam.is_none() {
+        let rule = if recipe.method.keeps_state() {
+            let steps = C::stateful(&device, recipe.method, &parameters, (size, recipe.seed))?;
+            let is_tracked = tracking == Tracking::On && steps.log_abs_dets().is_some();
+            let evaluator = is_tracked.then(|| Evaluator::new(&device, &architecture, size)).transpose()?;
+            Rule::Stateful { steps, evaluator }
+        } else if recipe.method.needs_group() && adam.is_none() {
             let transposed = recipe.method == Method::Transposed;
             let delay = if recipe.method == Method::RelativeDelayed { best_delay(architecture.dim, size) } else { 1 };
             let step = InPlaceStep { transposed, bias_mode: recipe.bias_mode, guard: recipe.guard, delay };
@@ -194,6 +206,14 @@ impl<T: Scalar, C: Coupling<Cpu, T>> Learner<T, C> {
                 let log_dets = tracked.as_mut().map(|tracked| &mut tracked.log_dets);
                 stepped.guarded_layers = step.step(device, parameters, batch, mu, log_dets)?;
             }
+            Rule::Stateful { steps, evaluator } => {
+                if track && let (Some(evaluator), Some(log_dets)) = (evaluator, steps.log_abs_dets()) {
+                    let terms = evaluator.data_terms(device, parameters, batch)?;
+                    stepped.batch_nats = Some(terms.mean() + log_dets.iter().sum::<f64>());
+                }
+                let report = steps.step(device, parameters, batch, mu)?;
+                stepped.guarded_layers = report.step_sizes.iter().filter(|taken| **taken < mu).count();
+            }
             Rule::Stored { backend, direction, adam } => {
                 backend.gradient(device, parameters, batch, direction)?;
                 match adam {
@@ -210,7 +230,7 @@ impl<T: Scalar, C: Coupling<Cpu, T>> Learner<T, C> {
     pub(crate) fn settle(&mut self) -> Result<()> {
         match &mut self.rule {
             Rule::InPlace { step, .. } => step.settle(&self.device, &mut self.parameters),
-            Rule::Stored { .. } => Ok(()),
+            Rule::Stateful { .. } | Rule::Stored { .. } => Ok(()),
         }
     }
 
@@ -257,8 +277,13 @@ impl<T: Scalar, C: Coupling<Cpu, T>> Learner<T, C> {
     /// Sets the parameters to those of a snapshot.
     pub(crate) fn restore(&mut self, snapshot: &[Vec<T>]) -> Result<()> {
         self.settle()?;
-        let mut arrays = network::each_mut(self.parameters.arrays_mut()).zip(snapshot);
-        arrays.try_for_each(|((_, array), values)| self.device.upload(values, array.view_mut().into_slice()))
+        for ((_, array), values) in network::each_mut(self.parameters.arrays_mut()).zip(snapshot) {
+            self.device.upload(values, array.view_mut().into_slice())?;
+        }
+        match &mut self.rule {
+            Rule::Stateful { steps, .. } => steps.restart(&self.device, &self.parameters),
+            Rule::InPlace { .. } | Rule::Stored { .. } => Ok(()),
+        }
     }
 
     /// The Frobenius norms of the weights, layer by layer; `None` where one cannot be computed.

@@ -364,16 +364,27 @@ fn row<T: Scalar>(
     conditioning: Conditioning,
     errors: Result<Vec<f64>>,
 ) -> Row {
-    let tol = tolerances.of(T::DTYPE, conditioning, group);
-    let (worst, reason) = match errors {
-        // f64::max would drop a NaN.
-        Ok(errors) => (errors.into_iter().reduce(|a, b| if a.is_nan() || a > b { a } else { b }), None),
-        Err(error) => (None, Some(error.to_string())),
-    };
-    let error = worst.filter(|error| error.is_finite());
-    let reason = reason.or_else(|| error.is_none().then(|| "the result is not finite".to_string()));
-    let pass = tol.map(|tol| error.is_some_and(|error| error <= tol));
-    Row { id: id.to_string(), dtype: T::DTYPE.name(), backend, group, error, tol, pass, reason }
+    Row::judged::<T>(id, (backend, group), tolerances.of(T::DTYPE, conditioning, group), errors)
+}
+
+impl Row {
+    /// The error of several arrays is that of the worst.
+    pub(crate) fn judged<T: Scalar>(
+        id: &str,
+        (backend, group): (&'static str, &'static str),
+        tol: Option<f64>,
+        errors: Result<Vec<f64>>,
+    ) -> Self {
+        let (worst, reason) = match errors {
+            // f64::max would drop a NaN.
+            Ok(errors) => (errors.into_iter().reduce(|a, b| if a.is_nan() || a > b { a } else { b }), None),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        let error = worst.filter(|error| error.is_finite());
+        let reason = reason.or_else(|| error.is_none().then(|| "the result is not finite".to_string()));
+        let pass = tol.map(|tol| error.is_some_and(|error| error <= tol));
+        Self { id: id.to_string(), dtype: T::DTYPE.name(), backend, group, error, tol, pass, reason }
+    }
 }
 
 /// Both halves of a pair, with the same error.
@@ -404,7 +415,7 @@ pub(crate) fn parameters<D: Device<T>, T: Scalar, C: Coupling<D, T>>(
     Parameters::new(architecture, arrays)
 }
 
-fn upload<D: Device<T>, T: Scalar>(device: &D, array: &Array) -> Result<Matrix<D, T>> {
+pub(crate) fn upload<D: Device<T>, T: Scalar>(device: &D, array: &Array) -> Result<Matrix<D, T>> {
     let data: Vec<T> = array.data.iter().map(|value| T::of(*value)).collect();
     Matrix::from_column_major(device, &data, array.rows, array.cols, "golden array")
 }

@@ -9,6 +9,7 @@ mod compare;
 mod convolution;
 mod dense;
 mod node;
+mod rivals;
 mod steps;
 mod tolerance;
 
@@ -22,9 +23,11 @@ pub use array::{Array, Direction};
 pub use case::{Conditional, Golden, Outputs};
 pub use compare::{Row, compare, compare_on_gpu};
 pub use node::Read;
+pub use rivals::{Rivals, compare_rivals};
 pub use tolerance::{Conditioning, Tolerances};
 
 use node::Node;
+use tolerance::Groups;
 
 /// The schema this reader knows.
 const SCHEMA: &str = "relgrad-golden-1";
@@ -34,6 +37,8 @@ const SCHEMA: &str = "relgrad-golden-1";
 pub enum Case {
     /// A network that can be compared.
     Network(Box<Golden>),
+    /// A network with the numbers of methods of their own.
+    Rivals(Box<Rivals>),
     /// A kind of network that relgrad cannot evaluate yet.
     Unsupported {
         /// Name of the case.
@@ -78,12 +83,18 @@ fn index(root: &Node<'_>, files: &Node<'_>) -> Read<Vec<String>> {
 
 fn require_schema(root: &Node<'_>) -> Read<()> {
     let schema = root.field("schema")?;
-    if schema.text()? == SCHEMA { Ok(()) } else { Err(schema.not(SCHEMA)) }
+    match schema.text()? {
+        SCHEMA | rivals::SCHEMA => Ok(()),
+        _ => Err(schema.not(&format!("{SCHEMA} or {}", rivals::SCHEMA))),
+    }
 }
 
 fn read(value: &Value) -> Read<Case> {
     let root = Node::root(value);
     require_schema(&root)?;
+    if root.field("schema")?.text()? == rivals::SCHEMA {
+        return rivals::read(&root);
+    }
     let id = quoted(root.field("id")?.text()?);
     let kind = root.field("kind")?;
     match kind.text()? {

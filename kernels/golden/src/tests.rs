@@ -74,7 +74,7 @@ fn damage_is_told_with_its_field() {
     let cases: Vec<(String, &str)> = vec![
         (
             complaint(|file| file["schema"] = json!("relgrad-golden-2")),
-            "schema: `relgrad-golden-2` is not relgrad-golden-1",
+            "schema: `relgrad-golden-2` is not relgrad-golden-1 or relgrad-golden-rivals-1",
         ),
         (complaint(|file| file["kind"] = json!("round")), "kind: `round` is not dense or conv"),
         (complaint(|file| file["config"]["D"] = json!(0)), "config.D: must be a whole number from 1 to 10000000"),

@@ -29,8 +29,9 @@ use crate::init::Init;
 use crate::inversion::{DenseFactors, Solve};
 use crate::method::Method;
 use crate::network::Architecture;
-use crate::parameters::{Arrays, Layer};
+use crate::parameters::{Arrays, Layer, Parameters};
 use crate::scalar::Scalar;
+use crate::stateful::Stateful;
 
 /// What a method for dense layers alone expects.
 pub(crate) const DENSE_ONLY: &str = "dense layers (others have cheaper inverses: use `ordinary`)";
@@ -394,6 +395,23 @@ pub trait MaybeGroup<D: Device<T>, T: Scalar>: Coupling<D, T> {
         let _ = visitor;
         let expected = "layers closed under products (these have no relative gradient: use `ordinary`)";
         Err(Error::shape("relative gradient", expected, format!("{self:?}")))
+    }
+
+    /// The steps of a method that keeps numbers beside the weights ([`Method::keeps_state`]), begun at `parameters` for
+    /// batches of a size, with a seed.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] for other layers than dense ones; [`Error::OutOfMemory`], [`Error::Singular`].
+    fn stateful(
+        _device: &D,
+        method: Method,
+        parameters: &Parameters<D, T, Self>,
+        _batch_and_seed: (usize, u64),
+    ) -> Result<Box<dyn Stateful<D, T, Self>>>
+    where
+        D: 'static,
+    {
+        Err(Error::shape(method.name(), "dense layers", format!("{:?}", parameters.architecture().coupling)))
     }
 }
 

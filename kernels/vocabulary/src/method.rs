@@ -26,6 +26,10 @@ names! {
         RelativeDelayed = "relative-delayed",
         /// The ordinary gradient, its inverses refreshed by products from the last step's \[M41\].
         NewtonSchulz = "newton-schulz",
+        /// Relative steps in place, with every inverse and log-determinant carried along \[M29\]–\[M30\].
+        RelativeCarried = "relative-carried",
+        /// Ordinary steps in the mean, by a sketch of every W⁻ᵀ whose inverse is carried along \[M35\], \[M37\].
+        OrdinaryCarried = "ordinary-carried",
     }
 }
 
@@ -38,28 +42,33 @@ impl Method {
     /// Whether its steps stay in the layers' set of matrices, which must then be closed under products: the relative
     /// methods.
     pub const fn needs_group(self) -> bool {
-        matches!(self, Self::Relative | Self::Transposed) || self.is_step()
+        matches!(self, Self::Relative | Self::Transposed | Self::RelativeInPlace | Self::RelativeDelayed)
     }
 
     /// Whether it is for dense layers alone.
     pub const fn needs_dense(self) -> bool {
-        matches!(self, Self::RelativeDelayed | Self::NewtonSchulz)
+        matches!(self, Self::RelativeDelayed | Self::NewtonSchulz) || self.keeps_state()
     }
 
     /// Whether only a CPU has it.
     pub const fn needs_cpu(self) -> bool {
-        matches!(self, Self::RelativeDelayed)
+        matches!(self, Self::RelativeDelayed) || self.keeps_state()
     }
 
     /// Whether one evaluation of it is a step: it stores no gradient.
     pub const fn is_step(self) -> bool {
-        matches!(self, Self::RelativeInPlace | Self::RelativeDelayed)
+        matches!(self, Self::RelativeInPlace | Self::RelativeDelayed) || self.keeps_state()
+    }
+
+    /// Whether it keeps numbers beside the weights, which each step advances with them.
+    pub const fn keeps_state(self) -> bool {
+        matches!(self, Self::RelativeCarried | Self::OrdinaryCarried)
     }
 
     /// The method without shortcuts whose direction it computes, or estimates.
     pub const fn direction(self) -> Self {
         match self {
-            Self::Relative | Self::RelativeInPlace | Self::RelativeDelayed => Self::Relative,
+            Self::Relative | Self::RelativeInPlace | Self::RelativeDelayed | Self::RelativeCarried => Self::Relative,
             Self::Transposed => Self::Transposed,
             _ => Self::Ordinary,
         }
@@ -75,6 +84,8 @@ impl Method {
             Self::AutodiffStreamed => "full Jacobians, a few samples at a time, O(N·D³)",
             Self::RelativeInPlace => "relative gradient step applied in place, no gradient stored, O(N·D²)",
             Self::NewtonSchulz => "`ordinary` with inverses refreshed by products, step by step, O(D³)",
+            Self::RelativeCarried => "`relative-inplace` with every W⁻¹ and log|det W| carried along, O(N·D²)",
+            Self::OrdinaryCarried => "`ordinary` in the mean, by N columns of a carried W⁻ᵀ a step, O(N·D²)",
             Self::RelativeDelayed => "the same for few samples: updates kept as factors for √(D/2N) steps, O(N·D²)",
         }
     }

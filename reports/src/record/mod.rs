@@ -264,6 +264,10 @@ pub struct Record {
     /// How the inverses were refreshed; absent for methods that refresh none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh: Option<Refresh>,
+    /// ‖RW − I‖_F/√D after the last sample, the largest of all layers, by products with random signs; absent for
+    /// methods that carry no inverse R from step to step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inverse_error: Option<f64>,
     /// Measurements that only a GPU has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpu: Option<Gpu>,
@@ -311,6 +315,7 @@ impl Record {
             prediction: None,
             check: None,
             refresh: None,
+            inverse_error: None,
             gpu: None,
             state: None,
             wall_seconds: 0.0,

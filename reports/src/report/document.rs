@@ -328,10 +328,12 @@ pub(super) fn measurements(series: &Series) -> Table {
             or_none(p.speedup_over_autodiff.as_ref().map(units::ratio_estimate)),
             format!("{} / {}", grouped(p.samples), p.rounds),
             or_none(p.check_max_rel_err.map(units::scientific)),
+            or_none(p.inverse_error.map(units::scientific)),
         ]
     };
     let columns = ">D | >time [95 %] | >GFLOP/s | >of ceiling [95 %] | >peak memory | >model | >peak / model | \
-                   >over ordinary [95 %] | >over autodiff [95 %] | >samples / processes | >check error";
+                   >over ordinary [95 %] | >over autodiff [95 %] | >samples / processes | >check error | \
+                   >error of R";
     Table::new(columns, series.points.iter().map(row)).without_empty(NONE)
 }
 

@@ -35,6 +35,7 @@ pub(crate) fn record(record: &Record) -> Checked {
     record.prediction.as_ref().map_or(Ok(()), prediction)?;
     record.check.as_ref().map_or(Ok(()), check)?;
     record.refresh.as_ref().map_or(Ok(()), refresh)?;
+    record.inverse_error.map_or(Ok(()), |error| number("inverse_error", error, &AMOUNT))?;
     record.gpu.as_ref().map_or(Ok(()), |gpu| of_gpu(gpu, record.seconds.len()))?;
     record.state.as_ref().map_or(Ok(()), machine_state)?;
     number("wall_seconds", record.wall_seconds, &DURATION)?;
