@@ -13,6 +13,7 @@ use crate::method::Method;
 use crate::network::Architecture;
 use crate::parameters::{Batch, Gradient, Parameters};
 use crate::scalar::{Dtype, Scalar};
+use crate::stateful::Sketch;
 
 /// A backend of any type with its work memory. Each gradient is one call through a pointer.
 pub struct Bound<D: Device<T>, T: Scalar, C: Coupling<D, T> = Dense> {
@@ -50,10 +51,12 @@ pub fn bind<D: Device<T> + 'static, T: Scalar, C: MaybeGroup<D, T>>(
     let autodiff = |jacobians| Bound::new(device, Kind::Ordinary, Autodiff { jacobians }, &request);
     architecture.validate()?;
     match method {
-        Method::Relative | Method::RelativeInPlace | Method::RelativeDelayed | Method::Transposed => {
-            architecture.coupling.if_group(OfGroup { device, request: &request })
-        }
-        Method::Ordinary => Bound::new(device, Kind::Ordinary, Ordinary, &request),
+        Method::Relative
+        | Method::RelativeInPlace
+        | Method::RelativeDelayed
+        | Method::RelativeCarried
+        | Method::Transposed => architecture.coupling.if_group(OfGroup { device, request: &request }),
+        Method::Ordinary | Method::OrdinaryCarried => Bound::new(device, Kind::Ordinary, Ordinary, &request),
         Method::Autodiff => autodiff(Jacobians::Batched),
         Method::AutodiffStreamed => autodiff(Jacobians::Streamed),
         Method::NewtonSchulz => Bound::new(device, Kind::Ordinary, NewtonSchulz::default(), &request),
@@ -117,6 +120,28 @@ pub(crate) fn cost_of_dense(method: Method, shape: &Sizes) -> Cost {
                 min_bytes: parameters + blocks + if k > 1.0 { factors } else { 0.0 },
                 min_traffic_bytes: passes * square + pending * w,
                 expected_bytes: parameters + blocks + input + if k > 1.0 { factors + 2.0 * k * n * n * w } else { 0.0 },
+            }
+        }
+        Method::RelativeCarried => Cost {
+            // S and the product with its inverse; S is n×n, in f64.
+            flops: (6.0 * l - 1.0) * product + l * (4.0 * n * n * d + 2.0 * n.powi(3)),
+            min_bytes: 2.0 * parameters + blocks + 2.0 * input,
+            min_traffic_bytes: (5.0 * l - 2.0).max(4.0) * square,
+            expected_bytes: 2.0 * parameters + blocks + 3.0 * input + (16.0 + 2.0 * w) * n * n + 16.0 * d * w,
+        },
+        Method::OrdinaryCarried => {
+            let m = Sketch::default().width(shape.dim, shape.batch) as f64;
+            let size = n + m;
+            // Two Gram matrices of the guard, S, the product with its inverse, and the inverse.
+            let small = 2.0 * d * (2.0 * size * size + n * n + n * size) + 2.0 * size.powi(3);
+            Cost {
+                flops: (6.0 * l - 1.0 + 2.0 * l * m / n) * product + l * small,
+                min_bytes: 2.0 * parameters + blocks + (3.0 + 3.0 * m / n) * input,
+                min_traffic_bytes: (5.0 * l - 2.0).max(4.0) * square + l * m * d * w,
+                expected_bytes: 2.0 * parameters
+                    + blocks
+                    + (5.0 + 3.0 * m / n) * input
+                    + (32.0 + 3.0 * w) * size * size,
             }
         }
         Method::Transposed => Cost {

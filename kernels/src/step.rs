@@ -120,31 +120,58 @@ impl InPlaceStep {
         workspace: &'w mut Workspace<D, T, C>,
         log_dets: Option<&mut LogDets<T>>,
     ) -> Result<&'w StepReport> {
+        self.follow(device, parameters, batch.into(), mu, workspace, (log_dets, None))
+    }
+
+    /// As [`Self::step`], with somebody who learns of the step of every layer.
+    pub(crate) fn follow<'w, D: Device<T>, T: Scalar, C: Group<D, T>>(
+        &self,
+        device: &D,
+        parameters: &mut Parameters<D, T, C>,
+        batch: Batch<'_, D, T>,
+        mu: f64,
+        workspace: &'w mut Workspace<D, T, C>,
+        (log_dets, follower): (Option<&mut LogDets<T>>, Option<&mut dyn Follower<D, T>>),
+    ) -> Result<&'w StepReport> {
         if !(mu > 0.0 && mu.is_finite()) {
             return Err(Error::invalid("mu", mu, "must be positive and finite"));
         }
-        let batch = batch.into();
         if let Some(log_dets) = &log_dets {
             log_dets.require_fit(parameters.architecture(), batch.x.cols())?;
         }
         let form = self.form();
         let Workspace { sweep: work, report, pending } = workspace;
-        let mut sink = Step { parameters, mu, guard: self.guard, report, pending, log_dets };
+        let mut sink = Step { parameters, mu, guard: self.guard, report, pending, log_dets, follower };
         sweep(device, form, batch, work, &mut sink)?;
         Ok(report)
     }
 }
 
-struct Step<'a, D: Device<T>, T: Scalar, C: Group<D, T>> {
+/// What is kept beside the weights and moves with them.
+pub(crate) trait Follower<D: Device<T>, T: Scalar> {
+    /// W_k has become keep W_k + gain a bᵀW_k, or keep W_k + gain W_k a bᵀ for the transposed form, a and b being D×N;
+    /// the coefficients are those that were used, as rounded.
+    fn advance(
+        &mut self,
+        device: &D,
+        k: usize,
+        keep_and_gain: (f64, f64),
+        a: MatrixRef<'_, D, T>,
+        b: MatrixRef<'_, D, T>,
+    ) -> Result<()>;
+}
+
+struct Step<'a, 'f, D: Device<T>, T: Scalar, C: Group<D, T>> {
     parameters: &'a mut Parameters<D, T, C>,
     mu: f64,
     guard: bool,
     report: &'a mut StepReport,
     pending: &'a mut [f64],
     log_dets: Option<&'a mut LogDets<T>>,
+    follower: Option<&'a mut (dyn Follower<D, T> + 'f)>,
 }
 
-impl<D: Device<T>, T: Scalar, C: Group<D, T>> Sink<D, T, C> for Step<'_, D, T, C> {
+impl<D: Device<T>, T: Scalar, C: Group<D, T>> Sink<D, T, C> for Step<'_, '_, D, T, C> {
     fn parameters(&self) -> &Parameters<D, T, C> {
         self.parameters
     }
@@ -177,13 +204,14 @@ impl<D: Device<T>, T: Scalar, C: Group<D, T>> Sink<D, T, C> for Step<'_, D, T, C
             coupling.settle(device, k, self.parameters.arrays.weights[k].view_mut(), work)?;
             self.pending[k] = 0.0;
         }
+        // With the coefficients as they were used: rounded ones have a constant error at every step.
+        let rounded = |x: f64| if C::is_delayed(work) { x } else { T::of(x).widen() };
+        let (a, b) = update.factors();
+        if let Some(follower) = self.follower.as_mut() {
+            follower.advance(device, k, (rounded(keep), rounded(gain)), a, b)?;
+        }
         match self.log_dets.as_mut() {
-            Some(log_dets) if C::IS_DENSE => {
-                let (a, b) = update.factors();
-                // With the coefficients as they were used: rounded ones have a constant error at every step.
-                let rounded = |x: f64| if C::is_delayed(work) { x } else { T::of(x).widen() };
-                log_dets.advance(device, k, (rounded(keep), rounded(gain)), a, b)?;
-            }
+            Some(log_dets) if C::IS_DENSE => log_dets.advance(device, k, (rounded(keep), rounded(gain)), a, b)?,
             Some(log_dets) => {
                 let layer = self.parameters.network().layer(k);
                 log_dets.per_layer[k] = coupling.log_abs_det(device, dim, &layer)?;
@@ -199,7 +227,7 @@ impl<D: Device<T>, T: Scalar, C: Group<D, T>> Sink<D, T, C> for Step<'_, D, T, C
     }
 }
 
-impl<D: Device<T>, T: Scalar, C: Group<D, T>> Step<'_, D, T, C> {
+impl<D: Device<T>, T: Scalar, C: Group<D, T>> Step<'_, '_, D, T, C> {
     /// W_k ← keep W_k + gain left rightᵀ, with the norm of the left factor.
     fn step_weight(
         &mut self,

@@ -10,13 +10,13 @@ use common::{files, root};
 
 /// The crates: name in ARCHITECTURE.md, folder, and the most lines of Rust. Lower a budget when the code gets smaller.
 const CRATES: [(&str, &str, usize); 8] = [
-    ("kernels", "kernels", 25_880),
-    ("golden", "kernels/golden", 1_860),
-    ("vocabulary", "kernels/vocabulary", 770),
-    ("reports", "reports", 17_650),
+    ("kernels", "kernels", 26_430),
+    ("golden", "kernels/golden", 1_940),
+    ("vocabulary", "kernels/vocabulary", 800),
+    ("reports", "reports", 17_730),
     ("adversary", "reports/adversary", 380),
-    ("plots", "plots", 5_800),
-    ("harness", "harness", 25_690),
+    ("plots", "plots", 5_910),
+    ("harness", "harness", 26_370),
     ("python", "harness/python", 700),
 ];
 

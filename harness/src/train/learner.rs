@@ -33,7 +33,11 @@ enum Rule<T: Scalar, C: Coupling<Cpu, T>> {
         tracked: Option<Tracked<T, C>>,
     },
     /// A plain step of a method that keeps numbers beside the parameters.
-    Stateful(Box<dyn Stateful<Cpu, T, C>>),
+    Stateful {
+        steps: Box<dyn Stateful<Cpu, T, C>>,
+        /// Where the likelihood is tracked.
+        evaluator: Option<Evaluator<Cpu, T, C>>,
+    },
     /// A stored direction, then the optimiser.
     Stored {
         backend: Bound<Cpu, T, C>,
@@ -150,7 +154,10 @@ impl<T: Scalar, C: MaybeGroup<Cpu, T>> Learner<T, C> {
             Optimizer::Adam => Some((Adam::default(), Moments::zeros(&device, &architecture)?)),
         };
         let rule = if recipe.method.keeps_state() {
-            Rule::Stateful(C::stateful(&device, recipe.method, &parameters, (size, recipe.seed))?)
+            let steps = C::stateful(&device, recipe.method, &parameters, (size, recipe.seed))?;
+            let is_tracked = tracking == Tracking::On && steps.log_abs_dets().is_some();
+            let evaluator = is_tracked.then(|| Evaluator::new(&device, &architecture, size)).transpose()?;
+            Rule::Stateful { steps, evaluator }
         } else if recipe.method.needs_group() && adam.is_none() {
             let transposed = recipe.method == Method::Transposed;
             let delay = if recipe.method == Method::RelativeDelayed { best_delay(architecture.dim, size) } else { 1 };
@@ -224,8 +231,12 @@ impl<T: Scalar, C: Coupling<Cpu, T>> Learner<T, C> {
                 let log_dets = tracked.as_mut().map(|tracked| &mut tracked.log_dets);
                 stepped.guarded_layers = step.step(device, parameters, batch, mu, log_dets)?;
             }
-            Rule::Stateful(stateful) => {
-                let report = stateful.step(device, parameters, batch, mu)?;
+            Rule::Stateful { steps, evaluator } => {
+                if track && let (Some(evaluator), Some(log_dets)) = (evaluator, steps.log_abs_dets()) {
+                    let terms = evaluator.data_terms(device, parameters, batch)?;
+                    stepped.batch_nats = Some(terms.mean() + log_dets.iter().sum::<f64>());
+                }
+                let report = steps.step(device, parameters, batch, mu)?;
                 stepped.guarded_layers = report.step_sizes.iter().filter(|taken| **taken < mu).count();
             }
             Rule::Stored { backend, direction, adam, guard } => {
@@ -248,7 +259,7 @@ impl<T: Scalar, C: Coupling<Cpu, T>> Learner<T, C> {
     pub(crate) fn settle(&mut self) -> Result<()> {
         match &mut self.rule {
             Rule::InPlace { step, .. } => step.settle(&self.device, &mut self.parameters),
-            Rule::Stateful(_) | Rule::Stored { .. } => Ok(()),
+            Rule::Stateful { .. } | Rule::Stored { .. } => Ok(()),
         }
     }
 
@@ -299,7 +310,7 @@ impl<T: Scalar, C: Coupling<Cpu, T>> Learner<T, C> {
             self.device.upload(values, array.view_mut().into_slice())?;
         }
         match &mut self.rule {
-            Rule::Stateful(stateful) => stateful.restart(&self.device, &self.parameters),
+            Rule::Stateful { steps, .. } => steps.restart(&self.device, &self.parameters),
             Rule::InPlace { .. } | Rule::Stored { .. } => Ok(()),
         }
     }

@@ -139,6 +139,11 @@ impl Recipe {
                 "a step in place stores no direction that Adam could use: choose --method relative",
             ),
             (
+                method.keeps_state() && !(guard && recipe.bias_mode == BiasMode::Exact),
+                "this method steps with the guard and exact biases: leave out --no-guard and --bias-mode, or choose \
+                 --method relative-inplace",
+            ),
+            (
                 method.needs_dense() && settings.convolution.is_some(),
                 "this method is for dense layers: choose --method relative or ordinary",
             ),

@@ -415,7 +415,7 @@ pub(crate) fn parameters<D: Device<T>, T: Scalar, C: Coupling<D, T>>(
     Parameters::new(architecture, arrays)
 }
 
-fn upload<D: Device<T>, T: Scalar>(device: &D, array: &Array) -> Result<Matrix<D, T>> {
+pub(crate) fn upload<D: Device<T>, T: Scalar>(device: &D, array: &Array) -> Result<Matrix<D, T>> {
     let data: Vec<T> = array.data.iter().map(|value| T::of(*value)).collect();
     Matrix::from_column_major(device, &data, array.rows, array.cols, "golden array")
 }

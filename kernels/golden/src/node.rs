@@ -88,6 +88,12 @@ impl<'a> Node<'a> {
         count.ok_or_else(|| self.wrong(format!("must be a whole number from 1 to {MOST}")))
     }
 
+    /// A place among `count`, from 0.
+    pub(crate) fn index(&self, count: usize) -> Read<usize> {
+        let index = self.value.as_u64().and_then(|index| usize::try_from(index).ok()).filter(|index| *index < count);
+        index.ok_or_else(|| self.wrong(format!("must be a whole number from 0 to {}", count.saturating_sub(1))))
+    }
+
     /// The names and values of this object.
     pub(crate) fn entries(&self) -> Read<Vec<(&'a str, Self)>> {
         let object = self.value.as_object().ok_or_else(|| self.wrong("must be an object"))?;

@@ -19,7 +19,7 @@ use crate::network::Architecture;
 use crate::parameters::{Gradient, Parameters};
 use crate::reference::{Direction, Reference};
 use crate::scalar::Scalar;
-use crate::step::{InPlaceStep, Workspace};
+use crate::step::{Follower, InPlaceStep, Workspace};
 use probe::Probe;
 
 /// The outcome of a check.
@@ -52,10 +52,10 @@ pub enum Kind {
 }
 
 /// Up to this dimension the reference is quick.
-const REFERENCE_DIM: usize = 128;
+pub(crate) const REFERENCE_DIM: usize = 128;
 
 /// Up to this dimension copies of the parameters are small.
-const ENTRIES_DIM: usize = 1000;
+pub(crate) const ENTRIES_DIM: usize = 1000;
 
 /// The one place for the tolerance of a check: rounding of sums over thousands of terms, and the inverse of a
 /// well-conditioned weight, stay below; a wrong factor, sign or missing term is of the order of 1.
@@ -110,8 +110,20 @@ pub fn step<D: Device<T>, T: Scalar, C: Group<D, T>>(
     mu: f64,
     workspace: &mut Workspace<D, T, C>,
 ) -> Result<Check> {
+    followed_step(device, step, parameters, x, mu, (workspace, None))
+}
+
+/// As [`step`], with somebody who learns of the step.
+pub(crate) fn followed_step<D: Device<T>, T: Scalar, C: Group<D, T>>(
+    device: &D,
+    step: &InPlaceStep,
+    parameters: &mut Parameters<D, T, C>,
+    x: &Matrix<D, T>,
+    mu: f64,
+    (workspace, follower): (&mut Workspace<D, T, C>, Option<&mut dyn Follower<D, T>>),
+) -> Result<Check> {
     if C::IS_DENSE && (parameters.architecture().dim > ENTRIES_DIM || step.delay > 1) {
-        return vectors::step(device, step.form(), step, parameters, x, mu, workspace);
+        return vectors::step(device, step.form(), step, parameters, x, mu, (workspace, follower));
     }
     let direction = if step.transposed {
         stored(device, &Transposed, parameters, x)?
@@ -122,7 +134,7 @@ pub fn step<D: Device<T>, T: Scalar, C: Group<D, T>>(
         p.arrays().iter().map(|m| m.to_column_major(device)).collect()
     };
     let before = arrays(parameters)?;
-    let sizes = step.step(device, parameters, x.view(), mu, workspace, None)?.step_sizes.clone();
+    let sizes = step.follow(device, parameters, x.view().into(), mu, workspace, (None, follower))?.step_sizes.clone();
     let after = arrays(parameters)?;
     let tolerance = tolerance(device.math());
     let mut errors = Vec::new();
@@ -245,7 +257,7 @@ fn along_directions<D: Device<T>, T: Scalar, C: Coupling<D, T>>(
     Ok(worst(layers.map(|k| probe.layer(kind, k)).collect::<Result<Vec<_>>>()?))
 }
 
-fn wide<D: Device<T>, T: Scalar>(device: &D, m: MatrixRef<'_, D, T>) -> Result<DMatrix<f64>> {
+pub(crate) fn wide<D: Device<T>, T: Scalar>(device: &D, m: MatrixRef<'_, D, T>) -> Result<DMatrix<f64>> {
     let (rows, cols) = (m.rows(), m.cols());
     Ok(DMatrix::from_vec(rows, cols, device.to_host(m)?.into_iter().map(Scalar::widen).collect()))
 }

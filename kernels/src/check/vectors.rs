@@ -9,7 +9,7 @@ use crate::layer::Group;
 use crate::output::Head;
 use crate::parameters::{Batch, Parameters};
 use crate::scalar::Scalar;
-use crate::step::{InPlaceStep, Workspace};
+use crate::step::{Follower, InPlaceStep, Workspace};
 
 /// Any seed that the networks of a study do not use.
 const SEED: u64 = 0x7665_6374_6f72;
@@ -24,7 +24,7 @@ pub(super) fn step<D: Device<T>, T: Scalar, C: Group<D, T>>(
     parameters: &mut Parameters<D, T, C>,
     x: &Matrix<D, T>,
     mu: f64,
-    workspace: &mut Workspace<D, T, C>,
+    (workspace, follower): (&mut Workspace<D, T, C>, Option<&mut dyn Follower<D, T>>),
 ) -> Result<Check> {
     let dim = parameters.architecture().dim;
     let v: Vec<T> = init::normals(SEED, dim).into_iter().map(T::of).collect();
@@ -39,7 +39,7 @@ pub(super) fn step<D: Device<T>, T: Scalar, C: Group<D, T>>(
     let mut moves = applied.moves;
     // From the last layer to the first.
     moves.reverse();
-    let sizes = step.step(device, parameters, x.view(), mu, workspace, None)?.step_sizes.clone();
+    let sizes = step.follow(device, parameters, x.view().into(), mu, workspace, (None, follower))?.step_sizes.clone();
     step.settle(device, parameters, workspace)?;
     let after = device.in_full_precision(|device| products(device, parameters, &v, workspace))?;
     let tolerance = tolerance(device.math());
@@ -150,7 +150,7 @@ mod tests {
         let mut parameters = init::network::<_, T, _>(&device, &architecture, Init::Conditioned, 1).unwrap();
         let x = init::batch(&device, 130, samples, 1).unwrap();
         let mut workspace = step.workspace(&device, &architecture, samples).unwrap();
-        super::step(&device, form, &step, &mut parameters, &x, 0.01, &mut workspace).unwrap()
+        super::step(&device, form, &step, &mut parameters, &x, 0.01, (&mut workspace, None)).unwrap()
     }
 
     fn right_steps_pass_and_others_do_not<T: Scalar>() {

@@ -61,6 +61,20 @@ pub enum Addend<'a, D: Memory<T>, T: Scalar> {
     Matrix(MatrixRef<'a, D, T>),
 }
 
+/// What [`Device::scale_lines`] does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lines {
+    /// a ← diag(by)⁻¹ a.
+    RowsOver,
+    /// a ← a diag(by).
+    ColumnsTimes,
+    /// a ← a diag(by)⁻¹.
+    ColumnsOver,
+}
+
+/// Rows of two matrices that [`Device::inner_products`] widens at a time.
+pub const ROWS_WIDENED: usize = 512;
+
 /// What an inversion finds out on its way.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Inversion {
@@ -177,6 +191,51 @@ pub trait Device<T: Scalar>: Raw<T> + RawInverse<T> {
     /// ‖a‖_F, in f64; waits for `a`.
     fn frobenius_norm(&self, a: MatrixRef<'_, Self, T>) -> Result<f64> {
         self.raw_frobenius_norm(a.slice())
+    }
+
+    /// out ← aᵀb (m×n, column-major) of a (D×m) and b (D×n), in f64: the columns are widened, a few rows at a time, in
+    /// `room` for [`ROWS_WIDENED`] numbers of each column.
+    fn inner_products(
+        &self,
+        a: MatrixRef<'_, Self, T>,
+        b: MatrixRef<'_, Self, T>,
+        room: &mut [f64],
+        out: &mut [f64],
+    ) -> Result<()> {
+        require("inner products", b.shape(), (a.rows(), b.cols()))?;
+        require_length("inner products", out.len(), a.cols() * b.cols())?;
+        require_length("room of inner products", room.len(), ROWS_WIDENED * (a.cols() + b.cols()))?;
+        if a.is_empty() || b.is_empty() {
+            out.fill(0.0);
+            return Ok(());
+        }
+        // SAFETY: the shapes fit, and neither matrix is empty.
+        unsafe { self.raw_inner_products(a.rows(), [a.shorten().slice(), b.shorten().slice()], room, out) }
+    }
+
+    /// Each row or column of a, times or over a number of its own: as many as a has of them, in a column.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`], also on a device that has no such thing.
+    fn scale_lines(&self, lines: Lines, by: MatrixRef<'_, Self, T>, a: MatrixMut<'_, Self, T>) -> Result<()> {
+        let count = if lines == Lines::RowsOver { a.rows() } else { a.cols() };
+        require("scaling of lines", by.shape(), (count, 1))?;
+        // SAFETY: the shapes fit.
+        if a.is_empty() || unsafe { self.raw_scale_lines(lines, a.rows(), by.slice(), a.into_slice())? } {
+            return Ok(());
+        }
+        Err(Error::shape("scaling of lines", "a CPU", "another device"))
+    }
+
+    /// out\[j\] ← ‖a_{:j}‖, in f64; waits for a.
+    fn column_norms(&self, a: MatrixRef<'_, Self, T>, out: &mut [f64]) -> Result<()> {
+        require_length("norms of columns", out.len(), a.cols())?;
+        if a.is_empty() {
+            out.fill(0.0);
+            return Ok(());
+        }
+        // SAFETY: there is a norm for each column.
+        unsafe { self.raw_column_norms(a.rows(), a.slice(), out) }
     }
 
     /// c ← addend + α a b, with a (m×k), b (k×n), c (m×n).

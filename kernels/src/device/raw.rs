@@ -1,6 +1,6 @@
 //! What a device does behind the checks of [`Device`](super::Device).
 
-use super::{Addend, AppendOuter, Factor, Inversion, MatrixMut, Memory, PullOuter};
+use super::{Addend, AppendOuter, Factor, Inversion, Lines, MatrixMut, Memory, PullOuter};
 use crate::elementwise;
 use crate::error::Result;
 use crate::network::{Activation, Base};
@@ -42,6 +42,44 @@ pub trait Raw<T: Scalar>: Memory<T> {
     fn raw_require_finite(&self, what: &str, numbers: Self::Slice<'_>) -> Result<()>;
 
     fn raw_frobenius_norm(&self, a: Self::Slice<'_>) -> Result<f64>;
+
+    /// As given here it goes through the host and takes memory there.
+    unsafe fn raw_inner_products(
+        &self,
+        rows: usize,
+        factors: [Self::Slice<'_>; 2],
+        _room: &mut [f64],
+        out: &mut [f64],
+    ) -> Result<()> {
+        let [a, b] = factors.map(|factor| self.raw_to_host(factor));
+        let (a, b) = (a?, b?);
+        let left = a.len() / rows;
+        for (place, sum) in out.iter_mut().enumerate() {
+            let columns = a[place % left * rows..].iter().zip(&b[place / left * rows..]).take(rows);
+            *sum = columns.map(|(a, b)| a.widen() * b.widen()).sum();
+        }
+        Ok(())
+    }
+
+    /// Whether the device has it.
+    unsafe fn raw_scale_lines(
+        &self,
+        _: Lines,
+        _rows: usize,
+        _by: Self::Slice<'_>,
+        _a: Self::SliceMut<'_>,
+    ) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// As given here, one column after the other.
+    unsafe fn raw_column_norms(&self, rows: usize, a: Self::Slice<'_>, out: &mut [f64]) -> Result<()> {
+        for (j, norm) in out.iter_mut().enumerate() {
+            let column = Self::split(Self::split(a, j * rows).1, rows).0;
+            *norm = self.raw_frobenius_norm(column)?;
+        }
+        Ok(())
+    }
 
     unsafe fn raw_multiply(&self, product: Combination<'_, '_, '_, Self, T>, c: MatrixMut<'_, Self, T>) -> Result<()>;
 

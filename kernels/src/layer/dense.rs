@@ -43,15 +43,23 @@ impl<D: Device<T>, T: Scalar> LuFactors<D, T> {
 
     /// out ← W^{-T}.
     pub(crate) fn invert(&mut self, device: &D, layer: &Layer<'_, D, T>, out: MatrixMut<'_, D, T>) -> Result<()> {
-        let Self { factors, factorization } = self;
-        device.copy(layer.weight, factors.view_mut())?;
+        device.copy(layer.weight, self.factors.view_mut())?;
+        self.invert_own(device, out, || format!("weight of layer {}", layer.index + 1)).map(drop)
+    }
+
+    /// out ← A^{-T} of the A in [`Self::factors`], which is overwritten; `what` names A.
+    pub(crate) fn invert_own(
+        &mut self,
+        device: &D,
+        out: MatrixMut<'_, D, T>,
+        what: impl FnOnce() -> String,
+    ) -> Result<Inversion> {
         let mut report = [Inversion { log_abs_det: 0.0, condition: 0.0 }];
-        device.invert_transposed(factors.view_mut(), out, factorization, &mut report)?;
-        if report[0].is_singular::<T>(layer.weight.rows()) {
-            let matrix = format!("weight of layer {}", layer.index + 1);
-            return Err(Error::Singular { matrix, condition: report[0].condition });
+        device.invert_transposed(self.factors.view_mut(), out, &mut self.factorization, &mut report)?;
+        if report[0].is_singular::<T>(self.factors.rows()) {
+            return Err(Error::Singular { matrix: what(), condition: report[0].condition });
         }
-        Ok(())
+        Ok(report[0])
     }
 }
 

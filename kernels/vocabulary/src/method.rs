@@ -26,6 +26,10 @@ names! {
         RelativeDelayed = "relative-delayed",
         /// The ordinary gradient, its inverses refreshed by products from the last step's \[M41\].
         NewtonSchulz = "newton-schulz",
+        /// Relative steps in place, with every inverse and log-determinant carried along \[M29\]–\[M30\].
+        RelativeCarried = "relative-carried",
+        /// Ordinary steps in the mean, by a sketch of every W⁻ᵀ whose inverse is carried along \[M35\], \[M37\].
+        OrdinaryCarried = "ordinary-carried",
         /// Layers of their own, W = P L U \[M50\]–\[M52\], and the gradient in their numbers.
         Plu = "plu",
         /// The same with W = Q U, Q a product of reflections \[M53\]–\[M56\].
@@ -67,7 +71,16 @@ impl Method {
 
     /// Whether it keeps numbers beside the weights, which each step advances with them.
     pub const fn keeps_state(self) -> bool {
-        false
+        matches!(self, Self::RelativeCarried | Self::OrdinaryCarried)
+    }
+
+    /// The method without shortcuts whose direction it computes, or estimates.
+    pub const fn direction(self) -> Self {
+        match self {
+            Self::Relative | Self::RelativeInPlace | Self::RelativeDelayed | Self::RelativeCarried => Self::Relative,
+            Self::Transposed => Self::Transposed,
+            _ => Self::Ordinary,
+        }
     }
 
     /// What it is, in a phrase.
@@ -80,6 +93,8 @@ impl Method {
             Self::AutodiffStreamed => "full Jacobians, a few samples at a time, O(N·D³)",
             Self::RelativeInPlace => "relative gradient step applied in place, no gradient stored, O(N·D²)",
             Self::NewtonSchulz => "`ordinary` with inverses refreshed by products, step by step, O(D³)",
+            Self::RelativeCarried => "`relative-inplace` with every W⁻¹ and log|det W| carried along, O(N·D²)",
+            Self::OrdinaryCarried => "`ordinary` in the mean, by N columns of a carried W⁻ᵀ a step, O(N·D²)",
             Self::Plu => "layers W = P L U: the gradient of the factors, no inverse, O(N·D²)",
             Self::Qr => "layers W = Q U with D−1 reflections: the gradient of the factors, no inverse, O(N·D²)",
             Self::RelativeDelayed => "the same for few samples: updates kept as factors for √(D/2N) steps, O(N·D²)",

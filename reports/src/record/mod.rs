@@ -18,7 +18,7 @@ pub mod training;
 pub(crate) mod validity;
 pub mod writer;
 
-use relgrad_vocabulary::{Activation, DeviceKind, Dtype, Math, Subject};
+use relgrad_vocabulary::{Activation, DeviceKind, Dtype, Math, Subject, UpdateRule};
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use failure::{Failure, KILL_FACTOR, Reason};
@@ -67,6 +67,9 @@ pub struct Point {
     /// What the layers convolve; absent for dense layers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub convolution: Option<Convolution>,
+    /// The update that every evaluation makes; absent where gradients alone are measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update: Option<UpdateRule>,
 }
 
 impl Point {
@@ -261,6 +264,10 @@ pub struct Record {
     /// How the inverses were refreshed; absent for methods that refresh none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh: Option<Refresh>,
+    /// ‖RW − I‖_F/√D after the last sample, the largest of all layers, by products with random signs; absent for
+    /// methods that carry no inverse R from step to step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inverse_error: Option<f64>,
     /// Measurements that only a GPU has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpu: Option<Gpu>,
@@ -308,6 +315,7 @@ impl Record {
             prediction: None,
             check: None,
             refresh: None,
+            inverse_error: None,
             gpu: None,
             state: None,
             wall_seconds: 0.0,

@@ -167,6 +167,8 @@ fn facts(run: &Run) -> Vec<(&'static str, String)> {
         ("System", system(&run.machine)),
     ];
     facts.extend(s.math.map(arithmetic));
+    let whole = |rule| format!("every evaluation is a gradient and a step by `{rule}`; models and bounds are of both");
+    facts.extend(s.update.map(|rule| ("Update", whole(rule))));
     facts.extend(run.machine.gpus.iter().map(|gpu| ("GPU", gpu.clone())));
     facts.extend([
         ("Date", format!("{} to {ended}", run.started)),
@@ -326,10 +328,12 @@ pub(super) fn measurements(series: &Series) -> Table {
             or_none(p.speedup_over_autodiff.as_ref().map(units::ratio_estimate)),
             format!("{} / {}", grouped(p.samples), p.rounds),
             or_none(p.check_max_rel_err.map(units::scientific)),
+            or_none(p.inverse_error.map(units::scientific)),
         ]
     };
     let columns = ">D | >time [95 %] | >GFLOP/s | >of ceiling [95 %] | >peak memory | >model | >peak / model | \
-                   >over ordinary [95 %] | >over autodiff [95 %] | >samples / processes | >check error";
+                   >over ordinary [95 %] | >over autodiff [95 %] | >samples / processes | >check error | \
+                   >error of R";
     Table::new(columns, series.points.iter().map(row)).without_empty(NONE)
 }
 

@@ -244,6 +244,7 @@ fn point(dim: usize, rounds: &Rounds<'_>) -> Option<CellSummary> {
         speedup_over_ordinary: None,
         speedup_over_autodiff: None,
         check_max_rel_err: errors.reduce(f64::max),
+        inverse_error: rounds.valid().filter_map(|r| r.inverse_error).reduce(f64::max),
         scatter_from: rounds.scatter_from,
         states,
     })

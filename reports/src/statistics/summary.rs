@@ -61,6 +61,9 @@ pub struct CellSummary {
     pub speedup_over_autodiff: Option<Estimate>,
     /// Worst relative error of the gradient check.
     pub check_max_rel_err: Option<f64>,
+    /// Worst ‖RW − I‖_F/√D of inverses that the steps carry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inverse_error: Option<f64>,
     /// With one or two processes: first and last of the dimensions whose scatter between processes its interval has. Of
     /// one without such dimensions there is no interval, and both ends are the value.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::io::{self, BufRead, Write};
+use std::rc::Rc;
 use std::time::Instant;
 
 use relgrad_kernels::backend as kernels;
@@ -19,6 +20,8 @@ use crate::measure::workload::{Target, Task};
 
 /// Something to time: allocates nothing and waits for its result.
 pub(super) type Timed = Box<dyn FnMut() -> Result<(), Error>>;
+/// As [`Evaluation::inverse_error`].
+type InverseError = Box<dyn FnOnce() -> Result<Option<f64>, Error>>;
 /// The seconds since the process began.
 type Clock<'a> = &'a dyn Fn() -> f64;
 
@@ -48,6 +51,8 @@ struct Subject {
     threads: usize,
     check: Option<Check>,
     refresh: Option<Refresh>,
+    /// What it says of its inverses, to be asked after the last sample.
+    inverse_error: Option<InverseError>,
     taken: Taken,
     gpu: Option<OnGpu>,
 }
@@ -68,7 +73,7 @@ impl Subject {
             let evaluate = calibration::prepare(&spec.cell)?;
             return Ok(Self { threads, ..Self::warm(evaluate, now, 0.0)? });
         }
-        let Task { workload, device, math } = Task::of(&spec.cell)?;
+        let Task { workload, device, math, update } = Task::of(&spec.cell)?;
         let begin = now();
         let target = Target::open(device, math, workload.threads)?;
         rehearse(&target, &workload)?;
@@ -78,7 +83,7 @@ impl Subject {
         let watched = watch(&target)?;
         let mut evaluation = match &spec.inject {
             Some(fault) => inject::plant(fault, spec.cell.method, &workload)?,
-            None => target.prepare(&workload)?,
+            None => target.prepare_updating(&workload, update)?,
         };
         let start = now();
         evaluation.evaluate()?;
@@ -92,8 +97,13 @@ impl Subject {
             factored,
             residual,
         });
-        let (evaluate, gpu): (Timed, _) = match target {
-            Target::Cpu(_) => (Box::new(move || evaluation.evaluate()), None),
+        let (evaluate, inverse_error, gpu): (Timed, Option<InverseError>, _) = match target {
+            Target::Cpu(_) => {
+                let shared = Rc::new(RefCell::new(evaluation));
+                let evaluation = Rc::clone(&shared);
+                let inverse_error: InverseError = Box::new(move || shared.borrow_mut().inverse_error());
+                (Box::new(move || evaluation.borrow_mut().evaluate()), Some(inverse_error), None)
+            }
             Target::Cuda(device) => {
                 let graph = gpu::record_if_faster(evaluation.as_mut(), workload.method, now)?;
                 let on_gpu = OnGpu::new(device.clone(), first_call_seconds, graph)?;
@@ -101,13 +111,13 @@ impl Subject {
                     device.begin_span()?;
                     evaluation.evaluate()
                 };
-                (Box::new(evaluate), Some(on_gpu))
+                (Box::new(evaluate), None, Some(on_gpu))
             }
         };
         let warm = |evaluate| {
             if once { Ok(Self::only(evaluate, now, first_seconds)) } else { Self::warm(evaluate, now, first_seconds) }
         };
-        Ok(Self { threads, check, refresh, taken, gpu, ..warm(evaluate)? })
+        Ok(Self { threads, check, refresh, inverse_error, taken, gpu, ..warm(evaluate)? })
     }
 
     /// Warms up. What it does not know of the problem is absent.
@@ -115,13 +125,18 @@ impl Subject {
         let mut watch = Watch::start();
         let warm = sampling::warm_up(&mut evaluate, now, first_seconds)?;
         watch.warmed_up();
-        Ok(Self { evaluate, warm, watch, threads: 1, check: None, refresh: None, taken: Taken::default(), gpu: None })
+        Ok(Self::bare(evaluate, warm, watch))
     }
 
     /// Leaves it at the first evaluation.
     fn only(evaluate: Timed, now: Clock<'_>, first_seconds: f64) -> Self {
         let (watch, warm) = (Watch::start(), sampling::only(first_seconds, now));
-        Self { evaluate, warm, watch, threads: 1, check: None, refresh: None, taken: Taken::default(), gpu: None }
+        Self::bare(evaluate, warm, watch)
+    }
+
+    fn bare(evaluate: Timed, warm: Warm, watch: Watch) -> Self {
+        let (check, refresh, inverse_error, taken) = (None, None, None, Taken::default());
+        Self { evaluate, warm, watch, threads: 1, check, refresh, inverse_error, taken, gpu: None }
     }
 
     /// Samples until the rules end it.
@@ -133,6 +148,10 @@ impl Subject {
         };
         let seconds = sampling::sample(&mut self.evaluate, now, &self.warm, rules, read_event)?;
         let state = Some(self.watch.finish(if self.gpu.is_some() { 1 } else { self.threads }));
+        let inverse_error = self.inverse_error.map_or(Ok(None), |ask| ask())?;
+        if inverse_error.is_some_and(|error| !error.is_finite()) {
+            return Err(Error::NonFinite { what: "inverse that the steps carry".into() });
+        }
         let Taken { peak_bytes, trace: memory_trace, driver_bytes } = self.taken;
         let gpu = self.gpu.map(|gpu| gpu.finish(events.take(), driver_bytes));
         let Warm { seconds: warmup_seconds, evaluations_per_sample, .. } = self.warm;
@@ -145,6 +164,7 @@ impl Subject {
             memory_trace,
             check,
             refresh,
+            inverse_error,
             gpu,
             state,
         };

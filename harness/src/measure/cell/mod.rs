@@ -71,6 +71,8 @@ pub(crate) struct Measurement {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) refresh: Option<Refresh>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) inverse_error: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) gpu: Option<Gpu>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) state: Option<State>,

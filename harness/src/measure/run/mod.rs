@@ -205,12 +205,13 @@ impl<'a> Session<'a> {
             Reply::Ready(_) => failed_record(record, Reason::from("it took no samples").into()),
             Reply::Measured(measurement) => {
                 let Measurement { seconds, evaluations_per_sample, warmup_seconds, .. } = *measurement;
-                let Measurement { peak_bytes, memory_trace, check, refresh, gpu, state, .. } = *measurement;
+                let Measurement { peak_bytes, memory_trace, check, refresh, inverse_error, gpu, state, .. } =
+                    *measurement;
                 let outcome = Outcome::Measured;
                 let model =
                     refresh.map_or(record.model, |refresh| refreshed(record.model, &record.cell.point, refresh));
                 let timed = Record { outcome, model, seconds, evaluations_per_sample, warmup_seconds, ..record };
-                Record { peak_bytes, memory_trace, check, refresh, gpu, state, ..timed }
+                Record { peak_bytes, memory_trace, check, refresh, inverse_error, gpu, state, ..timed }
             }
         };
         self.has_measured = true;

@@ -1,9 +1,12 @@
 //! Golden files of the rivals: one network, and what one or more methods with numbers of their own make of it. Each
 //! kind of numbers is one file here, which reads them and computes the same.
 
+mod carried;
 mod factors;
 mod plu;
 mod qr;
+mod sketch;
+mod trajectory;
 
 use relgrad_kernels::{Architecture, Cpu, Dtype, Result, Scalar};
 use relgrad_vocabulary::quoted;
@@ -13,6 +16,8 @@ use crate::compare::Row;
 use crate::dense::architecture;
 use crate::node::{Node, Read};
 use crate::{Case, Groups};
+use carried::CarriedRuns;
+use sketch::SketchRuns;
 
 /// The schema of these files.
 pub(crate) const SCHEMA: &str = "relgrad-golden-rivals-1";
@@ -45,7 +50,13 @@ pub(crate) struct Network {
 /// A kind with its numbers.
 #[derive(Debug, Clone)]
 enum Kind {
+    /// Relative steps with a carried inverse.
+    Carried(CarriedRuns),
+    /// Ordinary steps by a sketch.
+    Sketch(SketchRuns),
+    /// Layers W = P L U.
     Plu(plu::PluCase),
+    /// Layers W = Q U.
     Qr(qr::QrCase),
 }
 
@@ -53,6 +64,8 @@ impl Kind {
     /// Reads the kind of a name; `None` for one that is not known here.
     fn read(name: &str, node: &Node<'_>, network: &Network) -> Read<Option<Self>> {
         Ok(match name {
+            "carried" => Some(Self::Carried(CarriedRuns::read(node, network)?)),
+            "sketch" => Some(Self::Sketch(SketchRuns::read(node, network)?)),
             "plu" => Some(Self::Plu(plu::PluCase::read(node, network)?)),
             "qr" => Some(Self::Qr(qr::QrCase::read(node, network)?)),
             _ => None,
@@ -62,6 +75,8 @@ impl Kind {
     /// The name of what computes, and the errors of its arrays.
     fn errors<T: Scalar>(&self, device: &Cpu, network: &Network) -> Vec<(&'static str, Result<Vec<f64>>)> {
         match self {
+            Self::Carried(runs) => runs.errors::<T>(device, network),
+            Self::Sketch(runs) => runs.errors::<T>(device, network),
             Self::Plu(plu) => plu.errors::<T>(device, network),
             Self::Qr(qr) => qr.errors::<T>(device, network),
         }

@@ -8,6 +8,8 @@ mod factor;
 mod few;
 #[cfg(target_arch = "x86_64")]
 mod gemm;
+mod inner;
+mod lines;
 mod lu;
 mod norm;
 mod once;
@@ -21,7 +23,7 @@ mod triangular;
 use faer::{MatMut, MatRef};
 
 use super::raw::{Combination, Raw, RawInverse, Term};
-use super::{Addend, AppendOuter, Device, Factor, Inversion, MatrixMut, MatrixRef, Memory};
+use super::{Addend, AppendOuter, Device, Factor, Inversion, Lines, MatrixMut, MatrixRef, Memory};
 #[cfg(target_arch = "x86_64")]
 use super::{PullOuter, pull::too_large};
 use crate::error::{Error, Result};
@@ -196,6 +198,27 @@ impl<T: Scalar> Raw<T> for Cpu {
 
     fn raw_frobenius_norm(&self, a: &[T]) -> Result<f64> {
         Ok(T::frobenius(self.threads, a))
+    }
+
+    unsafe fn raw_inner_products(
+        &self,
+        rows: usize,
+        factors: [&[T]; 2],
+        room: &mut [f64],
+        out: &mut [f64],
+    ) -> Result<()> {
+        T::inner_products(self.threads, rows, factors, room, out);
+        Ok(())
+    }
+
+    unsafe fn raw_scale_lines(&self, lines: Lines, rows: usize, by: &[T], a: &mut [T]) -> Result<bool> {
+        T::scale_lines(self.threads, lines, rows, by, a);
+        Ok(true)
+    }
+
+    unsafe fn raw_column_norms(&self, rows: usize, a: &[T], out: &mut [f64]) -> Result<()> {
+        T::column_norms(self.threads, rows, a, out);
+        Ok(())
     }
 
     unsafe fn raw_multiply(&self, product: Combination<'_, '_, '_, Self, T>, c: MatrixMut<'_, Self, T>) -> Result<()> {

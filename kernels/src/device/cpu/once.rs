@@ -13,8 +13,8 @@ use faer::{Accum, Conj, MatMut, MatRef, Par};
 use super::factor::{self, Lane, Triangle};
 use super::product::{self, Onto};
 use super::triangular::{self, HalfOuter, How, Triangular};
-use super::{blocks, norm};
-use crate::device::{Inversion, Term};
+use super::{blocks, inner, lines, norm};
+use crate::device::{Inversion, Lines, Term};
 use crate::elementwise;
 use crate::error::Result;
 use crate::math::Math;
@@ -79,6 +79,10 @@ compiled_once! {
     fn curvature_adjoint(threads: usize, dim: usize, operands: [&[Self]; 4], out: &mut [Self]) =
         blocks::curvature_adjoint;
     fn add_blocks(threads: usize, alpha: Self, a: &[Self], out: &mut [Self]) = blocks::add_blocks;
+    fn inner_products(threads: usize, rows: usize, factors: [&[Self]; 2], room: &mut [f64], out: &mut [f64]) =
+        inner::products;
+    fn scale_lines(threads: usize, lines: Lines, rows: usize, by: &[Self], a: &mut [Self]) = lines::scale;
+    fn column_norms(threads: usize, rows: usize, a: &[Self], out: &mut [f64]) = lines::norms;
     fn frobenius(threads: usize, a: &[Self]) -> f64 = norm::frobenius;
     fn all_finite(numbers: &[Self]) -> bool = norm::all_finite;
     fn add_bias(bias: &[Self], y: &mut [Self]) = elementwise::add_bias;

@@ -4,6 +4,8 @@ use super::{
     AMOUNT, BATCH, BYTES, Checked, DIM, DURATION, EVALUATIONS, LAYERS, MOST_ROUNDS, SECONDS, THREADS, activation,
     arithmetic, at_most, bytes, count, number, numbers,
 };
+use relgrad_vocabulary::UpdateRule;
+
 use crate::record::run::{self, Settings};
 use crate::record::{
     Check, Convolution, Gpu, GpuState, MemoryPoint, Model, Outcome, Point, Prediction, Record, Refresh, State,
@@ -33,6 +35,7 @@ pub(crate) fn record(record: &Record) -> Checked {
     record.prediction.as_ref().map_or(Ok(()), prediction)?;
     record.check.as_ref().map_or(Ok(()), check)?;
     record.refresh.as_ref().map_or(Ok(()), refresh)?;
+    record.inverse_error.map_or(Ok(()), |error| number("inverse_error", error, &AMOUNT))?;
     record.gpu.as_ref().map_or(Ok(()), |gpu| of_gpu(gpu, record.seconds.len()))?;
     record.state.as_ref().map_or(Ok(()), machine_state)?;
     number("wall_seconds", record.wall_seconds, &DURATION)?;
@@ -50,6 +53,8 @@ pub(crate) fn of_run(record: &Record, settings: &Settings) -> Checked {
         same("number of threads", point.threads, settings.threads)?;
     }
     same("bias", point.bias, settings.bias)?;
+    let rule = |update: Option<UpdateRule>| update.map_or("none", UpdateRule::name);
+    same("update", rule(point.update), rule(settings.update))?;
     same("seed", point.seed, settings.seed)?;
     layers(point.convolution.as_ref(), settings.convolution.as_ref())
 }

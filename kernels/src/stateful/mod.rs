@@ -2,6 +2,17 @@
 //!
 //! Each is one file here. What a state costs to begin with may be cubic in D; a step is not.
 
+mod guard;
+mod inverses;
+mod ordinary;
+mod relative;
+mod sketch;
+mod system;
+
+pub use ordinary::OrdinaryCarried;
+pub use relative::RelativeCarried;
+pub use sketch::{Control, Design, Sketch};
+
 use crate::check::Check;
 use crate::device::{Device, Matrix};
 use crate::error::{Error, Result};
@@ -9,7 +20,7 @@ use crate::layer::{Coupling, Dense};
 use crate::method::Method;
 use crate::parameters::{Batch, Parameters};
 use crate::scalar::Scalar;
-use crate::step::StepReport;
+use crate::step::{InPlaceStep, StepReport};
 
 /// The steps of one method, with its state and work memory.
 pub trait Stateful<D: Device<T>, T: Scalar, C: Coupling<D, T> = Dense> {
@@ -60,10 +71,18 @@ pub trait Stateful<D: Device<T>, T: Scalar, C: Coupling<D, T> = Dense> {
 /// # Errors
 /// [`Error::OutOfMemory`]; [`Error::Singular`]; [`Error::ShapeMismatch`] for a method that keeps no state.
 pub(crate) fn begin<D: Device<T> + 'static, T: Scalar>(
-    _device: &D,
+    device: &D,
     method: Method,
-    _parameters: &Parameters<D, T>,
-    (_batch, _seed): (usize, u64),
+    parameters: &Parameters<D, T>,
+    (batch, seed): (usize, u64),
 ) -> Result<Box<dyn Stateful<D, T>>> {
-    Err(Error::shape("steps with a state", "a method that keeps one", method))
+    match method {
+        Method::RelativeCarried => {
+            Ok(Box::new(RelativeCarried::new(device, parameters, batch, InPlaceStep::default())?))
+        }
+        Method::OrdinaryCarried => {
+            Ok(Box::new(OrdinaryCarried::new(device, parameters, (batch, seed), Sketch::default())?))
+        }
+        _ => Err(Error::shape("steps with a state", "a method that keeps one", method)),
+    }
 }
