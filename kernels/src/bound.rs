@@ -2,11 +2,14 @@
 //! place where name and code meet.
 
 use crate::backend::autodiff::{self, Autodiff, Jacobians};
+use crate::backend::hutchinson::PROBES;
 use crate::backend::newton_schulz::products;
-use crate::backend::{BiasMode, GradientBackend, NewtonSchulz, Ordinary, Refresh, Relative, Transposed};
-use crate::check::Kind;
+use crate::backend::{
+    BiasMode, GradientBackend, Hutchinson, NewtonSchulz, Ordinary, Refresh, Relative, Sketched, Solved, Transposed,
+};
+use crate::check::{self, Check, Kind};
 use crate::cost::{Cost, Sizes};
-use crate::device::Device;
+use crate::device::{Device, Matrix};
 use crate::error::Result;
 use crate::layer::{Coupling, Dense, ForGroup, Group, MaybeGroup, best_delay};
 use crate::method::Method;
@@ -47,7 +50,8 @@ pub fn bind<D: Device<T> + 'static, T: Scalar, C: MaybeGroup<D, T>>(
     batch: usize,
 ) -> Result<Bound<D, T, C>> {
     let request = Request { method, bias_mode, architecture, batch };
-    let autodiff = |jacobians| Bound::new(device, Kind::Ordinary, Autodiff { jacobians }, &request);
+    let autodiff =
+        |jacobians| Bound::new(device, Kind::Ordinary, Autodiff { jacobians, ..Autodiff::default() }, &request);
     architecture.validate()?;
     match method {
         Method::Relative | Method::RelativeInPlace | Method::RelativeDelayed | Method::Transposed => {
@@ -57,6 +61,7 @@ pub fn bind<D: Device<T> + 'static, T: Scalar, C: MaybeGroup<D, T>>(
         Method::Autodiff => autodiff(Jacobians::Batched),
         Method::AutodiffStreamed => autodiff(Jacobians::Streamed),
         Method::NewtonSchulz => Bound::new(device, Kind::Ordinary, NewtonSchulz::default(), &request),
+        Method::Hutchinson => Bound::new(device, Kind::Ordinary, Hutchinson::default(), &request),
     }
 }
 
@@ -149,6 +154,14 @@ pub(crate) fn cost_of_dense(method: Method, shape: &Sizes) -> Cost {
                 ..cost_of_refresh(shape, products, 0)
             }
         }
+        Method::Hutchinson => {
+            let probes = PROBES as f64 * d * w;
+            Cost {
+                min_bytes: 2.0 * parameters + blocks + 4.0 * probes,
+                expected_bytes: 2.0 * parameters + blocks + input + 7.0 * probes,
+                ..cost_of_solve(shape, shape.layers.saturating_mul(EXPECTED_STEPS))
+            }
+        }
     }
 }
 
@@ -161,6 +174,23 @@ pub fn cost_of_refresh(shape: &Sizes, products: usize, factored: usize) -> Cost 
     Cost {
         flops: cost.flops + 2.0 * (products + factored as f64 - layers) * d.powi(3),
         min_traffic_bytes: (5.0 * layers + 3.0 * products) * square,
+        ..cost
+    }
+}
+
+/// Steps of a solve at the condition of the weights that are timed, in both precisions.
+const EXPECTED_STEPS: usize = 5;
+
+/// What a gradient of [`Method::Hutchinson`] costs whose solves took so many steps over all layers (MATH.md §24): the
+/// last step of a solve is half of one, and its half is that of the product of the solution with the probes.
+pub fn cost_of_solve(shape: &Sizes, steps: usize) -> Cost {
+    let cost = cost_of_dense(Method::Ordinary, shape);
+    let (d, n, l, steps) = (shape.dim as f64, shape.batch as f64, shape.layers as f64, steps as f64);
+    let square = d * d * shape.dtype.bytes() as f64;
+    Cost {
+        flops: (3.0 * l - 1.0) * 2.0 * n * d * d + 4.0 * steps * PROBES as f64 * d * d,
+        // One pass over W a step is enough for W p and Wᵀ(W p).
+        min_traffic_bytes: (3.0 * l - 2.0 + steps).max(2.0 * l) * square,
         ..cost
     }
 }
@@ -240,6 +270,28 @@ impl<D: Device<T>, T: Scalar, C: Coupling<D, T>> Bound<D, T, C> {
     pub fn refresh(&self) -> Option<Refresh> {
         self.backend.refresh()
     }
+
+    /// As [`GradientBackend::solved`].
+    pub fn solved(&self) -> Option<Solved> {
+        self.backend.solved()
+    }
+
+    /// Checks the gradient that it has just computed at `parameters` for the batch `x`.
+    ///
+    /// # Errors
+    /// Those of [`check::gradient`].
+    pub fn check(
+        &self,
+        device: &D,
+        parameters: &Parameters<D, T, C>,
+        x: &Matrix<D, T>,
+        gradient: &Gradient<D, T>,
+    ) -> Result<Check> {
+        match self.backend.sketched(device)? {
+            Some(sketched) => check::sketched(device, &sketched, parameters, x, gradient),
+            None => check::gradient(device, self.kind, parameters, x, gradient),
+        }
+    }
 }
 
 trait Erased<D: Device<T>, T: Scalar, C: Coupling<D, T>> {
@@ -254,6 +306,10 @@ trait Erased<D: Device<T>, T: Scalar, C: Coupling<D, T>> {
         D: 'a;
 
     fn refresh(&self) -> Option<Refresh>;
+
+    fn solved(&self) -> Option<Solved>;
+
+    fn sketched(&self, device: &D) -> Result<Option<Sketched>>;
 }
 
 struct WithWorkspace<B, W> {
@@ -284,6 +340,14 @@ where
     fn refresh(&self) -> Option<Refresh> {
         B::refresh(&self.workspace)
     }
+
+    fn solved(&self) -> Option<Solved> {
+        B::solved(&self.workspace)
+    }
+
+    fn sketched(&self, device: &D) -> Result<Option<Sketched>> {
+        self.backend.sketched(device, &self.workspace)
+    }
 }
 
 #[cfg(feature = "inject")]
@@ -307,5 +371,13 @@ impl<D: Device<T>, T: Scalar, C: Coupling<D, T>> Erased<D, T, C> for Wrong<D, T,
 
     fn refresh(&self) -> Option<Refresh> {
         self.0.refresh()
+    }
+
+    fn solved(&self) -> Option<Solved> {
+        self.0.solved()
+    }
+
+    fn sketched(&self, device: &D) -> Result<Option<Sketched>> {
+        self.0.sketched(device)
     }
 }

@@ -39,8 +39,8 @@ fn gradients_of_many_samples_keep_their_digits() {
     agree("relative", &Relative::default());
     agree("transposed", &Transposed);
     agree("ordinary", &Ordinary);
-    agree("autodiff", &Autodiff { jacobians: Jacobians::Batched });
-    agree("autodiff-streamed", &Autodiff { jacobians: Jacobians::Streamed });
+    agree("autodiff", &Autodiff { jacobians: Jacobians::Batched, ..Autodiff::default() });
+    agree("autodiff-streamed", &Autodiff { jacobians: Jacobians::Streamed, ..Autodiff::default() });
 }
 
 fn passes(method: Method, architecture: Architecture<CouplingKind>) {

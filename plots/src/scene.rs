@@ -101,6 +101,18 @@ pub(crate) enum Marker {
     TriangleLeft,
     TriangleRight,
     Pentagon,
+    /// Of five points.
+    Star,
+    /// Of four points, upright and on its side.
+    Plus,
+    Cross,
+    /// Of three points.
+    Tripod,
+    TripodDown,
+    /// Of six points.
+    Asterisk,
+    BarUpright,
+    BarFlat,
 }
 
 impl Marker {
@@ -115,6 +127,14 @@ impl Marker {
             Self::TriangleLeft => "triangle-left",
             Self::TriangleRight => "triangle-right",
             Self::Pentagon => "pentagon",
+            Self::Star => "star",
+            Self::Plus => "plus",
+            Self::Cross => "saltire",
+            Self::Tripod => "tripod",
+            Self::TripodDown => "tripod-down",
+            Self::Asterisk => "asterisk",
+            Self::BarUpright => "bar-upright",
+            Self::BarFlat => "bar-flat",
         }
     }
 }
@@ -204,22 +224,37 @@ impl Scene {
 
     fn solid_marker(&mut self, marker: Marker, (x, y): Place, radius: f64, color: RGBColor) {
         // Corners reach beyond the circle, so that a shape still shows below another at the same place. The number of
-        // corners and the angle of the first name the shape.
-        let (corners, start, reach) = match marker {
+        // corners and the angle of the first name the shape; a star has others between, nearer to its centre.
+        let (corners, start, reach, waist) = match marker {
             Marker::Circle => {
                 self.shapes.push(Shape::Disc { center: (x, y), radius: 0.9 * radius, color });
                 return;
             }
-            Marker::Square => (4, 0.125, 1.65),
-            Marker::Triangle => (3, 0.25, 1.6),
-            Marker::Diamond => (4, 0.0, 1.6),
-            Marker::TriangleDown => (3, 0.75, 1.6),
-            Marker::TriangleLeft => (3, 0.5, 1.6),
-            Marker::TriangleRight => (3, 0.0, 1.6),
-            Marker::Pentagon => (5, 0.25, 1.35),
+            Marker::BarUpright | Marker::BarFlat => {
+                let (long, short) = (1.6 * radius, 0.55 * radius);
+                let (across, up) = if marker == Marker::BarFlat { (long, short) } else { (short, long) };
+                let bar = Rect { left: x - across, top: y - up, right: x + across, bottom: y + up };
+                return self.area(bar.corners().to_vec(), color, 1.0);
+            }
+            Marker::Square => (4, 0.125, 1.65, 1.0),
+            Marker::Triangle => (3, 0.25, 1.6, 1.0),
+            Marker::Diamond => (4, 0.0, 1.6, 1.0),
+            Marker::TriangleDown => (3, 0.75, 1.6, 1.0),
+            Marker::TriangleLeft => (3, 0.5, 1.6, 1.0),
+            Marker::TriangleRight => (3, 0.0, 1.6, 1.0),
+            Marker::Pentagon => (5, 0.25, 1.35, 1.0),
+            Marker::Star => (5, 0.25, 1.8, 0.42),
+            Marker::Plus => (4, 0.0, 1.9, 0.36),
+            Marker::Cross => (4, 0.125, 1.9, 0.36),
+            Marker::Tripod => (3, 0.25, 1.9, 0.26),
+            Marker::TripodDown => (3, 0.75, 1.9, 0.26),
+            Marker::Asterisk => (6, 0.25, 1.75, 0.45),
         };
-        let points = (0..corners).map(|i| {
-            let turn = (start + i as f64 / corners as f64) * std::f64::consts::TAU;
+        let is_star = waist < 1.0;
+        let count = if is_star { 2 * corners } else { corners };
+        let points = (0..count).map(|i| {
+            let reach = if is_star && i % 2 == 1 { waist * reach } else { reach };
+            let turn = (start + f64::from(i) / f64::from(count)) * std::f64::consts::TAU;
             (x + reach * radius * turn.cos(), y - reach * radius * turn.sin())
         });
         self.area(points.collect(), color, 1.0);

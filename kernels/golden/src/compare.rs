@@ -280,7 +280,7 @@ impl<'a, D: Device<T> + 'static, T: Scalar, C: MaybeGroup<D, T>> Comparison<'a, 
     fn autodiff_loglik(&self) -> Result<Vec<f64>> {
         let (device, architecture) = (self.device, self.parameters.architecture());
         let lp = self.evaluator()?.data_terms(device, &self.parameters, self.batch())?.lp;
-        let backend = Autodiff { jacobians: Jacobians::Batched };
+        let backend = Autodiff { jacobians: Jacobians::Batched, ..Autodiff::default() };
         let mut workspace = GradientBackend::<D, T, C>::workspace(&backend, device, architecture, self.x.cols())?;
         let mut out = Gradient::zeros(device, architecture, "gradient")?;
         backend.gradient(device, &self.parameters, self.batch(), &mut workspace, &mut out)?;
@@ -415,7 +415,7 @@ pub(crate) fn parameters<D: Device<T>, T: Scalar, C: Coupling<D, T>>(
     Parameters::new(architecture, arrays)
 }
 
-fn upload<D: Device<T>, T: Scalar>(device: &D, array: &Array) -> Result<Matrix<D, T>> {
+pub(crate) fn upload<D: Device<T>, T: Scalar>(device: &D, array: &Array) -> Result<Matrix<D, T>> {
     let data: Vec<T> = array.data.iter().map(|value| T::of(*value)).collect();
     Matrix::from_column_major(device, &data, array.rows, array.cols, "golden array")
 }

@@ -114,7 +114,7 @@ impl Geometry for Convolution {
     /// On a growing grid with fixed c all but autodiff are linear in n, but for the logarithm: the determinant is cheap
     /// here, and the relative gradient saves c³ against c²N, not an order of D.
     fn cost(&self, method: Method, shape: &Sizes) -> Result<Cost> {
-        if method == Method::NewtonSchulz {
+        if matches!(method, Method::NewtonSchulz | Method::Hutchinson) {
             return Err(Error::shape(method.name(), DENSE_ONLY, "convolutions"));
         }
         if method.needs_group() && !self.is_full() && !self.is_pointwise() {

@@ -75,7 +75,7 @@ proptest! {
             let net = Net::<T>::draw(architecture, batch, seed);
             let likelihood = net.log_likelihood().unwrap();
             for jacobians in [Jacobians::Batched, Jacobians::Streamed] {
-                let backend = Autodiff { jacobians };
+                let backend = Autodiff { jacobians, ..Autodiff::default() };
                 let mut workspace = backend.workspace(&net.device, &architecture, batch).unwrap();
                 let mut out = Gradient::zeros(&net.device, &architecture, "gradient").unwrap();
                 backend.gradient(&net.device, &net.parameters, net.x.view(), &mut workspace, &mut out).unwrap();

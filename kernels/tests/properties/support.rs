@@ -137,7 +137,7 @@ impl<T: Scalar> Net<T> {
             Way::Relative(bias_mode) => self.run(&Relative { bias_mode }, workspace, batch, out),
             Way::Transposed => self.run(&Transposed, workspace, batch, out),
             Way::Ordinary => self.run(&Ordinary, workspace, batch, out),
-            Way::Autodiff(jacobians) => self.run(&Autodiff { jacobians }, workspace, batch, out),
+            Way::Autodiff(jacobians) => self.run(&Autodiff { jacobians, ..Autodiff::default() }, workspace, batch, out),
         }
     }
 

@@ -26,6 +26,8 @@ names! {
         RelativeDelayed = "relative-delayed",
         /// The ordinary gradient, its inverses refreshed by products from the last step's \[M41\].
         NewtonSchulz = "newton-schulz",
+        /// The ordinary gradient, its inverses known by their products with random probes \[M62\].
+        Hutchinson = "hutchinson",
     }
 }
 
@@ -43,7 +45,7 @@ impl Method {
 
     /// Whether it is for dense layers alone.
     pub const fn needs_dense(self) -> bool {
-        matches!(self, Self::RelativeDelayed | Self::NewtonSchulz) || self.keeps_state()
+        matches!(self, Self::RelativeDelayed | Self::NewtonSchulz | Self::Hutchinson) || self.keeps_state()
     }
 
     /// Whether only a CPU has it.
@@ -71,6 +73,7 @@ impl Method {
             Self::AutodiffStreamed => "full Jacobians, a few samples at a time, O(N·D³)",
             Self::RelativeInPlace => "relative gradient step applied in place, no gradient stored, O(N·D²)",
             Self::NewtonSchulz => "`ordinary` with inverses refreshed by products, step by step, O(D³)",
+            Self::Hutchinson => "`ordinary` with inverses sketched by 10 random probes and a solve, O(N·D²)",
             Self::RelativeDelayed => "the same for few samples: updates kept as factors for √(D/2N) steps, O(N·D²)",
         }
     }

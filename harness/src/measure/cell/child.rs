@@ -7,7 +7,7 @@ use std::time::Instant;
 use relgrad_kernels::backend as kernels;
 use relgrad_kernels::evaluation::{Evaluation, Workload};
 use relgrad_kernels::{Architecture, Convolution, CouplingKind, Error};
-use relgrad_reports::record::{Check, MemoryPoint, Reason, Refresh};
+use relgrad_reports::record::{Check, MemoryPoint, Reason, Refresh, Solved};
 use serde::Serialize;
 
 use super::gpu::{self, OnGpu};
@@ -48,6 +48,7 @@ struct Subject {
     threads: usize,
     check: Option<Check>,
     refresh: Option<Refresh>,
+    solved: Option<Solved>,
     taken: Taken,
     gpu: Option<OnGpu>,
 }
@@ -92,6 +93,8 @@ impl Subject {
             factored,
             residual,
         });
+        let solved = evaluation.solved().filter(|solved| solved.error.is_finite());
+        let solved = solved.map(|kernels::Solved { iterations, error }| Solved { iterations, error });
         let (evaluate, gpu): (Timed, _) = match target {
             Target::Cpu(_) => (Box::new(move || evaluation.evaluate()), None),
             Target::Cuda(device) => {
@@ -107,7 +110,12 @@ impl Subject {
         let warm = |evaluate| {
             if once { Ok(Self::only(evaluate, now, first_seconds)) } else { Self::warm(evaluate, now, first_seconds) }
         };
-        Ok(Self { threads, check, refresh, taken, gpu, ..warm(evaluate)? })
+        Ok(Self { threads, check, refresh, solved, taken, gpu, ..warm(evaluate)? })
+    }
+
+    fn bare(evaluate: Timed, warm: Warm, watch: Watch) -> Self {
+        let (check, refresh, solved, taken) = (None, None, None, Taken::default());
+        Self { evaluate, warm, watch, threads: 1, check, refresh, solved, taken, gpu: None }
     }
 
     /// Warms up. What it does not know of the problem is absent.
@@ -115,13 +123,13 @@ impl Subject {
         let mut watch = Watch::start();
         let warm = sampling::warm_up(&mut evaluate, now, first_seconds)?;
         watch.warmed_up();
-        Ok(Self { evaluate, warm, watch, threads: 1, check: None, refresh: None, taken: Taken::default(), gpu: None })
+        Ok(Self::bare(evaluate, warm, watch))
     }
 
     /// Leaves it at the first evaluation.
     fn only(evaluate: Timed, now: Clock<'_>, first_seconds: f64) -> Self {
         let (watch, warm) = (Watch::start(), sampling::only(first_seconds, now));
-        Self { evaluate, warm, watch, threads: 1, check: None, refresh: None, taken: Taken::default(), gpu: None }
+        Self::bare(evaluate, warm, watch)
     }
 
     /// Samples until the rules end it.
@@ -136,7 +144,7 @@ impl Subject {
         let Taken { peak_bytes, trace: memory_trace, driver_bytes } = self.taken;
         let gpu = self.gpu.map(|gpu| gpu.finish(events.take(), driver_bytes));
         let Warm { seconds: warmup_seconds, evaluations_per_sample, .. } = self.warm;
-        let (check, refresh) = (self.check, self.refresh);
+        let (check, refresh, solved) = (self.check, self.refresh, self.solved);
         let measurement = Measurement {
             seconds,
             evaluations_per_sample,
@@ -145,6 +153,7 @@ impl Subject {
             memory_trace,
             check,
             refresh,
+            solved,
             gpu,
             state,
         };

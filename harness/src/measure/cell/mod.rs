@@ -15,7 +15,7 @@ pub(crate) mod sampling;
 use std::path::Path;
 use std::process::Command;
 
-use relgrad_reports::record::{Cell, Check, Gpu, MemoryPoint, Reason, Refresh, State};
+use relgrad_reports::record::{Cell, Check, Gpu, MemoryPoint, Reason, Refresh, Solved, State};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::child::serve;
@@ -70,6 +70,8 @@ pub(crate) struct Measurement {
     pub(crate) check: Option<Check>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) refresh: Option<Refresh>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) solved: Option<Solved>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) gpu: Option<Gpu>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,11 +1,15 @@
 //! Golden files of the rivals: one network, and what one or more methods with numbers of their own make of it. Each
 //! kind of numbers is one file here, which reads them and computes the same.
 
+mod hutchinson;
+
+use relgrad_kernels::device::Matrix;
+use relgrad_kernels::parameters::{Arrays, Parameters};
 use relgrad_kernels::{Architecture, Cpu, Dtype, Result, Scalar};
 use relgrad_vocabulary::quoted;
 
 use crate::array::{Array, array, arrays, biases};
-use crate::compare::Row;
+use crate::compare::{Row, upload};
 use crate::dense::architecture;
 use crate::node::{Node, Read};
 use crate::{Case, Groups};
@@ -38,20 +42,38 @@ pub(crate) struct Network {
     pub(crate) x: Array,
 }
 
+impl Network {
+    /// The parameters and the batch in precision `T`; weights of zeros where the file has none.
+    pub(crate) fn on<T: Scalar>(&self, device: &Cpu) -> Result<(Parameters<Cpu, T>, Matrix<Cpu, T>)> {
+        let mut arrays = Arrays::zeros(device, &self.architecture, "parameters")?;
+        let pairs = arrays.weights.iter_mut().zip(&self.weights).chain(arrays.biases.iter_mut().zip(&self.biases));
+        for (to, from) in pairs {
+            *to = upload(device, from)?;
+        }
+        Ok((Parameters::new(self.architecture, arrays)?, upload(device, &self.x)?))
+    }
+}
+
 /// A kind with its numbers.
 #[derive(Debug, Clone)]
-enum Kind {}
+enum Kind {
+    Hutchinson(hutchinson::ProbedInverses),
+}
 
 impl Kind {
     /// Reads the kind of a name; `None` for one that is not known here.
-    fn read(name: &str, _node: &Node<'_>, _network: &Network) -> Read<Option<Self>> {
-        let _ = name;
-        Ok(None)
+    fn read(name: &str, node: &Node<'_>, network: &Network) -> Read<Option<Self>> {
+        Ok(match name {
+            "hutchinson" => Some(Self::Hutchinson(hutchinson::read(node, network)?)),
+            _ => None,
+        })
     }
 
     /// The name of what computes, and the errors of its arrays.
-    fn errors<T: Scalar>(&self, _device: &Cpu, _network: &Network) -> Vec<(&'static str, Result<Vec<f64>>)> {
-        match *self {}
+    fn errors<T: Scalar>(&self, device: &Cpu, network: &Network) -> Vec<(&'static str, Result<Vec<f64>>)> {
+        match self {
+            Self::Hutchinson(numbers) => vec![("hutchinson", numbers.errors::<T>(device, network))],
+        }
     }
 }
 

@@ -317,6 +317,19 @@ impl<T: Scalar> Raw<T> for Cpu {
         Ok(())
     }
 
+    unsafe fn raw_transpose_blocks(&self, dim: usize, a: &[T], out: &mut [T]) -> Result<()> {
+        T::transpose_blocks(self.threads, dim, a, out);
+        Ok(())
+    }
+
+    unsafe fn raw_scale_and_add(&self, rows: usize, scale: &[T], addend: &[T], out: &mut [T]) -> Result<()> {
+        self.on_columns(rows, [out], [scale, addend], |[out], [scale, addend]| {
+            let operands = scale.iter().zip(addend);
+            out.iter_mut().zip(operands).for_each(|(out, (&scale, &addend))| *out = scale * *out + addend);
+            Ok(())
+        })
+    }
+
     unsafe fn raw_curvature_adjoint(&self, (dim, _): (usize, usize), operands: [&[T]; 4], out: &mut [T]) -> Result<()> {
         T::curvature_adjoint(self.threads, dim, operands, out);
         Ok(())

@@ -67,6 +67,7 @@ compiled_once! {
         blocks::scale_rows;
     fn curvature_adjoint(threads: usize, dim: usize, operands: [&[Self]; 4], out: &mut [Self]) =
         blocks::curvature_adjoint;
+    fn transpose_blocks(threads: usize, dim: usize, a: &[Self], out: &mut [Self]) = blocks::transpose_blocks;
     fn add_blocks(threads: usize, alpha: Self, a: &[Self], out: &mut [Self]) = blocks::add_blocks;
     fn frobenius(threads: usize, a: &[Self]) -> f64 = norm::frobenius;
     fn all_finite(numbers: &[Self]) -> bool = norm::all_finite;

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::record::run::{self, Settings};
 use crate::record::{
-    Check, Convolution, Gpu, GpuState, MemoryPoint, Model, Outcome, Point, Prediction, Record, Refresh, State,
+    Check, Convolution, Gpu, GpuState, MemoryPoint, Model, Outcome, Point, Prediction, Record, Refresh, Solved, State,
 };
 
 /// Most samples of a process, and most points of its trace.
@@ -33,6 +33,7 @@ pub(crate) fn record(record: &Record) -> Checked {
     record.prediction.as_ref().map_or(Ok(()), prediction)?;
     record.check.as_ref().map_or(Ok(()), check)?;
     record.refresh.as_ref().map_or(Ok(()), refresh)?;
+    record.solved.as_ref().map_or(Ok(()), solved)?;
     record.gpu.as_ref().map_or(Ok(()), |gpu| of_gpu(gpu, record.seconds.len()))?;
     record.state.as_ref().map_or(Ok(()), machine_state)?;
     number("wall_seconds", record.wall_seconds, &DURATION)?;
@@ -90,6 +91,11 @@ fn refresh(refresh: &Refresh) -> Checked {
     number("products of the refresh", refresh.products as f64, &AMOUNT)?;
     number("factored layers of the refresh", refresh.factored as f64, &AMOUNT)?;
     number("residual of the refresh", refresh.residual, &AMOUNT)
+}
+
+fn solved(solved: &Solved) -> Checked {
+    number("iterations of the solves", solved.iterations as f64, &AMOUNT)?;
+    number("error of the solves", solved.error, &AMOUNT)
 }
 
 fn trace(points: &[MemoryPoint]) -> Checked {

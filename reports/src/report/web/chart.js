@@ -3,22 +3,32 @@
 const { ink: INK, grey: GREY, faint: FAINT, paper: PAPER } = data.style ?? {};
 const RADIUS = 4.4, BESIDE = 6, NEAR = 28, LETTER = 7.6, LINE = 14;
 
-/** Corners and the angle of the first, of each sign but the circle. */
-const CORNERS = { square: [4, 45], triangle: [3, 0], "triangle-down": [3, 180], "triangle-left": [3, 270], "triangle-right": [3, 90], diamond: [4, 0], pentagon: [5, 0] };
+/** Corners and the angle of the first, of each sign but the circle; of a star also how near its other corners are. */
+const CORNERS = {
+  square: [4, 45], triangle: [3, 0], "triangle-down": [3, 180], "triangle-left": [3, 270], "triangle-right": [3, 90], diamond: [4, 0], pentagon: [5, 0],
+  star: [5, 0, 0.42], plus: [4, 0, 0.36], saltire: [4, 45, 0.36], tripod: [3, 0, 0.26], "tripod-down": [3, 180, 0.26], asterisk: [6, 0, 0.45],
+};
+/** Half the width and height of a bar, in radii. */
+const BARS = { "bar-upright": [0.5, 1.35], "bar-flat": [1.35, 0.5] };
 
 function sign(marker, x, y, radius, attributes) {
   if (marker === "none") return "";
   if (marker === "cross") {
     return make(":path", { d: `M${x - 4} ${y - 4}l8 8m0 -8l-8 8`, stroke: attributes.stroke, "stroke-width": 1.8 });
   }
+  if (BARS[marker]) {
+    const [across, up] = BARS[marker].map((side) => side * radius);
+    return make(":rect", { x: x - across, y: y - up, width: 2 * across, height: 2 * up, ...attributes });
+  }
   if (!CORNERS[marker]) return make(":circle", { cx: x, cy: y, r: 0.9 * radius, ...attributes });
-  const [count, start] = CORNERS[marker];
+  const [count, start, waist] = CORNERS[marker];
+  const all = waist ? 2 * count : count;
   const corner = (_, i) => {
-    const angle = ((start + (360 * i) / count) * Math.PI) / 180;
-    const reach = count === 3 ? 1.3 * radius : 1.15 * radius;
+    const angle = ((start + (360 * i) / all) * Math.PI) / 180;
+    const reach = radius * (waist ? 1.5 * (i % 2 ? waist : 1) : count === 3 ? 1.3 : 1.15);
     return (x + reach * Math.sin(angle)).toFixed(1) + "," + (y - reach * Math.cos(angle)).toFixed(1);
   };
-  return make(":polygon", { points: Array.from({ length: count }, corner).join(" "), ...attributes });
+  return make(":polygon", { points: Array.from({ length: all }, corner).join(" "), ...attributes });
 }
 
 const line = (places, attributes) =>
