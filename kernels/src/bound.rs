@@ -1,7 +1,7 @@
 //! From the name of a method to the backend that computes it, with its work memory, and to what that costs: the one
 //! place where name and code meet.
 
-use crate::backend::autodiff::{self, Autodiff, Jacobians};
+use crate::backend::autodiff::{self, Autodiff, Jacobians, Mode};
 use crate::backend::hutchinson::PROBES;
 use crate::backend::newton_schulz::products;
 use crate::backend::{
@@ -10,12 +10,13 @@ use crate::backend::{
 use crate::check::{self, Check, Kind};
 use crate::cost::{Cost, Sizes};
 use crate::device::{Device, Matrix};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::layer::{Coupling, Dense, ForGroup, Group, MaybeGroup, best_delay};
 use crate::method::Method;
 use crate::network::Architecture;
 use crate::parameters::{Batch, Gradient, Parameters};
 use crate::scalar::{Dtype, Scalar};
+use crate::stateful::free_form;
 
 /// A backend of any type with its work memory. Each gradient is one call through a pointer.
 pub struct Bound<D: Device<T>, T: Scalar, C: Coupling<D, T> = Dense> {
@@ -50,16 +51,19 @@ pub fn bind<D: Device<T> + 'static, T: Scalar, C: MaybeGroup<D, T>>(
     batch: usize,
 ) -> Result<Bound<D, T, C>> {
     let request = Request { method, bias_mode, architecture, batch };
-    let autodiff =
-        |jacobians| Bound::new(device, Kind::Ordinary, Autodiff { jacobians, ..Autodiff::default() }, &request);
+    let autodiff = |mode, jacobians| Bound::new(device, Kind::Ordinary, Autodiff { mode, jacobians }, &request);
     architecture.validate()?;
     match method {
         Method::Relative | Method::RelativeInPlace | Method::RelativeDelayed | Method::Transposed => {
             architecture.coupling.if_group(OfGroup { device, request: &request })
         }
         Method::Ordinary => Bound::new(device, Kind::Ordinary, Ordinary, &request),
-        Method::Autodiff => autodiff(Jacobians::Batched),
-        Method::AutodiffStreamed => autodiff(Jacobians::Streamed),
+        Method::Autodiff => autodiff(Mode::Forward, Jacobians::Batched),
+        Method::AutodiffStreamed => autodiff(Mode::Forward, Jacobians::Streamed),
+        Method::AutodiffReverse => autodiff(Mode::Reverse, Jacobians::Batched),
+        Method::SelfNormalizing | Method::FreeForm => {
+            Err(Error::shape("direction to store", "a method that stores one", method))
+        }
         Method::NewtonSchulz => Bound::new(device, Kind::Ordinary, NewtonSchulz::default(), &request),
         Method::Hutchinson => Bound::new(device, Kind::Ordinary, Hutchinson::default(), &request),
     }
@@ -130,7 +134,7 @@ pub(crate) fn cost_of_dense(method: Method, shape: &Sizes) -> Cost {
             min_traffic_bytes: (4.0 * l - 1.0) * square,
             expected_bytes: 2.0 * parameters + square + blocks + input,
         },
-        Method::Autodiff => Cost {
+        Method::Autodiff | Method::AutodiffReverse => Cost {
             flops: n * (6.0 * l - 4.0) * d.powi(3),
             min_bytes: 2.0 * parameters + n * square,
             min_traffic_bytes: 2.0 * parameters + 2.0 * n * square,
@@ -152,6 +156,23 @@ pub(crate) fn cost_of_dense(method: Method, shape: &Sizes) -> Cost {
                 min_bytes: 3.0 * parameters + square + blocks,
                 expected_bytes: 3.0 * parameters + 3.0 * square + blocks + input,
                 ..cost_of_refresh(shape, products, 0)
+            }
+        }
+        Method::SelfNormalizing => Cost {
+            flops: 6.0 * l * product,
+            min_bytes: 2.0 * parameters + blocks + input,
+            min_traffic_bytes: 7.0 * l * square,
+            expected_bytes: 2.0 * parameters + blocks + 2.0 * input,
+        },
+        Method::FreeForm => {
+            let k = free_form::PROBES as f64;
+            // Pre-activations of both networks, tangents, two blocks of adjoints; taken are values, copies and slopes too.
+            let (least, taken) = (2.0 * l + k * l + 2.0 * (1.0 + k), 2.0 * l + 8.0 + (l + 3.0) * (1.0 + k) + 2.0 * k);
+            Cost {
+                flops: ((6.0 * l - 1.0) + k * (4.0 * l - 1.0)) * product,
+                min_bytes: 2.0 * parameters + least * input,
+                min_traffic_bytes: 7.0 * l * square,
+                expected_bytes: 2.0 * parameters + taken * input,
             }
         }
         Method::Hutchinson => {

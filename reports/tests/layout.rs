@@ -10,13 +10,13 @@ use common::{files, root};
 
 /// The crates: name in ARCHITECTURE.md, folder, and the most lines of Rust. Lower a budget when the code gets smaller.
 const CRATES: [(&str, &str, usize); 8] = [
-    ("kernels", "kernels", 23_650),
-    ("golden", "kernels/golden", 1_510),
-    ("vocabulary", "kernels/vocabulary", 760),
-    ("reports", "reports", 17_650),
+    ("kernels", "kernels", 26_500),
+    ("golden", "kernels/golden", 2_030),
+    ("vocabulary", "kernels/vocabulary", 770),
+    ("reports", "reports", 17_680),
     ("adversary", "reports/adversary", 380),
-    ("plots", "plots", 5_800),
-    ("harness", "harness", 25_590),
+    ("plots", "plots", 5_850),
+    ("harness", "harness", 25_620),
     ("python", "harness/python", 700),
 ];
 

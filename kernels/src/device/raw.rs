@@ -141,12 +141,29 @@ pub trait Raw<T: Scalar>: Memory<T> {
         &self,
         _rows: usize,
         scale: Self::Slice<'_>,
-        addend: Self::Slice<'_>,
+        addend: Option<Self::Slice<'_>>,
         out: Self::SliceMut<'_>,
     ) -> Result<()> {
         let mut host = self.raw_to_host(Self::reborrow(&out))?;
-        let operands = self.raw_to_host(scale)?.into_iter().zip(self.raw_to_host(addend)?);
-        host.iter_mut().zip(operands).for_each(|(out, (scale, addend))| *out = scale * *out + addend);
+        elementwise::scale_and_add(
+            &self.raw_to_host(scale)?,
+            addend.map(|addend| self.raw_to_host(addend)).transpose()?.as_deref(),
+            &mut host,
+        );
+        // SAFETY: both have the same length.
+        unsafe { self.raw_upload(&host, out) }
+    }
+
+    /// As [`Self::raw_standardize`].
+    unsafe fn raw_blend(
+        &self,
+        _rows: usize,
+        (alpha, a): (T, Self::Slice<'_>),
+        beta: T,
+        out: Self::SliceMut<'_>,
+    ) -> Result<()> {
+        let mut host = self.raw_to_host(Self::reborrow(&out))?;
+        elementwise::blend((alpha, &self.raw_to_host(a)?), beta, &mut host);
         // SAFETY: both have the same length.
         unsafe { self.raw_upload(&host, out) }
     }

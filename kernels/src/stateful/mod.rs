@@ -2,6 +2,13 @@
 //!
 //! Each is one file here. What a state costs to begin with may be cubic in D; a step is not.
 
+mod checking;
+pub mod free_form;
+mod self_normalizing;
+
+pub use free_form::{FreeForm, FreeFormSettings};
+pub use self_normalizing::{Constraint, SelfNormalizing};
+
 use crate::check::Check;
 use crate::device::{Device, Matrix};
 use crate::error::{Error, Result};
@@ -60,10 +67,17 @@ pub trait Stateful<D: Device<T>, T: Scalar, C: Coupling<D, T> = Dense> {
 /// # Errors
 /// [`Error::OutOfMemory`]; [`Error::Singular`]; [`Error::ShapeMismatch`] for a method that keeps no state.
 pub(crate) fn begin<D: Device<T> + 'static, T: Scalar>(
-    _device: &D,
+    device: &D,
     method: Method,
-    _parameters: &Parameters<D, T>,
-    (_batch, _seed): (usize, u64),
+    parameters: &Parameters<D, T>,
+    (batch, seed): (usize, u64),
 ) -> Result<Box<dyn Stateful<D, T>>> {
-    Err(Error::shape("steps with a state", "a method that keeps one", method))
+    Ok(match method {
+        Method::SelfNormalizing => Box::new(SelfNormalizing::new(device, parameters, batch, Constraint::default())?),
+        Method::FreeForm => {
+            let settings = FreeFormSettings { seed, ..FreeFormSettings::default() };
+            Box::new(FreeForm::new(device, parameters, batch, settings)?)
+        }
+        _ => return Err(Error::shape("steps with a state", "a method that keeps one", method)),
+    })
 }

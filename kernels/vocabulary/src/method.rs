@@ -28,6 +28,12 @@ names! {
         NewtonSchulz = "newton-schulz",
         /// The ordinary gradient, its inverses known by their products with random probes \[M62\].
         Hutchinson = "hutchinson",
+        /// Full Jacobians by reverse mode \[M66\]–\[M67\], all of the batch in memory.
+        AutodiffReverse = "autodiff-reverse",
+        /// A step of half of the likelihood each in W and in an inverse that is learned \[M46\].
+        SelfNormalizing = "self-normalizing",
+        /// A step of the likelihood through a decoder that is learned \[M58\].
+        FreeForm = "free-form",
     }
 }
 
@@ -50,7 +56,7 @@ impl Method {
 
     /// Whether only a CPU has it.
     pub const fn needs_cpu(self) -> bool {
-        matches!(self, Self::RelativeDelayed) || self.keeps_state()
+        matches!(self, Self::RelativeDelayed | Self::AutodiffReverse) || self.keeps_state()
     }
 
     /// Whether one evaluation of it is a step: it stores no gradient.
@@ -60,7 +66,7 @@ impl Method {
 
     /// Whether it keeps numbers beside the weights, which each step advances with them.
     pub const fn keeps_state(self) -> bool {
-        false
+        matches!(self, Self::SelfNormalizing | Self::FreeForm)
     }
 
     /// What it is, in a phrase.
@@ -73,6 +79,9 @@ impl Method {
             Self::AutodiffStreamed => "full Jacobians, a few samples at a time, O(N·D³)",
             Self::RelativeInPlace => "relative gradient step applied in place, no gradient stored, O(N·D²)",
             Self::NewtonSchulz => "`ordinary` with inverses refreshed by products, step by step, O(D³)",
+            Self::AutodiffReverse => "full Jacobian of every sample by reverse mode, all in memory, O(N·D³)",
+            Self::SelfNormalizing => "a step of W and of an inverse that is learned beside it, O(N·D²)",
+            Self::FreeForm => "a step of the network and of a decoder that learns to invert it, O(N·D²)",
             Self::Hutchinson => "`ordinary` with inverses sketched by 10 random probes and a solve, O(N·D²)",
             Self::RelativeDelayed => "the same for few samples: updates kept as factors for √(D/2N) steps, O(N·D²)",
         }

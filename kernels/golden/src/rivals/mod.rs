@@ -1,15 +1,19 @@
 //! Golden files of the rivals: one network, and what one or more methods with numbers of their own make of it. Each
 //! kind of numbers is one file here, which reads them and computes the same.
 
+mod free_form;
 mod hutchinson;
+mod jacobian;
+mod self_normalizing;
 
+use relgrad_kernels::backend::autodiff::Mode;
 use relgrad_kernels::device::Matrix;
 use relgrad_kernels::parameters::{Arrays, Parameters};
 use relgrad_kernels::{Architecture, Cpu, Dtype, Result, Scalar};
 use relgrad_vocabulary::quoted;
 
 use crate::array::{Array, array, arrays, biases};
-use crate::compare::{Row, upload};
+use crate::compare::{Row, upload, wide};
 use crate::dense::architecture;
 use crate::node::{Node, Read};
 use crate::{Case, Groups};
@@ -58,6 +62,9 @@ impl Network {
 #[derive(Debug, Clone)]
 enum Kind {
     Hutchinson(hutchinson::ProbedInverses),
+    Jacobian(jacobian::FullJacobians),
+    SelfNormalizing(self_normalizing::LearnedInverses),
+    FreeForm(free_form::LearnedDecoder),
 }
 
 impl Kind {
@@ -65,6 +72,9 @@ impl Kind {
     fn read(name: &str, node: &Node<'_>, network: &Network) -> Read<Option<Self>> {
         Ok(match name {
             "hutchinson" => Some(Self::Hutchinson(hutchinson::read(node, network)?)),
+            "jacobian" => Some(Self::Jacobian(jacobian::read(node, network)?)),
+            "self_normalising" => Some(Self::SelfNormalizing(self_normalizing::read(node, network)?)),
+            "fff" => Some(Self::FreeForm(free_form::read(node, network)?)),
             _ => None,
         })
     }
@@ -73,6 +83,12 @@ impl Kind {
     fn errors<T: Scalar>(&self, device: &Cpu, network: &Network) -> Vec<(&'static str, Result<Vec<f64>>)> {
         match self {
             Self::Hutchinson(numbers) => vec![("hutchinson", numbers.errors::<T>(device, network))],
+            Self::Jacobian(numbers) => vec![
+                ("autodiff-reverse", numbers.errors::<T>(device, network, Mode::Reverse)),
+                ("autodiff", numbers.errors::<T>(device, network, Mode::Forward)),
+            ],
+            Self::SelfNormalizing(numbers) => vec![("self-normalizing", numbers.errors::<T>(device, network))],
+            Self::FreeForm(numbers) => vec![("free-form", numbers.errors::<T>(device, network))],
         }
     }
 }
@@ -100,6 +116,32 @@ pub(crate) fn read(root: &Node<'_>) -> Read<Case> {
         kinds.push((kind, crate::tolerance::groups(&node.field("tol")?, &["f64", "f32"])?));
     }
     Ok(Case::Rivals(Box::new(Rivals { id, network, kinds })))
+}
+
+/// A list of so many numbers, or an array of one column.
+fn numbers(node: &Node<'_>, count: usize) -> Read<Vec<f64>> {
+    if node.child("shape").is_some() {
+        return Ok(array(node, &[count])?.data);
+    }
+    let list = node.list()?;
+    if list.len() != count {
+        return Err(node.wrong(format!("must have {count} numbers and has {}", list.len())));
+    }
+    list.iter().map(Node::number).collect()
+}
+
+/// Length of a step whose direction is read from what it did: a power of two, so that nothing is rounded by it, and
+/// large, so that little is lost of the difference.
+const STEP: f64 = 64.0;
+
+/// What a step of length [`STEP`] did to every array, over its length.
+fn difference<T: Scalar>(device: &Cpu, before: &Arrays<Cpu, T>, after: &Arrays<Cpu, T>) -> Result<Vec<Vec<f64>>> {
+    let pairs = before.iter().zip(after.iter());
+    let moved = |(before, after): (&Matrix<Cpu, T>, &Matrix<Cpu, T>)| {
+        let (before, after) = (wide(device, before.view())?, wide(device, after.view())?);
+        Ok(after.iter().zip(before).map(|(after, before)| (after - before) / STEP).collect())
+    };
+    pairs.map(moved).collect()
 }
 
 /// One bias a layer, or a null for each.

@@ -109,6 +109,45 @@ impl<D: Device<T>, T: Scalar, C> Workspace<D, T, C> {
     }
 }
 
+impl<D: Device<T>, T: Scalar> Workspace<D, T, Dense> {
+    /// out ← J_g(x_n) of every sample, side by side (D×DN).
+    ///
+    /// # Errors
+    /// Those of [`GradientBackend::gradient`].
+    pub fn jacobians<'a>(
+        &mut self,
+        device: &D,
+        parameters: &Parameters<D, T>,
+        batch: impl Into<Batch<'a, D, T>>,
+        out: &mut Matrix<D, T>,
+    ) -> Result<()>
+    where
+        D: 'a,
+    {
+        let (batch, network) = (batch.into(), parameters.network());
+        self.require_fit(parameters.architecture(), &batch)?;
+        let Self { mode, plan, records, scratch, .. } = self;
+        let dim = network.architecture.dim;
+        for share in &*plan {
+            let record = &mut records[share.record];
+            record.forward(device, network, batch.shorten().columns(share.start, share.count), (*mode, scratch))?;
+            let out = out.view_mut().columns(share.start * dim, share.count * dim);
+            let Scratch { panels: [panel, transposed], slope, ratio, .. } = &mut *scratch;
+            match (*mode, record.jacobians.last()) {
+                (Mode::Reverse, _) => {
+                    let mut transposed = transposed.view_mut().columns(0, out.cols());
+                    record.transposed_jacobian(device, network, ([slope, ratio], panel), transposed.reborrow())?;
+                    device.transpose_blocks(transposed.view(), out)?;
+                }
+                (Mode::Forward, Some(last)) => device.copy(last.view(), out)?,
+                // J_1 is what the forward pass left there.
+                (Mode::Forward, None) => device.copy(panel.view().columns(0, out.cols()), out)?,
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Samples in a chunk: as many as [`CHUNK_BYTES`] hold, but at least `lanes`, and a small part of the batch so that the
 /// scratch panels stay small beside the record of the whole batch.
 pub(crate) fn chunk_size(dtype: Dtype, dim: usize, batch: usize, lanes: usize) -> usize {

@@ -160,6 +160,6 @@ impl<D: Device<T>, T: Scalar> Reverse<'_, D, T> {
         slopes(*device, *network, k, &record.values, &mut scratch.slope, &mut scratch.ratio)?;
         let (slope, shares) = (scratch.slope.view(), scratch.shares[k].view());
         let adjoint = scratch.adjoint[0].view_mut().columns(0, share.count);
-        device.scale_and_add(slope.columns(0, share.count), shares.columns(0, share.count), adjoint)
+        device.scale_and_add(slope.columns(0, share.count), Some(shares.columns(0, share.count)), adjoint)
     }
 }

@@ -322,10 +322,22 @@ impl<T: Scalar> Raw<T> for Cpu {
         Ok(())
     }
 
-    unsafe fn raw_scale_and_add(&self, rows: usize, scale: &[T], addend: &[T], out: &mut [T]) -> Result<()> {
-        self.on_columns(rows, [out], [scale, addend], |[out], [scale, addend]| {
-            let operands = scale.iter().zip(addend);
-            out.iter_mut().zip(operands).for_each(|(out, (&scale, &addend))| *out = scale * *out + addend);
+    unsafe fn raw_scale_and_add(&self, rows: usize, scale: &[T], addend: Option<&[T]>, out: &mut [T]) -> Result<()> {
+        match addend {
+            None => self.on_columns(rows, [out], [scale], |[out], [scale]| {
+                T::scale_and_add(scale, None, out);
+                Ok(())
+            }),
+            Some(addend) => self.on_columns(rows, [out], [scale, addend], |[out], [scale, addend]| {
+                T::scale_and_add(scale, Some(addend), out);
+                Ok(())
+            }),
+        }
+    }
+
+    unsafe fn raw_blend(&self, rows: usize, (alpha, a): (T, &[T]), beta: T, out: &mut [T]) -> Result<()> {
+        self.on_columns(rows, [out], [a], |[out], [a]| {
+            T::blend((alpha, a), beta, out);
             Ok(())
         })
     }

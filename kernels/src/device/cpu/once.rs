@@ -82,6 +82,8 @@ compiled_once! {
         elementwise::slope_and_ratio;
     fn base_score(base: Base, z: &[Self], psi: &mut [Self]) -> Result<()> = elementwise::base_score;
     fn add_sums(term: Term, x: &[Self], dim: usize, sums: &mut [f64]) -> Result<()> = elementwise::add_sums;
+    fn scale_and_add(scale: &[Self], addend: Option<&[Self]>, out: &mut [Self]) = elementwise::scale_and_add;
+    fn blend(term: (Self, &[Self]), beta: Self, out: &mut [Self]) = elementwise::blend;
     fn standardize(s: &mut [Self], location: &[Self], log_scale: &[Self]) = elementwise::standardize;
     fn conditional_scores(log_scale: &[Self], psi: &mut [Self], rho: &mut [Self]) = elementwise::conditional_scores;
 }
