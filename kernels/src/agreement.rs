@@ -104,7 +104,7 @@ pub fn coupling_agrees<D: Device<T> + 'static, T: Scalar, C: MaybeGroup<D, T>>(
             };
             let mut gradient = Gradient::zeros(device, &architecture, "gradient")?;
             bound.gradient(device, &parameters, x.view(), &mut gradient)?;
-            let check = check::gradient(device, bound.kind(), &parameters, &x, &gradient)?;
+            let check = bound.check(device, &parameters, &x, &gradient)?;
             told(method.name(), check.max_rel_err, check.tolerance);
         }
         let tolerance = check::tolerance(device.math());

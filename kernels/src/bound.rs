@@ -1,19 +1,22 @@
 //! From the name of a method to the backend that computes it, with its work memory, and to what that costs: the one
 //! place where name and code meet.
 
-use crate::backend::autodiff::{self, Autodiff, Jacobians};
+use crate::backend::autodiff::{self, Autodiff, Jacobians, Mode};
+use crate::backend::hutchinson::PROBES;
 use crate::backend::newton_schulz::products;
-use crate::backend::{BiasMode, GradientBackend, NewtonSchulz, Ordinary, Refresh, Relative, Transposed};
-use crate::check::Kind;
+use crate::backend::{
+    BiasMode, GradientBackend, Hutchinson, NewtonSchulz, Ordinary, Refresh, Relative, Sketched, Solved, Transposed,
+};
+use crate::check::{self, Check, Kind};
 use crate::cost::{Cost, Sizes};
-use crate::device::Device;
+use crate::device::{Device, Matrix};
 use crate::error::{Error, Result};
 use crate::layer::{BLOCK, Coupling, Dense, ForGroup, Group, MaybeGroup, best_delay};
 use crate::method::Method;
 use crate::network::Architecture;
 use crate::parameters::{Batch, Gradient, Parameters};
 use crate::scalar::{Dtype, Scalar};
-use crate::stateful::Sketch;
+use crate::stateful::{Sketch, free_form};
 
 /// A backend of any type with its work memory. Each gradient is one call through a pointer.
 pub struct Bound<D: Device<T>, T: Scalar, C: Coupling<D, T> = Dense> {
@@ -48,7 +51,7 @@ pub fn bind<D: Device<T> + 'static, T: Scalar, C: MaybeGroup<D, T>>(
     batch: usize,
 ) -> Result<Bound<D, T, C>> {
     let request = Request { method, bias_mode, architecture, batch };
-    let autodiff = |jacobians| Bound::new(device, Kind::Ordinary, Autodiff { jacobians }, &request);
+    let autodiff = |mode, jacobians| Bound::new(device, Kind::Ordinary, Autodiff { mode, jacobians }, &request);
     architecture.validate()?;
     match method {
         Method::Relative
@@ -57,9 +60,14 @@ pub fn bind<D: Device<T> + 'static, T: Scalar, C: MaybeGroup<D, T>>(
         | Method::RelativeCarried
         | Method::Transposed => architecture.coupling.if_group(OfGroup { device, request: &request }),
         Method::Ordinary | Method::OrdinaryCarried => Bound::new(device, Kind::Ordinary, Ordinary, &request),
-        Method::Autodiff => autodiff(Jacobians::Batched),
-        Method::AutodiffStreamed => autodiff(Jacobians::Streamed),
+        Method::Autodiff => autodiff(Mode::Forward, Jacobians::Batched),
+        Method::AutodiffStreamed => autodiff(Mode::Forward, Jacobians::Streamed),
+        Method::AutodiffReverse => autodiff(Mode::Reverse, Jacobians::Batched),
+        Method::SelfNormalizing | Method::FreeForm => {
+            Err(Error::shape("direction to store", "a method that stores one", method))
+        }
         Method::NewtonSchulz => Bound::new(device, Kind::Ordinary, NewtonSchulz::default(), &request),
+        Method::Hutchinson => Bound::new(device, Kind::Ordinary, Hutchinson::default(), &request),
         Method::Plu | Method::Qr if architecture.coupling.own_method() == Some(method) => {
             Bound::new(device, Kind::Ordinary, Ordinary, &request)
         }
@@ -156,7 +164,7 @@ pub(crate) fn cost_of_dense(method: Method, shape: &Sizes) -> Cost {
             min_traffic_bytes: (4.0 * l - 1.0) * square,
             expected_bytes: 2.0 * parameters + square + blocks + input,
         },
-        Method::Autodiff => Cost {
+        Method::Autodiff | Method::AutodiffReverse => Cost {
             flops: n * (6.0 * l - 4.0) * d.powi(3),
             min_bytes: 2.0 * parameters + n * square,
             min_traffic_bytes: 2.0 * parameters + 2.0 * n * square,
@@ -199,6 +207,31 @@ pub(crate) fn cost_of_dense(method: Method, shape: &Sizes) -> Cost {
                 ..cost_of_refresh(shape, products, 0)
             }
         }
+        Method::SelfNormalizing => Cost {
+            flops: 6.0 * l * product,
+            min_bytes: 2.0 * parameters + blocks + input,
+            min_traffic_bytes: 7.0 * l * square,
+            expected_bytes: 2.0 * parameters + blocks + 2.0 * input,
+        },
+        Method::FreeForm => {
+            let k = free_form::PROBES as f64;
+            // Pre-activations of both networks, tangents, two blocks of adjoints; taken are values, copies and slopes too.
+            let (least, taken) = (2.0 * l + k * l + 2.0 * (1.0 + k), 2.0 * l + 8.0 + (l + 3.0) * (1.0 + k) + 2.0 * k);
+            Cost {
+                flops: ((6.0 * l - 1.0) + k * (4.0 * l - 1.0)) * product,
+                min_bytes: 2.0 * parameters + least * input,
+                min_traffic_bytes: 7.0 * l * square,
+                expected_bytes: 2.0 * parameters + taken * input,
+            }
+        }
+        Method::Hutchinson => {
+            let probes = PROBES as f64 * d * w;
+            Cost {
+                min_bytes: 2.0 * parameters + blocks + 4.0 * probes,
+                expected_bytes: 2.0 * parameters + blocks + input + 7.0 * probes,
+                ..cost_of_solve(shape, shape.layers.saturating_mul(EXPECTED_STEPS))
+            }
+        }
     }
 }
 
@@ -211,6 +244,23 @@ pub fn cost_of_refresh(shape: &Sizes, products: usize, factored: usize) -> Cost 
     Cost {
         flops: cost.flops + 2.0 * (products + factored as f64 - layers) * d.powi(3),
         min_traffic_bytes: (5.0 * layers + 3.0 * products) * square,
+        ..cost
+    }
+}
+
+/// Steps of a solve at the condition of the weights that are timed, in both precisions.
+const EXPECTED_STEPS: usize = 5;
+
+/// What a gradient of [`Method::Hutchinson`] costs whose solves took so many steps over all layers (MATH.md §24): the
+/// last step of a solve is half of one, and its half is that of the product of the solution with the probes.
+pub fn cost_of_solve(shape: &Sizes, steps: usize) -> Cost {
+    let cost = cost_of_dense(Method::Ordinary, shape);
+    let (d, n, l, steps) = (shape.dim as f64, shape.batch as f64, shape.layers as f64, steps as f64);
+    let square = d * d * shape.dtype.bytes() as f64;
+    Cost {
+        flops: (3.0 * l - 1.0) * 2.0 * n * d * d + 4.0 * steps * PROBES as f64 * d * d,
+        // One pass over W a step is enough for W p and Wᵀ(W p).
+        min_traffic_bytes: (3.0 * l - 2.0 + steps).max(2.0 * l) * square,
         ..cost
     }
 }
@@ -290,6 +340,28 @@ impl<D: Device<T>, T: Scalar, C: Coupling<D, T>> Bound<D, T, C> {
     pub fn refresh(&self) -> Option<Refresh> {
         self.backend.refresh()
     }
+
+    /// As [`GradientBackend::solved`].
+    pub fn solved(&self) -> Option<Solved> {
+        self.backend.solved()
+    }
+
+    /// Checks the gradient that it has just computed at `parameters` for the batch `x`.
+    ///
+    /// # Errors
+    /// Those of [`check::gradient`].
+    pub fn check(
+        &self,
+        device: &D,
+        parameters: &Parameters<D, T, C>,
+        x: &Matrix<D, T>,
+        gradient: &Gradient<D, T>,
+    ) -> Result<Check> {
+        match self.backend.sketched(device)? {
+            Some(sketched) => check::sketched(device, &sketched, parameters, x, gradient),
+            None => check::gradient(device, self.kind, parameters, x, gradient),
+        }
+    }
 }
 
 trait Erased<D: Device<T>, T: Scalar, C: Coupling<D, T>> {
@@ -304,6 +376,10 @@ trait Erased<D: Device<T>, T: Scalar, C: Coupling<D, T>> {
         D: 'a;
 
     fn refresh(&self) -> Option<Refresh>;
+
+    fn solved(&self) -> Option<Solved>;
+
+    fn sketched(&self, device: &D) -> Result<Option<Sketched>>;
 }
 
 struct WithWorkspace<B, W> {
@@ -334,6 +410,14 @@ where
     fn refresh(&self) -> Option<Refresh> {
         B::refresh(&self.workspace)
     }
+
+    fn solved(&self) -> Option<Solved> {
+        B::solved(&self.workspace)
+    }
+
+    fn sketched(&self, device: &D) -> Result<Option<Sketched>> {
+        self.backend.sketched(device, &self.workspace)
+    }
 }
 
 #[cfg(feature = "inject")]
@@ -357,5 +441,13 @@ impl<D: Device<T>, T: Scalar, C: Coupling<D, T>> Erased<D, T, C> for Wrong<D, T,
 
     fn refresh(&self) -> Option<Refresh> {
         self.0.refresh()
+    }
+
+    fn solved(&self) -> Option<Solved> {
+        self.0.solved()
+    }
+
+    fn sketched(&self, device: &D) -> Result<Option<Sketched>> {
+        self.0.sketched(device)
     }
 }

@@ -1,7 +1,7 @@
 //! One gradient evaluation as something to be checked and timed, whatever its method, device and precision.
 
 use crate::UpdateRule;
-use crate::backend::Refresh;
+use crate::backend::{Refresh, Solved};
 use crate::bound::{Bound, STEP_RESIDUAL, bind_to_time};
 use crate::check::{self, Check};
 use crate::device::{Cpu, Cuda, Device, Matrix, Replay};
@@ -70,6 +70,11 @@ pub trait Evaluation {
 
     /// What the inverses of the last evaluation took, for a method that refreshes them.
     fn refresh(&self) -> Option<Refresh> {
+        None
+    }
+
+    /// What the solves of the last evaluation took, for a method that knows inverses by probes alone.
+    fn solved(&self) -> Option<Solved> {
         None
     }
 
@@ -279,7 +284,7 @@ impl<D: Device<T>, T: Scalar, C: MaybeGroup<D, T>> Evaluation for Stored<D, T, C
 
     fn check_last(&mut self) -> Result<Check> {
         let Problem { device, parameters, x } = &self.problem;
-        check::gradient(device, self.bound.kind(), parameters, x, &self.gradient)
+        self.bound.check(device, parameters, x, &self.gradient)
     }
 
     fn record(&mut self) -> Result<bool> {
@@ -290,6 +295,10 @@ impl<D: Device<T>, T: Scalar, C: MaybeGroup<D, T>> Evaluation for Stored<D, T, C
 
     fn refresh(&self) -> Option<Refresh> {
         self.bound.refresh()
+    }
+
+    fn solved(&self) -> Option<Solved> {
+        self.bound.solved()
     }
 
     fn forget_recording(&mut self) {

@@ -106,6 +106,26 @@ pub fn uniforms(seed: u64, count: usize) -> Vec<f64> {
     (0..count).map(|_| source.uniform()).collect()
 }
 
+/// A stream of random signs, drawn without allocation.
+pub(crate) struct Signs(ChaCha8Rng);
+
+impl Signs {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(Normals::new(seed, Stream::Probe).bits)
+    }
+
+    /// Fills `out` with ±1.
+    pub(crate) fn fill<T: Scalar>(&mut self, out: &mut [T]) {
+        for some in out.chunks_mut(u64::BITS as usize) {
+            let mut bits = self.0.next_u64();
+            for sign in some {
+                *sign = T::of(if bits & 1 == 0 { 1.0 } else { -1.0 });
+                bits >>= 1;
+            }
+        }
+    }
+}
+
 /// What a stream of random numbers is for.
 enum Stream {
     Batch,

@@ -78,6 +78,19 @@ impl Reference {
         })
     }
 
+    /// W_k.
+    pub(crate) fn weight(&self, k: usize) -> &DMatrix<f64> {
+        &self.weights[k]
+    }
+
+    /// W_k⁻¹.
+    ///
+    /// # Errors
+    /// [`Error::Singular`].
+    pub(crate) fn inverse(&self, k: usize) -> Result<DMatrix<f64>> {
+        self.weights[k].clone().try_inverse().ok_or_else(|| self.singular(k))
+    }
+
     /// b_k, zero without biases.
     fn bias(&self, k: usize) -> DVector<f64> {
         self.biases.get(k).cloned().unwrap_or_else(|| DVector::zeros(self.architecture.dim))
@@ -154,7 +167,7 @@ impl Reference {
         let samples = x.ncols() as f64;
         let mut direction = Direction { weights: Vec::new(), biases: Vec::new() };
         for (k, delta) in self.errors(x).iter().enumerate() {
-            let inverse = self.weights[k].clone().try_inverse().ok_or_else(|| self.singular(k))?;
+            let inverse = self.inverse(k)?;
             direction.weights.push(delta * pass.z[k].transpose() / samples + inverse.transpose());
             direction.biases.push(delta.column_sum() / samples);
         }
@@ -209,7 +222,7 @@ impl Reference {
         let mut terms = Terms { weights: Vec::new(), biases: Vec::new() };
         for (k, delta) in self.errors(x).iter().enumerate() {
             terms.weights.push(match kind {
-                Kind::Ordinary => self.weights[k].clone().try_inverse().ok_or_else(|| self.singular(k))?.amax(),
+                Kind::Ordinary => self.inverse(k)?.amax(),
                 Kind::Relative | Kind::Transposed => self.weights[k].amax(),
             });
             let mean = delta.row_iter().map(|row| row.abs().mean()).fold(0.0, f64::max);

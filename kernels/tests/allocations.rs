@@ -87,8 +87,13 @@ fn an_evaluation_allocates_nothing() {
                 (300, true, Dtype::F64),
             ] {
                 let architecture = Architecture { bias, ..Architecture::new(dim, 3) }.into();
-                let batch =
-                    if dim > 64 && matches!(method, Method::Autodiff | Method::AutodiffStreamed) { 3 } else { 20 };
+                let batch = if dim > 64
+                    && matches!(method, Method::Autodiff | Method::AutodiffReverse | Method::AutodiffStreamed)
+                {
+                    3
+                } else {
+                    20
+                };
                 let workload =
                     Workload { method, architecture, init: Init::Orthogonal, batch, dtype, threads, seed: 1 };
                 let bytes = pool.install(|| fewest_bytes(&workload));

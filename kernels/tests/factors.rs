@@ -58,8 +58,11 @@ fn draws_agree<C: MaybeGroup<Cpu, f64>>(coupling: C) {
     }
 }
 
+/// The name of a part of an array, and whether a row and a column of dimension D are in it.
+type Part = (&'static str, fn(usize, usize, usize) -> bool);
+
 /// A check of a gradient of which one part is left out, or has another sign, must fail at sizes of both kinds.
-fn faults_are_found<C: MaybeGroup<Cpu, f64>>(coupling: C, parts: &[(&str, fn(usize, usize, usize) -> bool)]) {
+fn faults_are_found<C: MaybeGroup<Cpu, f64>>(coupling: C, parts: &[Part]) {
     let device = Cpu::new(2);
     for dim in [9, 150] {
         let parameters = network(coupling, dim, Init::Conditioned);

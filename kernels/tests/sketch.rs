@@ -247,7 +247,6 @@ fn a_sweep_is_closer_to_the_exact_flow_than_independent_draws() {
         }
         squares.sqrt() / (&end - &begun).norm()
     };
-    println!("m of {DIM}: sweep, independent; with columns: sweep, independent");
     for coordinates in [2, 4, 8, 16, 32] {
         let [a, b, c, d] = [
             (Design::Sweep, Control::None),
@@ -256,7 +255,6 @@ fn a_sweep_is_closer_to_the_exact_flow_than_independent_draws() {
             (Design::Independent, Control::Columns),
         ]
         .map(|(design, control)| distance(coordinates, design, control));
-        println!("{coordinates}: {a:.4}, {b:.4}; {c:.4}, {d:.4}");
         if coordinates == DIM {
             assert!(a < 1e-10 && b < 1e-10, "all coordinates are the exact gradient");
         } else {

@@ -137,8 +137,10 @@ fn compute<T: Scalar>(architecture: &Architecture, shape: &Shape) -> Result<Numb
     let x = init::batch(&device, shape.dim, shape.batch, shape.seed)?;
     let weights = wide(&device, &parameters.arrays().weights)?;
     let mut results = BTreeMap::new();
-    // Factors are other numbers than the weights.
-    for method in Method::ALL.into_iter().filter(|method| !method.has_own_layers()) {
+    // What draws at random, begins with a state of its own, or has factors for weights, is nobody else's result.
+    let is_comparable =
+        |method: &Method| !method.keeps_state() && !method.has_own_layers() && *method != Method::Hutchinson;
+    for method in Method::ALL.into_iter().filter(is_comparable) {
         let result = match method {
             method if method.is_step() => stepped(&device, network()?, &x),
             _ => stored(method, &device, &parameters, &x),

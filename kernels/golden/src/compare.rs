@@ -280,7 +280,7 @@ impl<'a, D: Device<T> + 'static, T: Scalar, C: MaybeGroup<D, T>> Comparison<'a, 
     fn autodiff_loglik(&self) -> Result<Vec<f64>> {
         let (device, architecture) = (self.device, self.parameters.architecture());
         let lp = self.evaluator()?.data_terms(device, &self.parameters, self.batch())?.lp;
-        let backend = Autodiff { jacobians: Jacobians::Batched };
+        let backend = Autodiff { jacobians: Jacobians::Batched, ..Autodiff::default() };
         let mut workspace = GradientBackend::<D, T, C>::workspace(&backend, device, architecture, self.x.cols())?;
         let mut out = Gradient::zeros(device, architecture, "gradient")?;
         backend.gradient(device, &self.parameters, self.batch(), &mut workspace, &mut out)?;

@@ -218,6 +218,7 @@ proptest! {
         let Ok(File::Case(case)) = parse(&damaged(&whole, &damage)) else { return Ok(()) };
         match case {
             Case::Network(golden) => drop(compare(&Cpu::new(1), Dtype::F32, &golden)),
+            Case::Rivals(rivals) => drop(compare_rivals(&Cpu::new(1), Dtype::F32, &rivals)),
             Case::Unsupported { .. } => {}
         }
     }

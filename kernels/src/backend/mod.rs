@@ -1,12 +1,14 @@
 //! The gradient backends: interchangeable ways to the gradient of the mean log-likelihood over a batch.
 
 pub mod autodiff;
+pub mod hutchinson;
 pub mod newton_schulz;
 pub mod ordinary;
 pub mod preconditioned;
 pub mod relative;
 
 pub use autodiff::Autodiff;
+pub use hutchinson::{Hutchinson, Sketched, Solved};
 pub use newton_schulz::{NewtonSchulz, Refresh};
 pub use ordinary::Ordinary;
 pub use preconditioned::Preconditioned;
@@ -54,5 +56,18 @@ pub trait GradientBackend<D: Device<T>, T: Scalar, C: Coupling<D, T> = Dense> {
     /// What the inverses of the last gradient took, where they are refreshed.
     fn refresh(_workspace: &Self::Workspace) -> Option<Refresh> {
         None
+    }
+
+    /// What the solves of the last gradient took, where inverses are known by their products with probes alone.
+    fn solved(_workspace: &Self::Workspace) -> Option<Solved> {
+        None
+    }
+
+    /// Which probes the last gradient knows its inverses by; `None` where it knows all of them.
+    ///
+    /// # Errors
+    /// Those of the device.
+    fn sketched(&self, _device: &D, _workspace: &Self::Workspace) -> Result<Option<Sketched>> {
+        Ok(None)
     }
 }

@@ -133,7 +133,8 @@ impl<D: Device<T>, T: Scalar, C: Coupling<D, T>> GradientBackend<D, T, C> for Ne
         let Workspace { passes, inverses } = workspace;
         inverses.last = Refresh::default();
         passes.gradient(device, parameters, batch.into(), out, |layer, out, _| {
-            inverses.refresh(device, layer, self.restarts, out)
+            inverses.refresh(device, layer, self.restarts, out)?;
+            Ok(T::of(1.0))
         })
     }
 

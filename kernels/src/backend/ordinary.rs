@@ -48,7 +48,8 @@ impl<D: Device<T>, T: Scalar, C: Coupling<D, T>> GradientBackend<D, T, C> for Or
         let Workspace { passes, inverse } = workspace;
         let coupling = parameters.architecture().coupling;
         passes.gradient(device, parameters, batch.into(), out, |layer, out, work| {
-            coupling.invert_transposed(device, layer, out, inverse, work)
+            coupling.invert_transposed(device, layer, out, inverse, work)?;
+            Ok(T::of(coupling.multiplicity()))
         })
     }
 }
@@ -62,14 +63,15 @@ impl<D: Device<T>, T: Scalar, C: Coupling<D, T>> Passes<D, T, C> {
         Ok(Self { values, ones })
     }
 
-    /// The gradient, with S(W_k^{-T}) from `invert`, last layer first.
+    /// The gradient, with the share of log|det W_k| from `invert`, last layer first: what that writes, times the factor
+    /// that it returns.
     pub(super) fn gradient(
         &mut self,
         device: &D,
         parameters: &Parameters<D, T, C>,
         batch: Batch<'_, D, T>,
         out: &mut Gradient<D, T>,
-        mut invert: impl FnMut(&Layer<'_, D, T>, MatrixMut<'_, D, T>, &mut C::Work) -> Result<()>,
+        mut invert: impl FnMut(&Layer<'_, D, T>, MatrixMut<'_, D, T>, &mut C::Work) -> Result<T>,
     ) -> Result<()> {
         let architecture = parameters.architecture();
         out.require_fit("gradient", architecture)?;
@@ -81,18 +83,18 @@ impl<D: Device<T>, T: Scalar, C: Coupling<D, T>> Passes<D, T, C> {
                 self.values.head.add_gradient(device, (mean, 0.0), batch.u, out.head.as_mut())?;
             }
             let layer = parameters.network().layer(k);
-            invert(&layer, out.weights[k].view_mut(), &mut self.values.work)?;
-            add_data(device, architecture, &layer, batch.shorten(), self, out)?;
+            let factor = invert(&layer, out.weights[k].view_mut(), &mut self.values.work)?;
+            add_data(device, architecture, (&layer, factor), batch.shorten(), self, out)?;
         }
         Ok(())
     }
 }
 
-/// G_k ← G_k + (1/N) δ_k Z_{k-1}ᵀ, g_k ← (1/N) δ_k 1, and V_k = W_kᵀ δ_k for the layer below.
+/// G_k ← factor·G_k + (1/N) δ_k Z_{k-1}ᵀ, g_k ← (1/N) δ_k 1, and V_k = W_kᵀ δ_k for the layer below.
 fn add_data<D: Device<T>, T: Scalar, C: Coupling<D, T>>(
     device: &D,
     architecture: &Architecture<C>,
-    layer: &Layer<'_, D, T>,
+    (layer, factor): (&Layer<'_, D, T>, T),
     batch: Batch<'_, D, T>,
     Passes { values, ones }: &mut Passes<D, T, C>,
     out: &mut Gradient<D, T>,
@@ -112,5 +114,5 @@ fn add_data<D: Device<T>, T: Scalar, C: Coupling<D, T>>(
     let delta = trail.view().columns((k + 1) * samples, samples);
     let (z, v) = pair.view_mut().split_columns(samples);
     let (carried, v) = if k > 0 { (z.view(), Some(v)) } else { (batch.x.shorten(), None) };
-    coupling.differentiate(device, layer, mean, (delta, carried), (v, out.weights[k].view_mut()), work)
+    coupling.differentiate(device, layer, (mean, factor), (delta, carried), (v, out.weights[k].view_mut()), work)
 }

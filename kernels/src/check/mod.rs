@@ -6,11 +6,12 @@
 //! network, with the log-determinant's share in closed form, and must equal the inner product with the gradient.
 
 mod probe;
+mod sketched;
 mod vectors;
 
 use nalgebra::DMatrix;
 
-use crate::backend::{GradientBackend, Relative, Transposed};
+use crate::backend::{GradientBackend, Relative, Sketched, Transposed};
 use crate::device::{Device, Matrix, MatrixRef};
 use crate::error::Result;
 use crate::layer::{Coupling, Group};
@@ -82,19 +83,50 @@ pub fn gradient<D: Device<T>, T: Scalar, C: Coupling<D, T>>(
     x: &Matrix<D, T>,
     gradient: &Gradient<D, T>,
 ) -> Result<Check> {
+    of_kind(device, (kind, None), parameters, x, gradient)
+}
+
+/// Checks an ordinary gradient of dense layers whose inverses were sketched: it must be what the same probes make of the
+/// inverses themselves, but for the tolerance of the solve.
+///
+/// # Errors
+/// As [`gradient`].
+pub fn sketched<D: Device<T>, T: Scalar, C: Coupling<D, T>>(
+    device: &D,
+    sketched: &Sketched,
+    parameters: &Parameters<D, T, C>,
+    x: &Matrix<D, T>,
+    gradient: &Gradient<D, T>,
+) -> Result<Check> {
+    of_kind(device, (Kind::Ordinary, Some(sketched)), parameters, x, gradient)
+}
+
+/// A kind of gradient, and the probes by which it knows its inverses.
+type Wanted<'a> = (Kind, Option<&'a Sketched>);
+
+fn of_kind<D: Device<T>, T: Scalar, C: Coupling<D, T>>(
+    device: &D,
+    expected: Wanted<'_>,
+    parameters: &Parameters<D, T, C>,
+    x: &Matrix<D, T>,
+    gradient: &Gradient<D, T>,
+) -> Result<Check> {
     let Architecture { dim, bias, coupling, .. } = *parameters.architecture();
     // Where a sample has several weights, the group is not that of the D×D matrices, whose affine step the reference
     // has.
-    let is_other_group = kind == Kind::Relative && bias && coupling.weights_per_sample() > 1;
+    let is_other_group = expected.0 == Kind::Relative && bias && coupling.weights_per_sample() > 1;
     let (kind, max_rel_err) = if dim <= REFERENCE_DIM && !is_other_group {
-        ("reference", against_reference(device, kind, parameters, x, gradient)?)
+        ("reference", against_reference(device, expected, parameters, x, gradient)?)
     } else {
         // The probe multiplies on the device too: it must not round more than the gradient's own precision does.
-        let probe = |device: &D| along_directions(device, kind, parameters, x, gradient);
+        let probe = |device: &D| along_directions(device, expected, parameters, x, gradient);
         ("directional-derivative", device.in_full_precision(probe)?)
     };
     Ok(Check { kind, max_rel_err, tolerance: tolerance(device.math()) })
 }
+
+/// Work memory of a step, and who follows it.
+pub(crate) type WithFollower<'a, D, T, C> = (&'a mut Workspace<D, T, C>, Option<&'a mut dyn Follower<D, T>>);
 
 /// Checks an in-place step against the direction of the same kind: W_new − W must be μ ΔW, by every entry, or for a
 /// large dense network, where that takes memory for three more sets of parameters, by its product with a random vector;
@@ -120,7 +152,7 @@ pub(crate) fn followed_step<D: Device<T>, T: Scalar, C: Group<D, T>>(
     parameters: &mut Parameters<D, T, C>,
     x: &Matrix<D, T>,
     mu: f64,
-    (workspace, follower): (&mut Workspace<D, T, C>, Option<&mut dyn Follower<D, T>>),
+    (workspace, follower): WithFollower<'_, D, T, C>,
 ) -> Result<Check> {
     if C::IS_DENSE && (parameters.architecture().dim > ENTRIES_DIM || step.delay > 1) {
         return vectors::step(device, step.form(), step, parameters, x, mu, (workspace, follower));
@@ -200,7 +232,7 @@ pub(crate) fn error_beyond(slack: f64, a: impl IntoIterator<Item = f64>, b: impl
 /// Entries of the reference's direction add up, or are averaged, to the numbers that stand in them.
 fn against_reference<D: Device<T>, T: Scalar, C: Coupling<D, T>>(
     device: &D,
-    kind: Kind,
+    (kind, sketched): Wanted<'_>,
     parameters: &Parameters<D, T, C>,
     x: &Matrix<D, T>,
     gradient: &Gradient<D, T>,
@@ -208,16 +240,20 @@ fn against_reference<D: Device<T>, T: Scalar, C: Coupling<D, T>>(
     let Architecture { coupling, .. } = *parameters.architecture();
     let reference = Reference::from_parameters(device, parameters)?;
     let x = wide(device, x.view())?;
-    let Direction { weights, biases } = match kind {
+    let mut direction = match kind {
         Kind::Ordinary => reference.ordinary(&x)?,
         Kind::Relative => reference.relative(&x)?,
         Kind::Transposed => reference.transposed(&x)?,
     };
+    let allowed = sketched.map(|sketched| sketched::replace(sketched, &reference, &mut direction)).transpose()?;
+    let allowed = allowed.into_iter().flatten().chain(std::iter::repeat(0.0));
+    let Direction { weights, biases } = direction;
     let terms = reference.largest_terms(kind, &x)?;
     let entries = coupling.multiplicity();
     let (share, summed) = if kind == Kind::Ordinary { (1.0, entries) } else { (1.0 / entries, 1.0) };
     let samples = x.ncols() * entries as usize;
-    let slack = |terms: f64| rounding::<T>(samples, summed * terms) / tolerance(device.math());
+    let slack =
+        |terms: f64, allowed: f64| (rounding::<T>(samples, summed * terms) + allowed) / tolerance(device.math());
     let sum = |at: usize, theirs: &[f64], ours: &Matrix<D, T>, is_bias: bool| -> Result<Vec<f64>> {
         if C::IS_DENSE {
             return Ok(theirs.to_vec());
@@ -233,13 +269,18 @@ fn against_reference<D: Device<T>, T: Scalar, C: Coupling<D, T>>(
         }
         Ok(sums.to_column_major(device)?.into_iter().map(|sum| share * sum.widen()).collect())
     };
-    let weights = gradient.weights.iter().zip(weights.iter().map(|w| w.as_slice())).zip(terms.weights);
-    let biases = gradient.biases.iter().zip(biases.iter().map(|b| b.as_slice())).zip(terms.biases);
+    let weights =
+        gradient.weights.iter().zip(weights.iter().map(|w| w.as_slice())).zip(terms.weights.into_iter().zip(allowed));
+    let biases = gradient
+        .biases
+        .iter()
+        .zip(biases.iter().map(|b| b.as_slice()))
+        .zip(terms.biases.into_iter().map(|terms| (terms, 0.0)));
     let pairs = weights.map(|pair| (pair, false)).chain(biases.map(|pair| (pair, true)));
     let layers = parameters.architecture().layers;
-    let error = |(i, (((ours, theirs), terms), is_bias))| -> Result<f64> {
+    let error = |(i, (((ours, theirs), (terms, allowed)), is_bias))| -> Result<f64> {
         let found = wide(device, MatrixRef::shorten(&Matrix::view(ours)))?;
-        Ok(error_beyond(slack(terms), found.iter().copied(), sum(i % layers, theirs, ours, is_bias)?))
+        Ok(error_beyond(slack(terms, allowed), found.iter().copied(), sum(i % layers, theirs, ours, is_bias)?))
     };
     Ok(worst(pairs.enumerate().map(error).collect::<Result<Vec<_>>>()?))
 }
@@ -247,12 +288,12 @@ fn against_reference<D: Device<T>, T: Scalar, C: Coupling<D, T>>(
 /// The largest relative error of the directional derivatives of all layers.
 fn along_directions<D: Device<T>, T: Scalar, C: Coupling<D, T>>(
     device: &D,
-    kind: Kind,
+    (kind, sketched): Wanted<'_>,
     parameters: &Parameters<D, T, C>,
     x: &Matrix<D, T>,
     gradient: &Gradient<D, T>,
 ) -> Result<f64> {
-    let mut probe = Probe::new(device, parameters, x, gradient)?;
+    let mut probe = Probe::new(device, (parameters, sketched), x, gradient)?;
     let layers = 0..parameters.architecture().layers;
     Ok(worst(layers.map(|k| probe.layer(kind, k)).collect::<Result<Vec<_>>>()?))
 }

@@ -2,7 +2,8 @@
 
 use nalgebra::{DMatrix, DVector};
 
-use super::{Kind, wide};
+use super::{Kind, sketched, tolerance, wide};
+use crate::backend::Sketched;
 use crate::device::{Device, Matrix, MatrixRef};
 use crate::elementwise::reference as scalar;
 use crate::error::Result;
@@ -28,6 +29,8 @@ use crate::scalar::Scalar;
 pub(super) struct Probe<'a, D: Device<T>, T: Scalar, C: Coupling<D, T>> {
     device: &'a D,
     parameters: &'a Parameters<D, T, C>,
+    /// The probes by which the gradient knows its inverses; then tr(W⁻¹R) is another number.
+    sketched: Option<&'a Sketched>,
     /// The gradient as a network, so that its arrays can be multiplied with.
     gradient: &'a Gradient<D, T>,
     x: &'a Matrix<D, T>,
@@ -51,7 +54,7 @@ enum Multiplied {
 impl<'a, D: Device<T>, T: Scalar, C: Coupling<D, T>> Probe<'a, D, T, C> {
     pub(super) fn new(
         device: &'a D,
-        parameters: &'a Parameters<D, T, C>,
+        (parameters, sketched): (&'a Parameters<D, T, C>, Option<&'a Sketched>),
         x: &'a Matrix<D, T>,
         gradient: &'a Gradient<D, T>,
     ) -> Result<Self> {
@@ -65,7 +68,7 @@ impl<'a, D: Device<T>, T: Scalar, C: Coupling<D, T>> Probe<'a, D, T, C> {
             coupling.prepare(device, gradient, &mut work)?;
         }
         let block = || Matrix::zeros(device, dim, x.cols(), "probe of the gradient");
-        Ok(Self { device, parameters, gradient, x, y, values, work, block: [block()?, block()?] })
+        Ok(Self { device, parameters, sketched, gradient, x, y, values, work, block: [block()?, block()?] })
     }
 
     fn activate(&self, k: usize, y: &DMatrix<f64>) -> DMatrix<f64> {
@@ -177,7 +180,7 @@ impl<'a, D: Device<T>, T: Scalar, C: Coupling<D, T>> Probe<'a, D, T, C> {
         let carried = if k == 0 { wide(device, self.x.view())? } else { self.activate(k - 1, &self.y[k - 1]) };
         let entries = coupling.multiplicity();
         let (own, moved) = (self.row_products(direction, direction)?, self.row_products(direction, weight)?);
-        let mut scale = 0.0;
+        let (mut scale, mut allowed) = (0.0, 0.0);
         let (tangent, share, expected) = match kind {
             Kind::Ordinary if C::IS_DENSE => {
                 let random = init::normals(PROBE_SEED + k as u64, a.len());
@@ -185,7 +188,14 @@ impl<'a, D: Device<T>, T: Scalar, C: Coupling<D, T>> Probe<'a, D, T, C> {
                 let c = self.apply(Multiplied::GradientTransposed, k, applied.as_slice())?;
                 let gamma = dot(applied.as_slice(), &a);
                 let tangent = &applied * carried.tr_mul(&c).add_scalar(gamma).transpose();
-                (tangent, dot(c.as_slice(), &random), c.norm_squared() + gamma * gamma)
+                let mut share = dot(c.as_slice(), &random);
+                if let Some(sketched) = self.sketched {
+                    let norm = self.row_products(weight, weight)?.iter().sum::<f64>().sqrt();
+                    let vectors = [&applied, &c, &DVector::from_vec(random)];
+                    let push = |v: &[f64]| self.apply(Multiplied::Weight, k, v);
+                    (share, allowed) = sketched::share(sketched, (k, norm), vectors, push)?;
+                }
+                (tangent, share, c.norm_squared() + gamma * gamma)
             }
             Kind::Ordinary if !C::IS_LINEAR => {
                 let [rows, cols] = coupling.weight_shape(self.parameters.architecture().dim);
@@ -228,7 +238,7 @@ impl<'a, D: Device<T>, T: Scalar, C: Coupling<D, T>> Probe<'a, D, T, C> {
             }
         };
         let derivative = self.forward_derivative(k, tangent)? + share;
-        Ok((derivative - expected).abs() / expected.abs().max(scale))
+        Ok((derivative - expected).abs() / (expected.abs().max(scale) + allowed / tolerance(device.math())))
     }
 
     /// The derivative of the mean of Lp + L1J when Y_k moves along `tangent`, by forward mode.

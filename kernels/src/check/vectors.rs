@@ -1,6 +1,6 @@
 //! An in-place step by its products with a random vector, in memory for some blocks of D×N.
 
-use super::{Check, error_beyond, tolerance, worst};
+use super::{Check, WithFollower, error_beyond, tolerance, worst};
 use crate::backend::relative::{Form, RankUpdate, RightFactor, Sink, sweep};
 use crate::device::{Addend, Device, Matrix, MatrixRef};
 use crate::error::Result;
@@ -9,7 +9,7 @@ use crate::layer::Group;
 use crate::output::Head;
 use crate::parameters::{Batch, Parameters};
 use crate::scalar::Scalar;
-use crate::step::{Follower, InPlaceStep, Workspace};
+use crate::step::{InPlaceStep, Workspace};
 
 /// Any seed that the networks of a study do not use.
 const SEED: u64 = 0x7665_6374_6f72;
@@ -24,7 +24,7 @@ pub(super) fn step<D: Device<T>, T: Scalar, C: Group<D, T>>(
     parameters: &mut Parameters<D, T, C>,
     x: &Matrix<D, T>,
     mu: f64,
-    (workspace, follower): (&mut Workspace<D, T, C>, Option<&mut dyn Follower<D, T>>),
+    (workspace, follower): WithFollower<'_, D, T, C>,
 ) -> Result<Check> {
     let dim = parameters.architecture().dim;
     let v: Vec<T> = init::normals(SEED, dim).into_iter().map(T::of).collect();

@@ -476,6 +476,41 @@ pub trait Device<T: Scalar>: Raw<T> + RawInverse<T> {
         unsafe { self.raw_curvature_adjoint(out.shape(), operands, out.into_slice()) }
     }
 
+    /// out_n ← a_nᵀ for each D×D block of out (D×Dc); `a` may be one single block: then it is used for every n.
+    fn transpose_blocks(&self, a: MatrixRef<'_, Self, T>, out: MatrixMut<'_, Self, T>) -> Result<()> {
+        let blocks = (out.rows(), out.cols() / out.rows().max(1));
+        require_blocks("transposition", blocks, out.shape())?;
+        require_block_or_blocks("transposition", blocks, a.shape())?;
+        if out.is_empty() {
+            return Ok(());
+        }
+        // SAFETY: the shapes fit.
+        unsafe { self.raw_transpose_blocks(out.rows(), a.slice(), out.into_slice()) }
+    }
+
+    /// out ← scale ⊙ out, or that + addend, over D×N matrices.
+    fn scale_and_add(
+        &self,
+        scale: MatrixRef<'_, Self, T>,
+        addend: Option<MatrixRef<'_, Self, T>>,
+        out: MatrixMut<'_, Self, T>,
+    ) -> Result<()> {
+        require("scaling", scale.shape(), out.shape())?;
+        if let Some(addend) = &addend {
+            require("scaling", addend.shape(), out.shape())?;
+        }
+        let addend = addend.map(|addend| addend.slice());
+        // SAFETY: the shapes fit.
+        unsafe { self.raw_scale_and_add(out.rows(), scale.slice(), addend, out.into_slice()) }
+    }
+
+    /// out ← α a + β out, over D×N matrices.
+    fn blend(&self, alpha: T, a: MatrixRef<'_, Self, T>, beta: T, out: MatrixMut<'_, Self, T>) -> Result<()> {
+        require("blend", a.shape(), out.shape())?;
+        // SAFETY: the shapes fit.
+        unsafe { self.raw_blend(out.rows(), (alpha, a.slice()), beta, out.into_slice()) }
+    }
+
     /// out ← out + α Σ_n a_n, for D×D blocks a_n of a (D×Dc).
     fn add_blocks(&self, alpha: T, a: MatrixRef<'_, Self, T>, out: MatrixMut<'_, Self, T>) -> Result<()> {
         let dim = out.rows();

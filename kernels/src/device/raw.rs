@@ -165,6 +165,47 @@ pub trait Raw<T: Scalar>: Memory<T> {
         unsafe { self.raw_upload(&host.0, psi).and_then(|()| self.raw_upload(&host.1, rho)) }
     }
 
+    /// As [`Self::raw_standardize`].
+    unsafe fn raw_transpose_blocks(&self, dim: usize, a: Self::Slice<'_>, out: Self::SliceMut<'_>) -> Result<()> {
+        let (a, mut host) = (self.raw_to_host(a)?, self.raw_to_host(Self::reborrow(&out))?);
+        let from = |at: usize| at / (dim * dim) * (dim * dim) + at % dim * dim + at % (dim * dim) / dim;
+        host.iter_mut().enumerate().for_each(|(at, out)| *out = a[from(at) % a.len()]);
+        // SAFETY: both have the same length.
+        unsafe { self.raw_upload(&host, out) }
+    }
+
+    /// As [`Self::raw_standardize`].
+    unsafe fn raw_scale_and_add(
+        &self,
+        _rows: usize,
+        scale: Self::Slice<'_>,
+        addend: Option<Self::Slice<'_>>,
+        out: Self::SliceMut<'_>,
+    ) -> Result<()> {
+        let mut host = self.raw_to_host(Self::reborrow(&out))?;
+        elementwise::scale_and_add(
+            &self.raw_to_host(scale)?,
+            addend.map(|addend| self.raw_to_host(addend)).transpose()?.as_deref(),
+            &mut host,
+        );
+        // SAFETY: both have the same length.
+        unsafe { self.raw_upload(&host, out) }
+    }
+
+    /// As [`Self::raw_standardize`].
+    unsafe fn raw_blend(
+        &self,
+        _rows: usize,
+        (alpha, a): (T, Self::Slice<'_>),
+        beta: T,
+        out: Self::SliceMut<'_>,
+    ) -> Result<()> {
+        let mut host = self.raw_to_host(Self::reborrow(&out))?;
+        elementwise::blend((alpha, &self.raw_to_host(a)?), beta, &mut host);
+        // SAFETY: both have the same length.
+        unsafe { self.raw_upload(&host, out) }
+    }
+
     /// Without `a`, `out` is scaled in place.
     unsafe fn raw_scale_rows(
         &self,

@@ -35,6 +35,11 @@ fn misfits_are_errors_and_touch_nothing() {
         device.curvature_adjoint(two, two, two, two, out.view_mut()),
         device.curvature_adjoint(one, one, two, other, sevens(2, 1).view_mut()),
         device.add_blocks(1.0, other, out.view_mut()),
+        device.transpose_blocks(other, out.view_mut()),
+        device.transpose_blocks(two, wide.view_mut()),
+        device.scale_and_add(other, None, out.view_mut()),
+        device.scale_and_add(two, Some(other), out.view_mut()),
+        device.blend(1.0, other, 1.0, out.view_mut()),
         device.add_blocks(1.0, two, wide.view_mut()),
     ];
     for (i, result) in results.into_iter().enumerate() {

@@ -22,6 +22,7 @@
 //! working precision. Buffers are then untouched.
 
 mod activation;
+mod combine;
 mod conditional;
 mod density;
 mod functions;
@@ -37,6 +38,7 @@ use crate::error::{Error, Result};
 use crate::network::{Activation, Base};
 
 use activation::{SmoothLeaky, TanhLinear};
+pub(crate) use combine::{blend, scale_and_add};
 pub(crate) use conditional::{conditional_scores, standardize};
 use density::{Laplace, Logistic, Normal, Sech};
 pub(crate) use functions::mul_add;

@@ -114,7 +114,7 @@ impl Geometry for Convolution {
     /// On a growing grid with fixed c all but autodiff are linear in n, but for the logarithm: the determinant is cheap
     /// here, and the relative gradient saves c³ against c²N, not an order of D.
     fn cost(&self, method: Method, shape: &Sizes) -> Result<Cost> {
-        if method == Method::NewtonSchulz {
+        if method.needs_dense() && method != Method::RelativeDelayed {
             return Err(Error::shape(method.name(), DENSE_ONLY, "convolutions"));
         }
         if method.needs_group() && !self.is_full() && !self.is_pointwise() {
@@ -128,7 +128,7 @@ impl Geometry for Convolution {
             return Err(Error::shape("delayed updates", "dense layers (use `relative-inplace`)", "convolutions"));
         }
         Ok(match method {
-            Method::Autodiff | Method::AutodiffStreamed => {
+            Method::Autodiff | Method::AutodiffReverse | Method::AutodiffStreamed => {
                 let cost = cost_of_dense(method, shape);
                 // The dense network and its gradient stand next to the kernels and theirs.
                 let kernels = (shape.layers * self.taps() * shape.dtype.bytes()) as f64;

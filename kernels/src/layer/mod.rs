@@ -216,8 +216,8 @@ pub trait Coupling<D: Device<T>, T: Scalar>: Geometry + Copy + PartialEq + Send 
         work: &mut Self::Work,
     ) -> Result<()>;
 
-    /// The ordinary gradient \[M9\] of a layer's array: out ← α S(δ Zᵀ) + S(W^{-T}), where [`Self::invert_transposed`] has
-    /// just been called for this layer and `out`; and v ← Wᵀ δ, where it is wanted.
+    /// The ordinary gradient \[M9\] of a layer's array: out ← α S(δ Zᵀ) + β out, where `out` has just been given the
+    /// share of log|det W|, as by [`Self::invert_transposed`], β its factor; and v ← Wᵀ δ, where it is wanted.
     ///
     /// # Errors
     /// [`Error::ShapeMismatch`].
@@ -225,7 +225,7 @@ pub trait Coupling<D: Device<T>, T: Scalar>: Geometry + Copy + PartialEq + Send 
         &self,
         device: &D,
         layer: &Layer<'_, D, T>,
-        alpha: T,
+        (alpha, beta): (T, T),
         (delta, carried): (MatrixRef<'_, D, T>, MatrixRef<'_, D, T>),
         (v, out): (Option<MatrixMut<'_, D, T>>, MatrixMut<'_, D, T>),
         work: &mut Self::Work,
@@ -236,7 +236,7 @@ pub trait Coupling<D: Device<T>, T: Scalar>: Geometry + Copy + PartialEq + Send 
             seen = Seen::Read;
         }
         let factors = (SeenBlock::new(delta, seen), SeenBlock::new(carried, Seen::No));
-        self.outer(device, alpha, factors, Addend::Scaled(T::of(self.multiplicity())), out, work)
+        self.outer(device, alpha, factors, Addend::Scaled(beta), out, work)
     }
 
     /// Weights that a sample has in the direction of a bias, as [`Self::weigh`] makes them.

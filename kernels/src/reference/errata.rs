@@ -43,7 +43,7 @@ pub fn measure(seed: u64) -> Result<Vec<Erratum>> {
     let architecture = Architecture { bias: true, ..Architecture::new(dim, layers) };
     let parameters = init::network::<_, f64, _>(&device, &architecture, Init::ScaledGaussian, seed)?;
     let batch = init::batch(&device, dim, samples, seed)?;
-    let backend = Autodiff { jacobians: Jacobians::Batched };
+    let backend = Autodiff { jacobians: Jacobians::Batched, ..Autodiff::default() };
     let mut work = backend.workspace(&device, &architecture, samples)?;
     let mut gradient = Gradient::zeros(&device, &architecture, "gradient")?;
     backend.gradient(&device, &parameters, batch.view(), &mut work, &mut gradient)?;

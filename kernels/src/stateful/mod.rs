@@ -2,15 +2,20 @@
 //!
 //! Each is one file here. What a state costs to begin with may be cubic in D; a step is not.
 
+mod checking;
+pub mod free_form;
 mod guard;
 mod inverses;
 mod ordinary;
 mod relative;
+mod self_normalizing;
 mod sketch;
 mod system;
 
+pub use free_form::{FreeForm, FreeFormSettings};
 pub use ordinary::OrdinaryCarried;
 pub use relative::RelativeCarried;
+pub use self_normalizing::{Constraint, SelfNormalizing};
 pub use sketch::{Control, Design, Sketch};
 
 use crate::check::Check;
@@ -76,13 +81,16 @@ pub(crate) fn begin<D: Device<T> + 'static, T: Scalar>(
     parameters: &Parameters<D, T>,
     (batch, seed): (usize, u64),
 ) -> Result<Box<dyn Stateful<D, T>>> {
-    match method {
-        Method::RelativeCarried => {
-            Ok(Box::new(RelativeCarried::new(device, parameters, batch, InPlaceStep::default())?))
-        }
+    Ok(match method {
+        Method::RelativeCarried => Box::new(RelativeCarried::new(device, parameters, batch, InPlaceStep::default())?),
         Method::OrdinaryCarried => {
-            Ok(Box::new(OrdinaryCarried::new(device, parameters, (batch, seed), Sketch::default())?))
+            Box::new(OrdinaryCarried::new(device, parameters, (batch, seed), Sketch::default())?)
         }
-        _ => Err(Error::shape("steps with a state", "a method that keeps one", method)),
-    }
+        Method::SelfNormalizing => Box::new(SelfNormalizing::new(device, parameters, batch, Constraint::default())?),
+        Method::FreeForm => {
+            let settings = FreeFormSettings { seed, ..FreeFormSettings::default() };
+            Box::new(FreeForm::new(device, parameters, batch, settings)?)
+        }
+        _ => return Err(Error::shape("steps with a state", "a method that keeps one", method)),
+    })
 }

@@ -39,7 +39,7 @@ proptest! {
     fn ordinary_and_autodiff_are_the_derivatives(architecture in architectures(), batch in 1..6_usize, seed: u32) {
         prop_assume!(architecture.base != relgrad_kernels::Base::Laplace);
         let net = Net::<f64>::draw(architecture, batch, seed.into());
-        for way in WAYS.into_iter().filter(|way| matches!(way, Way::Ordinary | Way::Autodiff(_))) {
+        for way in WAYS.into_iter().filter(|way| matches!(way, Way::Ordinary | Way::Autodiff(_) | Way::Pulled(_))) {
             let gradient = net.gradient(way).unwrap();
             let along = direction(&net.host(), u64::from(seed) + 9);
             let scale = gradient.dot(&gradient).sqrt().max(1.0);

@@ -2,8 +2,9 @@
 
 use nalgebra::DMatrix;
 use proptest::prelude::*;
-use relgrad_kernels::backend::autodiff::Jacobians;
+use relgrad_kernels::backend::autodiff::{Jacobians, Mode};
 use relgrad_kernels::backend::{Autodiff, BiasMode, GradientBackend};
+use relgrad_kernels::device::Matrix;
 use relgrad_kernels::parameters::Gradient;
 use relgrad_kernels::reference::Reference;
 use relgrad_kernels::{Architecture, Base, Scalar, init};
@@ -74,8 +75,12 @@ proptest! {
         fn holds<T: Scalar>(architecture: Architecture, batch: usize, seed: u64) -> Result<(), TestCaseError> {
             let net = Net::<T>::draw(architecture, batch, seed);
             let likelihood = net.log_likelihood().unwrap();
-            for jacobians in [Jacobians::Batched, Jacobians::Streamed] {
-                let backend = Autodiff { jacobians };
+            for (mode, jacobians) in [
+                (Mode::Forward, Jacobians::Batched),
+                (Mode::Forward, Jacobians::Streamed),
+                (Mode::Reverse, Jacobians::Batched),
+            ] {
+                let backend = Autodiff { mode, jacobians };
                 let mut workspace = backend.workspace(&net.device, &architecture, batch).unwrap();
                 let mut out = Gradient::zeros(&net.device, &architecture, "gradient").unwrap();
                 backend.gradient(&net.device, &net.parameters, net.x.view(), &mut workspace, &mut out).unwrap();
@@ -89,6 +94,27 @@ proptest! {
         }
         holds::<f64>(architecture, batch, seed.into())?;
         holds::<f32>(architecture, batch, seed.into())?;
+    }
+
+    /// Both modes compute the same Jacobians and the same gradient.
+    #[test]
+    fn reverse_mode_is_forward_mode(architecture in architectures(), batch in 1..8_usize, seed: u32) {
+        let net = Net::<f64>::draw(architecture, batch, seed.into());
+        let dim = architecture.dim;
+        let jacobians = [Mode::Forward, Mode::Reverse].map(|mode| {
+            let backend = Autodiff { mode, jacobians: Jacobians::Streamed };
+            let mut workspace = backend.workspace(&net.device, &architecture, batch).unwrap();
+            let mut out = Matrix::zeros(&net.device, dim, dim * batch, "test").unwrap();
+            workspace.jacobians(&net.device, &net.parameters, net.x.view(), &mut out).unwrap();
+            wide(&out)
+        });
+        let [forward, reverse] = jacobians;
+        prop_assert!((&forward - &reverse).norm() <= 1e-12 * forward.norm());
+        for jacobians in [Jacobians::Batched, Jacobians::Streamed] {
+            let forward = net.gradient(Way::Autodiff(jacobians)).unwrap();
+            let error = net.gradient(Way::Pulled(jacobians)).unwrap().error(&forward);
+            prop_assert!(error <= 1e-9, "{:e}", error);
+        }
     }
 
     /// X → MX, W_1 → W_1 M⁻¹ is a change of coordinates: the directions of the layers behind it stay, that of W_1 goes

@@ -3,7 +3,7 @@
 use nalgebra::{DMatrix, DVector};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed};
-use relgrad_kernels::backend::autodiff::Jacobians;
+use relgrad_kernels::backend::autodiff::{Jacobians, Mode};
 use relgrad_kernels::backend::{Autodiff, BiasMode, GradientBackend, Ordinary, Relative, Transposed};
 use relgrad_kernels::check::relative_error;
 use relgrad_kernels::device::Matrix;
@@ -19,10 +19,12 @@ pub(crate) enum Way {
     Transposed,
     Ordinary,
     Autodiff(Jacobians),
+    /// The same by reverse mode.
+    Pulled(Jacobians),
 }
 
 /// Every backend with every option.
-pub(crate) const WAYS: [Way; 7] = [
+pub(crate) const WAYS: [Way; 9] = [
     Way::Relative(BiasMode::Exact),
     Way::Relative(BiasMode::Paper),
     Way::Relative(BiasMode::Plain),
@@ -30,6 +32,8 @@ pub(crate) const WAYS: [Way; 7] = [
     Way::Ordinary,
     Way::Autodiff(Jacobians::Batched),
     Way::Autodiff(Jacobians::Streamed),
+    Way::Pulled(Jacobians::Batched),
+    Way::Pulled(Jacobians::Streamed),
 ];
 
 /// A direction, or parameters, on the host.
@@ -137,7 +141,8 @@ impl<T: Scalar> Net<T> {
             Way::Relative(bias_mode) => self.run(&Relative { bias_mode }, workspace, batch, out),
             Way::Transposed => self.run(&Transposed, workspace, batch, out),
             Way::Ordinary => self.run(&Ordinary, workspace, batch, out),
-            Way::Autodiff(jacobians) => self.run(&Autodiff { jacobians }, workspace, batch, out),
+            Way::Autodiff(jacobians) => self.run(&Autodiff { mode: Mode::Forward, jacobians }, workspace, batch, out),
+            Way::Pulled(jacobians) => self.run(&Autodiff { mode: Mode::Reverse, jacobians }, workspace, batch, out),
         }
     }
 

@@ -34,6 +34,14 @@ names! {
         Plu = "plu",
         /// The same with W = Q U, Q a product of reflections \[M53\]–\[M56\].
         Qr = "qr",
+        /// The ordinary gradient, its inverses known by their products with random probes \[M62\].
+        Hutchinson = "hutchinson",
+        /// Full Jacobians by reverse mode \[M66\]–\[M67\], all of the batch in memory.
+        AutodiffReverse = "autodiff-reverse",
+        /// A step of half of the likelihood each in W and in an inverse that is learned \[M46\].
+        SelfNormalizing = "self-normalizing",
+        /// A step of the likelihood through a decoder that is learned \[M58\].
+        FreeForm = "free-form",
     }
 }
 
@@ -51,12 +59,14 @@ impl Method {
 
     /// Whether it is for dense layers alone.
     pub const fn needs_dense(self) -> bool {
-        matches!(self, Self::RelativeDelayed | Self::NewtonSchulz) || self.has_own_layers() || self.keeps_state()
+        matches!(self, Self::RelativeDelayed | Self::NewtonSchulz | Self::Hutchinson)
+            || self.has_own_layers()
+            || self.keeps_state()
     }
 
     /// Whether only a CPU has it.
     pub const fn needs_cpu(self) -> bool {
-        matches!(self, Self::RelativeDelayed) || self.has_own_layers() || self.keeps_state()
+        matches!(self, Self::RelativeDelayed | Self::AutodiffReverse) || self.has_own_layers() || self.keeps_state()
     }
 
     /// Whether it factors the dense layers and moves the factors.
@@ -71,7 +81,7 @@ impl Method {
 
     /// Whether it keeps numbers beside the weights, which each step advances with them.
     pub const fn keeps_state(self) -> bool {
-        matches!(self, Self::RelativeCarried | Self::OrdinaryCarried)
+        matches!(self, Self::RelativeCarried | Self::OrdinaryCarried | Self::SelfNormalizing | Self::FreeForm)
     }
 
     /// The method without shortcuts whose direction it computes, or estimates.
@@ -97,6 +107,10 @@ impl Method {
             Self::OrdinaryCarried => "`ordinary` in the mean, by N columns of a carried W⁻ᵀ a step, O(N·D²)",
             Self::Plu => "layers W = P L U: the gradient of the factors, no inverse, O(N·D²)",
             Self::Qr => "layers W = Q U with D−1 reflections: the gradient of the factors, no inverse, O(N·D²)",
+            Self::AutodiffReverse => "full Jacobian of every sample by reverse mode, all in memory, O(N·D³)",
+            Self::SelfNormalizing => "a step of W and of an inverse that is learned beside it, O(N·D²)",
+            Self::FreeForm => "a step of the network and of a decoder that learns to invert it, O(N·D²)",
+            Self::Hutchinson => "`ordinary` with inverses sketched by 10 random probes and a solve, O(N·D²)",
             Self::RelativeDelayed => "the same for few samples: updates kept as factors for √(D/2N) steps, O(N·D²)",
         }
     }

@@ -175,6 +175,15 @@ pub struct Refresh {
     pub residual: f64,
 }
 
+/// What the solves of an evaluation took, over all layers, where inverses are known by their products with probes.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Solved {
+    /// Steps of conjugate gradients.
+    pub iterations: usize,
+    /// Relative error of the solutions as the last steps tell it, the largest of all layers.
+    pub error: f64,
+}
+
 /// Resident memory of the process at one instant of a gradient evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct MemoryPoint {
@@ -268,6 +277,9 @@ pub struct Record {
     /// methods that carry no inverse R from step to step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inverse_error: Option<f64>,
+    /// What the solves took; absent for methods that solve for no probes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub solved: Option<Solved>,
     /// Measurements that only a GPU has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpu: Option<Gpu>,
@@ -316,6 +328,7 @@ impl Record {
             check: None,
             refresh: None,
             inverse_error: None,
+            solved: None,
             gpu: None,
             state: None,
             wall_seconds: 0.0,

@@ -8,7 +8,7 @@ use std::time::Instant;
 use relgrad_kernels::backend as kernels;
 use relgrad_kernels::evaluation::{Evaluation, Workload};
 use relgrad_kernels::{Architecture, Convolution, CouplingKind, Error};
-use relgrad_reports::record::{Check, MemoryPoint, Reason, Refresh};
+use relgrad_reports::record::{Check, MemoryPoint, Reason, Refresh, Solved};
 use serde::Serialize;
 
 use super::gpu::{self, OnGpu};
@@ -53,6 +53,7 @@ struct Subject {
     refresh: Option<Refresh>,
     /// What it says of its inverses, to be asked after the last sample.
     inverse_error: Option<InverseError>,
+    solved: Option<Solved>,
     taken: Taken,
     gpu: Option<OnGpu>,
 }
@@ -97,6 +98,8 @@ impl Subject {
             factored,
             residual,
         });
+        let solved = evaluation.solved().filter(|solved| solved.error.is_finite());
+        let solved = solved.map(|kernels::Solved { iterations, error }| Solved { iterations, error });
         let (evaluate, inverse_error, gpu): (Timed, Option<InverseError>, _) = match target {
             Target::Cpu(_) => {
                 let shared = Rc::new(RefCell::new(evaluation));
@@ -117,7 +120,7 @@ impl Subject {
         let warm = |evaluate| {
             if once { Ok(Self::only(evaluate, now, first_seconds)) } else { Self::warm(evaluate, now, first_seconds) }
         };
-        Ok(Self { threads, check, refresh, inverse_error, taken, gpu, ..warm(evaluate)? })
+        Ok(Self { threads, check, refresh, solved, inverse_error, taken, gpu, ..warm(evaluate)? })
     }
 
     /// Warms up. What it does not know of the problem is absent.
@@ -135,8 +138,8 @@ impl Subject {
     }
 
     fn bare(evaluate: Timed, warm: Warm, watch: Watch) -> Self {
-        let (check, refresh, inverse_error, taken) = (None, None, None, Taken::default());
-        Self { evaluate, warm, watch, threads: 1, check, refresh, inverse_error, taken, gpu: None }
+        let (check, refresh, solved, inverse_error, taken) = (None, None, None, None, Taken::default());
+        Self { evaluate, warm, watch, threads: 1, check, refresh, solved, inverse_error, taken, gpu: None }
     }
 
     /// Samples until the rules end it.
@@ -155,7 +158,7 @@ impl Subject {
         let Taken { peak_bytes, trace: memory_trace, driver_bytes } = self.taken;
         let gpu = self.gpu.map(|gpu| gpu.finish(events.take(), driver_bytes));
         let Warm { seconds: warmup_seconds, evaluations_per_sample, .. } = self.warm;
-        let (check, refresh) = (self.check, self.refresh);
+        let (check, refresh, solved) = (self.check, self.refresh, self.solved);
         let measurement = Measurement {
             seconds,
             evaluations_per_sample,
@@ -165,6 +168,7 @@ impl Subject {
             check,
             refresh,
             inverse_error,
+            solved,
             gpu,
             state,
         };

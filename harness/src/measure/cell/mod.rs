@@ -15,7 +15,7 @@ pub(crate) mod sampling;
 use std::path::Path;
 use std::process::Command;
 
-use relgrad_reports::record::{Cell, Check, Gpu, MemoryPoint, Reason, Refresh, State};
+use relgrad_reports::record::{Cell, Check, Gpu, MemoryPoint, Reason, Refresh, Solved, State};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::child::serve;
@@ -72,6 +72,7 @@ pub(crate) struct Measurement {
     pub(crate) refresh: Option<Refresh>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) inverse_error: Option<f64>,
+    pub(crate) solved: Option<Solved>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) gpu: Option<Gpu>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

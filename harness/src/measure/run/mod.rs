@@ -13,9 +13,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use relgrad_kernels::Math;
-use relgrad_kernels::bound::cost_of_refresh;
-use relgrad_kernels::cost::Sizes;
-use relgrad_reports::record::{Model, Outcome, Point, Prediction, Reason, Record, Refresh};
+use relgrad_kernels::bound::{cost_of_refresh, cost_of_solve};
+use relgrad_kernels::cost::{Cost, Sizes};
+use relgrad_reports::record::{Model, Outcome, Point, Prediction, Reason, Record};
 use relgrad_reports::run::Run;
 use relgrad_reports::units;
 use relgrad_reports::writer::RecordWriter;
@@ -205,13 +205,16 @@ impl<'a> Session<'a> {
             Reply::Ready(_) => failed_record(record, Reason::from("it took no samples").into()),
             Reply::Measured(measurement) => {
                 let Measurement { seconds, evaluations_per_sample, warmup_seconds, .. } = *measurement;
-                let Measurement { peak_bytes, memory_trace, check, refresh, inverse_error, gpu, state, .. } =
+                let Measurement { peak_bytes, memory_trace, check, refresh, solved, inverse_error, gpu, state, .. } =
                     *measurement;
                 let outcome = Outcome::Measured;
-                let model =
-                    refresh.map_or(record.model, |refresh| refreshed(record.model, &record.cell.point, refresh));
+                let Point { dim, layers, batch, dtype, .. } = record.cell.point;
+                let sizes = Sizes { dim, layers, batch, dtype, lanes: 1 };
+                let cost = refresh.map(|refresh| cost_of_refresh(&sizes, refresh.products, refresh.factored));
+                let cost = cost.or_else(|| solved.map(|solved| cost_of_solve(&sizes, solved.iterations)));
+                let model = cost.map_or(record.model, |cost| with_work(record.model, &cost));
                 let timed = Record { outcome, model, seconds, evaluations_per_sample, warmup_seconds, ..record };
-                Record { peak_bytes, memory_trace, check, refresh, inverse_error, gpu, state, ..timed }
+                Record { peak_bytes, memory_trace, check, refresh, solved, inverse_error, gpu, state, ..timed }
             }
         };
         self.has_measured = true;
@@ -259,10 +262,8 @@ pub(crate) fn keep_arithmetic(command: &mut Command, math: Option<Math>) {
     };
 }
 
-/// The model of a cell with the work that its refresh turned out to take.
-fn refreshed(model: Model, point: &Point, Refresh { products, factored, .. }: Refresh) -> Model {
-    let Point { dim, layers, batch, dtype, .. } = *point;
-    let cost = cost_of_refresh(&Sizes { dim, layers, batch, dtype, lanes: 1 }, products, factored);
+/// The model of a cell with the work that its refresh or its solves turned out to take.
+fn with_work(model: Model, cost: &Cost) -> Model {
     Model { flops: cost.flops, min_traffic_bytes: cost.min_traffic_bytes, ..model }
 }
 

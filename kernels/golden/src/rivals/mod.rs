@@ -3,16 +3,23 @@
 
 mod carried;
 mod factors;
+mod free_form;
+mod hutchinson;
+mod jacobian;
 mod plu;
 mod qr;
+mod self_normalizing;
 mod sketch;
 mod trajectory;
 
+use relgrad_kernels::backend::autodiff::Mode;
+use relgrad_kernels::device::Matrix;
+use relgrad_kernels::parameters::{Arrays, Parameters};
 use relgrad_kernels::{Architecture, Cpu, Dtype, Result, Scalar};
 use relgrad_vocabulary::quoted;
 
 use crate::array::{Array, array, arrays, biases};
-use crate::compare::Row;
+use crate::compare::{Row, upload, wide};
 use crate::dense::architecture;
 use crate::node::{Node, Read};
 use crate::{Case, Groups};
@@ -47,6 +54,18 @@ pub(crate) struct Network {
     pub(crate) x: Array,
 }
 
+impl Network {
+    /// The parameters and the batch in precision `T`; weights of zeros where the file has none.
+    pub(crate) fn on<T: Scalar>(&self, device: &Cpu) -> Result<(Parameters<Cpu, T>, Matrix<Cpu, T>)> {
+        let mut arrays = Arrays::zeros(device, &self.architecture, "parameters")?;
+        let pairs = arrays.weights.iter_mut().zip(&self.weights).chain(arrays.biases.iter_mut().zip(&self.biases));
+        for (to, from) in pairs {
+            *to = upload(device, from)?;
+        }
+        Ok((Parameters::new(self.architecture, arrays)?, upload(device, &self.x)?))
+    }
+}
+
 /// A kind with its numbers.
 #[derive(Debug, Clone)]
 enum Kind {
@@ -58,6 +77,10 @@ enum Kind {
     Plu(plu::PluCase),
     /// Layers W = Q U.
     Qr(qr::QrCase),
+    Hutchinson(hutchinson::ProbedInverses),
+    Jacobian(jacobian::FullJacobians),
+    SelfNormalizing(self_normalizing::LearnedInverses),
+    FreeForm(free_form::LearnedDecoder),
 }
 
 impl Kind {
@@ -68,6 +91,10 @@ impl Kind {
             "sketch" => Some(Self::Sketch(SketchRuns::read(node, network)?)),
             "plu" => Some(Self::Plu(plu::PluCase::read(node, network)?)),
             "qr" => Some(Self::Qr(qr::QrCase::read(node, network)?)),
+            "hutchinson" => Some(Self::Hutchinson(hutchinson::read(node, network)?)),
+            "jacobian" => Some(Self::Jacobian(jacobian::read(node, network)?)),
+            "self_normalising" => Some(Self::SelfNormalizing(self_normalizing::read(node, network)?)),
+            "fff" => Some(Self::FreeForm(free_form::read(node, network)?)),
             _ => None,
         })
     }
@@ -79,6 +106,13 @@ impl Kind {
             Self::Sketch(runs) => runs.errors::<T>(device, network),
             Self::Plu(plu) => plu.errors::<T>(device, network),
             Self::Qr(qr) => qr.errors::<T>(device, network),
+            Self::Hutchinson(numbers) => vec![("hutchinson", numbers.errors::<T>(device, network))],
+            Self::Jacobian(numbers) => vec![
+                ("autodiff-reverse", numbers.errors::<T>(device, network, Mode::Reverse)),
+                ("autodiff", numbers.errors::<T>(device, network, Mode::Forward)),
+            ],
+            Self::SelfNormalizing(numbers) => vec![("self-normalizing", numbers.errors::<T>(device, network))],
+            Self::FreeForm(numbers) => vec![("free-form", numbers.errors::<T>(device, network))],
         }
     }
 }
@@ -106,6 +140,32 @@ pub(crate) fn read(root: &Node<'_>) -> Read<Case> {
         kinds.push((kind, crate::tolerance::groups(&node.field("tol")?, &["f64", "f32"])?));
     }
     Ok(Case::Rivals(Box::new(Rivals { id, network, kinds })))
+}
+
+/// A list of so many numbers, or an array of one column.
+fn numbers(node: &Node<'_>, count: usize) -> Read<Vec<f64>> {
+    if node.child("shape").is_some() {
+        return Ok(array(node, &[count])?.data);
+    }
+    let list = node.list()?;
+    if list.len() != count {
+        return Err(node.wrong(format!("must have {count} numbers and has {}", list.len())));
+    }
+    list.iter().map(Node::number).collect()
+}
+
+/// Length of a step whose direction is read from what it did: a power of two, so that nothing is rounded by it, and
+/// large, so that little is lost of the difference.
+const STEP: f64 = 64.0;
+
+/// What a step of length [`STEP`] did to every array, over its length.
+fn difference<T: Scalar>(device: &Cpu, before: &Arrays<Cpu, T>, after: &Arrays<Cpu, T>) -> Result<Vec<Vec<f64>>> {
+    let pairs = before.iter().zip(after.iter());
+    let moved = |(before, after): (&Matrix<Cpu, T>, &Matrix<Cpu, T>)| {
+        let (before, after) = (wide(device, before.view())?, wide(device, after.view())?);
+        Ok(after.iter().zip(before).map(|(after, before)| (after - before) / STEP).collect())
+    };
+    pairs.map(moved).collect()
 }
 
 /// One bias a layer, or a null for each.

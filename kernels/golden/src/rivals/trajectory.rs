@@ -24,7 +24,7 @@ impl Steps {
     pub(super) fn read(node: &Node<'_>, network: &Network) -> Read<Self> {
         let mu = node.field("config")?.field("mu")?;
         let length = mu.number()?;
-        if !(length > 0.0) {
+        if length <= 0.0 {
             return Err(mu.wrong("must be positive"));
         }
         let batches = node.field("inputs")?.field("batches")?;

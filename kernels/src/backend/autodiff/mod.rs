@@ -1,11 +1,12 @@
 //! Full-Jacobian automatic differentiation: forward mode through the same forward pass, reverse mode through the
-//! recorded tangents, \[M20\]–\[M21\].
+//! recorded tangents, \[M20\]–\[M21\]; or the Jacobians by reverse mode too ([`Mode::Reverse`]).
 //!
 //! Layers that are not dense enter as the D×D matrices that they stand for; the chain rule takes the derivative in each
 //! entry to the number that stands in it. Nothing here knows that the determinant of the Jacobian factors over the
 //! layers, nor that J̄_k J_kᵀ = I: a baseline that did would be [`super::Ordinary`] in disguise. The one shortcut taken
-//! is J_0 = I.
+//! is J_0 = I, or A_L = I.
 
+mod pulled;
 mod reverse;
 
 use super::GradientBackend;
@@ -28,9 +29,21 @@ pub enum Jacobians {
     Streamed,
 }
 
+/// How the Jacobians are computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// From D tangents a sample, J_k = diag(σ') W_k J_{k-1} \[M20\].
+    #[default]
+    Forward,
+    /// From D adjoints a sample, A_{k-1} = A_k diag(σ') W_k \[M66\]: as many flops, as much memory.
+    Reverse,
+}
+
 /// ℓ = Σ log p(z_L) + log|det J_L| per sample, and its gradient.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Autodiff {
+    /// Which way the Jacobians are computed.
+    pub mode: Mode,
     /// Memory mode.
     pub jacobians: Jacobians,
 }
@@ -45,6 +58,7 @@ const CHUNK_BYTES: usize = 1 << 20;
 /// cheap and rebuilt when wanted); [`Jacobians::Batched`] keeps the records of all chunks, [`Jacobians::Streamed`] of
 /// one. Two panels of c blocks are scratch, shared by all chunks.
 pub struct Workspace<D: Device<T>, T: Scalar, C = Dense> {
+    mode: Mode,
     jacobians: Jacobians,
     architecture: Architecture<C>,
     /// Where each chunk's samples start in the batch, how many they are, and which record is theirs.
@@ -67,7 +81,7 @@ struct Share {
 /// What forward mode records of c samples.
 struct Record<D: Device<T>, T: Scalar> {
     values: ValuesWorkspace<D, T, Dense>,
-    /// J_2 … J_L, each D×Dc.
+    /// J_2 … J_L, each D×Dc; in reverse mode S_1 … S_{L-1}.
     jacobians: Vec<Matrix<D, T>>,
 }
 
@@ -78,6 +92,8 @@ struct Scratch<D: Device<T>, T: Scalar> {
     /// σ'(y_k), r(y_k), D×c.
     slope: Matrix<D, T>,
     ratio: Matrix<D, T>,
+    /// What ȳ_k has of the Jacobians, D×c a layer, in reverse mode.
+    shares: Vec<Matrix<D, T>>,
     /// z̄_k or ȳ_k, D×c, twice.
     adjoint: [Matrix<D, T>; 2],
     factorization: D::Factorization,
@@ -90,6 +106,45 @@ impl<D: Device<T>, T: Scalar, C> Workspace<D, T, C> {
     /// log|det J_g(x_n)| of every sample of the last batch, from the LU factors of the full Jacobians.
     pub fn log_abs_det_jacobian(&self) -> &[f64] {
         &self.log_abs_det_jacobian
+    }
+}
+
+impl<D: Device<T>, T: Scalar> Workspace<D, T, Dense> {
+    /// out ← J_g(x_n) of every sample, side by side (D×DN).
+    ///
+    /// # Errors
+    /// Those of [`GradientBackend::gradient`].
+    pub fn jacobians<'a>(
+        &mut self,
+        device: &D,
+        parameters: &Parameters<D, T>,
+        batch: impl Into<Batch<'a, D, T>>,
+        out: &mut Matrix<D, T>,
+    ) -> Result<()>
+    where
+        D: 'a,
+    {
+        let (batch, network) = (batch.into(), parameters.network());
+        self.require_fit(parameters.architecture(), &batch)?;
+        let Self { mode, plan, records, scratch, .. } = self;
+        let dim = network.architecture.dim;
+        for share in &*plan {
+            let record = &mut records[share.record];
+            record.forward(device, network, batch.shorten().columns(share.start, share.count), (*mode, scratch))?;
+            let out = out.view_mut().columns(share.start * dim, share.count * dim);
+            let Scratch { panels: [panel, transposed], slope, ratio, .. } = &mut *scratch;
+            match (*mode, record.jacobians.last()) {
+                (Mode::Reverse, _) => {
+                    let mut transposed = transposed.view_mut().columns(0, out.cols());
+                    record.transposed_jacobian(device, network, ([slope, ratio], panel), transposed.reborrow())?;
+                    device.transpose_blocks(transposed.view(), out)?;
+                }
+                (Mode::Forward, Some(last)) => device.copy(last.view(), out)?,
+                // J_1 is what the forward pass left there.
+                (Mode::Forward, None) => device.copy(panel.view().columns(0, out.cols()), out)?,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -127,11 +182,12 @@ impl<D: Device<T>, T: Scalar, C: Coupling<D, T>> GradientBackend<D, T, C> for Au
         }
         let zeros = |what| Arrays::zeros(device, &dense, what);
         Ok(Workspace {
+            mode: self.mode,
             jacobians: self.jacobians,
             architecture: *architecture,
             plan,
             records,
-            scratch: Scratch::new(device, &dense, chunk)?,
+            scratch: Scratch::new(device, &dense, chunk, self.mode)?,
             log_abs_det_jacobian,
             copy: if C::IS_DENSE { None } else { Some([zeros("dense network")?, zeros("dense gradient")?]) },
         })
@@ -231,7 +287,7 @@ impl<D: Device<T>, T: Scalar, C: Coupling<D, T>> Workspace<D, T, C> {
         batch: Batch<'_, D, T>,
         out: &mut Gradient<D, T>,
     ) -> Result<()> {
-        let Self { jacobians, plan, records, scratch, log_abs_det_jacobian, .. } = self;
+        let Self { mode, jacobians, plan, records, scratch, log_abs_det_jacobian, .. } = self;
         let mean = 1.0 / batch.x.cols() as f64;
         for array in out.iter_mut() {
             device.fill(T::of(0.0), array.view_mut())?;
@@ -242,7 +298,7 @@ impl<D: Device<T>, T: Scalar, C: Coupling<D, T>> Workspace<D, T, C> {
                     device,
                     network,
                     batch.shorten().columns(share.start, share.count),
-                    scratch,
+                    (*mode, scratch),
                 )?;
             }
         }
@@ -250,11 +306,14 @@ impl<D: Device<T>, T: Scalar, C: Coupling<D, T>> Workspace<D, T, C> {
             let record = &mut records[share.record];
             let batch = batch.shorten().columns(share.start, share.count);
             if *jacobians == Jacobians::Streamed {
-                record.forward(device, network, batch.shorten(), scratch)?;
+                record.forward(device, network, batch.shorten(), (*mode, scratch))?;
             }
             let log_dets = &mut log_abs_det_jacobian[share.start..][..share.count];
             let mut pass = Reverse { device, network, batch: batch.shorten(), record, scratch, share: *share };
-            pass.run(mean, log_dets, out)?;
+            match mode {
+                Mode::Forward => pass.run(mean, log_dets, out)?,
+                Mode::Reverse => pass.run_upward(mean, log_dets, out)?,
+            }
         }
         Ok(())
     }
@@ -286,11 +345,20 @@ impl<D: Device<T>, T: Scalar> Record<D, T> {
         device: &D,
         network: Network<'_, D, T, Dense>,
         batch: Batch<'_, D, T>,
-        scratch: &mut Scratch<D, T>,
+        (mode, scratch): (Mode, &mut Scratch<D, T>),
     ) -> Result<()> {
         let layers = network.architecture.layers;
-        let values = Values::new(batch.x.shorten(), &mut self.values);
-        forward(device, network, &mut Tangents { values, jacobians: &mut self.jacobians, scratch })?;
+        let mut values = Values::new(batch.x.shorten(), &mut self.values);
+        match mode {
+            Mode::Forward => {
+                forward(device, network, &mut Tangents { values, jacobians: &mut self.jacobians, scratch })?;
+            }
+            Mode::Reverse => {
+                forward(device, network, &mut values)?;
+                let Scratch { panels: [panel, _], slope, ratio, .. } = scratch;
+                self.pull(device, network, ([slope, ratio], panel))?;
+            }
+        }
         device.require_finite(
             "output of the network (or its input or parameters)",
             self.values.pre_activation(layers - 1),
@@ -299,7 +367,7 @@ impl<D: Device<T>, T: Scalar> Record<D, T> {
 }
 
 impl<D: Device<T>, T: Scalar> Scratch<D, T> {
-    fn new(device: &D, architecture: &Architecture, chunk: usize) -> Result<Self> {
+    fn new(device: &D, architecture: &Architecture, chunk: usize, mode: Mode) -> Result<Self> {
         let dim = architecture.dim;
         let panel = || Matrix::zeros(device, dim, dim.saturating_mul(chunk), "adjoint Jacobians");
         let block = || Matrix::zeros(device, dim, chunk, "adjoints");
@@ -309,6 +377,10 @@ impl<D: Device<T>, T: Scalar> Scratch<D, T> {
             panels: [panel()?, panel()?],
             slope: block()?,
             ratio: block()?,
+            shares: match mode {
+                Mode::Forward => Vec::new(),
+                Mode::Reverse => (0..architecture.layers).map(|_| block()).collect::<Result<_>>()?,
+            },
             adjoint: [block()?, block()?],
             factorization: device.factorization(dim, chunk)?,
             report: vec![Inversion { log_abs_det: 0.0, condition: 0.0 }; chunk],

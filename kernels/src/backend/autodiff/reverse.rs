@@ -24,6 +24,7 @@ impl<D: Device<T>, T: Scalar> Reverse<'_, D, T> {
     /// Invariant of the loop: at its head `panels[0]` holds J̄_k and `adjoint[0]` holds z̄_k.
     pub(super) fn run(&mut self, mean: f64, log_dets: &mut [f64], out: &mut Gradient<D, T>) -> Result<()> {
         self.seed(log_dets)?;
+        self.score()?;
         self.record.values.head.add_gradient(self.device, (mean, 1.0), self.batch.u, out.head.as_mut())?;
         let mean = T::of(mean);
         for k in (0..self.network.architecture.layers).rev() {
@@ -34,9 +35,9 @@ impl<D: Device<T>, T: Scalar> Reverse<'_, D, T> {
         Ok(())
     }
 
-    /// J̄_L = J_L^{-T} with log|det J_L|, z̄_L = ψ(z_L).
+    /// J̄_L = J_L^{-T} with log|det J_L|.
     fn seed(&mut self, log_dets: &mut [f64]) -> Result<()> {
-        let Self { device, network, batch, record, scratch, share } = self;
+        let Self { device, network, record, scratch, share, .. } = self;
         let architecture = network.architecture;
         let last = architecture.layers - 1;
         let panel = architecture.dim * share.count;
@@ -57,12 +58,14 @@ impl<D: Device<T>, T: Scalar> Reverse<'_, D, T> {
         let report = &mut scratch.report[..share.count];
         let bar = bar.view_mut().columns(0, panel);
         device.invert_transposed(factored, bar, &mut scratch.factorization, report)?;
-        for (n, (report, log_det)) in report.iter().zip(log_dets).enumerate() {
-            if report.is_singular::<T>(architecture.dim) {
-                return Err(singular(share.start + n, report));
-            }
-            *log_det = report.log_abs_det;
-        }
+        log_determinants::<T>((architecture.dim, share.start), report, log_dets)
+    }
+
+    /// `adjoint[0]`: z̄_L = ψ(z_L).
+    pub(super) fn score(&mut self) -> Result<()> {
+        let Self { device, network, batch, record, scratch, share } = self;
+        let last = network.architecture.layers - 1;
+        let layer = network.layer(last);
         let score = scratch.adjoint[0].view_mut().columns(0, share.count);
         let ValuesWorkspace { trail, pair, head, .. } = &mut record.values;
         let mut y = trail.view_mut().columns(last * share.count, share.count);
@@ -70,8 +73,8 @@ impl<D: Device<T>, T: Scalar> Reverse<'_, D, T> {
             device.bias_activate(activation, None, y.reborrow(), pair.view_mut().columns(0, share.count))?;
         }
         let s = if layer.activation.is_some() { pair.view().columns(0, share.count) } else { y.view() };
-        head.prepare(device, network.arrays.head.as_ref(), batch.u)?;
-        head.score(device, s, score)
+        head.prepare(*device, network.arrays.head.as_ref(), batch.u)?;
+        head.score(*device, s, score)
     }
 
     /// `panels[0]`: J̄_k → M̄_k = diag(σ') J̄_k. `adjoint[0]`: z̄_k → ȳ_k = σ' ⊙ z̄_k + σ'' ⊙ rowsum(J̄_k ⊙ M_k).
@@ -101,7 +104,7 @@ impl<D: Device<T>, T: Scalar> Reverse<'_, D, T> {
     }
 
     /// W̄_k += ȳ_k z_{k-1}ᵀ, b̄_k += ȳ_k, and z̄_{k-1} = W_kᵀ ȳ_k.
-    fn accumulate_values(&mut self, k: usize, mean: T, out: &mut Gradient<D, T>) -> Result<()> {
+    pub(super) fn accumulate_values(&mut self, k: usize, mean: T, out: &mut Gradient<D, T>) -> Result<()> {
         let Self { device, network, batch, record, scratch, share } = self;
         let count = share.count;
         let one = T::of(1.0);
@@ -157,7 +160,7 @@ impl<D: Device<T>, T: Scalar> Reverse<'_, D, T> {
 }
 
 /// σ'(y_k), r(y_k) of the recorded pre-activations; ones are not needed for a linear layer.
-fn slopes<D: Device<T>, T: Scalar>(
+pub(super) fn slopes<D: Device<T>, T: Scalar>(
     device: &D,
     network: Network<'_, D, T, Dense>,
     k: usize,
@@ -171,6 +174,18 @@ fn slopes<D: Device<T>, T: Scalar>(
     device.slope_and_ratio(activation, y, slope.view_mut().columns(0, count), ratio.view_mut().columns(0, count))
 }
 
-fn singular(sample: usize, report: &Inversion) -> Error {
-    Error::Singular { matrix: format!("Jacobian of sample {}", sample + 1), condition: report.condition }
+/// The log-determinants of the Jacobians from sample `first` on.
+pub(super) fn log_determinants<T: Scalar>(
+    (dim, first): (usize, usize),
+    report: &[Inversion],
+    log_dets: &mut [f64],
+) -> Result<()> {
+    for (n, (report, log_det)) in report.iter().zip(log_dets).enumerate() {
+        if report.is_singular::<T>(dim) {
+            let matrix = format!("Jacobian of sample {}", first + n + 1);
+            return Err(Error::Singular { matrix, condition: report.condition });
+        }
+        *log_det = report.log_abs_det;
+    }
+    Ok(())
 }

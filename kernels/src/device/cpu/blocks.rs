@@ -74,6 +74,34 @@ pub(super) fn scale_rows<T: Scalar>(threads: usize, dim: usize, scale: &[T], a: 
     });
 }
 
+/// out_n ← a_nᵀ, where `a` is one block per sample or one for all, tile by tile: both sides of a tile stay in the
+/// nearest cache.
+pub(super) fn transpose_blocks<T: Scalar>(threads: usize, dim: usize, a: &[T], out: &mut [T]) {
+    const TILE: usize = 16;
+    let block = dim * dim;
+    // Stripes of columns of all blocks, so that a single block is shared out too.
+    let stripes = dim.div_ceil(TILE);
+    let work = Work { count: out.len() / block * stripes, numbers: TILE * dim };
+    let out = Shared::new(out);
+    work.share_out(threads, |_, items| {
+        for item in items {
+            let (n, first) = (item / stripes, item % stripes * TILE);
+            let a = sample_block(a, block, n);
+            let columns = first..(first + TILE).min(dim);
+            // SAFETY: the stripes are disjoint.
+            let out = unsafe { out.range(n * block + columns.start * dim..n * block + columns.end * dim) };
+            for row in (0..dim).step_by(TILE) {
+                let rows = row..(row + TILE).min(dim);
+                for (j, column) in columns.clone().zip(out.chunks_exact_mut(dim)) {
+                    for (i, out) in rows.clone().zip(&mut column[rows.clone()]) {
+                        *out = a[i * dim + j];
+                    }
+                }
+            }
+        }
+    });
+}
+
 /// out\[:,n\] ← slope\[:,n\] ⊙ out\[:,n\] + weight\[:,n\] ⊙ rowsum(a_n ⊙ b_n).
 ///
 /// The row sums run over columns in chunks of rows that fit in registers, so nothing is allocated.

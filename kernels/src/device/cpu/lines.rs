@@ -14,9 +14,9 @@ pub(super) fn scale<T: Scalar>(threads: usize, lines: Lines, rows: usize, by: &[
             // SAFETY: every column is one part's alone.
             let column = unsafe { shared.range(j * rows..(j + 1) * rows) };
             match lines {
-                Lines::RowsOver => column.iter_mut().zip(by).for_each(|(a, &by)| *a = *a / by),
+                Lines::RowsOver => column.iter_mut().zip(by).for_each(|(a, &by)| *a /= by),
                 Lines::ColumnsTimes => column.iter_mut().for_each(|a| *a *= by[j]),
-                Lines::ColumnsOver => column.iter_mut().for_each(|a| *a = *a / by[j]),
+                Lines::ColumnsOver => column.iter_mut().for_each(|a| *a /= by[j]),
             }
         }
     });

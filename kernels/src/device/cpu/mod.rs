@@ -343,6 +343,31 @@ impl<T: Scalar> Raw<T> for Cpu {
         Ok(())
     }
 
+    unsafe fn raw_transpose_blocks(&self, dim: usize, a: &[T], out: &mut [T]) -> Result<()> {
+        T::transpose_blocks(self.threads, dim, a, out);
+        Ok(())
+    }
+
+    unsafe fn raw_scale_and_add(&self, rows: usize, scale: &[T], addend: Option<&[T]>, out: &mut [T]) -> Result<()> {
+        match addend {
+            None => self.on_columns(rows, [out], [scale], |[out], [scale]| {
+                T::scale_and_add(scale, None, out);
+                Ok(())
+            }),
+            Some(addend) => self.on_columns(rows, [out], [scale, addend], |[out], [scale, addend]| {
+                T::scale_and_add(scale, Some(addend), out);
+                Ok(())
+            }),
+        }
+    }
+
+    unsafe fn raw_blend(&self, rows: usize, (alpha, a): (T, &[T]), beta: T, out: &mut [T]) -> Result<()> {
+        self.on_columns(rows, [out], [a], |[out], [a]| {
+            T::blend((alpha, a), beta, out);
+            Ok(())
+        })
+    }
+
     unsafe fn raw_curvature_adjoint(&self, (dim, _): (usize, usize), operands: [&[T]; 4], out: &mut [T]) -> Result<()> {
         T::curvature_adjoint(self.threads, dim, operands, out);
         Ok(())

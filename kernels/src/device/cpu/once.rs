@@ -78,6 +78,7 @@ compiled_once! {
         blocks::scale_rows;
     fn curvature_adjoint(threads: usize, dim: usize, operands: [&[Self]; 4], out: &mut [Self]) =
         blocks::curvature_adjoint;
+    fn transpose_blocks(threads: usize, dim: usize, a: &[Self], out: &mut [Self]) = blocks::transpose_blocks;
     fn add_blocks(threads: usize, alpha: Self, a: &[Self], out: &mut [Self]) = blocks::add_blocks;
     fn inner_products(threads: usize, rows: usize, factors: [&[Self]; 2], room: &mut [f64], out: &mut [f64]) =
         inner::products;
@@ -96,6 +97,8 @@ compiled_once! {
         elementwise::slope_and_ratio;
     fn base_score(base: Base, z: &[Self], psi: &mut [Self]) -> Result<()> = elementwise::base_score;
     fn add_sums(term: Term, x: &[Self], dim: usize, sums: &mut [f64]) -> Result<()> = elementwise::add_sums;
+    fn scale_and_add(scale: &[Self], addend: Option<&[Self]>, out: &mut [Self]) = elementwise::scale_and_add;
+    fn blend(term: (Self, &[Self]), beta: Self, out: &mut [Self]) = elementwise::blend;
     fn standardize(s: &mut [Self], location: &[Self], log_scale: &[Self]) = elementwise::standardize;
     fn conditional_scores(log_scale: &[Self], psi: &mut [Self], rho: &mut [Self]) = elementwise::conditional_scores;
 }

@@ -202,7 +202,7 @@ impl<T: Scalar> Coupling<Cpu, T> for Plu {
         &self,
         device: &Cpu,
         layer: &Layer<'_, Cpu, T>,
-        alpha: T,
+        (alpha, _): (T, T),
         (delta, carried): (Ref<'_, T>, Ref<'_, T>),
         (v, out): (Option<Mut<'_, T>>, Mut<'_, T>),
         work: &mut Work<T>,

@@ -203,7 +203,7 @@ impl<T: Scalar> Coupling<Cpu, T> for Qr {
         &self,
         device: &Cpu,
         layer: &Layer<'_, Cpu, T>,
-        alpha: T,
+        (alpha, _): (T, T),
         (delta, carried): (Ref<'_, T>, Ref<'_, T>),
         (v, out): (Option<Mut<'_, T>>, Mut<'_, T>),
         work: &mut Work<T>,
@@ -356,7 +356,7 @@ impl<T: Scalar> Coupling<Cpu, T> for Qr {
         let mut moments = moments.map(|both| both.map(Mut::into_slice));
         let mut changed = false;
         for (i, norm) in norms.into_iter().enumerate() {
-            if SHORTEST <= norm && norm <= LONGEST || norm == 0.0 || !norm.is_finite() {
+            if (SHORTEST..=LONGEST).contains(&norm) || norm == 0.0 || !norm.is_finite() {
                 continue;
             }
             let scale = std::f64::consts::SQRT_2 / norm;

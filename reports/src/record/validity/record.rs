@@ -8,7 +8,7 @@ use relgrad_vocabulary::UpdateRule;
 
 use crate::record::run::{self, Settings};
 use crate::record::{
-    Check, Convolution, Gpu, GpuState, MemoryPoint, Model, Outcome, Point, Prediction, Record, Refresh, State,
+    Check, Convolution, Gpu, GpuState, MemoryPoint, Model, Outcome, Point, Prediction, Record, Refresh, Solved, State,
 };
 
 /// Most samples of a process, and most points of its trace.
@@ -36,6 +36,7 @@ pub(crate) fn record(record: &Record) -> Checked {
     record.check.as_ref().map_or(Ok(()), check)?;
     record.refresh.as_ref().map_or(Ok(()), refresh)?;
     record.inverse_error.map_or(Ok(()), |error| number("inverse_error", error, &AMOUNT))?;
+    record.solved.as_ref().map_or(Ok(()), solved)?;
     record.gpu.as_ref().map_or(Ok(()), |gpu| of_gpu(gpu, record.seconds.len()))?;
     record.state.as_ref().map_or(Ok(()), machine_state)?;
     number("wall_seconds", record.wall_seconds, &DURATION)?;
@@ -95,6 +96,11 @@ fn refresh(refresh: &Refresh) -> Checked {
     number("products of the refresh", refresh.products as f64, &AMOUNT)?;
     number("factored layers of the refresh", refresh.factored as f64, &AMOUNT)?;
     number("residual of the refresh", refresh.residual, &AMOUNT)
+}
+
+fn solved(solved: &Solved) -> Checked {
+    number("iterations of the solves", solved.iterations as f64, &AMOUNT)?;
+    number("error of the solves", solved.error, &AMOUNT)
 }
 
 fn trace(points: &[MemoryPoint]) -> Checked {

@@ -2,7 +2,7 @@ use relgrad_vocabulary::{DeviceKind, Method};
 
 use super::*;
 use crate::fixture;
-use crate::record::{Outcome, Refresh};
+use crate::record::{Outcome, Refresh, Solved};
 
 /// Applies a change to the fixture's first record; what the checks say of it.
 fn changed(change: impl Fn(&mut crate::record::Record)) -> Checked {
@@ -17,7 +17,7 @@ fn changed(change: impl Fn(&mut crate::record::Record)) -> Checked {
 fn every_number_of_a_record_has_a_range() {
     assert_eq!(changed(|_| ()), Ok(()));
     type Change = fn(&mut crate::record::Record);
-    let wrong: [(Change, &str); 29] = [
+    let wrong: [(Change, &str); 30] = [
         (|r| r.seconds[1] = 5e-324, "seconds of sample 2"),
         (|r| r.seconds[0] = 0.0, "seconds of sample 1"),
         (|r| r.seconds[0] = -1.0, "seconds of sample 1"),
@@ -42,6 +42,7 @@ fn every_number_of_a_record_has_a_range() {
         (|r| r.cell.point.activation = "smooth:2".parse().unwrap(), "alpha"),
         (|r| r.inverse_error = Some(-1.0), "inverse_error"),
         (|r| r.refresh = Some(Refresh { products: 6, factored: 0, residual: -1.0 }), "residual of the refresh"),
+        (|r| r.solved = Some(Solved { iterations: 12, error: f64::NAN }), "error of the solves"),
         (|r| r.started_unix_seconds = -1.0, "started_unix_seconds"),
         (|r| r.attempt = usize::MAX, "attempt"),
         (|r| r.state.as_mut().unwrap().cores = 0, "cores of the state"),
