@@ -249,7 +249,7 @@ pub fn cost_of_refresh(shape: &Sizes, products: usize, factored: usize) -> Cost 
 }
 
 /// Steps of a solve at the condition of the weights that are timed, in both precisions.
-const EXPECTED_STEPS: usize = 5;
+const EXPECTED_STEPS: usize = 6;
 
 /// What a gradient of [`Method::Hutchinson`] costs whose solves took so many steps over all layers (MATH.md §24): the
 /// last step of a solve is half of one, and its half is that of the product of the solution with the probes.

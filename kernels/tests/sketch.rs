@@ -248,10 +248,9 @@ fn a_sweep_is_closer_to_the_exact_flow_than_independent_draws() {
         squares.sqrt() / (&end - &begun).norm()
     };
     for coordinates in [2, 4, 8, 16, 32] {
-        let [a, b, c, d] = [
+        let [a, b, d] = [
             (Design::Sweep, Control::None),
             (Design::Independent, Control::None),
-            (Design::Sweep, Control::Columns),
             (Design::Independent, Control::Columns),
         ]
         .map(|(design, control)| distance(coordinates, design, control));

@@ -10,8 +10,8 @@ use common::{files, root};
 
 /// The crates: name in ARCHITECTURE.md, folder, and the most lines of Rust. Lower a budget when the code gets smaller.
 const CRATES: [(&str, &str, usize); 8] = [
-    ("kernels", "kernels", 31_210),
-    ("golden", "kernels/golden", 2_550),
+    ("kernels", "kernels", 31_220),
+    ("golden", "kernels/golden", 2_560),
     ("vocabulary", "kernels/vocabulary", 820),
     ("reports", "reports", 17_750),
     ("adversary", "reports/adversary", 380),

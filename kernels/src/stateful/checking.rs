@@ -138,6 +138,15 @@ pub(super) struct Move {
 /// Share of the terms that cancel by which a direction is judged where less of them is left.
 const CANCELLED: f64 = 0.05;
 
+/// The length of a step to be checked, at most `mu`, by which no weight changes by more than a hundredth: the network
+/// is still to be timed. The weights come times the probe, with their directions.
+pub(super) fn gentle<'a>(mu: f64, weights: impl IntoIterator<Item = (&'a DMatrix<f64>, &'a DMatrix<f64>)>) -> f64 {
+    const MOST_CHANGE: f64 = 0.01;
+    let changes = weights.into_iter().map(|(weight, direction)| direction.norm() / weight.norm());
+    let most = MOST_CHANGE / changes.fold(0.0, f64::max);
+    if most > 0.0 { mu.min(most) } else { mu }
+}
+
 impl Move {
     /// The error of what the array became, beyond rounding; `mu` and `samples` are those of the step.
     pub(super) fn error<D: Device<T>, T: Scalar>(

@@ -5,7 +5,7 @@
 use nalgebra::DMatrix;
 
 use super::Stateful;
-use super::checking::{Move, Multiplier, Passed, mean_column, probe, wide};
+use super::checking::{Move, Multiplier, Passed, gentle, mean_column, probe, wide};
 use crate::check::{Check, tolerance, worst};
 use crate::device::{Addend, Device, Matrix, MatrixRef};
 use crate::elementwise::reference as scalar;
@@ -305,6 +305,9 @@ impl<D: Device<T>, T: Scalar> Stateful<D, T> for SelfNormalizing<D, T> {
 
     fn check(&mut self, device: &D, parameters: &mut Parameters<D, T>, x: &Matrix<D, T>, mu: f64) -> Result<Check> {
         let expected = expected(device, parameters, &self.transposed, x)?;
+        // Without the pull, which the bound on λ keeps small.
+        let arrays = expected.weights.iter().flatten().map(|(before, [constant, _])| (before, constant));
+        let mu = gentle(mu, arrays);
         self.step(device, parameters, x.view().into(), mu)?;
         self.judge(device, parameters, expected, (mu, x.cols()))
     }

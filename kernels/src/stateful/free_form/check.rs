@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::parameters::{Arrays, Parameters};
 use crate::scalar::Scalar;
 use crate::stateful::Stateful;
-use crate::stateful::checking::{Move, Multiplier, Passed, mean_column, probe, wide};
+use crate::stateful::checking::{Move, Multiplier, Passed, gentle, mean_column, probe, wide};
 
 /// The moves of a network's arrays, or of the decoder's.
 #[derive(Default)]
@@ -32,6 +32,8 @@ pub(super) fn step<D: Device<T>, T: Scalar>(
     state.draw(device)?;
     let source = state.source.take();
     let expected = expected(state, device, parameters, wide(device, x)?)?;
+    let weights = expected.iter().flat_map(|moves| &moves.weights);
+    let mu = gentle(mu, weights.map(|moved| (&moved.before, &moved.direction)));
     let stepped = state.step(device, parameters, x.view().into(), mu).map(|_| ());
     state.source = source;
     stepped?;
