@@ -10,13 +10,13 @@ use common::{files, root};
 
 /// The crates: name in ARCHITECTURE.md, folder, and the most lines of Rust. Lower a budget when the code gets smaller.
 const CRATES: [(&str, &str, usize); 8] = [
-    ("kernels", "kernels", 26_430),
-    ("golden", "kernels/golden", 1_940),
-    ("vocabulary", "kernels/vocabulary", 800),
+    ("kernels", "kernels", 28_550),
+    ("golden", "kernels/golden", 2_170),
+    ("vocabulary", "kernels/vocabulary", 805),
     ("reports", "reports", 17_730),
     ("adversary", "reports/adversary", 380),
     ("plots", "plots", 5_910),
-    ("harness", "harness", 26_370),
+    ("harness", "harness", 26_460),
     ("python", "harness/python", 700),
 ];
 

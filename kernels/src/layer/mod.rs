@@ -216,8 +216,8 @@ pub trait Coupling<D: Device<T>, T: Scalar>: Geometry + Copy + PartialEq + Send 
         work: &mut Self::Work,
     ) -> Result<()>;
 
-    /// The ordinary gradient \[M9\] of a layer's array: out ← α S(δ Zᵀ) + S(W^{-T}), where [`Self::invert_transposed`] has
-    /// just been called for this layer and `out`; and v ← Wᵀ δ, where it is wanted.
+    /// The ordinary gradient \[M9\] of a layer's array: out ← α S(δ Zᵀ) + S(W^{-T}), where
+    /// [`Self::invert_transposed`] has just been called for this layer and `out`; and v ← Wᵀ δ, where it is wanted.
     ///
     /// # Errors
     /// [`Error::ShapeMismatch`].
