@@ -187,7 +187,7 @@ pub(crate) fn cost_of_dense(method: Method, shape: &Sizes) -> Cost {
             // Two blocks more than must be: Pᵀδ and LᵀPᵀδ.
             expected_bytes: 2.0 * l * (square + 2.0 * d * w) + (2.0 * l + 6.0) * input,
         },
-        // Reflections in blocks of n add their Gram matrices, and their share of each block's gradient: 3n/4N of a product.
+        // Blocks of n reflections add their Gram matrices and H(M + Mᵀ): 3n/4N of a product.
         Method::Qr => {
             let block = (BLOCK as f64).min(d);
             Cost {

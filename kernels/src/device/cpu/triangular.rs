@@ -1,8 +1,8 @@
 //! Products with one half of a square matrix, which skip the other.
 //!
-//! Row blocks of a destination (column blocks of a half that is computed) are shared out among the threads. Of each, all
-//! but a square on the diagonal is one product. The square is halved until it is so small that masking a copy of it
-//! costs less than another division would save.
+//! Row blocks of a destination (column blocks of a half that is computed) are shared out among the threads. Of each,
+//! all but a square on the diagonal is one product. The square is halved until it is so small that masking a copy of
+//! it costs less than another division would save.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};

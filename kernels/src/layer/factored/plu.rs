@@ -343,8 +343,8 @@ impl<T: Scalar> Coupling<Cpu, T> for Plu {
         Ok(Box::new(PluFactors { array, order: numbers.order }))
     }
 
-    /// A new LU with pivoting where L has grown: max|L_ij| > 8, or > 2 while the diagonal of U spans e^9. The moments of
-    /// the old numbers are forgotten.
+    /// A new LU with pivoting where L has grown: max|L_ij| > 8, or > 2 while the diagonal of U spans e^9. The moments
+    /// of the old numbers are forgotten.
     fn recondition(
         &self,
         device: &Cpu,

@@ -18,8 +18,8 @@ use crate::method::Method;
 use crate::parameters::{Arrays, Layer};
 use crate::scalar::Scalar;
 
-/// y = H_1 … H_{D−1} (U z) + b: reflections H_i = I − 2 h_i h_iᵀ/‖h_i‖² along h_i that is zero above entry i, and U with
-/// s_i exp(d_i), s_i = ±1, on its diagonal.
+/// y = H_1 … H_{D−1} (U z) + b: reflections H_i = I − 2 h_i h_iᵀ/‖h_i‖² along h_i that is zero above entry i, and U
+/// with s_i exp(d_i), s_i = ±1, on its diagonal.
 ///
 /// Of the array's first D columns the lower part with the diagonal is \[h_1 …\], but for its last entry, which is zero,
 /// and the strict upper part that of U; then come d, and s, which does not move.
@@ -340,8 +340,8 @@ impl<T: Scalar> Coupling<Cpu, T> for Qr {
         Ok(Box::new(QrFactors { device: *device, dim, array, reflections: numbers.reflections }))
     }
 
-    /// h_i of norm √2 where its norm has left \[½, 4\]: the same reflection, whose gradient has the scale of 1/‖h_i‖. The
-    /// moments follow.
+    /// h_i of norm √2 where its norm has left \[½, 4\]: the same reflection, whose gradient has the scale of 1/‖h_i‖.
+    /// The moments follow.
     fn recondition(
         &self,
         _device: &Cpu,

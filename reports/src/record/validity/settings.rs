@@ -66,6 +66,9 @@ impl Settings {
         if self.convolution.is_some() && rule == UpdateRule::Muon {
             return Err("muon is for dense layers: choose plain or adam".into());
         }
+        if let Some(method) = self.methods.iter().find(|m| m.has_own_layers() && rule == UpdateRule::Muon) {
+            return Err(format!("muon is for dense weights, and {method} has factors of them: choose plain or adam"));
+        }
         match self.methods.iter().find(|method| method.is_step() && rule != UpdateRule::Plain) {
             Some(method) => Err(format!("{method} stores no gradient that {rule} could use: leave it out")),
             None => Ok(()),
