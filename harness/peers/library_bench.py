@@ -26,8 +26,8 @@ from library_names import AUTOREGRESSIVE, LARGEST, LINEAR
 DIMS = (100, 200, 500, 1000, 2000)
 OURS = ("relative", "ordinary")
 
-# What one process may take beyond a prediction by the third power of D.
-TIMEOUT_NOTE = "left out: about {needed:.0f} s, with {left:.0f} s left of the budget"
+MOST_KEPT = 40  # samples of a process
+LEFT_OUT = "left out: about {needed:.0f} s, with {left:.0f} s left of the budget"
 
 
 def main(arguments: list[str]) -> int:
@@ -141,7 +141,7 @@ def measure(run: bench.Bench, passed: dict[str, bool]) -> None:
                 needed, left = predicted(run, name, dim), run.deadline - time.monotonic()
                 if needed > left:
                     if round_index == 0:
-                        text = TIMEOUT_NOTE.format(needed=needed, left=max(left, 0.0))
+                        text = LEFT_OUT.format(needed=needed, left=max(left, 0.0))
                         run.notes.append(f"{name} at D = {dim:,} was {text}.")
                         say(run.notes[-1])
                     continue
@@ -160,17 +160,25 @@ def one(run: bench.Bench, who: str, name: str, dim: int, round_index: int) -> No
         arguments += ["--sampling-seconds", str(options.sampling_seconds), "--cell-seconds", str(options.cell_seconds)]
         reply = child(run, arguments)
     reply = {key: reply[key] for key in KEPT if key in reply}
+    if "seconds" in reply:
+        reply |= {"samples": len(reply["seconds"]), "seconds": thinned(reply["seconds"])}
     line = {"who": who, "method": name, "dim": dim, "batch": options.batch, "threads": options.threads}
     line |= {"round": round_index, "wall_seconds": round(time.monotonic() - start, 3)} | reply
     run.samples.append(line)
     with (run.folder / "samples.jsonl").open("a") as file:
         file.write(json.dumps(line) + "\n")
     told = reply.get("error") and f"FAILED: {reply['error']}"
-    told = told or f"{targets.seconds_text(statistics.median(reply['seconds']))} ({len(reply['seconds'])} samples)"
+    told = told or f"{targets.seconds_text(statistics.median(reply['seconds']))} ({reply['samples']} samples)"
     say(f"{name:<21}D = {dim:<6} round {round_index + 1}  {told}")
 
 
 KEPT = ("seconds", "evaluations_per_sample", "peak_bytes", "parameters", "products", "error", "model")
+
+
+def thinned(seconds: list[float]) -> list[float]:
+    """At most so many samples, evenly over the process, to five digits: what an archive can hold."""
+    step = -(-len(seconds) // MOST_KEPT)
+    return [float(f"{value:.5g}") for value in seconds[::step]]
 
 
 def ours(run: bench.Bench, method: str, dim: int) -> dict[str, Any]:

@@ -9,7 +9,7 @@ LINEAR = {
     "glasflow-lu": "glasflow `LULinear`: the same code in the fork that is kept",
     "normflows-lu-permute": "normflows `LULinearPermute`: the same behind a permutation",
     "normflows-lu": "normflows `InvertibleAffine`, P @ L @ U formed",
-    "normflows-dense": "normflows `InvertibleAffine` without factors: autodiff of `slogdet`, an LU and an inverse: the ordinary gradient",
+    "normflows-dense": "normflows `InvertibleAffine` with W itself: autodiff of `slogdet` by LU, the ordinary gradient",
     "glasflow-qr": "glasflow `QRLinear` with D reflections, one after another: D dependent steps of 4 N D a layer",
     "glasflow-svd": "glasflow `SVDLinear` with 2 D reflections",
     "zuko-rotation": "zuko `RotationTransform`: exp(A - Aᵀ), cubic; rotations only, log-determinant 0",

@@ -99,6 +99,7 @@ class Tables(unittest.TestCase):
 class Ica(unittest.TestCase):
     def test_the_amari_distance_is_that_of_a_scaled_permutation(self) -> None:
         import numpy as np
+
         from library_ica import amari
 
         self.assertEqual(amari(np.array([[0.0, -3.0], [0.5, 0.0]])), 0.0)
@@ -106,6 +107,7 @@ class Ica(unittest.TestCase):
 
     def test_the_best_scale_undoes_any_scale(self) -> None:
         import numpy as np
+
         from library_ica import best_scales, log_density
 
         sources = np.random.default_rng(0).laplace(size=(5000, 1))
@@ -116,6 +118,7 @@ class Ica(unittest.TestCase):
 
     def test_the_density_is_one(self) -> None:
         import numpy as np
+
         from library_ica import log_density
 
         line = np.linspace(-40.0, 40.0, 80_001)
@@ -146,6 +149,7 @@ class Layers(unittest.TestCase):
     def test_every_layer_has_the_mapped_gradient_and_a_wrong_one_shows(self) -> None:
         import numpy as np
         import torch
+
         from library_child import of_layers
         from library_layers import LAYERS, reference
 
@@ -163,6 +167,7 @@ class Layers(unittest.TestCase):
 
     def test_every_density_of_table_1_integrates_to_1(self) -> None:
         import torch
+
         from library_densities import KINDS, build, log_density
 
         torch.manual_seed(0)

@@ -16,7 +16,7 @@ const CRATES: [(&str, &str, usize); 8] = [
     ("reports", "reports", 17_650),
     ("adversary", "reports/adversary", 380),
     ("plots", "plots", 5_800),
-    ("harness", "harness", 25_590),
+    ("harness", "harness", 25_610),
     ("python", "harness/python", 700),
 ];
 
