@@ -84,6 +84,44 @@ fn both_gradients_learn_from_the_same_starts() {
     }
 }
 
+/// Methods without probes and without a learned state compute the exact direction of their metric.
+#[test]
+fn exact_methods_have_neither_bias_nor_noise() {
+    let folder = tempfile::tempdir().unwrap();
+    let found = experiment("bias-noise", folder.path(), None, "smoke");
+    let found = found["numbers"]["found"].as_array().unwrap();
+    for method in ["relative", "transposed", "ordinary", "relative-inplace", "newton-schulz"] {
+        let of_method: Vec<_> = found.iter().filter(|of| of["method"] == method).collect();
+        assert_eq!(of_method.len(), 4, "{method}: two dimensions, two checkpoints");
+        for of in of_method {
+            let number = |what: &str| of["distance"][what].as_f64().unwrap();
+            assert!(number("bias") < 1e-4 && number("noise") < 1e-4 && number("cosine") > 1.0 - 1e-6, "{of}");
+            assert!(of["time_ratio"].as_f64().unwrap() > 0.0);
+        }
+    }
+}
+
+/// Every method learns, and a second run trains nothing again.
+#[test]
+fn rivals_learn_by_one_rule_and_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let found = experiment("rivals", folder.path(), None, "smoke");
+    let entries = found["numbers"]["entries"].as_array().unwrap();
+    for entry in entries {
+        let model = &entry["chosen"]["models"][0];
+        let nats = |epoch: usize| model["epochs"][epoch]["validation_nats"].as_f64().unwrap();
+        assert!(nats(2) > nats(0), "{entry}");
+        assert_eq!(entry["tried"].as_array().unwrap().len(), 5);
+    }
+    let relative = |set: &str| {
+        entries.iter().find(|entry| entry["data"] == set && entry["method"] == "relative").unwrap()["chosen"].clone()
+    };
+    let again = experiment("rivals", folder.path(), None, "smoke");
+    let seconds = |chosen: &Value| chosen["models"][0]["outcome"]["seconds"].as_f64().unwrap();
+    let of_again = again["numbers"]["entries"].as_array().unwrap();
+    assert_eq!(seconds(&relative("toy:moons")), seconds(&of_again[0]["chosen"]), "read, not trained");
+}
+
 #[test]
 fn toy_densities_are_learned_and_drawn() {
     let folder = tempfile::tempdir().unwrap();

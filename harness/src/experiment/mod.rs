@@ -4,6 +4,7 @@
 //! and [`models`].
 
 mod bias_mode;
+mod bias_noise;
 pub(crate) mod epoch_time;
 mod errata;
 pub(crate) mod figures;
@@ -11,6 +12,7 @@ mod gaussian;
 mod learning_curves;
 mod models;
 pub(crate) mod primitives;
+mod rivals;
 mod sample;
 mod starts;
 mod table1;
@@ -46,7 +48,7 @@ pub(crate) struct Protocol {
 }
 
 /// Every experiment, those first that need no data.
-pub(crate) static PROTOCOLS: [Protocol; 11] = [
+pub(crate) static PROTOCOLS: [Protocol; 13] = [
     Protocol {
         name: "bias-mode",
         title: "Biases: the exact relative gradient and the paper's rule (erratum E7)",
@@ -61,6 +63,16 @@ pub(crate) static PROTOCOLS: [Protocol; 11] = [
         name: "primitives",
         title: "Appendix C: how the time of the operations that gradients consist of grows with D",
         run: primitives::run,
+    },
+    Protocol {
+        name: "bias-noise",
+        title: "Every method: time against the distance of its direction from the exact one",
+        run: bias_noise::run,
+    },
+    Protocol {
+        name: "rivals",
+        title: "Likelihood for the money: every method from the same starts, by plain steps",
+        run: rivals::run,
     },
     Protocol {
         name: "fig1-right",

@@ -51,6 +51,14 @@ pub(crate) fn be_first_to_go() {
     let _ = fs::write("/proc/self/oom_score_adj", "1000");
 }
 
+/// Energy in joules that the processor's packages have taken since some moment, from the counters of
+/// `/sys/class/powercap`; `None` where there are none, or the user may not read them.
+pub(crate) fn package_joules() -> Option<f64> {
+    let packages = (0..).map(|i| format!("/sys/class/powercap/intel-rapl:{i}/energy_uj"));
+    let read = packages.map_while(|path| line(&path)?.trim().parse::<f64>().ok());
+    read.map(|microjoules| 1e-6 * microjoules).reduce(|a, b| a + b)
+}
+
 /// Sets the high-water mark of this process back to what is resident now; `false` where that was not possible.
 pub(crate) fn reset_high_water() -> bool {
     fs::write("/proc/self/clear_refs", "5").is_ok()

@@ -56,6 +56,15 @@ impl Method {
         matches!(self, Self::RelativeInPlace | Self::RelativeDelayed)
     }
 
+    /// The method without shortcuts whose direction it computes, or estimates.
+    pub const fn direction(self) -> Self {
+        match self {
+            Self::Relative | Self::RelativeInPlace | Self::RelativeDelayed => Self::Relative,
+            Self::Transposed => Self::Transposed,
+            _ => Self::Ordinary,
+        }
+    }
+
     /// What it is, in a phrase.
     pub const fn description(self) -> &'static str {
         match self {

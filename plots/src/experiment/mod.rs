@@ -1,9 +1,10 @@
-//! Figures of experiments: curves, densities, values with intervals, pictures.
+//! Figures of experiments: curves, densities, values with intervals, points, pictures.
 
 mod densities;
 mod dots;
 mod lines;
 mod pictures;
+mod scatter;
 
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ pub(crate) fn scene(figure: &Figure) -> Result<Scene> {
         Figure::Lines { panels } => lines::draw(panels),
         Figure::Densities { rows } => densities::draw(rows),
         Figure::Dots(panel) => dots::draw(panel),
+        Figure::Scatter { panels } => scatter::draw(panels),
         Figure::Pictures(pictures) => pictures::draw(pictures),
     };
     scene.ok_or(Error::Empty)

@@ -1,6 +1,9 @@
 //! What must hold of every figure of an experiment.
 
-use relgrad_reports::experiment::{Curve, DensityPanel, DensityRow, Dot, DotPanel, Figure, Level, LinePanel, Pictures};
+use relgrad_reports::experiment::{
+    Curve, DensityPanel, DensityRow, Dot, DotPanel, Figure, Level, LinePanel, Pictures, ScatterPanel, ScatterPoint,
+};
+use relgrad_vocabulary::Method;
 
 use crate::tests::assert_legible;
 use crate::{Error, draw_experiment};
@@ -17,6 +20,15 @@ fn panel(x_title: &str) -> LinePanel {
         curves: vec![curve("relative", 0.5), curve("relative", 0.4), curve("ordinary", 0.1), curve("Adam", -0.1)],
         levels: vec![Level { name: "paper: −1375.2".into(), value: -1375.2 }],
     }
+}
+
+/// One point for each method, and one that has no place.
+fn scatter(of: &str) -> ScatterPanel {
+    let place = |i: usize| (0.001 * 1.7_f64.powi(i as i32), 0.5 * 1.9_f64.powi(i as i32));
+    let point = |(name, (x, y)): (&str, (f64, f64))| ScatterPoint { name: name.into(), x, y };
+    let methods = Method::ALL.iter().enumerate().map(|(i, method)| point((method.name(), place(i))));
+    let points = methods.chain([point(("nowhere", (0.0, 1.0)))]).collect();
+    ScatterPanel { x_title: format!("{of}: relative error"), y_title: "time over relative".into(), points }
 }
 
 fn figures() -> Vec<(&'static str, Figure)> {
@@ -57,6 +69,7 @@ fn figures() -> Vec<(&'static str, Figure)> {
         ("densities", Figure::Densities { rows: vec![row("moons"), row("checkerboard")] }),
         ("dots", dots(false)),
         ("logarithmic dots", dots(true)),
+        ("points", Figure::Scatter { panels: vec![scatter("D = 64"), scatter("D = 256")] }),
         ("pictures", Figure::Pictures(pictures)),
     ]
 }

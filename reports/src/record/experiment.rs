@@ -65,6 +65,11 @@ pub enum Figure {
     },
     /// One value with its interval a row.
     Dots(DotPanel),
+    /// Points over logarithmic axes, which the panels share, side by side.
+    Scatter {
+        /// From left to right.
+        panels: Vec<ScatterPanel>,
+    },
     /// Grey pictures in a grid.
     Pictures(Pictures),
 }
@@ -155,6 +160,28 @@ pub struct Dot {
     /// A remark beside it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
+}
+
+/// Points over logarithmic axes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScatterPanel {
+    /// Title of the horizontal axis, with its unit.
+    pub x_title: String,
+    /// Title of the vertical axis, with its unit.
+    pub y_title: String,
+    /// The points; those of one name look alike.
+    pub points: Vec<ScatterPoint>,
+}
+
+/// A point of a [`ScatterPanel`]; only positive numbers have a place.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScatterPoint {
+    /// What it is.
+    pub name: String,
+    /// Its place along the horizontal axis.
+    pub x: f64,
+    /// Its place along the vertical axis.
+    pub y: f64,
 }
 
 /// Pictures of one size.
