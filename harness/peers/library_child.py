@@ -18,7 +18,8 @@ from torch.utils.flop_counter import FlopCounterMode
 import child
 import problem
 from library_common import versions
-from library_layers import LAYERS, Array, Layer, autoregressive, log_likelihood, reference
+from library_factors import Array, reference
+from library_layers import LAYERS, Layer, autoregressive, log_likelihood
 from library_names import AUTOREGRESSIVE
 
 TOLERANCE = child.TOLERANCE

@@ -4,7 +4,7 @@ A layer is y = W z with the log-determinant that its library computes. `factor` 
 holds; where that has signs or an order which the library cannot hold, a fixed signed permutation stands before or behind
 the layer. `expected` maps the dense ordinary gradient G to the layer's own parameters: with W = P L U,
 
-    gL = tril(Pᵀ G Uᵀ, -1),   gU = triu(Lᵀ Pᵀ G)                                             RIVALS.md [M52]
+    gL = tril(Pᵀ G Uᵀ, -1),   gU = triu(Lᵀ Pᵀ G)                                             [M52]
 
 Rows are samples, as everywhere here.
 """
@@ -14,16 +14,15 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as functional
-from numpy.typing import NDArray
 
+from library_factors import Array, factor, of_reflections, of_softplus, reflections
 from problem import ALPHA
 
-Array = NDArray[np.floating]
 Step = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
 # Of the timed residual layer, W = I + A.
@@ -39,7 +38,6 @@ class Layer:
     step: Step
     dense: Array
     expected: Callable[[Array], list[Array]]
-    module: torch.nn.Module | None = field(default=None, repr=False)
 
 
 def log_likelihood(layers: Iterable[Layer], x: torch.Tensor) -> torch.Tensor:
@@ -57,113 +55,6 @@ def log_likelihood(layers: Iterable[Layer], x: torch.Tensor) -> torch.Tensor:
             z = y
     density = -0.5 * (z * z).sum(1) - 0.5 * z.shape[1] * math.log(2.0 * math.pi)
     return (total + density).mean()
-
-
-def reference(weights: list[Array], x: Array) -> tuple[float, list[Array]]:
-    """Log-likelihood and ordinary gradients [M2], [M9] in f64; itself compared with relgrad's in every verification."""
-    z, inputs, outputs, likelihood = x.astype(np.float64), [], [], 0.0
-    for k, weight in enumerate(weights):
-        inputs.append(z)
-        y = z @ weight.T
-        outputs.append(y)
-        likelihood += np.linalg.slogdet(weight)[1]
-        if k + 1 < len(weights):
-            z = ALPHA * y + (1.0 - ALPHA) * np.logaddexp(0.0, y)
-            likelihood += np.log(_slope(y)).sum(1).mean()
-    likelihood += (-0.5 * (y * y).sum(1) - 0.5 * y.shape[1] * math.log(2.0 * math.pi)).mean()
-    delta, gradients = -y, []
-    for k in reversed(range(len(weights))):
-        gradients.append(delta.T @ inputs[k] / len(x) + np.linalg.inv(weights[k]).T)
-        if k:
-            slope = _slope(outputs[k - 1])
-            sigmoid = (slope - ALPHA) / (1.0 - ALPHA)
-            delta = (delta @ weights[k]) * slope + (1.0 - ALPHA) * sigmoid * (1.0 - sigmoid) / slope
-    return float(likelihood), gradients[::-1]
-
-
-def _slope(y: Array) -> Array:
-    return ALPHA + (1.0 - ALPHA) / (1.0 + np.exp(-y))
-
-
-# What a library's layer is made of, from W; without W numbers for timing, of which only the sizes matter.
-
-
-@dataclass
-class Factors:
-    """W = S Π L U: y = S (L U z)[order], L unit lower, U with a positive diagonal."""
-
-    order: NDArray[np.int64]
-    signs: Array
-    lower: Array
-    upper: Array
-
-    def pulled(self, gradient: Array) -> Array:
-        """Pᵀ G."""
-        result = np.empty_like(gradient)
-        result[self.order] = self.signs[:, None] * gradient
-        return result
-
-    def of_lower(self, gradient: Array) -> Array:
-        return self.pulled(gradient) @ self.upper.T
-
-    def of_upper(self, gradient: Array) -> Array:
-        return self.lower.T @ self.pulled(gradient)
-
-
-def factor(weight: Array) -> Factors:
-    """W = P L U; a negative diagonal of U becomes signs of L's rows and columns and of P."""
-    from scipy.linalg import lu
-
-    permuted, lower, upper = lu(weight)
-    order = permuted.argmax(1)
-    signs = np.sign(np.diag(upper))
-    return Factors(order, signs[order], signs[:, None] * lower * signs, signs[:, None] * upper)
-
-
-def reflections(orthogonal: Array) -> Array:
-    """Vectors v with Q = H(v_K) … H(v_1), by taking every column of Q to its unit vector; K is D or D - 1."""
-    dim, rest, vectors = len(orthogonal), orthogonal.copy(), []
-    for i in range(dim):
-        vector = rest[:, i].copy()
-        vector[i] -= 1.0
-        if i + 1 == dim and rest[i, i] > 0.0:
-            break
-        vector /= np.linalg.norm(vector)
-        rest -= 2.0 * np.outer(vector, vector @ rest)
-        vectors.append(vector)
-    return np.array(vectors[::-1])
-
-
-def of_reflections(vectors: Array, gradient: Array) -> Array:
-    """The gradient of every v_i of Q = H_K … H_1 from that of Q."""
-    dim = gradient.shape[0]
-    matrix = lambda v: np.eye(dim) - 2.0 * np.outer(v, v) / (v @ v)  # noqa: E731
-    after, before = np.eye(dim), np.eye(dim)
-    for v in vectors[::-1]:
-        after = after @ matrix(v)
-    result = []
-    for v in vectors:
-        after = after @ matrix(v)  # H(v) is its own inverse: what comes after v alone is left
-        of_matrix = after.T @ gradient @ before.T
-        s = v @ v
-        result.append(-2.0 / s * (of_matrix + of_matrix.T) @ v + 4.0 * (v @ of_matrix @ v) / s**2 * v)
-        before = matrix(v) @ before
-    return np.array(result)
-
-
-def orthogonal_of(vectors: Array) -> Array:
-    result = np.eye(vectors.shape[1])
-    for v in vectors:
-        result -= 2.0 * np.outer(v, v @ result) / (v @ v)
-    return result
-
-
-def of_softplus(value: Array, epsilon: float) -> Array:
-    """The number whose softplus is value - epsilon."""
-    wanted = value - epsilon
-    if np.any(wanted <= 0.0):
-        raise ValueError(f"the library's diagonal is above {epsilon}, this one falls to {value.min():.1e}")
-    return wanted + np.log(-np.expm1(-wanted))
 
 
 def _put(parameter: torch.Tensor, values: Array) -> None:
@@ -252,7 +143,7 @@ def _lu_linear(module: torch.nn.Module, weight: Array | None, dim: int, dtype: t
     parameters = [module.lower_entries, module.upper_entries, module.unconstrained_upper_diag]
     call = lambda z: module(z)  # noqa: E731
     if weight is None:
-        return Layer(parameters, call, np.eye(1), lambda gradient: [gradient], module)
+        return Layer(parameters, call, np.eye(1), lambda gradient: [gradient])
     factors = factor(weight)
     raw = of_softplus(np.diag(factors.upper), module.eps)
     below, above = np.tril_indices(dim, -1), np.triu_indices(dim, 1)
@@ -263,7 +154,7 @@ def _lu_linear(module: torch.nn.Module, weight: Array | None, dim: int, dtype: t
         of_upper = factors.of_upper(gradient)
         return [factors.of_lower(gradient)[below], of_upper[above], np.diag(of_upper) / (1.0 + np.exp(-raw))]
 
-    return Layer(parameters, _behind(call, factors.order, factors.signs, dtype), weight, expected, module)
+    return Layer(parameters, _behind(call, factors.order, factors.signs, dtype), weight, expected)
 
 
 def normflows_lu_permute(weight: Array | None, dim: int, dtype: torch.dtype, random: np.random.Generator) -> Layer:
@@ -275,7 +166,7 @@ def normflows_lu_permute(weight: Array | None, dim: int, dtype: torch.dtype, ran
     parameters = [linear.lower_entries, linear.upper_entries, linear.unconstrained_upper_diag]
     call = lambda z: module.inverse(z)  # noqa: E731
     if weight is None:
-        return Layer(parameters, call, np.eye(1), lambda gradient: [gradient], module)
+        return Layer(parameters, call, np.eye(1), lambda gradient: [gradient])
     turned = factor(weight.T)
     diagonal = np.diag(turned.upper)
     lower, upper = turned.upper.T / diagonal, diagonal[:, None] * turned.lower.T
@@ -292,7 +183,7 @@ def normflows_lu_permute(weight: Array | None, dim: int, dtype: torch.dtype, ran
         of_upper = lower.T @ pulled
         return [(pulled @ upper.T)[below], of_upper[above], np.diag(of_upper) / (1.0 + np.exp(-raw))]
 
-    return Layer(parameters, lambda z: call(z * signs), weight, expected, module)
+    return Layer(parameters, lambda z: call(z * signs), weight, expected)
 
 
 def normflows_lu(weight: Array | None, dim: int, dtype: torch.dtype, random: np.random.Generator) -> Layer:
@@ -303,7 +194,7 @@ def normflows_lu(weight: Array | None, dim: int, dtype: torch.dtype, random: np.
     parameters = [module.L, module.U, module.log_S]
     call = lambda z: module.inverse(z)  # noqa: E731
     if weight is None:
-        return Layer(parameters, call, np.eye(1), lambda gradient: [gradient], module)
+        return Layer(parameters, call, np.eye(1), lambda gradient: [gradient])
     from scipy.linalg import lu
 
     permuted, lower, upper = lu(weight.T)
@@ -322,7 +213,7 @@ def normflows_lu(weight: Array | None, dim: int, dtype: torch.dtype, random: np.
         of_upper = lower.T @ pulled
         return [np.tril(pulled @ upper.T, -1), np.triu(of_upper, 1), np.diag(of_upper) * diagonal]
 
-    return Layer(parameters, call, weight, expected, module)
+    return Layer(parameters, call, weight, expected)
 
 
 def normflows_dense(weight: Array | None, dim: int, dtype: torch.dtype, random: np.random.Generator) -> Layer:
@@ -333,7 +224,7 @@ def normflows_dense(weight: Array | None, dim: int, dtype: torch.dtype, random: 
     if weight is not None:
         _put(module.W, weight.T)
     dense = np.eye(1) if weight is None else weight
-    return Layer([module.W], lambda z: module.inverse(z), dense, lambda gradient: [gradient.T], module)
+    return Layer([module.W], lambda z: module.inverse(z), dense, lambda gradient: [gradient.T])
 
 
 def glasflow_qr(weight: Array | None, dim: int, dtype: torch.dtype, random: np.random.Generator) -> Layer:
@@ -344,7 +235,7 @@ def glasflow_qr(weight: Array | None, dim: int, dtype: torch.dtype, random: np.r
         module = transforms.QRLinear(dim, dim).to(dtype)
         parameters = [module.upper_entries, module.log_upper_diag, module.orthogonal.q_vectors]
         _put(parameters[2], random.standard_normal((dim, dim)))
-        return Layer(parameters, lambda z: module(z), np.eye(1), lambda gradient: [gradient], module)
+        return Layer(parameters, lambda z: module(z), np.eye(1), lambda gradient: [gradient])
     orthogonal, upper = np.linalg.qr(weight)
     signs = np.sign(np.diag(upper))
     orthogonal, upper = orthogonal * signs, signs[:, None] * upper
@@ -360,7 +251,7 @@ def glasflow_qr(weight: Array | None, dim: int, dtype: torch.dtype, random: np.r
         of_vectors = of_reflections(vectors, gradient @ upper.T)
         return [of_upper[above], np.diag(of_upper) * np.diag(upper), of_vectors]
 
-    return Layer(parameters, lambda z: module(z), weight, expected, module)
+    return Layer(parameters, lambda z: module(z), weight, expected)
 
 
 def glasflow_svd(weight: Array | None, dim: int, dtype: torch.dtype, random: np.random.Generator) -> Layer:
@@ -372,7 +263,7 @@ def glasflow_svd(weight: Array | None, dim: int, dtype: torch.dtype, random: np.
     if weight is None:
         for parameter in (parameters[0], parameters[2]):
             _put(parameter, random.standard_normal((dim, dim)))
-        return Layer(parameters, lambda z: module(z), np.eye(1), lambda gradient: [gradient], module)
+        return Layer(parameters, lambda z: module(z), np.eye(1), lambda gradient: [gradient])
     left, values, right = np.linalg.svd(weight)
     # An even number of reflections has determinant 1: a flipped column of both, and a flipped coordinate before.
     flip = np.linalg.det(left)
@@ -394,7 +285,7 @@ def glasflow_svd(weight: Array | None, dim: int, dtype: torch.dtype, random: np.
         of_second = of_reflections(second, (left * values).T @ pulled)
         return [of_first, of_values / (1.0 + np.exp(-raw)), of_second]
 
-    return Layer(parameters, lambda z: module(z * signs), weight, expected, module)
+    return Layer(parameters, lambda z: module(z * signs), weight, expected)
 
 
 def normflows_residual(weight: Array | None, dim: int, dtype: torch.dtype, random: np.random.Generator) -> Layer:
@@ -411,7 +302,7 @@ def normflows_residual(weight: Array | None, dim: int, dtype: torch.dtype, rando
     exact = {"exact_trace": True, "n_power_series": RESIDUAL_TERMS, "reduce_memory": False} if weight is not None else {}
     module = normflows.flows.Residual(linear, **exact).to(dtype)
     dense = np.eye(dim) + contraction if weight is not None else np.eye(1)
-    return Layer([linear.weight], lambda z: module.inverse(z), dense, lambda gradient: [gradient], module)
+    return Layer([linear.weight], lambda z: module.inverse(z), dense, lambda gradient: [gradient])
 
 
 def _without_warnings(build: Callable[[], torch.nn.Module]) -> torch.nn.Module:

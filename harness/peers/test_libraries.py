@@ -135,7 +135,7 @@ class Layers(unittest.TestCase):
         self.x = random.standard_normal((9, 6))
 
     def test_the_reference_is_the_derivative_of_its_likelihood(self) -> None:
-        from library_layers import reference
+        from library_factors import reference
 
         _, gradients = reference(self.weights, self.x)
         for k, (i, j) in ((0, (1, 4)), (1, (3, 0))):
@@ -151,7 +151,8 @@ class Layers(unittest.TestCase):
         import torch
 
         from library_child import of_layers
-        from library_layers import LAYERS, reference
+        from library_factors import reference
+        from library_layers import LAYERS
 
         for name, make in LAYERS.items():
             layers = [make(weight, 6, torch.float64, np.random.default_rng(0)) for weight in self.weights]
