@@ -43,7 +43,9 @@ class DataSet:
 
 
 def load(name: str, folder: Path) -> DataSet:
-    """Loads a set; raises ValueError where its sizes or its fingerprint are not relgrad's."""
+    """Loads a set; raises ValueError where it is missing, or its sizes or its fingerprint are not relgrad's."""
+    if not (folder / name).is_dir():
+        raise ValueError("there is no such folder; --data names the folder of the sets")
     entry = next(entry for entry in json.loads(CATALOGUE.read_text()) if entry["name"] == name)
     parts = LOADERS[name](folder / name)
     sizes = [len(part) for part in parts]

@@ -48,6 +48,9 @@ CLIP = 50.0  # of the scale's Newton steps
 def main(arguments: list[str]) -> int:
     options = parse(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
+    if "eeg" in options.sets and not (options.data / "eeg").is_dir():
+        say(f"there is no {options.data / 'eeg'}; --data names the folder of the sets, --sets sech,laplace needs none")
+        return 2
     lines = []
     for name in options.sets:
         for seed in range(options.seeds):

@@ -38,7 +38,11 @@ def main(arguments: list[str]) -> int:
         jobs = [job for job in jobs if (name, *job) not in known]
         if not jobs:
             continue
-        data = library_data.load(name, options.data)
+        try:
+            data = library_data.load(name, options.data)
+        except (OSError, ValueError) as cause:
+            say(f"{name} cannot be read from {options.data}: {cause}")
+            return 2
         for kind, hidden in jobs:
             line = learn(options, data, kind, hidden)
             with path.open("a") as file:

@@ -6,6 +6,7 @@ import gzip
 import json
 import math
 import statistics
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,11 @@ def write(folder: Path, name: str, lines: Iterable[str]) -> None:
 
 
 def layers(folder: Path) -> int:
-    facts, samples = json.loads((folder / "run.json").read_text()), read(folder, "samples")
+    try:
+        facts, samples = json.loads((folder / "run.json").read_text()), read(folder, "samples")
+    except (OSError, ValueError) as cause:
+        print(f"cannot read {folder}: {cause}", file=sys.stderr)
+        return 2
     write(folder, "table.md", layer_lines(facts, samples))
     failed = any("error" in line for line in samples) or not all(facts["verification"]["passed"].values())
     return int(failed)
