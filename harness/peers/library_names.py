@@ -23,7 +23,7 @@ AUTOREGRESSIVE = {
 }
 
 # Beyond these a process takes minutes or tens of GB: D reflections keep N D numbers each for the backward pass.
-LARGEST = {"glasflow-qr": 1000, "glasflow-svd": 1000, "zuko-rotation": 1000, "zuko-nsf": 1000, "glasflow-made-mog": 2000}
+LARGEST = {"glasflow-qr": 1000, "glasflow-svd": 1000, "zuko-rotation": 500, "zuko-nsf": 1000, "glasflow-made-mog": 2000}
 
 # Rows of Table 1; ours first.
 KINDS = {

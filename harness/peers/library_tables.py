@@ -56,11 +56,12 @@ def layer_lines(facts: dict[str, Any], samples: list[dict[str, Any]]) -> list[st
     linear = [name for name in names if name in LINEAR]
     rest = [name for name in names if name in AUTOREGRESSIVE]
     machine = facts.get("machine", {})
+    threads = "one thread" if options["threads"] == 1 else f"{options['threads']} threads"
     lines = [
         "# The libraries' layers beside relgrad",
         "",
         f"Mean negative log-likelihood and the gradient of every parameter: N = {options['batch']}, L = {options['depth']}, "
-        f"f32, {options['threads']} threads, {machine.get('cpu', 'an unknown processor')}. relgrad's own lines are its "
+        f"f32, {threads}, {machine.get('cpu', 'an unknown processor')}. relgrad's own lines are its "
         "gradients alone, as in a sweep.",
         "Medians of the rounds; every round is a process of its own.",
         "",
@@ -212,7 +213,7 @@ def table1_lines(models: list[dict[str, Any]]) -> list[str]:
             nats(line),
             f"{line['best_epoch']} of {line['epochs']}",
             STOPPED.get(line["stopped"], line["stopped"]),
-            seconds_text(line["seconds"]),
+            seconds_text(line["seconds"]) if line["seconds"] else "–",
         ]
         for line in sorted(models, key=lambda line: (list(SETS).index(line["set"]), list(KINDS).index(line["kind"])))
     ]
