@@ -54,6 +54,32 @@ fn a_sweep_measures_every_cell_and_leaves_a_report() {
     assert!(run["machine"]["cpu"].as_str().is_some_and(|cpu| !cpu.is_empty()));
 }
 
+/// The work of a whole update is that of the gradient and of the rule: of Muon 30D³ a layer.
+#[test]
+fn a_sweep_of_whole_updates_says_so_and_counts_their_work() {
+    let scratch = scratch();
+    let mut work = Vec::new();
+    for step in [None, Some("plain"), Some("adam"), Some("muon")] {
+        let dir = scratch.path().join(step.unwrap_or("gradient"));
+        let mut sweep = tiny_sweep(&dir, 1);
+        sweep.args(step.map(|rule| ["--step", rule]).iter().flatten());
+        ends(&mut sweep, 0);
+        assert_eq!(run_json(&dir)["settings"]["update"].as_str(), step);
+        for record in records(&dir) {
+            assert_eq!(record["cell"]["update"].as_str(), step);
+            assert!(record["check"]["max_rel_err"].as_f64().expect("an error") < 1e-3);
+        }
+        let first = &records(&dir)[0];
+        let dim = first["cell"]["dim"].as_f64().expect("a dimension");
+        work.push((dim, first["model"]["flops"].as_f64().expect("operations")));
+        let report = fs::read_to_string(dir.join("report.md")).expect("a report");
+        assert_eq!(report.contains("a gradient and a step by"), step.is_some(), "{report}");
+    }
+    let dim = work[0].0;
+    let beyond: Vec<f64> = work.iter().map(|(_, flops)| flops - work[0].1).collect();
+    assert_eq!(beyond, [0.0, 4.0 * dim * dim, 24.0 * dim * dim, 60.0 * dim.powi(3)]);
+}
+
 /// What a CPU without the instructions is told.
 const NO_BF16: &str = "bf16 products require a CPU with AVX512-BF16, which this one lacks";
 

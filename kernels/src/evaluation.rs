@@ -1,5 +1,6 @@
 //! One gradient evaluation as something to be checked and timed, whatever its method, device and precision.
 
+use crate::UpdateRule;
 use crate::backend::Refresh;
 use crate::bound::{Bound, STEP_RESIDUAL, bind_to_time};
 use crate::check::{self, Check};
@@ -10,6 +11,7 @@ use crate::layer::{Coupling, CouplingKind, Dense, ForGroup, Group, MaybeGroup, S
 use crate::math::Math;
 use crate::method::Method;
 use crate::network::Architecture;
+use crate::optimizer::Updater;
 use crate::parameters::{Gradient, Parameters};
 use crate::scalar::{Dtype, Scalar};
 use crate::step::{self, InPlaceStep};
@@ -89,13 +91,22 @@ pub fn prepare(workload: &Workload) -> Result<Box<dyn Evaluation>> {
 /// Those of [`prepare`]; [`Error::NoArithmetic`]; [`Error::ShapeMismatch`] for layers whose products know no other
 /// arithmetic than that of their numbers.
 pub fn prepare_in(math: Math, workload: &Workload) -> Result<Box<dyn Evaluation>> {
+    prepare_updating(math, workload, None)
+}
+
+/// As [`prepare_in`], with an update of the parameters by a rule in every evaluation; that of a method whose evaluation
+/// is a step is plain anyway.
+///
+/// # Errors
+/// Those of [`prepare_in`]; [`Error::ShapeMismatch`] for another rule than [`UpdateRule::Plain`] with such a method.
+pub fn prepare_updating(math: Math, workload: &Workload, rule: Option<UpdateRule>) -> Result<Box<dyn Evaluation>> {
     if math != Math::of(workload.dtype) && workload.architecture.coupling != CouplingKind::Dense {
         return Err(Error::shape("layers in this arithmetic", "dense ones", "convolutions"));
     }
     let device = Cpu::new(workload.threads).with_math(math)?;
     match workload.dtype {
-        Dtype::F32 => workload.architecture.coupling.visit::<f32, _>(OnCpu(device, workload)),
-        Dtype::F64 => workload.architecture.coupling.visit::<f64, _>(OnCpu(device, workload)),
+        Dtype::F32 => workload.architecture.coupling.visit::<f32, _>(OnCpu(device, workload, rule)),
+        Dtype::F64 => workload.architecture.coupling.visit::<f64, _>(OnCpu(device, workload, rule)),
     }
 }
 
@@ -129,13 +140,23 @@ impl<T: Spectral> Visitor<T> for WrongOnCpu<'_> {
     }
 }
 
-struct OnCpu<'a>(Cpu, &'a Workload);
+struct OnCpu<'a>(Cpu, &'a Workload, Option<UpdateRule>);
 
 impl<T: Spectral> Visitor<T> for OnCpu<'_> {
     type Out = Box<dyn Evaluation>;
 
     fn visit<C: MaybeGroup<Cpu, T>>(self, coupling: C) -> Result<Self::Out> {
-        of_layers(self.0, coupling, self.1)
+        let Self(device, workload, rule) = self;
+        match rule {
+            Some(rule) if !workload.method.is_step() => {
+                let stored = Stored::new(device, coupling, workload)?;
+                let Problem { device, parameters, .. } = &stored.problem;
+                let updater = Updater::new(device, rule, parameters.architecture())?;
+                Ok(Box::new(WithUpdate { stored, updater }))
+            }
+            Some(UpdateRule::Plain) | None => of_layers(device, coupling, workload),
+            Some(rule) => Err(Error::shape("update", "a method that stores its gradient", format!("{rule}"))),
+        }
     }
 }
 
@@ -259,6 +280,29 @@ impl<D: Device<T>, T: Scalar, C: MaybeGroup<D, T>> Evaluation for Stored<D, T, C
 
     fn forget_recording(&mut self) {
         self.recording = None;
+    }
+}
+
+/// A stored gradient, and the update of the parameters by it.
+struct WithUpdate<T: Scalar, C: MaybeGroup<Cpu, T>> {
+    stored: Stored<Cpu, T, C>,
+    updater: Updater<Cpu, T>,
+}
+
+impl<T: Scalar, C: MaybeGroup<Cpu, T>> Evaluation for WithUpdate<T, C> {
+    fn evaluate(&mut self) -> Result<()> {
+        self.stored.evaluate()?;
+        let Stored { problem: Problem { device, parameters, .. }, gradient, .. } = &mut self.stored;
+        self.updater.step(device, parameters, gradient, TIMED_STEP)
+    }
+
+    /// Of the gradient at the parameters where it is evaluated: an update moves them on.
+    fn check(&mut self) -> Result<Check> {
+        self.stored.check()
+    }
+
+    fn refresh(&self) -> Option<Refresh> {
+        self.stored.refresh()
     }
 }
 

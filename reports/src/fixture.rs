@@ -291,6 +291,7 @@ fn cell(method: Method, device: DeviceKind, dim: usize, round: usize) -> Cell {
         activation: ACTIVATION,
         seed: 1,
         convolution: None,
+        update: None,
     };
     Cell { method: method.into(), point, round }
 }
@@ -403,6 +404,7 @@ fn run(devices: &[DeviceKind]) -> Run {
             convolution: None,
             device_memory_limit_bytes: None,
             math: None,
+            update: None,
         },
         machine: Machine {
             cpu: "Example CPU @ 2.60GHz".into(),

@@ -10,13 +10,13 @@ use common::{files, root};
 
 /// The crates: name in ARCHITECTURE.md, folder, and the most lines of Rust. Lower a budget when the code gets smaller.
 const CRATES: [(&str, &str, usize); 8] = [
-    ("kernels", "kernels", 23_650),
+    ("kernels", "kernels", 23_930),
     ("golden", "kernels/golden", 1_510),
-    ("vocabulary", "kernels/vocabulary", 760),
-    ("reports", "reports", 17_680),
+    ("vocabulary", "kernels/vocabulary", 780),
+    ("reports", "reports", 17_710),
     ("adversary", "reports/adversary", 380),
     ("plots", "plots", 5_870),
-    ("harness", "harness", 26_270),
+    ("harness", "harness", 26_330),
     ("python", "harness/python", 700),
 ];
 

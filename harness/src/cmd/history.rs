@@ -99,6 +99,8 @@ fn add(dir: &Path, store: &Path, reading: Reading) -> Result<u8> {
         format!("the sweep in {shown} is incomplete: {remedy}")
     } else if study.run.mixtures().next().is_some() {
         format!("{shown} mixes two programs or machines; a series requires one")
+    } else if study.run.settings.update.is_some() {
+        format!("{shown} measured whole updates; a series is of gradients")
     } else if entry.cells.is_empty() {
         format!("{shown} has no measurements")
     } else {

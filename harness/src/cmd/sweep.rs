@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, FromArgMatches};
-use relgrad_kernels::{Activation, Dtype, Math, Method};
+use relgrad_kernels::{Activation, Dtype, Math, Method, UpdateRule};
 use relgrad_reports::record::Record;
 use relgrad_reports::run::{Change, Settings};
 use relgrad_reports::study::Study;
@@ -107,6 +107,9 @@ pub(crate) struct Arguments {
     /// --dtype]
     #[arg(long, value_name = "NAME")]
     math: Option<Math>,
+    /// Measure the whole update: gradient, then a step by this rule (plain, adam or muon) [default: gradients alone]
+    #[arg(long, value_name = "RULE")]
+    step: Option<UpdateRule>,
     /// Independent processes per cell
     #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = at_least_one)]
     rounds: usize,
@@ -128,7 +131,7 @@ pub(crate) struct Arguments {
     /// Continue the sweep in DIR with its settings; --budget, --cell-limit and --mem-limit may be changed
     #[arg(long, value_name = "DIR", conflicts_with_all = [
         "dims", "methods", "batch", "layers", "dtype", "bias", "activation", "threads", "seed", "device", "math",
-        "rounds", "min_samples", "out", "coupling", "grids", "channels", "kernel",
+        "step", "rounds", "min_samples", "out", "coupling", "grids", "channels", "kernel",
     ])]
     resume: Option<PathBuf>,
     /// With --resume: continue with another program or on another machine; the report says so

@@ -92,5 +92,6 @@ pub(crate) fn default_settings() -> Settings {
         convolution: None,
         device_memory_limit_bytes: None,
         math: None,
+        update: None,
     }
 }

@@ -3,8 +3,10 @@
 pub(crate) use relgrad_kernels::DeviceKind;
 use relgrad_kernels::device::Device;
 use relgrad_kernels::evaluation::{self, Evaluation, Workload};
+use relgrad_kernels::optimizer::cost_of_update;
 use relgrad_kernels::{
-    Architecture, Convolution, Cost, CouplingKind, Cpu, Cuda, Error, Init, Math, Method, Result, Scalar, cost_on,
+    Architecture, Convolution, Cost, CouplingKind, Cpu, Cuda, Error, Init, Math, Method, Result, Scalar, UpdateRule,
+    cost_on,
 };
 use relgrad_reports::record::{self, Cell, Point};
 
@@ -54,8 +56,20 @@ impl Target {
     }
 
     pub(crate) fn prepare(&self, workload: &Workload) -> Result<Box<dyn Evaluation>> {
+        self.prepare_updating(workload, None)
+    }
+
+    /// As [`Self::prepare`], with an update of the parameters in every evaluation.
+    pub(crate) fn prepare_updating(
+        &self,
+        workload: &Workload,
+        update: Option<UpdateRule>,
+    ) -> Result<Box<dyn Evaluation>> {
         match self {
-            Self::Cpu(device) => evaluation::prepare_in(with_dtype!(workload.dtype, T => math::<T>(device)), workload),
+            Self::Cpu(device) => {
+                let math = with_dtype!(workload.dtype, T => math::<T>(device));
+                evaluation::prepare_updating(math, workload, update)
+            }
             Self::Cuda(device) => evaluation::prepare_on_gpu(device.clone(), workload),
         }
     }
@@ -72,6 +86,7 @@ pub(crate) struct Task {
     pub(crate) workload: Workload,
     pub(crate) math: Math,
     pub(crate) device: DeviceKind,
+    pub(crate) update: Option<UpdateRule>,
 }
 
 impl Task {
@@ -86,10 +101,17 @@ impl Task {
         architecture.validate()?;
         let method = Method::try_from(cell.method)?;
         let workload = Workload { method, architecture, init: Init::Conditioned, batch, dtype, threads, seed };
-        Ok(Self { workload, math: cell.point.arithmetic(), device })
+        Ok(Self { workload, math: cell.point.arithmetic(), device, update: cell.point.update })
     }
 
     pub(crate) fn cost(&self) -> Result<Cost> {
+        let Workload { method, architecture, dtype, .. } = self.workload;
+        let gradient = self.cost_of_gradient()?;
+        let update = self.update.filter(|_| !method.is_step());
+        Ok(update.map_or(gradient, |rule| cost_of_update(rule, gradient, &architecture, dtype)))
+    }
+
+    fn cost_of_gradient(&self) -> Result<Cost> {
         let Workload { method, architecture, dtype, batch, .. } = self.workload;
         match self.device {
             DeviceKind::Cpu => relgrad_kernels::cost(method, &architecture, batch, dtype),

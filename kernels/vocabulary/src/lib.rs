@@ -11,6 +11,7 @@ pub mod math;
 pub mod method;
 mod spelt;
 mod unknown;
+mod update;
 
 pub use activation::Activation;
 pub use base::Base;
@@ -20,6 +21,7 @@ pub use excerpt::{cut, excerpt, quoted, visible};
 pub use math::Math;
 pub use method::{Kernel, Method, Subject};
 pub use unknown::Unknown;
+pub use update::UpdateRule;
 
 /// A parameter outside the set where the mathematics holds.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use relgrad_vocabulary::{DeviceKind, Kernel, Method, Subject};
+use relgrad_vocabulary::{DeviceKind, Kernel, Method, Subject, UpdateRule};
 
 use super::change::quotient;
 use super::comparison::{CellComparison, Kind, Quantity, SeriesComparison, Sides, alike, series_key};
@@ -355,9 +355,10 @@ impl<'a> Builder<'a> {
             let device = settings.devices.first().copied().unwrap_or(DeviceKind::Cpu);
             let layers = settings.convolution.as_ref().map_or("dense".to_string(), Convolution::describe_layers);
             let bias = if settings.bias { "with bias" } else { "without bias" };
-            [settings.arithmetic(device).to_string(), settings.activation.to_string(), bias.into(), layers]
+            let update = settings.update.map_or("none", UpdateRule::name).to_string();
+            [settings.arithmetic(device).to_string(), settings.activation.to_string(), bias.into(), layers, update]
         };
-        let kinds = ["arithmetic", "activation", "bias", "layers"];
+        let kinds = ["arithmetic", "activation", "bias", "layers", "update"];
         for ((kind, base), new) in kinds.into_iter().zip(words(base)).zip(words(new)) {
             if base != new {
                 notes.push(format!("The sides differ in {kind} ({base}; {new}): their cells are not compared."));

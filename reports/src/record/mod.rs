@@ -18,7 +18,7 @@ pub mod training;
 pub(crate) mod validity;
 pub mod writer;
 
-use relgrad_vocabulary::{Activation, DeviceKind, Dtype, Math, Subject};
+use relgrad_vocabulary::{Activation, DeviceKind, Dtype, Math, Subject, UpdateRule};
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use failure::{Failure, KILL_FACTOR, Reason};
@@ -67,6 +67,9 @@ pub struct Point {
     /// What the layers convolve; absent for dense layers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub convolution: Option<Convolution>,
+    /// The update that every evaluation makes; absent where gradients alone are measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update: Option<UpdateRule>,
 }
 
 impl Point {

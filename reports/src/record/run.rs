@@ -1,6 +1,6 @@
 //! `run.json`: the command, the plan and the machine that every record of a folder belongs to.
 
-use relgrad_vocabulary::{Activation, DeviceKind, Dtype, Math, Method, Subject};
+use relgrad_vocabulary::{Activation, DeviceKind, Dtype, Math, Method, Subject, UpdateRule};
 use serde::{Deserialize, Serialize};
 
 use crate::record::Held;
@@ -131,6 +131,9 @@ pub struct Settings {
     /// Arithmetic of matrix products: `f32`, `f64`, `tf32` on a GPU or `bf16` on a CPU.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub math: Option<Math>,
+    /// The update that every evaluation makes; absent where gradients alone are measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update: Option<UpdateRule>,
 }
 
 /// A sweep over the grid of convolution layers: D = channels · points takes the values in [`Settings::dims`].

@@ -167,6 +167,8 @@ fn facts(run: &Run) -> Vec<(&'static str, String)> {
         ("System", system(&run.machine)),
     ];
     facts.extend(s.math.map(arithmetic));
+    let whole = |rule| format!("every evaluation is a gradient and a step by `{rule}`; models and bounds are of both");
+    facts.extend(s.update.map(|rule| ("Update", whole(rule))));
     facts.extend(run.machine.gpus.iter().map(|gpu| ("GPU", gpu.clone())));
     facts.extend([
         ("Date", format!("{} to {ended}", run.started)),

@@ -70,6 +70,7 @@ pub(super) fn settings(arguments: &Arguments) -> Result<Settings> {
         convolution,
         device_memory_limit_bytes: device_memory.map(|bytes| mem_limit.resolve(bytes)),
         math,
+        update: arguments.step,
     };
     settings.validate().map_err(Error::Usage)?;
     Ok(settings)

@@ -68,7 +68,7 @@ impl Subject {
             let evaluate = calibration::prepare(&spec.cell)?;
             return Ok(Self { threads, ..Self::warm(evaluate, now, 0.0)? });
         }
-        let Task { workload, device, math } = Task::of(&spec.cell)?;
+        let Task { workload, device, math, update } = Task::of(&spec.cell)?;
         let begin = now();
         let target = Target::open(device, math, workload.threads)?;
         rehearse(&target, &workload)?;
@@ -78,7 +78,7 @@ impl Subject {
         let watched = watch(&target)?;
         let mut evaluation = match &spec.inject {
             Some(fault) => inject::plant(fault, spec.cell.method, &workload)?,
-            None => target.prepare(&workload)?,
+            None => target.prepare_updating(&workload, update)?,
         };
         let start = now();
         evaluation.evaluate()?;

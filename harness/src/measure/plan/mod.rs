@@ -140,6 +140,7 @@ fn cells(settings: &Settings) -> impl Iterator<Item = Cell> {
                 activation: settings.activation,
                 seed: settings.seed,
                 convolution,
+                update: settings.update,
             };
             Cell { method: method.into(), point, round: 0 }
         })
@@ -204,6 +205,7 @@ pub(crate) mod testing {
             activation: Activation::SmoothLeaky { alpha: 0.3 },
             seed: 0,
             convolution: None,
+            update: None,
         };
         let cell = Cell { method: method.into(), point, round };
         Planned { cell, model: Model { flops, min_bytes: bytes, min_traffic_bytes: bytes }, expected_bytes: bytes }

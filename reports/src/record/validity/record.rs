@@ -4,6 +4,8 @@ use super::{
     AMOUNT, BATCH, BYTES, Checked, DIM, DURATION, EVALUATIONS, LAYERS, MOST_ROUNDS, SECONDS, THREADS, activation,
     arithmetic, at_most, bytes, count, number, numbers,
 };
+use relgrad_vocabulary::UpdateRule;
+
 use crate::record::run::{self, Settings};
 use crate::record::{
     Check, Convolution, Gpu, GpuState, MemoryPoint, Model, Outcome, Point, Prediction, Record, Refresh, State,
@@ -50,6 +52,8 @@ pub(crate) fn of_run(record: &Record, settings: &Settings) -> Checked {
         same("number of threads", point.threads, settings.threads)?;
     }
     same("bias", point.bias, settings.bias)?;
+    let rule = |update: Option<UpdateRule>| update.map_or("none", UpdateRule::name);
+    same("update", rule(point.update), rule(settings.update))?;
     same("seed", point.seed, settings.seed)?;
     layers(point.convolution.as_ref(), settings.convolution.as_ref())
 }

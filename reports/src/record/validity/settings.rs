@@ -1,7 +1,7 @@
 //! The settings of a sweep.
 
 use super::{BATCH, Checked, DIM, LAYERS, MOST_ROUNDS, THREADS, activation, arithmetic, bytes, count, number};
-use relgrad_vocabulary::DeviceKind;
+use relgrad_vocabulary::{DeviceKind, UpdateRule};
 
 use crate::record::run::{Convolution, Settings};
 
@@ -38,6 +38,9 @@ impl Settings {
         if !self.other_threads.is_empty() && self.devices.contains(&DeviceKind::Cuda) {
             return Err("several numbers of threads require --device cpu: no time of a GPU depends on them".into());
         }
+        if let Some(rule) = self.update {
+            self.update_by(rule)?;
+        }
         count("rounds", self.rounds, &(1..=MOST_ROUNDS))?;
         count("min_samples", self.min_samples, &(0..=1_000_000))?;
         let limits = [("budget_seconds", self.budget_seconds), ("cell_limit_seconds", self.cell_limit_seconds)];
@@ -52,6 +55,20 @@ impl Settings {
                 "dimensions × methods × devices × batch sizes × layers × threads × rounds are more than {} cells",
                 Self::MOST_CELLS
             )),
+        }
+    }
+
+    /// Rejects updates that cannot be measured.
+    fn update_by(&self, rule: UpdateRule) -> Checked {
+        if self.devices.contains(&DeviceKind::Cuda) {
+            return Err("updates require --device cpu".into());
+        }
+        if self.convolution.is_some() && rule == UpdateRule::Muon {
+            return Err("muon is for dense layers: choose plain or adam".into());
+        }
+        match self.methods.iter().find(|method| method.is_step() && rule != UpdateRule::Plain) {
+            Some(method) => Err(format!("{method} stores no gradient that {rule} could use: leave it out")),
+            None => Ok(()),
         }
     }
 

@@ -36,8 +36,9 @@ fn setting(run: &Run) -> Vec<String> {
     parts.push(machine.virtualization.clone());
     let bias = if s.bias { ", bias" } else { "" };
     let threads = s.threads_in_words();
+    let update = s.update.map_or(String::new(), |rule| format!(", with a step by {rule}"));
     let problem = format!(
-        "N = {}, L = {}{bias}, {}, {}, {threads}, {} processes a cell",
+        "N = {}, L = {}{bias}{update}, {}, {}, {threads}, {} processes a cell",
         super::all(s.batches()),
         super::all(s.layer_counts()),
         s.activation,
