@@ -224,8 +224,8 @@ TABLE1_NOTES = (
     "Test nats ± 2 standard errors over the test samples; in brackets the published value: of ours that of Gresele et al. "
     "2020, of the others that of Papamakarios et al. 2017, whose models are larger (on MNIST from memory, but for MADE MoG). "
     "It belongs to more training, and for a subset to another set. POWER and MINIBOONE are small parts of the published "
-    "sets, and only the rows of a column may be compared; BSDS300 has the same images and another draw of patches; MNIST is the set "
-    "itself with its own split.",
+    "sets, and only the rows of a column may be compared; BSDS300 has the same images and another draw of patches; MNIST "
+    "is the set itself with its own split.",
     "",
     "Every model has at most 2 D² + 2 D parameters that no mask sets to 0, those of ours with L = 2, except where even H = 1 "
     "has more. H follows from that count. All learn in batches of 100 with Adam at 1e-3 from standardised data until the "
