@@ -84,6 +84,10 @@ roofline *args:
 bench-peers *args:
     harness/peers/run "$@"
 
+# The layers, densities and ICA of libraries for normalizing flows: `layers`, `table1` or `ica`; makes .venv-libraries.
+bench-libraries *args:
+    harness/peers/libraries "$@"
+
 # Instructions of one gradient at small D against the baseline; `--update` writes a new baseline. Needs valgrind.
 instructions *args:
     cargo build --release --quiet --package relgrad-harness

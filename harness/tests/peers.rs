@@ -72,6 +72,18 @@ fn the_results_of_a_case_are_those_of_its_inputs() {
     }
 }
 
+/// One layer of one dimension: ℓ(x) = −(wx)²/2 − ½ log 2π + log|w|.
+#[test]
+fn the_likelihood_of_a_case_is_that_of_its_inputs() {
+    let case = json("peer-case --dim 1 --layers 1 --batch 5 --dtype f64");
+    let w = case["weights"][0][0].as_f64().expect("a weight");
+    let x: Vec<f64> = serde_json::from_value(case["x"].clone()).expect("a batch");
+    let data = x.iter().map(|x| -0.5 * (w * x).powi(2)).sum::<f64>() / x.len() as f64;
+    let expected = data - 0.5 * std::f64::consts::TAU.ln() + w.abs().ln();
+    let found = case["log_likelihood"].as_f64().expect("a likelihood");
+    assert!((found - expected).abs() < 1e-12, "{found} is not {expected}");
+}
+
 #[test]
 fn the_models_of_a_case_come_without_numbers() {
     let case = json("peer-case --dim 1000 --models");

@@ -10,6 +10,7 @@ use clap::Args;
 use relgrad_kernels::backend::BiasMode;
 use relgrad_kernels::bound::bind;
 use relgrad_kernels::device::Matrix;
+use relgrad_kernels::likelihood::Evaluator;
 use relgrad_kernels::parameters::{Gradient, Parameters};
 use relgrad_kernels::step::InPlaceStep;
 use relgrad_kernels::{Architecture, Cost, Cpu, Dtype, Init, Method, Result, Scalar, cost, init};
@@ -90,6 +91,8 @@ struct Numbers {
     weights: Vec<Vec<f64>>,
     /// The batch (D×N), one sample after the other.
     x: Vec<f64>,
+    /// (1/N) Σ_n ℓ(x_n), in nats.
+    log_likelihood: f64,
     /// Per method the gradient of every layer (D×D); for an in-place method the weights after a step, unguarded.
     results: BTreeMap<&'static str, Vec<Vec<f64>>>,
 }
@@ -147,7 +150,10 @@ fn compute<T: Scalar>(architecture: &Architecture, shape: &Shape) -> Result<Numb
         };
         results.insert(method.name(), result?);
     }
-    Ok(Numbers { step_size: STEP, weights, x: wide(&device, std::slice::from_ref(&x))?.remove(0), results })
+    let mut evaluator = Evaluator::new(&device, architecture, shape.batch)?;
+    let likelihood = evaluator.log_likelihood(&device, &parameters, x.view())?;
+    let x = wide(&device, std::slice::from_ref(&x))?.remove(0);
+    Ok(Numbers { step_size: STEP, weights, x, log_likelihood: likelihood.mean(), results })
 }
 
 fn stored<T: Scalar>(
