@@ -182,6 +182,7 @@ class Judgement(unittest.TestCase):
         for method in ("relative", "relative-inplace", "ordinary", "autodiff", "autodiff-streamed"):
             names |= {f"{method} speed", f"{method} memory", f"{method} of ceiling"}
         names |= {"relative at small D", "relative on 2 threads"}
+        names |= {f"{m} of ceiling, N = {n}" for m in ("relative", "relative-inplace") for n in (1, 4, 10, 16, 32)}
         for reason in targets.read_reasons(targets.Path(__file__).with_name("reasons.toml")):
             self.assertIn(reason["target"], names)
             self.assertTrue(reason["text"])

@@ -215,7 +215,8 @@ pub(crate) fn cost_of_dense(method: Method, shape: &Sizes) -> Cost {
         },
         Method::FreeForm => {
             let k = free_form::PROBES as f64;
-            // Pre-activations of both networks, tangents, two blocks of adjoints; taken are values, copies and slopes too.
+            // Pre-activations of both networks, tangents, two blocks of adjoints; taken are values, copies and slopes
+            // too.
             let (least, taken) = (2.0 * l + k * l + 2.0 * (1.0 + k), 2.0 * l + 8.0 + (l + 3.0) * (1.0 + k) + 2.0 * k);
             Cost {
                 flops: ((6.0 * l - 1.0) + k * (4.0 * l - 1.0)) * product,

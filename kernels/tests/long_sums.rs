@@ -54,7 +54,9 @@ fn passes(method: Method, architecture: Architecture<CouplingKind>) {
 #[test]
 fn every_right_gradient_of_many_samples_passes_its_check() {
     let activation = Activation::TanhLinear { alpha: 1.0, beta: 0.1 };
-    for method in Method::ALL {
+    // Carried inverses solve systems of N×N, 720 GB here.
+    let carried = [Method::RelativeCarried, Method::OrdinaryCarried];
+    for method in Method::ALL.into_iter().filter(|method| !carried.contains(method)) {
         for dim in [1, 3] {
             passes(method, Architecture { activation, bias: true, ..Architecture::new(dim, 2) }.into());
         }

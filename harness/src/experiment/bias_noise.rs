@@ -1,8 +1,7 @@
 //! How far each method's direction is from the exact one of its own metric, beside its time (RIVALS.md §30, [M83]).
 //!
-//! Each method trains the same network on the same batches by its own plain steps. At some of its steps the direction
-//! is drawn several times on one batch, by steps too short to move anything, and compared with the exact direction at
-//! the same weights.
+//! Each method trains the same network on the same batches by its own plain steps. From some of its steps on the
+//! direction of each of the next steps is compared with the exact one at the same weights, on the same batch.
 
 use std::time::Instant;
 
@@ -25,9 +24,7 @@ use crate::train::recipe::Recipe;
 
 const BATCH: usize = 100;
 /// Steps of the training.
-const STEP: f64 = 0.01;
-/// A step that moves nothing but leaves the direction its digits: (W_new − W)/μ has an error of 10⁻⁹.
-const TINY_STEP: f64 = 1e-7;
+const STEP: f64 = 1e-3;
 /// The figure shows what is nearer to the exact direction than this at this place.
 const NEAREST: f64 = 1e-4;
 
@@ -42,33 +39,36 @@ struct Looked {
     time_ratio: Option<f64>,
 }
 
-/// Of directions H_p from the exact one G, relative to ‖G‖.
+/// Of directions H_p from the exact ones G_p, relative to the norm ‖G‖ of their mean square.
 #[derive(Debug, Clone, Copy, serde::Serialize)]
 struct Distance {
-    /// ⟨H̄, G⟩ / (‖H̄‖ ‖G‖) of the mean H̄.
+    /// Σ⟨H_p, G_p⟩ / √(Σ‖H_p‖² Σ‖G_p‖²).
     cosine: f64,
-    /// ‖H̄‖ / ‖G‖.
+    /// √(Σ‖H_p‖² / Σ‖G_p‖²).
     norm_ratio: f64,
-    /// √(‖H̄ − G‖² − s²/P) / ‖G‖, 0 where noise explains it.
+    /// √(‖mean of H_p − G_p‖² − s²/P) / ‖G‖, 0 where noise explains it.
     bias: f64,
-    /// s / ‖G‖ of one draw.
+    /// s / ‖G‖ of the differences H_p − G_p.
     noise: f64,
 }
 
 impl Distance {
-    fn of(draws: &[Vec<f64>], exact: &[f64]) -> Self {
+    fn of(draws: &[Vec<f64>], exact: &[Vec<f64>]) -> Self {
         let count = draws.len() as f64;
-        let mean: Vec<f64> = (0..exact.len()).map(|i| draws.iter().map(|draw| draw[i]).sum::<f64>() / count).collect();
-        let norm = |a: &[f64]| a.iter().map(|x| x * x).sum::<f64>().sqrt();
-        let square = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>();
-        let variance = draws.iter().map(|draw| square(draw, &mean)).sum::<f64>() / (count - 1.0).max(1.0);
-        let inner = mean.iter().zip(exact).map(|(a, b)| a * b).sum::<f64>();
-        let (of_mean, of_exact) = (norm(&mean), norm(exact));
+        let inner = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+        let all = |a: &[Vec<f64>], b: &[Vec<f64>]| a.iter().zip(b).map(|(a, b)| inner(a, b)).sum::<f64>();
+        let differences: Vec<Vec<f64>> =
+            draws.iter().zip(exact).map(|(h, g)| h.iter().zip(g).map(|(h, g)| h - g).collect()).collect();
+        let numbers = differences.first().map_or(0, Vec::len);
+        let mean: Vec<f64> = (0..numbers).map(|i| differences.iter().map(|d| d[i]).sum::<f64>() / count).collect();
+        let (of_draws, of_exact, of_mean) = (all(draws, draws), all(exact, exact), inner(&mean, &mean));
+        let variance = ((all(&differences, &differences) - count * of_mean) / (count - 1.0).max(1.0)).max(0.0);
+        let size = (of_exact / count).sqrt();
         Self {
-            cosine: inner / (of_mean * of_exact),
-            norm_ratio: of_mean / of_exact,
-            bias: (square(&mean, exact) - variance / count).max(0.0).sqrt() / of_exact,
-            noise: variance.sqrt() / of_exact,
+            cosine: all(draws, exact) / (of_draws * of_exact).sqrt(),
+            norm_ratio: (of_draws / of_exact).sqrt(),
+            bias: (of_mean - variance / count).max(0.0).sqrt() / size,
+            noise: variance.sqrt() / size,
         }
     }
 
@@ -117,9 +117,11 @@ fn distances(
     settings.base = Base::SECH;
     settings.activation = Activation::SmoothLeaky { alpha: 0.3 };
     settings.batch = BATCH;
+    // A guard shortens steps, which is no error of their direction; those with a state have none without.
+    (settings.bias, settings.guard) = (false, method.keeps_state());
     let recipe = Recipe::of(&settings, dim)?;
     let data = mixed_sources(dim, BATCH * 50, context.seed);
-    let draws = context.effort.pick(4, 16, 48);
+    let draws = context.effort.pick(4, 16, 24);
     let course = Course { recipe: &recipe, data: &data, checkpoints, draws };
     recipe.architecture.coupling.visit::<f64, _>(course).map_err(input)?
 }
@@ -146,8 +148,9 @@ impl Course<'_> {
                     step += 1;
                 }
                 learner.settle()?;
-                // A batch that is not the one just learned.
-                look(&mut learner, recipe.method, batch(step + 1), draws)
+                let seen = look(&mut learner, recipe.method, (step..step + draws).map(batch));
+                step += draws;
+                seen
             };
             found.push((checkpoint, reach().ok()));
         }
@@ -155,23 +158,28 @@ impl Course<'_> {
     }
 }
 
-/// Draws directions, and compares them with the exact one.
-fn look<C: MaybeGroup<Cpu, f64>>(
+/// Goes on for some steps, and compares the direction of each with the exact one where it was taken.
+fn look<'a, C: MaybeGroup<Cpu, f64>>(
     learner: &mut Learner<f64, C>,
     method: Method,
-    batch: &[f64],
-    draws: usize,
+    batches: impl Iterator<Item = &'a [f64]>,
 ) -> relgrad_kernels::Result<Distance> {
-    let exact = exact(learner, method, batch)?;
-    let mut drawn = Vec::new();
-    for _ in 0..draws {
+    let (mut drawn, mut right) = (Vec::new(), Vec::new());
+    for batch in batches {
+        right.push(exact(learner, method, batch)?);
         let before = numbers(learner)?;
-        learner.step(batch, &[], TINY_STEP, false)?;
+        learner.step(batch, &[], STEP, false)?;
         learner.settle()?;
-        let moved = numbers(learner)?.into_iter().zip(before).map(|(after, before)| (after - before) / TINY_STEP);
+        let length = STEP * share(method);
+        let moved = numbers(learner)?.into_iter().zip(before).map(|(after, before)| (after - before) / length);
         drawn.push(moved.collect());
     }
-    Ok(Distance::of(&drawn, &exact))
+    Ok(Distance::of(&drawn, &right))
+}
+
+/// The share of the exact direction that a step is to take: `self-normalizing` leaves the other half to R.
+fn share(method: Method) -> f64 {
+    if method == Method::SelfNormalizing { 0.5 } else { 1.0 }
 }
 
 /// The exact direction in the method's metric.
@@ -291,7 +299,7 @@ fn panels(found: &[Looked], last: usize) -> Vec<ScatterPanel> {
             Some(ScatterPoint { name: of.method.to_string(), x, y })
         };
         ScatterPanel {
-            x_title: format!("D = {}: distance from the exact direction", grouped(dim)),
+            x_title: format!("D = {}: relative distance", grouped(dim)),
             y_title: "time over relative".to_string(),
             points: found.iter().filter(|of| of.dim == dim && of.steps == last).filter_map(point).collect(),
         }
@@ -302,17 +310,17 @@ fn panels(found: &[Looked], last: usize) -> Vec<ScatterPanel> {
 fn notes(last: usize) -> Vec<String> {
     vec![
         format!(
-            "The figure is of {last} steps. The distance is √(bias² + noise²) of one direction, relative to the norm \
-             of the exact one on the same batch at the same weights; {NEAREST:e} and nearer are drawn at \
-             {NEAREST:e}."
+            "The figure is of {last} steps and those after. The distance is √(bias² + noise²) of one direction from \
+             the exact one on the same batch at the same weights, relative to its norm; {NEAREST:e} and nearer are \
+             drawn at {NEAREST:e}."
         ),
         "Exact means: in the metric of the method, the relative, the transposed or the ordinary gradient. Methods with \
          parameters of their own are compared in these. Bias and noise are those of the method's probes or state, not \
          of the batch."
             .to_string(),
         format!(
-            "Data: independent sech sources behind a mixing of condition number 3. Two layers, N = {BATCH}, steps of \
-             {STEP} by each method itself, f64. Time: one evaluation in f32, medians in turn with `relative`."
+            "Data: independent sech sources behind a mixing of condition number 3. Two layers without biases, N = {BATCH}, \
+             steps of {STEP} by each method itself, f64. Time: one evaluation in f32, medians in turn with `relative`."
         ),
     ]
 }

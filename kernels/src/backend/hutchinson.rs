@@ -282,7 +282,8 @@ fn singular(layer: usize) -> Error {
     Error::Singular { matrix: format!("weight of layer {}", layer + 1), condition: f64::INFINITY }
 }
 
-/// What the steps of a solve have gained, ‖Q_{i+1}‖² − ‖Q_i‖² = Σ_j α_j‖r_j‖² \[M63\]: as much as the squared error fell.
+/// What the steps of a solve have gained, ‖Q_{i+1}‖² − ‖Q_i‖² = Σ_j α_j‖r_j‖² \[M63\]: as much as the squared error
+/// fell.
 #[derive(Debug, Clone, Copy, Default)]
 struct Gains {
     total: f64,

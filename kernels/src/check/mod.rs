@@ -86,8 +86,8 @@ pub fn gradient<D: Device<T>, T: Scalar, C: Coupling<D, T>>(
     of_kind(device, (kind, None), parameters, x, gradient)
 }
 
-/// Checks an ordinary gradient of dense layers whose inverses were sketched: it must be what the same probes make of the
-/// inverses themselves, but for the tolerance of the solve.
+/// Checks an ordinary gradient of dense layers whose inverses were sketched: it must be what the same probes make of
+/// the inverses themselves, but for the tolerance of the solve.
 ///
 /// # Errors
 /// As [`gradient`].

@@ -58,7 +58,7 @@ pub struct FreeForm<D: Device<T>, T: Scalar> {
     probes: Matrix<D, T>,
     /// Where probes come from, unless they were given.
     source: Option<Probes<T>>,
-    blocks: Blocks<D, T>,
+    blocks: SideBlocks<D, T>,
     /// N×1.
     ones: Matrix<D, T>,
     /// ‖f'h'v − v‖/‖v‖ of the last step.
@@ -67,7 +67,7 @@ pub struct FreeForm<D: Device<T>, T: Scalar> {
 }
 
 /// Blocks of D×N.
-struct Blocks<D: Device<T>, T: Scalar> {
+struct SideBlocks<D: Device<T>, T: Scalar> {
     slope: Matrix<D, T>,
     ratio: Matrix<D, T>,
     /// Σ t ⊙ t̄, twice.
@@ -104,7 +104,7 @@ impl<D: Device<T>, T: Scalar> FreeForm<D, T> {
             adjoint: [blocks(1 + count, "adjoints")?, blocks(1 + count, "adjoints")?],
             probes: blocks(count, "probes")?,
             source: Some(Probes::new(Signs::new(seed), dim, batch, count)),
-            blocks: Blocks {
+            blocks: SideBlocks {
                 slope: blocks(1, "slopes")?,
                 ratio: blocks(1, "slopes")?,
                 share: [blocks(1, "shares of the probes")?, blocks(1, "shares of the probes")?],
@@ -284,8 +284,9 @@ impl<D: Device<T>, T: Scalar> FreeForm<D, T> {
         }
         let (samples, count) = (self.values.batch(), self.settings.probes);
         let width = samples * (1 + count);
-        let Self { values, carried, adjoint: [bar, _], blocks: Blocks { slope, ratio, share: [share, other] }, .. } =
-            self;
+        let Self {
+            values, carried, adjoint: [bar, _], blocks: SideBlocks { slope, ratio, share: [share, other] }, ..
+        } = self;
         let y = values.pre_activation(k);
         device.slope_and_ratio(architecture.activation, y, slope.view_mut(), ratio.view_mut())?;
         for probe in 0..count {

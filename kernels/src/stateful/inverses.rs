@@ -13,7 +13,7 @@ use crate::parameters::Parameters;
 use crate::scalar::Scalar;
 
 /// R_k = W_k⁻¹ of every layer, each kept as its transpose W_k^{-T}, the share of the ordinary gradient; with log|det W_k|.
-pub(super) struct Inverses<D: Device<T>, T: Scalar> {
+pub(super) struct CarriedInverses<D: Device<T>, T: Scalar> {
     transposed: Vec<Matrix<D, T>>,
     pub(super) log_abs_dets: Vec<f64>,
     /// What rounded scales have made of each inverse: R is so many times what it should be.
@@ -44,7 +44,7 @@ pub(super) fn tolerated<T: Scalar>() -> f64 {
     T::EPS.sqrt()
 }
 
-impl<D: Device<T>, T: Scalar> Inverses<D, T> {
+impl<D: Device<T>, T: Scalar> CarriedInverses<D, T> {
     /// Those of `parameters`, by an LU of every layer.
     ///
     /// # Errors
@@ -260,14 +260,14 @@ mod tests {
 
     const DIM: usize = 12;
 
-    fn begin<T: Scalar>(device: &Cpu) -> (Parameters<Cpu, T>, Inverses<Cpu, T>) {
+    fn begin<T: Scalar>(device: &Cpu) -> (Parameters<Cpu, T>, CarriedInverses<Cpu, T>) {
         let parameters = init::network(device, &Architecture::new(DIM, 2), Init::Conditioned, 4).unwrap();
-        let inverses = Inverses::new(device, &parameters).unwrap();
+        let inverses = CarriedInverses::new(device, &parameters).unwrap();
         (parameters, inverses)
     }
 
     /// Adds independent normals of a size.
-    fn damage<T: Scalar>(inverses: &mut Inverses<Cpu, T>, k: usize, size: f64) {
+    fn damage<T: Scalar>(inverses: &mut CarriedInverses<Cpu, T>, k: usize, size: f64) {
         let noise = init::normals(9, DIM * DIM);
         let numbers = inverses.transposed[k].view_mut().into_slice();
         numbers.iter_mut().zip(noise).for_each(|(x, noise)| *x = T::of(x.widen() + size * noise));
@@ -283,7 +283,7 @@ mod tests {
         let (parameters, mut inverses) = begin::<f64>(&device);
         damage(&mut inverses, 1, 1e-2);
         let weight = wide(&device, parameters.weight(1)).unwrap();
-        let residual = |inverses: &Inverses<Cpu, f64>| {
+        let residual = |inverses: &CarriedInverses<Cpu, f64>| {
             let inverse = wide(&device, inverses.transposed(1)).unwrap().transpose();
             DMatrix::identity(DIM, DIM) - inverse * &weight
         };

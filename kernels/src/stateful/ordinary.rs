@@ -1,7 +1,7 @@
 //! The ordinary step at quadratic cost, by a sketch of every W^{-T} (MATH.md §21).
 
 use super::Stateful;
-use super::inverses::Inverses;
+use super::inverses::CarriedInverses;
 use super::sketch::{Control, Draws, Sketch};
 use crate::check::Check;
 use crate::device::{Device, Matrix, MatrixRef};
@@ -17,18 +17,18 @@ use crate::step::StepReport;
 mod check;
 mod layer;
 
-use layer::{Factors, LayerStep};
+use layer::{LayerStep, SketchFactors};
 
 /// Plain steps W ← W + μ((1/N)δZᵀ + W̃), where W̃ is a sketch of W^{-T} on m coordinates: unbiased \[M35\], \[M37\]. R_k =
 /// W_k⁻¹ and log|det W_k| are carried along \[M28\].
 pub struct OrdinaryCarried<D: Device<T>, T: Scalar> {
     sketch: Sketch,
     values: ValuesWorkspace<D, T, Dense>,
-    inverses: Inverses<D, T>,
+    inverses: CarriedInverses<D, T>,
     draws: Vec<Draws>,
     /// The last direction V of every layer, where the sketch is deflated.
     directions: Vec<Matrix<D, T>>,
-    factors: Factors<D, T>,
+    factors: SketchFactors<D, T>,
     report: StepReport,
 }
 
@@ -42,7 +42,7 @@ impl<D: Device<T>, T: Scalar> OrdinaryCarried<D, T> {
         let architecture = parameters.architecture();
         let Architecture { dim, layers, .. } = *architecture;
         let width = sketch.width(dim, batch);
-        let inverses = Inverses::new(device, parameters)?;
+        let inverses = CarriedInverses::new(device, parameters)?;
         let draws = |k| Draws::new(sketch.design, dim, width, seed ^ (k as u64 + 1).wrapping_mul(SEED));
         let deflated = usize::from(sketch.control == Control::Deflated);
         let direction = |k: usize| {
@@ -58,7 +58,7 @@ impl<D: Device<T>, T: Scalar> OrdinaryCarried<D, T> {
             inverses,
             draws: (0..layers).map(draws).collect(),
             directions: (0..layers * deflated).map(direction).collect::<Result<_>>()?,
-            factors: Factors::new(device, dim, [batch, deflated, width])?,
+            factors: SketchFactors::new(device, dim, [batch, deflated, width])?,
             report: StepReport { step_sizes: zeros.clone(), rho: zeros },
         })
     }

@@ -1,7 +1,7 @@
 //! The relative step with a carried inverse (MATH.md §20).
 
 use super::Stateful;
-use super::inverses::Inverses;
+use super::inverses::CarriedInverses;
 use super::system::System;
 use crate::backend::BiasMode;
 use crate::check::{self, Check, error_beyond, wide, worst};
@@ -22,7 +22,7 @@ pub struct RelativeCarried<D: Device<T>, T: Scalar> {
 /// What follows the weights.
 struct Carried<D: Device<T>, T: Scalar> {
     transposed: bool,
-    inverses: Inverses<D, T>,
+    inverses: CarriedInverses<D, T>,
     /// q, where the biases step along with the weights.
     shifts: Vec<Matrix<D, T>>,
     system: System<D, T>,
@@ -49,7 +49,7 @@ impl<D: Device<T>, T: Scalar> RelativeCarried<D, T> {
         let shifts = if has_shifts { parameters.arrays().biases.len() } else { 0 };
         let mut carried = Carried {
             transposed: step.transposed,
-            inverses: Inverses::new(device, parameters)?,
+            inverses: CarriedInverses::new(device, parameters)?,
             shifts: (0..shifts).map(|_| Matrix::zeros(device, architecture.dim, 1, "R b")).collect::<Result<_>>()?,
             system: System::new(device, batch)?,
             blocks: [block()?, block()?],

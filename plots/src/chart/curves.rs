@@ -12,6 +12,8 @@ use crate::style::{BAND, INK, Look, MODEL, PREDICTED, SMALL};
 /// Distance of two curves' bars, and of their marks at the end of an axis, in points.
 const BAR_STEP: f64 = 3.6;
 const MARK_STEP: f64 = 4.6;
+/// Most that bars and marks next to one another take, in points: with more of them they overlap, and stay on the page.
+const WIDEST: f64 = 26.0;
 
 /// How far to the right of their places the bars and markers of each curve stand: next to one another.
 pub(super) fn shifts(plot: &Plot<'_>) -> impl Iterator<Item = f64> {
@@ -21,7 +23,7 @@ pub(super) fn shifts(plot: &Plot<'_>) -> impl Iterator<Item = f64> {
 
 /// The distance from the middle of the `i`-th of some things next to one another.
 fn beside(i: usize, count: usize, step: f64) -> f64 {
-    step * (i as f64 - (count as f64 - 1.0) / 2.0)
+    step.min(WIDEST / (count as f64 - 1.0).max(1.0)) * (i as f64 - (count as f64 - 1.0) / 2.0)
 }
 
 /// Draws intervals, lines and markers; the first series is the one a reader looks for, and lies on top.

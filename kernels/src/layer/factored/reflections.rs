@@ -1,6 +1,6 @@
 //! Products of reflections in blocks \[M53\]–\[M56\]: H_1 … H_n = I − H T Hᵀ with H = \[h_1 … h_n\] and an upper
-//! triangle T, T⁻¹ = striu(HᵀH) + ½ diag(HᵀH) (Joffrain, Low, Quintana-Ortí, van de Geijn & Van Zee, "Accumulating Householder
-//! transformations, revisited", ACM Transactions on Mathematical Software 32, 2006).
+//! triangle T, T⁻¹ = striu(HᵀH) + ½ diag(HᵀH) (Joffrain, Low, Quintana-Ortí, van de Geijn & Van Zee, "Accumulating
+//! Householder transformations, revisited", ACM Transactions on Mathematical Software 32, 2006).
 //!
 //! h_i is zero above entry i, and stands on and below the diagonal of column i of an array whose upper half is somebody
 //! else's. So of each block the square on the diagonal is copied, and the rest read where it lies.

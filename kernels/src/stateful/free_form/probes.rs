@@ -3,8 +3,8 @@
 use crate::init::Signs;
 use crate::scalar::Scalar;
 
-/// K orthogonal vectors of length √(D/K) a sample: signs by Gram–Schmidt. Their law has all symmetries of the signs', so
-/// that E Σ vvᵀ = I.
+/// K orthogonal vectors of length √(D/K) a sample: signs by Gram–Schmidt. Their law has all symmetries of the signs',
+/// so that E Σ vvᵀ = I.
 pub(super) struct Probes<T> {
     signs: Signs,
     dim: usize,

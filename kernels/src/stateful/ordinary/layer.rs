@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::parameters::Parameters;
 use crate::scalar::Scalar;
 use crate::stateful::guard::Guard;
-use crate::stateful::inverses::Inverses;
+use crate::stateful::inverses::CarriedInverses;
 use crate::stateful::sketch::{Control, Sketch};
 use crate::stateful::system::System;
 
@@ -14,7 +14,7 @@ const LARGEST_TAU: f64 = 0.5;
 
 /// The factors of one layer's step: W' = W diag(a) + μ A diag(s) Bᵀ with A = \[δ | ΔV | Δe_I − ΔV(Vᵀe_I)\] and B = \[Z |
 /// V | e_I\], and Δ = R_kᵀ − C.
-pub(super) struct Factors<D: Device<T>, T: Scalar> {
+pub(super) struct SketchFactors<D: Device<T>, T: Scalar> {
     /// A, later R A S⁻¹.
     left: Matrix<D, T>,
     /// P = R A.
@@ -33,11 +33,11 @@ pub(super) struct Factors<D: Device<T>, T: Scalar> {
     scales: Matrix<D, T>,
     /// Vᵀe_I.
     picks: Matrix<D, T>,
-    host: Host<T>,
+    host: SketchHost<T>,
 }
 
 /// Numbers of a layer on the host.
-struct Host<T> {
+struct SketchHost<T> {
     column: Vec<T>,
     /// Rows I of P, and of the first columns of B.
     rows_of_p: Vec<f64>,
@@ -57,7 +57,7 @@ pub(super) struct LayerStep<'a, D: Device<T>, T: Scalar> {
     pub(super) chosen: &'a [usize],
     /// π.
     pub(super) probability: f64,
-    pub(super) inverses: &'a mut Inverses<D, T>,
+    pub(super) inverses: &'a mut CarriedInverses<D, T>,
     pub(super) direction: Option<&'a mut Matrix<D, T>>,
 }
 
@@ -68,7 +68,7 @@ impl<D: Device<T>, T: Scalar> LayerStep<'_, D, T> {
         device: &D,
         parameters: &mut Parameters<D, T>,
         (delta, z): (MatrixRef<'_, D, T>, MatrixRef<'_, D, T>),
-        factors: &mut Factors<D, T>,
+        factors: &mut SketchFactors<D, T>,
     ) -> Result<(f64, f64)> {
         let samples = delta.cols();
         self.form_left(device, parameters.weight(self.k), delta, factors)?;
@@ -105,11 +105,11 @@ impl<D: Device<T>, T: Scalar> LayerStep<'_, D, T> {
         device: &D,
         weight: MatrixRef<'_, D, T>,
         delta: MatrixRef<'_, D, T>,
-        factors: &mut Factors<D, T>,
+        factors: &mut SketchFactors<D, T>,
     ) -> Result<()> {
         let (samples, one) = (delta.cols(), T::of(1.0));
         let dense = factors.right.cols();
-        let Factors { left, picks, host, one: unit, .. } = factors;
+        let SketchFactors { left, picks, host, one: unit, .. } = factors;
         let inverse = self.inverses.transposed(self.k);
         device.copy(delta, left.view_mut().columns(0, samples))?;
         let (mut data, mut sketched) = left.view_mut().split_columns(dense);
@@ -145,7 +145,7 @@ impl<D: Device<T>, T: Scalar> LayerStep<'_, D, T> {
     }
 
     /// The first columns of B = \[Z | V | e_I\].
-    fn form_right(&self, device: &D, z: MatrixRef<'_, D, T>, factors: &mut Factors<D, T>) -> Result<()> {
+    fn form_right(&self, device: &D, z: MatrixRef<'_, D, T>, factors: &mut SketchFactors<D, T>) -> Result<()> {
         let samples = z.cols();
         device.copy(z, factors.right.view_mut().columns(0, samples))?;
         let Some(direction) = &self.direction else { return Ok(()) };
@@ -160,7 +160,7 @@ impl<D: Device<T>, T: Scalar> LayerStep<'_, D, T> {
         parameters: &mut Parameters<D, T>,
         mu: f64,
         scale: impl Fn(usize) -> f64,
-        factors: &mut Factors<D, T>,
+        factors: &mut SketchFactors<D, T>,
     ) -> Result<()> {
         let one = T::of(1.0);
         let dense = factors.right.cols();
@@ -175,7 +175,7 @@ impl<D: Device<T>, T: Scalar> LayerStep<'_, D, T> {
         if self.sketch.control == Control::Columns {
             factors.scale_columns(device, mu, weight)?;
         }
-        let Factors { left, right, one: unit, scales, .. } = factors;
+        let SketchFactors { left, right, one: unit, scales, .. } = factors;
         let mut first = 0;
         // δ, and ΔV, whose coefficients differ.
         for count in [samples, dense - samples] {
@@ -198,11 +198,11 @@ impl<D: Device<T>, T: Scalar> LayerStep<'_, D, T> {
     }
 
     /// R and log|det W| after the weight \[M28\].
-    fn follow(&mut self, device: &D, scale: impl Fn(usize) -> f64, factors: &mut Factors<D, T>) -> Result<()> {
+    fn follow(&mut self, device: &D, scale: impl Fn(usize) -> f64, factors: &mut SketchFactors<D, T>) -> Result<()> {
         let is_scaled = self.sketch.control == Control::Columns;
         let Self { k, chosen, .. } = *self;
         let dense = factors.right.cols();
-        let Factors { left, p, q, right, system, one: unit, host, .. } = factors;
+        let SketchFactors { left, p, q, right, system, one: unit, host, .. } = factors;
         let (one, inverse) = (T::of(1.0), self.inverses.transposed(k));
         let (of_right, mut of_units) = q.view_mut().split_columns(dense);
         device.multiply(one, inverse.plain(), right.view().plain(), Addend::Zero, of_right)?;
@@ -236,7 +236,7 @@ impl<D: Device<T>, T: Scalar> LayerStep<'_, D, T> {
     }
 }
 
-impl<D: Device<T>, T: Scalar> Factors<D, T> {
+impl<D: Device<T>, T: Scalar> SketchFactors<D, T> {
     /// For N samples, t directions and m coordinates.
     pub(super) fn new(device: &D, dim: usize, [samples, directions, width]: [usize; 3]) -> Result<Self> {
         let size = samples + directions + width;
@@ -257,7 +257,7 @@ impl<D: Device<T>, T: Scalar> Factors<D, T> {
             one: filled(1, "one")?,
             scales: filled(dim, "scales of columns")?,
             picks: Matrix::zeros(device, 1, width, "entries of a direction")?,
-            host: Host {
+            host: SketchHost {
                 column: vec![T::default(); dim],
                 rows_of_p: vec![0.0; width * size],
                 rows_of_right: vec![0.0; width * (samples + directions)],
@@ -280,7 +280,7 @@ impl<D: Device<T>, T: Scalar> Factors<D, T> {
 
     /// Rows I of P and of the first columns of B, on the host.
     fn pick_rows(&mut self, device: &D, chosen: &[usize]) -> Result<()> {
-        let Host { column, rows_of_p, rows_of_right, .. } = &mut self.host;
+        let SketchHost { column, rows_of_p, rows_of_right, .. } = &mut self.host;
         for (matrix, rows) in [(&self.p, rows_of_p), (&self.right, rows_of_right)] {
             for (j, rows) in rows.chunks_exact_mut(chosen.len()).enumerate().take(matrix.cols()) {
                 device.download(matrix.view().columns(j, 1).slice(), column)?;
