@@ -58,10 +58,11 @@ const MOST_RECONSTRUCTED: usize = 130;
 /// the same, and a missing factor W does not show. In f64, whose sixteen digits leave more than the ten of the check.
 pub fn ill_conditioned(dims: &[usize]) -> Vec<Workload> {
     let mut workloads = Vec::new();
-    // Z − RWZ, which `self-normalizing` multiplies by R once more, leaves nine digits where the condition is 257.
-    let keeps_digits = |workload: &Workload| {
-        workload.method != Method::SelfNormalizing || workload.architecture.dim <= MOST_RECONSTRUCTED
-    };
+    // Z − RWZ, which `self-normalizing` multiplies by R once more, leaves nine digits where the condition is 257; so
+    // does x − h(f(x)) of `free-form`.
+    let learns_inverse = |method| matches!(method, Method::SelfNormalizing | Method::FreeForm);
+    let keeps_digits =
+        |workload: &Workload| !learns_inverse(workload.method) || workload.architecture.dim <= MOST_RECONSTRUCTED;
     for mut workload in sizes(dims, Dtype::F64).into_iter().filter(keeps_digits) {
         for bias in [false, true] {
             workload.architecture.bias = bias;
