@@ -319,8 +319,9 @@ fn notes(last: usize) -> Vec<String> {
          of the batch."
             .to_string(),
         format!(
-            "Data: independent sech sources behind a mixing of condition number 3. Two layers without biases, N = {BATCH}, \
-             steps of {STEP} by each method itself, f64. Time: one evaluation in f32, medians in turn with `relative`."
+            "Data: independent sech sources behind a mixing of condition number 3. Two layers without biases, \
+             N = {BATCH}, steps of {STEP} by each method itself, f64. Time: one evaluation in f32, medians in turn \
+             with `relative`."
         ),
     ]
 }

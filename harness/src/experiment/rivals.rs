@@ -286,8 +286,8 @@ fn notes(context: &Context<'_>) -> Vec<String> {
         "Plain steps, batches of 100, f32, a first layer that standardises the data; step sizes fall to 0 by a cosine. \
          The step size is the best of five on the validation part; all methods have the same grid, patience and \
          epochs.",
-        "Time is that of the steps, without evaluation. Memory is that of parameters, batch and work, which the peaks of \
-         sweeps are compared with. Energy is that of the processor's packages over the first training, evaluation \
+        "Time is that of the steps, without evaluation. Memory is that of parameters, batch and work, which the peaks \
+         of sweeps are compared with. Energy is that of the processor's packages over the first training, evaluation \
          included, where the system tells it.",
         "In plain steps `relative` and `transposed` store no gradient.",
     ]);

@@ -9,11 +9,11 @@ use crate::scalar::Scalar;
 use crate::stateful::Stateful;
 
 /// A coupling that is closed under products and transposes. The steps W ← (I + E)W with E in the set stay in the set,
-/// so it has a relative gradient: S(G WᵀW) / [`Geometry::multiplicity`]. This is the orthogonal projection, which
-/// commutes with products by members.
+/// so it has a relative gradient: S(G WᵀW) / [`super::Geometry::multiplicity`]. This is the orthogonal projection,
+/// which commutes with products by members.
 pub trait Group<D: Device<T>, T: Scalar>: Coupling<D, T> {
     /// \[U | V\] ← Wᵀ\[Y | δ\], N columns each; for the first layer U ← WᵀY alone. U is asked for in
-    /// [`Coupling::outer`] and [`Coupling::norm`] only, as [`Seen::Written`].
+    /// [`Coupling::outer`] and [`Coupling::norm`] only, as [`super::Seen::Written`].
     ///
     /// # Errors
     /// [`Error::ShapeMismatch`].

@@ -39,8 +39,8 @@ impl Default for FreeFormSettings {
 /// K by default.
 pub(crate) const PROBES: usize = 1;
 
-/// Ascends log p(f(x)) + (1/K) Σ vᵀf'(x) stop\[h'(z)v\] − β‖x − h(f(x))‖² \[M58\] in the network f and in a decoder h: as
-/// many dense layers, with the same σ between them and a linear last one.
+/// Ascends log p(f(x)) + (1/K) Σ vᵀf'(x) stop\[h'(z)v\] − β‖x − h(f(x))‖² \[M58\] in the network f and in a decoder h:
+/// as many dense layers, with the same σ between them and a linear last one.
 ///
 /// Blocks that are multiplied with the same weight stand side by side, so that it is read once for all of them.
 pub struct FreeForm<D: Device<T>, T: Scalar> {

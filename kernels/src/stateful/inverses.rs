@@ -12,7 +12,8 @@ use crate::likelihood::log_abs_dets;
 use crate::parameters::Parameters;
 use crate::scalar::Scalar;
 
-/// R_k = W_k⁻¹ of every layer, each kept as its transpose W_k^{-T}, the share of the ordinary gradient; with log|det W_k|.
+/// R_k = W_k⁻¹ of every layer, each kept as its transpose W_k^{-T}, the share of the ordinary gradient; with
+/// log|det W_k|.
 pub(super) struct CarriedInverses<D: Device<T>, T: Scalar> {
     transposed: Vec<Matrix<D, T>>,
     pub(super) log_abs_dets: Vec<f64>,

@@ -55,7 +55,7 @@ pub trait Stateful<D: Device<T>, T: Scalar, C: Coupling<D, T> = Dense> {
     /// Those of [`Self::step`]. A result that is merely wrong is no error: see [`Check::passed`].
     fn check(&mut self, device: &D, parameters: &mut Parameters<D, T, C>, x: &Matrix<D, T>, mu: f64) -> Result<Check>;
 
-    /// ‖R_k W_k − I‖_F/√D of the layer where it is largest, estimated by products with random vectors [M34], for a
+    /// ‖R_k W_k − I‖_F/√D of the layer where it is largest, estimated by products with random vectors \[M34\], for a
     /// method that keeps R_k ≈ W_k⁻¹; `None` for others. Waits for the device.
     ///
     /// # Errors

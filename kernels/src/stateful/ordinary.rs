@@ -19,8 +19,8 @@ mod layer;
 
 use layer::{LayerStep, SketchFactors};
 
-/// Plain steps W ← W + μ((1/N)δZᵀ + W̃), where W̃ is a sketch of W^{-T} on m coordinates: unbiased \[M35\], \[M37\]. R_k =
-/// W_k⁻¹ and log|det W_k| are carried along \[M28\].
+/// Plain steps W ← W + μ((1/N)δZᵀ + W̃), where W̃ is a sketch of W^{-T} on m coordinates: unbiased \[M35\], \[M37\].
+/// R_k = W_k⁻¹ and log|det W_k| are carried along \[M28\].
 pub struct OrdinaryCarried<D: Device<T>, T: Scalar> {
     sketch: Sketch,
     values: ValuesWorkspace<D, T, Dense>,

@@ -11,8 +11,8 @@ use crate::parameters::{Batch, Parameters};
 use crate::scalar::Scalar;
 use crate::step::{Follower, InPlaceStep, StepReport, Workspace};
 
-/// The steps of [`InPlaceStep`], with R_k = W_k⁻¹, q_k = R_k b_k and log|det W_k| carried along \[M29\]–\[M31\]: without
-/// an LU the ordinary gradient, the likelihood and samples of the model are at hand after every step.
+/// The steps of [`InPlaceStep`], with R_k = W_k⁻¹, q_k = R_k b_k and log|det W_k| carried along \[M29\]–\[M31\]:
+/// without an LU the ordinary gradient, the likelihood and samples of the model are at hand after every step.
 pub struct RelativeCarried<D: Device<T>, T: Scalar> {
     step: InPlaceStep,
     work: Workspace<D, T>,
@@ -64,8 +64,8 @@ impl<D: Device<T>, T: Scalar> RelativeCarried<D, T> {
         self.carried.inverses.transposed(k)
     }
 
-    /// q_k = R_k b_k, k from 0, so that z = R_k y − q_k inverts the layer; `None` without biases, and in the modes whose
-    /// biases do not step along with the weights.
+    /// q_k = R_k b_k, k from 0, so that z = R_k y − q_k inverts the layer; `None` without biases, and in the modes
+    /// whose biases do not step along with the weights.
     pub fn shift(&self, k: usize) -> Option<MatrixRef<'_, D, T>> {
         self.carried.shifts.get(k).map(Matrix::view)
     }

@@ -1,4 +1,5 @@
-//! `fff`: the directions of network and decoder \[M59\], from steps, with the file's probes and with all of them \[M60\].
+//! `fff`: the directions of network and decoder \[M59\], from steps, with the file's probes and with all of them
+//! \[M60\].
 
 use relgrad_kernels::check::relative_error;
 use relgrad_kernels::device::Matrix;

@@ -1,4 +1,5 @@
-//! `hutchinson`: the gradient with inverses sketched by given probes \[M62\]–\[M63\], solved to the end or for some steps.
+//! `hutchinson`: the gradient with inverses sketched by given probes \[M62\]–\[M63\], solved to the end or for some
+//! steps.
 
 use relgrad_kernels::backend::{GradientBackend, Hutchinson};
 use relgrad_kernels::check::relative_error;

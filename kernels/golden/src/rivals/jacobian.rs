@@ -1,4 +1,5 @@
-//! `jacobian`: J of every sample, log|det J|, and the gradient through it \[M66\]–\[M67\], by reverse and by forward mode.
+//! `jacobian`: J of every sample, log|det J|, and the gradient through it \[M66\]–\[M67\], by reverse and by forward
+//! mode.
 
 use relgrad_kernels::backend::autodiff::Mode;
 use relgrad_kernels::backend::{Autodiff, GradientBackend};

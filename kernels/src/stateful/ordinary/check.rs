@@ -25,8 +25,8 @@ struct DataShare {
 }
 
 impl<D: Device<T>, T: Scalar> OrdinaryCarried<D, T> {
-    /// W_new v − W v must be μ((1/N)δZᵀ + W̃)v for a normal v, and b_new − b must be (μ/N)δ1; then R and log|det W| must
-    /// be those of the new weights. W̃v is Rᵀu + C(v − u), where u = V(Vᵀv) + (1/π)Σ_I (e_i − V(Vᵀe_i))v_i.
+    /// W_new v − W v must be μ((1/N)δZᵀ + W̃)v for a normal v, and b_new − b must be (μ/N)δ1; then R and log|det W|
+    /// must be those of the new weights. W̃v is Rᵀu + C(v − u), where u = V(Vᵀv) + (1/π)Σ_I (e_i − V(Vᵀe_i))v_i.
     pub(super) fn checked_step(
         &mut self,
         device: &D,

@@ -12,8 +12,8 @@ use crate::stateful::system::System;
 /// τ that a guarded step has at most: below 1 no determinant changes its sign, and cond(W') ≤ 3 cond(W diag(a)).
 const LARGEST_TAU: f64 = 0.5;
 
-/// The factors of one layer's step: W' = W diag(a) + μ A diag(s) Bᵀ with A = \[δ | ΔV | Δe_I − ΔV(Vᵀe_I)\] and B = \[Z |
-/// V | e_I\], and Δ = R_kᵀ − C.
+/// The factors of one layer's step: W' = W diag(a) + μ A diag(s) Bᵀ with A = \[δ | ΔV | Δe_I − ΔV(Vᵀe_I)\] and B = \[Z
+/// | V | e_I\], and Δ = R_kᵀ − C.
 pub(super) struct SketchFactors<D: Device<T>, T: Scalar> {
     /// A, later R A S⁻¹.
     left: Matrix<D, T>,
