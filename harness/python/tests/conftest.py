@@ -63,7 +63,7 @@ class Golden:
 
 def _cases() -> list[Golden]:
     texts = (json.loads(path.read_text()) for path in GOLDEN)
-    return [Golden(case) for case in texts if case["kind"] == "dense" and "conditional" not in case["config"]]
+    return [Golden(case) for case in texts if case.get("kind") == "dense" and "conditional" not in case["config"]]
 
 
 CASES = _cases()
