@@ -16,7 +16,7 @@ const CRATES: [(&str, &str, usize); 8] = [
     ("reports", "reports", 17_750),
     ("adversary", "reports/adversary", 380),
     ("plots", "plots", 5_910),
-    ("harness", "harness", 26_500),
+    ("harness", "harness", 26_510),
     ("python", "harness/python", 700),
 ];
 

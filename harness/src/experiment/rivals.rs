@@ -64,6 +64,8 @@ struct Chosen {
     step_bytes: f64,
     /// One a seed; the first is the training of the grid.
     models: Vec<Learned>,
+    /// Further seeds that diverged.
+    lost_seeds: usize,
 }
 
 /// A training of one seed.
@@ -164,14 +166,22 @@ fn compete(context: &mut Context<'_>, course: &Contest, set: &DataSet, method: M
     let Some((step_size, model)) = best else {
         return Ok(Competitor { data: set.name.clone(), method, chosen: None, tried });
     };
-    let mut models = vec![model];
+    let (mut models, mut lost_seeds) = (vec![model], 0);
     for seed in 1..context.effort.pick(1, 2, 3) {
-        models.extend(train(context, course, set, (method, step_size, first_seed.wrapping_add(seed)))?);
+        match train(context, course, set, (method, step_size, first_seed.wrapping_add(seed)))? {
+            Some(model) => models.push(model),
+            None => lost_seeds += 1,
+        }
     }
     let recipe = Recipe::of(&settings(context, course, set, method), set.parts.dim())?;
     let model = cost(method, &recipe.architecture, recipe.batch, recipe.dtype);
     let step_bytes = model.map_err(|cause| Error::Usage(cause.to_string()))?.expected_bytes;
-    Ok(Competitor { data: set.name.clone(), method, chosen: Some(Chosen { step_size, step_bytes, models }), tried })
+    Ok(Competitor {
+        data: set.name.clone(),
+        method,
+        chosen: Some(Chosen { step_size, step_bytes, models, lost_seeds }),
+        tried,
+    })
 }
 
 /// A training, read where an earlier run left it; `None` where it diverged.
@@ -238,7 +248,7 @@ fn findings(context: &Context<'_>, entries: &[Competitor]) -> Findings {
 fn numbers(Competitor { data, method, chosen, tried }: &Competitor) -> Value {
     let chosen = chosen.as_ref().map(|chosen| {
         json!({ "step_size": chosen.step_size, "step_bytes": chosen.step_bytes, "test": chosen.test(),
-            "models": chosen.models })
+            "lost_seeds": chosen.lost_seeds, "models": chosen.models })
     });
     json!({ "data": data, "method": method.name(), "chosen": chosen, "tried": tried })
 }
@@ -254,7 +264,10 @@ fn cells(Competitor { data, method, chosen, tried }: &Competitor) -> Vec<String>
         data.clone(),
         method.to_string(),
         format!("{}{edge}", units::plain(chosen.step_size)),
-        chosen.test().to_string(),
+        match chosen.lost_seeds {
+            0 => chosen.test().to_string(),
+            lost => format!("{} ({} diverged)", chosen.test(), units::counted(lost, "seed")),
+        },
         units::seconds(chosen.seconds()),
         units::bytes(chosen.step_bytes),
         chosen.models[0].joules.map_or("–".to_string(), |joules| format!("{joules:.0} J")),
