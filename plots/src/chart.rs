@@ -8,13 +8,16 @@ use relgrad_reports::units;
 
 use crate::axis::{Axis, Room, Unit};
 use crate::clear::Clear;
+use crate::font;
 use crate::guides::{Guides, Laws};
 use crate::legend::{self, Key, Note, Sign};
 use crate::panel::{Panel, Titles};
 use crate::paper::Paper;
 use crate::scene::{Align, Rect, Scene, Stroke, Text};
 use crate::style::{COLUMN_WIDTH, GREY, Look, MARGIN, MODEL, NORMAL, PAGE_WIDTH, SMALL};
-use curves::{bars, clips, draw_curves, draw_labels, has_interval, measured_places, predicted_line, shifts};
+use curves::{
+    bars, clips, draw_curves, draw_labels, has_interval, measured_places, place_labels, predicted_line, shifts,
+};
 pub(crate) use numbers::{hex, numbers, style};
 
 /// Between two panels, in points.
@@ -27,6 +30,8 @@ const WIDENED_BY: f64 = 3.2;
 const WIDENED_SHARE: f64 = 0.3;
 /// Room to the right of the curves for their labels, in points.
 const LABELS: f64 = 46.0;
+/// A panel whose curves have names at their ends needs so much height for one.
+const NAME_HEIGHT: f64 = 14.0;
 /// A page from this width on, in points, has two panels side by side.
 const TWO_PANELS: f64 = 1.5 * COLUMN_WIDTH;
 
@@ -131,6 +136,11 @@ impl Curve {
         let (measured, cells, processes, model) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         Self { name, label: String::new(), look, measured, cells, processes, stop: None, model }
     }
+
+    /// Whether its label is its name, so that a legend need not have it.
+    fn has_name_at_end(&self) -> bool {
+        !self.label.is_empty() && self.label == self.name && !self.measured.is_empty()
+    }
 }
 
 /// The first dimension beyond the last measured one that was tried or ruled out.
@@ -152,6 +162,11 @@ impl<'a> Plot<'a> {
     /// A high logarithmic one.
     pub(crate) fn log(quantity: &'a str, unit: Unit, curves: Vec<Curve>) -> Self {
         Self { height: 172.0, ..Self::new(quantity, Scale::Logarithmic { unit, margin: 1.6 }, curves) }
+    }
+
+    /// Whether the names of the curves stand at their ends, to the right of the panel.
+    fn is_named(&self) -> bool {
+        self.curves.iter().any(Curve::has_name_at_end)
     }
 
     fn levels(&self) -> &[(f64, String)] {
@@ -209,25 +224,28 @@ fn spread(curve: &Curve) -> impl Iterator<Item = (f64, f64)> {
     intervals.flat_map(|(dim, e)| [(dim, e.low), (dim, e.high)]).chain(curve.processes.iter().copied())
 }
 
-/// Draws panels below what all their numbers have in common, with one legend, side by side where they have room.
+/// Draws panels below what all their numbers have in common, with one legend, two side by side where they have room.
 pub(crate) fn draw(paper: Paper, conditions: &[String], plots: &[Plot<'_>]) -> Scene {
-    let width = if plots.len() > 1 { paper.page() } else { paper.column() };
+    let is_wide = plots.len() > 1 || plots.iter().any(Plot::is_named);
+    let width = if is_wide { paper.page() } else { paper.column() };
     let mut scene = Scene::headed(width, MARGIN, conditions);
-    let columns = if width < TWO_PANELS { 1 } else { plots.len() };
+    let columns = if width < TWO_PANELS { 1 } else { plots.len().min(2) };
     let each = (width - BETWEEN * (columns as f64 - 1.0)) / columns as f64;
     let own = if plots.len() > 1 && columns > 1 { (PAGE_WIDTH - BETWEEN) / 2.0 } else { COLUMN_WIDTH };
     let grown = (each / own).clamp(0.8, 2.0);
     let (mut top, mut unplaced, mut panels) = (MARGIN + SMALL + 7.0, Vec::new(), Vec::new());
     for (i, plot) in plots.iter().enumerate() {
         let start = (i % columns) as f64 * (each + BETWEEN);
-        let (panel, guides) = lay_out(plot, (start + MARGIN, start + each - MARGIN), (top, grown * plot.height));
+        let named = plot.curves.iter().filter(|curve| curve.has_name_at_end()).count();
+        let height = (grown * plot.height).max(NAME_HEIGHT * named as f64);
+        let (panel, guides) = lay_out(plot, (start + MARGIN, start + each - MARGIN), (top, height));
         panel.draw_grid(&mut scene);
         unplaced.extend(draw_reference(&mut scene, &panel, plot));
         guides.iter().for_each(|guides| guides.draw(&mut scene));
         draw_curves(&mut scene, &panel, plot);
         draw_labels(&mut scene, &panel, plot);
         panel.draw_axes(&mut scene, Titles { x: plot.against.title(), y: plot.quantity });
-        if (i + 1) % columns == 0 {
+        if (i + 1) % columns == 0 || i + 1 == plots.len() {
             top = panel.rect.bottom + Panel::BOTTOM_ROOM + 8.0;
         }
         panels.push(panel);
@@ -282,6 +300,8 @@ fn panel_of(plot: &Plot<'_>, ends: (f64, f64), (top, height): (f64, f64), lowere
         }
         Scale::Linear { .. } => Axis::linear_between(low, high, room),
     };
+    let names = font::widest(plot.curves.iter().filter(|c| c.has_name_at_end()).map(|c| &c.label));
+    let ends = (ends.0, if plot.is_named() { ends.1 - names - curves::TO_LABEL } else { ends.1 });
     let dims = || plot.curves.iter().flat_map(dims);
     let x = |length| match plot.against {
         Against::Dim => Axis::log(dims(), 1.25, Unit::Count, Room { length, label: 34.0 }),
@@ -319,6 +339,7 @@ fn taken(panel: &Panel, plot: &Plot<'_>) -> Clear {
             clear.take_line(&panel.places(interval.iter().flat_map(|(dim, p)| [(*dim, p.low), (*dim, p.high)])), reach);
         }
     }
+    place_labels(panel, plot).iter().for_each(|label| clear.take_line(&label.line(), SMALL / 2.0 + 1.0));
     clear
 }
 
@@ -393,7 +414,7 @@ fn keys(plots: &[Plot<'_>], panels: &[Panel]) -> [Vec<Key>; 2] {
     let curves = || plots.iter().flat_map(|plot| &plot.curves);
     let is_bars = plots.iter().any(|plot| plot.intervals == Intervals::Bars);
     let sign = |look| if is_bars { Sign::Marker(look) } else { Sign::Curve(look) };
-    let named = curves().filter(|c| !c.measured.is_empty() || c.stop.is_some());
+    let named = curves().filter(|c| (!c.measured.is_empty() || c.stop.is_some()) && !c.has_name_at_end());
     let curve_keys = named.map(|c| Key { sign: sign(c.look), text: c.name.clone() });
     let exceeds = |plot: &Plot<'_>| plot.curves.iter().flat_map(|c| &c.measured).any(|(_, e)| plot.exceeds(e.value));
     let interval = if is_bars { Sign::Bar } else { Sign::Band };

@@ -72,22 +72,23 @@ pub(crate) fn spare(place: usize) -> Look {
     LOOKS[LOOKS.len() - 1 - place % LOOKS.len()]
 }
 
-/// Each differs from all others in colour, marker and dashes. The last ones are those of calibration kernels.
+/// Each differs from all others in colour, marker and dashes; families share a hue: blues are relative, oranges and browns
+/// ordinary, greens automatic differentiation, purples factored layers. The last ones are also those of calibration kernels.
 const LOOKS: [Look; 16] = [
     of(0x0072b2, Marker::Circle, &[]),
     of(0x56b4e9, Marker::Diamond, &[10.0, 2.0, 3.0, 2.0]),
     of(0xd55e00, Marker::Square, &[5.0, 2.0]),
     of(0x009e73, Marker::Triangle, &[6.0, 1.8, 1.4, 1.8]),
-    of(0xe69f00, Marker::Pentagon, &[6.0, 1.6, 1.2, 1.6, 1.2, 1.6]),
-    of(0xcc79a7, Marker::TriangleDown, &[4.0, 1.6]),
-    of(0x998e00, Marker::TriangleRight, &[4.0, 1.5, 1.5, 1.5]),
-    of(0x882255, Marker::TriangleLeft, &[8.0, 1.5]),
-    of(0x332fd0, Marker::Star, &[7.0, 2.0, 2.0, 2.0]),
+    of(0x1f5f3f, Marker::Pentagon, &[6.0, 1.6, 1.2, 1.6, 1.2, 1.6]),
+    of(0x003a66, Marker::TriangleDown, &[4.0, 1.6]),
+    of(0x332fd0, Marker::TriangleRight, &[4.0, 1.5, 1.5, 1.5]),
+    of(0xe69f00, Marker::TriangleLeft, &[8.0, 1.5]),
+    of(0x7396d9, Marker::Star, &[7.0, 2.0, 2.0, 2.0]),
     of(0x7a2600, Marker::Plus, &[2.2, 1.4]),
-    of(0xb030b0, Marker::Tripod, &[9.0, 1.8, 1.2, 1.8, 1.2, 1.8]),
-    of(0x1f5f3f, Marker::Asterisk, &[5.0, 1.5, 5.0, 1.5, 1.2, 1.5]),
-    of(0xb9b26a, Marker::TripodDown, &[12.0, 2.0]),
-    of(0x003a66, Marker::Cross, &[3.0, 1.4, 1.2, 1.4]),
+    of(0x882255, Marker::Tripod, &[9.0, 1.8, 1.2, 1.8, 1.2, 1.8]),
+    of(0xcc79a7, Marker::Asterisk, &[5.0, 1.5, 5.0, 1.5, 1.2, 1.5]),
+    of(0xa89200, Marker::TripodDown, &[12.0, 2.0]),
+    of(0x6fb23f, Marker::Cross, &[3.0, 1.4, 1.2, 1.4]),
     of(0x888888, Marker::BarUpright, &[3.0, 1.5]),
     of(0x000000, Marker::BarFlat, &[5.0, 1.5]),
 ];

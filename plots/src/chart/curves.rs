@@ -4,7 +4,7 @@ use plotters::style::RGBColor;
 use relgrad_reports::summary::Estimate;
 
 use super::{Curve, Intervals, Plot, StopMark, spread};
-use crate::font;
+use crate::font::{self, Weight};
 use crate::panel::Panel;
 use crate::scene::{Place, Rect, Scene, Stroke, Text};
 use crate::style::{BAND, INK, Look, MODEL, PREDICTED, SMALL};
@@ -68,26 +68,59 @@ pub(super) fn draw_curves(scene: &mut Scene, panel: &Panel, plot: &Plot<'_>) {
     draw_marks(scene, panel, plot);
 }
 
-/// Draws the labels of the curves to the right of their ends, those that would overlap below one another.
+/// From the end of a curve to its label, in points.
+pub(super) const TO_LABEL: f64 = 5.0;
+
+/// Draws the labels of the curves to the right of their ends, those that would overlap below one another; a thin line
+/// leads to one that had to move.
 pub(super) fn draw_labels(scene: &mut Scene, panel: &Panel, plot: &Plot<'_>) {
+    const MOVED: f64 = 0.6 * SMALL;
+    for Label { curve, end, at } in place_labels(panel, plot) {
+        let Curve { label, look, .. } = curve;
+        if (at - end.1).abs() > MOVED {
+            let stroke = Stroke { color: look.color, width: 0.4, dash: &[] };
+            scene.line(&[end, (end.0 + TO_LABEL - 1.0, at)], stroke);
+        }
+        scene.text(Text::new(label, (end.0 + TO_LABEL, font::baseline(at)), SMALL).color(look.color));
+    }
+}
+
+/// A label, the end of its curve, and the height at which it stands.
+pub(super) struct Label<'a> {
+    curve: &'a Curve,
+    end: Place,
+    at: f64,
+}
+
+impl Label<'_> {
+    /// The line through the middle of its text.
+    pub(super) fn line(&self) -> [Place; 2] {
+        let start = self.end.0 + TO_LABEL;
+        [(start, self.at), (start + font::width(&self.curve.label, SMALL, Weight::Regular), self.at)]
+    }
+}
+
+pub(super) fn place_labels<'a>(panel: &Panel, plot: &'a Plot<'_>) -> Vec<Label<'a>> {
     const APART: f64 = SMALL + 1.5;
     let labelled = plot.curves.iter().filter(|curve| !curve.label.is_empty());
-    let mut ends: Vec<(&Curve, Place)> =
-        labelled.filter_map(|curve| Some((curve, *measured_places(panel, curve).last()?))).collect();
-    ends.sort_by(|(_, a), (_, b)| a.1.total_cmp(&b.1));
+    let end = |curve| Some(Label { curve, end: *measured_places(panel, curve).last()?, at: 0.0 });
+    let mut labels: Vec<Label<'_>> = labelled.filter_map(end).collect();
+    labels.sort_by(|a, b| a.end.1.total_cmp(&b.end.1));
+    // Only labels at the same height and one beside another overlap: curves may end at different places.
+    let meets = |a: &Label<'_>, b: &Label<'_>| {
+        let [a, b] = [a.line(), b.line()];
+        a[0].0 < b[1].0 && b[0].0 < a[1].0
+    };
     // From the top down, and from the bottom up where that pushed them out of the panel.
-    let (mut above, mut below) = (panel.rect.top + SMALL / 2.0 - APART, panel.rect.bottom - SMALL / 2.0 + APART);
-    for (_, place) in &mut ends {
-        place.1 = place.1.max(above + APART);
-        above = place.1;
+    for i in 0..labels.len() {
+        let above = labels[..i].iter().filter(|other| meets(other, &labels[i])).map(|other| other.at + APART);
+        labels[i].at = above.fold(labels[i].end.1.max(panel.rect.top + SMALL / 2.0), f64::max);
     }
-    for (_, place) in ends.iter_mut().rev() {
-        place.1 = place.1.min(below - APART);
-        below = place.1;
+    for i in (0..labels.len()).rev() {
+        let below = labels[i + 1..].iter().filter(|other| meets(other, &labels[i])).map(|other| other.at - APART);
+        labels[i].at = below.fold(labels[i].at.min(panel.rect.bottom - SMALL / 2.0), f64::min);
     }
-    for (Curve { label, look, .. }, (x, y)) in ends {
-        scene.text(Text::new(label, (x + 5.0, font::baseline(y)), SMALL).color(look.color));
-    }
+    labels
 }
 
 fn draw_stop(scene: &mut Scene, panel: &Panel, curve: &Curve) {

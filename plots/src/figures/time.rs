@@ -22,8 +22,14 @@ fn needs(shown: &Shown<'_>) -> Result<(), String> {
     super::require(shown.has(|p| Some(p.seconds)), &missing)
 }
 
+/// More curves than a legend serves: each has its name at its end.
+const MANY: usize = 6;
+
 fn plot(shown: &Shown<'_>) -> Plot<'static> {
-    let curves = shown.stopped(|p| Some(p.seconds), data::seconds, Stop::expected_seconds);
+    let mut curves = shown.stopped(|p| Some(p.seconds), data::seconds, Stop::expected_seconds);
+    if curves.len() > MANY {
+        curves.iter_mut().for_each(|curve| curve.label.clone_from(&curve.name));
+    }
     Plot {
         reference: Reference::Slopes(Laws::of(&shown.study.run.settings)),
         ..Plot::log("time of one gradient", Unit::Seconds, curves)
