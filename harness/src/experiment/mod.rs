@@ -202,7 +202,7 @@ fn texts<const N: usize>(texts: [&str; N]) -> Vec<String> {
 /// A panel of curves.
 fn lines(titles: [&str; 2], y_range: Option<(f64, f64)>, curves: Vec<Curve>, levels: Vec<Level>) -> LinePanel {
     let [x_title, y_title] = titles.map(str::to_string);
-    LinePanel { x_title, y_title, y_range, curves, levels }
+    LinePanel { x_title, logarithmic: false, y_title, y_range, curves, levels }
 }
 
 /// A figure of values along an axis, which is logarithmic where there is nothing to compare them with.

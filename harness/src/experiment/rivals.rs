@@ -289,7 +289,9 @@ fn panels(entries: &[Competitor]) -> Vec<LinePanel> {
         let curves: Vec<Curve> = of_set.filter_map(first).collect();
         let range = figures::range_of_curves(&curves);
         let titles = [format!("{set}: time (s)"), "validation log-likelihood (nats)".to_string()];
-        lines(titles.each_ref().map(String::as_str), range, curves, Vec::new())
+        let panel = lines(titles.each_ref().map(String::as_str), range, curves, Vec::new());
+        // Methods differ by factors of time.
+        LinePanel { logarithmic: true, ..panel }
     };
     sets.into_iter().map(panel).collect()
 }

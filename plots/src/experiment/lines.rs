@@ -1,9 +1,9 @@
-//! Curves over linear axes, panels side by side, one legend below.
+//! Curves over linear axes, or a logarithmic horizontal one, panels side by side, one legend below.
 
 use relgrad_reports::experiment::{Curve, Level, LinePanel};
 use relgrad_vocabulary::Method;
 
-use crate::axis::{Axis, Room};
+use crate::axis::{Axis, Room, Unit};
 use crate::legend::{self, Key, Sign};
 use crate::panel::{Panel, Titles};
 use crate::scene::{Rect, Scene, Stroke};
@@ -67,7 +67,14 @@ fn lay_out(content: &LinePanel, ends: (f64, f64)) -> Panel {
     let xs = || content.curves.iter().flat_map(|curve| curve.points.iter().map(|p| p.0)).filter(|x| x.is_finite());
     let (lowest, highest) = (xs().fold(0.0, f64::min), xs().fold(0.0, f64::max));
     let high = if highest > lowest { highest } else { lowest + 1.0 };
-    let x = |length| Axis::spanning(lowest, high * 1.02, Room { length, label: 34.0 });
+    let x = |length| {
+        let room = Room { length, label: 34.0 };
+        if content.logarithmic {
+            Axis::log(xs(), 1.1, Unit::Count, room)
+        } else {
+            Axis::spanning(lowest, high * 1.02, room)
+        }
+    };
     Panel::between(ends, (MARGIN + 6.0, PANEL_HEIGHT), y, x)
 }
 

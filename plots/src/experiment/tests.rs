@@ -15,6 +15,7 @@ fn curve(name: &str, slope: f64) -> Curve {
 fn panel(x_title: &str) -> LinePanel {
     LinePanel {
         x_title: x_title.into(),
+        logarithmic: x_title == "seconds",
         y_title: "log-likelihood (nats)".into(),
         y_range: None,
         curves: vec![curve("relative", 0.5), curve("relative", 0.4), curve("ordinary", 0.1), curve("Adam", -0.1)],

@@ -74,11 +74,14 @@ pub enum Figure {
     Pictures(Pictures),
 }
 
-/// Curves over linear axes.
+/// Curves over linear axes, or over a logarithmic horizontal one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LinePanel {
     /// Title of the horizontal axis, with its unit.
     pub x_title: String,
+    /// Whether the horizontal axis is logarithmic; it shows no point at 0 then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub logarithmic: bool,
     /// Title of the vertical axis, with its unit.
     pub y_title: String,
     /// Lowest and highest value shown of the vertical axis; absent means all.
