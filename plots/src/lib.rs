@@ -18,6 +18,7 @@ mod figures;
 mod font;
 mod guides;
 mod legend;
+mod machines;
 mod panel;
 mod paper;
 mod pdf;
@@ -41,6 +42,7 @@ use relgrad_reports::writer::write_atomically;
 use data::Shown;
 pub use error::{Error, Result};
 use figures::{Content, Spec};
+pub use machines::{MACHINES_CAPTION, MOST_MACHINES, OnMachine, draw_machines};
 pub use paper::Paper;
 pub use trend::{MOST_TRENDS, Trend, draw_trend};
 

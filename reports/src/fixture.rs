@@ -13,7 +13,7 @@ use relgrad_vocabulary::{Activation, DeviceKind, Dtype, Math, Method, Subject};
 use crate::record::roofline::{Bandwidth, Operation, Rate, Region, Roofline, Stream};
 use crate::record::run::{Machine, Run, Settings};
 use crate::record::study::Study;
-use crate::record::writer::{RecordWriter, write_run};
+use crate::record::writer::write_study;
 use crate::record::{
     Cell, Check, Gpu, GpuState, MemoryPoint, Model, Outcome, Point, Prediction, Record, SCHEMA_VERSION, State, error,
 };
@@ -101,9 +101,8 @@ pub fn noisy_study() -> Study {
 
 /// Leaves a study in a folder as a sweep does.
 pub fn write(dir: &Path, study: &Study) -> error::Result<()> {
-    write_run(dir, &study.run)?;
-    let mut writer = RecordWriter::open(dir)?;
-    study.records.iter().chain(&study.replaced).try_for_each(|record| writer.append(record))
+    std::fs::create_dir_all(dir).map_err(error::Error::io("make", dir))?;
+    write_study(dir, study)
 }
 
 /// What a GPU at 1980 MHz may tell of a record.
@@ -403,6 +402,7 @@ fn run(devices: &[DeviceKind]) -> Run {
             memory_limit_bytes: MEMORY_LIMIT_BYTES,
             convolution: None,
             device_memory_limit_bytes: None,
+            shard: None,
             math: None,
             update: None,
         },

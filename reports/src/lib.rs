@@ -2,7 +2,7 @@
 //!
 //! * [`record`]: the format of records; writing and reading it.
 //! * [`statistics`]: from records to numbers with intervals.
-//! * [`compare`]: two studies next to each other, with verdicts.
+//! * [`compare`]: two studies next to each other, with verdicts. [`merge`]: those of several machines.
 //! * [`report`] and [`export`]: texts for people and files for programs.
 //!
 //! The crate does not draw (`relgrad-plots` does) or measure (`relgrad-harness` does).
@@ -16,6 +16,7 @@ pub mod compare;
 pub mod export;
 #[doc(hidden)]
 pub mod fixture;
+pub mod merge;
 pub mod record;
 pub mod report;
 pub mod selftest;

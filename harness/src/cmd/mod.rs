@@ -12,6 +12,7 @@ pub(crate) mod export;
 pub(crate) mod gate;
 pub(crate) mod history;
 pub(crate) mod man;
+pub(crate) mod merge;
 pub(crate) mod paper;
 pub(crate) mod peer_case;
 pub(crate) mod plot;
@@ -61,6 +62,7 @@ macro_rules! verbs {
 verbs! {
     sweep: Sweep,
     report: Report,
+    merge: Merge,
     plot: Plot,
     verify: Verify,
     roofline: Roofline,

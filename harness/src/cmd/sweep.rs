@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::{Args, FromArgMatches};
 use relgrad_kernels::{Activation, Dtype, Math, Method, UpdateRule};
 use relgrad_reports::record::Record;
-use relgrad_reports::run::{Change, Settings};
+use relgrad_reports::run::{Change, Settings, Shard};
 use relgrad_reports::study::Study;
 use relgrad_reports::units;
 
@@ -40,6 +40,7 @@ Examples:
   relgrad sweep --math bf16                        bf16 products on the CPU
   relgrad sweep --wait-quiet 5m                    wait for other programs to end, up to 5 min
   relgrad sweep --list                             print the plan and its predicted cost
+  relgrad sweep --shard 2/3 --out part-2           the second of three parts; merge joins them
   relgrad sweep --budget none --cell-limit none    everything that fits in memory
   relgrad sweep --coupling conv --channels 8       convolution layers on grids of 10 to 5,000 points
   relgrad sweep --coupling conv --grids 8x8,16x16,32x32 --kernel 3x3 --methods ordinary,autodiff
@@ -110,6 +111,9 @@ pub(crate) struct Arguments {
     /// Measure the whole update: gradient, then a step by this rule (plain, adam or muon) [default: gradients alone]
     #[arg(long, value_name = "RULE")]
     step: Option<UpdateRule>,
+    /// Measure one part of the plan: 2/5 is the second of five, alike in predicted seconds; relgrad merge joins them
+    #[arg(long, value_name = "I/N")]
+    shard: Option<Shard>,
     /// Independent processes per cell
     #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = at_least_one)]
     rounds: usize,
@@ -131,7 +135,7 @@ pub(crate) struct Arguments {
     /// Continue the sweep in DIR with its settings; --budget, --cell-limit and --mem-limit may be changed
     #[arg(long, value_name = "DIR", conflicts_with_all = [
         "dims", "methods", "batch", "layers", "dtype", "bias", "activation", "threads", "seed", "device", "math",
-        "step", "rounds", "min_samples", "out", "coupling", "grids", "channels", "kernel",
+        "step", "shard", "rounds", "min_samples", "out", "coupling", "grids", "channels", "kernel",
     ])]
     resume: Option<PathBuf>,
     /// With --resume: continue with another program or on another machine; the report says so
@@ -197,6 +201,8 @@ fn start(arguments: &Arguments) -> Result<u8> {
     let schedule = Schedule::of(&settings)?;
     if arguments.list {
         preview::table(schedule, 0.0, |line| say!("{line}"));
+        let part = settings.shard.map_or(String::new(), |shard| format!(", part {shard}"));
+        say!("plan {}{part}", settings.plan_name());
         return Ok(0);
     }
     settings.thread_counts().for_each(warn_of_threads);

@@ -91,6 +91,7 @@ pub(crate) fn default_settings() -> Settings {
         memory_limit_bytes: machine::available_bytes(),
         convolution: None,
         device_memory_limit_bytes: None,
+        shard: None,
         math: None,
         update: None,
     }

@@ -134,6 +134,36 @@ pub struct Settings {
     /// The update that every evaluation makes; absent where gradients alone are measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub update: Option<UpdateRule>,
+    /// The part of the plan that this sweep is; absent for all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<Shard>,
+}
+
+/// One of `of` parts of a plan, which together are the plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Shard {
+    /// Which, from 1.
+    pub index: usize,
+    /// Number of parts.
+    pub of: usize,
+}
+
+impl std::fmt::Display for Shard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.index, self.of)
+    }
+}
+
+impl std::str::FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let numbers = text.split_once('/').and_then(|(index, of)| Some((index.parse().ok()?, of.parse().ok()?)));
+        match numbers {
+            Some((index, of)) if 1 <= index && index <= of => Ok(Self { index, of }),
+            _ => Err(format!("`{text}` is no part: write 2/5 for the second of five")),
+        }
+    }
 }
 
 /// A sweep over the grid of convolution layers: D = channels · points takes the values in [`Settings::dims`].
@@ -206,6 +236,26 @@ pub(crate) fn at(name: &str, batch: usize, layers: usize, dim: usize) -> String 
 }
 
 impl Settings {
+    /// The plan: what says which cells there are, without limits and rounds, which differ between its parts and runs.
+    pub fn plan(&self) -> Self {
+        Self {
+            rounds: 1,
+            min_samples: 0,
+            budget_seconds: None,
+            cell_limit_seconds: None,
+            memory_limit_bytes: 0,
+            device_memory_limit_bytes: None,
+            shard: None,
+            ..self.clone()
+        }
+    }
+
+    /// A name of the plan: equal plans have equal names.
+    pub fn plan_name(&self) -> String {
+        let text = serde_json::to_string(&self.plan()).unwrap_or_default();
+        format!("{:08x}", crc32fast::hash(text.as_bytes()))
+    }
+
     /// The arithmetic of matrix products on a device: it says more than the type of the numbers, since f32, tf32 and
     /// bf16 all multiply f32 numbers. A device that does not know the one that was asked for has that of the numbers.
     pub fn arithmetic(&self, device: DeviceKind) -> Math {

@@ -12,6 +12,7 @@ use crate::record::contents;
 use crate::record::error::{Error, Result};
 use crate::record::log::{self, Invalid, Reading};
 use crate::record::run::Run;
+use crate::record::study::Study;
 use crate::record::validity;
 
 /// Appends records to `records.jsonl`. Holds the file's lock, so that one process at a time writes a folder.
@@ -149,6 +150,21 @@ pub fn write_run(dir: &Path, run: &Run) -> Result<()> {
     let mut text = to_readable_json(&path, run, validity::run, serde_json::to_string_pretty)?;
     text.push('\n');
     write_atomically(&path, text.as_bytes())
+}
+
+/// Writes the folder of a study that is complete: `records.jsonl`, then `run.json`, so that a folder that has one has all.
+///
+/// # Errors
+/// As [`write_run`]; [`Error::Unreadable`] for a record that could not be read back.
+pub fn write_study(dir: &Path, study: &Study) -> Result<()> {
+    let path = dir.join(log::RECORDS);
+    let mut lines = String::new();
+    for record in study.records.iter().chain(&study.replaced) {
+        lines += &to_readable_json(&path, record, validity::record, serde_json::to_string)?;
+        lines.push('\n');
+    }
+    write_atomically(&path, lines.as_bytes())?;
+    write_run(dir, &study.run)
 }
 
 /// Writes a file under a temporary name in the same folder, syncs it, and renames it into place: whole, or not at all,

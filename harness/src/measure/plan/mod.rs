@@ -9,6 +9,7 @@ pub(crate) mod limits;
 pub(crate) mod order;
 pub(crate) mod preview;
 pub(crate) mod schedule;
+pub(crate) mod shards;
 
 use relgrad_kernels::{Cost, Math};
 use relgrad_reports::record::{Cell, Convolution, Held, Model, Point};
@@ -106,7 +107,12 @@ impl Plan {
 /// The points of a sweep with their costs, as cells of the first round.
 pub(crate) fn plan(settings: &Settings) -> Result<Vec<Planned>, String> {
     check_size(settings)?;
-    cells(settings).map(|cell| Planned::of(cell).map_err(|cause| cause.to_string())).collect()
+    let points = cells(settings).map(|cell| Planned::of(cell).map_err(|cause| cause.to_string()));
+    let points = points.collect::<Result<Vec<_>, _>>()?;
+    match settings.shard {
+        Some(shard) => shards::part(points, settings, shard),
+        None => Ok(points),
+    }
 }
 
 /// Counts the cells before there is memory for them.

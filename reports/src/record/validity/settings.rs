@@ -3,7 +3,7 @@
 use super::{BATCH, Checked, DIM, LAYERS, MOST_ROUNDS, THREADS, activation, arithmetic, bytes, count, number};
 use relgrad_vocabulary::{DeviceKind, UpdateRule};
 
-use crate::record::run::{Convolution, Settings};
+use crate::record::run::{Convolution, Settings, Shard};
 
 /// Ten years, for budgets.
 const LONGEST_SECONDS: f64 = 10.0 * 365.25 * 86_400.0;
@@ -40,6 +40,10 @@ impl Settings {
         }
         if let Some(rule) = self.update {
             self.update_by(rule)?;
+        }
+        if let Some(Shard { index, of }) = self.shard {
+            count("shards", of, &(1..=Self::MOST_CELLS))?;
+            count("shard", index, &(1..=of))?;
         }
         count("rounds", self.rounds, &(1..=MOST_ROUNDS))?;
         count("min_samples", self.min_samples, &(0..=1_000_000))?;

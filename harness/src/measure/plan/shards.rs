@@ -1,0 +1,104 @@
+//! Parts of a plan, for several machines.
+
+use std::collections::BTreeMap;
+
+use relgrad_reports::record::{Held, Point};
+use relgrad_reports::run::{Settings, Shard};
+
+use super::Planned;
+use super::forecast::Calibration;
+use crate::measure::workload::DeviceKind;
+
+/// The points of one part. Parts are alike in the seconds that the cost model predicts without any measurement, so every
+/// machine finds the same parts. All methods of a point and all its rounds are in one part: speed-ups and crossovers are
+/// of one machine.
+pub(crate) fn part(points: Vec<Planned>, settings: &Settings, shard: Shard) -> Result<Vec<Planned>, String> {
+    let mut seconds: BTreeMap<Place, f64> = BTreeMap::new();
+    for planned in &points {
+        *seconds.entry(place(&planned.cell.point)).or_default() += need(planned, settings);
+    }
+    if seconds.len() < shard.of {
+        return Err(format!(
+            "the plan has {} places (D, N, L, threads, device), too few for {} shards",
+            seconds.len(),
+            shard.of
+        ));
+    }
+    // The longest first, each to the part that has the least: at most 4/3 of the best (Graham 1969).
+    let mut longest: Vec<(Place, f64)> = seconds.into_iter().collect();
+    longest.sort_by(|a, b| b.1.total_cmp(&a.1).then(b.0.cmp(&a.0)));
+    let (mut loads, mut chosen) = (vec![0.0; shard.of], BTreeMap::new());
+    for (place, seconds) in longest {
+        let least = (0..shard.of).min_by(|a, b| f64::total_cmp(&loads[*a], &loads[*b])).unwrap_or(0);
+        loads[least] += seconds;
+        chosen.insert(place, least);
+    }
+    Ok(points.into_iter().filter(|planned| chosen[&place(&planned.cell.point)] + 1 == shard.index).collect())
+}
+
+/// What stays in one part.
+type Place = (usize, DeviceKind, Held);
+
+fn place(point: &Point) -> Place {
+    (point.dim, point.device, point.held())
+}
+
+/// Seconds of one process of a cell; next to none for one that the limit of a cell will skip.
+fn need(planned: &Planned, settings: &Settings) -> f64 {
+    const SKIPPED: f64 = 1e-3;
+    let forecast = Calibration::default().forecast(planned);
+    let limit = settings.cell_limit_seconds.unwrap_or(f64::INFINITY);
+    if forecast.evaluation_seconds > limit {
+        return SKIPPED;
+    }
+    let samples = 1.0 + settings.min_samples as f64;
+    forecast.overhead_seconds + (forecast.evaluation_seconds * samples).min(limit)
+}
+
+#[cfg(test)]
+mod tests {
+    use relgrad_kernels::Method;
+
+    use super::*;
+    use crate::measure::default_settings;
+    use crate::measure::plan::plan;
+
+    fn settings() -> Settings {
+        let methods = vec![Method::Relative, Method::Ordinary];
+        Settings { dims: vec![10, 100, 1000, 2000, 3000, 5000], other_batches: vec![10], methods, ..default_settings() }
+    }
+
+    /// Every cell is in one part, methods of a place together, and no part takes more than 4/3 of the mean and the
+    /// longest place.
+    #[test]
+    fn parts_are_the_plan_and_alike() {
+        let settings = settings();
+        let whole = plan(&settings).unwrap();
+        for of in [1, 2, 3, 5] {
+            let parts: Vec<Vec<Planned>> =
+                (1..=of).map(|index| part(whole.clone(), &settings, Shard { index, of }).unwrap()).collect();
+            assert_eq!(parts.iter().map(Vec::len).sum::<usize>(), whole.len());
+            let mut cells: Vec<_> = parts.iter().flatten().map(|planned| planned.cell).collect();
+            cells.sort();
+            cells.dedup();
+            assert_eq!(cells.len(), whole.len());
+            let all = |part: &[Planned]| part.iter().map(|planned| need(planned, &settings)).sum::<f64>();
+            for part in &parts {
+                let of_method = |method: Method| part.iter().filter(|p| p.cell.method == method).count();
+                assert_eq!(of_method(Method::Relative), of_method(Method::Ordinary));
+            }
+            let most = parts.iter().map(|part| all(part)).fold(0.0, f64::max);
+            let mut places: BTreeMap<Place, f64> = BTreeMap::new();
+            whole.iter().for_each(|p| *places.entry(place(&p.cell.point)).or_default() += need(p, &settings));
+            let longest = places.values().copied().fold(0.0, f64::max);
+            let best = longest.max(all(&whole) / of as f64);
+            assert!(most <= 4.0 / 3.0 * best + 1e-9, "{of}: {most} {best}");
+        }
+    }
+
+    #[test]
+    fn more_parts_than_places_are_refused() {
+        let told = part(plan(&settings()).unwrap(), &settings(), Shard { index: 1, of: 13 }).unwrap_err();
+        assert!(told.contains("12 places") && told.contains("13 shards"), "{told}");
+    }
+}
