@@ -44,13 +44,14 @@ fn degenerate_columns_are_named_and_never_scaled() {
     let file = folder.path().join("d.csv");
     let noise = |i: f64, scale: f64| scale * (1.0 + f64::EPSILON * ((i * 7.0) % 3.0));
     type Third = Box<dyn Fn(f64, f64, f64) -> f64>;
-    let cases: [(&str, &str, Third); 7] = [
+    let cases: [(&str, &str, Third); 8] = [
         ("5", "column 3 (c) is constant", Box::new(|_, _, _| 5.0)),
         ("1e9", "column 3 (c) is constant", Box::new(|_, _, _| 1e9)),
         ("1e-30", "column 3 (c) is constant", Box::new(|_, _, _| 1e-30)),
         ("rounding", "column 3 (c) is constant", Box::new(move |i, _, _| noise(i, 0.3))),
         ("rounding of 1e9", "column 3 (c) is constant", Box::new(move |i, _, _| noise(i, 1e9))),
-        ("equal", "column 3 (c) follows from column 1 (a)", Box::new(|_, x, _| x)),
+        ("equal", "column 3 (c) repeats column 1 (a)", Box::new(|_, x, _| x)),
+        ("scaled", "column 3 (c) follows from column 1 (a)", Box::new(|_, x, _| 7.0 - 2.0 * x)),
         ("combination", "column 3 (c) follows from columns 1 (a), 2 (b)", Box::new(|_, x, y| 2.0 * x - y + 1.0)),
     ];
     for (name, words, third) in &cases {

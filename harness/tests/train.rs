@@ -24,6 +24,24 @@ fn a_resumed_training_ends_bit_for_bit_where_an_undisturbed_one_does() {
     }
 }
 
+/// The epoch of Adam's corrections follows from what a checkpoint has.
+#[test]
+fn a_correction_by_the_epoch_is_another_training_and_resumes_bit_for_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    stopped_and_resumed(folder.path(), |dir| {
+        let mut command = training(dir, "adam");
+        command.args(["--adam-correction", "epoch"]);
+        command
+    });
+    let (whole, by_step) = (folder.path().join("whole"), folder.path().join("step"));
+    success(training(&by_step, "adam").args(["--adam-correction", "step"]));
+    assert_ne!(validation(&whole)[1..], validation(&by_step)[1..]);
+    let word = |dir: &Path| json(&dir.join("training.json"))["settings"]["adam_correction"].clone();
+    assert_eq!((word(&whole).as_str(), word(&by_step).is_null()), (Some("epoch"), true));
+    let mut sgd = training(&folder.path().join("sgd"), "sgd");
+    refused(sgd.args(["--adam-correction", "epoch"]), &["--adam-correction is for --optimizer adam"]);
+}
+
 /// Two trainings in `folder/whole` and `folder/parts`, the second one stopped and resumed; both end the same.
 fn stopped_and_resumed(folder: &Path, training: impl Fn(&Path) -> Command) {
     let (whole, parts) = (folder.join("whole"), folder.join("parts"));

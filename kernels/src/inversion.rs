@@ -109,13 +109,32 @@ impl<T: Scalar> Inverter<T> {
         seed: u64,
     ) -> Result<Vec<T>> {
         let Architecture { dim, base, .. } = self.architecture;
-        let mut head = Head::new(device, parameters.architecture(), u.cols())?;
-        let samples = u.cols();
-        head.prepare(device, parameters.arrays().head.as_ref(), Some(u))?;
-        let mut x = head.locate(device, draw_latents(base, dim * samples, seed))?;
+        let mut x = locate(device, parameters, draw_latents(base, dim * u.cols(), seed), Some(u))?;
         self.invert(&mut x)?;
         Ok(x)
     }
+}
+
+/// The outputs s = m(u) + τ(u)ρ of ρ (D×N) and u (d×N); s = ρ for a density without a condition. Both column-major,
+/// one sample a column, on the host.
+///
+/// # Errors
+/// [`Error::ShapeMismatch`] unless the columns are as many and there is a u exactly where the density has a condition;
+/// [`Error::NonFinite`] when m(u) or log τ(u) is not finite.
+pub fn locate<D: Device<T>, T: Scalar, C>(
+    device: &D,
+    parameters: &Parameters<D, T, C>,
+    rho: Vec<f64>,
+    u: Option<MatrixRef<'_, D, T>>,
+) -> Result<Vec<T>> {
+    let dim = parameters.architecture().dim;
+    let samples = rho.len() / dim;
+    if u.as_ref().is_some_and(|u| u.cols() != samples) || !rho.len().is_multiple_of(dim) {
+        return Err(Error::shape("outputs of draws", format!("{dim} numbers for each u"), rho.len()));
+    }
+    let mut head = Head::new(device, parameters.architecture(), samples)?;
+    head.prepare(device, parameters.arrays().head.as_ref(), u)?;
+    head.locate(device, rho)
 }
 
 /// The LU of a D×D matrix.

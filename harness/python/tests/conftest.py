@@ -1,9 +1,11 @@
-"""What the tests share: golden files, and a small network with biases."""
+"""What the tests share: the program, golden files, and a small network with biases."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,15 @@ GOLDEN = sorted((ROOT / "kernels/tests/golden").glob("*.json"))
 
 # JAX reads it when it is imported.
 os.environ.setdefault("JAX_ENABLE_X64", "1")
+
+
+def program() -> str:
+    """The program that the wheel brought: next to this interpreter, else on the path."""
+    beside = Path(sys.executable).with_name("relgrad")
+    found = str(beside) if beside.exists() else shutil.which("relgrad")
+    if found is None:
+        pytest.skip("the program relgrad is not installed: install the wheel of harness/python/build")
+    return found
 
 
 def array(node: dict) -> np.ndarray:

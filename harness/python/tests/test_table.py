@@ -7,27 +7,17 @@ import gzip
 import io
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, program
 
 import relgrad
 
 ARCHIVE = ROOT / "reports/archive"
 STUDIES = ["2026-11-26-zen5-2-cores", "2026-11-27-conv"]
 FORMATS = {"samples": "table", "records": "table-records", "summary": "csv"}
-
-
-def program() -> str:
-    """The program that the wheel brought: next to this interpreter, else on the path."""
-    beside = Path(sys.executable).with_name("relgrad")
-    found = str(beside) if beside.exists() else shutil.which("relgrad")
-    if found is None:
-        pytest.skip("the program relgrad is not installed: install the wheel of harness/python/build")
-    return found
 
 
 def study(name: str) -> Path:

@@ -6,11 +6,13 @@ pub(crate) mod cell;
 pub(crate) mod compare;
 pub(crate) mod completions;
 pub(crate) mod doctor;
+pub(crate) mod draw;
 pub(crate) mod evaluate;
 pub(crate) mod experiment;
 pub(crate) mod export;
 pub(crate) mod gate;
 pub(crate) mod history;
+pub(crate) mod invert;
 pub(crate) mod man;
 pub(crate) mod merge;
 pub(crate) mod paper;
@@ -18,6 +20,7 @@ pub(crate) mod peer_case;
 pub(crate) mod plot;
 pub(crate) mod report;
 pub(crate) mod roofline;
+pub(crate) mod score;
 pub(crate) mod selftest;
 pub(crate) mod sweep;
 pub(crate) mod train;
@@ -68,6 +71,9 @@ verbs! {
     roofline: Roofline,
     selftest: Selftest,
     train: Train,
+    score: Score,
+    draw: Draw,
+    invert: Invert,
     experiment: Experiment,
     paper: Paper,
     doctor: Doctor,

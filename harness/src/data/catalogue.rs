@@ -23,6 +23,8 @@ pub(crate) struct Entry {
     /// The set of Table 1 that it is, or stands for.
     pub(crate) stands_for: Option<&'static str>,
     pub(crate) provenance: Provenance,
+    /// Rows and columns of the pictures that its samples are.
+    pub(crate) picture: Option<(usize, usize)>,
     /// Samples of its training, validation and test part; those of a fresh draw may be others.
     pub(crate) parts: [usize; 3],
     /// [`fingerprint`] of its numbers, where they were at hand.

@@ -11,7 +11,7 @@ use crate::console::quoted;
 use crate::error::{Error, Result};
 
 /// What asks for the classes of a set.
-const LABELS: &str = "labels";
+pub(crate) const LABELS: &str = "labels";
 /// Digits, one-hot.
 const CLASSES: usize = 10;
 
@@ -63,7 +63,7 @@ fn on_labels(mut set: DataSet, entry: Option<&Entry>, what: &str, folder: Option
 }
 
 /// For each label a 1 in the place of its class, and 0 elsewhere.
-fn one_hot(labels: &[f64]) -> Samples {
+pub(crate) fn one_hot(labels: &[f64]) -> Samples {
     let places = |label: &f64| (0..CLASSES).map(|class| f64::from(class as f64 == *label)).collect::<Vec<_>>();
     Samples { dim: CLASSES, values: labels.iter().flat_map(places).collect() }
 }

@@ -21,7 +21,7 @@ pub(crate) fn mnist(entry: &Entry, folder: &Path) -> Result<DataSet> {
     let (test_pixels, test_picture) = files::idx_pictures(&test_file)?;
     let dim = picture.0 * picture.1;
     let count = pixels.len().checked_div(dim).unwrap_or(0);
-    if dim != entry.dim || test_picture != picture || count <= VALIDATION {
+    if Some(picture) != entry.picture || test_picture != picture || count <= VALIDATION {
         return Err(Error::input(
             &train_file,
             format!("{count} pictures of {}×{} are not MNIST", picture.0, picture.1),
@@ -36,7 +36,7 @@ pub(crate) fn mnist(entry: &Entry, folder: &Path) -> Result<DataSet> {
     let (train, validation) = (part(train), part(validation));
     let parts = Parts::of([train, validation, part(&test_pixels)]);
     let set = DataSet::new(entry.name, parts, entry.provenance);
-    Ok(DataSet { picture: Some(picture), ..set })
+    Ok(DataSet { picture: entry.picture, ..set })
 }
 
 /// The 8×8 digits: (k + u)/17, k = 0..16, then the logit; the last 500 rows of the training file are the validation
@@ -63,7 +63,7 @@ pub(crate) fn optdigits(entry: &Entry, folder: &Path) -> Result<DataSet> {
     }
     let validation = Samples { dim: entry.dim, values: train.values.split_off((count - VALIDATION) * entry.dim) };
     let set = DataSet::new(entry.name, Parts::of([train, validation, test]), entry.provenance);
-    Ok(DataSet { picture: Some((8, 8)), ..set })
+    Ok(DataSet { picture: entry.picture, ..set })
 }
 
 /// The digit that each picture shows, from 0 to 9, part by part; `None` for a set without classes.

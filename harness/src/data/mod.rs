@@ -16,6 +16,8 @@ mod open;
 mod own;
 mod patches;
 mod preprocess;
+pub(crate) mod rows;
+pub(crate) mod sink;
 mod tabular;
 pub(crate) mod text;
 pub(crate) mod toy;
@@ -28,8 +30,8 @@ use relgrad_reports::training::{DataFacts, Provenance};
 use crate::error::{Error, Result};
 
 pub(crate) use again::{load_again, require_same};
-pub(crate) use condition::conditional;
-pub(crate) use own::is_file_name;
+pub(crate) use condition::{LABELS, conditional, one_hot};
+pub(crate) use own::{every_row, is_file_name};
 use text::Header;
 
 /// Name of the environment variable that says where the data lie when `--data` does not.
@@ -183,6 +185,11 @@ impl DataSet {
     pub(crate) fn to_grey(value: f64) -> f64 {
         ((1.0 / (1.0 + (-value).exp()) - preprocess::LOGIT_MARGIN) / (1.0 - 2.0 * preprocess::LOGIT_MARGIN))
             .clamp(0.0, 1.0)
+    }
+
+    /// The pixels of a sample of a picture set, 0 (black) to 255.
+    pub(crate) fn to_pixels(sample: &[f64]) -> Vec<u8> {
+        sample.iter().map(|&x| (255.0 * Self::to_grey(x)).round() as u8).collect()
     }
 }
 

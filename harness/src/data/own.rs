@@ -8,7 +8,7 @@ use relgrad_reports::training::Provenance;
 use relgrad_reports::units::counted;
 
 use super::text::{self, Delimiter, Header, Table, TextFormat};
-use super::{DataSet, Parts, Samples, files, preprocess};
+use super::{DataSet, Parts, Samples, files, open, preprocess};
 use crate::console::quoted;
 use crate::error::{Error, Result};
 
@@ -49,12 +49,7 @@ pub(crate) fn is_file_name(name: &OsStr) -> bool {
 /// Reads a file. An npz file may hold `train`, `validation` (or `val`) and `test`; a single array, or text, is split in
 /// its order: the last tenth is the test, the last tenth of the rest the validation part. Nothing is rescaled.
 pub(crate) fn load(path: &Path, header: Header) -> Result<DataSet> {
-    let kind = Kind::of(path.as_os_str());
-    let kind = kind.ok_or_else(|| Error::input(path, format!("its name does not end in {ENDINGS}")))?;
-    if header != Header::Auto && !matches!(kind, Kind::Text(_)) {
-        return Err(Error::Usage(format!("--header is for files of text, and {} is none", path.display())));
-    }
-    match kind {
+    match kind(path, header)? {
         Kind::Npz => npz(path),
         Kind::Npy => single(path, unnamed(files::npy_file(path)?), ""),
         Kind::Text(delimiter) => {
@@ -69,6 +64,62 @@ pub(crate) fn load(path: &Path, header: Header) -> Result<DataSet> {
             Ok(set)
         }
     }
+}
+
+/// The name of standard input.
+pub(crate) const STANDARD_INPUT: &str = "-";
+
+/// Every row of a file in its order, one sample or more, as the training part of a set whose other parts are empty;
+/// those of an npz file part after part. Text comes from standard input too.
+pub(crate) fn every_row(path: &Path, header: Header) -> Result<DataSet> {
+    let of_text = |delimiter| TextFormat { delimiter, header, loose: false };
+    let (name, table) = if path == Path::new(STANDARD_INPUT) {
+        let name = Path::new("standard input");
+        let read = |_: &Path| {
+            text::read_from(std::io::stdin().lock(), of_text(Delimiter::Guessed), |fields, out| {
+                text::numbers(fields, out)
+            })
+        };
+        (name, open::reading(name, read)?)
+    } else {
+        let table = match kind(path, header)? {
+            Kind::Npz => unnamed(all_of_npz(path)?),
+            Kind::Npy => unnamed(files::npy_file(path)?),
+            Kind::Text(delimiter) => text::read(path, of_text(delimiter), |fields, out| text::numbers(fields, out))?,
+        };
+        (path, table)
+    };
+    let Table { samples, names, .. } = table;
+    if let Some(at) = samples.values.iter().position(|x| !x.is_finite()) {
+        let (row, column) = (at / samples.dim + 1, at % samples.dim + 1);
+        let cause = format!("row {row}, column {column}, is not a finite number; remove or replace it");
+        return Err(Error::input(name, cause));
+    }
+    let none = Samples { dim: samples.dim, values: Vec::new() };
+    let parts = Parts::of([samples, none.clone(), none]);
+    Ok(DataSet { names, ..DataSet::new(name.display().to_string(), parts, Provenance::Own) })
+}
+
+fn kind(path: &Path, header: Header) -> Result<Kind> {
+    let kind = Kind::of(path.as_os_str());
+    let kind = kind.ok_or_else(|| Error::input(path, format!("its name does not end in {ENDINGS}")))?;
+    if header != Header::Auto && !matches!(kind, Kind::Text(_)) {
+        return Err(Error::Usage(format!("--header is for files of text, and {} is none", path.display())));
+    }
+    Ok(kind)
+}
+
+fn all_of_npz(path: &Path) -> Result<Samples> {
+    if let [only] = &files::npz_names(path)?[..] {
+        let [samples] = files::npz(path, [&[only]])?;
+        return Ok(samples);
+    }
+    let parts = files::npz(path, SPLIT)?;
+    let dim = parts[0].dim;
+    if parts.iter().any(|part| part.dim != dim) {
+        return Err(Error::input(path, "its parts have other numbers of columns"));
+    }
+    Ok(Samples { dim, values: parts.into_iter().flat_map(|part| part.values).collect() })
 }
 
 fn npz(path: &Path) -> Result<DataSet> {
@@ -100,8 +151,11 @@ fn single(path: &Path, table: Table, header: &str) -> Result<DataSet> {
     };
     let columns = counted(samples.dim, "column");
     let read = format!("{}: {count} samples of {columns}{header}{left_out}", path.display());
-    let told = [vec![read], suspicions(&samples, &names)].concat();
+    let suspicions = suspicions(&samples, &names);
     let parts = preprocess::split_in_order(samples);
+    let [train, validation, test] = parts.each().map(|(_, part)| part.count());
+    let split = format!("in its order {train} training, {validation} validation and {test} test samples");
+    let told = [vec![read, split], suspicions].concat();
     Ok(DataSet { names, told, ..DataSet::new(path.display().to_string(), parts, Provenance::Own) })
 }
 

@@ -63,7 +63,7 @@ fn what_was_read_is_told() {
         (text.clone(), "24 samples of 3 columns, no header", true),
         (above("# x"), "no header; a comment (#) left out", true),
         (above("0,1,2"), "the first row counts the columns", true),
-        (commas, "2 columns, no header\nnumbers like 1,05", true),
+        (commas, "2 columns, no header\nin its order 20 training", true),
         ("1,05\n0,38\n".repeat(8), "write them with decimal points", true),
         ("1,5\n10,38\n".repeat(8), "decimal", false),
         (above("2018,2019,2020"), "the first row counts", true),
@@ -77,7 +77,7 @@ fn what_was_read_is_told() {
         assert_eq!(told.contains(part), is_told, "{part}: {told}");
     }
     for (name, bytes, end) in [
-        ("a.npy", npy_rows(24), "a.npy: 24 samples of 3 columns"),
+        ("a.npy", npy_rows(24), "24 samples of 3 columns\nin its order 20 training, 2 validation and 2 test samples"),
         ("a.npz", npz_of(&arrays, false), "20 training, 3 validation and 4 test samples of 3 columns"),
     ] {
         assert!(loaded(name, bytes).unwrap().told.join("\n").ends_with(end), "{name}");

@@ -1,6 +1,7 @@
 //! Tables as text: comma-separated values and their relatives, read line by line, so that no more is held than the
 //! numbers.
 
+use std::io::Read;
 use std::path::Path;
 
 use relgrad_vocabulary::names;
@@ -52,22 +53,29 @@ pub(crate) fn read(
     format: TextFormat,
     row: impl Fn(Fields<'_>, &mut Vec<f64>) -> Result<bool, String>,
 ) -> Result<Table> {
-    open::reading(path, |path| {
-        let mut records = Records::new(open::open(path)?, format.delimiter);
-        let (names, values) = (Vec::new(), Vec::new());
-        let mut table = Growing { format, names, values, room: 0, dim: 0, first: None };
-        while records.advance()? {
-            let text = String::from_utf8_lossy(&records.text);
-            table.add(records.line, Fields::of(&text, records.delimiter), &row)?;
-            records.width = if format.loose { 0 } else { table.dim };
-        }
-        if table.values.is_empty() {
-            let empty = if records.lines == 0 { "it is empty" } else { "it has no row of numbers" };
-            return Err(empty.into());
-        }
-        let samples = Samples { dim: table.dim, values: table.values };
-        Ok(Table { samples, names: table.names, comments: records.comments })
-    })
+    open::reading(path, |path| read_from(open::open(path)?, format, row))
+}
+
+/// The same of an open stream, such as standard input; an error does not say of which.
+pub(super) fn read_from(
+    reader: impl Read,
+    format: TextFormat,
+    row: impl Fn(Fields<'_>, &mut Vec<f64>) -> Result<bool, String>,
+) -> Result<Table, String> {
+    let mut records = Records::new(reader, format.delimiter);
+    let (names, values) = (Vec::new(), Vec::new());
+    let mut table = Growing { format, names, values, room: 0, dim: 0, first: None };
+    while records.advance()? {
+        let text = String::from_utf8_lossy(&records.text);
+        table.add(records.line, Fields::of(&text, records.delimiter), &row)?;
+        records.width = if format.loose { 0 } else { table.dim };
+    }
+    if table.values.is_empty() {
+        let empty = if records.lines == 0 { "it is empty" } else { "it has no row of numbers" };
+        return Err(empty.into());
+    }
+    let samples = Samples { dim: table.dim, values: table.values };
+    Ok(Table { samples, names: table.names, comments: records.comments })
 }
 
 /// Every field as a number.

@@ -206,8 +206,11 @@ pub(crate) fn data_set(toy: Toy, samples: usize, seed: u64) -> Result<DataSet> {
         .map_err(|cause| Error::Input(format!("toy:{toy} with {samples} samples: {cause}")))?;
     let part = |count, offset| toy.sample(count, seed.wrapping_mul(3).wrapping_add(offset));
     let parts = Parts::of([part(samples, 0), part(held_out, 1), part(held_out, 2)]);
+    let told = format!(
+        "toy:{toy}: {samples} training, {held_out} validation and {held_out} test samples of 2 columns, seed {seed}"
+    );
     let set = DataSet::new(format!("toy:{toy}"), parts, Provenance::Synthetic);
-    Ok(DataSet { entropy_nats: Some(toy.entropy_nats()), ..set })
+    Ok(DataSet { entropy_nats: Some(toy.entropy_nats()), told: vec![told], ..set })
 }
 
 /// Most training samples of a toy set; the paper has a thousand.

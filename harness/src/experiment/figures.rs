@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use relgrad_plots::draw_experiment;
-use relgrad_reports::experiment::{Curve, Figure, Level};
+use relgrad_reports::experiment::{Curve, Figure, Level, Pictures};
 use relgrad_reports::training::{Epoch, Training};
 
 use super::lines;
@@ -17,6 +17,17 @@ use crate::{console, outputs};
 pub(crate) fn write(dir: &Path, name: &str, figure: &Figure, title: &str) -> Result<Vec<PathBuf>> {
     let drawing = draw_experiment(figure, title).map_err(|cause| Error::Output(cause.to_string()))?;
     outputs::write_drawing(dir, name, &drawing, &outputs::FORMATS)
+}
+
+/// Writes grey pictures in a grid as the format of the path's ending.
+///
+/// # Errors
+/// As [`write`].
+pub(crate) fn pictures(path: &Path, size: (usize, usize), pictures: Vec<Vec<u8>>, title: &str) -> Result<()> {
+    let across = ((pictures.len() as f64).sqrt().ceil() as usize).max(1);
+    let figure = Figure::Pictures(Pictures { across, size, pictures, lines: Vec::new() });
+    let drawing = draw_experiment(&figure, title).map_err(|cause| Error::Output(cause.to_string()))?;
+    drawing.write(path).map_err(|cause| Error::Output(cause.to_string()))
 }
 
 /// Writes `figures/training.svg` and `.png`: log-likelihood against epoch. Too short a training has none.

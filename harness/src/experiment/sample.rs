@@ -13,9 +13,9 @@ use super::{Context, Findings, table, texts};
 use crate::data::DataSet;
 use crate::error::{Error, Result};
 use crate::train::learner::Tracking;
+use crate::train::model;
 use crate::train::network::converted;
 use crate::train::recipe::Recipe;
-use crate::train::trainer;
 
 const ACROSS: usize = 8;
 const DRAWN: usize = 48;
@@ -30,15 +30,16 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
     let settings = image_settings(context, "adam");
     let recipe = Recipe::of(&settings, set.parts.dim())?;
     let model = context.model(&name, settings, &set, Tracking::On)?;
-    let (device, parameters) = trainer::best_model::<f32>(&context.model_dir(&name), &recipe)?;
+    let (device, parameters) = model::best_model::<f32>(&context.model_dir(&name), &recipe)?;
     let failed = |cause: relgrad_kernels::Error| Error::Diverged(format!("the model cannot be inverted: {cause}"));
     let inverter = Inverter::new(&device, &parameters).map_err(failed)?;
     let drawn = inverter.sample(DRAWN, context.seed).map_err(failed)?;
     let round_trip = round_trip(&device, &parameters, &inverter, &set).map_err(failed)?;
     let far = far_away(&drawn, &set);
     let dim = set.parts.dim();
-    let mut pictures: Vec<Vec<u8>> = set.parts.test.first(ACROSS).iter().map(|x| grey(x.iter().copied())).collect();
-    pictures.extend(drawn.chunks_exact(dim).map(|x| grey(x.iter().map(|x| f64::from(*x)))));
+    let mut pictures: Vec<Vec<u8>> = set.parts.test.first(ACROSS).iter().map(DataSet::to_pixels).collect();
+    let drawn: Vec<f64> = drawn.into_iter().map(f64::from).collect();
+    pictures.extend(drawn.chunks_exact(dim).map(DataSet::to_pixels));
     let row = |name: &str, value: String| vec![name.to_string(), value];
     let rows = vec![
         row("model", format!("{name}, epoch {}", model.outcome.best_epoch)),
@@ -79,10 +80,6 @@ fn far_away(drawn: &[f32], set: &DataSet) -> usize {
 
 fn norm(numbers: impl Iterator<Item = f64>) -> f64 {
     numbers.map(|x| x * x).sum::<f64>().sqrt()
-}
-
-fn grey(sample: impl Iterator<Item = f64>) -> Vec<u8> {
-    sample.map(|x| (255.0 * DataSet::to_grey(x)).round() as u8).collect()
 }
 
 /// The largest relative error of inverting the network on its own latents of test samples.

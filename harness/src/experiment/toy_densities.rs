@@ -12,7 +12,7 @@ use crate::data::toy::Toy;
 use crate::error::{Error, Result};
 use crate::train::learner::Tracking;
 use crate::train::recipe::Recipe;
-use crate::train::{network, trainer};
+use crate::train::{model, network};
 
 /// A mixture of Gaussians, half moons and a sine.
 pub(crate) const FIGURE_2: &[Toy] = &[Toy::Mixture, Toy::Moons, Toy::Sine];
@@ -142,7 +142,7 @@ fn fit(
         let recipe = Recipe::of(&settings, 2)?;
         let model = context.model(&name, settings, set, Tracking::Off)?;
         require_kept(&model.epochs)?;
-        let (device, parameters) = trainer::best_model::<f64>(&context.model_dir(&name), &recipe)?;
+        let (device, parameters) = model::best_model::<f64>(&context.model_dir(&name), &recipe)?;
         Ok((model.outcome, device, parameters))
     })?;
     let values = density(&device, &parameters, window)?;

@@ -234,7 +234,7 @@ impl Slot {
     }
 }
 
-fn tensor_file(name: &str, step: u64) -> String {
+pub(super) fn tensor_file(name: &str, step: u64) -> String {
     format!("{name}-{step}.safetensors")
 }
 

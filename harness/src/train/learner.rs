@@ -4,14 +4,14 @@ use relgrad_kernels::bound::{Bound, bind};
 use relgrad_kernels::device::{Device, Matrix};
 use relgrad_kernels::layer::{Coupling, Dense, ForGroup, Group, MaybeGroup, best_delay};
 use relgrad_kernels::likelihood::Evaluator;
-use relgrad_kernels::optimizer::{Adam, Moments, plain_step};
+use relgrad_kernels::optimizer::{Adam, Correction, Moments, plain_step};
 use relgrad_kernels::parameters::{Batch, Gradient, Parameters};
 use relgrad_kernels::stateful::Stateful;
 use relgrad_kernels::step::{self, InPlaceStep, LogDets};
 use relgrad_kernels::{Architecture, Cpu, Method, Result, Scalar};
 
 use super::network::{self, require_finite};
-use super::recipe::{Optimizer, Recipe};
+use super::recipe::{AdamCorrection, Optimizer, Recipe};
 use crate::data::Samples;
 use crate::error;
 
@@ -137,7 +137,7 @@ impl<T: Scalar, C: MaybeGroup<Cpu, T>> Learner<T, C> {
         let device = Cpu::new(recipe.threads);
         let parameters = recipe.start.network(&device, &recipe.architecture.with(coupling), recipe.seed, training)?;
         let batch = recipe.batch.min(training.count());
-        let begun = Self::new(device, parameters, recipe, batch, tracking);
+        let begun = Self::new(device, parameters, recipe, (batch, training.count() / batch), tracking);
         begun.map_err(|cause| error::Error::Input(format!("cannot begin to train: {cause}")))
     }
 
@@ -145,13 +145,20 @@ impl<T: Scalar, C: MaybeGroup<Cpu, T>> Learner<T, C> {
         device: Cpu,
         parameters: Parameters<Cpu, T, C>,
         recipe: &Recipe,
-        size: usize,
+        (size, steps_per_epoch): (usize, usize),
         tracking: Tracking,
     ) -> Result<Self> {
         let architecture = *parameters.architecture();
         let adam = match recipe.optimizer {
             Optimizer::Sgd => None,
-            Optimizer::Adam => Some((Adam::default(), Moments::zeros(&device, &architecture)?)),
+            Optimizer::Adam => {
+                let correction = match recipe.adam_correction {
+                    AdamCorrection::Step => Correction::Steps,
+                    AdamCorrection::Epoch => Correction::Epochs { steps: steps_per_epoch as u64 },
+                };
+                let adam = Adam { correction, ..Adam::default() };
+                Some((adam, Moments::zeros(&device, &architecture)?))
+            }
         };
         let rule = if recipe.method.keeps_state() {
             let steps = C::stateful(&device, recipe.method, &parameters, (size, recipe.seed))?;

@@ -8,6 +8,7 @@ mod columns;
 pub(crate) mod learner;
 mod log;
 pub(crate) mod memory;
+pub(crate) mod model;
 pub(crate) mod network;
 pub(crate) mod order;
 pub(crate) mod prepare;
@@ -20,6 +21,8 @@ pub(crate) mod trainer;
 
 #[cfg(test)]
 mod folder_tests;
+#[cfg(test)]
+mod learner_tests;
 
 #[cfg(test)]
 pub(crate) mod testing {

@@ -6,14 +6,14 @@ use std::fmt;
 
 use relgrad_kernels::device::{Device, Matrix};
 use relgrad_kernels::layer::Coupling;
-use relgrad_kernels::likelihood::{Evaluator, log_abs_dets};
+use relgrad_kernels::likelihood::{Evaluator, LogLikelihood, log_abs_dets};
 use relgrad_kernels::parameters::{Arrays, Batch, Parameters};
 use relgrad_kernels::{Cpu, Result, Scalar};
 
 use crate::data::{Parts, Samples};
 
 /// Samples evaluated at a time.
-pub(super) const CHUNK: usize = 500;
+pub(crate) const CHUNK: usize = 500;
 
 /// Samples in the precision of training, one after another.
 pub(crate) struct Inputs<T> {
@@ -42,23 +42,54 @@ pub(crate) fn log_likelihoods<T: Scalar, C: Coupling<Cpu, T>>(
 ) -> Result<Vec<f64>> {
     let architecture = parameters.architecture();
     let (dim, conditions) = (architecture.dim, architecture.conditions);
-    let l2j: f64 = log_abs_dets(device, parameters)?.iter().sum();
+    let mut scorer = Scorer::new(device, parameters)?;
     let mut result = Vec::with_capacity(x.len() / dim);
-    let mut evaluator: Option<(usize, Evaluator<Cpu, T, C>)> = None;
     for chunk in x.chunks(dim * CHUNK) {
         let count = chunk.len() / dim;
-        let evaluator = match &mut evaluator {
+        let of_chunk = &u[result.len() * conditions..(result.len() + count) * conditions];
+        result.extend(scorer.terms(device, parameters, chunk, of_chunk)?.per_sample());
+    }
+    Ok(result)
+}
+
+/// The likelihood of samples, some at a time.
+pub(super) struct Scorer<T: Scalar, C: Coupling<Cpu, T>> {
+    log_abs_dets: Vec<f64>,
+    /// With the number of samples that it has room for.
+    evaluator: Option<(usize, Evaluator<Cpu, T, C>)>,
+}
+
+impl<T: Scalar, C: Coupling<Cpu, T>> Scorer<T, C> {
+    /// Takes the determinants, in f64. Fails where a weight is singular.
+    pub(super) fn new(device: &Cpu, parameters: &Parameters<Cpu, T, C>) -> Result<Self> {
+        Ok(Self { log_abs_dets: log_abs_dets(device, parameters)?, evaluator: None })
+    }
+
+    /// The parts of ℓ of samples, D numbers each, given u, d numbers each. Fails where one is not finite.
+    pub(super) fn terms(
+        &mut self,
+        device: &Cpu,
+        parameters: &Parameters<Cpu, T, C>,
+        x: &[T],
+        u: &[T],
+    ) -> Result<LogLikelihood> {
+        let architecture = parameters.architecture();
+        let count = x.len() / architecture.dim;
+        let evaluator = match &mut self.evaluator {
             Some((size, evaluator)) if *size == count => evaluator,
             other => &mut other.insert((count, Evaluator::new(device, architecture, count)?)).1,
         };
-        let x = Matrix::from_column_major(device, chunk, dim, count, "samples to evaluate")?;
-        let of_chunk = &u[result.len() * conditions..(result.len() + count) * conditions];
-        let u = matrix_of(device, of_chunk, conditions, count)?;
+        let x = Matrix::from_column_major(device, x, architecture.dim, count, "samples to evaluate")?;
+        let u = matrix_of(device, u, architecture.conditions, count)?;
         let batch = Batch { x: x.view(), u: u.as_ref().map(Matrix::view) };
         let terms = evaluator.data_terms(device, parameters, batch)?;
-        result.extend(terms.lp.iter().zip(&terms.l1j).map(|(lp, l1j)| lp + l1j + l2j));
+        Ok(LogLikelihood { l2j_per_layer: self.log_abs_dets.clone(), ..terms })
     }
-    Ok(result)
+
+    /// z of the samples that were last evaluated, D numbers each.
+    pub(super) fn latents(&self, device: &Cpu) -> Result<Vec<T>> {
+        self.evaluator.as_ref().map_or(Ok(Vec::new()), |(_, evaluator)| device.to_host(evaluator.latents()))
+    }
 }
 
 /// The numbers of samples in the precision of training.
@@ -67,7 +98,12 @@ pub(crate) fn converted<T: Scalar>(samples: &Samples) -> Vec<T> {
 }
 
 /// Conditions of so many samples, where there are any.
-fn matrix_of<T: Scalar>(device: &Cpu, u: &[T], conditions: usize, count: usize) -> Result<Option<Matrix<Cpu, T>>> {
+pub(super) fn matrix_of<T: Scalar>(
+    device: &Cpu,
+    u: &[T],
+    conditions: usize,
+    count: usize,
+) -> Result<Option<Matrix<Cpu, T>>> {
     let matrix = || Matrix::from_column_major(device, u, conditions, count, "conditions of samples");
     (conditions > 0).then(matrix).transpose()
 }

@@ -21,7 +21,7 @@ const FINE: f64 = 64.0;
 const NAMED: usize = 8;
 
 /// Moves columns of a file that are far from 0, where the network is to be normalised by them; returns what is to be
-/// told of the others.
+/// told of the others. How the columns go in is told with what was read ([`DataSet::told`]).
 ///
 /// # Errors
 /// A number beyond the precision of training, with its sample and column; data that cannot be whitened, with the
@@ -29,12 +29,13 @@ const NAMED: usize = 8;
 pub(crate) fn prepare(set: &mut DataSet, recipe: &Recipe) -> Result<Vec<String>> {
     let Recipe { start, dtype, .. } = *recipe;
     require_range(set, dtype)?;
-    if set.provenance != Provenance::Own {
-        return Ok(Vec::new());
-    }
     let eps = spacing(dtype);
     let mut columns = Columns::of(&set.parts.train);
     let mut told = Vec::new();
+    if set.provenance != Provenance::Own {
+        set.told.push(going_in(&columns, start, &columns.constant(f64::EPSILON), None));
+        return Ok(told);
+    }
     if start.is_from_data() {
         told.extend(shift(set, &columns, start));
         columns = Columns::of(&set.parts.train);
@@ -47,15 +48,41 @@ pub(crate) fn prepare(set: &mut DataSet, recipe: &Recipe) -> Result<Vec<String>>
         told.push(words);
         return Ok(told);
     }
-    let dependent = if start.whitens() || set.parts.dim() <= columns::MOST_EXAMINED {
+    let (dim, count) = (set.parts.dim(), set.parts.train.count());
+    let dependent = if count > dim && (start.whitens() || dim <= columns::MOST_EXAMINED) {
         columns::dependent(&set.parts.train, &columns, eps)
     } else {
-        Vec::new()
+        columns::repeated(&set.parts.train, &columns, eps)
     };
+    set.told.push(going_in(&columns, start, &constant, Some(&dependent)));
     told.extend(degenerate(set, start, &constant, &dependent)?);
     told.extend(atoms(set, &columns, &constant));
     told.extend(coarse(set, &columns, &constant, recipe));
     Ok(told)
+}
+
+/// The columns in a sentence, and what the first network makes of them.
+fn going_in(columns: &Columns, start: Start, constant: &[usize], dependent: Option<&[Dependent]>) -> String {
+    let extreme = |pick: fn(f64, f64) -> f64| columns.deviation.iter().copied().reduce(pick).unwrap_or(0.0);
+    let short = |x: f64| if x == 0.0 || (1e-3..1e6).contains(&x) { format!("{x:.3}") } else { format!("{x:.2e}") };
+    let count = |found: usize, what: &str| match found {
+        0 => format!("none {what}"),
+        found => format!("{found} {what}"),
+    };
+    let repeated = dependent.map_or(String::new(), |found| format!(", {}", count(found.len(), "repeating others")));
+    let into = match start {
+        Start::Orthogonal | Start::Gaussian => "they go in as they are",
+        Start::Standardise => "the first layer begins by standardising them",
+        Start::Whiten => "the first layer begins by whitening them",
+        Start::StandardiseLayers => "every layer begins by standardising what it receives",
+        Start::WhitenLayers => "every layer begins by whitening what it receives",
+    };
+    format!(
+        "columns: deviations from {} to {}, {}{repeated}; {into} (--init {start})",
+        short(extreme(f64::min)),
+        short(extreme(f64::max)),
+        count(constant.len(), "constant")
+    )
 }
 
 fn spacing(dtype: Dtype) -> f64 {
@@ -131,19 +158,25 @@ fn degenerate(set: &DataSet, start: Start, constant: &[usize], dependent: &[Depe
     let mut told = Vec::new();
     if count <= dim {
         told.push(format!("{count} training samples of {dim} columns: fewer than it takes to vary in every direction"));
-    } else {
-        if !constant.is_empty() {
-            let centred = match (start.is_from_data() && !start.whitens(), constant.len()) {
-                (false, _) => "",
-                (true, 1) => "; it is only centred",
-                (true, _) => "; they are only centred",
-            };
-            told.push(format!("{} constant in the training part{centred}", list(set, constant, "is", "are")));
-        }
-        let follows = |one: &Dependent| {
-            format!("{} follows from {} in the training part", columns_of(set, &[one.column]), columns_of(set, &one.on))
+    }
+    if !constant.is_empty() {
+        let centred = match (start.is_from_data() && !start.whitens(), constant.len()) {
+            (false, _) => "",
+            (true, 1) => "; it is only centred",
+            (true, _) => "; they are only centred",
         };
-        told.extend(dependent.iter().take(NAMED).map(follows));
+        told.push(format!("{} constant in the training part{centred}", list(set, constant, "is", "are")));
+    }
+    let follows = |one: &Dependent| {
+        let verb = match one.on[..] {
+            [other] if columns::are_equal(&set.parts.train, one.column, other) => "repeats",
+            _ => "follows from",
+        };
+        format!("{} {verb} {} in the training part", columns_of(set, &[one.column]), columns_of(set, &one.on))
+    };
+    told.extend(dependent.iter().take(NAMED).map(follows));
+    if dependent.len() > NAMED {
+        told.push(format!("{} more columns are like these", dependent.len() - NAMED));
     }
     if told.is_empty() {
         return Ok(told);

@@ -23,6 +23,16 @@ names! {
     }
 }
 
+names! {
+    /// Which t stands in Adam's bias corrections 1 − βᵗ.
+    AdamCorrection, "correction", {
+        /// The number of steps, as published.
+        Step = "step",
+        /// 1 more than the number of the epoch, which counts from 1: what the paper's authors run.
+        Epoch = "epoch",
+    }
+}
+
 /// A schedule in epochs, as the command line has it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum EpochSchedule {
@@ -78,6 +88,7 @@ pub(crate) struct Recipe {
     pub(crate) method: Method,
     pub(crate) bias_mode: BiasMode,
     pub(crate) optimizer: Optimizer,
+    pub(crate) adam_correction: AdamCorrection,
     pub(crate) learning_rate: f64,
     pub(crate) schedule: EpochSchedule,
     pub(crate) guard: bool,
@@ -119,6 +130,7 @@ impl Recipe {
             method: settings.method,
             bias_mode: settings.bias_mode.parse().map_err(usage)?,
             optimizer: settings.optimizer.parse()?,
+            adam_correction: settings.adam_correction.as_deref().map_or(Ok(AdamCorrection::Step), str::parse)?,
             schedule: settings.schedule.parse()?,
             start: settings.init.parse()?,
             dtype: settings.dtype,
@@ -137,6 +149,10 @@ impl Recipe {
             (
                 method.is_step() && optimizer != Optimizer::Sgd,
                 "a step in place stores no direction that Adam could use: choose --method relative",
+            ),
+            (
+                recipe.adam_correction != AdamCorrection::Step && optimizer != Optimizer::Adam,
+                "--adam-correction is for --optimizer adam",
             ),
             (
                 method.keeps_state() && !(guard && recipe.bias_mode == BiasMode::Exact),
@@ -204,6 +220,7 @@ pub(crate) fn defaults() -> TrainingSettings {
         checkpoint_every: 1,
         convolution: None,
         conditional: None,
+        adam_correction: None,
     }
 }
 
@@ -231,7 +248,7 @@ fn require_sane(settings: &TrainingSettings) -> Result<()> {
         return Err(Error::Usage("--conditional names too many columns".to_string()));
     }
     let TrainingSettings { bias_mode, optimizer, schedule, init, .. } = settings;
-    for word in [bias_mode, optimizer, schedule, init] {
+    for word in [bias_mode, optimizer, schedule, init].into_iter().chain(&settings.adam_correction) {
         if word.chars().count() > LONGEST_WORD {
             let start: String = word.chars().take(LONGEST_WORD).collect();
             return Err(Error::Usage(format!("a setting cannot be as long as `{start}…`")));
@@ -264,7 +281,7 @@ pub(crate) mod tests {
     #[test]
     fn settings_out_of_range_are_named() {
         type Change = fn(&mut TrainingSettings);
-        let cases: [(Change, &str); 13] = [
+        let cases: [(Change, &str); 15] = [
             (|s| s.threads = usize::MAX, "--threads is 18446744073709551615, and must be from 1 to 1024"),
             (|s| s.threads = 0, "--threads"),
             (|s| s.batch = usize::MAX, "--batch"),
@@ -278,6 +295,8 @@ pub(crate) mod tests {
             (|s| s.optimizer = String::new(), "``"),
             (|s| s.schedule = "inverse:1e999".to_string(), "unknown schedule"),
             (|s| s.optimizer = "x".repeat(60_000), "cannot be as long"),
+            (|s| s.adam_correction = Some("x".repeat(60_000)), "cannot be as long"),
+            (|s| s.adam_correction = Some("batch".to_string()), "unknown correction `batch`"),
         ];
         assert!(Recipe::of(&settings(), 2).is_ok());
         for (change, part) in cases {

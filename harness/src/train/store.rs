@@ -75,15 +75,11 @@ impl Store {
     /// Opens the folder of a training that was begun, unless it is damaged, is being written by another process, or was
     /// written by a newer relgrad.
     pub(crate) fn open(dir: &Path) -> Result<(Self, Training)> {
-        if !is_training(dir) {
-            let dir = dir.display();
-            return Err(Error::Input(format!("{dir} is not the folder of a training: it has no {HEADER}")));
-        }
+        require_training(dir)?;
         // The log comes before the header; one that is gone may be open in a process that still writes.
         Log::require(dir)?;
         let log = Log::open(dir)?;
-        let path = dir.join(HEADER);
-        let training = parse_header(&path, &sealed::read(&path, MOST_JSON)?)?;
+        let training = header(dir)?;
         remove_unfinished(dir);
         Ok((Self::new(dir, log, training.identity, training.outcome.is_some()), training))
     }
@@ -216,6 +212,21 @@ pub(crate) fn begun(command: Vec<String>, settings: TrainingSettings, set: &Data
 
 pub(crate) fn is_training(dir: &Path) -> bool {
     dir.join(HEADER).symlink_metadata().is_ok()
+}
+
+fn require_training(dir: &Path) -> Result<()> {
+    if is_training(dir) {
+        return Ok(());
+    }
+    let dir = dir.display();
+    Err(Error::Input(format!("{dir} is not the folder of a training: it has no {HEADER}")))
+}
+
+/// `training.json` of a folder that another process may be writing: nothing is locked or changed.
+pub(crate) fn header(dir: &Path) -> Result<Training> {
+    require_training(dir)?;
+    let path = dir.join(HEADER);
+    parse_header(&path, &sealed::read(&path, MOST_JSON)?)
 }
 
 /// Removes what a kill left of a header. Best effort: it takes space and does no harm.

@@ -1,11 +1,9 @@
 //! The loop over epochs and batches.
 
-use std::path::Path;
 use std::time::Instant;
 
-use relgrad_kernels::layer::{CouplingKind, Dense, MaybeGroup, Spectral, Visitor};
-use relgrad_kernels::parameters::Parameters;
-use relgrad_kernels::{Cpu, Dtype, Init, Scalar, init};
+use relgrad_kernels::layer::{CouplingKind, MaybeGroup, Spectral, Visitor};
+use relgrad_kernels::{Cpu, Dtype, Scalar};
 use relgrad_reports::training::{Epoch, Nats, Outcome, Stop};
 
 use super::checkpoint::{Best, Progress};
@@ -372,16 +370,6 @@ fn gather<T: Copy>(width: usize, from: &[T], samples: &[u32], to: &mut [T]) {
         let start = sample as usize * width;
         column.copy_from_slice(&from[start..start + width]);
     }
-}
-
-/// Reads the best model of a finished training back, one with dense layers.
-pub(crate) fn best_model<T: Scalar>(dir: &Path, recipe: &Recipe) -> Result<(Cpu, Parameters<Cpu, T>)> {
-    let device = Cpu::new(recipe.threads);
-    let (store, _) = Store::open(dir)?;
-    let architecture = recipe.architecture.with(Dense);
-    let mut parameters = init::network(&device, &architecture, Init::Orthogonal, recipe.seed).map_err(input)?;
-    store.read_best(&device, &mut parameters)?;
-    Ok((device, parameters))
 }
 
 fn input(cause: relgrad_kernels::Error) -> Error {

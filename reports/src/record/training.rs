@@ -126,6 +126,9 @@ pub struct TrainingSettings {
     /// What u of log p(x|u) is: `labels`, or columns of the file, comma-separated; absent for log p(x).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conditional: Option<String>,
+    /// Which t is in Adam's bias corrections: `epoch`; absent for the number of steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adam_correction: Option<String>,
 }
 
 /// The layers of `--coupling conv`; D is the channels times the points of the grid.
