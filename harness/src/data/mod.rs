@@ -16,6 +16,7 @@ mod open;
 mod own;
 mod patches;
 mod preprocess;
+pub(crate) mod recording;
 mod tabular;
 pub(crate) mod text;
 pub(crate) mod toy;
