@@ -44,13 +44,13 @@ paper *args:
 # The training experiments, each under 3 minutes on two cores; those of images need the data sets in `data`.
 experiments out="experiments" data=env("RELGRAD_DATA", "../shared/data"):
     cargo build --release --quiet --package relgrad-harness
-    for name in errata primitives bias-mode fig1-right fig2 fig5 gaussian mnist-epoch fig6 table1 sample bias-noise; do \
+    for name in errata primitives bias-mode fig1-right fig2 fig5 gaussian mnist-epoch fig6 table1 sample bias-noise ica; do \
         target/release/relgrad experiment "$name" --out "$1" --data "$2" || exit; done
 
 # The same without a limit of time: hours. Started again, trainings continue from their checkpoints.
 experiments-full out="experiments-full" data=env("RELGRAD_DATA", "../shared/data"):
     cargo build --release --quiet --package relgrad-harness
-    for name in errata primitives bias-mode fig1-right fig2 fig5 gaussian mnist-epoch fig6 table1 sample bias-noise rivals; do \
+    for name in errata primitives bias-mode fig1-right fig2 fig5 gaussian mnist-epoch fig6 table1 sample bias-noise ica rivals; do \
         target/release/relgrad experiment "$name" --effort full --out "$1" --data "$2" || exit; done
 
 # Gate this working tree against a git revision, both builds measured in turn; further arguments go to `relgrad gate`.

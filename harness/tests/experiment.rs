@@ -126,6 +126,65 @@ fn rivals_learn_by_one_rule_and_are_kept() {
     assert_eq!(seconds(&relative("toy:moons")), seconds(&of_again[0]["chosen"]), "read, not trained");
 }
 
+/// Linear mixtures come apart, networks of segments learn, and a recording becomes maps.
+#[test]
+fn sources_are_recovered_and_a_recording_is_mapped() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, out) = (folder.path().join("data"), folder.path().join("out"));
+    let found = experiment("ica", &out, None, "smoke");
+    assert_eq!(found["numbers"]["eeg"], Value::Null);
+    assert_eq!(found["figure"]["parts"].as_array().unwrap().len(), 1, "no maps without the recording");
+    let number = |sight: &Value, what: &str| sight[what].as_f64().unwrap();
+    for kind in found["numbers"]["linear"]["kinds"].as_array().unwrap() {
+        for solver in kind["solvers"].as_array().unwrap() {
+            let sights = solver["trainings"][0].as_array().unwrap();
+            let (first, last) = (&sights[0], sights.last().unwrap());
+            assert!(number(last, "validation_nats") > number(first, "validation_nats"), "{kind}");
+            assert!(number(last, "score") < 0.3, "{kind}");
+        }
+    }
+    for kind in found["numbers"]["segments"]["kinds"].as_array().unwrap() {
+        let solvers = kind["solvers"].as_array().unwrap();
+        for solver in solvers.iter().chain([&kind["one_layer"]]) {
+            let sights = solver["trainings"][0].as_array().unwrap();
+            let (first, last) = (&sights[0], sights.last().unwrap());
+            assert!(number(last, "validation_nats") > number(first, "validation_nats"), "{kind}");
+            assert!((0.0..=1.0).contains(&number(last, "score")));
+        }
+    }
+
+    made_up_recording(&data);
+    let found = experiment("ica", &out, Some(&data), "smoke");
+    let maps = &found["figure"]["parts"][1];
+    assert_eq!(maps["maps"].as_array().unwrap().len(), 16);
+    assert_eq!(maps["electrodes"].as_array().unwrap().len(), 30, "those beside the eyes are left out");
+    let components = found["numbers"]["eeg"]["components"].as_array().unwrap();
+    let shares: Vec<f64> = components.iter().map(|of| number(of, "variance_share")).collect();
+    assert!(shares.is_sorted_by(|a, b| a >= b) && (shares.iter().sum::<f64>() - 1.0).abs() < 1e-9);
+}
+
+/// Numbers of the size of the recording, noise of its own and a common one in each channel.
+fn made_up_recording(folder: &Path) {
+    let dir = folder.join("eeg");
+    fs::create_dir_all(&dir).unwrap();
+    let mut state = 3_u32;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 16) as f32 / 32768.0 - 1.0
+    };
+    let mut packed = GzEncoder::new(fs::File::create(dir.join("eeglab_data.fdt.gz")).unwrap(), Compression::fast());
+    for _ in 0..30_504 {
+        let common = next();
+        for channel in 0..32 {
+            packed.write_all(&(common + (1 + channel) as f32 * next()).to_le_bytes()).unwrap();
+        }
+    }
+    packed.finish().unwrap();
+    let name = |i: usize| if i < 2 { format!("EOG{i}") } else { format!("E{i}") };
+    let line = |i: usize| format!("{i} {} {} {}\n", 11 * i, 0.015 * i as f64, name(i));
+    fs::write(dir.join("eeglab_chan32.locs"), (0..32).map(line).collect::<String>()).unwrap();
+}
+
 #[test]
 fn toy_densities_are_learned_and_drawn() {
     let folder = tempfile::tempdir().unwrap();

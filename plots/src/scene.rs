@@ -139,6 +139,19 @@ impl Marker {
     }
 }
 
+impl Shape {
+    /// The same farther down.
+    fn lowered(mut self, down: f64) -> Self {
+        match &mut self {
+            Self::Line { points, .. } | Self::Area { points, .. } => points.iter_mut().for_each(|at| at.1 += down),
+            Self::Disc { center, .. } => center.1 += down,
+            Self::Image { rect, .. } => *rect = Rect { top: rect.top + down, bottom: rect.bottom + down, ..*rect },
+            Self::Text(text) => text.at.1 += down,
+        }
+        self
+    }
+}
+
 impl Scene {
     /// A page with a line above its panels: what all its numbers have in common, shortened until it fits.
     pub(crate) fn headed(width: f64, left: f64, conditions: &[String]) -> Self {
@@ -146,6 +159,13 @@ impl Scene {
         let heading = legend::shortened(&conditions.join(" · "), width - 2.0 * MARGIN, SMALL);
         scene.text(Text::new(heading, (left, MARGIN + 0.76 * SMALL), SMALL).color(GREY));
         scene
+    }
+
+    /// This page with another one below it.
+    pub(crate) fn above(mut self, below: Self) -> Self {
+        let down = self.height;
+        self.shapes.extend(below.shapes.into_iter().map(|shape| shape.lowered(down)));
+        Self { width: self.width.max(below.width), height: down + below.height, shapes: self.shapes }
     }
 
     /// Draws the first of some texts that covers nothing, and returns where it stands.

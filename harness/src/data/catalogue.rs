@@ -7,7 +7,7 @@ use relgrad_reports::training::Provenance;
 use serde::Deserialize;
 
 use super::own::ENDINGS;
-use super::{DATA_VARIABLE, DataSet, Parts, digits, patches, tabular};
+use super::{DATA_VARIABLE, DataSet, Parts, digits, patches, recording, tabular};
 use crate::console::quoted;
 use crate::error::{Error, Result};
 
@@ -75,6 +75,7 @@ impl Entry {
             "miniboone" | "miniboone-subset" => tabular::miniboone,
             "bsds300" => patches::load,
             "mnist" => digits::mnist,
+            "eeg" => recording::load,
             _ => digits::optdigits,
         };
         load(self, folder)

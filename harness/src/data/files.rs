@@ -1,4 +1,4 @@
-//! Files of arrays: idx (gzip), NumPy's npy and npz.
+//! Files of arrays: idx (gzip), NumPy's npy and npz, and raw numbers.
 
 use std::io::{Read, Seek};
 use std::path::Path;
@@ -53,6 +53,19 @@ fn idx<const N: usize>(path: &Path, known: u32, what: &str) -> Result<([usize; N
         // checksum.
         reader.take(expected.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
         Ok((sizes, bytes))
+    })
+}
+
+/// The numbers of a file of little-endian f32 and nothing else.
+pub(crate) fn raw_floats(path: &Path) -> Result<Vec<f64>> {
+    open::reading(path, |path| {
+        let mut bytes = Vec::new();
+        open::open(path)?.read_to_end(&mut bytes).map_err(|cause| open::reason(&cause))?;
+        let (numbers, rest) = bytes.as_chunks::<4>();
+        if !rest.is_empty() {
+            return Err(format!("{} bytes are not numbers of four; fetch the file again", bytes.len()));
+        }
+        Ok(numbers.iter().map(|number| f64::from(f32::from_le_bytes(*number))).collect())
     })
 }
 

@@ -16,6 +16,7 @@ mod open;
 mod own;
 mod patches;
 mod preprocess;
+pub(crate) mod recording;
 pub(crate) mod rows;
 pub(crate) mod sink;
 mod tabular;

@@ -1,6 +1,6 @@
 //! The paper's training experiments: each makes a table, the data of a figure, and notes on how it compares.
 //!
-//! An experiment is one file with `run(&mut Context) -> Result<Findings>`; what all share is here and in [`figures`]
+//! An experiment is one file, or a folder, with `run(&mut Context) -> Result<Findings>`; what all share is here and in [`figures`]
 //! and [`models`].
 
 mod bias_mode;
@@ -9,6 +9,7 @@ pub(crate) mod epoch_time;
 mod errata;
 pub(crate) mod figures;
 mod gaussian;
+mod ica;
 mod learning_curves;
 mod models;
 pub(crate) mod primitives;
@@ -48,7 +49,7 @@ pub(crate) struct Protocol {
 }
 
 /// Every experiment, those first that need no data.
-pub(crate) static PROTOCOLS: [Protocol; 13] = [
+pub(crate) static PROTOCOLS: [Protocol; 14] = [
     Protocol {
         name: "bias-mode",
         title: "Biases: the exact relative gradient and the paper's rule (erratum E7)",
@@ -73,6 +74,11 @@ pub(crate) static PROTOCOLS: [Protocol; 13] = [
         name: "rivals",
         title: "Likelihood for the money: every method from the same starts, by plain steps",
         run: rivals::run,
+    },
+    Protocol {
+        name: "ica",
+        title: "Independent components: sources recovered, linear and by segments, and the maps of an EEG",
+        run: ica::run,
     },
     Protocol {
         name: "fig1-right",

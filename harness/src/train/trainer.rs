@@ -365,7 +365,7 @@ impl<'a, T: Scalar, C: MaybeGroup<Cpu, T>> Session<'a, T, C> {
 }
 
 /// The numbers of some samples of width `width`, one after another.
-fn gather<T: Copy>(width: usize, from: &[T], samples: &[u32], to: &mut [T]) {
+pub(crate) fn gather<T: Copy>(width: usize, from: &[T], samples: &[u32], to: &mut [T]) {
     for (column, &sample) in to.chunks_exact_mut(width).zip(samples) {
         let start = sample as usize * width;
         column.copy_from_slice(&from[start..start + width]);

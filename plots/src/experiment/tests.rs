@@ -1,7 +1,8 @@
 //! What must hold of every figure of an experiment.
 
 use relgrad_reports::experiment::{
-    Curve, DensityPanel, DensityRow, Dot, DotPanel, Figure, Level, LinePanel, Pictures, ScatterPanel, ScatterPoint,
+    Curve, DensityPanel, DensityRow, Dot, DotPanel, Figure, Level, LinePanel, Pictures, ScalpMap, ScalpMaps,
+    ScatterPanel, ScatterPoint,
 };
 use relgrad_vocabulary::Method;
 
@@ -64,6 +65,19 @@ fn figures() -> Vec<(&'static str, Figure)> {
         pictures: vec![vec![0, 50, 100, 150, 200, 255]; 7],
         lines: vec!["drawn from the model".into()],
     };
+    let map = |i: usize| ScalpMap { title: format!("{i}: 12.5 % of all"), values: vec![i as f64, -1.0, f64::NAN] };
+    let maps = ScalpMaps {
+        across: 3,
+        electrodes: vec![[0.0, 0.5], [-0.5, 0.1], [0.3, -0.3]],
+        maps: (1..=4).map(map).collect(),
+    };
+    let stack = Figure::Stack {
+        parts: vec![
+            Figure::Lines { panels: vec![panel("steps"), panel("segments"), panel("seconds"), panel("epoch")] },
+            Figure::Lines { panels: vec![] },
+            Figure::Maps(maps.clone()),
+        ],
+    };
     vec![
         ("one panel", Figure::Lines { panels: vec![panel("epoch")] }),
         ("two panels", Figure::Lines { panels: vec![panel("epoch"), panel("seconds")] }),
@@ -72,6 +86,8 @@ fn figures() -> Vec<(&'static str, Figure)> {
         ("logarithmic dots", dots(true)),
         ("points", Figure::Scatter { panels: vec![scatter("D = 64"), scatter("D = 256")] }),
         ("pictures", Figure::Pictures(pictures)),
+        ("maps", Figure::Maps(maps)),
+        ("stack", stack),
     ]
 }
 
@@ -92,6 +108,7 @@ fn pictures_are_in_every_format() {
         let expected = match &figure {
             Figure::Densities { rows } => rows.iter().map(|row| row.densities.len()).sum(),
             Figure::Pictures(pictures) => pictures.pictures.len(),
+            Figure::Maps(_) | Figure::Stack { .. } => 4,
             _ => 0,
         };
         assert_eq!(svg.matches("<image ").count(), expected, "{name}");
@@ -110,6 +127,8 @@ fn a_figure_without_values_says_so() {
         Figure::Lines { panels: vec![LinePanel { curves: vec![], ..panel("epoch") }] },
         Figure::Densities { rows: vec![] },
         Figure::Pictures(Pictures { across: 2, size: (2, 2), pictures: vec![], lines: vec![] }),
+        Figure::Maps(ScalpMaps { across: 2, electrodes: vec![[0.0, 0.0]], maps: vec![] }),
+        Figure::Stack { parts: vec![Figure::Lines { panels: vec![] }] },
     ];
     for figure in nothing {
         assert!(matches!(draw_experiment(&figure, "nothing"), Err(Error::Empty)));

@@ -72,6 +72,13 @@ pub enum Figure {
     },
     /// Grey pictures in a grid.
     Pictures(Pictures),
+    /// Values at electrodes, a head each, in a grid.
+    Maps(ScalpMaps),
+    /// Figures below one another.
+    Stack {
+        /// From top to bottom.
+        parts: Vec<Figure>,
+    },
 }
 
 /// Curves over linear axes, or over a logarithmic horizontal one.
@@ -198,6 +205,26 @@ pub struct Pictures {
     pub pictures: Vec<Vec<u8>>,
     /// What a line of pictures is, one text a line, or none.
     pub lines: Vec<String>,
+}
+
+/// Maps of a head from above, over one set of electrodes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScalpMaps {
+    /// Maps a line.
+    pub across: usize,
+    /// Places of the electrodes: x to the right, y to the nose; the head's edge is ½ from its middle.
+    pub electrodes: Vec<[f64; 2]>,
+    /// The maps.
+    pub maps: Vec<ScalpMap>,
+}
+
+/// One map of [`ScalpMaps`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScalpMap {
+    /// What it is, in a few words.
+    pub title: String,
+    /// The value at each electrode.
+    pub values: Vec<f64>,
 }
 
 impl Table {
