@@ -19,7 +19,7 @@ use crate::data::{DataSet, Samples};
 use crate::error::{Error, Result};
 use crate::train::learner::Tracking;
 use crate::train::recipe::Recipe;
-use crate::train::trainer;
+use crate::train::model;
 
 const SET: &str = "eeg";
 const STEP_SIZES: [f64; 3] = [0.02, 0.1, 0.5];
@@ -133,7 +133,7 @@ fn components(
     settings: &TrainingSettings,
 ) -> Result<Vec<Component>> {
     let recipe = Recipe::of(settings, set.parts.dim())?;
-    let (device, parameters) = trainer::best_model::<f64>(&context.model_dir(name), &recipe)?;
+    let (device, parameters) = model::best_model::<f64>(&context.model_dir(name), &recipe)?;
     let failed = |cause: relgrad_kernels::Error| Error::Diverged(format!("the unmixing cannot be inverted: {cause}"));
     let mixing = mixing(&device, &parameters).map_err(failed)?;
     let moments = moments(&device, &parameters, &set.parts.train).map_err(failed)?;
