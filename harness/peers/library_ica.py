@@ -37,7 +37,8 @@ EEG_PARTS = (24_709, 2_745, 3_050)
 # relgrad's two optimizers: plain steps along the relative gradient, and Adam.
 SGD = ("--optimizer", "sgd", "--learning-rate", "0.1")
 ADAM = ("--optimizer", "adam", "--learning-rate", "0.003")
-SHARED = ("--layers", "1", "--base", "sech", "--init", "whiten", "--schedule", "cosine", "--batch", "100")
+SHARED = ("--layers", "1", "--base", "sech", "--init", "whiten", "--schedule", "cosine", "--edge", "none")
+SHARED += ("--batch", "100")
 
 # Epochs of relgrad: what its plain steps need to come within 0.01 nats of Picard's maximum.
 EPOCHS = {"sech": 30, "laplace": 30, "eeg": 300}

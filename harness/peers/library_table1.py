@@ -98,7 +98,8 @@ def ours(options: argparse.Namespace, data: library_data.DataSet, cap: int, pati
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "training"
         command = [options.relgrad, "train", data.name, "--data", options.data, "--layers", 2, "--init", "standardise"]
-        command += ["--optimizer", "adam", "--learning-rate", 1e-3, "--batch", 100, "--epochs", cap]
+        command += ["--optimizer", "adam", "--learning-rate", 1e-3, "--schedule", "constant", "--edge", "none"]
+        command += ["--batch", 100, "--epochs", cap]
         command += ["--patience", patience, "--threads", options.threads, "--seed", options.seed, "--quiet", "--out", out]
         subprocess.run([str(word) for word in command], check=True, capture_output=True)
         outcome = json.loads((out / "training.json").read_text())["outcome"]

@@ -3,8 +3,12 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use relgrad_kernels::backend::BiasMode;
+use relgrad_kernels::bound::bind;
 use relgrad_kernels::evaluation::{Workload, prepare};
-use relgrad_kernels::{Architecture, Convolution, Dtype, Init, Method};
+use relgrad_kernels::optimizer::{Preconditioner, Sharpness};
+use relgrad_kernels::parameters::{Gradient, Parameters};
+use relgrad_kernels::{Architecture, Convolution, Cpu, Dense, Dtype, Init, Method, init};
 
 struct Counting;
 
@@ -73,6 +77,26 @@ fn convolutions(threads: usize) -> Vec<Workload> {
     workloads
 }
 
+/// The fewest bytes that an estimate of the sharpness allocates.
+fn fewest_bytes_of_estimate(threads: usize) -> usize {
+    let device = Cpu::new(threads);
+    let architecture = Architecture { bias: true, ..Architecture::new(64, 3) };
+    let parameters = init::network::<_, f32, Dense>(&device, &architecture, Init::Orthogonal, 1).unwrap();
+    let x = init::batch(&device, 64, 20, 1).unwrap();
+    let mut backend = bind(&device, Method::Relative, BiasMode::Exact, &architecture, 20).unwrap();
+    let mut scratch = Gradient::zeros(&device, &architecture, "direction").unwrap();
+    let mut sharpness = Sharpness::new(&device, &parameters).unwrap();
+    let mut direction =
+        |at: &Parameters<Cpu, f32>, out: &mut Gradient<Cpu, f32>| backend.gradient(&device, at, x.view(), out);
+    let window = |_| {
+        let before = BYTES.load(Ordering::SeqCst);
+        let plain = &Preconditioner::Identity;
+        sharpness.estimate(&device, &parameters, plain, &mut scratch, &mut direction, EVALUATIONS).unwrap();
+        BYTES.load(Ordering::SeqCst) - before
+    };
+    (0..WINDOWS).map(window).min().unwrap()
+}
+
 /// From inside a pool: a job sent in from outside costs rayon memory for its queue.
 #[test]
 fn an_evaluation_allocates_nothing() {
@@ -100,6 +124,7 @@ fn an_evaluation_allocates_nothing() {
                 assert_eq!(bytes, 0, "{workload:?}");
             }
         }
+        assert_eq!(pool.install(|| fewest_bytes_of_estimate(threads)), 0, "estimate of the sharpness");
         for workload in convolutions(threads) {
             let bytes = pool.install(|| fewest_bytes(&workload));
             assert_eq!(bytes, 0, "{workload:?}");

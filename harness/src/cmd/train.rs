@@ -1,6 +1,7 @@
 //! `relgrad train`: a network learns a data set.
 
 mod convolution;
+mod ending;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -9,10 +10,10 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, FromArgMatches};
 use relgrad_kernels::backend::BiasMode;
 use relgrad_kernels::{Activation, Base, Dtype, Method};
-use relgrad_reports::training::{Epoch, Outcome, Stop, Training, TrainingSettings};
-use relgrad_reports::units::{self, counted};
+use relgrad_reports::training::{Stop, Training, TrainingSettings};
+use relgrad_reports::units::counted;
 
-use crate::console::{self, quoted};
+use crate::console;
 use crate::data::text::Header;
 use crate::data::{self, DataSet, Request};
 use crate::error::{EXIT_CODES, Error, Result, code};
@@ -22,6 +23,7 @@ use crate::measure::plan::grids::{self, Kernel};
 use crate::outputs;
 use crate::quantity::TimeLimit;
 use crate::run::interrupt::Events;
+use crate::train::edge::Edge;
 use crate::train::learner::Tracking;
 use crate::train::prepare::prepare;
 use crate::train::recipe::{AdamCorrection, EpochSchedule, Optimizer, Recipe};
@@ -80,9 +82,18 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "MU", default_value_t = 1e-3)]
     learning_rate: f64,
 
-    /// How the step size falls: constant, cosine (to 0 over all epochs), or inverse:EPOCHS (halved after so many)
-    #[arg(long, default_value = "constant")]
+    /// How the step size falls: cosine (to 0 over all epochs), inverse:EPOCHS (halved after so many), or constant
+    #[arg(long, default_value = "cosine")]
     schedule: EpochSchedule,
+
+    /// Keep the step size below this share of the largest stable one, which is estimated every 400 steps; off: warn
+    /// only; none: no estimates, and none of their memory
+    #[arg(long, value_name = "SHARE", default_value = "0.5")]
+    edge: Edge,
+
+    /// Undo a step that lowers the likelihood of the training part, and halve the step size; for full batches and SGD
+    #[arg(long)]
+    line_search: bool,
 
     /// Take plain steps as they are, even where one might make a layer singular
     #[arg(long)]
@@ -170,8 +181,9 @@ pub(crate) struct Arguments {
     /// Continue the training in DIR with the settings it was started with
     #[arg(long, value_name = "DIR", conflicts_with_all = [
         "dataset", "header", "toy_samples", "method", "bias_mode", "optimizer", "adam_correction", "learning_rate",
-        "schedule", "no_guard", "batch", "epochs", "patience", "layers", "activation", "last_nonlinear", "no_bias", "base",
-        "init", "dtype", "seed", "threads", "checkpoint_every", "out", "conditional", "coupling", "grid", "channels", "kernel",
+        "schedule", "edge", "line_search", "no_guard", "batch", "epochs", "patience", "layers", "activation",
+        "last_nonlinear", "no_bias", "base", "init", "dtype", "seed", "threads", "checkpoint_every", "out",
+        "conditional", "coupling", "grid", "channels", "kernel",
     ])]
     resume: Option<PathBuf>,
 
@@ -304,6 +316,8 @@ fn settings(arguments: &Arguments) -> TrainingSettings {
         convolution: None,
         conditional: arguments.conditional.clone(),
         adam_correction: Some(arguments.adam_correction.clone()).filter(|t| t != AdamCorrection::Step.name()),
+        edge: arguments.edge.word(),
+        line_search: arguments.line_search,
     }
 }
 
@@ -314,10 +328,13 @@ fn finish(job: &Job<'_>, mut training: Training, events: &mut Events) -> Result<
     let outcome = &trained.outcome;
     training.outcome = Some(outcome.clone());
     store.write_header(&training)?;
-    print_outcome(&training, outcome);
-    if let Some(hint) = guard_hint(&trained.epochs, training.settings.learning_rate) {
-        say!("{hint}");
-    }
+    ending::print_outcome(&training, outcome);
+    let hints = [
+        ending::edge_line(&trained.epochs, &training.settings),
+        ending::search_line(&trained.epochs, outcome.stop),
+        ending::guard_hint(&trained.epochs, training.settings.learning_rate),
+    ];
+    hints.iter().flatten().for_each(|hint| say!("{hint}"));
     say!("model: {}", store.dir().display());
     let dir = store.dir().display();
     let code = match outcome.stop {
@@ -329,58 +346,8 @@ fn finish(job: &Job<'_>, mut training: Training, events: &mut Events) -> Result<
             note!("relgrad: the time is up; continue with: relgrad train --resume {dir}");
             0
         }
-        Stop::Complete | Stop::Patience => 0,
+        Stop::Complete | Stop::Patience | Stop::LineSearch => 0,
     };
     figures::training(store.dir(), &training, &trained.epochs)?;
     Ok(code)
-}
-
-fn print_outcome(training: &Training, outcome: &Outcome) {
-    say!(
-        "{} in {}, best validation at epoch {}",
-        counted(outcome.epochs, "epoch"),
-        units::seconds(outcome.seconds),
-        outcome.best_epoch
-    );
-    if let Some(what) = &training.settings.conditional {
-        say!("of x given u = {}:", quoted(what));
-    }
-    say!("validation {} nats", outcome.validation);
-    say!("test       {} nats", outcome.test);
-    if let Some(entropy) = training.data.entropy_nats {
-        let best = format!("{:.4}", -entropy).replace('-', "−");
-        say!("minus the true entropy is {best} nats, the best that any model can expect");
-    }
-}
-
-/// What to do about steps that the guard \[M19\] shortened often: it keeps every layer invertible and the fall small,
-/// but steps as large as it lets through still lose likelihood. `None` where they were few.
-fn guard_hint(epochs: &[Epoch], learning_rate: f64) -> Option<String> {
-    const FEW: f64 = 0.05;
-    let shares: Vec<f64> = epochs.iter().filter_map(|epoch| epoch.guarded_share).collect();
-    let share = shares.iter().sum::<f64>() / shares.len().max(1) as f64;
-    (share > FEW).then(|| {
-        format!(
-            "the guard shortened {:.0} % of the steps, a sign that they are too large: try a smaller --learning-rate \
-             than {learning_rate}",
-            100.0 * share
-        )
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::train::testing::epoch;
-
-    #[test]
-    fn steps_that_the_guard_shortened_are_told_of() {
-        let epoch = |guarded_share| Epoch { guarded_share, ..epoch(1, -1.0) };
-        let epochs = |shares: &[Option<f64>]| shares.iter().map(|&share| epoch(share)).collect::<Vec<_>>();
-        for quiet in [&[][..], &[None, None], &[None, Some(0.0), Some(0.08)]] {
-            assert_eq!(guard_hint(&epochs(quiet), 0.1), None);
-        }
-        let hint = guard_hint(&epochs(&[None, Some(1.0), Some(0.5)]), 0.1).unwrap();
-        assert!(hint.contains("shortened 75 % of the steps") && hint.contains("--learning-rate than 0.1"), "{hint}");
-    }
 }

@@ -84,6 +84,8 @@ fn standard_sample() -> Vec<f64> {
 fn descend(context: &Context<'_>, mode: BiasMode, data: &Samples, steps: usize) -> Result<End> {
     let mut settings = context.settings("one-dimensional Gaussian");
     settings.optimizer = "sgd".to_string();
+    // Steps are asked for one by one, all of one size.
+    settings.edge = None;
     settings.layers = 1;
     settings.bias_mode = mode.to_string();
     settings.dtype = Dtype::F64;

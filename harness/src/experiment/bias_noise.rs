@@ -113,6 +113,8 @@ fn distances(
     let mut settings = context.settings("mixed sources");
     settings.method = method;
     settings.optimizer = "sgd".to_string();
+    // Steps are asked for one by one, all of one size.
+    settings.edge = None;
     settings.dtype = Dtype::F64;
     settings.base = Base::SECH;
     settings.activation = Activation::SmoothLeaky { alpha: 0.3 };

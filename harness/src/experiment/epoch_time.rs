@@ -140,6 +140,8 @@ fn time(
     let mut settings = context.settings(&set.name);
     settings.method = method;
     settings.optimizer = optimizer.to_string();
+    // Steps alone are timed.
+    settings.edge = None;
     // Small: a thousand timed steps must not change what is timed.
     settings.learning_rate = 1e-6;
     settings.batch = batch;

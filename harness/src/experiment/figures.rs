@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use relgrad_plots::draw_experiment;
-use relgrad_reports::experiment::{Curve, Figure, Level, Pictures};
+use relgrad_reports::experiment::{Curve, Figure, Level, LinePanel, Pictures};
 use relgrad_reports::training::{Epoch, Training};
 
 use super::lines;
@@ -30,7 +30,8 @@ pub(crate) fn pictures(path: &Path, size: (usize, usize), pictures: Vec<Vec<u8>>
     drawing.write(path).map_err(|cause| Error::Output(cause.to_string()))
 }
 
-/// Writes `figures/training.svg` and `.png`: log-likelihood against epoch. Too short a training has none.
+/// Writes `figures/training.svg` and `.png`: log-likelihood against epoch, and beside it μλ over the limit of stable
+/// steps where that was estimated. Too short a training has none.
 pub(crate) fn training(dir: &Path, training: &Training, epochs: &[Epoch]) -> Result<()> {
     if epochs.len() < 2 {
         return Ok(());
@@ -44,13 +45,25 @@ pub(crate) fn training(dir: &Path, training: &Training, epochs: &[Epoch]) -> Res
     let levels = training.data.entropy_nats.map(|h| Level { name: "minus the entropy".to_string(), value: -h });
     let range = range_of_curves(&curves);
     let panel = lines(["epoch", "log-likelihood (nats)"], range, curves, levels.into_iter().collect());
+    let panels = std::iter::once(panel).chain(edge_panel(epochs)).collect();
     let data: String = console::visible(&training.settings.data).chars().take(60).collect();
     let title = format!("Log-likelihood of {data} against epoch");
     let dir = dir.join("figures");
     if dir.is_symlink() {
         return Err(Error::output(&dir, "it is a link, and links are not followed; remove it"));
     }
-    write(&dir, "training", &Figure::Lines { panels: vec![panel] }, &title).map(|_| ())
+    write(&dir, "training", &Figure::Lines { panels }, &title).map(|_| ())
+}
+
+/// μλ over its limit against epoch; `None` with fewer than two values.
+fn edge_panel(epochs: &[Epoch]) -> Option<LinePanel> {
+    let points: Vec<(f64, f64)> = epochs.iter().filter_map(|e| Some((e.epoch as f64, e.edge_share?))).collect();
+    let highest = points.iter().map(|point| point.1).fold(1.0, f64::max);
+    let curve = Curve { name: "μλ over its limit".to_string(), points };
+    let level = Level { name: "the edge of stability".to_string(), value: 1.0 };
+    // A few steps far beyond the edge would flatten the rest.
+    let range = Some((0.0, 1.1 * highest.min(3.0)));
+    (curve.points.len() > 1).then(|| lines(["epoch", "μλ over its limit"], range, vec![curve], vec![level]))
 }
 
 /// A range of the vertical axis that holds all curves without their starts.
@@ -71,6 +84,18 @@ fn range_without_start(points: &[(f64, f64)]) -> Option<(f64, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::testing::epoch;
+
+    #[test]
+    fn the_edge_has_a_panel_where_it_was_estimated() {
+        let of = |shares: &[Option<f64>]| -> Vec<Epoch> {
+            shares.iter().enumerate().map(|(i, &edge_share)| Epoch { edge_share, ..epoch(i, -1.0) }).collect()
+        };
+        assert_eq!(edge_panel(&of(&[None, Some(0.5), None])), None);
+        let panel = edge_panel(&of(&[None, Some(0.5), None, Some(0.8)])).unwrap();
+        assert_eq!(panel.curves[0].points, [(1.0, 0.5), (3.0, 0.8)]);
+        assert_eq!((panel.levels[0].value, panel.y_range), (1.0, Some((0.0, 1.1))));
+    }
 
     /// Batches end above the validation part and begin far below it.
     #[test]

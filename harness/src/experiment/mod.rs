@@ -82,7 +82,7 @@ pub(crate) static PROTOCOLS: [Protocol; 14] = [
     },
     Protocol {
         name: "fig1-right",
-        title: "Figure 1, right: training from ten starts, relative and ordinary gradient",
+        title: "Figure 1, right: training from the same starts, relative and ordinary gradient",
         run: starts::run,
     },
     Protocol {

@@ -49,7 +49,7 @@ impl Context<'_> {
         }
         data::require_same(&set.name, &training.data, &set.facts())?;
         if let Some(outcome) = &training.outcome
-            && matches!(outcome.stop, Stop::Complete | Stop::Patience)
+            && outcome.stop.is_final()
         {
             self.say(&format!("{name}: already trained"));
             let epochs = store.epochs()?;

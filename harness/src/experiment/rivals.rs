@@ -140,6 +140,8 @@ fn settings(context: &Context<'_>, course: &Contest, set: &DataSet, method: Meth
     settings.optimizer = "sgd".to_string();
     settings.epochs = context.effort.pick(2, 5, 20);
     settings.schedule = "cosine".to_string();
+    // One rule for all: methods that keep numbers beside the weights have no estimate.
+    settings.edge = None;
     settings.init = "standardise".to_string();
     settings.layers = course.layers;
     settings.patience = Some(PATIENCE);

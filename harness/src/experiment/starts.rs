@@ -1,13 +1,14 @@
-//! Figure 1, right: the same network from the same starts, with the relative and with the ordinary gradient.
+//! Figure 1, right: the same network from the same starts, with the relative and with the ordinary gradient, by
+//! constant steps and by a line search.
+
+mod outcome;
 
 use relgrad_kernels::parameters::Parameters;
 use relgrad_kernels::{Cpu, Dense, Dtype, Method};
-use relgrad_reports::experiment::{Curve, Figure};
 use relgrad_reports::training::{Epoch, Stop};
-use relgrad_reports::units;
 use serde_json::json;
 
-use super::{Context, Findings, lines, signed, table, texts};
+use super::{Context, Findings};
 use crate::data::{Parts, Samples};
 use crate::error::{Error, Result};
 use crate::train::learner::Tracking;
@@ -15,10 +16,13 @@ use crate::train::recipe::Recipe;
 use crate::train::trainer::{self, Job};
 
 const POINTS: usize = 1000;
-const STARTS: u64 = 10;
 const METHODS: [Method; 2] = [Method::Relative, Method::Ordinary];
-/// Step sizes tried; each method is shown with the one that is best for it.
+/// Constant step sizes tried; each method is shown with the one that is best for it.
 const STEP_SIZES: [f64; 8] = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0];
+/// Starts that choose it.
+const CHOOSING: usize = 10;
+/// Where the line search begins.
+const FIRST_STEP: f64 = 1.0;
 
 /// A data set and where its networks start.
 struct Problem {
@@ -36,12 +40,19 @@ const PROBLEMS: [Problem; 4] = [
     Problem { data: "mixed half moons", mixing: 0.9, starts: "orthogonal" },
     Problem { data: "mixed half moons", mixing: 0.9, starts: "gaussian" },
 ];
-/// The problems that the figure shows.
-const SHOWN: std::ops::Range<usize> = 2..4;
 
-/// All starts of one method with one step size.
+/// What becomes of the step size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stepping {
+    Constant,
+    /// Halved by every step that lowers the likelihood, which is undone.
+    LineSearch,
+}
+
+/// Some starts of one method with one step size.
 struct Runs {
     method: Method,
+    stepping: Stepping,
     step_size: f64,
     /// Epochs of each start; none where it diverged.
     starts: Vec<Option<Vec<Epoch>>>,
@@ -50,6 +61,10 @@ struct Runs {
 }
 
 impl Runs {
+    fn none(method: Method, stepping: Stepping, step_size: f64) -> Self {
+        Self { method, stepping, step_size, starts: Vec::new(), smallest_singular_values: Vec::new() }
+    }
+
     /// Mean log-likelihood of each start over the last tenth of its epochs, so that curves which jump are not judged by
     /// where they happen to be at the end; −∞ where it diverged.
     fn ends(&self) -> Vec<f64> {
@@ -81,87 +96,118 @@ fn sorted(mut values: Vec<f64>) -> Vec<f64> {
 /// D = 2, L = 2, full batches, plain steps; the half moons as they are, and linearly mixed.
 pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
     let epochs = context.effort.pick(30, 500, 2000);
+    let starts = context.effort.pick(3, 10, 60);
     let train = context.load("toy:moons", POINTS)?.parts.train;
     let mut solved = Vec::new();
     for problem in &PROBLEMS {
         let mix = |x: &[f64]| [x[0] + problem.mixing * x[1], problem.mixing * x[0] + x[1]];
         let points = Samples { dim: 2, values: train.iter().flat_map(mix).collect() };
-        solved.push(best_runs(context, problem, points, epochs)?);
+        solved.push(best_runs(context, problem, points, (epochs, starts))?);
     }
-    Ok(findings(&solved, epochs))
+    Ok(outcome::findings(&solved, epochs, starts))
 }
 
 /// What came out of one problem.
 struct Solved {
     problem: &'static Problem,
-    /// Of each method, with the step size that is best for it.
-    best: Vec<Runs>,
+    /// Of each method, with the constant step size that is best for it.
+    constant: Vec<Runs>,
+    /// Of each method.
+    line_search: Vec<Runs>,
     /// Every step size of every method.
     tried: Vec<serde_json::Value>,
 }
 
-fn best_runs(context: &mut Context<'_>, problem: &'static Problem, points: Samples, epochs: usize) -> Result<Solved> {
+fn best_runs(
+    context: &mut Context<'_>,
+    problem: &'static Problem,
+    points: Samples,
+    (epochs, starts): (usize, usize),
+) -> Result<Solved> {
     // The curves are of the objective itself, so the training part is also the one that is evaluated.
     let parts = Parts::of([points.clone(), points.clone(), points]);
-    let (mut best, mut tried) = (Vec::new(), Vec::new());
+    let mut solved = Solved { problem, constant: Vec::new(), line_search: Vec::new(), tried: Vec::new() };
     for method in METHODS {
-        let mut of_method: Option<Runs> = None;
+        let mut best: Option<Runs> = None;
         for step_size in STEP_SIZES {
-            let runs = all_starts(context, (problem, method, step_size), epochs, &parts)?;
+            let mut runs = Runs::none(method, Stepping::Constant, step_size);
+            extend(context, problem, &mut runs, (epochs, starts.min(CHOOSING)), &parts)?;
             let score = runs.score();
-            let Problem { data, starts, .. } = problem;
-            context.say(&format!(
-                "{data}, {starts} starts: {method}, step size {step_size}, ends at {score:.4} nats on average"
-            ));
-            tried.push(json!({ "method": method.name(), "step_size": step_size,
+            tell(context, problem, &runs);
+            solved.tried.push(json!({ "method": method.name(), "step_size": step_size, "starts": runs.starts.len(),
                 "last_tenth_mean_nats": finite(score), "last_tenth_median_nats": finite(runs.median()) }));
-            if of_method.as_ref().is_none_or(|best| score > best.score()) {
-                of_method = Some(runs);
+            if best.as_ref().is_none_or(|best| score > best.score()) {
+                best = Some(runs);
             }
         }
-        best.extend(of_method);
+        let mut searched = Runs::none(method, Stepping::LineSearch, FIRST_STEP);
+        for runs in best.iter_mut().chain([&mut searched]) {
+            extend(context, problem, runs, (epochs, starts), &parts)?;
+            tell(context, problem, runs);
+        }
+        solved.constant.extend(best);
+        solved.line_search.push(searched);
     }
-    Ok(Solved { problem, best, tried })
+    Ok(solved)
+}
+
+fn tell(context: &Context<'_>, problem: &Problem, runs: &Runs) {
+    let by = if runs.stepping == Stepping::Constant { "step size" } else { "line search from" };
+    context.say(&format!(
+        "{}, {} {} starts: {}, {by} {}, ends at {:.4} nats (median), {:.4} on average",
+        problem.data,
+        runs.starts.len(),
+        problem.starts,
+        runs.method,
+        runs.step_size,
+        runs.median(),
+        runs.score()
+    ));
 }
 
 fn finite(value: f64) -> Option<f64> {
     value.is_finite().then_some(value)
 }
 
-fn all_starts(
+/// Trains from further starts until there are `count`.
+fn extend(
     context: &mut Context<'_>,
-    (problem, method, step_size): (&Problem, Method, f64),
-    epochs: usize,
+    problem: &Problem,
+    runs: &mut Runs,
+    (epochs, count): (usize, usize),
     parts: &Parts,
-) -> Result<Runs> {
-    let (mut starts, mut smallest_singular_values) = (Vec::new(), Vec::new());
-    for seed in 0..STARTS {
+) -> Result<()> {
+    for seed in runs.starts.len()..count {
         context.check_interrupt()?;
         let mut settings = context.settings("toy:moons");
-        settings.method = method;
+        settings.method = runs.method;
         settings.optimizer = "sgd".to_string();
-        settings.learning_rate = step_size;
+        settings.learning_rate = runs.step_size;
+        // The paper's steps do not fall.
+        settings.schedule = "constant".to_string();
+        settings.edge = None;
+        settings.line_search = runs.stepping == Stepping::LineSearch;
         settings.batch = POINTS;
         settings.epochs = epochs;
         settings.init = problem.starts.to_string();
         settings.dtype = Dtype::F64;
-        settings.seed = context.seed.wrapping_add(seed);
+        settings.seed = context.seed.wrapping_add(seed as u64);
         settings.threads = 1;
         let recipe = Recipe::of(&settings, 2)?;
         let architecture = recipe.architecture.with(Dense);
         let start = recipe.start.network(&Cpu::new(1), &architecture, recipe.seed, &parts.train)?;
-        smallest_singular_values.push(smallest_singular_value(&start));
+        runs.smallest_singular_values.push(smallest_singular_value(&start));
         let job = Job::new(&recipe, parts, Tracking::Off);
         match trainer::train(&job, context.events) {
             Ok(trained) if trained.outcome.stop == Stop::Interrupted => {
                 return Err(Error::Interrupted(context.resume_hint()));
             }
-            Ok(trained) => starts.push(Some(trained.epochs)),
-            Err(Error::Diverged(_)) => starts.push(None),
+            Ok(trained) => runs.starts.push(Some(trained.epochs)),
+            Err(Error::Diverged(_)) => runs.starts.push(None),
             Err(other) => return Err(other),
         }
     }
-    Ok(Runs { method, step_size, starts, smallest_singular_values })
+    Ok(())
 }
 
 /// Of all 2×2 weights: |det W| over the largest, from σ₁² + σ₂² = ‖W‖_F² and σ₁σ₂ = |det W|.
@@ -175,132 +221,6 @@ fn smallest_singular_value(network: &Parameters<Cpu, f64>) -> f64 {
     (0..network.architecture().layers).map(of_layer).fold(f64::INFINITY, f64::min)
 }
 
-fn findings(solved: &[Solved], epochs: usize) -> Findings {
-    let columns = [
-        "data",
-        "starts",
-        "gradient",
-        "step size",
-        "negative log-likelihood over the last tenth of the epochs, mean of starts (nats)",
-        "median",
-        "epochs to the worse of the two ends (median)",
-        "seconds to it (median)",
-        "diverged starts",
-    ];
-    let number = |runs: &Runs| {
-        json!({ "method": runs.method.name(), "step_size": runs.step_size,
-            "last_tenth_nats": runs.ends().into_iter().map(finite).collect::<Vec<_>>(),
-            "smallest_singular_value": runs.smallest_singular_values })
-    };
-    let of_problem = |solved: &Solved| {
-        let Problem { data, mixing, starts } = solved.problem;
-        json!({ "data": data, "mixing": mixing, "starts": starts,
-            "shown": solved.best.iter().map(number).collect::<Vec<_>>(), "tried": solved.tried })
-    };
-    let panels = |solved: &Solved| {
-        let title = |x: &str| format!("{x} ({} starts)", solved.problem.starts);
-        let panel = |x: &str, curves: Vec<Curve>| {
-            lines([&title(x), "negative log-likelihood (nats)"], shown(&curves), curves, Vec::new())
-        };
-        [panel("epoch", curves(solved, |e| e.epoch as f64)), panel("seconds", curves(solved, |e| e.seconds))]
-    };
-    Findings {
-        numbers: json!({ "points": POINTS, "epochs": epochs, "step_sizes": STEP_SIZES,
-            "sets": solved.iter().map(of_problem).collect::<Vec<_>>() }),
-        table: table(columns, solved.iter().flat_map(rows).collect()),
-        notes: notes(solved),
-        figure: Figure::Lines { panels: solved[SHOWN].iter().flat_map(panels).collect() },
-    }
-}
-
-fn rows(set: &Solved) -> Vec<Vec<String>> {
-    let target = set.best.iter().map(Runs::score).fold(f64::INFINITY, f64::min);
-    let row = |runs: &Runs| {
-        let kept: Vec<&Vec<Epoch>> = runs.starts.iter().flatten().collect();
-        let (epochs, seconds) = to_reach(&kept, target).unzip();
-        vec![
-            set.problem.data.to_string(),
-            set.problem.starts.to_string(),
-            runs.method.to_string(),
-            runs.step_size.to_string(),
-            negated(runs.score()),
-            negated(runs.median()),
-            epochs.map_or("not reached".to_string(), |epochs| format!("{epochs:.0}")),
-            seconds.map_or("–".to_string(), units::seconds),
-            runs.starts.iter().filter(|start| start.is_none()).count().to_string(),
-        ]
-    };
-    set.best.iter().map(row).collect()
-}
-
-fn negated(nats: f64) -> String {
-    if nats.is_finite() { signed(-nats, 4) } else { "diverged".to_string() }
-}
-
-fn curves(set: &Solved, x: impl Fn(&Epoch) -> f64) -> Vec<Curve> {
-    let curve = |method: Method, epochs: &Vec<Epoch>| Curve {
-        name: method.to_string(),
-        points: epochs.iter().map(|e| (x(e), -e.validation_nats)).collect(),
-    };
-    let of_runs = |runs: &Runs| runs.starts.iter().flatten().map(|epochs| curve(runs.method, epochs)).collect();
-    set.best.iter().flat_map(|runs| -> Vec<Curve> { of_runs(runs) }).collect()
-}
-
-fn notes(solved: &[Solved]) -> Vec<String> {
-    let ahead = |solved: &&Solved| match solved.best.as_slice() {
-        [relative, ordinary] => relative.score() > ordinary.score(),
-        _ => false,
-    };
-    let won = solved.iter().filter(ahead).count();
-    let setting = format!(
-        "{POINTS} points, D = 2, L = 2, full batches, plain steps, f64. {STARTS} networks, the same for both \
-         gradients, with orthogonal and with independent normal weights. Mixed data are x ↦ Ax with A = [[1, 0.9], \
-         [0.9, 1]], of condition number 19. The figure shows mixed data."
-    );
-    let ends = format!(
-        "The mean of the starts ends higher with the relative gradient in {won} of {} rows. A relative step increases \
-         a small singular value σ of a weight by a factor 1 + μ at most, so σ requires (1/μ) log(1/σ) steps to reach \
-         order 1. The ordinary gradient contains W^{{-T}}, whose 1/σ does so in a few steps. Some independent normal \
-         starts have such weights (`smallest_singular_value` in the numbers), the orthogonal ones do not. The jumps \
-         below also affect which starts end badly.",
-        solved.len()
-    );
-    let chosen = format!(
-        "Each gradient has the step size of {STEP_SIZES:?} with the highest mean over the starts and the last tenth of \
-         the epochs. The paper states neither its choice nor its data set."
-    );
-    texts([
-        &setting,
-        &ends,
-        &chosen,
-        "Curves jump up where a constant step overshoots. The guard of the relative step keeps every weight \
-         invertible; it does not keep the likelihood from falling.",
-        "Seconds are those of the steps alone. At D = 2 they depend on the number of steps, not on the cost of a \
-         gradient (use relgrad sweep).",
-    ])
-}
-
-/// From the best value to the median of the starts' values after a hundredth of the epochs: what lies above is the
-/// first moments of a bad start.
-fn shown(curves: &[Curve]) -> Option<(f64, f64)> {
-    let early = curves.iter().filter_map(|curve| curve.points.get(curve.points.len() / 50)).map(|p| p.1);
-    let early = sorted(early.collect());
-    let high = *early.get(early.len().checked_sub(1)? / 2)?;
-    let low = curves.iter().flat_map(|curve| &curve.points).map(|p| p.1).fold(f64::INFINITY, f64::min);
-    let margin = 0.06 * (high - low).max(1e-6);
-    (low.is_finite() && high.is_finite()).then_some((low - margin, high + margin))
-}
-
-/// Median number of epochs, and of seconds, until the log-likelihood is at least `target`.
-fn to_reach(starts: &[&Vec<Epoch>], target: f64) -> Option<(f64, f64)> {
-    let first = |epochs: &&Vec<Epoch>| epochs.iter().find(|e| e.validation_nats >= target).cloned();
-    let reached: Vec<Epoch> = starts.iter().filter_map(first).collect();
-    let middle = reached.len() / 2;
-    let median = |of: fn(&Epoch) -> f64| sorted(reached.iter().map(of).collect())[middle];
-    let is_common = 2 * reached.len() >= starts.len() && !reached.is_empty();
-    is_common.then(|| (median(|e| e.epoch as f64), median(|e| e.seconds)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -311,7 +231,7 @@ mod tests {
     }
 
     fn runs(starts: Vec<Option<Vec<Epoch>>>) -> Runs {
-        Runs { method: Method::Relative, step_size: 0.1, starts, smallest_singular_values: Vec::new() }
+        Runs { starts, ..Runs::none(Method::Relative, Stepping::Constant, 0.1) }
     }
 
     /// A curve that jumps between −1 and −9 and happens to end high is worse than one that stays at −2.

@@ -161,7 +161,7 @@ pub(crate) fn starts() -> Vec<Claim> {
         Claim::new(
             ("negative log-likelihood at the end, orthogonal starts", "relative is ahead from ten starts"),
             0.0..=f64::INFINITY,
-            "The paper states neither its data nor its step sizes; ours are mixed half moons and the best of eight.",
+            "The paper states neither its data nor its steps; ours are mixed half moons and a line search.",
             ours::lead("orthogonal"),
         ),
         Claim::new(

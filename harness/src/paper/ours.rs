@@ -126,13 +126,16 @@ pub(super) fn lead(starts: &'static str) -> impl Fn(&Evidence) -> Result<Ours, S
         let sets = list(evidence.numbers()?, "/sets")?;
         let is_set = |set: &&Value| set["starts"] == starts && set["mixing"].as_f64() > Some(0.0);
         let set = sets.iter().find(is_set).ok_or("the set is not in the numbers")?;
-        let mean = |method: Method| -> Result<f64, String> {
-            let runs =
-                list(set, "/shown")?.iter().find(|runs| runs["method"] == method.name()).ok_or("no such runs")?;
-            let ends: Vec<f64> = list(runs, "/last_tenth_nats")?.iter().filter_map(Value::as_f64).collect();
-            Ok(ends.iter().sum::<f64>() / ends.len() as f64)
+        // Results of before have constant steps alone.
+        let runs = list(set, "/line_search").or_else(|_| list(set, "/shown"))?;
+        let median = |method: Method| -> Result<f64, String> {
+            let runs = runs.iter().find(|runs| runs["method"] == method.name()).ok_or("no such runs")?;
+            let mut ends: Vec<f64> = list(runs, "/last_tenth_nats")?.iter().filter_map(Value::as_f64).collect();
+            ends.sort_by(f64::total_cmp);
+            let middle = |i: usize| ends.get(i).copied().ok_or("every start diverged");
+            Ok(0.5 * (middle(ends.len().saturating_sub(1) / 2)? + middle(ends.len() / 2)?))
         };
-        let (relative, ordinary) = (mean(Method::Relative)?, mean(Method::Ordinary)?);
+        let (relative, ordinary) = (median(Method::Relative)?, median(Method::Ordinary)?);
         let text = format!("{:.4} nats for relative, {:.4} for ordinary", -relative, -ordinary);
         Ok(Ours::exact(relative - ordinary, text))
     }

@@ -124,7 +124,7 @@ pub(crate) static PARTS: [Part; 13] = [
         data: &[],
         claims: claims::bounds_in_sequence,
     },
-    experiment("fig1-right", "Figure 1 (right): training from ten starts", [60.0, 200.0], &[], claims::starts),
+    experiment("fig1-right", "Figure 1 (right): training from the same starts", [60.0, 200.0], &[], claims::starts),
     experiment("fig2", "Figure 2: toy densities", [60.0, 1200.0], &[], claims::densities),
     experiment("fig5", "Figure 5: more toy densities", [60.0, 2300.0], &[], claims::densities),
     experiment("fig6", "Figure 6: MNIST during training", [90.0, 330.0], &["mnist"], claims::learning_curves),

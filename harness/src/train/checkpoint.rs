@@ -17,65 +17,16 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype as TensorType, SafeTensorError, SafeTensors};
 use serde::{Deserialize, Serialize};
 
+use super::edge::Estimates;
 use super::learner::Learner;
 use super::log::Prefix;
 use super::network::{self, Place};
 use super::sealed::{self, MOST_JSON, damaged};
+use super::standing::Progress;
 use crate::error::{Error, Result};
 
 /// Version of the JSON; 1 had no checksums.
 const SCHEMA: u32 = 2;
-
-/// Where a training stands; with the settings and the data it goes on bit for bit.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Progress {
-    pub(crate) epoch: usize,
-    /// Batches done of the epoch that has begun.
-    pub(crate) batches: usize,
-    pub(crate) step: u64,
-    pub(crate) seconds: f64,
-    /// Sums over the epoch that has begun.
-    pub(crate) running: Running,
-    pub(crate) best: Option<Best>,
-}
-
-/// Sums over the batches of an epoch.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Running {
-    /// Batches whose likelihood was tracked.
-    pub(crate) tracked: usize,
-    /// Sum of their mean log-likelihoods.
-    pub(crate) nats: f64,
-    /// Layers that the guard held back.
-    pub(crate) guarded: usize,
-}
-
-/// The epoch with the best validation likelihood.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Best {
-    pub(crate) epoch: usize,
-    pub(crate) validation_nats: f64,
-}
-
-impl Progress {
-    /// What is impossible about it in a training of so many epochs of so many batches.
-    pub(super) fn impossible(&self, epochs: usize, batches: usize) -> Option<String> {
-        let done = (self.epoch as u128) * batches as u128 + self.batches as u128;
-        if self.epoch > epochs || (self.batches > 0 && self.batches >= batches) {
-            return Some(format!("epoch {} and {} batches are beyond the end", self.epoch, self.batches));
-        }
-        if u128::from(self.step) != done {
-            return Some(format!("step {} is not what its epoch and batches make", self.step));
-        }
-        let Running { tracked, nats, .. } = self.running;
-        if tracked > self.batches || !nats.is_finite() || !(self.seconds >= 0.0 && self.seconds.is_finite()) {
-            return Some("its sums are not those of its batches".to_string());
-        }
-        // It may be yet to come: a kill can leave a best model that is ahead of the last checkpoint.
-        let is_possible = |best: Best| best.epoch <= epochs && best.validation_nats.is_finite();
-        (!self.best.is_some_and(is_possible)).then(|| "it has no best epoch".to_string())
-    }
-}
 
 /// The JSON of a checkpoint.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -84,6 +35,9 @@ pub(super) struct State {
     pub(super) progress: Progress,
     /// Steps that Adam's moments hold.
     adam_steps: Option<u64>,
+    /// The last values of the sharpness, where their vector is among the tensors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sharpness: Option<Estimates>,
     tensors: Tensors,
     /// What it belongs to; version 1 did not say.
     #[serde(default)]
@@ -107,18 +61,23 @@ pub(super) struct Belonging {
     pub(super) log: Option<Prefix>,
 }
 
+/// The name of the checkpoint that training goes on from.
+pub(super) const LAST: &str = "last";
+
 /// The place of a checkpoint: `NAME.json` and the tensor file that it names, in the folder of a training.
 #[derive(Debug)]
 pub(super) struct Slot {
     dir: PathBuf,
     name: &'static str,
+    /// Whether training goes on from it, for which it has what estimates of the sharpness go on from.
+    goes_on: bool,
     /// The identity of the training that it must belong to.
     identity: Option<u32>,
 }
 
 impl Slot {
     pub(super) fn new(dir: &Path, name: &'static str, identity: Option<u32>) -> Self {
-        Self { dir: dir.to_path_buf(), name, identity }
+        Self { dir: dir.to_path_buf(), name, goes_on: name == LAST, identity }
     }
 
     pub(super) fn path(&self) -> PathBuf {
@@ -142,13 +101,15 @@ impl Slot {
         learner: &Learner<T, C>,
         log: Option<Prefix>,
     ) -> Result<()> {
-        let bytes =
-            serialized(learner).map_err(|cause| Error::Output(format!("cannot write a checkpoint: {cause}")))?;
+        let probe = learner.sharpness().filter(|probe| self.goes_on && probe.sharpness.state().is_some());
+        let bytes = serialized(learner, probe.is_some())
+            .map_err(|cause| Error::Output(format!("cannot write a checkpoint: {cause}")))?;
         let file = tensor_file(self.name, at.step);
         let state = State {
             schema: SCHEMA,
             progress: at.clone(),
             adam_steps: learner.moments().map(|moments| moments.steps),
+            sharpness: probe.map(|probe| probe.estimates.clone()),
             tensors: Tensors { file: file.clone(), bytes: bytes.len() as u64, crc32: crc32fast::hash(&bytes) },
             of: Belonging { training: self.identity, log },
         };
@@ -175,7 +136,7 @@ impl Slot {
     pub(super) fn read<T: Scalar, C: Coupling<Cpu, T>>(&self, learner: &mut Learner<T, C>) -> Result<State> {
         let state = self.state()?;
         let (path, bytes) = self.tensors(&state)?;
-        restore_all(&bytes, state.adam_steps, learner).map_err(|cause| damaged(&path, cause))?;
+        restore_all(&bytes, state.holds(), learner).map_err(|cause| damaged(&path, cause))?;
         Ok(state)
     }
 
@@ -186,7 +147,7 @@ impl Slot {
     ) -> Result<State> {
         let state = self.state()?;
         let (path, bytes) = self.tensors(&state)?;
-        restore_parameters(&bytes, state.adam_steps, device, parameters).map_err(|cause| damaged(&path, cause))?;
+        restore_parameters(&bytes, &state.holds(), device, parameters).map_err(|cause| damaged(&path, cause))?;
         Ok(state)
     }
 
@@ -238,25 +199,50 @@ pub(super) fn tensor_file(name: &str, step: u64) -> String {
     format!("{name}-{step}.safetensors")
 }
 
-/// Restores parameters and moments from the bytes of a tensor file.
+/// What a tensor file holds beside the parameters.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Beside {
+    pub(super) adam_steps: Option<u64>,
+    pub(super) sharpness: Option<Estimates>,
+}
+
+impl State {
+    fn holds(&self) -> Beside {
+        Beside { adam_steps: self.adam_steps, sharpness: self.sharpness.clone() }
+    }
+}
+
+/// Restores parameters, moments and what estimates go on from, out of the bytes of a tensor file.
 pub(super) fn restore_all<T: Scalar, C: Coupling<Cpu, T>>(
     bytes: &[u8],
-    adam_steps: Option<u64>,
+    beside: Beside,
     learner: &mut Learner<T, C>,
 ) -> std::result::Result<(), String> {
     let device = learner.device;
-    let tensors = restore_parameters(bytes, adam_steps, &device, &mut learner.parameters)?;
-    match (learner.moments_mut(), adam_steps) {
-        (None, None) => Ok(()),
+    let tensors = restore_parameters(bytes, &beside, &device, &mut learner.parameters)?;
+    match (learner.moments_mut(), beside.adam_steps) {
+        (None, None) => {}
         (Some(moments), Some(steps)) => {
             restore(&tensors, "adam.first.", &mut moments.first, &device)?;
             restore(&tensors, "adam.second.", &mut moments.second, &device)?;
             moments.steps = steps;
+        }
+        _ => return Err("it belongs to another optimiser".to_string()),
+    }
+    match (learner.sharpness_mut(), beside.sharpness) {
+        (_, None) => Ok(()),
+        (Some(probe), Some(estimates)) => {
+            let last = estimates.last().unwrap_or_default();
+            probe.sharpness.resume(last, |vector| restore(&tensors, VECTOR, vector, &device))?;
+            probe.estimates = estimates;
             Ok(())
         }
-        _ => Err("it belongs to another optimiser".to_string()),
+        (None, Some(_)) => Err("it belongs to a training that estimates its sharpness".to_string()),
     }
 }
+
+/// What the names of the vector's arrays begin with.
+const VECTOR: &str = "sharpness.";
 
 pub(super) fn parse_state(path: &Path, name: &str, bytes: &[u8]) -> Result<State> {
     let state: State = sealed::parse(path, bytes, SCHEMA)?;
@@ -270,19 +256,23 @@ pub(super) fn parse_state(path: &Path, name: &str, bytes: &[u8]) -> Result<State
     if state.adam_steps.is_some_and(|steps| steps > state.progress.step) {
         return Err(damaged(path, "Adam has taken more steps than the training"));
     }
+    if state.sharpness.as_ref().is_some_and(|estimates| !estimates.are_possible()) {
+        return Err(damaged(path, "its values of the sharpness are none"));
+    }
     Ok(state)
 }
 
 /// Restores the parameters from a tensor file, which must have as many arrays as a checkpoint of them, and returns all.
 fn restore_parameters<'a, T: Scalar, C>(
     bytes: &'a [u8],
-    adam_steps: Option<u64>,
+    beside: &Beside,
     device: &Cpu,
     parameters: &mut Parameters<Cpu, T, C>,
 ) -> std::result::Result<SafeTensors<'a>, String> {
     let tensors = SafeTensors::deserialize(bytes).map_err(|cause| cause.to_string())?;
     let count = network::each(parameters.arrays()).count();
-    let expected = if adam_steps.is_some() { 3 * count } else { count };
+    let sets = 1 + if beside.adam_steps.is_some() { 2 } else { 0 } + usize::from(beside.sharpness.is_some());
+    let expected = sets * count;
     if tensors.len() != expected {
         return Err(format!("it has {} arrays instead of {expected}", tensors.len()));
     }
@@ -290,9 +280,15 @@ fn restore_parameters<'a, T: Scalar, C>(
     Ok(tensors)
 }
 
-/// All arrays of a learner, row-major, little-endian.
-fn serialized<T: Scalar, C: Coupling<Cpu, T>>(learner: &Learner<T, C>) -> std::result::Result<Vec<u8>, String> {
+/// All arrays of a learner, row-major, little-endian; the vector of its sharpness where it is wanted.
+fn serialized<T: Scalar, C: Coupling<Cpu, T>>(
+    learner: &Learner<T, C>,
+    with_vector: bool,
+) -> std::result::Result<Vec<u8>, String> {
     let mut sets = vec![("", learner.parameters.arrays())];
+    if let Some((vector, _)) = learner.sharpness().filter(|_| with_vector).and_then(|probe| probe.sharpness.state()) {
+        sets.push((VECTOR, vector));
+    }
     if let Some(moments) = learner.moments() {
         sets.extend([("adam.first.", &moments.first), ("adam.second.", &moments.second)]);
     }

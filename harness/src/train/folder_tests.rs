@@ -10,11 +10,12 @@ use relgrad_adversary::{damage, damaged, judge};
 use relgrad_kernels::{Dense, Dtype, Scalar};
 use relgrad_reports::training::{ConvolutionLayers, TrainingSettings};
 
-use super::checkpoint::{self, Progress};
+use super::checkpoint;
 use super::learner::{Learner, Tracking};
 use super::log;
 use super::recipe::Recipe;
 use super::recipe::tests::settings;
+use super::standing::Progress;
 use super::store::{self, Store};
 use super::trainer::{self, Job};
 use crate::data::{Samples, toy};
@@ -116,7 +117,8 @@ proptest! {
         let mut learner = learner::<f32>(&settings);
         judge(bytes.len(), || {
             let told = |cause| super::sealed::damaged(Path::new("last-12.safetensors"), cause).to_string();
-            checkpoint::restore_all(&bytes, Some(1), &mut learner).map_err(told)?;
+            let beside = checkpoint::Beside { adam_steps: Some(1), sharpness: None };
+            checkpoint::restore_all(&bytes, beside, &mut learner).map_err(told)?;
             let arrays = learner.parameters.arrays();
             assert!(arrays.weights.iter().all(|weight| weight.view().slice().iter().all(|x| x.is_finite())));
             learner.require_finite_moments().map_err(|cause| cause.to_string())

@@ -4,12 +4,13 @@ use relgrad_kernels::bound::{Bound, bind};
 use relgrad_kernels::device::{Device, Matrix};
 use relgrad_kernels::layer::{Coupling, Dense, ForGroup, Group, MaybeGroup, best_delay};
 use relgrad_kernels::likelihood::Evaluator;
-use relgrad_kernels::optimizer::{Adam, Correction, Moments, plain_step};
+use relgrad_kernels::optimizer::{Adam, Correction, Moments, Preconditioner, plain_step};
 use relgrad_kernels::parameters::{Batch, Gradient, Parameters};
 use relgrad_kernels::stateful::Stateful;
 use relgrad_kernels::step::{self, InPlaceStep, LogDets};
 use relgrad_kernels::{Architecture, Cpu, Method, Result, Scalar};
 
+use super::edge::{Probe, Probed};
 use super::network::{self, require_finite};
 use super::recipe::{AdamCorrection, Optimizer, Recipe};
 use crate::data::Samples;
@@ -22,6 +23,8 @@ pub(crate) struct Learner<T: Scalar, C: Coupling<Cpu, T> = Dense> {
     /// u of the batch, where the density has a condition.
     given: Option<Matrix<Cpu, T>>,
     rule: Rule<T, C>,
+    /// Where the sharpness of its steps is estimated.
+    probe: Option<Probe<T, C>>,
 }
 
 /// How a batch becomes a step.
@@ -31,6 +34,8 @@ enum Rule<T: Scalar, C: Coupling<Cpu, T>> {
         step: Box<dyn Plain<T, C>>,
         /// Carried from step to step where the likelihood is tracked.
         tracked: Option<Tracked<T, C>>,
+        /// The same direction to be stored, where it is differentiated.
+        stored: Option<StoredDirection<T, C>>,
     },
     /// A plain step of a method that keeps numbers beside the parameters.
     Stateful {
@@ -47,6 +52,9 @@ enum Rule<T: Scalar, C: Coupling<Cpu, T>> {
         guard: bool,
     },
 }
+
+/// A backend, and where its direction goes.
+type StoredDirection<T, C> = (Bound<Cpu, T, C>, Gradient<Cpu, T>);
 
 struct Tracked<T: Scalar, C: Coupling<Cpu, T>> {
     log_dets: LogDets<T>,
@@ -160,6 +168,10 @@ impl<T: Scalar, C: MaybeGroup<Cpu, T>> Learner<T, C> {
                 Some((adam, Moments::zeros(&device, &architecture)?))
             }
         };
+        let stored = || -> Result<StoredDirection<T, C>> {
+            let backend = bind(&device, recipe.method, recipe.bias_mode, &architecture, size)?;
+            Ok((backend, Gradient::zeros(&device, &architecture, "direction")?))
+        };
         let rule = if recipe.method.keeps_state() {
             let steps = C::stateful(&device, recipe.method, &parameters, (size, recipe.seed))?;
             let is_tracked = tracking == Tracking::On && steps.log_abs_dets().is_some();
@@ -178,16 +190,17 @@ impl<T: Scalar, C: MaybeGroup<Cpu, T>> Learner<T, C> {
                     evaluator: Evaluator::new(&device, &architecture, size)?,
                 }),
             };
-            Rule::InPlace { step, tracked }
+            let stored = recipe.estimates_sharpness().then(stored).transpose()?;
+            Rule::InPlace { step, tracked, stored }
         } else {
-            let backend = bind(&device, recipe.method, recipe.bias_mode, &architecture, size)?;
-            let direction = Gradient::zeros(&device, &architecture, "direction")?;
+            let (backend, direction) = stored()?;
             Rule::Stored { backend, direction, adam, guard: recipe.guard }
         };
+        let probe = recipe.estimates_sharpness().then(|| Probe::new(&device, &parameters)).transpose()?;
         let batch = Matrix::zeros(&device, architecture.dim, size, "batch")?;
         let given = || Matrix::zeros(&device, architecture.conditions, size, "conditions of a batch");
         let given = (architecture.conditions > 0).then(given).transpose()?;
-        Ok(Self { device, parameters, batch, given, rule })
+        Ok(Self { device, parameters, batch, given, rule, probe })
     }
 }
 
@@ -221,15 +234,12 @@ impl<T: Scalar, C: Coupling<Cpu, T>> Learner<T, C> {
     /// # Errors
     /// [`relgrad_kernels::Error::NonFinite`] or [`relgrad_kernels::Error::Singular`].
     pub(crate) fn step(&mut self, x: &[T], u: &[T], mu: f64, track: bool) -> Result<Stepped> {
-        let Self { device, parameters, batch, given, rule } = self;
-        device.upload(x, batch.view_mut().into_slice())?;
-        if let Some(given) = given {
-            device.upload(u, given.view_mut().into_slice())?;
-        }
+        self.load(x, u)?;
+        let Self { device, parameters, batch, given, rule, .. } = self;
         let batch = Batch { x: batch.view(), u: given.as_ref().map(Matrix::view) };
         let mut stepped = Stepped::default();
         match rule {
-            Rule::InPlace { step, tracked } => {
+            Rule::InPlace { step, tracked, .. } => {
                 if track && let Some(Tracked { log_dets, evaluator }) = tracked {
                     step.settle(device, parameters)?;
                     let terms = evaluator.data_terms(device, parameters, batch)?;
@@ -260,6 +270,56 @@ impl<T: Scalar, C: Coupling<Cpu, T>> Learner<T, C> {
         }
         require_finite(device, "", parameters.arrays())?;
         Ok(stepped)
+    }
+
+    fn load(&mut self, x: &[T], u: &[T]) -> Result<()> {
+        self.device.upload(x, self.batch.view_mut().into_slice())?;
+        let Some(given) = &mut self.given else { return Ok(()) };
+        self.device.upload(u, given.view_mut().into_slice())
+    }
+
+    /// Estimates the sharpness of the loss of a batch at these parameters, in a training of so many steps; nothing
+    /// where none is estimated.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub(crate) fn probe(&mut self, x: &[T], u: &[T], steps: u64) -> Result<()> {
+        if self.probe.is_none() {
+            return Ok(());
+        }
+        self.settle()?;
+        self.load(x, u)?;
+        let Self { device, parameters, batch, given, rule, probe } = self;
+        let of = match rule {
+            Rule::InPlace { stored: Some((backend, scratch)), .. } => {
+                Probed { backend, scratch, preconditioner: Preconditioner::Identity }
+            }
+            Rule::Stored { backend, direction, adam, .. } => {
+                let adam = adam.as_ref().map(|(adam, moments)| Preconditioner::Adam(*adam, moments));
+                Probed { backend, scratch: direction, preconditioner: adam.unwrap_or(Preconditioner::Identity) }
+            }
+            Rule::InPlace { stored: None, .. } | Rule::Stateful { .. } => return Ok(()),
+        };
+        let batch = Batch { x: batch.view(), u: given.as_ref().map(Matrix::view) };
+        probe.as_mut().map_or(Ok(()), |probe| probe.estimate(device, parameters, batch, of, steps))
+    }
+
+    /// What estimates of the sharpness have found and go on from, where some are made.
+    pub(crate) fn sharpness(&self) -> Option<&Probe<T, C>> {
+        self.probe.as_ref()
+    }
+
+    /// The same, to be restored.
+    pub(crate) fn sharpness_mut(&mut self) -> Option<&mut Probe<T, C>> {
+        self.probe.as_mut()
+    }
+
+    /// The value of μλ from which this rule's steps are not stable.
+    pub(crate) fn edge_limit(&self) -> f64 {
+        match &self.rule {
+            Rule::Stored { adam: Some((adam, moments)), .. } => Preconditioner::Adam(*adam, moments).limit(),
+            _ => Preconditioner::<Cpu, T>::Identity.limit(),
+        }
     }
 
     /// Brings the parameters to what they stand for, where updates are delayed: before they are read.

@@ -1,7 +1,7 @@
 //! Whether there is memory for a training, asked before it is taken: an allocation that fails later would end the
 //! program.
 
-use relgrad_kernels::cost::cost;
+use relgrad_kernels::cost::cost as cost_of;
 use relgrad_kernels::layer::Geometry;
 use relgrad_reports::units::{counted, grouped};
 
@@ -22,7 +22,11 @@ pub(crate) fn require(recipe: &Recipe, data: &Parts) -> Result<()> {
     );
     // The kernels' threads pack, and those of the pool that looks at the columns.
     let reserved = (2 * recipe.threads + 2) as f64 * memory::BYTES_A_THREAD;
-    let advice = "choose fewer --layers, a smaller --batch or fewer samples";
+    let advice = if recipe.estimates_sharpness() {
+        "choose fewer --layers, a smaller --batch, fewer samples or --edge none"
+    } else {
+        "choose fewer --layers, a smaller --batch or fewer samples"
+    };
     memory::require(&what, needed(recipe, data), reserved, advice)
 }
 
@@ -39,15 +43,24 @@ fn needed(recipe: &Recipe, data: &Parts) -> f64 {
     let parameters = (layers * layer + head) * number;
     let moments = if recipe.optimizer == Optimizer::Adam { 2.0 * parameters } else { 0.0 };
     let batch = recipe.batch.min(data.train.count());
-    let cost = cost(recipe.method, architecture, batch, recipe.dtype);
+    let cost = cost_of(recipe.method, architecture, batch, recipe.dtype);
     let gradient = cost.map_or(0.0, |cost| cost.expected_bytes);
+    // Displaced parameters and three vectors; the direction and its work memory where steps do not have them.
+    let (probe, vector) = if recipe.estimates_sharpness() {
+        let stored = recipe.method.needs_group() && recipe.optimizer == Optimizer::Sgd;
+        let stored =
+            stored.then(|| cost_of(recipe.method.direction(), architecture, batch, recipe.dtype).ok()).flatten();
+        (4.0 * parameters + stored.map_or(0.0, |cost| cost.expected_bytes), parameters)
+    } else {
+        (0.0, 0.0)
+    };
     // The best model, and a checkpoint as arrays and as a file, with one array in two more orders.
-    let kept = parameters + 2.0 * (parameters + moments) + 2.0 * parameters / layers;
+    let kept = parameters + 2.0 * (parameters + moments + vector) + 2.0 * parameters / layers;
     let count: f64 = data.each().iter().map(|(_, part)| part.count() as f64).sum();
     let samples = count * (dim + conditions) * number;
     let blocks = if conditions > 0.0 { 7.0 } else { 3.0 };
     let evaluation = blocks * CHUNK.min(data.train.count()) as f64 * dim * number;
-    gradient + moments + kept + samples + evaluation + layers * LAYER_BYTES
+    gradient + probe + moments + kept + samples + evaluation + layers * LAYER_BYTES
 }
 
 /// What a layer takes beside its numbers: a dozen small allocations.

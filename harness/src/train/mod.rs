@@ -1,10 +1,12 @@
 //! Training by maximum likelihood, with any gradient backend.
 //!
 //! A [`recipe`] says how; a [`learner`] holds the parameters and takes the steps; the loop in [`trainer`] goes through
-//! the data, evaluates, stops early, and leaves checkpoints and a log in a [`store`].
+//! the data, evaluates, stops early, and leaves checkpoints and a log in a [`store`]. [`edge`] keeps the step size
+//! where steps are stable.
 
 mod checkpoint;
 mod columns;
+pub(crate) mod edge;
 pub(crate) mod learner;
 mod log;
 pub(crate) mod memory;
@@ -15,6 +17,7 @@ pub(crate) mod prepare;
 mod progress;
 pub(crate) mod recipe;
 pub(crate) mod sealed;
+mod standing;
 pub(crate) mod start;
 pub(crate) mod store;
 pub(crate) mod trainer;
@@ -36,6 +39,9 @@ pub(crate) mod testing {
             training_nats: None,
             validation_nats,
             learning_rate: 0.1,
+            sharpness: None,
+            edge_share: None,
+            rejected_steps: None,
             guarded_share: None,
             log_det_drift: None,
             seconds: 0.0,

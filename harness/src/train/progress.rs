@@ -38,22 +38,32 @@ impl Display {
         }
     }
 
-    /// An epoch is over: where it stands, and what is left at this pace.
-    pub(crate) fn epoch(&self, epoch: &Epoch, epochs: usize, best: bool, left_seconds: Option<f64>) {
-        let star = if best { " (best so far)" } else { "" };
-        let left =
-            left_seconds.map_or(String::new(), |left| format!(", {} left at most", units::seconds(left.round())));
-        let text = format!(
-            "epoch {}/{epochs}  validation {:.4} nats{star}, {} of training{left}",
-            epoch.epoch,
-            epoch.validation_nats,
-            units::seconds(epoch.seconds),
-        );
+    /// A message amid the training.
+    pub(crate) fn tell(&self, text: &str) {
         match self {
             Self::Quiet => {}
             Self::Lines { prefix } => note!("{prefix}{text}"),
             Self::Bar { prefix, bar } => bar.println(format!("{prefix}{text}")),
         }
+    }
+
+    /// An epoch is over: where it stands, and what is left at this pace.
+    pub(crate) fn epoch(&self, epoch: &Epoch, epochs: usize, best: bool, left_seconds: Option<f64>) {
+        let star = if best { " (best so far)" } else { "" };
+        let left =
+            left_seconds.map_or(String::new(), |left| format!(", {} left at most", units::seconds(left.round())));
+        let edge =
+            epoch.edge_share.map_or(String::new(), |share| format!(", μλ at {:.0} % of its limit", 100.0 * share));
+        let undone = match epoch.rejected_steps {
+            None | Some(0) => String::new(),
+            Some(count) => format!(", {} undone", units::counted(count, "step")),
+        };
+        self.tell(&format!(
+            "epoch {}/{epochs}  validation {:.4} nats{star}{edge}{undone}, {} of training{left}",
+            epoch.epoch,
+            epoch.validation_nats,
+            units::seconds(epoch.seconds),
+        ));
     }
 
     pub(crate) fn finish(&self) {

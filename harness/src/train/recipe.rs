@@ -11,6 +11,7 @@ use relgrad_kernels::{Activation, Architecture, Base, Dtype, Method};
 use relgrad_reports::training::{ConvolutionLayers, TrainingSettings};
 use relgrad_vocabulary::names;
 
+use super::edge::{self, Edge};
 use super::start::Start;
 use crate::data::Parts;
 use crate::error::{Error, Result};
@@ -100,13 +101,33 @@ pub(crate) struct Recipe {
     pub(crate) seed: u64,
     pub(crate) threads: usize,
     pub(crate) checkpoint_every: usize,
+    pub(crate) edge: Edge,
+    /// Whether a step that lowers the likelihood of all training samples is undone, and the step size halved.
+    pub(crate) line_search: bool,
 }
 
 impl Recipe {
     /// As [`Self::of`], for data that may have conditions.
     pub(crate) fn for_data(settings: &TrainingSettings, data: &Parts) -> Result<Self> {
         let recipe = Self::of(settings, data.dim())?;
+        recipe.require_fit(data)?;
         Ok(Self { architecture: Architecture { conditions: data.conditions(), ..recipe.architecture }, ..recipe })
+    }
+
+    /// Refuses a line search where a batch is not all of the training part.
+    pub(crate) fn require_fit(&self, data: &Parts) -> Result<()> {
+        let count = data.train.count();
+        if self.line_search && self.batch < count {
+            return Err(Error::Usage(format!(
+                "--line-search compares the likelihood of all training samples: take --batch {count}, or leave it out"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Whether the sharpness of the loss is estimated.
+    pub(crate) fn estimates_sharpness(&self) -> bool {
+        self.edge != Edge::Unseen && edge::is_estimable(self.method)
     }
 
     /// Reads the words of settings for data of dimension `dim`; an error names the setting that is not known, out of
@@ -142,6 +163,8 @@ impl Recipe {
             seed,
             threads,
             checkpoint_every,
+            edge: settings.edge.as_deref().map_or(Ok(Edge::Unseen), str::parse)?,
+            line_search: settings.line_search,
         };
         let Self { method, optimizer, start, .. } = recipe;
         let refusals = [
@@ -153,6 +176,15 @@ impl Recipe {
             (
                 recipe.adam_correction != AdamCorrection::Step && optimizer != Optimizer::Adam,
                 "--adam-correction is for --optimizer adam",
+            ),
+            (
+                recipe.line_search && optimizer != Optimizer::Sgd,
+                "--line-search is for plain steps: add --optimizer sgd",
+            ),
+            (
+                recipe.line_search && (method.keeps_state() || method == Method::RelativeDelayed),
+                "a step of this method cannot be undone: with --line-search choose --method relative, transposed or \
+                 ordinary",
             ),
             (
                 method.keeps_state() && !(guard && recipe.bias_mode == BiasMode::Exact),
@@ -203,7 +235,7 @@ pub(crate) fn defaults() -> TrainingSettings {
         bias_mode: word("exact"),
         optimizer: word("adam"),
         learning_rate: 1e-3,
-        schedule: word("constant"),
+        schedule: word("cosine"),
         guard: true,
         batch: 100,
         epochs: 100,
@@ -221,6 +253,8 @@ pub(crate) fn defaults() -> TrainingSettings {
         convolution: None,
         conditional: None,
         adam_correction: None,
+        edge: Some(word("0.5")),
+        line_search: false,
     }
 }
 
@@ -247,8 +281,8 @@ fn require_sane(settings: &TrainingSettings) -> Result<()> {
     if settings.conditional.as_ref().is_some_and(|what| what.len() > LONGEST_PATH) {
         return Err(Error::Usage("--conditional names too many columns".to_string()));
     }
-    let TrainingSettings { bias_mode, optimizer, schedule, init, .. } = settings;
-    for word in [bias_mode, optimizer, schedule, init].into_iter().chain(&settings.adam_correction) {
+    let TrainingSettings { bias_mode, optimizer, schedule, init, edge, adam_correction, .. } = settings;
+    for word in [bias_mode, optimizer, schedule, init].into_iter().chain(edge).chain(adam_correction) {
         if word.chars().count() > LONGEST_WORD {
             let start: String = word.chars().take(LONGEST_WORD).collect();
             return Err(Error::Usage(format!("a setting cannot be as long as `{start}…`")));

@@ -10,11 +10,12 @@ use relgrad_kernels::parameters::Parameters;
 use relgrad_kernels::{Cpu, Scalar};
 use relgrad_reports::training::{Epoch, TRAINING_SCHEMA, Training, TrainingSettings};
 
-use super::checkpoint::{Progress, Slot, State};
+use super::checkpoint::{LAST, Slot, State};
 use super::learner::Learner;
 use super::log::{EPOCHS, Log};
 use super::recipe::Recipe;
 use super::sealed::{self, MOST_JSON, damaged};
+use super::standing::Progress;
 use crate::data::DataSet;
 use crate::error::{Error, Result};
 use crate::machine::time::{rfc3339, unix_seconds};
@@ -85,7 +86,7 @@ impl Store {
     }
 
     fn new(dir: &Path, log: Log, identity: Option<u32>, ended: bool) -> Self {
-        let [last, best] = ["last", "best"].map(|name| Slot::new(dir, name, identity));
+        let [last, best] = [LAST, "best"].map(|name| Slot::new(dir, name, identity));
         let (log, saved) = (RefCell::new(log), Cell::new(false));
         Self { dir: dir.to_path_buf(), identity, last, best, log, saved, ended }
     }

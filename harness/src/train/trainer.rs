@@ -1,16 +1,19 @@
 //! The loop over epochs and batches.
 
+mod divergence;
+mod rate;
+
 use std::time::Instant;
 
-use relgrad_kernels::layer::{CouplingKind, MaybeGroup, Spectral, Visitor};
+use relgrad_kernels::layer::{MaybeGroup, Spectral, Visitor};
 use relgrad_kernels::{Cpu, Dtype, Scalar};
 use relgrad_reports::training::{Epoch, Nats, Outcome, Stop};
 
-use super::checkpoint::{Best, Progress};
 use super::learner::{Learner, Stepped, Tracking};
 use super::network::Inputs;
 use super::progress::Display;
 use super::recipe::Recipe;
+use super::standing::{Best, Progress};
 use super::store::Store;
 use super::{memory, order};
 use crate::data::Parts;
@@ -19,8 +22,6 @@ use crate::run::interrupt::Events;
 
 /// The training likelihood is tracked at one batch in so many: the extra forward pass then costs a few per cent.
 const TRACKED_EVERY: usize = 8;
-/// Norms that a message has room for.
-const MOST_NORMS: usize = 10;
 
 pub(crate) struct Job<'a> {
     pub(crate) recipe: &'a Recipe,
@@ -63,6 +64,7 @@ pub(crate) fn train(job: &Job<'_>, events: &mut Events) -> Result<Trained> {
 }
 
 fn train_in<T: Spectral>(job: &Job<'_>, events: &mut Events) -> Result<Trained> {
+    job.recipe.require_fit(job.data)?;
     memory::require(job.recipe, job.data)?;
     job.recipe.architecture.coupling.visit::<T, _>(Training { job, events }).map_err(input)?
 }
@@ -100,6 +102,10 @@ struct Session<'a, T: Scalar, C: MaybeGroup<Cpu, T>> {
     best: Vec<Vec<T>>,
     display: Display,
     started: Instant,
+    /// The mean log-likelihood of the training part at these parameters, where a line search knows it.
+    reached: Option<f64>,
+    /// Whether it was told that steps are at the edge of stability.
+    is_warned: bool,
 }
 
 impl<'a, T: Scalar, C: MaybeGroup<Cpu, T>> Session<'a, T, C> {
@@ -107,7 +113,9 @@ impl<'a, T: Scalar, C: MaybeGroup<Cpu, T>> Session<'a, T, C> {
     fn new(job: &'a Job<'a>, coupling: C) -> Result<Self> {
         let Job { recipe, data, .. } = job;
         let started = Instant::now();
-        let learner = Learner::begin(recipe, coupling, &data.train, job.tracking)?;
+        // A line search knows the likelihood of every step.
+        let tracking = if recipe.line_search { Tracking::Off } else { job.tracking };
+        let learner = Learner::begin(recipe, coupling, &data.train, tracking)?;
         let [training, validation, test] = Inputs::of(data);
         let room = |width: usize| vec![T::default(); width * learner.batch_size()];
         let steps = (data.train.count() / learner.batch_size() * recipe.epochs) as u64;
@@ -122,6 +130,8 @@ impl<'a, T: Scalar, C: MaybeGroup<Cpu, T>> Session<'a, T, C> {
             best: Vec::new(),
             display: Display::new(job.quiet, job.label, steps),
             started,
+            reached: None,
+            is_warned: false,
             learner,
         };
         let batches = session.steps_per_epoch();
@@ -161,6 +171,9 @@ impl<'a, T: Scalar, C: MaybeGroup<Cpu, T>> Session<'a, T, C> {
             if recipe.patience.is_some_and(|patience| self.progress.epoch >= best.saturating_add(patience)) {
                 return Ok(Stop::Patience);
             }
+            if self.is_search_over() {
+                return Ok(Stop::LineSearch);
+            }
             if let Some(stop) = self.epoch(events)? {
                 self.save()?;
                 return Ok(stop);
@@ -175,12 +188,6 @@ impl<'a, T: Scalar, C: MaybeGroup<Cpu, T>> Session<'a, T, C> {
 
     fn steps_per_epoch(&self) -> usize {
         self.job.data.train.count() / self.learner.batch_size()
-    }
-
-    fn rate(&self) -> f64 {
-        let recipe = self.job.recipe;
-        let schedule = recipe.schedule.in_steps(self.steps_per_epoch(), recipe.epochs);
-        recipe.learning_rate * schedule.factor(self.progress.step)
     }
 
     /// The rest of an epoch; a reason when it was cut short. Samples that fill no whole batch sit this epoch out: the
@@ -198,11 +205,8 @@ impl<'a, T: Scalar, C: MaybeGroup<Cpu, T>> Session<'a, T, C> {
                 return Ok(Some(Stop::TimeLimit));
             }
             self.gather(&order[at * size..(at + 1) * size]);
-            let rate = self.rate();
-            if rate > 0.0 {
-                let stepped =
-                    self.learner.step(&self.staging.x, &self.staging.u, rate, at.is_multiple_of(TRACKED_EVERY));
-                self.add_up(stepped.map_err(|cause| self.diverged(&cause))?)?;
+            if let Some(stepped) = self.take_step(at.is_multiple_of(TRACKED_EVERY))? {
+                self.add_up(stepped)?;
             }
             self.progress.batches = at + 1;
             self.progress.step += 1;
@@ -248,6 +252,9 @@ impl<'a, T: Scalar, C: MaybeGroup<Cpu, T>> Session<'a, T, C> {
             training_nats: (running.tracked > 0).then(|| running.nats / running.tracked as f64),
             validation_nats,
             learning_rate: self.rate(),
+            sharpness: self.learner.sharpness().and_then(|probe| probe.estimates.last()),
+            edge_share: running.edge_share,
+            rejected_steps: (self.job.recipe.line_search && epoch > 0).then_some(running.rejected),
             guarded_share: drift.map(|_| running.guarded as f64 / updates as f64),
             log_det_drift: drift,
             seconds,
@@ -293,53 +300,6 @@ impl<'a, T: Scalar, C: MaybeGroup<Cpu, T>> Session<'a, T, C> {
         self.settle()?;
         self.require_finite()?;
         self.job.store.map_or(Ok(()), |store| store.save(&self.progress, &self.learner))
-    }
-
-    /// Says where the numbers went wrong, how large the weights had become, what is left, and what to do.
-    fn diverged(&self, cause: &relgrad_kernels::Error) -> Error {
-        let Progress { epoch, step, .. } = self.progress;
-        let scale = self.scale_advice();
-        if self.epochs.is_empty() {
-            // Nothing has moved yet: these are the data as the first network sees them.
-            return Error::Input(format!("cannot begin to train: {cause}; {scale}"));
-        }
-        let advice = if self.learner.require_finite_moments().is_err() {
-            scale.to_string()
-        } else {
-            format!("try a smaller --learning-rate than {}", self.job.recipe.learning_rate)
-        };
-        let norm = |norm: Option<f64>| norm.map_or("?".to_string(), |norm| format!("{norm:.1e}"));
-        // A hundred norms would hide the rest.
-        let more = if self.learner.norms().count() > MOST_NORMS { ", …" } else { "" };
-        Error::Diverged(format!(
-            "training stopped at step {} (epoch {}): {cause}; norms of the weights, layer by layer: {}{more}{}; \
-             {advice}",
-            step + 1,
-            epoch + 1,
-            self.learner.norms().take(MOST_NORMS).map(norm).collect::<Vec<_>>().join(", "),
-            self.what_is_kept(),
-        ))
-    }
-
-    /// What to do about numbers that are too large or too small. A start from the data scales the first layer, but its
-    /// gradient keeps the scale of the data, and Adam squares that.
-    fn scale_advice(&self) -> &'static str {
-        let recipe = self.job.recipe;
-        let largest = self.job.data.train.values.iter().fold(0.0_f64, |largest, x| largest.max(x.abs()));
-        let most = if recipe.dtype == Dtype::F32 { 1e17 } else { 1e150 };
-        let is_grid = matches!(recipe.architecture.coupling, CouplingKind::Convolution(_));
-        let is_of_use = !is_grid && !recipe.start.is_from_data() && largest < most;
-        match (is_of_use, recipe.dtype) {
-            (true, Dtype::F32) => "rescale the data (--init standardise), or take --dtype f64",
-            (true, Dtype::F64) => "rescale the data (--init standardise)",
-            (false, Dtype::F32) => "rescale the data in their file, or take --dtype f64",
-            (false, Dtype::F64) => "rescale the data in their file",
-        }
-    }
-
-    fn what_is_kept(&self) -> String {
-        let kept = self.job.store.filter(|store| store.has_checkpoint());
-        kept.map_or(String::new(), |store| format!("; the last good checkpoint is kept in {}", store.dir().display()))
     }
 
     /// Evaluates the best model on all held-out parts.

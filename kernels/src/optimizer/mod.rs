@@ -1,14 +1,16 @@
-//! What becomes of a direction: plain steps of a given size, Adam, or Muon.
+//! What becomes of a direction: plain steps of a given size, Adam, or Muon; and how large a step may be.
 //!
 //! Every direction is one of ascent (MATH.md §0), so parameters move along it, θ ← θ + …. A plain step along the
 //! relative gradient needs no stored direction: that is [`crate::step::InPlaceStep`].
 
 mod muon;
 mod rule;
+mod sharpness;
 mod update;
 
 pub use muon::{Momentum, Muon};
 pub use rule::{Updater, cost_of_update};
+pub use sharpness::{DirectionAt, Preconditioner, Sharpness};
 pub use update::Update;
 
 use crate::device::{Device, Matrix};

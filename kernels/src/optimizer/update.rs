@@ -1,4 +1,4 @@
-//! The two elementwise operations that optimisers need of a device.
+//! The elementwise operations that optimisers need of a device.
 
 use faer::traits::math_utils::sqrt;
 
@@ -24,6 +24,21 @@ pub trait Update<T: Scalar>: Device<T> {
         second: MatrixMut<'_, Self, T>,
         parameters: MatrixMut<'_, Self, T>,
     ) -> Result<()>;
+
+    /// out ← α out.
+    fn scale(&self, alpha: T, out: MatrixMut<'_, Self, T>) -> Result<()>;
+
+    /// out ← out / √(√(scale · v) + ε), elementwise: by the root of what [`Self::adam`] divides by.
+    fn scale_by_root(
+        &self,
+        scale: T,
+        epsilon: T,
+        second: MatrixRef<'_, Self, T>,
+        out: MatrixMut<'_, Self, T>,
+    ) -> Result<()>;
+
+    /// Σ_ij a_ij b_ij, in f64.
+    fn inner_product(&self, a: MatrixRef<'_, Self, T>, b: MatrixRef<'_, Self, T>) -> Result<f64>;
 }
 
 impl<T: Scalar> Update<T> for Cpu {
@@ -52,6 +67,45 @@ impl<T: Scalar> Update<T> for Cpu {
             Ok(())
         })
     }
+
+    fn scale(&self, alpha: T, out: MatrixMut<'_, Self, T>) -> Result<()> {
+        self.on_columns(1, [out.into_slice()], [], |[out], []| {
+            out.iter_mut().for_each(|out| *out = alpha * *out);
+            Ok(())
+        })
+    }
+
+    fn scale_by_root(
+        &self,
+        scale: T,
+        epsilon: T,
+        second: MatrixRef<'_, Self, T>,
+        out: MatrixMut<'_, Self, T>,
+    ) -> Result<()> {
+        require("root of a preconditioner", second.shape(), out.shape())?;
+        self.on_columns(1, [out.into_slice()], [second.slice()], |[out], [v]| {
+            out.iter_mut().zip(v).for_each(|(out, &v)| *out /= sqrt(&(sqrt(&(scale * v)) + epsilon)));
+            Ok(())
+        })
+    }
+
+    fn inner_product(&self, a: MatrixRef<'_, Self, T>, b: MatrixRef<'_, Self, T>) -> Result<f64> {
+        require("inner product", a.shape(), b.shape())?;
+        Ok(inner_product(a.slice(), b.slice()))
+    }
+}
+
+/// In eight sums, which the compiler can keep in one register: the order does not depend on the threads.
+fn inner_product<T: Scalar>(a: &[T], b: &[T]) -> f64 {
+    let mut sums = [0.0; 8];
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    for (a, b) in a.iter().zip(b) {
+        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+            *sum += a.widen() * b.widen();
+        }
+    }
+    let rest: f64 = a_rest.iter().zip(b_rest).map(|(a, b)| a.widen() * b.widen()).sum();
+    sums.iter().sum::<f64>() + rest
 }
 
 fn adam<T: Scalar>(c: AdamCoefficients<T>, g: &[T], m: &mut [T], v: &mut [T], theta: &mut [T]) {

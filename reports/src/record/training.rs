@@ -129,6 +129,13 @@ pub struct TrainingSettings {
     /// Which t is in Adam's bias corrections: `epoch`; absent for the number of steps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adam_correction: Option<String>,
+    /// The share of the limit of stable steps that the step size keeps below, or `off` where that is only watched;
+    /// absent where no sharpness is estimated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edge: Option<String>,
+    /// Whether a step that lowers the training likelihood is undone, and the step size halved.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub line_search: bool,
 }
 
 /// The layers of `--coupling conv`; D is the channels times the points of the grid.
@@ -188,6 +195,15 @@ pub enum Stop {
     TimeLimit,
     /// Ctrl-C.
     Interrupted,
+    /// The line search found no step that raises the training likelihood.
+    LineSearch,
+}
+
+impl Stop {
+    /// Whether nothing is left to train.
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Complete | Self::Patience | Self::LineSearch)
+    }
 }
 
 /// What came out.
@@ -250,6 +266,15 @@ pub struct Epoch {
     pub validation_nats: f64,
     /// Step size at the end of the epoch, before the guard.
     pub learning_rate: f64,
+    /// The last estimate of the sharpness λ of the loss of a batch, in the metric of the step; absent before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sharpness: Option<f64>,
+    /// The largest μλ of the epoch's steps over the limit of stable ones: 2, or (2 + 2β₁)/(1 − β₁) with Adam.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edge_share: Option<f64>,
+    /// Steps of the epoch that the line search undid; absent without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejected_steps: Option<usize>,
     /// Share of the epoch's layer updates that the guard shortened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guarded_share: Option<f64>,

@@ -1,0 +1,113 @@
+//! How large a step is, and whether it stays: the schedule, the edge of stability, and the line search.
+
+use relgrad_kernels::layer::MaybeGroup;
+use relgrad_kernels::{Cpu, Error as Failure, Scalar};
+
+use super::{Session, input, not_finite};
+use crate::error::Result;
+use crate::train::edge::{self, Edge};
+use crate::train::learner::Stepped;
+
+/// Share of the limit from which it is told that steps are at the edge of stability.
+const NEAR: f64 = 0.9;
+
+impl<T: Scalar, C: MaybeGroup<Cpu, T>> Session<'_, T, C> {
+    /// μ of the next step: that of the schedule, halved as often as the line search undid a step, and at most the share
+    /// of 2/λ, or of Adam's limit over λ, that `--edge` names.
+    pub(super) fn rate(&self) -> f64 {
+        let halved = self.scheduled() * 0.5_f64.powi(self.progress.halvings as i32);
+        let typical = self.learner.sharpness().and_then(|probe| probe.estimates.typical());
+        match (self.job.recipe.edge, typical) {
+            (Edge::Below(share), Some(lambda)) if lambda > 0.0 => {
+                halved.min(share * self.learner.edge_limit() / lambda)
+            }
+            _ => halved,
+        }
+    }
+
+    fn scheduled(&self) -> f64 {
+        let recipe = self.job.recipe;
+        let schedule = recipe.schedule.in_steps(self.steps_per_epoch(), recipe.epochs);
+        recipe.learning_rate * schedule.factor(self.progress.step)
+    }
+
+    /// A step on the batch that was gathered; `None` where the schedule has come to 0.
+    pub(super) fn take_step(&mut self, track: bool) -> Result<Option<Stepped>> {
+        if self.scheduled() <= 0.0 {
+            return Ok(None);
+        }
+        self.look_at_edge()?;
+        let rate = self.rate();
+        self.keep_share(rate);
+        if self.job.recipe.line_search {
+            return self.search(rate).map(Some);
+        }
+        let stepped = self.learner.step(&self.staging.x, &self.staging.u, rate, track);
+        stepped.map(Some).map_err(|cause| self.diverged(&cause))
+    }
+
+    fn look_at_edge(&mut self) -> Result<()> {
+        let recipe = self.job.recipe;
+        if !edge::is_due(self.progress.step, recipe.optimizer) {
+            return Ok(());
+        }
+        let steps = (self.steps_per_epoch() * recipe.epochs) as u64;
+        self.learner.probe(&self.staging.x, &self.staging.u, steps).map_err(|cause| self.diverged(&cause))
+    }
+
+    /// Keeps μλ over its limit, and warns once where nothing keeps it down.
+    fn keep_share(&mut self, rate: f64) {
+        let Some(lambda) = self.learner.sharpness().and_then(|probe| probe.estimates.last()) else { return };
+        let limit = self.learner.edge_limit();
+        let share = rate * lambda / limit;
+        let largest = &mut self.progress.running.edge_share;
+        *largest = Some(largest.map_or(share, |largest| largest.max(share)));
+        if share > NEAR && self.job.recipe.edge == Edge::Off && !self.is_warned {
+            self.is_warned = true;
+            self.display.tell(&format!(
+                "relgrad: at step {} μλ = {:.3}, and steps are stable below {limit:.3}: likelihood may be lost from \
+                 here on; --edge 0.5 keeps the step size below half of that",
+                self.progress.step + 1,
+                rate * lambda
+            ));
+        }
+    }
+
+    /// A step of size μ, undone where it lowers the likelihood of the training part, or leaves the numbers; the rest of
+    /// the training then has half the step size.
+    fn search(&mut self, rate: f64) -> Result<Stepped> {
+        let before = match self.reached {
+            Some(nats) => nats,
+            None => self.training_nats().map_err(|cause| self.diverged(&cause))?,
+        };
+        let kept = self.learner.snapshot().map_err(input)?;
+        let stepped = self.learner.step(&self.staging.x, &self.staging.u, rate, false);
+        let after = stepped.and_then(|stepped| Ok((stepped, self.training_nats()?)));
+        let stepped = match after {
+            Ok((stepped, nats)) if nats >= before => {
+                self.reached = Some(nats);
+                stepped
+            }
+            Ok(_) | Err(Failure::NonFinite { .. } | Failure::Singular { .. }) => {
+                self.learner.restore(&kept).map_err(input)?;
+                self.reached = Some(before);
+                self.progress.halvings += 1;
+                self.progress.running.rejected += 1;
+                Stepped::default()
+            }
+            Err(other) => return Err(self.diverged(&other)),
+        };
+        Ok(Stepped { batch_nats: Some(before), ..stepped })
+    }
+
+    /// Whether steps have been halved until rounding hides what they do.
+    pub(super) fn is_search_over(&self) -> bool {
+        f64::from(self.progress.halvings) >= -T::EPS.log2()
+    }
+
+    fn training_nats(&self) -> relgrad_kernels::Result<f64> {
+        let values = self.learner.log_likelihoods(&self.training.x, &self.training.u)?;
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        if mean.is_finite() { Ok(mean) } else { Err(not_finite("training log-likelihood")) }
+    }
+}
