@@ -47,7 +47,7 @@ fn write_npy(path: &Path, rows: &[Vec<f64>]) {
 fn table(count: u32) -> Vec<Vec<f64>> {
     let noise = |at: u32| f64::from(at.wrapping_mul(2_654_435_761) >> 8) / f64::from(1 << 23) - 1.0;
     let row = |i: u32| {
-        let class = f64::from(i % 3 == 0);
+        let class = f64::from(i.is_multiple_of(3));
         let mut row: Vec<f64> = (0..16).map(|j| 5000.0 + 2.0 * class + noise(17 * i + j)).collect();
         row.push(class);
         row

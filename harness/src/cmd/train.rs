@@ -11,7 +11,6 @@ use clap::{Args, FromArgMatches};
 use relgrad_kernels::backend::BiasMode;
 use relgrad_kernels::{Activation, Base, Dtype, Method};
 use relgrad_reports::training::{Stop, Training, TrainingSettings};
-use relgrad_reports::units::counted;
 
 use crate::console;
 use crate::data::text::Header;

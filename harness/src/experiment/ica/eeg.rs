@@ -18,8 +18,8 @@ use crate::data::recording::{self, Electrode};
 use crate::data::{DataSet, Samples};
 use crate::error::{Error, Result};
 use crate::train::learner::Tracking;
-use crate::train::recipe::Recipe;
 use crate::train::model;
+use crate::train::recipe::Recipe;
 
 const SET: &str = "eeg";
 const STEP_SIZES: [f64; 3] = [0.02, 0.1, 0.5];
