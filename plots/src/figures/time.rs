@@ -1,6 +1,6 @@
 //! Figure 3 and the left of Figure 1: time of one gradient against D on the CPU and on a GPU, log–log.
 
-use relgrad_reports::summary::{Series, Stop};
+use relgrad_reports::summary::{Estimate, Series, Stop};
 use relgrad_reports::units::{self, grouped};
 use relgrad_vocabulary::DeviceKind;
 
@@ -22,13 +22,16 @@ fn needs(shown: &Shown<'_>) -> Result<(), String> {
     super::require(shown.has(|p| Some(p.seconds)), &missing)
 }
 
-/// More curves than a legend serves: each has its name at its end.
+/// More curves than a legend serves: each has its name at its end, and none a band, which would hide the others.
 const MANY: usize = 6;
 
 fn plot(shown: &Shown<'_>) -> Plot<'static> {
     let mut curves = shown.stopped(|p| Some(p.seconds), data::seconds, Stop::expected_seconds);
     if curves.len() > MANY {
-        curves.iter_mut().for_each(|curve| curve.label.clone_from(&curve.name));
+        for curve in &mut curves {
+            curve.label.clone_from(&curve.name);
+            curve.measured.iter_mut().for_each(|(_, estimate)| *estimate = Estimate::exact(estimate.value));
+        }
     }
     Plot {
         reference: Reference::Slopes(Laws::of(&shown.study.run.settings)),

@@ -9,6 +9,7 @@ mod place;
 
 use std::collections::{HashMap, HashSet};
 
+use relgrad_vocabulary::DeviceKind;
 use serde::Serialize;
 
 pub use common::Common;
@@ -190,11 +191,17 @@ impl OnMachine {
         (!missing.is_empty()).then(|| format!("Of the plan {plan} these parts are missing: {}.", missing.join(", ")))
     }
 
+    /// Whether nothing was measured on its CPU.
+    fn is_gpu(&self) -> bool {
+        !self.study.run.settings.devices.contains(&DeviceKind::Cpu)
+    }
+
     /// What its times depend on besides the machine: `2 threads, f32`.
     fn conditions(&self) -> String {
         let settings = &self.study.run.settings;
         let arithmetic: Vec<&str> = settings.devices.iter().map(|device| settings.arithmetic(*device).name()).collect();
-        format!("{}, {}", settings.threads_in_words(), arithmetic.join(" and "))
+        let arithmetic = arithmetic.join(" and ");
+        if self.is_gpu() { arithmetic } else { format!("{}, {arithmetic}", settings.threads_in_words()) }
     }
 }
 
@@ -210,7 +217,10 @@ fn identity(machine: &Machine) -> (String, u64, &str, &[String]) {
 
 /// How two builds differ, if they do.
 fn builds(a: &Run, b: &Run) -> Option<String> {
-    let revision = |run: &Run| run.git_revision.clone().unwrap_or_else(|| "unknown revision".to_string());
+    let revision = |run: &Run| match &run.git_revision {
+        Some(revision) => relgrad_vocabulary::excerpt(revision, 12),
+        None => "unknown".to_string(),
+    };
     if a.version != b.version {
         Some(format!("relgrad {} and {}", a.version, b.version))
     } else if revision(a) != revision(b) {
@@ -274,10 +284,13 @@ fn methods(settings: &Settings) -> String {
 fn name(machines: &mut [OnMachine]) {
     let base = |machine: &OnMachine| {
         let facts = &machine.study.run.machine;
-        let is_gpu = machine.study.run.settings.devices.iter().all(|device| device.name() != "cpu");
-        let name = if is_gpu { facts.gpus.first().map(String::as_str) } else { Some(facts.cpu.as_str()) };
-        let name = name.map(short).filter(|name| !name.is_empty()).unwrap_or_else(|| "unknown machine".to_string());
-        format!("{name}, {}", machine.conditions())
+        let device = if machine.is_gpu() {
+            facts.gpus.first().map(|gpu| short(gpu.split(',').next().unwrap_or(gpu)))
+        } else {
+            Some(format!("{} {}", short(&facts.cpu), facts.simd).trim().to_string())
+        };
+        let device = device.filter(|name| !name.is_empty()).unwrap_or_else(|| "unknown machine".to_string());
+        format!("{device}, {}", machine.conditions())
     };
     let bases: Vec<String> = machines.iter().map(base).collect();
     for (i, machine) in machines.iter_mut().enumerate() {

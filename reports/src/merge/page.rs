@@ -12,7 +12,7 @@ pub fn page(merged: &Merged, figures: Vec<Figure>) -> Page {
     let mut pieces = vec![
         Piece::Paragraph(format!(
             "{}. Medians, intervals, speed-ups and exponents are of one machine each; none is over machines but those of \
-             the column `common`.",
+             the columns on the right.",
             counted(merged.machines.len(), "machine")
         )),
         Piece::Heading("Machines"),

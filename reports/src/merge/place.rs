@@ -67,7 +67,8 @@ impl Key {
 
     fn name(&self, is_alone: bool) -> String {
         let Self { method, arithmetic, batch, layers, rest, .. } = self;
-        let name = format!("{method}, N = {}, L = {}, {arithmetic}", grouped(*batch), grouped(*layers));
+        let device = if self.device == DeviceKind::Cpu { String::new() } else { format!(" on {}", self.device) };
+        let name = format!("{method}{device}, N = {}, L = {}, {arithmetic}", grouped(*batch), grouped(*layers));
         if is_alone { name } else { format!("{name}, {rest}") }
     }
 }

@@ -65,7 +65,7 @@ fn machines_stay_apart_and_share_what_is_told_as_common() {
     let merged = Merged::of(vec![source("fast", fixture::study()), source("slow", elsewhere(3.0))]);
     let names: Vec<&str> = merged.machines.iter().map(|machine| machine.name.as_str()).collect();
     assert_eq!(names.len(), 2);
-    assert!(names[1].starts_with("Slow 3"), "{names:?}");
+    assert!(names[1].starts_with("Slow 3 avx512"), "{names:?}");
     let rows = exponents(&merged);
     let relative = rows.iter().find(|row| row.series.starts_with("relative,")).unwrap();
     // A factor changes no exponent and no speed-up.
