@@ -75,11 +75,7 @@ pub(crate) static PROTOCOLS: [Protocol; 14] = [
         title: "Likelihood for the money: every method from the same starts, by plain steps",
         run: rivals::run,
     },
-    Protocol {
-        name: "ica",
-        title: "Independent components: sources recovered, linear and by segments, and the maps of an EEG",
-        run: ica::run,
-    },
+    Protocol { name: "ica", title: "Independent components: recovered sources, and the maps of an EEG", run: ica::run },
     Protocol {
         name: "fig1-right",
         title: "Figure 1, right: training from the same starts, relative and ordinary gradient",

@@ -22,7 +22,7 @@ use crate::train::model;
 use crate::train::recipe::Recipe;
 
 const SET: &str = "eeg";
-const STEP_SIZES: [f64; 3] = [0.02, 0.1, 0.5];
+const STEP_SIZES: [f64; 4] = [0.004, 0.02, 0.1, 0.5];
 /// Maps a line, and lines.
 const ACROSS: usize = 8;
 const LINES: usize = 2;
@@ -110,7 +110,7 @@ fn best(context: &mut Context<'_>, set: &DataSet, method: Method) -> Result<(f64
 
 /// One output of the layer.
 struct Component {
-    /// Its column of W⁻¹ in units of the recording, times its standard deviation; the largest value is positive.
+    /// Its column of W⁻¹ in units of the recording, times its standard deviation.
     map: Vec<f64>,
     /// Of the channels' summed variance, as if components were uncorrelated.
     share: f64,
@@ -147,9 +147,7 @@ fn components(
 }
 
 fn component(column: &[f64], (deviation, excess_kurtosis): (f64, f64), units: &[f64]) -> Component {
-    let mut map: Vec<f64> = column.iter().zip(units).map(|(a, unit)| a * unit * deviation).collect();
-    let largest = map.iter().copied().fold(0.0, |most: f64, a| if a.abs() > most.abs() { a } else { most });
-    map.iter_mut().for_each(|a| *a *= largest.signum());
+    let map: Vec<f64> = column.iter().zip(units).map(|(a, unit)| a * unit * deviation).collect();
     let share = map.iter().map(|a| a * a).sum();
     Component { map, share, excess_kurtosis }
 }
@@ -190,7 +188,9 @@ fn maps(context: &Context<'_>, entry: &Entry, components: &[Component]) -> Resul
     let electrodes: Vec<Electrode> = recording::electrodes(entry, &entry.folder(context.data.as_deref())?)?;
     // Those beside the eyes are no places of the scalp.
     let is_shown: Vec<bool> = electrodes.iter().map(|electrode| !electrode.name.starts_with("EOG")).collect();
-    let shown = |values: &[f64]| values.iter().zip(&is_shown).filter(|(_, shown)| **shown).map(|(v, _)| *v).collect();
+    let shown = |values: &[f64]| {
+        oriented(values.iter().zip(&is_shown).filter(|(_, shown)| **shown).map(|(value, _)| *value).collect())
+    };
     let map = |(i, component): (usize, &Component)| ScalpMap {
         title: format!("{}: {:.1} %", i + 1, 100.0 * component.share),
         values: shown(&component.map),
@@ -200,6 +200,12 @@ fn maps(context: &Context<'_>, entry: &Entry, components: &[Component]) -> Resul
         electrodes: electrodes.iter().zip(&is_shown).filter(|of| *of.1).map(|of| of.0.place).collect(),
         maps: components.iter().take(ACROSS * LINES).enumerate().map(map).collect(),
     })
+}
+
+/// The same, or its negative, so that the largest value is positive: a component has no sign of its own.
+fn oriented(values: Vec<f64>) -> Vec<f64> {
+    let largest = values.iter().copied().fold(0.0, |most: f64, a| if a.abs() > most.abs() { a } else { most });
+    values.into_iter().map(|a| a * largest.signum()).collect()
 }
 
 fn note(components: &[Component]) -> String {
@@ -241,7 +247,8 @@ mod tests {
     #[test]
     fn a_map_has_units_and_a_positive_largest_value() {
         let Component { map, share, .. } = component(&[0.5, -2.0], (3.0, 1.0), &[10.0, 1.0]);
-        assert_eq!((map, share), (vec![15.0, -6.0], 261.0));
-        assert_eq!(component(&[0.5, -20.0], (3.0, 1.0), &[10.0, 1.0]).map, [-15.0, 60.0]);
+        assert_eq!((&map[..], share), (&[15.0, -6.0][..], 261.0));
+        assert_eq!(oriented(map), [15.0, -6.0]);
+        assert_eq!(oriented(vec![1.0, -2.0]), [-1.0, 2.0]);
     }
 }
