@@ -27,11 +27,11 @@ pub struct OnMachine<'a> {
 }
 
 /// The caption of [`draw_machines`].
-pub const MACHINES_CAPTION: &str = "Time of one gradient, and speed-up of relative, against the data dimension D: a curve \
-    a machine. Bands are 95 % confidence intervals.";
+pub const MACHINES_CAPTION: &str = "Time of one gradient, and speed-up of relative, against the data dimension D: a \
+    curve a machine. Bands are 95 % confidence intervals.";
 
-/// Draws times of the three ways to a gradient and the speed-ups of `relative` over two of them, a curve a machine, 170 mm
-/// wide: those panels that some machine has values for.
+/// Draws the times of `relative` and `ordinary` and the speed-ups over `ordinary` and `autodiff`, a curve a machine,
+/// 170 mm wide: those panels that some machine has values for.
 ///
 /// # Errors
 /// [`Error::Empty`] where no machine has a value; [`Error::Missing`] with more than [`MOST_MACHINES`].

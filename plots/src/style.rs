@@ -72,8 +72,9 @@ pub(crate) fn spare(place: usize) -> Look {
     LOOKS[LOOKS.len() - 1 - place % LOOKS.len()]
 }
 
-/// Each differs from all others in colour, marker and dashes; families share a hue: blues are relative, oranges and browns
-/// ordinary, greens automatic differentiation, purples factored layers. The last ones are also those of calibration kernels.
+/// Each differs from all others in colour, marker and dashes. Families share a hue: blues are relative, oranges and
+/// browns ordinary, greens automatic differentiation, purples factored layers. The last ones are also those of
+/// calibration kernels.
 const LOOKS: [Look; 16] = [
     of(0x0072b2, Marker::Circle, &[]),
     of(0x56b4e9, Marker::Diamond, &[10.0, 2.0, 3.0, 2.0]),

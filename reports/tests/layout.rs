@@ -10,13 +10,13 @@ use common::{files, root};
 
 /// The crates: name in ARCHITECTURE.md, folder, and the most lines of Rust. Lower a budget when the code gets smaller.
 const CRATES: [(&str, &str, usize); 8] = [
-    ("kernels", "kernels", 31_230),
+    ("kernels", "kernels", 31_950),
     ("golden", "kernels/golden", 2_560),
     ("vocabulary", "kernels/vocabulary", 820),
-    ("reports", "reports", 17_750),
+    ("reports", "reports", 18_680),
     ("adversary", "reports/adversary", 380),
-    ("plots", "plots", 5_910),
-    ("harness", "harness", 26_510),
+    ("plots", "plots", 6_270),
+    ("harness", "harness", 30_760),
     ("python", "harness/python", 700),
 ];
 

@@ -1,7 +1,7 @@
 //! The paper's training experiments: each makes a table, the data of a figure, and notes on how it compares.
 //!
-//! An experiment is one file, or a folder, with `run(&mut Context) -> Result<Findings>`; what all share is here and in [`figures`]
-//! and [`models`].
+//! An experiment is one file, or a folder, with `run(&mut Context) -> Result<Findings>`; what all share is here and in
+//! [`figures`] and [`models`].
 
 mod bias_mode;
 mod bias_noise;

@@ -95,8 +95,8 @@ pub enum Correction {
     /// The number of the step, from 1, as published.
     #[default]
     Steps,
-    /// The number of the epoch, from 1, plus 1: the paper's authors pass the epoch to an Adam that adds 1 to it. Moments
-    /// that have settled (m = Δ, v = Δ²) make a step of √(1−β₂ᵗ)/(1−β₁ᵗ) times the nominal one.
+    /// The number of the epoch, from 1, plus 1: the paper's authors pass the epoch to an Adam that adds 1 to it.
+    /// Moments that have settled (m = Δ, v = Δ²) make a step of √(1−β₂ᵗ)/(1−β₁ᵗ) times the nominal one.
     Epochs {
         /// Steps of an epoch, at least 1.
         steps: u64,

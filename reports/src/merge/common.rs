@@ -7,9 +7,9 @@ use crate::statistics::summary::Estimate;
 
 /// The common value μ of numbers y_i with standard errors s_i, y_i ~ N(μ, s_i² + τ²).
 ///
-/// τ² is that of Paule and Mandel (J. Res. NBS 87, 1982): Σ (y_i − μ)²/(s_i² + τ²) = k − 1. The interval of μ is that of
-/// Hartung and Knapp (Statistics in Medicine 20, 2001), no narrower than with known variances. The prediction interval
-/// of a further machine is that of Higgins, Thompson and Spiegelhalter (JRSS A 172, 2009).
+/// τ² is that of Paule and Mandel (J. Res. NBS 87, 1982): Σ (y_i − μ)²/(s_i² + τ²) = k − 1. The interval of μ is that
+/// of Hartung and Knapp (Statistics in Medicine 20, 2001), no narrower than with known variances. The prediction
+/// interval of a further machine is that of Higgins, Thompson and Spiegelhalter (JRSS A 172, 2009).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Common {
     /// μ with its 95 % confidence interval.

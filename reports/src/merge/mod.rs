@@ -14,7 +14,7 @@ use serde::Serialize;
 
 pub use common::Common;
 pub use page::page;
-pub use place::{Row, Side, exponents, speedups};
+pub use place::{Side, SideBySide, exponents, speedups};
 
 use crate::record::run::{Change, Machine, Run, Settings, Shard};
 use crate::record::study::Study;

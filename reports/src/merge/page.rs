@@ -1,6 +1,6 @@
 //! The report of several machines.
 
-use super::{Common, Merged, OnMachine, Row, Side, exponents, speedups};
+use super::{Common, Merged, OnMachine, Side, SideBySide, exponents, speedups};
 use crate::export::Figure;
 use crate::record::Outcome;
 use crate::report::{Page, Piece};
@@ -11,8 +11,8 @@ use crate::units::{self, NONE, counted, grouped};
 pub fn page(merged: &Merged, figures: Vec<Figure>) -> Page {
     let mut pieces = vec![
         Piece::Paragraph(format!(
-            "{}. Medians, intervals, speed-ups and exponents are of one machine each; none is over machines but those of \
-             the columns on the right.",
+            "{}. Medians, intervals, speed-ups and exponents are of one machine each; none is over machines but those \
+             of the columns on the right.",
             counted(merged.machines.len(), "machine")
         )),
         Piece::Heading("Machines"),
@@ -22,7 +22,7 @@ pub fn page(merged: &Merged, figures: Vec<Figure>) -> Page {
     pieces.extend([Piece::Heading("Exponents"), Piece::Paragraph(HOW_COMMON.into())]);
     pieces.push(table(merged, &exponents(merged), "series", units::exponent, |row| vec![row.series.clone()]));
     pieces.push(Piece::Heading("Speed-ups"));
-    let head = |row: &Row| {
+    let head = |row: &SideBySide| {
         let over = row.over.unwrap_or_default();
         vec![format!("{} over {over}", row.series), row.dim.map_or(NONE.into(), grouped)]
     };
@@ -33,8 +33,8 @@ pub fn page(merged: &Merged, figures: Vec<Figure>) -> Page {
     Page { title: format!("relgrad on {}", counted(merged.machines.len(), "machine")), pieces }
 }
 
-const HOW_COMMON: &str = "Exponents p of time ∝ Dᵖ, over the range of D of each machine. Common: y = μ + machine + error, \
-    the variance τ² between machines by Paule and Mandel, the interval of μ by Hartung and Knapp. A further machine: \
+const HOW_COMMON: &str = "Exponents p of time ∝ Dᵖ, over the range of D of each machine. Common: y = μ + machine + \
+    error, the variance τ² between machines by Paule and Mandel, the interval of μ by Hartung and Knapp. A further machine: \
     where it lies with 95 % probability. Speed-ups are pooled by their logarithms.";
 
 fn machines(merged: &Merged) -> Table {
@@ -60,10 +60,10 @@ fn machines(merged: &Merged) -> Table {
 /// Rows with a column a machine, and what they have in common.
 fn table(
     merged: &Merged,
-    rows: &[Row],
+    rows: &[SideBySide],
     head: &str,
     text: impl Fn(&crate::summary::Estimate) -> String,
-    first: impl Fn(&Row) -> Vec<String>,
+    first: impl Fn(&SideBySide) -> Vec<String>,
 ) -> Piece {
     if rows.is_empty() {
         return Piece::Paragraph("No machine measured enough for it.".into());
@@ -76,7 +76,7 @@ fn table(
             [text(value), units::plain(round(*between)), further.map_or(NONE.to_string(), |further| text(&further))]
         }
     };
-    let row = |row: &Row| {
+    let row = |row: &SideBySide| {
         let sides = row.sides.iter().map(side);
         first(row).into_iter().chain(sides).chain(of_common(&row.common)).collect::<Vec<_>>()
     };

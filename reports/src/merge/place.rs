@@ -14,7 +14,7 @@ const LISTED_DIMS: [usize; 6] = [100, 1000, 2000, 5000, 10_000, 20_000];
 
 /// One quantity of one series, machine by machine.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Row {
+pub struct SideBySide {
     /// The series: `relative, N = 100, L = 2, f32`.
     pub series: String,
     /// What the quantity is over, for a speed-up.
@@ -74,7 +74,7 @@ impl Key {
 }
 
 /// Exponents of time along D, one row a series.
-pub fn exponents(merged: &Merged) -> Vec<Row> {
+pub fn exponents(merged: &Merged) -> Vec<SideBySide> {
     let exponent = |series: &Series| {
         let fit = series.fit?;
         Some(Side { value: fit.exponent, dims: Some((fit.from, fit.to)) })
@@ -82,14 +82,14 @@ pub fn exponents(merged: &Merged) -> Vec<Row> {
     let row = |(key, name): &(Key, String)| {
         let sides: Vec<Option<Side>> = on_machines(merged, key, exponent);
         let common = Common::of(sides.iter().flatten().map(|side| side.value));
-        Row { series: name.clone(), over: None, dim: None, sides, common }
+        SideBySide { series: name.clone(), over: None, dim: None, sides, common }
     };
     let rows = keys(merged).iter().map(row).collect::<Vec<_>>();
     rows.into_iter().filter(|row| row.sides.iter().any(Option::is_some)).collect()
 }
 
 /// Speed-ups over the baselines, one row a series, baseline and D.
-pub fn speedups(merged: &Merged) -> Vec<Row> {
+pub fn speedups(merged: &Merged) -> Vec<SideBySide> {
     let baselines: [(&'static str, Quotient); 2] =
         [("ordinary", |p| p.speedup_over_ordinary), ("autodiff", |p| p.speedup_over_autodiff)];
     let mut rows = Vec::new();
@@ -103,7 +103,7 @@ pub fn speedups(merged: &Merged) -> Vec<Row> {
                 };
                 let sides = on_machines(merged, &key, at);
                 let common = Common::of_ratios(sides.iter().flatten().map(|side| side.value));
-                rows.push(Row { series: name.clone(), over: Some(over), dim: Some(dim), sides, common });
+                rows.push(SideBySide { series: name.clone(), over: Some(over), dim: Some(dim), sides, common });
             }
         }
     }

@@ -9,11 +9,11 @@ use super::Planned;
 use super::forecast::Calibration;
 use crate::measure::workload::DeviceKind;
 
-/// The points of one part. Parts are alike in the seconds that the cost model predicts without any measurement, so every
-/// machine finds the same parts. All methods of a point and all its rounds are in one part: speed-ups and crossovers are
-/// of one machine.
+/// The points of one part. Parts are alike in the seconds that the cost model predicts without any measurement, so that
+/// every machine finds the same parts. All methods of a point and all its rounds are in one part: speed-ups and
+/// crossovers are of one machine.
 pub(crate) fn part(points: Vec<Planned>, settings: &Settings, shard: Shard) -> Result<Vec<Planned>, String> {
-    let mut seconds: BTreeMap<Place, f64> = BTreeMap::new();
+    let mut seconds: BTreeMap<Together, f64> = BTreeMap::new();
     for planned in &points {
         *seconds.entry(place(&planned.cell.point)).or_default() += need(planned, settings);
     }
@@ -25,7 +25,7 @@ pub(crate) fn part(points: Vec<Planned>, settings: &Settings, shard: Shard) -> R
         ));
     }
     // The longest first, each to the part that has the least: at most 4/3 of the best (Graham 1969).
-    let mut longest: Vec<(Place, f64)> = seconds.into_iter().collect();
+    let mut longest: Vec<(Together, f64)> = seconds.into_iter().collect();
     longest.sort_by(|a, b| b.1.total_cmp(&a.1).then(b.0.cmp(&a.0)));
     let (mut loads, mut chosen) = (vec![0.0; shard.of], BTreeMap::new());
     for (place, seconds) in longest {
@@ -37,9 +37,9 @@ pub(crate) fn part(points: Vec<Planned>, settings: &Settings, shard: Shard) -> R
 }
 
 /// What stays in one part.
-type Place = (usize, DeviceKind, Held);
+type Together = (usize, DeviceKind, Held);
 
-fn place(point: &Point) -> Place {
+fn place(point: &Point) -> Together {
     (point.dim, point.device, point.held())
 }
 
@@ -88,7 +88,7 @@ mod tests {
                 assert_eq!(of_method(Method::Relative), of_method(Method::Ordinary));
             }
             let most = parts.iter().map(|part| all(part)).fold(0.0, f64::max);
-            let mut places: BTreeMap<Place, f64> = BTreeMap::new();
+            let mut places: BTreeMap<Together, f64> = BTreeMap::new();
             whole.iter().for_each(|p| *places.entry(place(&p.cell.point)).or_default() += need(p, &settings));
             let longest = places.values().copied().fold(0.0, f64::max);
             let best = longest.max(all(&whole) / of as f64);
