@@ -302,7 +302,7 @@ fn note(mixtures: u64, all: &[Unmixed]) -> String {
          |correlation| of s itself (not of |s|) with the outputs on the test part, matched by the best assignment; \
          at the starts it is {start:.2} in the mean. One segment has no variation that could identify the sources. \
          The likelihood of the validation part ends {lacking:.2} nats below that of the density it was drawn from, in \
-         the mean: what is missing is lost by the optimisation, which ends at other maxima from other starts. \
+         the mean. That density is among the models, so what is missing is lost by optimisation or by few samples. \
          Of {} pairs of rows of {LAYERS} layers the relative gradient ends with the higher MCC in {ahead}. Steps and \
          seconds are the median until {SHARE} times the worse of the two ends, by Adam with both.",
         all.len()
