@@ -34,8 +34,8 @@ pub fn page(merged: &Merged, figures: Vec<Figure>) -> Page {
 }
 
 const HOW_COMMON: &str = "Exponents p of time ∝ Dᵖ, over the range of D of each machine. Common: y = μ + machine + \
-    error, the variance τ² between machines by Paule and Mandel, the interval of μ by Hartung and Knapp. A further machine: \
-    where it lies with 95 % probability. Speed-ups are pooled by their logarithms.";
+    error, the variance τ² between machines by Paule and Mandel, the interval of μ by Hartung and Knapp. A further \
+    machine: where it lies with 95 % probability. Speed-ups are pooled by their logarithms.";
 
 fn machines(merged: &Merged) -> Table {
     let row = |(i, machine): (usize, &OnMachine)| {

@@ -152,8 +152,8 @@ pub fn write_run(dir: &Path, run: &Run) -> Result<()> {
     write_atomically(&path, text.as_bytes())
 }
 
-/// Writes the folder of a study that is complete: `records.jsonl`, then `run.json`, so that a folder that has the latter
-/// has all.
+/// Writes the folder of a study that is complete: `records.jsonl`, then `run.json`. A folder that has the latter has
+/// all.
 ///
 /// # Errors
 /// As [`write_run`]; [`Error::Unreadable`] for a record that could not be read back.
