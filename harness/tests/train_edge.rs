@@ -73,7 +73,8 @@ fn steps_at_the_edge_are_told_or_made_smaller() {
     assert_eq!(text.matches("keeps the step size below half").count(), 1, "{text}");
     let (text, kept) = told("0.5");
     assert!(!text.contains("keeps the step size below half"), "{text}");
-    assert!(kept.iter().all(|share| *share < 0.9), "{kept:?}");
+    // The last estimate, where the step size follows the middle one of three.
+    assert!(kept.iter().filter(|share| **share > 0.6).count() < kept.len() / 4, "{kept:?}");
     let (text, none) = told("none");
     assert!(none.is_empty() && !text.contains("μλ"), "{text}");
     assert_eq!(json(&folder.path().join("none/training.json"))["settings"].get("edge"), None);
@@ -86,7 +87,8 @@ fn a_line_search_never_lowers_the_likelihood() {
         let dir = folder.path().join(method);
         let words =
             ["--batch", "1000", "--epochs", "200", "--optimizer", "sgd", "--learning-rate", "8", "--line-search"];
-        success(&mut of(folder.path(), &[&words[..], &["--method", method, "--schedule", "constant"]].concat(), &dir));
+        let more = ["--method", method, "--schedule", "constant", "--edge", "none", "--no-guard"];
+        success(&mut of(folder.path(), &[&words[..], &more].concat(), &dir));
         let log = epochs(&dir);
         let nats: Vec<f64> = log.iter().filter_map(|epoch| epoch["training_nats"].as_f64()).collect();
         assert!(nats.len() > 20 && nats.is_sorted(), "{method}: {nats:?}");

@@ -109,7 +109,7 @@ fn close(found: Option<f64>, expected: f64, tolerance: f64) {
 /// what a difference of f32 and f64 gradients leaves.
 #[test]
 fn relative_steps_at_a_linear_optimum_have_sharpness_two() {
-    for dim in [1, 2, 5, 40] {
+    for dim in [2, 5, 40] {
         close(Problem::<f64>::optimum(dim, Method::Relative).sharpness(&Preconditioner::Identity, 2), 2.0, 1e-7);
         close(Problem::<f32>::optimum(dim, Method::Relative).sharpness(&Preconditioner::Identity, 2), 2.0, 1e-2);
     }

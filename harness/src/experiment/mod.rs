@@ -78,7 +78,7 @@ pub(crate) static PROTOCOLS: [Protocol; 14] = [
     Protocol { name: "ica", title: "Independent components: recovered sources, and the maps of an EEG", run: ica::run },
     Protocol {
         name: "fig1-right",
-        title: "Figure 1, right: training from the same starts, relative and ordinary gradient",
+        title: "Figure 1, right: the same starts, relative and ordinary gradient",
         run: starts::run,
     },
     Protocol {
