@@ -18,8 +18,9 @@ use crate::train::model::OpenedModel;
 use crate::train::network::CHUNK;
 
 const EXAMPLES: &str = "\
-Draws are of the base density, sent back through the layers, plus what the training subtracted from its data (`shift`).
-The first rows of a longer table are those of a shorter one of the same seed.
+Draws are of the base density, sent back through the layers, plus what the training subtracted
+from its data (`shift`). The first rows of a longer table are those of a shorter one of the same
+seed.
 
 Examples:
   relgrad draw trainings/mine --count 1000 --out samples.npy

@@ -13,8 +13,8 @@ use crate::error::Result;
 use crate::train::network::CHUNK;
 
 const EXAMPLES: &str = "\
-x = g⁻¹(z), layer by layer, with one LU a layer, and plus what the training subtracted from its data (`shift`).
-`relgrad score MODEL DATA --latents FILE` is the way forward.
+x = g⁻¹(z), layer by layer, with one LU a layer, plus what the training subtracted from its data
+(`shift`). `relgrad score MODEL DATA --latents FILE` is the way forward.
 
 Examples:
   relgrad invert trainings/mine z.npy --out x.npy

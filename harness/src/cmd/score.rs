@@ -21,8 +21,9 @@ use crate::train::network::CHUNK;
 use crate::train::recipe::MOST_THREADS;
 
 const EXAMPLES: &str = "\
-The table has one line a row of the data: log_likelihood, and its parts log_base (the density of the latents),
-log_slopes (of the activations) and log_det (of the weights), in nats. Rows are moved as the training moved its data.
+The table has one line a row of the data, in nats: log_likelihood, and its parts log_base (the
+density of the latents), log_slopes (of the activations) and log_det (of the weights). Rows are
+moved as the training moved its data.
 
 Examples:
   relgrad score trainings/mine new.csv > likelihoods.csv

@@ -63,7 +63,8 @@ pub(crate) fn prepare(set: &mut DataSet, recipe: &Recipe) -> Result<Vec<String>>
 
 /// The columns in a sentence, and what the first network makes of them.
 fn going_in(columns: &Columns, start: Start, constant: &[usize], dependent: Option<&[Dependent]>) -> String {
-    let extreme = |pick: fn(f64, f64) -> f64| columns.deviation.iter().copied().reduce(pick).unwrap_or(0.0);
+    let varying = || columns.deviation.iter().enumerate().filter(|(j, _)| !constant.contains(j)).map(|(_, x)| *x);
+    let extreme = |pick: fn(f64, f64) -> f64| varying().reduce(pick).unwrap_or(0.0);
     let short = |x: f64| if x == 0.0 || (1e-3..1e6).contains(&x) { format!("{x:.3}") } else { format!("{x:.2e}") };
     let count = |found: usize, what: &str| match found {
         0 => format!("none {what}"),
