@@ -16,7 +16,7 @@ const CRATES: [(&str, &str, usize); 8] = [
     ("reports", "reports", 18_680),
     ("adversary", "reports/adversary", 380),
     ("plots", "plots", 6_270),
-    ("harness", "harness", 30_760),
+    ("harness", "harness", 30_770),
     ("python", "harness/python", 700),
 ];
 
