@@ -85,9 +85,9 @@ pub(crate) struct Arguments {
     #[arg(long, default_value = "cosine")]
     schedule: EpochSchedule,
 
-    /// Keep the step size below this share of the largest stable one, which is estimated every 400 steps; off: warn
-    /// only; none: no estimates, and none of their memory
-    #[arg(long, value_name = "SHARE", default_value = "0.5")]
+    /// Keep the step size below this share of the largest stable one, which is estimated every 400 steps; off: log and
+    /// warn only; none: no estimates, and none of their memory
+    #[arg(long, value_name = "SHARE", default_value = "off")]
     edge: Edge,
 
     /// Undo a step that lowers the likelihood of the training part, and halve the step size; for full batches and SGD

@@ -253,7 +253,7 @@ pub(crate) fn defaults() -> TrainingSettings {
         convolution: None,
         conditional: None,
         adam_correction: None,
-        edge: Some(word("0.5")),
+        edge: Some(word("off")),
         line_search: false,
     }
 }

@@ -83,7 +83,7 @@ mod tests {
             .map(|edge_share| Epoch { edge_share, rejected_steps: edge_share.map(|_| 2), ..epoch(1, -1.0) })
             .into();
         let told = edge_line(&epochs, &recipe::defaults()).unwrap();
-        assert!(told.contains("48 %") && told.contains("--edge 0.5"), "{told}");
+        assert!(told.contains("48 %") && told.contains("--edge off"), "{told}");
         assert_eq!(edge_line(&epochs[..1], &recipe::defaults()), None);
         assert_eq!(search_line(&epochs[..1], Stop::Complete), None);
         let told = search_line(&epochs, Stop::LineSearch).unwrap();
