@@ -4,7 +4,7 @@ use nalgebra::DMatrix;
 use relgrad_kernels::backend::BiasMode;
 use relgrad_kernels::bound::{Bound, bind};
 use relgrad_kernels::device::Matrix;
-use relgrad_kernels::optimizer::{Adam, Moments, Preconditioner, Sharpness, plain_step};
+use relgrad_kernels::optimizer::{Adam, Correction, Moments, Preconditioner, Sharpness, plain_step};
 use relgrad_kernels::parameters::{Arrays, Gradient, Parameters};
 use relgrad_kernels::{Architecture, Cpu, Dense, Init, Method, Scalar, init};
 
@@ -154,16 +154,18 @@ fn adam_has_the_sharpness_of_its_own_metric() {
         let values = init::uniforms(i as u64, array.rows() * array.cols());
         *array = Matrix::from_column_major(&problem.device, &values, array.rows(), array.cols(), "").unwrap();
     }
-    let corrected = 1.0 / (1.0 - adam.beta2.powi(5));
-    let inverse: Vec<f64> =
-        flat(&problem.device, &moments.second).iter().map(|v| 1.0 / ((v * corrected).sqrt() + adam.epsilon)).collect();
-    let mut dense = problem.dense();
-    for (mut row, inverse) in dense.row_iter_mut().zip(&inverse) {
-        row *= *inverse;
+    // The fifth step is t = 5, and with three steps an epoch in the second one, t = 3.
+    for (correction, t) in [(Correction::Steps, 5), (Correction::Epochs { steps: 3 }, 3)] {
+        let adam = Adam { correction, ..adam };
+        let [first, second] = [adam.beta1, adam.beta2].map(|beta| 1.0 / (1.0 - beta.powi(t)));
+        let mut dense = problem.dense();
+        for (mut row, v) in dense.row_iter_mut().zip(flat(&problem.device, &moments.second)) {
+            row *= first / ((v * second).sqrt() + adam.epsilon);
+        }
+        let preconditioner = Preconditioner::Adam(adam, &moments);
+        close(problem.sharpness(&preconditioner, 60), largest(&dense), 1e-4);
+        assert!((preconditioner.limit() - 38.0).abs() < 1e-12);
     }
-    let preconditioner = Preconditioner::Adam(adam, &moments);
-    close(problem.sharpness(&preconditioner, 60), largest(&dense), 1e-4);
-    assert!((preconditioner.limit() - 38.0).abs() < 1e-12);
     assert_eq!(Preconditioner::<Cpu, f64>::Identity.limit(), 2.0);
 }
 

@@ -13,7 +13,8 @@ use crate::scalar::Scalar;
 pub enum Preconditioner<'a, D: Device<T>, T: Scalar> {
     /// A plain step: P is the identity.
     Identity,
-    /// P = diag(√v̂ + ε)⁻¹ with the second moments that Adam holds, corrected for their beginning.
+    /// P = diag(√v̂ + ε)⁻¹/(1 − β₁ᵗ) with the second moments that Adam holds, v̂ = v/(1 − β₂ᵗ), and the t of its last
+    /// step.
     Adam(Adam, &'a Moments<D, T>),
 }
 
@@ -42,11 +43,12 @@ impl<D: Device<T>, T: Scalar> Preconditioner<'_, D, T> {
         D: Update<T>,
     {
         let Self::Adam(adam, moments) = self else { return Ok(()) };
-        let scale = T::of(1.0 / (1.0 - adam.beta2.powf(moments.steps as f64)));
+        let t = adam.correction.time(moments.steps.saturating_sub(1)) as f64;
+        let second_scale = T::of(1.0 / (1.0 - adam.beta2.powf(t)));
         for (a, v) in a.iter_mut().zip(moments.second.iter()) {
-            device.scale_by_root(scale, T::of(adam.epsilon), v.view(), a.view_mut())?;
+            device.scale_by_root(second_scale, T::of(adam.epsilon), v.view(), a.view_mut())?;
         }
-        Ok(())
+        scale(device, (1.0 - adam.beta1.powf(t)).powf(-0.5), a)
     }
 }
 
