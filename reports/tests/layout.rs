@@ -10,7 +10,7 @@ use common::{files, root};
 
 /// The crates: name in ARCHITECTURE.md, folder, and the most lines of Rust. Lower a budget when the code gets smaller.
 const CRATES: [(&str, &str, usize); 8] = [
-    ("kernels", "kernels", 31_950),
+    ("kernels", "kernels", 31_960),
     ("golden", "kernels/golden", 2_560),
     ("vocabulary", "kernels/vocabulary", 820),
     ("reports", "reports", 18_680),

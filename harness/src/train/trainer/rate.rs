@@ -66,8 +66,8 @@ impl<T: Scalar, C: MaybeGroup<Cpu, T>> Session<'_, T, C> {
             self.is_warned = true;
             self.display.tell(&format!(
                 "relgrad: at step {} μλ = {:.3}, and steps are stable below {limit:.3}: likelihood may be lost \
-                 while that lasts; --schedule cosine ends with small steps, --edge 0.5 keeps the step size below half of \
-                 that",
+                 while that lasts; --schedule cosine ends with small steps, --edge 0.5 keeps the step size below half \
+                 of that",
                 self.progress.step + 1,
                 rate * lambda
             ));
