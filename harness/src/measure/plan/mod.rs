@@ -110,7 +110,7 @@ pub(crate) fn plan(settings: &Settings) -> Result<Vec<Planned>, String> {
     let points = cells(settings).map(|cell| Planned::of(cell).map_err(|cause| cause.to_string()));
     let points = points.collect::<Result<Vec<_>, _>>()?;
     match settings.shard {
-        Some(shard) => shards::part(points, settings, shard),
+        Some(shard) => shards::part(points, shard),
         None => Ok(points),
     }
 }

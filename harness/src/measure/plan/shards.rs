@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use relgrad_reports::record::{Held, Point};
-use relgrad_reports::run::{Settings, Shard};
+use relgrad_reports::run::Shard;
 
 use super::Planned;
 use super::forecast::Calibration;
@@ -12,10 +12,10 @@ use crate::measure::workload::DeviceKind;
 /// The points of one part. Parts are alike in the seconds that the cost model predicts without any measurement, so that
 /// every machine finds the same parts. All methods of a point and all its rounds are in one part: speed-ups and
 /// crossovers are of one machine.
-pub(crate) fn part(points: Vec<Planned>, settings: &Settings, shard: Shard) -> Result<Vec<Planned>, String> {
+pub(crate) fn part(points: Vec<Planned>, shard: Shard) -> Result<Vec<Planned>, String> {
     let mut seconds: BTreeMap<Together, f64> = BTreeMap::new();
     for planned in &points {
-        *seconds.entry(place(&planned.cell.point)).or_default() += need(planned, settings);
+        *seconds.entry(place(&planned.cell.point)).or_default() += need(planned);
     }
     if seconds.len() < shard.of {
         return Err(format!(
@@ -43,21 +43,23 @@ fn place(point: &Point) -> Together {
     (point.dim, point.device, point.held())
 }
 
-/// Seconds of one process of a cell; next to none for one that the limit of a cell will skip.
-fn need(planned: &Planned, settings: &Settings) -> f64 {
+/// Seconds of one process of a cell under the default limits, whatever the limits are: `--resume` may change those, and
+/// machines may differ in them. Next to none for a cell that the default limit skips.
+fn need(planned: &Planned) -> f64 {
+    const EVALUATIONS: f64 = 6.0;
+    const LIMIT_SECONDS: f64 = 60.0;
     const SKIPPED: f64 = 1e-3;
     let forecast = Calibration::default().forecast(planned);
-    let limit = settings.cell_limit_seconds.unwrap_or(f64::INFINITY);
-    if forecast.evaluation_seconds > limit {
+    if forecast.evaluation_seconds > LIMIT_SECONDS {
         return SKIPPED;
     }
-    let samples = 1.0 + settings.min_samples as f64;
-    forecast.overhead_seconds + (forecast.evaluation_seconds * samples).min(limit)
+    forecast.overhead_seconds + (EVALUATIONS * forecast.evaluation_seconds).min(LIMIT_SECONDS)
 }
 
 #[cfg(test)]
 mod tests {
     use relgrad_kernels::Method;
+    use relgrad_reports::run::Settings;
 
     use super::*;
     use crate::measure::default_settings;
@@ -76,29 +78,41 @@ mod tests {
         let whole = plan(&settings).unwrap();
         for of in [1, 2, 3, 5] {
             let parts: Vec<Vec<Planned>> =
-                (1..=of).map(|index| part(whole.clone(), &settings, Shard { index, of }).unwrap()).collect();
+                (1..=of).map(|index| part(whole.clone(), Shard { index, of }).unwrap()).collect();
             assert_eq!(parts.iter().map(Vec::len).sum::<usize>(), whole.len());
             let mut cells: Vec<_> = parts.iter().flatten().map(|planned| planned.cell).collect();
             cells.sort();
             cells.dedup();
             assert_eq!(cells.len(), whole.len());
-            let all = |part: &[Planned]| part.iter().map(|planned| need(planned, &settings)).sum::<f64>();
+            let all = |part: &[Planned]| part.iter().map(|planned| need(planned)).sum::<f64>();
             for part in &parts {
                 let of_method = |method: Method| part.iter().filter(|p| p.cell.method == method).count();
                 assert_eq!(of_method(Method::Relative), of_method(Method::Ordinary));
             }
             let most = parts.iter().map(|part| all(part)).fold(0.0, f64::max);
             let mut places: BTreeMap<Together, f64> = BTreeMap::new();
-            whole.iter().for_each(|p| *places.entry(place(&p.cell.point)).or_default() += need(p, &settings));
+            whole.iter().for_each(|p| *places.entry(place(&p.cell.point)).or_default() += need(p));
             let longest = places.values().copied().fold(0.0, f64::max);
             let best = longest.max(all(&whole) / of as f64);
             assert!(most <= 4.0 / 3.0 * best + 1e-9, "{of}: {most} {best}");
         }
     }
 
+    /// A part that goes on with other limits has the same cells.
+    #[test]
+    fn limits_do_not_change_a_part() {
+        let of = |settings: &Settings| {
+            let part = plan(&Settings { shard: Some(Shard { index: 2, of: 3 }), ..settings.clone() }).unwrap();
+            part.into_iter().map(|planned| planned.cell).collect::<Vec<_>>()
+        };
+        let short = Settings { cell_limit_seconds: Some(0.01), min_samples: 1, ..settings() };
+        let endless = Settings { cell_limit_seconds: None, min_samples: 50, ..settings() };
+        assert_eq!(of(&short), of(&endless));
+    }
+
     #[test]
     fn more_parts_than_places_are_refused() {
-        let told = part(plan(&settings()).unwrap(), &settings(), Shard { index: 1, of: 13 }).unwrap_err();
+        let told = part(plan(&settings()).unwrap(), Shard { index: 1, of: 13 }).unwrap_err();
         assert!(told.contains("12 places") && told.contains("13 shards"), "{told}");
     }
 }
