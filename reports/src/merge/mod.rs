@@ -44,6 +44,8 @@ pub struct OnMachine {
     pub summary: Summary,
     /// The parts of its plan that came.
     shards: Vec<Shard>,
+    /// By how many rounds records of a folder were moved.
+    moved: Vec<usize>,
 }
 
 /// Some studies, one a machine and plan.
@@ -86,6 +88,7 @@ impl Merged {
                     folders: vec![folder],
                     summary: Summary::of(&study),
                     shards: study.run.settings.shard.into_iter().collect(),
+                    moved: vec![0],
                     study,
                 }),
             }
@@ -129,17 +132,23 @@ impl OnMachine {
             self.study.records.iter().map(|record| (record.cell, record.clone())).collect();
         let offset = self.study.run.settings.rounds;
         let (mut twice, mut further) = (HashSet::new(), HashSet::new());
+        // The same record may stand at its own round, or at that of a folder whose records were moved.
+        let is_known = |record: &Record| {
+            let at = |by: &usize| known.get(&Cell { round: record.cell.round + by, ..record.cell });
+            self.moved.iter().filter_map(at).any(|same| Record { cell: record.cell, ..same.clone() } == *record)
+        };
         for mut record in records {
-            match known.get(&record.cell) {
-                Some(same) if *same == record => drop(twice.insert(record.cell)),
-                Some(_) => {
+            match known.contains_key(&record.cell) {
+                true if is_known(&record) => drop(twice.insert(record.cell)),
+                true => {
                     further.insert(record.cell);
                     record.cell.round += offset;
                     self.study.records.push(record);
                 }
-                None => self.study.records.push(record),
+                false => self.study.records.push(record),
             }
         }
+        self.moved.extend((!further.is_empty()).then_some(offset));
         for mut record in replaced.into_iter().filter(|record| !twice.contains(&record.cell)) {
             record.cell.round += if further.contains(&record.cell) { offset } else { 0 };
             self.study.replaced.push(record);

@@ -49,6 +49,10 @@ fn a_record_in_two_folders_counts_once_and_another_of_its_cell_is_a_further_roun
 
     let mut again = study.clone();
     again.records.iter_mut().for_each(|record| record.started_unix_seconds += 86_400.0);
+    let thrice = vec![source("a", study.clone()), source("next day", again.clone()), source("copy", again.clone())];
+    let merged = Merged::of(thrice);
+    assert_eq!(merged.machines[0].study.records.len(), 2 * records);
+    assert!(merged.told[1].contains("count once"), "{:?}", merged.told);
     let merged = Merged::of(vec![source("a", study), source("next day", again)]);
     let whole = &merged.machines[0].study;
     assert_eq!((whole.records.len(), whole.run.settings.rounds), (2 * records, 2 * rounds));
