@@ -84,7 +84,7 @@ mod tests {
             cells.sort();
             cells.dedup();
             assert_eq!(cells.len(), whole.len());
-            let all = |part: &[Planned]| part.iter().map(|planned| need(planned)).sum::<f64>();
+            let all = |part: &[Planned]| part.iter().map(need).sum::<f64>();
             for part in &parts {
                 let of_method = |method: Method| part.iter().filter(|p| p.cell.method == method).count();
                 assert_eq!(of_method(Method::Relative), of_method(Method::Ordinary));
