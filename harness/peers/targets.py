@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import math
 import statistics
 import tomllib
@@ -130,9 +131,10 @@ def judge(samples: list[dict[str, Any]], facts: dict[str, Any], reasons: list[di
     for batch in batches(samples):
         if batch != BATCH:
             lines += few(Measured(samples, batch), threads, facts, batch)
+    cpu = facts.get("roofline", {}).get("machine", {}).get("cpu", "")
     for line in lines:
         if line.verdict == "misses":
-            line.reason = line.reason or reason_for(line, reasons)
+            line.reason = line.reason or reason_for(line, reasons, cpu)
     return lines
 
 
@@ -393,10 +395,12 @@ def read_reasons(path: Path) -> list[dict[str, Any]]:
     return tomllib.loads(path.read_text()).get("reason", [])
 
 
-def reason_for(line: Line, reasons: list[dict[str, Any]]) -> str:
-    """The first reason given for this target that covers this dimension."""
+def reason_for(line: Line, reasons: list[dict[str, Any]], cpu: str) -> str:
+    """The first reason given for this target that covers this dimension and this processor."""
     for reason in reasons:
-        if reason["target"] == line.target and ("dims" not in reason or line.dim in reason["dims"]):
+        names_it = any(fnmatch.fnmatchcase(line.target, target) for target in reason["targets"])
+        covers_it = "dims" not in reason or line.dim in reason["dims"]
+        if names_it and covers_it and reason.get("cpu", "") in cpu:
             return reason["text"]
     return ""
 
