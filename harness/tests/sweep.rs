@@ -80,6 +80,34 @@ fn a_sweep_of_whole_updates_says_so_and_counts_their_work() {
     assert_eq!(beyond, [0.0, 4.0 * dim * dim, 24.0 * dim * dim, 60.0 * dim.powi(3)]);
 }
 
+/// Twice the probes are twice the work of a solve, and a method without probes keeps its name: a cell says what it was
+/// measured with.
+#[test]
+fn a_tuning_is_of_the_methods_that_have_it() {
+    let scratch = scratch();
+    let solved = |tuning: &str| {
+        let dir = scratch.path().join(tuning);
+        let mut sweep = words("sweep --dims 40 --methods relative,hutchinson --batch 20 --threads 1 --rounds 1");
+        sweep.args(["--min-samples", "3", "--no-roofline", "--attempts", "1", "--tune", tuning, "--out"]).arg(&dir);
+        ends(&mut sweep, 0);
+        assert_eq!(run_json(&dir)["settings"]["tuning"], tuning);
+        let all = records(&dir);
+        let record = |method: &str| all.iter().find(|record| record["cell"]["method"] == method).expect("a record");
+        assert!(record("relative")["cell"]["tuning"].is_null());
+        let of_solve = record("hutchinson");
+        assert_eq!(of_solve["cell"]["tuning"], tuning);
+        let report = fs::read_to_string(dir.join("report.md")).expect("a report");
+        assert!(report.contains(&format!("`{tuning}`, of the methods that have these numbers")), "{report}");
+        let iterations = of_solve["solved"]["iterations"].as_f64().expect("a count");
+        (of_solve["model"]["flops"].as_f64().expect("operations"), iterations)
+    };
+    let [(few, steps), (many, same_steps)] = ["probes=4,tolerance=0.1", "probes=8,tolerance=0.1"].map(solved);
+    let of_steps = |probes: f64, steps: f64| 4.0 * steps * probes * 1600.0;
+    assert_eq!(many - few, of_steps(8.0, same_steps) - of_steps(4.0, steps));
+    let (_, closer) = solved("probes=4,tolerance=0.001");
+    assert!(closer > steps, "{closer} steps of a tolerance of 0.001, {steps} of 0.1");
+}
+
 /// What a CPU without the instructions is told.
 const NO_BF16: &str = "bf16 products require a CPU with AVX512-BF16, which this one lacks";
 

@@ -175,7 +175,7 @@ fn gradients(criterion: &mut Criterion) {
             let (architecture, init) = (Architecture::new(dim, 2), Init::Orthogonal);
             let (batch, dtype, threads, seed) = (BATCH, Dtype::F32, device().threads(), 1);
             let flops = cost(method, &architecture, BATCH, dtype).expect("a model of dense layers").flops;
-            let workload = Workload { method, architecture: architecture.into(), init, batch, dtype, threads, seed };
+            let workload = Workload { init, threads, seed, ..Workload::new(method, architecture, batch, dtype) };
             let mut evaluation = prepare(&workload).expect("memory for the benchmark");
             time(&mut group, method.name(), dim, flops as usize, || {
                 evaluation.evaluate().expect("a finite gradient");
@@ -195,7 +195,7 @@ fn few_samples(criterion: &mut Criterion) {
             let (architecture, init) = (Architecture::new(1000, 2), Init::Orthogonal);
             let (dtype, threads, seed) = (Dtype::F32, device().threads(), 1);
             let bytes = cost(method, &architecture, batch, dtype).expect("a model of dense layers").min_traffic_bytes;
-            let workload = Workload { method, architecture: architecture.into(), init, batch, dtype, threads, seed };
+            let workload = Workload { init, threads, seed, ..Workload::new(method, architecture, batch, dtype) };
             let mut evaluation = prepare(&workload).expect("memory for the benchmark");
             time(&mut group, method.name(), batch, bytes as usize, || {
                 evaluation.evaluate().expect("a finite gradient");
@@ -219,7 +219,7 @@ fn neighbours(criterion: &mut Criterion) {
             for (dim, threads) in [10, 50, 100, 200].into_iter().flat_map(|dim| [(dim, 1), (dim, device().threads())]) {
                 let (method, dtype) = (Method::Relative, Dtype::F32);
                 let (architecture, init) = (Architecture::new(dim, 2).into(), Init::Orthogonal);
-                let workload = Workload { method, architecture, init, batch: BATCH, dtype, threads, seed: 1 };
+                let workload = Workload { init, threads, seed: 1, ..Workload::new(method, architecture, BATCH, dtype) };
                 let mut evaluation = prepare(&workload).expect("memory for the benchmark");
                 let name = format!("relative, threads {threads}");
                 time(&mut group, &name, dim, 1, || evaluation.evaluate().expect("a finite gradient"));

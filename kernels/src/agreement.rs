@@ -75,13 +75,10 @@ pub fn ill_conditioned(dims: &[usize]) -> Vec<Workload> {
 /// A network of two layers and a batch of ten samples.
 pub fn workload(method: Method, dim: usize, dtype: Dtype) -> Workload {
     Workload {
-        method,
-        architecture: Architecture::new(dim, 2).into(),
         init: Init::Orthogonal,
-        batch: 10,
-        dtype,
         threads: 2,
         seed: 7,
+        ..Workload::new(method, Architecture::new(dim, 2), 10, dtype)
     }
 }
 

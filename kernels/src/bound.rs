@@ -2,7 +2,6 @@
 //! place where name and code meet.
 
 use crate::backend::autodiff::{self, Autodiff, Jacobians, Mode};
-use crate::backend::hutchinson::PROBES;
 use crate::backend::newton_schulz::products;
 use crate::backend::{
     BiasMode, GradientBackend, Hutchinson, NewtonSchulz, Ordinary, Refresh, Relative, Sketched, Solved, Transposed,
@@ -16,7 +15,8 @@ use crate::method::Method;
 use crate::network::Architecture;
 use crate::parameters::{Batch, Gradient, Parameters};
 use crate::scalar::{Dtype, Scalar};
-use crate::stateful::{Sketch, free_form};
+use crate::stateful::{FreeFormSettings, Sketch};
+use crate::{Tuned, Tuning};
 
 /// A backend of any type with its work memory. Each gradient is one call through a pointer.
 pub struct Bound<D: Device<T>, T: Scalar, C: Coupling<D, T> = Dense> {
@@ -26,8 +26,8 @@ pub struct Bound<D: Device<T>, T: Scalar, C: Coupling<D, T> = Dense> {
 
 /// What to bind.
 struct Request<'a, C> {
-    /// The method.
-    method: Method,
+    /// The method, with its numbers.
+    tuned: Tuned,
     /// Treatment of the biases; it concerns the relative gradient alone.
     bias_mode: BiasMode,
     /// The network.
@@ -45,12 +45,13 @@ struct Request<'a, C> {
 /// for.
 pub fn bind<D: Device<T> + 'static, T: Scalar, C: MaybeGroup<D, T>>(
     device: &D,
-    method: Method,
+    method: impl Into<Tuned>,
     bias_mode: BiasMode,
     architecture: &Architecture<C>,
     batch: usize,
 ) -> Result<Bound<D, T, C>> {
-    let request = Request { method, bias_mode, architecture, batch };
+    let request = Request { tuned: method.into(), bias_mode, architecture, batch };
+    let Tuned { method, tuning } = request.tuned;
     let autodiff = |mode, jacobians| Bound::new(device, Kind::Ordinary, Autodiff { mode, jacobians }, &request);
     architecture.validate()?;
     match method {
@@ -67,7 +68,7 @@ pub fn bind<D: Device<T> + 'static, T: Scalar, C: MaybeGroup<D, T>>(
             Err(Error::shape("direction to store", "a method that stores one", method))
         }
         Method::NewtonSchulz => Bound::new(device, Kind::Ordinary, NewtonSchulz::default(), &request),
-        Method::Hutchinson => Bound::new(device, Kind::Ordinary, Hutchinson::default(), &request),
+        Method::Hutchinson => Bound::new(device, Kind::Ordinary, Hutchinson::tuned(tuning), &request),
         Method::Plu | Method::Qr if architecture.coupling.own_method() == Some(method) => {
             Bound::new(device, Kind::Ordinary, Ordinary, &request)
         }
@@ -80,14 +81,14 @@ pub fn bind<D: Device<T> + 'static, T: Scalar, C: MaybeGroup<D, T>>(
 /// As [`bind`] in mode `exact`, for a backend whose gradients are timed: each is to take what the second one takes.
 pub(crate) fn bind_to_time<D: Device<T> + 'static, T: Scalar, C: MaybeGroup<D, T>>(
     device: &D,
-    method: Method,
+    tuned: Tuned,
     architecture: &Architecture<C>,
     batch: usize,
 ) -> Result<Bound<D, T, C>> {
-    if method != Method::NewtonSchulz {
-        return bind(device, method, BiasMode::Exact, architecture, batch);
+    if tuned.method != Method::NewtonSchulz {
+        return bind(device, tuned, BiasMode::Exact, architecture, batch);
     }
-    let request = Request { method, bias_mode: BiasMode::Exact, architecture, batch };
+    let request = Request { tuned, bias_mode: BiasMode::Exact, architecture, batch };
     Bound::new(device, Kind::Ordinary, NewtonSchulz { restarts: true }, &request)
 }
 
@@ -97,7 +98,7 @@ pub(crate) const STEP_RESIDUAL: f64 = 0.01;
 
 /// What a method costs with dense layers.
 pub(crate) fn cost_of_dense(method: Method, shape: &Sizes) -> Cost {
-    let Sizes { dtype, lanes, .. } = *shape;
+    let Sizes { dtype, lanes, tuning, .. } = *shape;
     let (d, n, l) = (shape.dim as f64, shape.batch as f64, shape.layers as f64);
     let w = dtype.bytes() as f64;
     let product = 2.0 * n * d * d;
@@ -138,7 +139,7 @@ pub(crate) fn cost_of_dense(method: Method, shape: &Sizes) -> Cost {
             expected_bytes: 2.0 * parameters + blocks + 3.0 * input + (16.0 + 2.0 * w) * n * n + 16.0 * d * w,
         },
         Method::OrdinaryCarried => {
-            let m = Sketch::default().width(shape.dim, shape.batch) as f64;
+            let m = Sketch::tuned(tuning).width(shape.dim, shape.batch) as f64;
             let size = n + m;
             // Two Gram matrices of the guard, S, the product with its inverse, and the inverse.
             let small = 2.0 * d * (2.0 * size * size + n * n + n * size) + 2.0 * size.powi(3);
@@ -214,7 +215,7 @@ pub(crate) fn cost_of_dense(method: Method, shape: &Sizes) -> Cost {
             expected_bytes: 2.0 * parameters + blocks + 2.0 * input,
         },
         Method::FreeForm => {
-            let k = free_form::PROBES as f64;
+            let k = FreeFormSettings::tuned(tuning).probes as f64;
             // Pre-activations of both networks, tangents, two blocks of adjoints; taken are values, copies and slopes
             // too.
             let (least, taken) = (2.0 * l + k * l + 2.0 * (1.0 + k), 2.0 * l + 8.0 + (l + 3.0) * (1.0 + k) + 2.0 * k);
@@ -226,11 +227,11 @@ pub(crate) fn cost_of_dense(method: Method, shape: &Sizes) -> Cost {
             }
         }
         Method::Hutchinson => {
-            let probes = PROBES as f64 * d * w;
+            let probes = Hutchinson::tuned(tuning).probes as f64 * d * w;
             Cost {
                 min_bytes: 2.0 * parameters + blocks + 4.0 * probes,
                 expected_bytes: 2.0 * parameters + blocks + input + 7.0 * probes,
-                ..cost_of_solve(shape, shape.layers.saturating_mul(EXPECTED_STEPS))
+                ..cost_of_solve(shape, shape.layers.saturating_mul(expected_steps(tuning)))
             }
         }
     }
@@ -249,8 +250,13 @@ pub fn cost_of_refresh(shape: &Sizes, products: usize, factored: usize) -> Cost 
     }
 }
 
-/// Steps of a solve at the condition of the weights that are timed, in both precisions.
-const EXPECTED_STEPS: usize = 6;
+/// Steps of a solve at the condition of the weights that are timed, in both precisions: as many as were counted for the
+/// default tolerance, and for others in proportion to ln(2/η) \[M63\].
+fn expected_steps(tuning: Tuning) -> usize {
+    const COUNTED: f64 = 6.0;
+    let digits = |tuning| (2.0 / Hutchinson::tuned(tuning).tolerance).ln();
+    (COUNTED * digits(tuning) / digits(Tuning::default())).ceil() as usize
+}
 
 /// What a gradient of [`Method::Hutchinson`] costs whose solves took so many steps over all layers (MATH.md §24): the
 /// last step of a solve is half of one, and its half is that of the product of the solution with the probes.
@@ -258,8 +264,9 @@ pub fn cost_of_solve(shape: &Sizes, steps: usize) -> Cost {
     let cost = cost_of_dense(Method::Ordinary, shape);
     let (d, n, l, steps) = (shape.dim as f64, shape.batch as f64, shape.layers as f64, steps as f64);
     let square = d * d * shape.dtype.bytes() as f64;
+    let probes = Hutchinson::tuned(shape.tuning).probes as f64;
     Cost {
-        flops: (3.0 * l - 1.0) * 2.0 * n * d * d + 4.0 * steps * PROBES as f64 * d * d,
+        flops: (3.0 * l - 1.0) * 2.0 * n * d * d + 4.0 * steps * probes * d * d,
         // One pass over W a step is enough for W p and Wᵀ(W p).
         min_traffic_bytes: (3.0 * l - 2.0 + steps).max(2.0 * l) * square,
         ..cost
@@ -285,7 +292,7 @@ impl<D: Device<T> + 'static, T: Scalar, C: Coupling<D, T>> ForGroup<D, T, C> for
         C: Group<D, T>,
     {
         let Self { device, request } = self;
-        match request.method {
+        match request.tuned.method {
             Method::Transposed => Bound::new(device, Kind::Transposed, Transposed, request),
             _ => Bound::new(device, Kind::Relative, Relative { bias_mode: request.bias_mode }, request),
         }

@@ -2,9 +2,9 @@
 
 use crate::error::Result;
 use crate::layer::Geometry;
-use crate::method::Method;
 use crate::network::Architecture;
 use crate::scalar::Dtype;
+use crate::{Tuned, Tuning};
 
 /// Work and memory of one gradient evaluation.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -32,13 +32,20 @@ pub struct Sizes {
     pub dtype: Dtype,
     /// [`crate::device::Device::lanes`] of the device.
     pub lanes: usize,
+    /// Numbers of the method.
+    pub tuning: Tuning,
 }
 
 /// The model of one evaluation of `method` on batches of `batch` samples, on a few CPU threads.
 ///
 /// # Errors
 /// [`crate::Error::ShapeMismatch`] for a method that has no form for the network's layers.
-pub fn cost<C: Geometry>(method: Method, architecture: &Architecture<C>, batch: usize, dtype: Dtype) -> Result<Cost> {
+pub fn cost<C: Geometry>(
+    method: impl Into<Tuned>,
+    architecture: &Architecture<C>,
+    batch: usize,
+    dtype: Dtype,
+) -> Result<Cost> {
     cost_on(TYPICAL_LANES, method, architecture, batch, dtype)
 }
 
@@ -48,12 +55,13 @@ pub fn cost<C: Geometry>(method: Method, architecture: &Architecture<C>, batch: 
 /// As [`cost`].
 pub fn cost_on<C: Geometry>(
     lanes: usize,
-    method: Method,
+    method: impl Into<Tuned>,
     architecture: &Architecture<C>,
     batch: usize,
     dtype: Dtype,
 ) -> Result<Cost> {
-    let shape = Sizes { dim: architecture.dim, layers: architecture.layers, batch, dtype, lanes };
+    let Tuned { method, tuning } = method.into();
+    let shape = Sizes { dim: architecture.dim, layers: architecture.layers, batch, dtype, lanes, tuning };
     architecture.coupling.cost(method, &shape)
 }
 
@@ -63,6 +71,7 @@ const TYPICAL_LANES: usize = 2;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::method::Method;
 
     /// The table of MATH.md §15: N = 100, L = 2, f32.
     #[test]

@@ -1,6 +1,5 @@
 //! One gradient evaluation as something to be checked and timed, whatever its method, device and precision.
 
-use crate::UpdateRule;
 use crate::backend::{Refresh, Solved};
 use crate::bound::{Bound, STEP_RESIDUAL, bind_to_time};
 use crate::check::{self, Check};
@@ -16,6 +15,7 @@ use crate::parameters::{Gradient, Parameters};
 use crate::scalar::{Dtype, Scalar};
 use crate::stateful::Stateful;
 use crate::step::{self, InPlaceStep};
+use crate::{Tuned, Tuning, UpdateRule};
 
 /// What to evaluate.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -34,6 +34,35 @@ pub struct Workload {
     pub threads: usize,
     /// Seed of network and batch.
     pub seed: u64,
+    /// Numbers of a method that approximates.
+    pub tuning: Tuning,
+}
+
+impl Workload {
+    /// With one thread, seed 0, and weights as they are timed.
+    pub fn new(
+        method: impl Into<Tuned>,
+        architecture: impl Into<Architecture<CouplingKind>>,
+        batch: usize,
+        dtype: Dtype,
+    ) -> Self {
+        let Tuned { method, tuning } = method.into();
+        Self {
+            method,
+            architecture: architecture.into(),
+            init: Init::Conditioned,
+            batch,
+            dtype,
+            threads: 1,
+            seed: 0,
+            tuning,
+        }
+    }
+
+    /// The method with its numbers.
+    pub fn tuned(&self) -> Tuned {
+        Tuned { method: self.method, tuning: self.tuning }
+    }
 }
 
 /// A prepared workload: all memory taken, ready to be timed.
@@ -236,7 +265,7 @@ impl<D: Device<T> + 'static, T: Scalar, C: MaybeGroup<D, T>> Stored<D, T, C> {
         let Workload { method, batch, .. } = *workload;
         let problem = Problem::new(device, coupling, workload)?;
         let architecture = problem.parameters.architecture();
-        let bound = bind_to_time(&problem.device, method, architecture, batch)?;
+        let bound = bind_to_time(&problem.device, workload.tuned(), architecture, batch)?;
         let gradient = Gradient::zeros(&problem.device, architecture, "gradient")?;
         let mut stored = Self { problem, bound, gradient, recording: None };
         if method == Method::NewtonSchulz {
@@ -393,7 +422,7 @@ impl<D: Device<T> + 'static, T: Scalar, C: MaybeGroup<D, T>> Kept<D, T, C> {
     fn new(device: D, coupling: C, workload: &Workload) -> Result<Self> {
         let problem = Problem::new(device, coupling, workload)?;
         let sizes = (workload.batch, workload.seed);
-        let stateful = C::stateful(&problem.device, workload.method, &problem.parameters, sizes)?;
+        let stateful = C::stateful(&problem.device, workload.tuned(), &problem.parameters, sizes)?;
         Ok(Self { problem, stateful })
     }
 }

@@ -43,7 +43,9 @@ pub use error::{Error, Result};
 pub use init::Init;
 pub use layer::{Convolution, CouplingKind, Dense};
 pub use network::Architecture;
-pub use relgrad_vocabulary::{Activation, Base, DeviceKind, Dtype, Math, Method, UpdateRule, math, method};
+pub use relgrad_vocabulary::{
+    Activation, Base, DeviceKind, Dtype, Math, Method, Tuned, Tuning, UpdateRule, math, method,
+};
 pub use scalar::Scalar;
 
 /// The example of the README compiles and runs.

@@ -60,7 +60,7 @@ fn convolutions(threads: usize) -> Vec<Workload> {
     let of = |method, channels, grid, kernel, batch, dtype| {
         let architecture =
             Architecture { bias: true, ..Architecture::convolutional(Convolution { channels, grid, kernel }, 2) };
-        Workload { method, architecture, init: Init::Orthogonal, batch, dtype, threads, seed: 1 }
+        Workload { init: Init::Orthogonal, threads, seed: 1, ..Workload::new(method, architecture, batch, dtype) }
     };
     let mut workloads = vec![
         of(Method::Ordinary, 3, [16, 12], [3, 3], 20, Dtype::F32),
@@ -118,8 +118,12 @@ fn an_evaluation_allocates_nothing() {
                 } else {
                     20
                 };
-                let workload =
-                    Workload { method, architecture, init: Init::Orthogonal, batch, dtype, threads, seed: 1 };
+                let workload = Workload {
+                    init: Init::Orthogonal,
+                    threads,
+                    seed: 1,
+                    ..Workload::new(method, architecture, batch, dtype)
+                };
                 let bytes = pool.install(|| fewest_bytes(&workload));
                 assert_eq!(bytes, 0, "{workload:?}");
             }

@@ -93,13 +93,8 @@ fn small_steps_are_not_lost_in_the_rounding_of_the_weights() {
 #[test]
 fn the_method_passes_its_check_and_another_coupling_refuses() {
     let workload = |architecture, batch, dtype| Workload {
-        method: Method::RelativeDelayed,
-        architecture,
-        init: Init::Conditioned,
-        batch,
-        dtype,
         threads: 2,
-        seed: 0,
+        ..Workload::new(Method::RelativeDelayed, architecture, batch, dtype)
     };
     for (dim, batch) in [(4, 1), (50, 1), (200, 7), (389, 16), (1100, 2)] {
         for dtype in [Dtype::F32, Dtype::F64] {

@@ -24,7 +24,7 @@ fn every_method_passes_its_check_at_few_samples() {
                 for method in [Method::Relative, Method::RelativeInPlace, Method::Transposed, Method::Ordinary] {
                     let architecture = architecture(dim).into();
                     let init = Init::Orthogonal;
-                    let workload = Workload { method, architecture, init, batch, dtype, threads: 2, seed: 0 };
+                    let workload = Workload { init, threads: 2, ..Workload::new(method, architecture, batch, dtype) };
                     let check = evaluation::prepare(&workload).unwrap().check().unwrap();
                     assert!(check.passed(), "{method}, D = {dim}, N = {batch}, {dtype}: {check:?}");
                 }

@@ -46,7 +46,7 @@ fn gradients_of_many_samples_keep_their_digits() {
 
 fn passes(method: Method, architecture: Architecture<CouplingKind>) {
     let (init, dtype) = (Init::Orthogonal, Dtype::F32);
-    let workload = Workload { method, architecture, init, batch: BATCH, dtype, threads: 1, seed: 0 };
+    let workload = Workload { init, ..Workload::new(method, architecture, BATCH, dtype) };
     let check = evaluation::prepare(&workload).unwrap().check().unwrap();
     assert!(check.passed(), "{method}, D = {}: {check:?}", architecture.dim);
 }

@@ -8,7 +8,7 @@ mod extreme;
 use std::path::Path;
 
 pub use extreme::extreme;
-use relgrad_vocabulary::{Activation, DeviceKind, Dtype, Math, Method, Subject};
+use relgrad_vocabulary::{Activation, DeviceKind, Dtype, Math, Method, Subject, Tuning};
 
 use crate::record::roofline::{Bandwidth, Operation, Rate, Region, Roofline, Stream};
 use crate::record::run::{Machine, Run, Settings};
@@ -291,6 +291,7 @@ fn cell(method: Method, device: DeviceKind, dim: usize, round: usize) -> Cell {
         seed: 1,
         convolution: None,
         update: None,
+        tuning: Tuning::default(),
     };
     Cell { method: method.into(), point, round }
 }
@@ -405,6 +406,7 @@ fn run(devices: &[DeviceKind]) -> Run {
             shard: None,
             math: None,
             update: None,
+            tuning: Tuning::default(),
         },
         machine: Machine {
             cpu: "Example CPU @ 2.60GHz".into(),

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use relgrad_kernels::evaluation::{self, Workload};
-use relgrad_kernels::{Architecture, Dtype, Init, Math, Method, cost};
+use relgrad_kernels::{Architecture, Dtype, Math, Method, cost};
 
 use crate::error::{Error, Result};
 use crate::machine::{self, gpu};
@@ -46,8 +46,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     super::require_memory("this problem", cost.expected_bytes)?;
     super::warn_of_threads(threads);
     machine::require_math(math).map_err(gpu::told)?;
-    let workload =
-        Workload { method, architecture: architecture.into(), init: Init::Conditioned, batch, dtype, threads, seed: 0 };
+    let workload = Workload { threads, ..Workload::new(method, architecture, batch, dtype) };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.map_err(super::no_threads)?;
     let evaluated = pool.install(|| {

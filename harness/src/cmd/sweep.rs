@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, FromArgMatches};
-use relgrad_kernels::{Activation, Dtype, Math, Method, UpdateRule};
+use relgrad_kernels::{Activation, Dtype, Math, Method, Tuning, UpdateRule};
 use relgrad_reports::record::Record;
 use relgrad_reports::run::{Change, Settings, Shard};
 use relgrad_reports::study::Study;
@@ -111,6 +111,9 @@ pub(crate) struct Arguments {
     /// Measure the whole update: gradient, then a step by this rule (plain, adam or muon) [default: gradients alone]
     #[arg(long, value_name = "RULE")]
     step: Option<UpdateRule>,
+    /// Numbers of the methods that approximate: probes=COUNT, tolerance=NUMBER and beta=NUMBER, comma-separated
+    #[arg(long, value_name = "LIST", default_value_t)]
+    tune: Tuning,
     /// Measure one part of the plan: 2/5 is the second of five, alike in predicted seconds; relgrad merge joins them
     #[arg(long, value_name = "I/N")]
     shard: Option<Shard>,
@@ -135,7 +138,7 @@ pub(crate) struct Arguments {
     /// Continue the sweep in DIR with its settings; --budget, --cell-limit and --mem-limit may be changed
     #[arg(long, value_name = "DIR", conflicts_with_all = [
         "dims", "methods", "batch", "layers", "dtype", "bias", "activation", "threads", "seed", "device", "math",
-        "step", "shard", "rounds", "min_samples", "out", "coupling", "grids", "channels", "kernel",
+        "step", "tune", "shard", "rounds", "min_samples", "out", "coupling", "grids", "channels", "kernel",
     ])]
     resume: Option<PathBuf>,
     /// With --resume: continue with another program or on another machine; the report says so

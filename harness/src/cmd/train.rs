@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, FromArgMatches};
 use relgrad_kernels::backend::BiasMode;
-use relgrad_kernels::{Activation, Base, Dtype, Method};
+use relgrad_kernels::{Activation, Base, Dtype, Method, Tuning};
 use relgrad_reports::training::{Stop, Training, TrainingSettings};
 
 use crate::console;
@@ -62,6 +62,10 @@ pub(crate) struct Arguments {
     /// Gradient backend; with SGD the relative ones step in place and store no gradient
     #[arg(long, default_value = "relative", value_parser = super::named::<Method, _>(Method::NAMES))]
     method: Method,
+
+    /// Numbers of a method that approximates: probes=COUNT, tolerance=NUMBER and beta=NUMBER, comma-separated
+    #[arg(long, value_name = "LIST", default_value_t)]
+    tune: Tuning,
 
     /// Biases: the exact relative gradient, the paper's rule (without the share of the log-determinant), or plain
     #[arg(long, default_value = "exact", value_parser = PossibleValuesParser::new(BiasMode::NAMES))]
@@ -179,8 +183,9 @@ pub(crate) struct Arguments {
 
     /// Continue the training in DIR with the settings it was started with
     #[arg(long, value_name = "DIR", conflicts_with_all = [
-        "dataset", "header", "toy_samples", "method", "bias_mode", "optimizer", "adam_correction", "learning_rate",
-        "schedule", "edge", "line_search", "no_guard", "batch", "epochs", "patience", "layers", "activation",
+        "dataset", "header", "toy_samples", "method", "tune", "bias_mode", "optimizer", "adam_correction",
+        "learning_rate", "schedule", "edge", "line_search", "no_guard", "batch", "epochs", "patience", "layers",
+        "activation",
         "last_nonlinear", "no_bias", "base", "init", "dtype", "seed", "threads", "checkpoint_every", "out",
         "conditional", "coupling", "grid", "channels", "kernel",
     ])]
@@ -317,6 +322,7 @@ fn settings(arguments: &Arguments) -> TrainingSettings {
         adam_correction: Some(arguments.adam_correction.clone()).filter(|t| t != AdamCorrection::Step.name()),
         edge: arguments.edge.word(),
         line_search: arguments.line_search,
+        tuning: arguments.tune,
     }
 }
 

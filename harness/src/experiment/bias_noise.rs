@@ -229,8 +229,8 @@ fn mixed_sources(dim: usize, count: usize, seed: u64) -> Samples {
 fn time_ratio(context: &Context<'_>, method: Method, dim: usize) -> Result<Option<f64>> {
     let (threads, seed) = (context.threads, context.seed);
     let of = |method| {
-        let (architecture, batch) = (Architecture::new(dim, 2).into(), BATCH);
-        prepare(&Workload { method, architecture, init: Init::Orthogonal, batch, dtype: Dtype::F32, threads, seed })
+        let workload = Workload::new(method, Architecture::new(dim, 2), BATCH, Dtype::F32);
+        prepare(&Workload { init: Init::Orthogonal, threads, seed, ..workload })
     };
     let rounds = context.effort.pick(3, 15, 51);
     let timed = || -> relgrad_kernels::Result<f64> {

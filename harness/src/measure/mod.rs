@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use relgrad_kernels::{Activation, DeviceKind, Dtype, Method};
+use relgrad_kernels::{Activation, DeviceKind, Dtype, Method, Tuning};
 use relgrad_reports::run::Settings;
 use relgrad_reports::study::Study;
 
@@ -94,5 +94,6 @@ pub(crate) fn default_settings() -> Settings {
         shard: None,
         math: None,
         update: None,
+        tuning: Tuning::default(),
     }
 }

@@ -5,8 +5,7 @@ use relgrad_kernels::device::Device;
 use relgrad_kernels::evaluation::{self, Evaluation, Workload};
 use relgrad_kernels::optimizer::cost_of_update;
 use relgrad_kernels::{
-    Architecture, Convolution, Cost, CouplingKind, Cpu, Cuda, Error, Init, Math, Method, Result, Scalar, UpdateRule,
-    cost_on,
+    Architecture, Convolution, Cost, CouplingKind, Cpu, Cuda, Error, Math, Method, Result, Scalar, UpdateRule, cost_on,
 };
 use relgrad_reports::record::{self, Cell, Point};
 
@@ -92,7 +91,8 @@ pub(crate) struct Task {
 impl Task {
     /// The problem of a cell.
     pub(crate) fn of(cell: &Cell) -> Result<Self> {
-        let Point { device, dim, batch, layers, dtype, threads, bias, activation, seed, convolution, .. } = cell.point;
+        let Point { device, dim, batch, layers, dtype, threads, bias, activation, seed, convolution, tuning, .. } =
+            cell.point;
         let coupling = convolution.map_or(CouplingKind::Dense, |of| {
             let record::Convolution { channels, grid, kernel } = of;
             CouplingKind::Convolution(Convolution { channels, grid, kernel })
@@ -100,7 +100,7 @@ impl Task {
         let architecture = Architecture { activation, bias, ..Architecture::new(dim, layers).with(coupling) };
         architecture.validate()?;
         let method = Method::try_from(cell.method)?;
-        let workload = Workload { method, architecture, init: Init::Conditioned, batch, dtype, threads, seed };
+        let workload = Workload { threads, seed, tuning, ..Workload::new(method, architecture, batch, dtype) };
         Ok(Self { workload, math: cell.point.arithmetic(), device, update: cell.point.update })
     }
 
@@ -112,11 +112,12 @@ impl Task {
     }
 
     fn cost_of_gradient(&self) -> Result<Cost> {
-        let Workload { method, architecture, dtype, batch, .. } = self.workload;
+        let Workload { architecture, dtype, batch, .. } = self.workload;
+        let tuned = self.workload.tuned();
         match self.device {
-            DeviceKind::Cpu => relgrad_kernels::cost(method, &architecture, batch, dtype),
+            DeviceKind::Cpu => relgrad_kernels::cost(tuned, &architecture, batch, dtype),
             DeviceKind::Cuda if architecture.coupling == CouplingKind::Dense => {
-                cost_on(Cuda::LANES, method, &architecture, batch, dtype)
+                cost_on(Cuda::LANES, tuned, &architecture, batch, dtype)
             }
             DeviceKind::Cuda => Err(Error::Unknown {
                 kind: "device of convolutions",

@@ -169,11 +169,11 @@ impl<T: Scalar, C: MaybeGroup<Cpu, T>> Learner<T, C> {
             }
         };
         let stored = || -> Result<StoredDirection<T, C>> {
-            let backend = bind(&device, recipe.method, recipe.bias_mode, &architecture, size)?;
+            let backend = bind(&device, recipe.tuned(), recipe.bias_mode, &architecture, size)?;
             Ok((backend, Gradient::zeros(&device, &architecture, "direction")?))
         };
         let rule = if recipe.method.keeps_state() {
-            let steps = C::stateful(&device, recipe.method, &parameters, (size, recipe.seed))?;
+            let steps = C::stateful(&device, recipe.tuned(), &parameters, (size, recipe.seed))?;
             let is_tracked = tracking == Tracking::On && steps.log_abs_dets().is_some();
             let evaluator = is_tracked.then(|| Evaluator::new(&device, &architecture, size)).transpose()?;
             Rule::Stateful { steps, evaluator }

@@ -7,7 +7,7 @@ use relgrad_kernels::backend::BiasMode;
 use relgrad_kernels::cost::cost;
 use relgrad_kernels::layer::{Convolution, CouplingKind};
 use relgrad_kernels::optimizer::Schedule;
-use relgrad_kernels::{Activation, Architecture, Base, Dtype, Method};
+use relgrad_kernels::{Activation, Architecture, Base, Dtype, Method, Tuned, Tuning};
 use relgrad_reports::training::{ConvolutionLayers, TrainingSettings};
 use relgrad_vocabulary::names;
 
@@ -104,6 +104,8 @@ pub(crate) struct Recipe {
     pub(crate) edge: Edge,
     /// Whether a step that lowers the likelihood of all training samples is undone, and the step size halved.
     pub(crate) line_search: bool,
+    /// Numbers of the method.
+    pub(crate) tuning: Tuning,
 }
 
 impl Recipe {
@@ -123,6 +125,11 @@ impl Recipe {
             )));
         }
         Ok(())
+    }
+
+    /// The method with its numbers.
+    pub(crate) fn tuned(&self) -> Tuned {
+        Tuned { method: self.method, tuning: self.tuning }
     }
 
     /// Whether the sharpness of the loss is estimated.
@@ -145,6 +152,7 @@ impl Recipe {
         let layers = settings.convolution.map_or(CouplingKind::Dense, coupling).moved_by(settings.method);
         let architecture = architecture.with(layers);
         require_sane(settings)?;
+        settings.tuning.require_used(&[settings.method]).map_err(usage)?;
         architecture.validate().map_err(usage)?;
         let recipe = Self {
             architecture,
@@ -165,6 +173,7 @@ impl Recipe {
             checkpoint_every,
             edge: settings.edge.as_deref().map_or(Ok(Edge::Unseen), str::parse)?,
             line_search: settings.line_search,
+            tuning: settings.tuning,
         };
         let Self { method, optimizer, start, .. } = recipe;
         let refusals = [
@@ -255,6 +264,7 @@ pub(crate) fn defaults() -> TrainingSettings {
         adam_correction: None,
         edge: Some(word("off")),
         line_search: false,
+        tuning: Tuning::default(),
     }
 }
 

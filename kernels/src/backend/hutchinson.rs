@@ -5,6 +5,7 @@ use nalgebra::DMatrix;
 
 use super::GradientBackend;
 use super::ordinary::Passes;
+use crate::Tuning;
 use crate::device::{Addend, Device, Matrix, MatrixMut, MatrixRef};
 use crate::error::{Error, Result};
 use crate::init::Signs;
@@ -35,8 +36,16 @@ impl Default for Hutchinson {
     }
 }
 
+impl Hutchinson {
+    /// With the numbers that `tuning` has.
+    pub fn tuned(tuning: Tuning) -> Self {
+        let Tuning { probes, tolerance, .. } = tuning;
+        Self { probes: probes.unwrap_or(PROBES), tolerance: tolerance.unwrap_or(TOLERANCE), ..Self::default() }
+    }
+}
+
 /// m by default.
-pub(crate) const PROBES: usize = 10;
+const PROBES: usize = 10;
 
 /// η by default: a bias that is small beside the noise of ten probes, √((D−1)/m) of the share.
 const TOLERANCE: f64 = 1e-3;

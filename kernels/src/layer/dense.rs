@@ -2,6 +2,7 @@
 
 use super::pending::Pending;
 use super::{Coupling, Extent, ForGroup, Geometry, Group, MaybeGroup, SeenBlock, finite_log_det};
+use crate::Tuned;
 use crate::bound::cost_of_dense;
 use crate::cost::{Cost, Sizes};
 use crate::device::{Addend, Device, Inversion, Matrix, MatrixMut, MatrixRef};
@@ -197,13 +198,13 @@ impl<D: Device<T>, T: Scalar> MaybeGroup<D, T> for Dense {
 
     fn stateful(
         device: &D,
-        method: Method,
+        tuned: Tuned,
         parameters: &Parameters<D, T>,
         batch_and_seed: (usize, u64),
     ) -> Result<Box<dyn Stateful<D, T>>>
     where
         D: 'static,
     {
-        stateful::begin(device, method, parameters, batch_and_seed)
+        stateful::begin(device, tuned, parameters, batch_and_seed)
     }
 }

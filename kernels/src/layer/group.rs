@@ -1,9 +1,9 @@
 //! Couplings that are closed under products, and work that needs to know.
 
 use super::{Coupling, Extent};
+use crate::Tuned;
 use crate::device::{Device, MatrixMut, MatrixRef};
 use crate::error::{Error, Result};
-use crate::method::Method;
 use crate::parameters::{Layer, Parameters};
 use crate::scalar::Scalar;
 use crate::stateful::Stateful;
@@ -83,21 +83,21 @@ pub trait MaybeGroup<D: Device<T>, T: Scalar>: Coupling<D, T> {
         Err(Error::shape("relative gradient", expected, format!("{self:?}")))
     }
 
-    /// The steps of a method that keeps numbers beside the weights ([`Method::keeps_state`]), begun at `parameters` for
-    /// batches of a size, with a seed.
+    /// The steps of a method that keeps numbers beside the weights ([`crate::Method::keeps_state`]), begun at
+    /// `parameters` for batches of a size, with a seed.
     ///
     /// # Errors
     /// [`Error::ShapeMismatch`] for other layers than dense ones; [`Error::OutOfMemory`], [`Error::Singular`].
     fn stateful(
         _device: &D,
-        method: Method,
+        tuned: Tuned,
         parameters: &Parameters<D, T, Self>,
         _batch_and_seed: (usize, u64),
     ) -> Result<Box<dyn Stateful<D, T, Self>>>
     where
         D: 'static,
     {
-        Err(Error::shape(method.name(), "dense layers", format!("{:?}", parameters.architecture().coupling)))
+        Err(Error::shape(tuned.method.name(), "dense layers", format!("{:?}", parameters.architecture().coupling)))
     }
 }
 

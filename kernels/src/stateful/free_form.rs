@@ -3,6 +3,7 @@
 //! Draxler et al., *Free-form Flows: Make Any Architecture a Normalizing Flow*, AISTATS 2024.
 
 use super::Stateful;
+use crate::Tuning;
 use crate::check::Check;
 use crate::device::{Addend, Device, Matrix, MatrixMut, MatrixRef};
 use crate::error::{Error, Result};
@@ -36,8 +37,17 @@ impl Default for FreeFormSettings {
     }
 }
 
+impl FreeFormSettings {
+    /// With the numbers that `tuning` has.
+    pub fn tuned(tuning: Tuning) -> Self {
+        let default = Self::default();
+        let Tuning { probes, beta, .. } = tuning;
+        Self { probes: probes.unwrap_or(default.probes), beta: beta.unwrap_or(default.beta), ..default }
+    }
+}
+
 /// K by default.
-pub(crate) const PROBES: usize = 1;
+const PROBES: usize = 1;
 
 /// Ascends log p(f(x)) + (1/K) Σ vᵀf'(x) stop\[h'(z)v\] − β‖x − h(f(x))‖² \[M58\] in the network f and in a decoder h:
 /// as many dense layers, with the same σ between them and a linear last one.

@@ -18,6 +18,7 @@ pub use relative::RelativeCarried;
 pub use self_normalizing::{Constraint, SelfNormalizing};
 pub use sketch::{Control, Design, Sketch};
 
+use crate::Tuned;
 use crate::check::Check;
 use crate::device::{Device, Matrix};
 use crate::error::{Error, Result};
@@ -77,18 +78,20 @@ pub trait Stateful<D: Device<T>, T: Scalar, C: Coupling<D, T> = Dense> {
 /// [`Error::OutOfMemory`]; [`Error::Singular`]; [`Error::ShapeMismatch`] for a method that keeps no state.
 pub(crate) fn begin<D: Device<T> + 'static, T: Scalar>(
     device: &D,
-    method: Method,
+    Tuned { method, tuning }: Tuned,
     parameters: &Parameters<D, T>,
     (batch, seed): (usize, u64),
 ) -> Result<Box<dyn Stateful<D, T>>> {
     Ok(match method {
         Method::RelativeCarried => Box::new(RelativeCarried::new(device, parameters, batch, InPlaceStep::default())?),
         Method::OrdinaryCarried => {
-            Box::new(OrdinaryCarried::new(device, parameters, (batch, seed), Sketch::default())?)
+            Box::new(OrdinaryCarried::new(device, parameters, (batch, seed), Sketch::tuned(tuning))?)
         }
-        Method::SelfNormalizing => Box::new(SelfNormalizing::new(device, parameters, batch, Constraint::default())?),
+        Method::SelfNormalizing => {
+            Box::new(SelfNormalizing::new(device, parameters, batch, Constraint::tuned(tuning))?)
+        }
         Method::FreeForm => {
-            let settings = FreeFormSettings { seed, ..FreeFormSettings::default() };
+            let settings = FreeFormSettings { seed, ..FreeFormSettings::tuned(tuning) };
             Box::new(FreeForm::new(device, parameters, batch, settings)?)
         }
         _ => return Err(Error::shape("steps with a state", "a method that keeps one", method)),

@@ -6,6 +6,7 @@ use nalgebra::DMatrix;
 
 use super::Stateful;
 use super::checking::{Move, Multiplier, Passed, gentle, mean_column, probe, wide};
+use crate::Tuning;
 use crate::check::{Check, tolerance, worst};
 use crate::device::{Addend, Device, Matrix, MatrixRef};
 use crate::elementwise::reference as scalar;
@@ -31,6 +32,14 @@ pub struct Constraint {
 impl Default for Constraint {
     fn default() -> Self {
         Self { error: 0.02, gain: 0.1, weight: 1.0 }
+    }
+}
+
+impl Constraint {
+    /// With the error that `tuning` has.
+    pub fn tuned(tuning: Tuning) -> Self {
+        let default = Self::default();
+        Self { error: tuning.tolerance.unwrap_or(default.error), ..default }
     }
 }
 

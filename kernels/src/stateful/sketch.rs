@@ -2,7 +2,7 @@
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
-use relgrad_vocabulary::names;
+use relgrad_vocabulary::{Tuning, names};
 
 names! {
     /// How the coordinates of a step are drawn. Either way each is drawn with the same probability π, and the mean of
@@ -53,6 +53,11 @@ impl Default for Sketch {
 }
 
 impl Sketch {
+    /// With the number of coordinates that `tuning` has.
+    pub fn tuned(tuning: Tuning) -> Self {
+        Self { coordinates: tuning.probes, ..Self::default() }
+    }
+
     /// m for batches of `batch` samples in `dim` dimensions.
     pub fn width(&self, dim: usize, batch: usize) -> usize {
         self.coordinates.unwrap_or(batch).clamp(1, dim)

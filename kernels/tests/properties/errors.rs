@@ -182,15 +182,7 @@ fn undefined_architectures_are_refused() {
 }
 
 fn workload(method: Method, architecture: Architecture, batch: usize) -> Workload {
-    Workload {
-        method,
-        architecture: architecture.into(),
-        init: Init::Orthogonal,
-        batch,
-        dtype: Dtype::F32,
-        threads: 2,
-        seed: 1,
-    }
+    Workload { init: Init::Orthogonal, threads: 2, seed: 1, ..Workload::new(method, architecture, batch, Dtype::F32) }
 }
 
 #[test]

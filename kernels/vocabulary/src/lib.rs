@@ -10,6 +10,7 @@ mod excerpt;
 pub mod math;
 pub mod method;
 mod spelt;
+mod tuning;
 mod unknown;
 mod update;
 
@@ -20,6 +21,7 @@ pub use dtype::Dtype;
 pub use excerpt::{cut, excerpt, quoted, visible};
 pub use math::Math;
 pub use method::{Kernel, Method, Subject};
+pub use tuning::{Tuned, Tuning};
 pub use unknown::Unknown;
 pub use update::UpdateRule;
 

@@ -110,7 +110,7 @@ impl Method {
             Self::AutodiffReverse => "full Jacobian of every sample by reverse mode, all in memory, O(N·D³)",
             Self::SelfNormalizing => "a step of W and of an inverse that is learned beside it, O(N·D²)",
             Self::FreeForm => "a step of the network and of a learned decoder, O(N·D²)",
-            Self::Hutchinson => "`ordinary` with inverses sketched by 10 random probes, O(N·D²)",
+            Self::Hutchinson => "`ordinary` with inverses sketched by random probes, O(N·D²)",
             Self::RelativeDelayed => "the same for few samples: updates kept as factors for √(D/2N) steps, O(N·D²)",
         }
     }

@@ -356,9 +356,11 @@ impl<'a> Builder<'a> {
             let layers = settings.convolution.as_ref().map_or("dense".to_string(), Convolution::describe_layers);
             let bias = if settings.bias { "with bias" } else { "without bias" };
             let update = settings.update.map_or("none", UpdateRule::name).to_string();
-            [settings.arithmetic(device).to_string(), settings.activation.to_string(), bias.into(), layers, update]
+            let tuning = settings.tuning.to_string();
+            let activation = settings.activation.to_string();
+            [settings.arithmetic(device).to_string(), activation, bias.into(), layers, update, tuning]
         };
-        let kinds = ["arithmetic", "activation", "bias", "layers", "update"];
+        let kinds = ["arithmetic", "activation", "bias", "layers", "update", "tuning"];
         for ((kind, base), new) in kinds.into_iter().zip(words(base)).zip(words(new)) {
             if base != new {
                 notes.push(format!("The sides differ in {kind} ({base}; {new}): their cells are not compared."));

@@ -57,11 +57,13 @@ struct Key {
 impl Key {
     fn of(machine: &OnMachine, series: &Series) -> Self {
         let settings = &machine.study.run.settings;
+        let Series { method, device, batch, layers, .. } = *series;
         let mut rest = format!("{}", settings.activation);
         rest += if settings.bias { ", biases" } else { "" };
         rest.extend(settings.update.map(|update| format!(", step {update}")));
+        let tuning = method.method().map(|method| settings.tuning.of(method)).filter(|tuning| !tuning.is_default());
+        rest.extend(tuning.map(|tuning| format!(", {tuning}")));
         rest.extend(settings.convolution.as_ref().map(|convolution| format!(", {}", convolution.describe_layers())));
-        let Series { method, device, batch, layers, .. } = *series;
         Self { method, device, arithmetic: settings.arithmetic(device), batch, layers, rest }
     }
 

@@ -18,7 +18,7 @@ pub mod training;
 pub(crate) mod validity;
 pub mod writer;
 
-use relgrad_vocabulary::{Activation, DeviceKind, Dtype, Math, Subject, UpdateRule};
+use relgrad_vocabulary::{Activation, DeviceKind, Dtype, Math, Subject, Tuning, UpdateRule};
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use failure::{Failure, KILL_FACTOR, Reason};
@@ -70,6 +70,9 @@ pub struct Point {
     /// The update that every evaluation makes; absent where gradients alone are measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub update: Option<UpdateRule>,
+    /// Numbers of the method, where they are not its own.
+    #[serde(default, skip_serializing_if = "Tuning::is_default")]
+    pub tuning: Tuning,
 }
 
 impl Point {

@@ -1,6 +1,6 @@
 //! `run.json`: the command, the plan and the machine that every record of a folder belongs to.
 
-use relgrad_vocabulary::{Activation, DeviceKind, Dtype, Math, Method, Subject, UpdateRule};
+use relgrad_vocabulary::{Activation, DeviceKind, Dtype, Math, Method, Subject, Tuning, UpdateRule};
 use serde::{Deserialize, Serialize};
 
 use crate::record::Held;
@@ -134,6 +134,9 @@ pub struct Settings {
     /// The update that every evaluation makes; absent where gradients alone are measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub update: Option<UpdateRule>,
+    /// Numbers of methods that approximate, where they are not their own.
+    #[serde(default, skip_serializing_if = "Tuning::is_default")]
+    pub tuning: Tuning,
     /// The part of the plan that this sweep is; absent for all of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard: Option<Shard>,

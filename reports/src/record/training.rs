@@ -1,6 +1,6 @@
 //! The record of a training: `training.json` beside `epochs.jsonl`.
 
-use relgrad_vocabulary::{Activation, Base, Dtype, Method};
+use relgrad_vocabulary::{Activation, Base, Dtype, Method, Tuning};
 use serde::{Deserialize, Serialize};
 
 use crate::record::run::Machine;
@@ -136,6 +136,9 @@ pub struct TrainingSettings {
     /// Whether a step that lowers the training likelihood is undone, and the step size halved.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub line_search: bool,
+    /// Numbers of a method that approximates, where they are not its own.
+    #[serde(default, skip_serializing_if = "Tuning::is_default")]
+    pub tuning: Tuning,
 }
 
 /// The layers of `--coupling conv`; D is the channels times the points of the grid.

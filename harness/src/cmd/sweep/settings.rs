@@ -71,6 +71,7 @@ pub(super) fn settings(arguments: &Arguments) -> Result<Settings> {
         device_memory_limit_bytes: device_memory.map(|bytes| mem_limit.resolve(bytes)),
         math,
         update: arguments.step,
+        tuning: arguments.tune,
         shard: arguments.shard,
     };
     settings.validate().map_err(Error::Usage)?;

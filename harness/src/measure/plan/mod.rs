@@ -147,6 +147,7 @@ fn cells(settings: &Settings) -> impl Iterator<Item = Cell> {
                 seed: settings.seed,
                 convolution,
                 update: settings.update,
+                tuning: settings.tuning.of(method),
             };
             Cell { method: method.into(), point, round: 0 }
         })
@@ -186,7 +187,7 @@ fn math(settings: &Settings, device: DeviceKind) -> Option<Math> {
 /// Cells, costs and records for tests of the plan, from formulas that stand beside nothing real.
 #[cfg(test)]
 pub(crate) mod testing {
-    use relgrad_kernels::{Activation, Dtype, Method};
+    use relgrad_kernels::{Activation, Dtype, Method, Tuning};
     use relgrad_reports::record::{Outcome, Reason, Record};
 
     use super::*;
@@ -212,6 +213,7 @@ pub(crate) mod testing {
             seed: 0,
             convolution: None,
             update: None,
+            tuning: Tuning::default(),
         };
         let cell = Cell { method: method.into(), point, round };
         Planned { cell, model: Model { flops, min_bytes: bytes, min_traffic_bytes: bytes }, expected_bytes: bytes }

@@ -208,8 +208,8 @@ impl<'a> Session<'a> {
                 let Measurement { peak_bytes, memory_trace, check, refresh, solved, inverse_error, gpu, state, .. } =
                     *measurement;
                 let outcome = Outcome::Measured;
-                let Point { dim, layers, batch, dtype, .. } = record.cell.point;
-                let sizes = Sizes { dim, layers, batch, dtype, lanes: 1 };
+                let Point { dim, layers, batch, dtype, tuning, .. } = record.cell.point;
+                let sizes = Sizes { dim, layers, batch, dtype, lanes: 1, tuning };
                 let cost = refresh.map(|refresh| cost_of_refresh(&sizes, refresh.products, refresh.factored));
                 let cost = cost.or_else(|| solved.map(|solved| cost_of_solve(&sizes, solved.iterations)));
                 let model = cost.map_or(record.model, |cost| with_work(record.model, &cost));

@@ -1,6 +1,7 @@
 //! The refresh by itself, and through trainings.
 
 use super::*;
+use crate::Tuning;
 use crate::backend::Ordinary;
 use crate::bound::cost_of_refresh;
 use crate::check::relative_error;
@@ -131,15 +132,7 @@ fn every_timed_evaluation_does_the_work_of_a_step() {
     for dtype in Dtype::ALL {
         for (dim, batch) in [(100, 100), (300, 100)] {
             let architecture = Architecture::new(dim, 2);
-            let workload = Workload {
-                method: Method::NewtonSchulz,
-                architecture: architecture.into(),
-                init: Init::Conditioned,
-                batch,
-                dtype,
-                threads: 2,
-                seed: 0,
-            };
+            let workload = Workload { threads: 2, ..Workload::new(Method::NewtonSchulz, architecture, batch, dtype) };
             let mut evaluation = prepare(&workload).unwrap();
             let mut refresh = || {
                 evaluation.evaluate().unwrap();
@@ -155,7 +148,7 @@ fn every_timed_evaluation_does_the_work_of_a_step() {
             // Of two layers one has moved less, and all singular values of F but some are smaller than the largest.
             let most = products.round() as usize;
             assert!((most / 2..=most).contains(&first.products), "{dim}, {dtype}, {most}: {first:?}");
-            let sizes = Sizes { dim, layers: 2, batch, dtype, lanes: 2 };
+            let sizes = Sizes { dim, layers: 2, batch, dtype, lanes: 2, tuning: Tuning::default() };
             assert_eq!(cost_of_refresh(&sizes, most, 0).flops, flops(Method::NewtonSchulz));
             assert_eq!(cost_of_refresh(&sizes, 0, 2).flops, flops(Method::Ordinary));
             let evaluation = prepare(&Workload { method: Method::Ordinary, ..workload }).unwrap();

@@ -4,7 +4,7 @@ use super::{
     AMOUNT, BATCH, BYTES, Checked, DIM, DURATION, EVALUATIONS, LAYERS, MOST_ROUNDS, SECONDS, THREADS, activation,
     arithmetic, at_most, bytes, count, number, numbers,
 };
-use relgrad_vocabulary::UpdateRule;
+use relgrad_vocabulary::{Tuning, UpdateRule};
 
 use crate::record::run::{self, Settings};
 use crate::record::{
@@ -56,6 +56,8 @@ pub(crate) fn of_run(record: &Record, settings: &Settings) -> Checked {
     same("bias", point.bias, settings.bias)?;
     let rule = |update: Option<UpdateRule>| update.map_or("none", UpdateRule::name);
     same("update", rule(point.update), rule(settings.update))?;
+    let tuning = record.cell.method.method().map_or(Tuning::default(), |method| settings.tuning.of(method));
+    same("tuning", point.tuning, tuning)?;
     same("seed", point.seed, settings.seed)?;
     layers(point.convolution.as_ref(), settings.convolution.as_ref())
 }

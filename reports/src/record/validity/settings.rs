@@ -41,6 +41,7 @@ impl Settings {
         if let Some(rule) = self.update {
             self.update_by(rule)?;
         }
+        self.tuning.require_used(&self.methods)?;
         if let Some(Shard { index, of }) = self.shard {
             count("shards", of, &(1..=Self::MOST_CELLS))?;
             count("shard", index, &(1..=of))?;
