@@ -5,6 +5,7 @@
 //! each other. [`on_threads`]: ranks that are threads of this process.
 
 mod columns;
+mod evaluation;
 mod exchange;
 mod samples;
 mod sweep;
@@ -12,6 +13,7 @@ mod threads;
 mod transport;
 
 pub use columns::ColumnBlock;
+pub use evaluation::{RankEvaluation, RankWorkload};
 pub use samples::SampleShare;
 pub use sweep::ColumnWorkspace;
 pub use threads::{Threads, on_threads};

@@ -120,7 +120,7 @@ impl<D: Device<T>, T: Scalar, X: Transport<T> + ?Sized> Sink<D, T, Dense> for Ga
         let Whole { split, left: all_left, right: all_right, sample_weights, sent, received, of_block, of_column } =
             &mut *self.whole;
         let mut gather = |counts: &[usize], block: MatrixRef<'_, D, T>, all: MatrixMut<'_, D, T>| -> Result<()> {
-            let (own, total) = (block.rows() * block.cols(), counts.iter().sum());
+            let (own, total): (usize, usize) = (block.rows() * block.cols(), counts.iter().sum());
             device.download(block.slice(), &mut sent.numbers_mut()[..own])?;
             self.transport.all_gather(counts, sent, &mut received[..total])?;
             device.upload(&received[..total], all.into_slice())
