@@ -291,6 +291,7 @@ fn cell(method: Method, device: DeviceKind, dim: usize, round: usize) -> Cell {
         seed: 1,
         convolution: None,
         update: None,
+        ranks: 1,
     };
     Cell { method: method.into(), point, round }
 }
@@ -394,6 +395,8 @@ fn run(devices: &[DeviceKind]) -> Run {
             activation: ACTIVATION,
             threads: 2,
             other_threads: Vec::new(),
+            ranks: 1,
+            other_ranks: Vec::new(),
             seed: 1,
             rounds: ROUNDS,
             min_samples: 5,

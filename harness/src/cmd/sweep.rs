@@ -36,6 +36,7 @@ Examples:
   relgrad sweep --dims 100:5000 --dtype f64 --bias --activation tanh:1:0.1
   relgrad sweep --dims 30:1000 --batch 100,10,1000 over N too (N = 100 in figures against D)
   relgrad sweep --dims 200,5000 --threads 1,2,4    speed-up and efficiency against threads
+  relgrad sweep --dims 1000 --methods relative --ranks 1,2,4   weights split by columns, over MPI
   relgrad sweep --device cpu,cuda --math tf32      both in one report, TF32 products on the GPU
   relgrad sweep --math bf16                        bf16 products on the CPU
   relgrad sweep --wait-quiet 5m                    wait for other programs to end, up to 5 min
@@ -98,6 +99,10 @@ pub(crate) struct Arguments {
     /// CPU threads: a number or a list; figures against D use the first [default: all available]
     #[arg(long, value_name = "COUNT", value_delimiter = ',', value_parser = at_least_one)]
     threads: Option<Vec<usize>>,
+    /// Ranks that share the columns of the weights: a number or a list; figures against D use the first
+    #[arg(long, value_name = "COUNT", value_delimiter = ',', default_value = "1", value_parser = at_least_one)]
+    #[arg(long_help = RANKS_HELP)]
+    ranks: Vec<usize>,
     /// Seed of the networks, the data and the order of cells
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -134,7 +139,7 @@ pub(crate) struct Arguments {
     out: Option<PathBuf>,
     /// Continue the sweep in DIR with its settings; --budget, --cell-limit and --mem-limit may be changed
     #[arg(long, value_name = "DIR", conflicts_with_all = [
-        "dims", "methods", "batch", "layers", "dtype", "bias", "activation", "threads", "seed", "device", "math",
+        "dims", "methods", "batch", "layers", "dtype", "bias", "activation", "threads", "ranks", "seed", "device", "math",
         "step", "shard", "rounds", "min_samples", "out", "coupling", "grids", "channels", "kernel",
     ])]
     resume: Option<PathBuf>,
@@ -157,6 +162,12 @@ pub(crate) struct Arguments {
     #[arg(long, short)]
     quiet: bool,
 }
+
+const RANKS_HELP: &str = "\
+Ranks that share the columns of the weights: a number or a list; figures against D use the first
+
+A cell of several ranks is one mpiexec with a process a rank where MPI is found (relgrad doctor), otherwise one process \
+with a thread a rank. The ranks divide --threads among them. Methods: relative, relative-inplace.";
 
 const KERNEL_HELP: &str = "\
 Taps of the kernels of conv layers: full, a number, or rows x columns such as 3x3 [default: full]

@@ -33,6 +33,7 @@ pub(super) fn settings(arguments: &Arguments) -> Result<Settings> {
     let (layers, other_layers) = first_and_others(&arguments.layers);
     let all = [machine::logical_cores()];
     let (threads, other_threads) = first_and_others(arguments.threads.as_deref().unwrap_or(&all));
+    let (ranks, other_ranks) = first_and_others(&arguments.ranks);
     let convolution = convolution(arguments)?;
     if convolution.is_some() && math.is_some() {
         return Err(Error::Usage("--coupling conv requires --device cpu and no --math".to_string()));
@@ -61,6 +62,8 @@ pub(super) fn settings(arguments: &Arguments) -> Result<Settings> {
         activation: arguments.activation,
         threads,
         other_threads,
+        ranks,
+        other_ranks,
         seed: arguments.seed,
         rounds: arguments.rounds,
         min_samples: arguments.min_samples,
