@@ -17,7 +17,7 @@ use self::outcome::report_on;
 use crate::cmd::{MAX_BATCH, at_least_one, up_to, warn_of_threads};
 use crate::error::{Error, Result};
 use crate::machine::time::{rfc3339, unix_seconds};
-use crate::machine::{self, gpu};
+use crate::machine::{self, gpu, mpi};
 use crate::measure::plan::dims::Dims;
 use crate::measure::plan::grids::{Grids, Kernel};
 use crate::measure::plan::preview;
@@ -99,10 +99,10 @@ pub(crate) struct Arguments {
     /// CPU threads: a number or a list; figures against D use the first [default: all available]
     #[arg(long, value_name = "COUNT", value_delimiter = ',', value_parser = at_least_one)]
     threads: Option<Vec<usize>>,
-    /// Ranks that share the columns of the weights: a number or a list; figures against D use the first
-    #[arg(long, value_name = "COUNT", value_delimiter = ',', default_value = "1", value_parser = at_least_one)]
+    /// Ranks that share the columns of the weights: a number or a list; figures against D use the first [default: 1]
+    #[arg(long, value_name = "COUNT", value_delimiter = ',', value_parser = at_least_one)]
     #[arg(long_help = RANKS_HELP)]
-    ranks: Vec<usize>,
+    ranks: Option<Vec<usize>>,
     /// Seed of the networks, the data and the order of cells
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -164,10 +164,11 @@ pub(crate) struct Arguments {
 }
 
 const RANKS_HELP: &str = "\
-Ranks that share the columns of the weights: a number or a list; figures against D use the first
+Ranks that share the columns of the weights: a number or a list; figures against D use the first [default: 1]
 
 A cell of several ranks is one mpiexec with a process a rank where MPI is found (relgrad doctor), otherwise one process \
-with a thread a rank. The ranks divide --threads among them. Methods: relative, relative-inplace.";
+with a thread a rank. The ranks divide --threads among them. Methods: relative, relative-inplace. \
+`mpiexec -n 4 relgrad sweep` is `relgrad sweep --ranks 4`: its first process drives, the others end.";
 
 const KERNEL_HELP: &str = "\
 Taps of the kernels of conv layers: full, a number, or rows x columns such as 3x3 [default: full]
@@ -197,6 +198,10 @@ pub(crate) fn settings_of(words: &[String]) -> Result<Settings> {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
+    // Of several processes that a launcher started, the first drives; the ranks of a cell are others.
+    if mpi::started_as().is_some_and(|(rank, _)| rank > 0) {
+        return Ok(0);
+    }
     match &arguments.resume {
         Some(dir) => resume(dir, arguments),
         None => start(arguments),

@@ -4,12 +4,16 @@
 
 use std::ffi::{c_char, c_int, c_void};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::ptr::{null_mut, without_provenance_mut};
 use std::sync::OnceLock;
 
 use libloading::Library;
 use relgrad_kernels::ranks::{Parcel, Traffic, Transport, require_room};
 use relgrad_kernels::{Dtype, Error, Result, Scalar};
+use relgrad_reports::record::TransportKind;
+
+use super::linux;
 
 /// How to get it, in a phrase.
 const REMEDY: &str = "pip install mpich (5 or newer) and put its bin folder on PATH, or install MPICH 5 or an Open MPI \
@@ -107,6 +111,42 @@ fn load() -> Result<Loaded, String> {
         }
     }
     Err(reason)
+}
+
+/// What the ranks of a cell talk by on this machine.
+pub(crate) fn transport() -> TransportKind {
+    if mpiexec().is_some() && found().is_ok() { TransportKind::Mpi } else { TransportKind::Threads }
+}
+
+/// The command that starts `program` as so many ranks; its arguments follow.
+///
+/// # Errors
+/// [`crate::error::Error::NoDevice`] without `mpiexec`.
+pub(crate) fn command(program: &Path, ranks: usize) -> crate::error::Result<Command> {
+    let Some(launcher) = mpiexec() else {
+        return Err(crate::error::Error::NoDevice(format!("mpiexec is not on PATH; {REMEDY}")));
+    };
+    let mut command = Command::new(launcher);
+    // A rank is started by another process than this one, of which it is to run the file.
+    let own = (program == Path::new(linux::OWN_FILE)).then(|| format!("/proc/{}/exe", std::process::id()).into());
+    command.arg("-n").arg(ranks.to_string()).arg(own.unwrap_or_else(|| program.to_path_buf()));
+    // Where this process is a rank itself, the others are no ranks of its job.
+    for (name, _) in std::env::vars_os() {
+        if OF_A_RANK.iter().any(|begin| name.to_string_lossy().starts_with(begin)) {
+            command.env_remove(name);
+        }
+    }
+    Ok(command)
+}
+
+/// What the names of variables begin with that a launcher sets for a rank.
+const OF_A_RANK: [&str; 4] = ["PMI_", "PMIX_", "OMPI_COMM_WORLD_", "HYDI_"];
+
+/// Which rank of how many this process is, where a launcher started several of it.
+pub(crate) fn started_as() -> Option<(usize, usize)> {
+    let number = |name: &str| std::env::var(name).ok()?.parse::<usize>().ok();
+    let of = |rank, size| Some((number(rank)?, number(size).filter(|size| *size > 1)?));
+    of("PMI_RANK", "PMI_SIZE").or_else(|| of("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"))
 }
 
 /// The launcher on PATH.

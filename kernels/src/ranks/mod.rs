@@ -69,8 +69,8 @@ impl Split {
     }
 }
 
-/// What one gradient or step of W by columns takes on the rank with the most columns \[M90\]: its flops, bytes of memory
-/// (the bound, and what is taken) and bytes of memory traffic. With `stored`, the gradient is kept beside the weights.
+/// What one gradient or step of W by columns takes: flops and bytes of memory traffic of all ranks together, and bytes
+/// of memory of the rank with the most columns \[M90\]. With `stored`, the gradient is kept beside the weights.
 ///
 /// # Errors
 /// Those of [`Split::new`].
@@ -88,9 +88,9 @@ pub fn cost_of_columns(
     let sent = (n * d).max(2.0 * n * own);
     let bytes = w * (kept * l * d * own + biases + (l + 3.0) * n * own + 4.0 * n * d + sent);
     Ok(Cost {
-        flops: (4.0 * l - 1.0) * 2.0 * n * d * own,
+        flops: (4.0 * l - 1.0) * 2.0 * n * d * d,
         min_bytes: bytes,
-        min_traffic_bytes: 3.0 * l * d * own * w,
+        min_traffic_bytes: 3.0 * l * d * d * w,
         expected_bytes: bytes,
     })
 }
