@@ -5,7 +5,7 @@
 use std::ffi::{c_char, c_int, c_void};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::ptr::{null_mut, without_provenance_mut};
+use std::ptr::{null_mut, without_provenance, without_provenance_mut};
 use std::sync::OnceLock;
 
 use libloading::Library;
@@ -33,6 +33,7 @@ const ERRORS_RETURN: Handle = without_provenance_mut(0x143);
 const FLOAT: Handle = without_provenance_mut(0x210);
 const DOUBLE: Handle = without_provenance_mut(0x214);
 const SUM: Handle = without_provenance_mut(0x21);
+const IN_PLACE: *const c_void = without_provenance(1);
 /// MPI is called from the thread that began it.
 const THREAD_FUNNELED: c_int = 1024;
 const SUCCESS: c_int = 0;
@@ -325,11 +326,10 @@ impl<T: Scalar> Transport<T> for Mpi {
 
     fn all_reduce(&mut self, numbers: &mut [f64]) -> Result<()> {
         const NAME: &str = "sum over ranks";
-        let own = numbers.to_vec();
-        let count = c_int::try_from(own.len()).map_err(|_| Error::transport(NAME, "too many numbers"))?;
-        let (from, to) = (own.as_ptr().cast(), numbers.as_mut_ptr().cast());
-        // SAFETY: MPI has begun. Both have `count` f64, and do not overlap.
-        let code = unsafe { (self.functions.allreduce)(from, to, count, DOUBLE, SUM, COMM_WORLD) };
+        let count = c_int::try_from(numbers.len()).map_err(|_| Error::transport(NAME, "too many numbers"))?;
+        let to = numbers.as_mut_ptr().cast();
+        // SAFETY: MPI has begun. `to` has `count` f64, which IN_PLACE says are what this rank sends too.
+        let code = unsafe { (self.functions.allreduce)(IN_PLACE, to, count, DOUBLE, SUM, COMM_WORLD) };
         require(self.functions, NAME, code)
     }
 
