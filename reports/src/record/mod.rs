@@ -210,16 +210,6 @@ pub enum TransportKind {
     Threads,
 }
 
-impl TransportKind {
-    /// Its name in a record.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Mpi => "mpi",
-            Self::Threads => "threads",
-        }
-    }
-}
-
 /// Resident memory of the process at one instant of a gradient evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct MemoryPoint {
