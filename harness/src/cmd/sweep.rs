@@ -139,8 +139,8 @@ pub(crate) struct Arguments {
     out: Option<PathBuf>,
     /// Continue the sweep in DIR with its settings; --budget, --cell-limit and --mem-limit may be changed
     #[arg(long, value_name = "DIR", conflicts_with_all = [
-        "dims", "methods", "batch", "layers", "dtype", "bias", "activation", "threads", "ranks", "seed", "device", "math",
-        "step", "shard", "rounds", "min_samples", "out", "coupling", "grids", "channels", "kernel",
+        "dims", "methods", "batch", "layers", "dtype", "bias", "activation", "threads", "ranks", "seed", "device",
+        "math", "step", "shard", "rounds", "min_samples", "out", "coupling", "grids", "channels", "kernel",
     ])]
     resume: Option<PathBuf>,
     /// With --resume: continue with another program or on another machine; the report says so
@@ -166,8 +166,8 @@ pub(crate) struct Arguments {
 const RANKS_HELP: &str = "\
 Ranks that share the columns of the weights: a number or a list; figures against D use the first [default: 1]
 
-A cell of several ranks is one mpiexec with a process a rank where MPI is found (relgrad doctor), otherwise one process \
-with a thread a rank. The ranks divide --threads among them. Methods: relative, relative-inplace. \
+A cell of several ranks is one mpiexec with a process a rank where MPI is found (relgrad doctor), otherwise one \
+process with a thread a rank. The ranks divide --threads among them. Methods: relative, relative-inplace. \
 `mpiexec -n 4 relgrad sweep` is `relgrad sweep --ranks 4`: its first process drives, the others end.";
 
 const KERNEL_HELP: &str = "\

@@ -2,8 +2,8 @@
 //!
 //! A rank has the columns B of every W and the rows B of every block of D×N. Y_k is a sum over ranks, of which each
 //! takes its rows: a reduce-scatter. Backward, \[Y_k | δ_k\] is gathered whole, and all else is local: V_B, U_B and the
-//! update of W_{:,B} need W_{:,B} alone; biases, guard and log-determinants need \[Y_k | δ_k\] alone, so that every rank
-//! computes the same.
+//! update of W_{:,B} need W_{:,B} alone; biases, guard and log-determinants need \[Y_k | δ_k\] alone, so that every
+//! rank computes the same.
 
 use super::columns::ColumnBlock;
 use super::transport::{Parcel, Transport, on_host};
@@ -24,7 +24,7 @@ pub struct ColumnWorkspace<D: Device<T>, T: Scalar> {
     bias: bool,
     /// The rank's rows of every block.
     values: ValuesWorkspace<D, T, crate::layer::Dense>,
-    /// Two blocks of D×N: on the way forward the first is the rank's share of Y_k, on the way back they are Y_k and δ_k.
+    /// Two blocks of D×N: on the way forward the first is the rank's share of Y_k, on the way back they are Y_k, δ_k.
     whole: Matrix<D, T>,
     /// c_k = 1 + Y_kᵀ b_k of \[M14\], or ones; one column.
     sample_weights: Matrix<D, T>,
@@ -100,8 +100,8 @@ impl<D: Device<T>, T: Scalar> ColumnWorkspace<D, T> {
         Ok(())
     }
 
-    /// One in-place step μ along it \[M16\], with the guard \[M19\]; with `log_dets` they are carried along \[M18\], the
-    /// same on every rank. Allocates nothing but what [`LogDets`] does.
+    /// One in-place step μ along it \[M16\], with the guard \[M19\]; with `log_dets` they are carried along \[M18\],
+    /// the same on every rank. Allocates nothing but what [`LogDets`] does.
     ///
     /// # Errors
     /// As [`Self::gradient`]; [`Error::InvalidParameter`] unless μ is positive and finite; [`Error::ShapeMismatch`] for

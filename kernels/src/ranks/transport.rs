@@ -14,8 +14,8 @@ pub trait Transport<T: Scalar> {
     /// p.
     fn ranks(&self) -> usize;
 
-    /// received ← this rank's part of Σ sent over all ranks; `sent` has `counts[q]` numbers for each rank q in turn. The
-    /// sum has the precision of its numbers.
+    /// received ← this rank's part of Σ sent over all ranks; `sent` has `counts[q]` numbers for each rank q in turn.
+    /// The sum has the precision of its numbers.
     ///
     /// # Errors
     /// [`Error::ShapeMismatch`]; [`Error::Transport`].

@@ -1,4 +1,4 @@
-//! How many times faster each method is over more ranks, and what as many machines would be by a model of their network.
+//! How many times faster each method is over more ranks, and as many machines by a model of their network.
 
 use relgrad_reports::export::cell_key;
 use relgrad_reports::summary::{OnRanks, RankScaling};
@@ -90,8 +90,8 @@ fn caption(shown: &Shown<'_>) -> String {
     let of = modelled(&chosen).map_or(String::new(), |of| format!("{}, D = {}", of.method, grouped(of.dim)));
     let networks: Vec<String> = NETWORKS[1..].iter().map(|gigabits| gigabits.to_string()).collect();
     format!(
-        "Time on {} divided by that over more, paired by round; all ranks share this machine ({}). Dashed: a model of as \
-         many machines like this one ({of}), from above without a network's time and at {} Gb/s.{}",
+        "Time on {} divided by that over more, paired by round; all ranks share this machine ({}). Dashed: a model of \
+         as many machines like this one ({of}), from above without a network's time and at {} Gb/s.{}",
         counted(fewest, "rank"),
         shown.conditions_of_machine(),
         networks.join(", "),

@@ -125,8 +125,8 @@ impl<'a> Rounds<'a> {
     }
 }
 
-/// Groups by device, ranks, threads, layers, batch, then method, all in the order of the settings; what the settings lack
-/// comes last.
+/// Groups by device, ranks, threads, layers, batch, then method, all in the order of the settings; what the settings
+/// lack comes last.
 fn group(study: &Study) -> Vec<Group<'_>> {
     let settings = &study.run.settings;
     let left_out = study.left_out();

@@ -269,7 +269,8 @@ pub(crate) fn cause_of_death(status: ExitStatus, stderr: &str) -> Reason {
 fn last_words(stderr: &str) -> Option<String> {
     let lines: Vec<&str> = stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     // Of several ranks' last words, the one that failed says why; the others and mpiexec say that they were ended.
-    let is_told = |line: &&&str| ["relgrad: internal error", "relgrad: rank"].iter().any(|begin| line.starts_with(begin));
+    const TOLD: [&str; 2] = ["relgrad: internal error", "relgrad: rank"];
+    let is_told = |line: &&&str| TOLD.iter().any(|begin| line.starts_with(begin));
     let told = lines.iter().rfind(is_told).or_else(|| lines.iter().find(|line| line.contains(RANK_KILLED)));
     let panic = lines.iter().rposition(|line| line.contains("panicked at"));
     let message = told.or(panic.and_then(|at| lines.get(at + 1))).or(lines.last())?;

@@ -60,7 +60,8 @@ impl Settings {
         match self.cell_count() {
             Some(cells) if cells <= Self::MOST_CELLS => Ok(()),
             _ => Err(format!(
-                "dimensions × methods × devices × batch sizes × layers × threads × ranks × rounds are more than {} cells",
+                "dimensions × methods × devices × batch sizes × layers × threads × ranks × rounds are more than {} \
+                 cells",
                 Self::MOST_CELLS
             )),
         }
