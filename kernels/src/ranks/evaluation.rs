@@ -5,10 +5,10 @@ use super::sweep::ColumnWorkspace;
 use super::transport::Transport;
 use crate::backend::{BiasMode, GradientBackend, Relative};
 use crate::check::{self, Check};
-use crate::device::{Cpu, Matrix};
+use crate::device::{Addend, Cpu, Device, Matrix};
 use crate::error::Result;
 use crate::evaluation::{CHECKED_STEP, TIMED_STEP};
-use crate::init::{self, Init};
+use crate::init::{self, Init, Signs};
 use crate::math::Math;
 use crate::network::Architecture;
 use crate::parameters::{Arrays, Gradient, Parameters};
@@ -43,6 +43,8 @@ pub struct RankEvaluation<T: Scalar> {
 
 /// Dimension up to which the problem itself is compared with one rank's; beyond it is the same problem of this one.
 const COMPARED_DIM: usize = 300;
+/// Large enough for what it moves a weight by to stand out of sums of thousands of terms in f32.
+const PROBED_STEP: f64 = 0.1;
 
 impl<T: Scalar> RankEvaluation<T> {
     /// Takes the memory of a rank and fills in its numbers, without those of others.
@@ -66,12 +68,23 @@ impl<T: Scalar> RankEvaluation<T> {
         self.move_by((&InPlaceStep::default(), TIMED_STEP), transport)
     }
 
-    /// Compares the ranks with one rank: the gradient, or the movement of a step, of this problem, and of one of D =
-    /// 300 where this one is larger. The error is the largest of all ranks and the same on each.
+    /// Compares the ranks with one rank: the gradient, or the movement of a step, of this problem up to D = 300. Beyond
+    /// it is that of a problem of D = 300, and for this one the product of the first layer's direction with a random
+    /// vector, from its two factors. The error is the largest of all ranks and the same on each. Takes steps, where it
+    /// is steps that are evaluated.
     ///
     /// # Errors
     /// Those of [`Self::new`] and [`Self::evaluate`].
-    pub fn check(&self, transport: &mut (impl Transport<T> + ?Sized)) -> Result<Check> {
+    pub fn check(&mut self, transport: &mut (impl Transport<T> + ?Sized)) -> Result<Check> {
+        let compared = self.compare(transport)?;
+        let is_whole = self.workload.architecture.dim <= COMPARED_DIM;
+        let probed = if is_whole { 0.0 } else { self.probe(transport)? };
+        let max_rel_err = worst(compared, probed);
+        Ok(Check { kind: "one-rank", max_rel_err, tolerance: check::tolerance(Math::of(T::DTYPE)) })
+    }
+
+    /// The largest error of all ranks against one rank.
+    fn compare(&self, transport: &mut (impl Transport<T> + ?Sized)) -> Result<f64> {
         let (ranks, rank) = (transport.ranks(), transport.rank());
         let dim = self.workload.architecture.dim.min(COMPARED_DIM.max(ranks));
         let workload =
@@ -87,9 +100,33 @@ impl<T: Scalar> RankEvaluation<T> {
         let mut errors = vec![0.0; ranks];
         errors[rank] = error(&found, &expected, before.as_deref());
         transport.all_reduce(&mut errors)?;
-        let worst = |worst: f64, error: f64| if error > worst || error.is_nan() { error } else { worst };
-        let max_rel_err = errors.into_iter().fold(0.0, worst);
-        Ok(Check { kind: "one-rank", max_rel_err, tolerance: check::tolerance(Math::of(T::DTYPE)) })
+        Ok(errors.into_iter().fold(0.0, worst))
+    }
+
+    /// How far the direction of the first layer takes a vector t of random signs from where its factors do: ΔW t =
+    /// (1/N) δ Yᵀs + s, s = Wt; of a step that times μ.
+    fn probe(&mut self, transport: &mut (impl Transport<T> + ?Sized)) -> Result<f64> {
+        let (split, rank) = (self.block.split(), transport.rank());
+        let mut signs = vec![T::default(); split.total()];
+        Signs::new(self.workload.seed).fill(&mut signs);
+        let signs = &signs[split.start(rank)..][..split.count(rank)];
+        let s = product(&self.device, &self.block.arrays().weights[0], signs, transport)?;
+        let rule = InPlaceStep { guard: false, ..InPlaceStep::default() };
+        self.move_by((&rule, PROBED_STEP), transport)?;
+        let moved = self.gradient.as_ref().unwrap_or(self.block.arrays());
+        let mut found = product(&self.device, &moved.weights[0], signs, transport)?;
+        let mu = if self.workload.stored { 1.0 } else { PROBED_STEP };
+        if !self.workload.stored {
+            found.iter_mut().zip(&s).for_each(|(found, s)| *found -= s);
+        }
+        let (y, delta) = self.work.factors();
+        let [y, delta] = [self.device.to_host(y)?, self.device.to_host(delta)?];
+        let mut expected: Vec<f64> = s.iter().map(|s| mu * s).collect();
+        for (y, delta) in y.chunks_exact(s.len()).zip(delta.chunks_exact(s.len())) {
+            let along = y.iter().zip(&s).map(|(y, s)| y.widen() * s).sum::<f64>() * mu / self.workload.batch as f64;
+            expected.iter_mut().zip(delta).for_each(|(sum, delta)| *sum += along * delta.widen());
+        }
+        Ok(error(&[found], &[expected], None))
     }
 
     fn move_by(
@@ -122,6 +159,27 @@ fn of_one_rank<T: Scalar>(device: &Cpu, workload: &RankWorkload, rule: &InPlaceS
     Ok(parameters)
 }
 
+/// Σ over ranks of a rank's columns of a matrix times its part of a vector, in f64.
+fn product<T: Scalar>(
+    device: &Cpu,
+    columns: &Matrix<Cpu, T>,
+    vector: &[T],
+    transport: &mut (impl Transport<T> + ?Sized),
+) -> Result<Vec<f64>> {
+    let vector = Matrix::from_column_major(device, vector, vector.len(), 1, "random signs")?;
+    let mut out = Matrix::zeros(device, columns.rows(), 1, "product with random signs")?;
+    let (left, right) = (columns.view().plain(), vector.view().plain());
+    device.multiply(T::of(1.0), left, right, Addend::Zero, out.view_mut())?;
+    let mut sum: Vec<f64> = out.to_column_major(device)?.into_iter().map(Scalar::widen).collect();
+    transport.all_reduce(&mut sum)?;
+    Ok(sum)
+}
+
+/// The larger of two errors; one that is no number is the largest.
+fn worst(worst: f64, error: f64) -> f64 {
+    if error > worst || error.is_nan() { error } else { worst }
+}
+
 /// Every array, in f64.
 fn host<T: Scalar>(arrays: &Arrays<Cpu, T>) -> Result<Vec<Vec<f64>>> {
     let wide = |array: &Matrix<Cpu, T>| {
@@ -142,7 +200,6 @@ fn error(found: &[Vec<f64>], expected: &[Vec<f64>], before: Option<&[Vec<f64>]>)
         };
         off / moved
     };
-    let worst = |worst: f64, error: f64| if error > worst || error.is_nan() { error } else { worst };
     (0..expected.len()).map(of_array).fold(0.0, worst)
 }
 
@@ -173,6 +230,23 @@ mod tests {
             let bytes: u64 = found.iter().map(|rank| rank.1).sum();
             assert_eq!(bytes as f64, bytes_of_columns(&architecture, (10, 3), crate::Dtype::F32));
             assert!(checked::<f64>(&workload, 3)[0].0.passed());
+        }
+    }
+
+    /// A wrong number in the direction shows at every size.
+    #[test]
+    fn a_wrong_direction_does_not_pass() {
+        let architecture = Architecture::new(301, 1);
+        let workload = RankWorkload { architecture, init: Init::Conditioned, batch: 10, seed: 1, stored: false };
+        let probed = on_threads(2, |transport: &mut Threads<'_, f64>| {
+            let mut evaluation = RankEvaluation::new(Cpu::new(1), &workload, (2, transport.rank()))?;
+            let right = evaluation.probe(transport)?;
+            // Another factor of the data's share than that of the batch.
+            evaluation.workload.batch = 11;
+            Ok((right, evaluation.probe(transport)?))
+        });
+        for (right, wrong) in probed.unwrap() {
+            assert!(right < 1e-10 && wrong > 1e-3, "{right:e} {wrong:e}");
         }
     }
 

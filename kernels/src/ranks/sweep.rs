@@ -171,7 +171,7 @@ impl<D: Device<T>, T: Scalar> ColumnWorkspace<D, T> {
     }
 
     /// Y_k (or Y_k − b_k 1ᵀ) and δ_k, whole.
-    fn factors(&self) -> (MatrixRef<'_, D, T>, MatrixRef<'_, D, T>) {
+    pub(super) fn factors(&self) -> (MatrixRef<'_, D, T>, MatrixRef<'_, D, T>) {
         let samples = self.samples();
         (self.whole.view().columns(0, samples), self.whole.view().columns(samples, samples))
     }
