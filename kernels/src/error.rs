@@ -83,6 +83,24 @@ pub enum Error {
         /// What the library answered.
         status: String,
     },
+    /// One of several ranks has failed; the others have stopped.
+    #[error("rank {rank} of {ranks} failed, the others stopped: {cause}")]
+    Rank {
+        /// Which, from 0.
+        rank: usize,
+        /// How many there are.
+        ranks: usize,
+        /// Its error.
+        cause: Box<Error>,
+    },
+    /// An operation between ranks did not come to its end.
+    #[error("{operation} between ranks: {cause}")]
+    Transport {
+        /// What was asked for.
+        operation: &'static str,
+        /// What went wrong.
+        cause: String,
+    },
 }
 
 impl From<relgrad_vocabulary::Unknown> for Error {
@@ -101,6 +119,11 @@ impl From<relgrad_vocabulary::OutOfRange> for Error {
 impl Error {
     pub(crate) fn invalid(name: &'static str, value: f64, requirement: &'static str) -> Self {
         Self::InvalidParameter { name, value, requirement }
+    }
+
+    /// [`Error::Transport`]; for transports of other crates too.
+    pub fn transport(operation: &'static str, cause: impl ToString) -> Self {
+        Self::Transport { operation, cause: cause.to_string() }
     }
 
     pub(crate) fn shape(operation: &'static str, expected: impl ToString, found: impl ToString) -> Self {

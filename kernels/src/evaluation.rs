@@ -369,11 +369,11 @@ struct InPlace<D: Device<T>, T: Scalar, C: Group<D, T>> {
 }
 
 /// Small enough that thousands of timed steps leave a network of the same scale and condition.
-const TIMED_STEP: f64 = 1e-6;
+pub(crate) const TIMED_STEP: f64 = 1e-6;
 
 /// Large enough that the direction stands out of the rounding of the weights, small enough to leave the network's
 /// scale.
-const CHECKED_STEP: f64 = 0.01;
+pub(crate) const CHECKED_STEP: f64 = 0.01;
 
 /// Prepares steps, which need a group.
 struct Stepped<'a, D> {

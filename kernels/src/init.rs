@@ -59,8 +59,8 @@ pub fn network<D: Device<T>, T: Scalar, C: Coupling<D, T>>(
     for (k, weight) in arrays.weights.iter_mut().enumerate() {
         architecture.coupling.draw(device, architecture.dim, (init, seed, k), weight)?;
     }
-    for (k, bias) in arrays.biases.iter_mut().enumerate() {
-        fill_normal(device, &mut Normals::new(seed, Stream::Bias(k)), BIAS_SCALE, bias)?;
+    for (k, of_layer) in arrays.biases.iter_mut().enumerate() {
+        bias(device, seed, k, of_layer)?;
     }
     Parameters::new(*architecture, arrays)
 }
@@ -73,15 +73,39 @@ pub(crate) fn square<D: Device<T>, T: Scalar>(
     k: usize,
     weight: &mut Matrix<D, T>,
 ) -> Result<()> {
+    columns_of_square(device, (init, seed, k), 0, weight)
+}
+
+/// The columns from `first` on of that weight, as many as `weight` has, without the others.
+pub(crate) fn columns_of_square<D: Device<T>, T: Scalar>(
+    device: &D,
+    (init, seed, k): (Init, u64, usize),
+    first: usize,
+    weight: &mut Matrix<D, T>,
+) -> Result<()> {
     let mut normals = Normals::new(seed, Stream::Weight(k));
     match init {
-        Init::Orthogonal => orthogonal(device, &mut normals, weight),
-        Init::Conditioned => conditioned(device, &mut normals, weight),
+        Init::Orthogonal => orthogonal(device, &mut normals, first, weight),
+        Init::Conditioned => conditioned(device, &mut normals, first, weight),
         Init::ScaledGaussian => {
             let scale = 1.0 / (weight.rows() as f64).sqrt();
+            // Those of the columns before.
+            for _ in 0..first * weight.rows() {
+                normals.next();
+            }
             fill_normal(device, &mut normals, scale, weight)
         }
     }
+}
+
+/// The bias of layer k (from 0), one column.
+pub(crate) fn bias<D: Device<T>, T: Scalar>(
+    device: &D,
+    seed: u64,
+    k: usize,
+    bias: &mut Matrix<D, T>,
+) -> Result<()> {
+    fill_normal(device, &mut Normals::new(seed, Stream::Bias(k)), BIAS_SCALE, bias)
 }
 
 /// A D×N batch of standard normals drawn from `seed`.
@@ -192,12 +216,17 @@ fn fill_normal<D: Device<T>, T: Scalar>(
     Ok(())
 }
 
-fn orthogonal<D: Device<T>, T: Scalar>(device: &D, normals: &mut Normals, weight: &mut Matrix<D, T>) -> Result<()> {
+fn orthogonal<D: Device<T>, T: Scalar>(
+    device: &D,
+    normals: &mut Normals,
+    first: usize,
+    weight: &mut Matrix<D, T>,
+) -> Result<()> {
     let dim = weight.rows();
     let reflections: Vec<Vec<f64>> = (0..REFLECTIONS.min(dim)).map(|_| unit_vector(normals, dim)).collect();
     let order = permutation(normals, dim);
     let signs: Vec<f64> = (0..dim).map(|_| if normals.uniform() < 0.5 { -1.0 } else { 1.0 }).collect();
-    columns(device, weight, |j, column| {
+    columns(device, first, weight, |j, column| {
         let mut wide = vec![0.0; dim];
         wide[order[j]] = signs[j];
         reflections.iter().for_each(|v| reflect(v, &mut wide));
@@ -207,7 +236,12 @@ fn orthogonal<D: Device<T>, T: Scalar>(device: &D, normals: &mut Normals, weight
 
 /// H_1 … H_r = I − V R Vᵀ with R upper triangular (compact WY form: Schreiber & Van Loan, SIAM Journal on Scientific
 /// and Statistical Computing 10, 1989), so that column j is s_j times that of the point π(j): r multiply-adds an entry.
-fn conditioned<D: Device<T>, T: Scalar>(device: &D, normals: &mut Normals, weight: &mut Matrix<D, T>) -> Result<()> {
+fn conditioned<D: Device<T>, T: Scalar>(
+    device: &D,
+    normals: &mut Normals,
+    first: usize,
+    weight: &mut Matrix<D, T>,
+) -> Result<()> {
     const R: usize = FEW_REFLECTIONS;
     let dim = weight.rows();
     let vectors: Vec<Vec<f64>> =
@@ -229,7 +263,7 @@ fn conditioned<D: Device<T>, T: Scalar>(device: &D, normals: &mut Normals, weigh
         }
     }
     let [a, b, c, d] = [&vectors[0], &vectors[1], &vectors[2], &vectors[3]];
-    columns(device, weight, |j, column| {
+    columns(device, first, weight, |j, column| {
         let (point, scale) = (order[j], scales[j]);
         let factor = |row: usize| -scale * (row..R).map(|k| triangle[row][k] * vectors[k][point]).sum::<f64>();
         let [fa, fb, fc, fd] = [factor(0), factor(1), factor(2), factor(3)];
@@ -241,20 +275,21 @@ fn conditioned<D: Device<T>, T: Scalar>(device: &D, normals: &mut Normals, weigh
     })
 }
 
-/// Fills a matrix column by column, in parallel, through some columns of host memory.
+/// Fills a matrix column by column, in parallel, through some columns of host memory; they are counted from `first`.
 fn columns<D: Device<T>, T: Scalar>(
     device: &D,
+    first: usize,
     weight: &mut Matrix<D, T>,
     fill: impl Fn(usize, &mut [T]) + Sync,
 ) -> Result<()> {
     /// Columns built at a time.
     const COLUMNS: usize = 64;
-    let dim = weight.rows();
-    let mut columns = vec![T::default(); dim * COLUMNS.min(dim)];
-    for start in (0..dim).step_by(COLUMNS) {
-        let count = COLUMNS.min(dim - start);
+    let (dim, cols) = weight.shape();
+    let mut columns = vec![T::default(); dim * COLUMNS.min(cols)];
+    for start in (0..cols).step_by(COLUMNS) {
+        let count = COLUMNS.min(cols - start);
         let columns = &mut columns[..dim * count];
-        columns.par_chunks_mut(dim).enumerate().for_each(|(j, column)| fill(start + j, column));
+        columns.par_chunks_mut(dim).enumerate().for_each(|(j, column)| fill(first + start + j, column));
         device.upload(columns, weight.view_mut().columns(start, count).into_slice())?;
     }
     Ok(())

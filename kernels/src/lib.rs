@@ -32,6 +32,7 @@ pub mod network;
 pub mod optimizer;
 mod output;
 pub mod parameters;
+pub mod ranks;
 pub mod reference;
 pub mod scalar;
 pub mod stateful;

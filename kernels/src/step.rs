@@ -133,9 +133,7 @@ impl InPlaceStep {
         workspace: &'w mut Workspace<D, T, C>,
         (log_dets, follower): (Option<&mut LogDets<T>>, Option<&mut dyn Follower<D, T>>),
     ) -> Result<&'w StepReport> {
-        if !(mu > 0.0 && mu.is_finite()) {
-            return Err(Error::invalid("mu", mu, "must be positive and finite"));
-        }
+        require_step_size(mu)?;
         if let Some(log_dets) = &log_dets {
             log_dets.require_fit(parameters.architecture(), batch.x.cols())?;
         }
@@ -189,13 +187,9 @@ impl<D: Device<T>, T: Scalar, C: Group<D, T>> Sink<D, T, C> for Step<'_, '_, D, 
             RightFactor::Pulled { .. } => (left, device.frobenius_norm(update.factors().1)?),
             RightFactor::Known(right, a) => (device.frobenius_norm(*a)?, device.frobenius_norm(*right)?),
         };
-        let rho = 1.0 + norm_a * norm_b / samples;
-        if !rho.is_finite() {
-            return Err(Error::NonFinite { what: format!("back-propagated error of layer {}", k + 1) });
-        }
+        let (mu, rho) = guarded(k, (self.mu, self.guard), (norm_a, norm_b), samples)?;
         let samples_norm = update.samples.map_or(Ok(0.0), |samples| device.frobenius_norm(samples))?;
         require_representable::<T>(k, left, samples_norm)?;
-        let mu = if self.guard { self.mu.min(0.5 / rho) } else { self.mu };
         (self.report.step_sizes[k], self.report.rho[k]) = (mu, rho);
         let (keep, gain) = (1.0 + mu, mu / samples / coupling.multiplicity());
         self.step_weight(device, k, (gain, keep), left, &mut update, work)?;
@@ -272,9 +266,23 @@ impl<D: Device<T>, T: Scalar, C: Group<D, T>> Step<'_, '_, D, T, C> {
     }
 }
 
+/// What μ of a step may be.
+pub(crate) fn require_step_size(mu: f64) -> Result<()> {
+    if mu > 0.0 && mu.is_finite() { Ok(()) } else { Err(Error::invalid("mu", mu, "must be positive and finite")) }
+}
+
+/// μ_k and ρ_k \[M19\] of a step μ, shortened where there is a guard, from ‖a‖ and ‖b‖ of E = (1/N) a bᵀ + I.
+pub(crate) fn guarded(k: usize, (mu, guard): (f64, bool), (a, b): (f64, f64), samples: f64) -> Result<(f64, f64)> {
+    let rho = 1.0 + a * b / samples;
+    if !rho.is_finite() {
+        return Err(Error::NonFinite { what: format!("back-propagated error of layer {}", k + 1) });
+    }
+    Ok((if guard { mu.min(0.5 / rho) } else { mu }, rho))
+}
+
 /// No entry of ‖left rightᵀ‖, nor of left c, exceeds the product of the norms: where that can be represented, the
 /// product cannot overflow and, scaled by a step however small, cost a weight its numbers.
-fn require_representable<T: Scalar>(k: usize, left: f64, right: f64) -> Result<()> {
+pub(crate) fn require_representable<T: Scalar>(k: usize, left: f64, right: f64) -> Result<()> {
     if T::of(left * right).widen().is_finite() { Ok(()) } else { Err(not_representable(k)) }
 }
 
@@ -302,14 +310,18 @@ impl<T: Scalar> LogDets<T> {
         parameters: &Parameters<D, T, C>,
         batch: usize,
     ) -> Result<Self> {
-        let dim = parameters.architecture().dim;
+        Ok(Self::known(log_abs_dets(device, parameters)?, parameters.architecture().dim, batch))
+    }
+
+    /// The same from known values, such as those of weights that no rank has whole.
+    pub fn known(per_layer: Vec<f64>, dim: usize, batch: usize) -> Self {
         let side = dim.min(batch);
-        Ok(Self {
-            per_layer: log_abs_dets(device, parameters)?,
+        Self {
+            per_layer,
             narrow: vec![T::default(); dim * batch],
             wide: [Mat::zeros(dim, batch), Mat::zeros(dim, batch)],
             small: Mat::zeros(side, side),
-        })
+        }
     }
 
     /// log|det W_k| of every layer.
@@ -333,7 +345,7 @@ impl<T: Scalar> LogDets<T> {
     }
 
     /// Whether these belong to a network of this shape, and to batches of this size.
-    fn require_fit<C>(&self, architecture: &Architecture<C>, batch: usize) -> Result<()> {
+    pub(crate) fn require_fit<C>(&self, architecture: &Architecture<C>, batch: usize) -> Result<()> {
         let (dim, samples) = self.wide[0].shape();
         let layers = self.per_layer.len();
         if (dim, samples, layers) == (architecture.dim, batch, architecture.layers) {
@@ -347,7 +359,7 @@ impl<T: Scalar> LogDets<T> {
     }
 
     /// Adds log|det(βI + α a bᵀ)| = D log β + log|det(I + (α/β) bᵀa)|.
-    fn advance<D: Device<T>>(
+    pub(crate) fn advance<D: Device<T>>(
         &mut self,
         device: &D,
         k: usize,

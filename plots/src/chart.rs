@@ -58,6 +58,8 @@ pub(crate) enum Against {
     Dim,
     /// With a tick at each number, and to the right room for the labels of the curves.
     Threads,
+    /// The same.
+    Ranks,
 }
 
 impl Against {
@@ -65,6 +67,7 @@ impl Against {
         match self {
             Self::Dim => "data dimension D",
             Self::Threads => "threads",
+            Self::Ranks => "ranks",
         }
     }
 
@@ -73,6 +76,7 @@ impl Against {
         match self {
             Self::Dim => format!("D = {}", units::number(x)),
             Self::Threads => units::counted(x as usize, "thread"),
+            Self::Ranks => units::counted(x as usize, "rank"),
         }
     }
 }
@@ -291,7 +295,7 @@ fn panel_of(plot: &Plot<'_>, ends: (f64, f64), (top, height): (f64, f64), lowere
     let room = Room { length: height, label: 1.9 * SMALL };
     let (low, high) = plot.ends();
     let y = match plot.scale {
-        Scale::Logarithmic { unit, margin } if plot.against == Against::Threads => {
+        Scale::Logarithmic { unit, margin } if plot.against != Against::Dim => {
             Axis::doubling(low / margin, high * margin, unit, room)
         }
         Scale::Logarithmic { unit, margin } => {
@@ -305,7 +309,7 @@ fn panel_of(plot: &Plot<'_>, ends: (f64, f64), (top, height): (f64, f64), lowere
     let dims = || plot.curves.iter().flat_map(dims);
     let x = |length| match plot.against {
         Against::Dim => Axis::log(dims(), 1.25, Unit::Count, Room { length, label: 34.0 }),
-        Against::Threads => Axis::log_at(dims(), LABELS, Room { length, label: 12.0 }),
+        Against::Threads | Against::Ranks => Axis::log_at(dims(), LABELS, Room { length, label: 12.0 }),
     };
     Panel::between(ends, (top, height), y, x)
 }

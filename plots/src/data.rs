@@ -25,6 +25,7 @@ pub(crate) enum Along {
     Dim,
     Batch,
     Threads,
+    Ranks,
 }
 
 /// What a figure shows of a study: one device, and but for its own axis the batch size, the number of layers and of
@@ -49,6 +50,7 @@ impl<'a> Shown<'a> {
             Along::Dim => s.held() == main,
             Along::Batch => s.held() == Held { batch: s.batch, ..main },
             Along::Threads => s.held() == Held { threads: s.threads, ..main },
+            Along::Ranks => s.held() == Held { ranks: s.ranks, ..main },
         };
         let mut summary = Cow::Borrowed(summary);
         if !summary.series.iter().all(is_main) {
@@ -158,7 +160,7 @@ impl<'a> Shown<'a> {
         let mut conditions = vec![match self.along {
             _ if !is_cpu => "GPU".to_string(),
             Along::Threads => "CPU".to_string(),
-            Along::Dim | Along::Batch => format!("CPU, {}", counted(settings.threads, "thread")),
+            Along::Dim | Along::Batch | Along::Ranks => format!("CPU, {}", counted(settings.threads, "thread")),
         }];
         conditions.extend((self.along != Along::Batch).then(|| format!("N = {}", grouped(settings.batch))));
         conditions.extend([format!("L = {}", settings.layers), settings.arithmetic(self.device).to_string()]);

@@ -51,7 +51,7 @@ pub use trend::{MOST_TRENDS, Trend, draw_trend};
 /// `fig1-left`, `fig3` and `fig4` are those of Gresele et al. (NeurIPS 2020): time of one gradient against D on a GPU
 /// and on the CPU, and memory over time. `speedup`, `memory`, `local-exponent`, `residuals` and `roofline` are against
 /// D too, `heat-map` is over D and N,
-/// `strong-scaling` is against the number of threads.
+/// `strong-scaling` is against the number of threads, `rank-scaling` against that of ranks.
 #[derive(Debug, Clone, Copy)]
 pub struct Figure(&'static Spec);
 

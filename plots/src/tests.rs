@@ -208,6 +208,28 @@ fn strong_scaling_names_its_curves_at_their_ends_and_other_figures_show_the_firs
 }
 
 #[test]
+fn rank_scaling_has_measured_speedups_and_a_model_for_each_network() {
+    let study = fixture::study_with_ranks();
+    let summary = Summary::of(&study);
+    let drawing = draw(named("rank-scaling"), &study, &summary).unwrap();
+    let texts = svg_texts(drawing.svg());
+    for text in ["D = 10", "D = 20,000", "ranks", "speed-up", "model", "relative"] {
+        assert!(texts.contains(text), "{text}: {texts:?}");
+    }
+    let chart = drawing.chart().unwrap();
+    let curves: Vec<_> = chart.panels.iter().flat_map(|panel| &panel.curves).collect();
+    let last: Vec<f64> = curves.iter().filter_map(|curve| Some(curve.model.last()?.1)).collect();
+    // Without a network's time four machines are four times as fast; slower networks leave less of it.
+    assert!(last.len() == 4 && (last[0] - 4.0).abs() < 1e-9, "{last:?}");
+    assert!(last.windows(2).all(|pair| pair[1] < pair[0]), "{last:?}");
+    let caption = named("rank-scaling").caption(&study, &summary);
+    assert!(caption.contains("a model of as many machines") && caption.contains("100, 25, 10 Gb/s"), "{caption}");
+    let (study, summary) = plain();
+    let told = draw(named("rank-scaling"), &study, &summary).unwrap_err().to_string();
+    assert!(told.ends_with("as in --ranks 1,2,4"), "{told}");
+}
+
+#[test]
 fn an_svg_is_one_document_of_its_printed_size() {
     let (study, summary) = plain();
     for (figure, width) in [(named("memory"), "width=\"85.00mm\""), (named("fig4"), "width=\"170.00mm\"")] {
@@ -259,7 +281,7 @@ fn what_is_missing_is_said_in_one_line() {
     assert_eq!(
         unknown,
         "unknown figure `fig2`: choose one of fig3, fig1-left, speedup, memory, local-exponent, residuals, fig4, \
-         roofline, heat-map, strong-scaling"
+         roofline, heat-map, strong-scaling, rank-scaling"
     );
 }
 
@@ -401,7 +423,7 @@ fn what_lies_above_a_ceiling_is_ringed() {
 /// The narrowest papers, where panels stand below one another, and wide ones; texts as small and as large as allowed.
 #[test]
 fn figures_are_legible_in_every_size() {
-    let several = [fixture::study_with_batches(), fixture::study_with_threads()];
+    let several = [fixture::study_with_batches(), fixture::study_with_threads(), fixture::study_with_ranks()];
     let studies = [fixture::study_with_gpu(), fixture::noisy_study()].into_iter().chain(several);
     let studies: Vec<Study> = studies.collect();
     for (width, font_size, printed) in [

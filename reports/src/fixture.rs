@@ -15,7 +15,8 @@ use crate::record::run::{Machine, Run, Settings};
 use crate::record::study::Study;
 use crate::record::writer::write_study;
 use crate::record::{
-    Cell, Check, Gpu, GpuState, MemoryPoint, Model, Outcome, Point, Prediction, Record, SCHEMA_VERSION, State, error,
+    Cell, Check, Exchanged, Gpu, GpuState, MemoryPoint, Model, Outcome, Point, Prediction, Record, SCHEMA_VERSION,
+    State, TransportKind, error,
 };
 use crate::statistics::random::Random;
 
@@ -79,6 +80,30 @@ pub fn study_with_threads() -> Study {
                     record.seconds.iter_mut().for_each(|seconds| *seconds *= law);
                     study.records.push(record);
                 }
+            }
+        }
+    }
+    study
+}
+
+/// The sweep of [`study`] of `relative` over 1, 2 and 4 ranks, which take 1/p of the time and 5 % of it for each rank.
+pub fn study_with_ranks() -> Study {
+    let mut study = study();
+    study.run.settings.methods = vec![Method::Relative];
+    study.run.settings.other_ranks = vec![2, 4];
+    study.records.clear();
+    for ranks in [1, 2, 4] {
+        let mut random = Random::new(ranks as u64);
+        for round in 0..ROUNDS {
+            for dim in DIMS {
+                let mut cell = cell(Method::Relative, DeviceKind::Cpu, dim, round);
+                cell.point.ranks = ranks;
+                let mut record = record(cell, &mut random);
+                record.seconds.iter_mut().for_each(|seconds| *seconds *= 1.0 / ranks as f64 + 0.05 * ranks as f64);
+                let received_bytes = (3 * LAYERS * BATCH * dim * (ranks - 1) * 4) as u64;
+                let exchanged = Exchanged { transport: TransportKind::Mpi, received_bytes, collectives: 4 };
+                record.exchanged = (ranks > 1).then_some(exchanged);
+                study.records.push(record);
             }
         }
     }
@@ -292,6 +317,7 @@ fn cell(method: Method, device: DeviceKind, dim: usize, round: usize) -> Cell {
         convolution: None,
         update: None,
         tuning: Tuning::default(),
+        ranks: 1,
     };
     Cell { method: method.into(), point, round }
 }
@@ -395,6 +421,8 @@ fn run(devices: &[DeviceKind]) -> Run {
             activation: ACTIVATION,
             threads: 2,
             other_threads: Vec::new(),
+            ranks: 1,
+            other_ranks: Vec::new(),
             seed: 1,
             rounds: ROUNDS,
             min_samples: 5,

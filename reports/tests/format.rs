@@ -55,8 +55,8 @@ fn every_field_of_a_study_and_of_what_follows_from_it_is_described() {
     assert!(packed.len() > 4, "is this the archive?");
     let archived = packed.iter().map(|path| Study::read(path.parent().unwrap()).unwrap());
     let study = Study { run: fixture::study().run, ..fixture::study_with_batches() };
-    let several = [fixture::study_with_batches(), fixture::study_with_threads()];
-    for study in archived.chain([study, fixture::study_with_gpu()]).chain(several) {
+    let axes = [fixture::study_with_batches(), fixture::study_with_threads(), fixture::study_with_ranks()];
+    for study in archived.chain([study, fixture::study_with_gpu()]).chain(axes) {
         let summary = Summary::of(&study);
         let json = REPORT.iter().find(|format| format.name == "json").unwrap();
         let json = (json.render)(&Report { study: &study, summary: &summary, figures: &[] });

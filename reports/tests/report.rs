@@ -48,6 +48,21 @@ fn markdown_of_threads() {
     assert!(!render(MARKDOWN, &fixture::study()).contains("falls with threads"));
 }
 
+/// The table of ranks, and the names of their series.
+#[test]
+fn markdown_of_ranks() {
+    let text = render(MARKDOWN, &fixture::study_with_ranks());
+    for told in [
+        "### How time changes with ranks",
+        "faster than on 1 rank [95 %]",
+        "### relative on cpu, 4 ranks",
+        "| relative | 1,000 |     4 | MPI",
+    ] {
+        assert!(text.contains(told), "{told} is missing:\n{text}");
+    }
+    assert!(!render(MARKDOWN, &fixture::study()).contains("changes with ranks"));
+}
+
 #[test]
 fn a_column_without_a_value_is_left_out() {
     let text = render(MARKDOWN, &fixture::study());

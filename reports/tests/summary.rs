@@ -331,6 +331,29 @@ fn threads_are_series_of_their_own_with_speedups_and_the_planted_share() {
     assert!(Summary::of(&few).thread_scaling.is_empty());
 }
 
+#[test]
+fn ranks_are_series_of_their_own_with_what_they_exchanged() {
+    let study = fixture::study_with_ranks();
+    let summary = Summary::of(&study);
+    let ranks: Vec<_> = summary.series.iter().map(|s| s.ranks).collect();
+    assert_eq!(ranks, [1, 2, 4], "that of the figures first");
+    assert!(!summary.rank_scaling.is_empty());
+    for scaling in &summary.rank_scaling {
+        assert_eq!((scaling.method.name(), scaling.from), ("relative", 1));
+        assert_eq!(scaling.points.iter().map(|on| on.ranks).collect::<Vec<_>>(), [1, 2, 4]);
+        for on in &scaling.points {
+            let p = on.ranks as f64;
+            let law = 1.05 / (1.0 / p + 0.05 * p);
+            assert!((on.speedup.value / law - 1.0).abs() < 0.06, "{on:?} at D = {}", scaling.dim);
+            let is_of = |r: &&Record| (r.cell.point.dim, r.cell.point.ranks) == (scaling.dim, on.ranks);
+            let exchanged = study.records.iter().find(is_of);
+            assert_eq!(on.received_bytes, exchanged.unwrap().exchanged.map(|exchanged| exchanged.received_bytes));
+            assert_eq!(on.transport.is_some(), on.ranks > 1);
+        }
+    }
+    assert!(Summary::of(&fixture::study()).rank_scaling.is_empty());
+}
+
 /// The fixture's `ordinary` is the faster one at N = 1000 and small D, and `relative` from about D = 200 on.
 #[test]
 fn a_crossover_is_told_with_its_interval() {

@@ -8,7 +8,7 @@ use relgrad_reports::units;
 
 use crate::error::{EXIT_CODES, Result};
 use crate::machine::load::Watch;
-use crate::machine::{self, gpu};
+use crate::machine::{self, gpu, mpi};
 use crate::measure::run::quiet::LOOK;
 
 /// Lists the devices that relgrad can use here, the libraries it finds, and what is missing
@@ -21,6 +21,7 @@ pub(crate) fn run(_arguments: &Arguments) -> Result<u8> {
     let mut text = String::new();
     host(&mut text);
     graphics(&mut text);
+    ranks(&mut text);
     say_text!("{text}");
     Ok(0)
 }
@@ -84,6 +85,25 @@ fn graphics(text: &mut String) {
         Err(error) => error.to_string(),
     };
     line(text, "verdict", &verdict);
+}
+
+/// What several ranks would talk by.
+fn ranks(text: &mut String) {
+    let _ = writeln!(text, "\nmpi");
+    let library = mpi::found();
+    let told = match &library {
+        Ok(facts) => format!("found, {} ({})", facts.version, facts.path.display()),
+        Err(missing) => missing.clone(),
+    };
+    line(text, "MPI (libmpi_abi)", &told);
+    let launcher = mpi::mpiexec();
+    let told = launcher.as_ref().map_or_else(|| "missing: it is not on PATH".to_string(), |p| p.display().to_string());
+    line(text, "mpiexec", &told);
+    let verdict = match (library, launcher) {
+        (Ok(_), Some(_)) => "ready: sweep --ranks starts the ranks of a cell by mpiexec",
+        _ => "none: the ranks of sweep --ranks are threads of one process",
+    };
+    line(text, "verdict", verdict);
 }
 
 fn availability(library: Library) -> String {

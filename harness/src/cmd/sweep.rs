@@ -17,7 +17,7 @@ use self::outcome::report_on;
 use crate::cmd::{MAX_BATCH, at_least_one, up_to, warn_of_threads};
 use crate::error::{Error, Result};
 use crate::machine::time::{rfc3339, unix_seconds};
-use crate::machine::{self, gpu};
+use crate::machine::{self, gpu, mpi};
 use crate::measure::plan::dims::Dims;
 use crate::measure::plan::grids::{Grids, Kernel};
 use crate::measure::plan::preview;
@@ -36,6 +36,7 @@ Examples:
   relgrad sweep --dims 100:5000 --dtype f64 --bias --activation tanh:1:0.1
   relgrad sweep --dims 30:1000 --batch 100,10,1000 over N too (N = 100 in figures against D)
   relgrad sweep --dims 200,5000 --threads 1,2,4    speed-up and efficiency against threads
+  relgrad sweep --dims 1000 --methods relative --ranks 1,2,4   weights split by columns, over MPI
   relgrad sweep --device cpu,cuda --math tf32      both in one report, TF32 products on the GPU
   relgrad sweep --math bf16                        bf16 products on the CPU
   relgrad sweep --wait-quiet 5m                    wait for other programs to end, up to 5 min
@@ -98,6 +99,10 @@ pub(crate) struct Arguments {
     /// CPU threads: a number or a list; figures against D use the first [default: all available]
     #[arg(long, value_name = "COUNT", value_delimiter = ',', value_parser = at_least_one)]
     threads: Option<Vec<usize>>,
+    /// Ranks that share the columns of the weights: a number or a list; figures against D use the first [default: 1]
+    #[arg(long, value_name = "COUNT", value_delimiter = ',', value_parser = at_least_one)]
+    #[arg(long_help = RANKS_HELP)]
+    ranks: Option<Vec<usize>>,
     /// Seed of the networks, the data and the order of cells
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -137,8 +142,8 @@ pub(crate) struct Arguments {
     out: Option<PathBuf>,
     /// Continue the sweep in DIR with its settings; --budget, --cell-limit and --mem-limit may be changed
     #[arg(long, value_name = "DIR", conflicts_with_all = [
-        "dims", "methods", "batch", "layers", "dtype", "bias", "activation", "threads", "seed", "device", "math",
-        "step", "tune", "shard", "rounds", "min_samples", "out", "coupling", "grids", "channels", "kernel",
+        "dims", "methods", "batch", "layers", "dtype", "bias", "activation", "threads", "ranks", "seed", "device",
+        "math", "step", "tune", "shard", "rounds", "min_samples", "out", "coupling", "grids", "channels", "kernel",
     ])]
     resume: Option<PathBuf>,
     /// With --resume: continue with another program or on another machine; the report says so
@@ -160,6 +165,13 @@ pub(crate) struct Arguments {
     #[arg(long, short)]
     quiet: bool,
 }
+
+const RANKS_HELP: &str = "\
+Ranks that share the columns of the weights: a number or a list; figures against D use the first [default: 1]
+
+A cell of several ranks is one mpiexec with a process a rank where MPI is found (relgrad doctor), otherwise one \
+process with a thread a rank. The ranks divide --threads among them. Methods: relative, relative-inplace. \
+`mpiexec -n 4 relgrad sweep` is `relgrad sweep --ranks 4`: its first process drives, the others end.";
 
 const KERNEL_HELP: &str = "\
 Taps of the kernels of conv layers: full, a number, or rows x columns such as 3x3 [default: full]
@@ -189,6 +201,10 @@ pub(crate) fn settings_of(words: &[String]) -> Result<Settings> {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
+    // Of several processes that a launcher started, the first drives; the ranks of a cell are others.
+    if mpi::started_as().is_some_and(|(rank, _)| rank > 0) {
+        return Ok(0);
+    }
     match &arguments.resume {
         Some(dir) => resume(dir, arguments),
         None => start(arguments),

@@ -6,11 +6,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Linux keeps the file of a running program under this name, also when another one took its place, or none did.
-const SELF: &str = "/proc/self/exe";
+pub(super) const OWN_FILE: &str = "/proc/self/exe";
 
 /// The file of the running program, whatever became of its name.
 pub(crate) fn program() -> Option<PathBuf> {
-    Some(PathBuf::from(SELF)).filter(|path| path.exists())
+    Some(PathBuf::from(OWN_FILE)).filter(|path| path.exists())
 }
 
 /// A file of one line, without the space around it.

@@ -6,6 +6,7 @@ pub(crate) mod gpu;
 pub(crate) mod linux;
 pub(crate) mod load;
 pub(crate) mod memory;
+pub(crate) mod mpi;
 pub(crate) mod time;
 mod virtualization;
 

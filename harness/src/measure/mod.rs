@@ -83,6 +83,8 @@ pub(crate) fn default_settings() -> Settings {
         activation: Activation::SmoothLeaky { alpha: 0.3 },
         threads: machine::logical_cores(),
         other_threads: Vec::new(),
+        ranks: 1,
+        other_ranks: Vec::new(),
         seed: 0,
         rounds: 3,
         min_samples: 5,

@@ -4,8 +4,10 @@ pub(crate) use relgrad_kernels::DeviceKind;
 use relgrad_kernels::device::Device;
 use relgrad_kernels::evaluation::{self, Evaluation, Workload};
 use relgrad_kernels::optimizer::cost_of_update;
+use relgrad_kernels::ranks::cost_of_columns;
 use relgrad_kernels::{
-    Architecture, Convolution, Cost, CouplingKind, Cpu, Cuda, Error, Math, Method, Result, Scalar, UpdateRule, cost_on,
+    Architecture, Convolution, Cost, CouplingKind, Cpu, Cuda, Dense, Error, Math, Method, Result, Scalar, UpdateRule,
+    cost_on,
 };
 use relgrad_reports::record::{self, Cell, Point};
 
@@ -86,6 +88,8 @@ pub(crate) struct Task {
     pub(crate) math: Math,
     pub(crate) device: DeviceKind,
     pub(crate) update: Option<UpdateRule>,
+    /// Ranks over which the weights are split.
+    pub(crate) ranks: usize,
 }
 
 impl Task {
@@ -101,7 +105,8 @@ impl Task {
         architecture.validate()?;
         let method = Method::try_from(cell.method)?;
         let workload = Workload { threads, seed, tuning, ..Workload::new(method, architecture, batch, dtype) };
-        Ok(Self { workload, math: cell.point.arithmetic(), device, update: cell.point.update })
+        let Point { update, ranks, .. } = cell.point;
+        Ok(Self { workload, math: cell.point.arithmetic(), device, update, ranks })
     }
 
     pub(crate) fn cost(&self) -> Result<Cost> {
@@ -112,7 +117,11 @@ impl Task {
     }
 
     fn cost_of_gradient(&self) -> Result<Cost> {
-        let Workload { architecture, dtype, batch, .. } = self.workload;
+        let Workload { method, architecture, dtype, batch, .. } = self.workload;
+        if self.ranks > 1 {
+            let (dense, sizes) = (architecture.with(Dense), (batch, self.ranks));
+            return cost_of_columns(&dense, sizes, dtype, method == Method::Relative);
+        }
         let tuned = self.workload.tuned();
         match self.device {
             DeviceKind::Cpu => relgrad_kernels::cost(tuned, &architecture, batch, dtype),

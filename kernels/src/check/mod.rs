@@ -26,7 +26,7 @@ use probe::Probe;
 /// The outcome of a check.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Check {
-    /// `reference`, `directional-derivative`, `stored-gradient` or `random-vector`.
+    /// `reference`, `directional-derivative`, `stored-gradient`, `random-vector` or `one-rank`.
     pub kind: &'static str,
     /// Largest relative error: norm-wise per array, or of the derivative.
     pub max_rel_err: f64,

@@ -5,6 +5,7 @@ mod heat_map;
 mod local_exponent;
 mod memory;
 mod memory_over_time;
+mod rank_scaling;
 mod residuals;
 mod roofline;
 mod speedup;
@@ -19,7 +20,7 @@ use crate::data::{Along, Shown};
 use crate::scene::Scene;
 
 /// Every figure, in the order a report shows them.
-pub(crate) static ALL: [Spec; 10] = [
+pub(crate) static ALL: [Spec; 11] = [
     time::FIG3,
     time::FIG1_LEFT,
     speedup::SPEC,
@@ -30,6 +31,7 @@ pub(crate) static ALL: [Spec; 10] = [
     roofline::SPEC,
     heat_map::SPEC,
     strong_scaling::SPEC,
+    rank_scaling::SPEC,
 ];
 
 /// A figure of a study.

@@ -61,6 +61,9 @@ pub struct EntryCell {
     /// Threads; absent in lines of before it was kept, as the two below.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
+    /// Ranks over which the weights are split; absent for 1.
+    #[serde(default = "one_rank", skip_serializing_if = "is_one_rank")]
+    pub ranks: usize,
     /// Whether the layers have biases.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bias: Option<bool>,
@@ -100,6 +103,7 @@ impl Entry {
                 convolution: settings.convolution.as_ref().map(|c| c.describe_layers_at(point.dim)),
                 dtype: settings.arithmetic(series.device),
                 threads: Some(series.threads),
+                ranks: series.ranks,
                 bias: Some(settings.bias),
                 activation: Some(settings.activation),
                 seconds: point.seconds,
@@ -136,7 +140,7 @@ impl EntryCell {
     /// The cell in words, with every setting that changes its time. Stores of before some settings were kept lack them.
     pub(crate) fn name(&self) -> String {
         let of = (self.method, self.device, self.dtype);
-        let name = run::name(of, (self.threads, self.bias), self.activation, self.convolution.as_deref());
+        let name = run::name(of, (self.threads, self.ranks, self.bias), self.activation, self.convolution.as_deref());
         run::at(&name, self.batch, self.layers, self.dim)
     }
 }

@@ -252,7 +252,9 @@ fn moved(shift: &Shift) -> String {
 fn place(point: &Point, several: bool) -> String {
     let dim = grouped(point.dim);
     let threads = if point.threads > 0 { units::counted(point.threads, "thread") + ", " } else { String::new() };
-    if several { format!("{dim} (N = {}, L = {}, {threads}{})", point.batch, point.layers, point.dtype) } else { dim }
+    let ranks = if point.ranks > 1 { units::counted(point.ranks, "rank") + ", " } else { String::new() };
+    let on = threads + &ranks;
+    if several { format!("{dim} (N = {}, L = {}, {on}{})", point.batch, point.layers, point.dtype) } else { dim }
 }
 
 fn all_dims(series: &SeriesComparison, several: bool) -> String {

@@ -75,6 +75,7 @@ fn row(report: &Report<'_>, series: &Series, point: Option<&CellSummary>, stop: 
     add("started", text(run.started.clone()));
     add("arithmetic", text(settings.arithmetic(series.device).to_string()));
     add("threads", whole(series.threads));
+    add("ranks", whole(series.ranks));
     add("bias", Field::Flag(settings.bias));
     add("activation", text(settings.activation.to_string()));
     add("convolution", Field::Text(settings.convolution.as_ref().map(|c| c.describe_layers_at(dim))));

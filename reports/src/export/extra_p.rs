@@ -13,7 +13,7 @@ pub(super) fn render(report: &Report<'_>) -> String {
     let mut text = String::new();
     for (series, point) in report.points() {
         let records = report.records(series, point);
-        let callpath = report.study.run.settings.name((series.method, series.device), series.threads, None);
+        let callpath = report.study.run.settings.name((series.method, series.device), series.held(), None);
         let seconds: Vec<f64> = records.iter().filter_map(|r| median(&r.seconds)).collect();
         let bytes: Vec<f64> = records.iter().filter_map(|r| r.peak_bytes).map(|b| b as f64).collect();
         for (metric, value) in [("time", seconds), ("memory", bytes)].into_iter().filter(|(_, v)| !v.is_empty()) {

@@ -49,7 +49,8 @@ fn heading(report: &Report<'_>, series: &Series) -> String {
     let arithmetic = report.study.run.settings.arithmetic(series.device);
     let settings = &report.study.run.settings;
     let threads = Some(units::counted(series.threads, "thread")).filter(|_| !settings.other_threads.is_empty());
-    let threads = threads.map_or(String::new(), |threads| format!(", {threads}"));
+    let ranks = Some(units::counted(series.ranks, "rank")).filter(|_| settings.rank_counts().any(|ranks| ranks > 1));
+    let threads = [threads, ranks].into_iter().flatten().map(|count| format!(", {count}")).collect::<String>();
     let name = format!("{} ({device}, {arithmetic}, $N = {batch}$, $L = {layers}${threads})", series.method);
     let exponent = series.fit.map(|fit| {
         let (from, to) = (grouped(fit.from), grouped(fit.to));

@@ -118,7 +118,7 @@ impl CellSummary {
 
 /// The name of a cell in other programs, with every setting that changes its time.
 fn name_of(report: &Report<'_>, series: &Series, dim: usize) -> String {
-    let name = report.study.run.settings.name((series.method, series.device), series.threads, Some(dim));
+    let name = report.study.run.settings.name((series.method, series.device), series.held(), Some(dim));
     at(&name, series.batch, series.layers, dim)
 }
 

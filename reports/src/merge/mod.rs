@@ -278,6 +278,7 @@ fn difference(a: &Settings, b: &Settings) -> String {
             format!("{:?}", b.layer_counts().collect::<Vec<_>>()),
         ),
         ("threads", a.threads_in_words(), b.threads_in_words()),
+        ("ranks", format!("{:?}", a.rank_counts().collect::<Vec<_>>()), format!("{:?}", b.rank_counts().collect::<Vec<_>>())),
         ("number type", a.dtype.to_string(), b.dtype.to_string()),
         ("methods", methods(a), methods(b)),
     ];

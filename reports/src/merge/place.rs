@@ -6,6 +6,7 @@ use relgrad_vocabulary::{DeviceKind, Math, Method, Subject};
 use serde::Serialize;
 
 use super::{Common, Merged, OnMachine};
+use crate::record::Held;
 use crate::statistics::summary::{CellSummary, Estimate, Series};
 use crate::units::grouped;
 
@@ -140,8 +141,9 @@ fn keys(merged: &Merged) -> Vec<(Key, String)> {
 /// A number of a series on every machine that has it, on as many threads as that machine's settings name first.
 fn on_machines<V>(merged: &Merged, key: &Key, of: impl Fn(&Series) -> Option<V>) -> Vec<Option<V>> {
     let on = |machine: &OnMachine| {
-        let threads = machine.study.run.settings.threads;
-        let is_it = |series: &&Series| series.threads == threads && Key::of(machine, series) == *key;
+        let Held { threads, ranks, .. } = machine.study.run.settings.held();
+        let on_these = |series: &Series| (series.threads, series.ranks) == (threads, ranks);
+        let is_it = |series: &&Series| on_these(series) && Key::of(machine, series) == *key;
         machine.summary.series.iter().find(is_it).and_then(&of)
     };
     merged.machines.iter().map(on).collect()

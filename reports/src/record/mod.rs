@@ -73,6 +73,9 @@ pub struct Point {
     /// Numbers of the method, where they are not its own.
     #[serde(default, skip_serializing_if = "Tuning::is_default")]
     pub tuning: Tuning,
+    /// Ranks over which the weights are split by columns; absent for 1, the weights whole in one process.
+    #[serde(default = "one_rank", skip_serializing_if = "is_one_rank")]
+    pub ranks: usize,
 }
 
 impl Point {
@@ -83,8 +86,8 @@ impl Point {
 
     /// What is held fixed along D.
     pub fn held(&self) -> Held {
-        let Self { batch, layers, threads, .. } = *self;
-        Held { batch, layers, threads }
+        let Self { batch, layers, threads, ranks, .. } = *self;
+        Held { batch, layers, threads, ranks }
     }
 }
 
@@ -95,8 +98,10 @@ pub struct Held {
     pub batch: usize,
     /// Number of layers L.
     pub layers: usize,
-    /// CPU threads.
+    /// CPU threads, of all ranks together.
     pub threads: usize,
+    /// Ranks over which the weights are split.
+    pub ranks: usize,
 }
 
 /// Layers that are circular convolutions: D = channels · points of the grid.
@@ -187,6 +192,27 @@ pub struct Solved {
     pub error: f64,
 }
 
+/// What several ranks exchanged in one evaluation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exchanged {
+    /// What carried it.
+    pub transport: TransportKind,
+    /// Bytes that came to all ranks together from others, as the transport counted them.
+    pub received_bytes: u64,
+    /// Operations of a rank.
+    pub collectives: u64,
+}
+
+/// What ranks talk by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TransportKind {
+    /// Processes that `mpiexec` started.
+    Mpi,
+    /// Threads of one process.
+    Threads,
+}
+
 /// Resident memory of the process at one instant of a gradient evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct MemoryPoint {
@@ -259,7 +285,8 @@ pub struct Record {
     #[serde(default)]
     pub warmup_seconds: Vec<f64>,
     /// High-water resident bytes of the process minus those just before the problem was allocated; on a GPU, the most
-    /// device bytes that buffers took at a time, by our own books.
+    /// device bytes that buffers took at a time, by our own books. Of several ranks the largest one's, or the mean of
+    /// those that are threads of one process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peak_bytes: Option<u64>,
     /// Memory over time from the allocation to the end of the first evaluation.
@@ -283,6 +310,9 @@ pub struct Record {
     /// What the solves took; absent for methods that solve for no probes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub solved: Option<Solved>,
+    /// What the ranks exchanged; absent for one rank.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exchanged: Option<Exchanged>,
     /// Measurements that only a GPU has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpu: Option<Gpu>,
@@ -332,6 +362,7 @@ impl Record {
             refresh: None,
             inverse_error: None,
             solved: None,
+            exchanged: None,
             gpu: None,
             state: None,
             wall_seconds: 0.0,
@@ -347,6 +378,14 @@ fn number_or_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::E
 
 fn one() -> u64 {
     1
+}
+
+pub(crate) fn one_rank() -> usize {
+    1
+}
+
+pub(crate) fn is_one_rank(ranks: &usize) -> bool {
+    *ranks == 1
 }
 
 fn is_zero(count: &usize) -> bool {

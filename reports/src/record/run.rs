@@ -3,8 +3,8 @@
 use relgrad_vocabulary::{Activation, DeviceKind, Dtype, Math, Method, Subject, Tuning, UpdateRule};
 use serde::{Deserialize, Serialize};
 
-use crate::record::Held;
 use crate::record::roofline::{Ceilings, Roofline};
+use crate::record::{Held, is_one_rank, one_rank};
 use crate::units::{counted, grouped};
 
 /// Everything required to judge and to repeat the measurements of a folder.
@@ -108,6 +108,12 @@ pub struct Settings {
     /// Further numbers of threads of the sweep.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub other_threads: Vec<usize>,
+    /// Ranks over which the weights are split: as many as figures against D show; absent for 1.
+    #[serde(default = "one_rank", skip_serializing_if = "is_one_rank")]
+    pub ranks: usize,
+    /// Further numbers of ranks of the sweep.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_ranks: Vec<usize>,
     /// Seed of networks, data and cell order.
     pub seed: u64,
     /// Independent processes per cell.
@@ -221,12 +227,13 @@ impl Convolution {
 /// setting that changes the time, so cells with equal names are comparable.
 pub(crate) fn name(
     (method, device, arithmetic): (Subject, DeviceKind, Math),
-    (threads, bias): (Option<usize>, Option<bool>),
+    (threads, ranks, bias): (Option<usize>, usize, Option<bool>),
     activation: Option<Activation>,
     convolution: Option<&str>,
 ) -> String {
     let mut name = format!("{method}/{device}/{arithmetic}");
     name.extend(threads.map(|threads| format!("/threads={threads}")));
+    name.extend((ranks > 1).then(|| format!("/ranks={ranks}")));
     name.extend(bias.filter(|bias| *bias).map(|_| "/bias"));
     name.extend(activation.map(|activation| format!("/{activation}")));
     name.extend(convolution.map(|words| format!("/{words}")));
@@ -265,12 +272,12 @@ impl Settings {
         self.math.filter(|math| math.is_known_to(device)).unwrap_or(Math::of(self.dtype))
     }
 
-    /// The [`name`] of a method's cells on a device, on so many threads, at one D or of all.
-    pub(crate) fn name(&self, (method, device): (Subject, DeviceKind), threads: usize, dim: Option<usize>) -> String {
+    /// The [`name`] of a method's cells on a device, on so many threads and ranks, at one D or of all.
+    pub(crate) fn name(&self, (method, device): (Subject, DeviceKind), held: Held, dim: Option<usize>) -> String {
         let layers = |c: &Convolution| dim.map_or_else(|| c.describe_layers(), |dim| c.describe_layers_at(dim));
         let convolution = self.convolution.as_ref().map(layers);
         let of = (method, device, self.arithmetic(device));
-        name(of, (Some(threads), Some(self.bias)), Some(self.activation), convolution.as_deref())
+        name(of, (Some(held.threads), held.ranks, Some(self.bias)), Some(self.activation), convolution.as_deref())
     }
 
     /// Every batch size N, that of the figures first.
@@ -288,7 +295,12 @@ impl Settings {
         [self.threads].into_iter().chain(self.other_threads.iter().copied())
     }
 
-    /// The same in words: `2 threads`, `1, 2, 4 threads`.
+    /// Every number of ranks, that of the figures first.
+    pub fn rank_counts(&self) -> impl Iterator<Item = usize> {
+        [self.ranks].into_iter().chain(self.other_ranks.iter().copied())
+    }
+
+    /// The numbers of threads in words: `2 threads`, `1, 2, 4 threads`.
     pub fn threads_in_words(&self) -> String {
         let counts: Vec<String> = self.thread_counts().map(grouped).collect();
         match counts.as_slice() {
@@ -304,13 +316,13 @@ impl Settings {
 
     /// What figures against D hold fixed.
     pub fn held(&self) -> Held {
-        let Self { batch, layers, threads, .. } = *self;
-        Held { batch, layers, threads }
+        let Self { batch, layers, threads, ranks, .. } = *self;
+        Held { batch, layers, threads, ranks }
     }
 
     /// What distinguishes a series from the others of the run: `, N = 10` if the run has several batch sizes or a
-    /// different one, and likewise L and the number of threads. Empty without a difference.
-    pub(crate) fn apart(&self, Held { batch, layers, threads }: Held) -> String {
+    /// different one, and likewise L, the number of threads and that of ranks. Empty without a difference.
+    pub(crate) fn apart(&self, Held { batch, layers, threads, ranks }: Held) -> String {
         let mut text = String::new();
         if self.batches().any(|other| other != batch) {
             text += &format!(", N = {}", grouped(batch));
@@ -320,6 +332,9 @@ impl Settings {
         }
         if self.thread_counts().any(|other| other != threads) {
             text += &format!(", {}", counted(threads, "thread"));
+        }
+        if self.rank_counts().any(|other| other != ranks) {
+            text += &format!(", {}", counted(ranks, "rank"));
         }
         text
     }

@@ -36,6 +36,8 @@ const BATCH: RangeInclusive<usize> = 1..=1_000_000_000;
 const LAYERS: RangeInclusive<usize> = 1..=1_000_000;
 /// Threads.
 const THREADS: RangeInclusive<usize> = 1..=65_536;
+/// Ranks over which weights are split.
+const RANKS: RangeInclusive<usize> = 1..=65_536;
 /// Evaluations of one sample.
 const EVALUATIONS: RangeInclusive<u64> = 1..=1_000_000_000_000;
 /// Processes a cell.

@@ -116,6 +116,7 @@ pub fn cell_key(series: &Series, dim: usize) -> String {
 
 /// The name of a series within a page.
 pub(super) fn series_key(series: &Series) -> String {
-    let Held { batch, layers, threads } = series.held();
-    format!("{}/{}/{batch}/{layers}/{threads}", series.method, series.device)
+    let Held { batch, layers, threads, ranks } = series.held();
+    let ranks = if ranks == 1 { String::new() } else { format!("/{ranks}") };
+    format!("{}/{}/{batch}/{layers}/{threads}{ranks}", series.method, series.device)
 }

@@ -3,6 +3,7 @@
 mod growth;
 mod overview;
 mod state;
+mod ranks;
 mod threads;
 
 use relgrad_vocabulary::{DeviceKind, Math, excerpt};
@@ -71,6 +72,7 @@ impl<'a> Document<'a> {
         blocks.extend(speedups(summary, settings));
         blocks.extend(growth::of(summary, settings));
         blocks.extend(threads::of(summary, settings));
+        blocks.extend(ranks::of(summary, settings));
         blocks.extend(stops(summary, settings));
         if !study.run.rooflines.is_empty() {
             blocks.push(Block::Heading("Ceilings"));

@@ -2,6 +2,7 @@
 
 mod axes;
 mod fits;
+mod ranks;
 mod spells;
 mod threads;
 mod warnings;
@@ -45,11 +46,13 @@ impl Summary {
         let mut warnings = warnings::of(study, &groups, &states);
         warnings.extend(warnings::of_ceilings(&series, &study.run.settings));
         let thread_scaling = threads::scaling(&groups, &series, &study.run);
+        let rank_scaling = ranks::scaling(&groups, &series, &study.run.settings);
         Self {
             schema: SCHEMA_VERSION,
             series,
             scaling: axes::scaling(&groups, &study.run.settings),
             thread_scaling,
+            rank_scaling,
             overtakings: axes::overtakings(&groups, &study.run.settings),
             states,
             warnings,
@@ -122,8 +125,8 @@ impl<'a> Rounds<'a> {
     }
 }
 
-/// Groups by device, threads, layers, batch, then method, all in the order of the settings; what the settings lack
-/// comes last.
+/// Groups by device, ranks, threads, layers, batch, then method, all in the order of the settings; what the settings
+/// lack comes last.
 fn group(study: &Study) -> Vec<Group<'_>> {
     let settings = &study.run.settings;
     let left_out = study.left_out();
@@ -132,9 +135,10 @@ fn group(study: &Study) -> Vec<Group<'_>> {
     for record in &study.records {
         let method = record.cell.method;
         let (device, dim, held) = (record.cell.point.device, record.cell.point.dim, record.cell.point.held());
-        let Held { batch, layers, threads } = held;
+        let Held { batch, layers, threads, ranks } = held;
         let key = (
             (rank(settings.devices.iter().position(|d| *d == device)), device),
+            (ranks != settings.ranks, ranks),
             (threads != settings.threads, threads),
             (layers != settings.layers, layers),
             (batch != settings.batch, batch),
@@ -144,9 +148,9 @@ fn group(study: &Study) -> Vec<Group<'_>> {
     }
     cells
         .into_iter()
-        .map(|(((_, device), (_, threads), (_, layers), (_, batch), (.., method)), cells)| {
+        .map(|(((_, device), (_, ranks), (_, threads), (_, layers), (_, batch), (.., method)), cells)| {
             let cells = cells.into_iter().map(|(dim, records)| (dim, Rounds::new(records, &left_out))).collect();
-            Group { method, device, held: Held { batch, layers, threads }, cells }
+            Group { method, device, held: Held { batch, layers, threads, ranks }, cells }
         })
         .collect()
 }

@@ -4,7 +4,7 @@ use relgrad_vocabulary::{DeviceKind, Method, Subject};
 use serde::{Deserialize, Serialize};
 
 use crate::record::roofline::Ceiling;
-use crate::record::{Held, Model, Outcome};
+use crate::record::{Held, Model, Outcome, TransportKind, is_one_rank, one_rank};
 use crate::statistics::fit::{Breakpoint, Choice, Crossover, Jump, LocalExponent, TwoTerm};
 
 /// A number with its 95 % confidence interval.
@@ -202,6 +202,39 @@ pub struct OnThreads {
     pub efficiency: Estimate,
 }
 
+/// How the time of a method changes with more ranks at one D, everything else as in the sweep's settings.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RankScaling {
+    /// The method.
+    pub method: Subject,
+    /// Data dimension D.
+    pub dim: usize,
+    /// Fewest ranks of the sweep, which the others are compared with.
+    pub from: usize,
+    /// The numbers of ranks that were measured, ascending; `from` is the first.
+    pub points: Vec<OnRanks>,
+}
+
+/// A method at one D on some ranks.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct OnRanks {
+    /// Ranks p.
+    pub ranks: usize,
+    /// Median seconds of one evaluation.
+    pub seconds: Estimate,
+    /// Time on the fewest ranks over this one's, paired by round.
+    pub speedup: Estimate,
+    /// Most bytes of memory of a rank.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_bytes: Option<u64>,
+    /// Bytes that all ranks received in an evaluation; absent for one rank.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub received_bytes: Option<u64>,
+    /// What carried them; absent for one rank.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transport: Option<TransportKind>,
+}
+
 /// Where one method overtakes another along an axis.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Overtaking {
@@ -236,6 +269,9 @@ pub struct Series {
     /// CPU threads.
     #[serde(default)]
     pub threads: usize,
+    /// Ranks over which the weights are split; absent for 1.
+    #[serde(default = "one_rank", skip_serializing_if = "is_one_rank")]
+    pub ranks: usize,
     /// Measured points, by ascending dimension.
     pub points: Vec<CellSummary>,
     /// Cells without a measurement, by ascending dimension.
@@ -271,6 +307,9 @@ pub struct Summary {
     /// Speed-ups by threads, where a sweep varied them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub thread_scaling: Vec<ThreadScaling>,
+    /// Times by ranks, where a sweep varied them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rank_scaling: Vec<RankScaling>,
     /// Crossovers of methods.
     pub overtakings: Vec<Overtaking>,
     /// Devices that had two states.
@@ -282,13 +321,15 @@ pub struct Summary {
 
 impl Series {
     /// Nothing known yet.
-    pub(crate) fn new(method: Subject, device: DeviceKind, Held { batch, layers, threads }: Held) -> Self {
+    pub(crate) fn new(method: Subject, device: DeviceKind, held: Held) -> Self {
+        let Held { batch, layers, threads, ranks } = held;
         Self {
             method,
             device,
             batch,
             layers,
             threads,
+            ranks,
             points: Vec::new(),
             stops: Vec::new(),
             fit: None,
@@ -303,8 +344,8 @@ impl Series {
 
     /// What is held fixed along D.
     pub fn held(&self) -> Held {
-        let Self { batch, layers, threads, .. } = *self;
-        Held { batch, layers, threads }
+        let Self { batch, layers, threads, ranks, .. } = *self;
+        Held { batch, layers, threads, ranks }
     }
 }
 

@@ -7,7 +7,7 @@ use relgrad_reports::units;
 use super::Arguments;
 use crate::cmd::{distinct, require_known};
 use crate::error::{Error, Result};
-use crate::machine::{self, gpu};
+use crate::machine::{self, gpu, mpi};
 use crate::measure::plan::dims::{Dims, MAX_DIM};
 use crate::measure::plan::grids::Grids;
 use crate::measure::plan::limits::Limit;
@@ -33,6 +33,8 @@ pub(super) fn settings(arguments: &Arguments) -> Result<Settings> {
     let (layers, other_layers) = first_and_others(&arguments.layers);
     let all = [machine::logical_cores()];
     let (threads, other_threads) = first_and_others(arguments.threads.as_deref().unwrap_or(&all));
+    let (ranks, other_ranks) =
+        first_and_others(arguments.ranks.as_deref().unwrap_or(&[mpi::started_as().map_or(1, |(_, ranks)| ranks)]));
     let convolution = convolution(arguments)?;
     if convolution.is_some() && math.is_some() {
         return Err(Error::Usage("--coupling conv requires --device cpu and no --math".to_string()));
@@ -61,6 +63,8 @@ pub(super) fn settings(arguments: &Arguments) -> Result<Settings> {
         activation: arguments.activation,
         threads,
         other_threads,
+        ranks,
+        other_ranks,
         seed: arguments.seed,
         rounds: arguments.rounds,
         min_samples: arguments.min_samples,

@@ -110,7 +110,7 @@ fn turns(lanes: &[Lane], seconds: f64) -> usize {
 impl Lane {
     fn start(cell: &Cell, contender: usize, Contender { program, inject }: &Contender) -> Result<Self> {
         let inject = inject.clone().filter(|_| !cell.method.is_kernel());
-        let worker = Worker::start(program, &Spec { cell: *cell, rules: None, inject })?;
+        let worker = Worker::start(program, &Spec { cell: *cell, rules: None, inject, transport: None })?;
         let (cell, state) = (*cell, Err(Reason::from("").into()));
         Ok(Self { contender, cell, worker, state, evaluations: 1, seconds: Vec::new(), memory: Vec::new() })
     }

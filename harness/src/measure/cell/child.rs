@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::gpu::{self, OnGpu};
 use super::memory::{self, Tracer};
 use super::sampling::{self, Rules, Warm};
-use super::{Answer, Failed, Measurement, Ready, Reply, Request, Spec, calibration, inject};
+use super::{Answer, Failed, Measurement, Ready, Reply, Request, Spec, calibration, inject, ranks};
 use crate::machine::load::Watch;
 use crate::measure::workload::{Target, Task};
 
@@ -31,6 +31,9 @@ pub(crate) fn serve(spec: &Spec) -> io::Result<()> {
     memory::be_first_to_go();
     let start = Instant::now();
     let now = || start.elapsed().as_secs_f64();
+    if spec.cell.point.ranks > 1 {
+        return ranks::serve(spec, start).map_or(Ok(()), |reply| say(&reply));
+    }
     // On a thread of the pool: a parallel call from outside would hand its work over and sleep, some 10 µs a call.
     rayon::scope(|_| match (Subject::prepare(spec, &now), &spec.rules) {
         (Err(failed), _) => say(&Reply::Failed(failed)),
@@ -74,7 +77,7 @@ impl Subject {
             let evaluate = calibration::prepare(&spec.cell)?;
             return Ok(Self { threads, ..Self::warm(evaluate, now, 0.0)? });
         }
-        let Task { workload, device, math, update } = Task::of(&spec.cell)?;
+        let Task { workload, device, math, update, .. } = Task::of(&spec.cell)?;
         let begin = now();
         let target = Target::open(device, math, workload.threads)?;
         rehearse(&target, &workload)?;
@@ -169,6 +172,7 @@ impl Subject {
             refresh,
             inverse_error,
             solved,
+            exchanged: None,
             gpu,
             state,
         };
@@ -216,7 +220,11 @@ fn watch(target: &Target) -> Result<Box<dyn FnOnce() -> Result<Taken, Error>>, E
 /// The check as a record keeps it, or what is wrong; of another evaluation than the last one unless there is to be only
 /// `once`.
 fn checked(evaluation: &mut dyn Evaluation, once: bool) -> Result<Check, Failed> {
-    let check = if once { evaluation.check_last()? } else { evaluation.check()? };
+    judged(if once { evaluation.check_last()? } else { evaluation.check()? })
+}
+
+/// A check as a record keeps it, or what is wrong.
+pub(super) fn judged(check: relgrad_kernels::check::Check) -> Result<Check, Failed> {
     let (kind, max_rel_err, tolerance) = (check.kind, check.max_rel_err, check.tolerance);
     let kept = Check { kind: kind.to_string(), max_rel_err, tolerance };
     if check.passed() {

@@ -9,18 +9,22 @@ mod calibration;
 mod child;
 mod gpu;
 mod inject;
+mod ranks;
 pub(crate) mod memory;
 pub(crate) mod sampling;
 
 use std::path::Path;
 use std::process::Command;
 
-use relgrad_reports::record::{Cell, Check, Gpu, MemoryPoint, Reason, Refresh, Solved, State};
+use relgrad_reports::record::{
+    Cell, Check, Exchanged, Gpu, MemoryPoint, Point, Reason, Refresh, Solved, State, TransportKind,
+};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::child::serve;
 use super::run::{identity, keep_arithmetic};
 use crate::error::{Error, Result};
+use crate::machine::mpi;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Spec {
@@ -32,6 +36,9 @@ pub(crate) struct Spec {
     /// A fault to plant, for tests of the gate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) inject: Option<String>,
+    /// What the ranks talk by, where there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) transport: Option<TransportKind>,
 }
 
 impl Spec {
@@ -39,10 +46,17 @@ impl Spec {
     pub(crate) fn command(&self, program: &Path) -> Result<Command> {
         let text = serde_json::to_string(self);
         let text = text.map_err(|cause| Error::Usage(format!("cannot describe a cell: {cause}")))?;
-        let mut command = Command::new(program);
-        identity::name(&mut command);
+        let Point { threads, ranks, .. } = self.cell.point;
+        let (mut command, threads) = match self.transport {
+            Some(TransportKind::Mpi) => (mpi::command(program, ranks)?, (threads / ranks).max(1)),
+            _ => {
+                let mut command = Command::new(program);
+                identity::name(&mut command);
+                (command, threads)
+            }
+        };
         // The verb's name in older builds, which a gate may measure.
-        command.arg("worker").arg(text).env("RAYON_NUM_THREADS", self.cell.point.threads.to_string());
+        command.arg("worker").arg(text).env("RAYON_NUM_THREADS", threads.to_string());
         keep_arithmetic(&mut command, self.cell.point.math);
         Ok(command)
     }
@@ -73,6 +87,8 @@ pub(crate) struct Measurement {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) inverse_error: Option<f64>,
     pub(crate) solved: Option<Solved>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) exchanged: Option<Exchanged>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) gpu: Option<Gpu>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

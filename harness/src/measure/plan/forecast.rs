@@ -219,8 +219,8 @@ fn is_near(dim: usize, reached: usize) -> bool {
 }
 
 fn key(cell: &Cell) -> Key {
-    let Held { batch, layers, threads } = cell.point.held();
-    (cell.point.device, format!("{} N={batch} L={layers} on {threads}", cell.method))
+    let Held { batch, layers, threads, ranks } = cell.point.held();
+    (cell.point.device, format!("{} N={batch} L={layers} on {threads} over {ranks}", cell.method))
 }
 
 fn is_gpu(cell: &Cell) -> bool {

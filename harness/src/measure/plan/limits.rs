@@ -64,7 +64,9 @@ impl Limits {
     /// Why a cell takes more memory than it may, if it does.
     pub(super) fn over_memory(&self, planned: &Planned, forecast: &Forecast) -> Option<Reason> {
         let limit = self.memory_of(&planned.cell);
-        (forecast.peak_bytes > limit).then(|| Reason::over_memory(forecast.peak_bytes, limit))
+        // All ranks of a cell are on this machine.
+        let wanted = forecast.peak_bytes * planned.cell.point.ranks as f64;
+        (wanted > limit).then(|| Reason::over_memory(wanted, limit))
     }
 
     /// Why even one sample takes longer than the cell limit, if it does.

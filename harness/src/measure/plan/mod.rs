@@ -148,20 +148,23 @@ fn cells(settings: &Settings) -> impl Iterator<Item = Cell> {
                 convolution,
                 update: settings.update,
                 tuning: settings.tuning.of(method),
+                ranks: held.ranks,
             };
             Cell { method: method.into(), point, round: 0 }
         })
     })
 }
 
-/// Every D with every N, every L and every number of threads.
+/// Every D with every N, every L, every number of threads and every number of ranks.
 fn points(settings: &Settings) -> Vec<(usize, Option<Convolution>, Held)> {
     let mut points = Vec::new();
     for (dim, convolution) in axis(settings) {
         for batch in settings.batches() {
             for layers in settings.layer_counts() {
-                let of_threads = |threads| (dim, convolution, Held { batch, layers, threads });
-                points.extend(settings.thread_counts().map(of_threads));
+                for threads in settings.thread_counts() {
+                    let of_ranks = |ranks| (dim, convolution, Held { batch, layers, threads, ranks });
+                    points.extend(settings.rank_counts().map(of_ranks));
+                }
             }
         }
     }
@@ -214,6 +217,7 @@ pub(crate) mod testing {
             convolution: None,
             update: None,
             tuning: Tuning::default(),
+            ranks: 1,
         };
         let cell = Cell { method: method.into(), point, round };
         Planned { cell, model: Model { flops, min_bytes: bytes, min_traffic_bytes: bytes }, expected_bytes: bytes }
@@ -319,7 +323,7 @@ mod tests {
         let at = |cell: &&Cell| cell.method == Method::Ordinary && cell.point.dim == 20;
         let mut points: Vec<_> = second.iter().filter(at).map(|cell| cell.point.held()).collect();
         points.sort_unstable();
-        let held = |(batch, layers)| [1, 2].map(|threads| Held { batch, layers, threads });
+        let held = |(batch, layers)| [1, 2].map(|threads| Held { batch, layers, threads, ranks: 1 });
         assert_eq!(points, [(10, 2), (10, 8), (100, 2), (100, 8), (1000, 2), (1000, 8)].map(held).concat());
         assert_eq!(cells, self::cells(&settings), "the same settings give the same order");
     }

@@ -1,5 +1,6 @@
 //! `--list`: what a sweep would do and cost, as far as that can be known beforehand.
 
+use relgrad_reports::record::Point;
 use relgrad_reports::units;
 
 use super::schedule::{Schedule, Step};
@@ -33,7 +34,7 @@ pub(crate) fn table(mut schedule: Schedule, spent_seconds: f64, mut tell: impl F
             &units::grouped(cell.point.dim),
             &units::grouped(cell.point.batch),
             &cell.point.layers.to_string(),
-            &cell.point.threads.to_string(),
+            &on(&cell.point),
             &(cell.round + 1).to_string(),
             &units::seconds(prediction.seconds),
             &units::bytes(prediction.peak_bytes),
@@ -45,5 +46,13 @@ pub(crate) fn table(mut schedule: Schedule, spent_seconds: f64, mut tell: impl F
     tell(&format!("\n{cells}: {recorded} recorded, {runs} to run{about}, {skips} to skip"));
     if recorded == 0 {
         tell("Predictions assume a modest machine; a sweep corrects them by its measurements.");
+    }
+}
+
+/// The threads of a cell, and its ranks where there are several.
+fn on(point: &Point) -> String {
+    match point.ranks {
+        1 => point.threads.to_string(),
+        ranks => format!("{} in {ranks}", point.threads),
     }
 }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use relgrad_kernels::Math;
 use relgrad_kernels::bound::{cost_of_refresh, cost_of_solve};
 use relgrad_kernels::cost::{Cost, Sizes};
-use relgrad_reports::record::{Model, Outcome, Point, Prediction, Reason, Record};
+use relgrad_reports::record::{Model, Outcome, Point, Prediction, Reason, Record, TransportKind};
 use relgrad_reports::run::Run;
 use relgrad_reports::units;
 use relgrad_reports::writer::RecordWriter;
@@ -25,6 +25,7 @@ use self::process::ChildLimits;
 use self::progress::{Position, Progress};
 use self::quiet::Budget;
 use crate::error::{Error, Result};
+use crate::machine::mpi;
 use crate::machine::time::{rfc3339, unix_seconds};
 use crate::measure::cell::{Failed, Measurement, Reply, Spec};
 use crate::measure::plan::Planned;
@@ -205,8 +206,8 @@ impl<'a> Session<'a> {
             Reply::Ready(_) => failed_record(record, Reason::from("it took no samples").into()),
             Reply::Measured(measurement) => {
                 let Measurement { seconds, evaluations_per_sample, warmup_seconds, .. } = *measurement;
-                let Measurement { peak_bytes, memory_trace, check, refresh, solved, inverse_error, gpu, state, .. } =
-                    *measurement;
+                let Measurement { peak_bytes, memory_trace, check, refresh, solved, inverse_error, .. } = *measurement;
+                let Measurement { exchanged, gpu, state, .. } = *measurement;
                 let outcome = Outcome::Measured;
                 let Point { dim, layers, batch, dtype, tuning, .. } = record.cell.point;
                 let sizes = Sizes { dim, layers, batch, dtype, lanes: 1, tuning };
@@ -214,7 +215,8 @@ impl<'a> Session<'a> {
                 let cost = cost.or_else(|| solved.map(|solved| cost_of_solve(&sizes, solved.iterations)));
                 let model = cost.map_or(record.model, |cost| with_work(record.model, &cost));
                 let timed = Record { outcome, model, seconds, evaluations_per_sample, warmup_seconds, ..record };
-                Record { peak_bytes, memory_trace, check, refresh, solved, inverse_error, gpu, state, ..timed }
+                let timed = Record { exchanged, gpu, state, ..timed };
+                Record { peak_bytes, memory_trace, check, refresh, solved, inverse_error, ..timed }
             }
         };
         self.has_measured = true;
@@ -225,10 +227,13 @@ impl<'a> Session<'a> {
     /// What the process of a cell answers; nothing when a signal cut it off.
     fn run_child(&mut self, assignment: &Assignment, progress: &Progress, position: Position) -> Result<Option<Reply>> {
         let cell = &assignment.planned.cell;
-        let spec = Spec { cell: *cell, rules: Some(assignment.rules), inject: None };
-        let device = cell.point.device;
+        let transport = (cell.point.ranks > 1).then(mpi::transport);
+        let spec = Spec { cell: *cell, rules: Some(assignment.rules), inject: None, transport };
+        // MPI reserves addresses for the memory that processes share.
+        let is_alone = transport != Some(TransportKind::Mpi);
+        let (device, limit) = (cell.point.device, self.run.settings.memory_limit_bytes);
         let limits = ChildLimits {
-            address_space_bytes: address_space(device, self.run.settings.memory_limit_bytes, cell.point.threads),
+            address_space_bytes: address_space(device, limit, cell.point.threads).filter(|_| is_alone),
             // Seconds that are no duration are those of a limit that is none.
             kill_after: assignment.kill_seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
         };

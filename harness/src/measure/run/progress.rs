@@ -43,7 +43,8 @@ pub(crate) struct Position {
 impl Progress {
     /// A bar when standard error is a terminal, lines otherwise.
     pub(crate) fn new(quiet: bool, settings: &Settings, position: Position) -> Self {
-        let (rounds, by_threads) = (settings.rounds, !settings.other_threads.is_empty());
+        let by_threads = !(settings.other_threads.is_empty() && settings.other_ranks.is_empty());
+        let rounds = settings.rounds;
         if quiet || !std::io::stderr().is_terminal() {
             return Self { shown: if quiet { Shown::Quiet } else { Shown::Lines }, rounds, by_threads };
         }
@@ -128,10 +129,11 @@ impl Progress {
     }
 
     fn name(&self, cell: &Cell) -> String {
-        let Cell { method, point: Point { dim, batch, layers, threads, .. }, round } = cell;
+        let Cell { method, point: Point { dim, batch, layers, threads, ranks, .. }, round } = cell;
         let rounds = self.rounds;
         let (dim, batch, threads) = (units::grouped(*dim), units::grouped(*batch), units::counted(*threads, "thread"));
         let threads = if self.by_threads { format!("{threads}, ") } else { String::new() };
+        let threads = if *ranks > 1 { format!("{threads}{}, ", units::counted(*ranks, "rank")) } else { threads };
         format!("{method} D = {dim}, N = {batch}, L = {layers}, {threads}round {} of {rounds}", round + 1)
     }
 

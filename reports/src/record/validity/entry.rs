@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{BATCH, Checked, DIM, LAYERS, SECONDS, THREADS, activation, at_most, bytes, count, moment, number};
+use super::{BATCH, Checked, DIM, LAYERS, RANKS, SECONDS, THREADS, activation, at_most, bytes, count, moment, number};
 use crate::compare::history::{Entry, EntryCell};
 use crate::record::run::Settings;
 
@@ -23,6 +23,7 @@ fn cell(cell: &EntryCell) -> Checked {
     count("batch", cell.batch, &BATCH)?;
     count("layers", cell.layers, &LAYERS)?;
     count("threads", cell.threads.unwrap_or(1), &THREADS)?;
+    count("ranks", cell.ranks, &RANKS)?;
     cell.activation.map_or(Ok(()), activation)?;
     at_most("characters of convolution", cell.convolution.as_ref().map_or(0, String::len), 200)?;
     number("seconds", cell.seconds.value, &SECONDS)?;

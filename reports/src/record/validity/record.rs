@@ -1,8 +1,8 @@
 //! One record, and whether it belongs to the run beside it.
 
 use super::{
-    AMOUNT, BATCH, BYTES, Checked, DIM, DURATION, EVALUATIONS, LAYERS, MOST_ROUNDS, SECONDS, THREADS, activation,
-    arithmetic, at_most, bytes, count, number, numbers,
+    AMOUNT, BATCH, BYTES, Checked, DIM, DURATION, EVALUATIONS, LAYERS, MOST_ROUNDS, RANKS, SECONDS, THREADS,
+    activation, arithmetic, at_most, bytes, count, number, numbers,
 };
 use relgrad_vocabulary::{Tuning, UpdateRule};
 
@@ -37,6 +37,7 @@ pub(crate) fn record(record: &Record) -> Checked {
     record.refresh.as_ref().map_or(Ok(()), refresh)?;
     record.inverse_error.map_or(Ok(()), |error| number("inverse_error", error, &AMOUNT))?;
     record.solved.as_ref().map_or(Ok(()), solved)?;
+    record.exchanged.map_or(Ok(()), |exchanged| bytes("received_bytes", exchanged.received_bytes))?;
     record.gpu.as_ref().map_or(Ok(()), |gpu| of_gpu(gpu, record.seconds.len()))?;
     record.state.as_ref().map_or(Ok(()), machine_state)?;
     number("wall_seconds", record.wall_seconds, &DURATION)?;
@@ -44,7 +45,7 @@ pub(crate) fn record(record: &Record) -> Checked {
 }
 
 /// Checks that a record was made with the settings of its run, without which it would be pooled with others. What only
-/// makes another series (method, device, D, N, L, threads) may differ, and further rounds may have been added.
+/// makes another series (method, device, D, N, L, threads, ranks) may differ, and further rounds may have been added.
 pub(crate) fn of_run(record: &Record, settings: &Settings) -> Checked {
     let point = &record.cell.point;
     same("dtype", point.dtype, settings.dtype)?;
@@ -52,6 +53,9 @@ pub(crate) fn of_run(record: &Record, settings: &Settings) -> Checked {
     same("activation", point.activation, settings.activation)?;
     if !settings.thread_counts().any(|threads| threads == point.threads) {
         same("number of threads", point.threads, settings.threads)?;
+    }
+    if !settings.rank_counts().any(|ranks| ranks == point.ranks) {
+        same("number of ranks", point.ranks, settings.ranks)?;
     }
     same("bias", point.bias, settings.bias)?;
     let rule = |update: Option<UpdateRule>| update.map_or("none", UpdateRule::name);
@@ -86,6 +90,7 @@ fn point(point: &Point) -> Checked {
     count("batch", point.batch, &BATCH)?;
     count("layers", point.layers, &LAYERS)?;
     count("threads", point.threads, &THREADS)?;
+    count("ranks", point.ranks, &RANKS)?;
     let Some(Convolution { channels, grid, kernel }) = point.convolution else { return Ok(()) };
     let dim = grid[0].checked_mul(grid[1]).and_then(|points| points.checked_mul(channels));
     if dim != Some(point.dim) {

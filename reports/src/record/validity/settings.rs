@@ -1,9 +1,12 @@
 //! The settings of a sweep.
 
-use super::{BATCH, Checked, DIM, LAYERS, MOST_ROUNDS, THREADS, activation, arithmetic, bytes, count, number};
-use relgrad_vocabulary::{DeviceKind, UpdateRule};
+use super::{BATCH, Checked, DIM, LAYERS, MOST_ROUNDS, RANKS, THREADS, activation, arithmetic, bytes, count, number};
+use relgrad_vocabulary::{DeviceKind, Math, Method, UpdateRule};
 
 use crate::record::run::{Convolution, Settings, Shard};
+
+/// The methods that weights split over ranks have.
+const RANKED: [Method; 2] = [Method::Relative, Method::RelativeInPlace];
 
 /// Ten years, for budgets.
 const LONGEST_SECONDS: f64 = 10.0 * 365.25 * 86_400.0;
@@ -38,6 +41,7 @@ impl Settings {
         if !self.other_threads.is_empty() && self.devices.contains(&DeviceKind::Cuda) {
             return Err("several numbers of threads require --device cpu: no time of a GPU depends on them".into());
         }
+        self.over_ranks()?;
         if let Some(rule) = self.update {
             self.update_by(rule)?;
         }
@@ -57,9 +61,31 @@ impl Settings {
         match self.cell_count() {
             Some(cells) if cells <= Self::MOST_CELLS => Ok(()),
             _ => Err(format!(
-                "dimensions × methods × devices × batch sizes × layers × threads × rounds are more than {} cells",
+                "dimensions × methods × devices × batch sizes × layers × threads × ranks × rounds are more than {} \
+                 cells",
                 Self::MOST_CELLS
             )),
+        }
+    }
+
+    /// Rejects numbers of ranks that cannot be measured.
+    fn over_ranks(&self) -> Checked {
+        let ranks: Vec<usize> = self.rank_counts().collect();
+        list("numbers of ranks", &ranks, |ranks| count("ranks", *ranks, &RANKS))?;
+        let most = ranks.into_iter().fold(1, usize::max);
+        if most == 1 {
+            return Ok(());
+        }
+        let arithmetic = self.math.is_some_and(|math| math != Math::of(self.dtype));
+        if self.devices != [DeviceKind::Cpu] || self.convolution.is_some() || self.update.is_some() || arithmetic {
+            return Err("several ranks require --device cpu, dense layers, and neither --math nor --step".into());
+        }
+        if let Some(method) = self.methods.iter().find(|method| !RANKED.contains(method)) {
+            return Err(format!("{method} has no form over ranks: choose relative or relative-inplace"));
+        }
+        match self.dims.iter().find(|dim| **dim < most) {
+            Some(dim) => Err(format!("{most} ranks cannot share the {dim} columns of D = {dim}")),
+            None => Ok(()),
         }
     }
 
@@ -89,6 +115,7 @@ impl Settings {
             self.other_batches.len() + 1,
             self.other_layers.len() + 1,
             self.other_threads.len() + 1,
+            self.other_ranks.len() + 1,
             self.rounds,
         ];
         factors.into_iter().try_fold(1_usize, usize::checked_mul)

@@ -17,7 +17,7 @@ fn changed(change: impl Fn(&mut crate::record::Record)) -> Checked {
 fn every_number_of_a_record_has_a_range() {
     assert_eq!(changed(|_| ()), Ok(()));
     type Change = fn(&mut crate::record::Record);
-    let wrong: [(Change, &str); 30] = [
+    let wrong: [(Change, &str); 32] = [
         (|r| r.seconds[1] = 5e-324, "seconds of sample 2"),
         (|r| r.seconds[0] = 0.0, "seconds of sample 1"),
         (|r| r.seconds[0] = -1.0, "seconds of sample 1"),
@@ -35,6 +35,8 @@ fn every_number_of_a_record_has_a_range() {
         (|r| r.cell.point.batch = usize::MAX, "batch"),
         (|r| r.cell.round = usize::MAX, "round"),
         (|r| r.cell.point.threads = 3, "threads"),
+        (|r| r.cell.point.ranks = 0, "ranks"),
+        (|r| r.cell.point.ranks = 2, "number of ranks"),
         (|r| r.cell.point.seed = 3, "seed"),
         (|r| r.cell.point.dtype = Dtype::F64, "dtype"),
         (|r| r.cell.point.math = Some(Math::Tf32), "arithmetic"),
@@ -72,12 +74,15 @@ fn settings_that_no_sweep_can_have_are_named() {
     let settings = fixture::study().run.settings;
     assert_eq!(settings.validate(), Ok(()));
     type Change = fn(&mut crate::record::run::Settings);
-    let wrong: [(Change, &str); 15] = [
+    let wrong: [(Change, &str); 18] = [
         (|s| s.other_threads = vec![1, 2], "numbers of threads: a value occurs twice"),
         (
             |s| (s.other_threads, s.devices) = (vec![1], DeviceKind::ALL.into()),
             "several numbers of threads require --device cpu",
         ),
+        (|s| s.other_ranks = vec![1], "numbers of ranks: a value occurs twice"),
+        (|s| s.other_ranks = vec![2], "has no form over ranks"),
+        (|s| (s.other_ranks, s.methods) = (vec![4000], vec![Method::Relative]), "4000 ranks cannot share"),
         (|s| s.devices.clear(), "devices"),
         (|s| s.methods.clear(), "methods"),
         (|s| s.methods.push(Method::Relative), "twice"),
