@@ -35,6 +35,12 @@ impl Cholesky {
         2.0 * (0..self.size).map(|i| self.row(i)[i].ln()).sum::<f64>()
     }
 
+    /// L z: numbers with the covariances K, of independent normal ones.
+    #[cfg(test)]
+    pub(super) fn times(&self, z: &[f64]) -> Vec<f64> {
+        (0..self.size).map(|i| dot(self.row(i), &z[..=i])).collect()
+    }
+
     /// L⁻¹ b.
     pub(super) fn forward(&self, mut b: Vec<f64>) -> Vec<f64> {
         for i in 0..self.size {

@@ -57,7 +57,7 @@ pub struct Data {
     /// What a reader must know of the folders, a sentence each.
     pub told: Vec<String>,
     /// Machine by machine, the sum of squares between the processes of a cell, and its degrees of freedom.
-    scatter: Vec<(f64, usize)>,
+    pub(super) scatter: Vec<(f64, usize)>,
 }
 
 impl Folder {

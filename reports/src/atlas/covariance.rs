@@ -12,7 +12,6 @@ const OF_METHOD: f64 = 1.0;
 /// The components of the variance of y = ln(t / t₀). A smooth function of variance σ² has the covariance σ²·k(r), with
 /// Matérn's k(r) = (1 + √3 r)·exp(−√3 r) of the distance r = |x − x'| / length between the coordinates of two cells.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Variances {
     /// Length over which the functions change, in units of the coordinates: e times D is 1.
     pub length: f64,

@@ -5,6 +5,8 @@
 //! penalty ½ ln σ² of Chung, Rabe-Hesketh, Dorie, Gelman and Liu (Psychometrika 78, 2013), which keeps it off 0 and has
 //! no scale.
 
+use std::collections::BTreeSet;
+
 use super::cholesky::Cholesky;
 use super::collect::Datum;
 use super::covariance::{Located, Variances};
@@ -45,6 +47,20 @@ pub(super) fn variances(data: &[Datum], process: f64) -> Variances {
         }
     }
     of_logarithms(&best, process)
+}
+
+/// Fails without two machines that have one kind of device.
+pub(super) fn require_two_machines(data: &[Datum]) -> Result<(), String> {
+    let kinds: BTreeSet<_> = data.iter().map(|datum| datum.cell.device).collect();
+    let machines: BTreeSet<_> = data.iter().map(|datum| datum.machine).collect();
+    if machines.len() > kinds.len() {
+        return Ok(());
+    }
+    let found: Vec<String> = kinds.iter().map(|kind| format!("one with {kind}")).collect();
+    Err(format!(
+        "an atlas requires studies, with ceilings, of two machines that have one kind of device; here are: {}",
+        if found.is_empty() { "none".to_string() } else { found.join(", ") }
+    ))
 }
 
 /// Where the search begins, in the order of the fields.

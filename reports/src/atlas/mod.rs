@@ -42,7 +42,6 @@ pub(crate) const MOST_CELLS: usize = 2000;
 
 /// A fitted model, with the cells that it was fitted to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Atlas {
     /// [`ATLAS_SCHEMA`] of the writer.
     pub schema: u32,
@@ -58,7 +57,6 @@ pub struct Atlas {
 
 /// The cells of one method on one machine that differ in D alone.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct AtlasLine {
     /// Place of the machine in [`Atlas::machines`].
     pub machine: usize,
@@ -82,14 +80,9 @@ impl Atlas {
     /// The model of some measurements. More than 2,000 cells are thinned, evenly on every machine.
     ///
     /// # Errors
-    /// With fewer than two machines, which tell nothing of the variance between machines.
+    /// Without two machines that have one kind of device: nothing tells the variance between machines.
     pub fn fit(data: &Data) -> std::result::Result<Self, String> {
-        if data.machines.len() < 2 {
-            return Err(format!(
-                "an atlas requires the studies of two machines or more, with their ceilings; it has {}",
-                data.machines.len()
-            ));
-        }
+        fit::require_two_machines(&data.data)?;
         let kept = fit::thinned(&data.data, MOST_CELLS);
         let variances = fit::variances(&kept, data.process_variance(None));
         let mut lines: Vec<AtlasLine> = Vec::new();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::collect::{Data, Datum};
 use super::covariance::{Located, Variances};
-use super::fit::{thinned, variances};
+use super::fit::{require_two_machines, thinned, variances};
 use super::predict::{Conditioned, Known};
 use super::{AtlasCell, MOST_CELLS};
 use crate::statistics::median;
@@ -54,17 +54,14 @@ pub struct LeftOut {
 /// Leaves out one machine at a time: everything that is fitted follows from the others.
 ///
 /// # Errors
-/// With fewer than three machines.
+/// Where the others are not two machines that have one kind of device.
 pub fn leave_one_out(data: &Data) -> Result<Vec<LeftOut>, String> {
-    if data.machines.len() < 3 {
-        let found = data.machines.len();
-        return Err(format!("leaving one machine out requires three or more; the studies have {found}"));
-    }
     data.machines.iter().enumerate().map(|(place, name)| leave_out(data, place, name)).collect()
 }
 
 fn leave_out(data: &Data, place: usize, name: &str) -> Result<LeftOut, String> {
     let (own, others): (Vec<Datum>, Vec<Datum>) = data.data.iter().copied().partition(|datum| datum.machine == place);
+    require_two_machines(&others).map_err(|cause| format!("without {name}: {cause}"))?;
     let others = thinned(&others, MOST_CELLS);
     let fitted = variances(&others, data.process_variance(Some(place)));
     let conditioned = |anchors: &[Datum]| conditioned(fitted, &others, anchors);
