@@ -143,7 +143,9 @@ impl Conditioned {
 
     /// y of a mean over so many processes, with its interval; `None` without a machine with such a device.
     pub(super) fn estimate(&self, at: &Located, processes: usize) -> Option<Estimate> {
-        self.places.iter().find(|place| place.cell.device == at.cell.device)?;
+        if !self.places.iter().any(|place| place.cell.device == at.cell.device) {
+            return None;
+        }
         let (mean, variance) = self.at(at);
         let noise = self.variances.noise(processes);
         let [machine, method] = self.variances.between();

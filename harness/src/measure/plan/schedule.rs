@@ -112,6 +112,11 @@ impl Schedule {
         (self.outlook, self.agenda) = (None, None);
     }
 
+    /// Whether an atlas said what to expect.
+    pub(crate) fn is_expected(&self) -> bool {
+        self.expected.iter().any(Option::is_some)
+    }
+
     pub(crate) fn points(&self) -> &[Planned] {
         self.plan.points()
     }
