@@ -66,8 +66,8 @@ pub(super) fn model_seconds(rooflines: &[Roofline], cell: &AtlasCell, model: &Mo
 /// this are one machine.
 pub fn machine_name(machine: &Machine, device: DeviceKind) -> String {
     let first = |text: &str, parts: usize, separator: char| {
-        let parts: Vec<&str> = text.split(separator).map(str::trim).filter(|part| !part.is_empty()).take(parts).collect();
-        parts.join(if separator == ',' { ", " } else { " " })
+        let words = text.split(separator).map(str::trim).filter(|part| !part.is_empty());
+        words.take(parts).collect::<Vec<&str>>().join(if separator == ',' { ", " } else { " " })
     };
     let name = match device {
         DeviceKind::Cuda => machine.gpus.first().map_or("a GPU".to_string(), |gpu| first(gpu, 2, ',')),

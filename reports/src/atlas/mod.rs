@@ -88,7 +88,8 @@ impl Atlas {
         let mut lines: Vec<AtlasLine> = Vec::new();
         for Datum { machine, cell, log_ratio, processes, .. } in kept {
             let point = (cell.dim, log_ratio, processes);
-            match lines.iter_mut().find(|line| line.machine == machine && line.cell(0) == AtlasCell { dim: 0, ..cell }) {
+            let of_line = AtlasCell { dim: 0, ..cell };
+            match lines.iter_mut().find(|line| line.machine == machine && line.cell(0) == of_line) {
                 Some(line) => line.points.push(point),
                 None => lines.push(AtlasLine::new(machine, cell, point)),
             }

@@ -69,7 +69,7 @@ impl Predictor {
         self.is_known
     }
 
-    /// Seconds of one evaluation, with the interval in which the mean over so many processes lies with 95 % probability.
+    /// Seconds of one evaluation, with the interval in which the mean of so many processes lies with 95 % probability.
     ///
     /// `None` for a cell that the atlas leaves out, without its ceilings, and where the atlas has no machine with such
     /// a device.

@@ -136,7 +136,8 @@ fn what_cannot_be_used_is_told() {
     blind.run.rooflines.clear();
     let known = data(&[slower(1.0), blind]);
     assert_eq!(known.machines.len(), 1);
-    assert!(known.told[0].starts_with("study 1: ") && known.told[0].contains("no folder has the ceilings"), "{known:?}");
+    let told = &known.told[0];
+    assert!(told.starts_with("study 1: ") && told.contains("no folder has the ceilings"), "{told}");
     let told = Atlas::fit(&known).unwrap_err();
     assert!(told.contains("two machines") && told.ends_with("here are: one with cpu"), "{told}");
     let told = leave_one_out(&data(&[slower(1.0), slower(2.0)])).unwrap_err();

@@ -93,9 +93,9 @@ fn conditioned(variances: Variances, others: &[Datum], anchors: &[Datum]) -> Res
         .ok_or_else(|| "the covariances of these studies have no factor".to_string())
 }
 
-/// Places of the cells to measure on a machine before the others are predicted: of each method and device, in the
-/// series with the most D, the smallest, the largest and the middle D whose evaluation should take a quarter of a second
-/// at most. The seconds are those that are expected.
+/// Places of the cells to measure on a machine before the others are predicted. Of each method and device these are,
+/// in the series with the most D, the smallest, the largest and the middle D whose evaluation should take a quarter of
+/// a second at most. The seconds are those that are expected.
 pub fn choose_anchors(cells: &[(AtlasCell, f64)]) -> Vec<usize> {
     let mut series: BTreeMap<AtlasCell, BTreeMap<usize, usize>> = BTreeMap::new();
     for (at, (cell, seconds)) in cells.iter().enumerate() {
@@ -113,7 +113,8 @@ pub fn choose_anchors(cells: &[(AtlasCell, f64)]) -> Vec<usize> {
     }
     let mut chosen = BTreeSet::new();
     for dims in widest.into_values() {
-        let (Some((first, low)), Some((last, high))) = (dims.first_key_value(), dims.last_key_value()) else { continue };
+        let ends = dims.first_key_value().zip(dims.last_key_value());
+        let Some(((first, low), (last, high))) = ends else { continue };
         let middle = ((*first as f64).ln() + (*last as f64).ln()) / 2.0;
         let off = |dim: usize| ((dim as f64).ln() - middle).abs();
         let between = dims.iter().min_by(|(a, _), (b, _)| off(**a).total_cmp(&off(**b))).map(|(_, at)| *at);

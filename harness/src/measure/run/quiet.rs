@@ -130,8 +130,8 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Before the first cell: measures the ceilings that are not known, keeps the time for measuring them at the end, and
-    /// lets an atlas predict.
+    /// Before the first cell: measures the ceilings that are not known, keeps the time for measuring them at the end,
+    /// and lets an atlas predict.
     pub(super) fn begin(&mut self, progress: &Progress) -> Result<()> {
         self.wait_for_quiet(progress);
         self.measure_ceilings(progress, |session, device| session.run.roofline(device).is_none())?;
