@@ -2,7 +2,8 @@
 //!
 //! * [`record`]: the format of records; writing and reading it.
 //! * [`statistics`]: from records to numbers with intervals.
-//! * [`compare`]: two studies next to each other, with verdicts. [`merge`]: those of several machines.
+//! * [`compare`]: two studies next to each other, with verdicts. [`merge`]: those of several machines. [`atlas`]: a model
+//!   of many machines, which predicts a further one.
 //! * [`report`] and [`export`]: texts for people and files for programs.
 //!
 //! The crate does not draw (`relgrad-plots` does) or measure (`relgrad-harness` does).
@@ -12,6 +13,7 @@
 #[global_allocator]
 static COUNTING: relgrad_adversary::Counting = relgrad_adversary::Counting;
 
+pub mod atlas;
 pub mod compare;
 pub mod export;
 #[doc(hidden)]

@@ -8,6 +8,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use proptest::prelude::*;
 use relgrad_adversary::{Counting, damage, damaged, judge};
+use relgrad_reports::atlas::{Atlas, Data, Folder};
 use relgrad_reports::compare::{Comparison, Rules, Sides};
 use relgrad_reports::export::{FORMATS, REPORT, Report};
 use relgrad_reports::history::{Entry, Metric, series};
@@ -173,6 +174,15 @@ proptest! {
     }
 
     #[test]
+    fn a_damaged_atlas_is_read_or_refused(harm in damage()) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("atlas.json");
+        let bytes = damaged(&ATLAS, &harm);
+        fs::write(&path, &bytes).unwrap();
+        judge(bytes.len(), || named(Atlas::read(&path), "atlas.json"));
+    }
+
+    #[test]
     fn a_damaged_store_is_read_or_refused(harm in damage()) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("history.jsonl");
@@ -193,6 +203,17 @@ static BASELINES: LazyLock<[Vec<u8>; 3]> = LazyLock::new(|| {
         baseline::write(&path, &Study::read(SWEEPS[which].path()).unwrap()).unwrap();
         fs::read(&path).unwrap()
     })
+});
+
+/// Of two machines, one of which is the other by another name.
+static ATLAS: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let mut other = small();
+    other.run.machine.cpu = "Another CPU".to_string();
+    let folders = [Folder::of("a".to_string(), &small()), Folder::of("b".to_string(), &other)];
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("atlas.json");
+    Atlas::fit(&Data::of(&folders)).unwrap().write(&path).unwrap();
+    fs::read(&path).unwrap()
 });
 
 static STORE: LazyLock<Vec<u8>> = LazyLock::new(|| {

@@ -1,6 +1,7 @@
 //! The verbs of the program, one file each.
 
 // Not by the macro below: rustfmt would not find the files.
+pub(crate) mod atlas;
 pub(crate) mod calibrate;
 pub(crate) mod cell;
 pub(crate) mod compare;
@@ -18,6 +19,7 @@ pub(crate) mod merge;
 pub(crate) mod paper;
 pub(crate) mod peer_case;
 pub(crate) mod plot;
+pub(crate) mod predict;
 pub(crate) mod report;
 pub(crate) mod roofline;
 pub(crate) mod score;
@@ -66,6 +68,8 @@ verbs! {
     sweep: Sweep,
     report: Report,
     merge: Merge,
+    atlas: Atlas,
+    predict: Predict,
     plot: Plot,
     verify: Verify,
     roofline: Roofline,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, FromArgMatches};
 use relgrad_kernels::{Activation, Dtype, Math, Method, Tuning, UpdateRule};
+use relgrad_reports::atlas::Predictor;
 use relgrad_reports::record::Record;
 use relgrad_reports::run::{Change, Settings, Shard};
 use relgrad_reports::study::Study;
@@ -18,6 +19,7 @@ use crate::cmd::{MAX_BATCH, at_least_one, up_to, warn_of_threads};
 use crate::error::{Error, Result};
 use crate::machine::time::{rfc3339, unix_seconds};
 use crate::machine::{self, gpu, mpi};
+use crate::measure::atlas;
 use crate::measure::plan::dims::Dims;
 use crate::measure::plan::grids::{Grids, Kernel};
 use crate::measure::plan::preview;
@@ -41,6 +43,7 @@ Examples:
   relgrad sweep --math bf16                        bf16 products on the CPU
   relgrad sweep --wait-quiet 5m                    wait for other programs to end, up to 5 min
   relgrad sweep --list                             print the plan and its predicted cost
+  relgrad sweep --list --atlas built-in            the same, predicted from the machine's ceilings
   relgrad sweep --shard 2/3 --out part-2           the second of three parts; merge joins them
   relgrad sweep --budget none --cell-limit none    everything that fits in memory
   relgrad sweep --coupling conv --channels 8       convolution layers on grids of 10 to 5,000 points
@@ -155,11 +158,14 @@ pub(crate) struct Arguments {
     /// Most processes for a cell that has a disturbed machine; the further ones after all cells, within --budget
     #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = at_least_one)]
     attempts: usize,
-    /// Print the plan and its predicted cost, and measure nothing
+    /// Plan the first cells by an atlas (relgrad atlas), or by that of the archive: built-in
+    #[arg(long, value_name = "FILE")]
+    atlas: Option<PathBuf>,
+    /// Print the plan and its predicted cost, and measure nothing; with --atlas the ceilings alone
     #[arg(long)]
     list: bool,
     /// Skip the machine's ceilings; the report then has no fractions of them
-    #[arg(long)]
+    #[arg(long, conflicts_with = "atlas")]
     no_roofline: bool,
     /// Show no progress
     #[arg(long, short)]
@@ -197,7 +203,8 @@ impl Arguments {
 pub(crate) fn settings_of(words: &[String]) -> Result<Settings> {
     let command = Arguments::augment_args(clap::Command::new("sweep").no_binary_name(true));
     let parsed = command.try_get_matches_from(words).and_then(|words| Arguments::from_arg_matches(&words));
-    settings::settings(&parsed.map_err(|cause| Error::Usage(cause.to_string()))?)
+    let first_line = |text: &str| text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_string();
+    settings::settings(&parsed.map_err(|cause| Error::Usage(first_line(&cause.to_string())))?)
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
@@ -217,8 +224,13 @@ fn start(arguments: &Arguments) -> Result<u8> {
     }
     let settings = settings::settings(arguments)?;
     require_devices(&settings)?;
-    let schedule = Schedule::of(&settings)?;
+    let mut schedule = Schedule::of(&settings)?;
+    let atlas = arguments.atlas.as_deref().map(atlas::read).transpose()?;
     if arguments.list {
+        if let Some(atlas) = &atlas {
+            let rooflines = atlas::ceilings(&settings, &mut Events::install()?)?;
+            schedule.expect(&Predictor::new(atlas, &machine::facts(), rooflines, &[]).map_err(Error::Input)?);
+        }
         preview::table(schedule, 0.0, |line| say!("{line}"));
         let part = settings.shard.map_or(String::new(), |shard| format!(", part {shard}"));
         say!("plan {}{part}", settings.plan_name());
@@ -229,10 +241,11 @@ fn start(arguments: &Arguments) -> Result<u8> {
     let events = Events::install()?;
     let (run, writer) = folder::create(&dir, settings)?;
     let session = Session::new(&dir, (run, writer), schedule, events, Budget::after(0.0), arguments.options());
-    report_on(&dir, session.run()?)
+    report_on(&dir, Session { atlas, ..session }.run()?)
 }
 
 fn resume(dir: &Path, arguments: &Arguments) -> Result<u8> {
+    let atlas = arguments.atlas.as_deref().map(atlas::read).transpose()?;
     let (Study { mut run, mut records, replaced, .. }, writer) = if arguments.list {
         (folder::read(dir)?, None)
     } else {
@@ -250,6 +263,10 @@ fn resume(dir: &Path, arguments: &Arguments) -> Result<u8> {
     let on_ceilings: f64 = run.rooflines.iter().map(|roofline| roofline.wall_seconds).sum();
     let spent_seconds = on_cells + on_ceilings;
     let Some(mut writer) = writer else {
+        if let Some(atlas) = &atlas {
+            let rooflines = run.rooflines.clone();
+            schedule.expect(&Predictor::new(atlas, &run.machine, rooflines, &[]).map_err(Error::Input)?);
+        }
         preview::table(schedule, spent_seconds, |line| say!("{line}"));
         return Ok(0);
     };
@@ -279,11 +296,11 @@ fn resume(dir: &Path, arguments: &Arguments) -> Result<u8> {
     run.ended = None;
     let budget = Budget::after(spent_seconds);
     let session = Session::new(dir, (run, writer), schedule, events, budget, arguments.options());
-    report_on(dir, session.run()?)
+    report_on(dir, Session { atlas, ..session }.run()?)
 }
 
 /// Fails before anything is written when a requested device is missing.
-fn require_devices(settings: &Settings) -> Result<()> {
+pub(super) fn require_devices(settings: &Settings) -> Result<()> {
     if settings.devices.contains(&DeviceKind::Cuda) {
         gpu::require().map_err(gpu::told)?;
     }

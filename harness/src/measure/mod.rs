@@ -1,5 +1,6 @@
 //! Sweeps: a plan of cells, a process for each, and a record of each.
 
+pub(crate) mod atlas;
 pub(crate) mod cell;
 pub(crate) mod plan;
 pub(crate) mod roofline;

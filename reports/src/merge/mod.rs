@@ -311,7 +311,7 @@ fn name(machines: &mut [OnMachine]) {
 }
 
 /// A processor's name without what tells nothing, cut to a legend's length.
-fn short(name: &str) -> String {
+pub(crate) fn short(name: &str) -> String {
     let dropped = ["(R)", "(TM)", "(tm)", "Processor", "CPU", "with Radeon Graphics"];
     let bare = dropped.iter().fold(name.to_string(), |text, word| text.replace(word, ""));
     let words: Vec<&str> = bare.split_whitespace().take_while(|word| *word != "@").collect();

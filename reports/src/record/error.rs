@@ -35,6 +35,9 @@ pub enum Error {
         path = .0.display()
     )]
     Run(PathBuf, String),
+    /// The file is not that of an atlas.
+    #[error("{path} is no atlas ({1}): name a file that relgrad atlas wrote", path = .0.display())]
+    Atlas(PathBuf, String),
     /// A record or a run that a reader would not accept, so it is not written.
     #[error("{path} was not written: it could not be read back ({1})", path = .0.display())]
     Unreadable(PathBuf, String),

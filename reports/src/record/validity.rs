@@ -29,13 +29,13 @@ const BYTES: RangeInclusive<f64> = 0.0..=(1_u64 << 60) as f64;
 /// Operations, or operations or bytes a second, or bytes that a model or a plan expects.
 const AMOUNT: RangeInclusive<f64> = 0.0..=1e40;
 /// Data dimensions D; one weight matrix of the largest takes 400 terabytes.
-const DIM: RangeInclusive<usize> = 1..=10_000_000;
+pub(crate) const DIM: RangeInclusive<usize> = 1..=10_000_000;
 /// Batch sizes N.
-const BATCH: RangeInclusive<usize> = 1..=1_000_000_000;
+pub(crate) const BATCH: RangeInclusive<usize> = 1..=1_000_000_000;
 /// Numbers of layers L.
-const LAYERS: RangeInclusive<usize> = 1..=1_000_000;
+pub(crate) const LAYERS: RangeInclusive<usize> = 1..=1_000_000;
 /// Threads.
-const THREADS: RangeInclusive<usize> = 1..=65_536;
+pub(crate) const THREADS: RangeInclusive<usize> = 1..=65_536;
 /// Ranks over which weights are split.
 const RANKS: RangeInclusive<usize> = 1..=65_536;
 /// Evaluations of one sample.
@@ -43,7 +43,7 @@ const EVALUATIONS: RangeInclusive<u64> = 1..=1_000_000_000_000;
 /// Processes a cell.
 const MOST_ROUNDS: usize = 1_000_000;
 
-fn number(what: &str, value: f64, range: &RangeInclusive<f64>) -> Checked {
+pub(crate) fn number(what: &str, value: f64, range: &RangeInclusive<f64>) -> Checked {
     let (low, high) = (range.start(), range.end());
     if range.contains(&value) {
         Ok(())
@@ -52,7 +52,7 @@ fn number(what: &str, value: f64, range: &RangeInclusive<f64>) -> Checked {
     }
 }
 
-fn count<T: PartialOrd + std::fmt::Display>(what: &str, value: T, range: &RangeInclusive<T>) -> Checked {
+pub(crate) fn count<T: PartialOrd + std::fmt::Display>(what: &str, value: T, range: &RangeInclusive<T>) -> Checked {
     let (low, high) = (range.start(), range.end());
     if range.contains(&value) { Ok(()) } else { Err(format!("{what} is {value}; it must be from {low} to {high}")) }
 }

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use relgrad_reports::record::{Cell, Held, Outcome, Point, Prediction, Record};
 use relgrad_reports::statistics::fit::{Observation, Unmeasured, predict};
 use relgrad_reports::statistics::{Processes, median};
+use relgrad_reports::summary::Estimate;
 
 use super::Planned;
 use crate::measure::cell::sampling::WARMUP_SECONDS;
@@ -28,6 +29,8 @@ const BUILT_IN_GPU_START_SECONDS: f64 = 3.0;
 const BUILT_IN_SECONDS_PER_WEIGHT: f64 = 3e-8;
 /// A method measured at D is trusted to predict dimensions up to this many times D.
 const TRUSTED_FACTOR: f64 = 4.0;
+/// A prediction of an atlas is trusted where its interval ends at this many times it, or before.
+const TRUSTED_INTERVAL: f64 = 2.0;
 /// Measured peaks below this say more about the allocator than about the method.
 const SMALLEST_TELLING_PEAK: u64 = 32 << 20;
 
@@ -44,6 +47,14 @@ pub(crate) struct Forecast {
 }
 
 impl Forecast {
+    /// The same with the time that an atlas expects, where the method was not measured near enough.
+    pub(crate) fn or(self, expected: Option<Estimate>) -> Self {
+        let Some(Estimate { value, high, .. }) = expected.filter(|_| !self.trusted) else { return self };
+        let warmup = |seconds: f64| (WARMUP_SECONDS - seconds).max(0.0);
+        let overhead_seconds = self.overhead_seconds - warmup(self.evaluation_seconds) + warmup(value);
+        Self { evaluation_seconds: value, overhead_seconds, trusted: high <= TRUSTED_INTERVAL * value, ..self }
+    }
+
     /// The part that records keep.
     pub(crate) fn prediction(&self) -> Prediction {
         Prediction { seconds: self.evaluation_seconds, peak_bytes: self.peak_bytes }
@@ -270,6 +281,18 @@ mod tests {
         let [small, large] = [100, 10_000].map(|dim| planned(Method::Relative, dim, 0));
         let forecast = after(&[(&small, 1e-4, 10.0), (&large, 2.0, 10.0)]).forecast(&cell);
         assert!(forecast.evaluation_seconds > 1e-4 && forecast.evaluation_seconds < 2.0);
+    }
+
+    #[test]
+    fn an_atlas_speaks_for_what_was_not_measured() {
+        let [near, far] = [1000, 20_000].map(|dim| planned(Method::Relative, dim, 0));
+        let narrow = Some(Estimate { value: 3.0, low: 2.0, high: 4.5 });
+        let wide = Some(Estimate { value: 3.0, low: 0.1, high: 90.0 });
+        let known = after(&[(&near, 0.125, 2.0)]);
+        assert_eq!(known.forecast(&near).or(narrow), known.forecast(&near));
+        let told = known.forecast(&far).or(narrow);
+        assert_eq!((told.evaluation_seconds, told.trusted), (3.0, true));
+        assert!(!known.forecast(&far).or(wide).trusted && known.forecast(&far).or(None) == known.forecast(&far));
     }
 
     #[test]

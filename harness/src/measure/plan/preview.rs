@@ -9,6 +9,7 @@ use super::schedule::{Schedule, Step};
 /// true.
 pub(crate) fn table(mut schedule: Schedule, spent_seconds: f64, mut tell: impl FnMut(&str)) {
     let (cells, recorded) = schedule.progress();
+    let is_guess = recorded == 0 && !schedule.is_expected();
     let mut line = |fields: [&str; 9]| {
         let [method, dim, batch, layers, threads, round, seconds, bytes, verdict] = fields;
         let place = format!("{method:<18} {dim:>8} {batch:>6} {layers:>3} {threads:>7} {round:>5}");
@@ -44,7 +45,7 @@ pub(crate) fn table(mut schedule: Schedule, spent_seconds: f64, mut tell: impl F
     let about = if runs == 0 { String::new() } else { format!(" in about {}", units::seconds(wanted_seconds)) };
     let (cells, skips) = (units::counted(cells, "cell"), cells - recorded - runs);
     tell(&format!("\n{cells}: {recorded} recorded, {runs} to run{about}, {skips} to skip"));
-    if recorded == 0 {
+    if is_guess {
         tell("Predictions assume a modest machine; a sweep corrects them by its measurements.");
     }
 }

@@ -12,8 +12,10 @@
 
 use std::collections::VecDeque;
 
+use relgrad_reports::atlas::Predictor;
 use relgrad_reports::record::{Cell, Failure, KILL_FACTOR, Outcome, Prediction, Reason, Record};
 use relgrad_reports::run::Settings;
+use relgrad_reports::summary::Estimate;
 
 use super::again::Machines;
 use super::agenda::{Agenda, Candidate, Obstacle};
@@ -62,6 +64,8 @@ pub(crate) struct Schedule {
     /// Points that have no record yet, by round.
     open: Vec<usize>,
     calibration: Calibration,
+    /// What an atlas expects of the points; empty without one.
+    expected: Vec<Option<Estimate>>,
     machines: Machines,
     limits: Limits,
     /// What follows from the calibration; made when it is asked for, and dropped when something new is learnt.
@@ -97,7 +101,24 @@ impl Schedule {
         let pending = vec![plan.rounds(); plan.points().len()];
         let open = vec![plan.points().len(); plan.rounds()];
         let (calibration, machines) = (Calibration::default(), Machines::default());
-        Self { plan, done, recorded: 0, pending, open, calibration, machines, limits, outlook: None, agenda: None }
+        let (expected, outlook, agenda) = (Vec::new(), None, None);
+        Self { plan, done, recorded: 0, pending, open, calibration, expected, machines, limits, outlook, agenda }
+    }
+
+    /// Takes the times of an atlas for the points that nothing near was measured of.
+    pub(crate) fn expect(&mut self, predictor: &Predictor) {
+        let seconds = |point: &Planned| predictor.seconds(&point.cell, &point.model, self.plan.rounds());
+        self.expected = self.plan.points().iter().map(seconds).collect();
+        (self.outlook, self.agenda) = (None, None);
+    }
+
+    /// Whether an atlas said what to expect.
+    pub(crate) fn is_expected(&self) -> bool {
+        self.expected.iter().any(Option::is_some)
+    }
+
+    pub(crate) fn points(&self) -> &[Planned] {
+        self.plan.points()
     }
 
     /// Marks the record's cell as done and learns from it.
@@ -236,10 +257,12 @@ impl Schedule {
     }
 
     fn outlook(&mut self) -> &Outlook {
-        let Self { plan, pending, calibration, limits, outlook, .. } = self;
+        let Self { plan, pending, calibration, expected, limits, outlook, .. } = self;
         outlook.get_or_insert_with(|| {
+            let expected = expected.iter().copied().chain(std::iter::repeat(None));
+            let points = plan.points().iter().zip(expected);
             let candidates: Vec<Candidate> =
-                plan.points().iter().map(|planned| candidate(planned, calibration, limits)).collect();
+                points.map(|(planned, expected)| candidate(planned, expected, calibration, limits)).collect();
             let (mut wanted_seconds, mut wanted_cells) = (0.0, 0);
             for (candidate, &rounds) in candidates.iter().zip(&*pending) {
                 if candidate.obstacle == Obstacle::None {
@@ -298,8 +321,13 @@ impl Schedule {
 }
 
 /// What is expected of a point.
-fn candidate(planned: &Planned, calibration: &Calibration, limits: &Limits) -> Candidate {
-    let forecast = calibration.forecast(planned);
+fn candidate(
+    planned: &Planned,
+    expected: Option<Estimate>,
+    calibration: &Calibration,
+    limits: &Limits,
+) -> Candidate {
+    let forecast = calibration.forecast(planned).or(expected);
     let wanted = forecast.evaluation_seconds * (1.0 + limits.min_samples as f64) + MIN_SAMPLING_SECONDS;
     let most = limits.cell_seconds.unwrap_or(f64::INFINITY).max(2.0 * forecast.evaluation_seconds);
     let need = forecast.overhead_seconds + wanted.min(most);

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use relgrad_kernels::Math;
 use relgrad_kernels::bound::{cost_of_refresh, cost_of_solve};
 use relgrad_kernels::cost::{Cost, Sizes};
+use relgrad_reports::atlas::Atlas;
 use relgrad_reports::record::{Model, Outcome, Point, Prediction, Reason, Record, TransportKind};
 use relgrad_reports::run::Run;
 use relgrad_reports::units;
@@ -54,6 +55,8 @@ pub(crate) struct Session<'a> {
     pub(crate) events: Events,
     pub(crate) budget: Budget,
     pub(crate) options: Options,
+    /// What predicts the cells that nothing near was measured of.
+    pub(crate) atlas: Option<Atlas>,
     /// Round of the last cell.
     pub(crate) round: usize,
     /// Whether a cell was measured.
@@ -89,7 +92,8 @@ impl<'a> Session<'a> {
         budget: Budget,
         options: Options,
     ) -> Self {
-        Self { dir, run, writer, schedule, events, budget, options, round: 0, has_measured: false, is_quiet: false }
+        let (atlas, has_measured, is_quiet) = (None, false, false);
+        Self { dir, run, writer, schedule, events, budget, options, atlas, round: 0, has_measured, is_quiet }
     }
 
     /// Runs until every cell has a record or a signal comes. A cell that fails is a record, not an error.
@@ -109,8 +113,15 @@ impl<'a> Session<'a> {
 
     fn go_through(&mut self, progress: &Progress, position: Position) -> Result<Ending> {
         if position.recorded < position.cells {
-            progress.announce(&self.intention(position));
-            self.begin(progress)?;
+            if self.atlas.is_some() {
+                // With the ceilings the atlas says how long it takes.
+                self.begin(progress)?;
+                let position = self.position();
+                progress.announce(&self.intention(position));
+            } else {
+                progress.announce(&self.intention(position));
+                self.begin(progress)?;
+            }
         }
         while !self.events.interrupted() {
             let record = match self.schedule.next(self.budget.elapsed()) {

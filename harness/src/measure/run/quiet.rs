@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use relgrad_reports::atlas::Predictor;
 use relgrad_reports::record::Record;
 use relgrad_reports::units;
 
 use super::interrupt::Event;
 use super::progress::Progress;
 use super::{Ending, Session};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::machine::load::Watch;
 use crate::machine::time::{rfc3339, unix_seconds};
 use crate::measure::plan::schedule::Assignment;
@@ -129,12 +130,16 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Before the first cell: measures the ceilings that are not known, and keeps the time for measuring them at the
-    /// end.
+    /// Before the first cell: measures the ceilings that are not known, keeps the time for measuring them at the end,
+    /// and lets an atlas predict.
     pub(super) fn begin(&mut self, progress: &Progress) -> Result<()> {
         self.wait_for_quiet(progress);
         self.measure_ceilings(progress, |session, device| session.run.roofline(device).is_none())?;
         self.budget.seconds += self.ceilings_seconds();
+        if let Some(atlas) = &self.atlas {
+            let predictor = Predictor::new(atlas, &self.run.machine, self.run.rooflines.clone(), &[]);
+            self.schedule.expect(&predictor.map_err(Error::Input)?);
+        }
         Ok(())
     }
 
