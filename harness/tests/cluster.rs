@@ -54,6 +54,12 @@ fn a_killed_task_of_slurm_is_handed_over_again_and_the_study_is_that_of_one_mach
     let jobs = fake.cluster_json()["jobs"].clone();
     assert_eq!((jobs[0]["id"].as_str(), jobs[1]["id"].as_str()), (Some("1"), Some("2")), "{jobs}");
     assert_eq!(fake.cluster_json()["hosts"]["3"], "node-3");
+    let format = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../FORMAT.md")).unwrap();
+    let (_, section) = format.split_once("\n## `cluster.json`\n").expect("a section");
+    let (section, _) = section.split_once("\n## ").expect("another section");
+    for field in fake.cluster_json().as_object().expect("an object").keys() {
+        assert!(section.contains(&format!("| `{field}` |")), "FORMAT.md does not describe {field} of cluster.json");
+    }
     let script = fs::read_to_string(fake.out().join("cluster/task.sh")).unwrap();
     for line in ["#SBATCH --exclusive\n", "#SBATCH --array=1-3\n", "#SBATCH --partition=debug\n", "--dims 2,5,9"] {
         assert!(script.contains(line), "{line} is missing:\n{script}");
@@ -95,6 +101,21 @@ fn a_killed_submitter_finds_its_job_again_also_without_its_number() {
     assert_eq!(fake.jobs(), 1, "the job was handed over twice");
     assert_eq!(cells(&records(&fake.out())), whole());
     assert_whole(&fake);
+}
+
+#[test]
+fn ctrl_c_leaves_the_tasks_running_and_says_how_to_end_them() {
+    let fake = Fake::new();
+    let child = sweep(&fake, "slurm").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("relgrad starts");
+    wait_until("a record", || !lines(&fake.part(1)).is_empty());
+    let signal = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(signal.expect("kill starts").success());
+    let output = child.wait_with_output().expect("relgrad ends");
+    let told = common::stderr(&output);
+    assert_eq!(output.status.code(), Some(130), "{told}");
+    assert!(told.contains("the tasks go on") && told.contains("scancel --name=relgrad-"), "{told}");
+    ends(&mut fake.resume(), 0);
+    assert_eq!((fake.jobs(), cells(&records(&fake.out()))), (1, whole()));
 }
 
 #[test]

@@ -68,7 +68,12 @@ impl Tool {
         let mut command = Command::new(self.program);
         command.args(arguments).current_dir(folder);
         let limits = ChildLimits { kill_after: Some(patience), ..ChildLimits::default() };
-        let refusal = |code, words: String| Refusal { code, words: format!("{}: {words}", self.program) };
+        let prefix = format!("{}: ", self.program);
+        // Most programs name themselves.
+        let refusal = |code, words: String| Refusal {
+            code,
+            words: if words.starts_with(&prefix) { words } else { format!("{prefix}{words}") },
+        };
         match process::run(command, limits, &mut Events::without_signals()) {
             Ok(End::Exited { status, stdout, .. }) if status.success() => Ok(stdout),
             Ok(End::Exited { status, stdout, stderr }) => {
@@ -107,6 +112,7 @@ mod tests {
         let told = |script: &str| run(script, PATIENCE).unwrap_err();
         let refused = Refusal { code: Some(3), words: "sh: no such partition".to_string() };
         assert_eq!(told("echo out; echo warning >&2; echo no such partition >&2; exit 3"), refused);
+        assert_eq!(told("echo sh: line 1 >&2; exit 2").words, "sh: line 1");
         assert_eq!(told("echo '{\n \"error\": \"no server\"\n}'; exit 1").words, "sh: \"error\": \"no server\"");
         assert!(told("exit 9").words.contains('9'));
         let slow = run("exec sleep 60", Duration::from_millis(50)).unwrap_err();
