@@ -28,6 +28,11 @@ gpu-bench *folder:
     cargo build --release --quiet --package relgrad-harness
     bash harness/gpu/bench.sh target/release/relgrad "$@"
 
+# Sweeps on the cluster engines that are installed (Slurm, HyperQueue, ssh), each with a node killed midway.
+cluster-check *engines:
+    cargo build --release --quiet --package relgrad-harness
+    harness/cluster/check target/release/relgrad "$@"
+
 # Draw report and figures of a finished sweep again.
 figures dir:
     cargo run --release --quiet --package relgrad-harness -- report "$1"

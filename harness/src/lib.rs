@@ -57,6 +57,7 @@
 #[macro_use]
 mod console;
 
+mod cluster;
 pub mod cmd;
 pub mod compare;
 mod data;

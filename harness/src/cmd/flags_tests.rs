@@ -8,9 +8,12 @@ use clap::{Command, CommandFactory};
 
 use super::Cli;
 
-/// Flags of git, cargo and the scripts beside the program, that of no verb, and that of a build which can plant faults.
-const OF_OTHERS: &str = "bin check detach features force git inject list locked no-deps package path release show-cdup \
-                         rest target-dir update verify version workspace";
+/// Flags of git, cargo, the engines of clusters and the scripts beside the program, that of no verb, and that of a
+/// build which can plant faults.
+const OF_OTHERS: &str = "all array bin chdir check cpus detach exclusive features force git inject job-name list \
+                         locked mem name no-deps no-requeue nodes noheader ntasks open-mode output output-mode \
+                         package parsable partition path release rest show-cdup stderr stdout target-dir time update \
+                         verify version workspace";
 
 /// The long flags of every verb.
 fn flags() -> BTreeMap<String, BTreeSet<String>> {

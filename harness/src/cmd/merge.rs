@@ -53,9 +53,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     };
     let sources = arguments.studies.iter().map(read).collect::<Result<Vec<_>>>()?;
     outputs::require_empty(&arguments.out, "")?;
-    let merged = Merged::of(sources);
+    put_together(&arguments.out, &Merged::of(sources))
+}
+
+/// Writes everything, prints the paths of it, and returns the exit code.
+pub(super) fn put_together(out: &Path, merged: &Merged) -> Result<u8> {
     merged.told.iter().for_each(|words| note!("relgrad: {words}"));
-    for path in write(&arguments.out, &merged)? {
+    for path in write(out, merged)? {
         say!("{}", path.display());
     }
     let measured = |machine: &OnMachine| machine.study.records.iter().any(|r| r.outcome == Outcome::Measured);

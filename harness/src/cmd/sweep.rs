@@ -1,5 +1,6 @@
 //! `relgrad sweep`: measures every cell of a plan and writes the report.
 
+mod on;
 mod outcome;
 mod settings;
 
@@ -11,11 +12,13 @@ use relgrad_kernels::{Activation, Dtype, Math, Method, Tuning, UpdateRule};
 use relgrad_reports::atlas::Predictor;
 use relgrad_reports::record::Record;
 use relgrad_reports::run::{Change, Settings, Shard};
-use relgrad_reports::study::Study;
+use relgrad_reports::study::{Study, read_run};
 use relgrad_reports::units;
 
 use self::outcome::report_on;
-use crate::cmd::{MAX_BATCH, at_least_one, up_to, warn_of_threads};
+use crate::cluster::Cluster;
+use crate::cluster::campaign::{Campaign, MOST_PARTS};
+use crate::cmd::{MAX_BATCH, at_least_one, count, up_to, warn_of_threads};
 use crate::error::{Error, Result};
 use crate::machine::time::{rfc3339, unix_seconds};
 use crate::machine::{self, gpu, mpi};
@@ -45,6 +48,8 @@ Examples:
   relgrad sweep --list                             print the plan and its predicted cost
   relgrad sweep --list --atlas built-in            the same, predicted from the machine's ceilings
   relgrad sweep --shard 2/3 --out part-2           the second of three parts; merge joins them
+  relgrad sweep --on slurm --parts 12 --out big    12 tasks of a Slurm cluster, one report
+  relgrad sweep --on ssh:node-1,node-2             two hosts that ssh reaches without a password
   relgrad sweep --budget none --cell-limit none    everything that fits in memory
   relgrad sweep --coupling conv --channels 8       convolution layers on grids of 10 to 5,000 points
   relgrad sweep --coupling conv --grids 8x8,16x16,32x32 --kernel 3x3 --methods ordinary,autodiff
@@ -58,6 +63,10 @@ A cell is one method at one D, N, L, number of threads and device, in one round.
 - A cell whose prediction exceeds a limit is skipped. Its record has the prediction.
 - --resume runs the cells without a record; skipped and failed cells have one. With a raised limit
   it also runs the cells that this limit stopped. The budget includes the time already spent.
+- --on submits a task for each part (over ssh it starts them), follows them, submits a part again
+  that was lost, and merges the records. Each task has the whole --budget and a node to itself.
+  DIR must be on a file system that all nodes have, but for ssh. --resume follows the tasks again.
+  Without sbatch, hq or ssh on PATH the exit code is 7.
 ";
 
 /// Measures time and memory of one gradient over the data dimension D, and writes a report with figures
@@ -123,8 +132,21 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "LIST", default_value_t)]
     tune: Tuning,
     /// Measure one part of the plan: 2/5 is the second of five, alike in predicted seconds; relgrad merge joins them
-    #[arg(long, value_name = "I/N")]
+    #[arg(long, value_name = "I/N", conflicts_with = "on")]
     shard: Option<Shard>,
+    /// Measure on a cluster, in parts, with one report in the end: slurm, slurm:PARTITION, hq (HyperQueue) or
+    /// ssh:HOST,HOST
+    #[arg(long, value_name = "CLUSTER")]
+    on: Option<Cluster>,
+    /// With --on: number of parts, one a task [default: 4, over ssh one a host]
+    #[arg(long, value_name = "COUNT", requires = "on", value_parser = count::<MOST_PARTS>)]
+    parts: Option<usize>,
+    /// With --on, or --resume of such a sweep: time between two looks at the tasks [default: 15s]
+    #[arg(long, value_name = "TIME")]
+    poll: Option<TimeLimit>,
+    /// Continue the sweep in --out if there is one of this machine; one of another is put aside. For the tasks of --on
+    #[arg(long = "continue", hide = true, requires = "out")]
+    continues: bool,
     /// Independent processes per cell
     #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = at_least_one)]
     rounds: usize,
@@ -146,7 +168,8 @@ pub(crate) struct Arguments {
     /// Continue the sweep in DIR with its settings; --budget, --cell-limit and --mem-limit may be changed
     #[arg(long, value_name = "DIR", conflicts_with_all = [
         "dims", "methods", "batch", "layers", "dtype", "bias", "activation", "threads", "ranks", "seed", "device",
-        "math", "step", "tune", "shard", "rounds", "min_samples", "out", "coupling", "grids", "channels", "kernel",
+        "math", "step", "tune", "shard", "on", "parts", "rounds", "min_samples", "out", "coupling", "grids", "channels",
+        "kernel",
     ])]
     resume: Option<PathBuf>,
     /// With --resume: continue with another program or on another machine; the report says so
@@ -201,10 +224,14 @@ impl Arguments {
 
 /// The settings of `relgrad sweep` with these words behind it.
 pub(crate) fn settings_of(words: &[String]) -> Result<Settings> {
+    settings::settings(&arguments_of(words)?)
+}
+
+fn arguments_of(words: &[String]) -> Result<Arguments> {
     let command = Arguments::augment_args(clap::Command::new("sweep").no_binary_name(true));
     let parsed = command.try_get_matches_from(words).and_then(|words| Arguments::from_arg_matches(&words));
     let first_line = |text: &str| text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_string();
-    settings::settings(&parsed.map_err(|cause| Error::Usage(first_line(&cause.to_string())))?)
+    parsed.map_err(|cause| Error::Usage(first_line(&cause.to_string())))
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
@@ -212,9 +239,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
     if mpi::started_as().is_some_and(|(rank, _)| rank > 0) {
         return Ok(0);
     }
-    match &arguments.resume {
-        Some(dir) => resume(dir, arguments),
-        None => start(arguments),
+    let known = arguments.resume.as_deref().map(Campaign::find).transpose()?.flatten();
+    let known = known.filter(|campaign| campaign.ended.is_none());
+    if arguments.poll.is_some() && arguments.on.is_none() && known.is_none() {
+        return Err(Error::Usage("--poll requires --on, or --resume of a sweep that is on a cluster".to_string()));
+    }
+    match (known, &arguments.resume) {
+        (Some(campaign), _) => on::resume(campaign, arguments),
+        (None, Some(dir)) => resume(dir, arguments),
+        (None, None) => start(arguments),
     }
 }
 
@@ -223,6 +256,17 @@ fn start(arguments: &Arguments) -> Result<u8> {
         return Err(Error::Usage("--allow-mixed requires --resume".to_string()));
     }
     let settings = settings::settings(arguments)?;
+    if let Some(cluster) = arguments.on.as_ref().filter(|_| !arguments.list) {
+        return on::start(arguments, cluster, &settings);
+    }
+    if let Some(dir) = arguments.out.as_deref().filter(|dir| arguments.continues && dir.join("run.json").exists()) {
+        folder::wait_until_free(dir);
+        if is_ours(dir, &settings)? {
+            return resume(dir, arguments);
+        }
+        let aside = folder::set_aside(dir)?;
+        note!("relgrad: the sweep in {} is of another machine; it is now {}", dir.display(), aside.display());
+    }
     require_devices(&settings)?;
     let mut schedule = Schedule::of(&settings)?;
     let atlas = arguments.atlas.as_deref().map(atlas::read).transpose()?;
@@ -254,7 +298,11 @@ fn resume(dir: &Path, arguments: &Arguments) -> Result<u8> {
     };
     records.extend(replaced);
     let before = run.settings.clone();
-    let (raised, limits) = settings::change_limits(arguments, &mut run.settings)?;
+    // A task that continues is told the limits that it has.
+    let (raised, limits) = match arguments.continues {
+        true => (Vec::new(), Vec::new()),
+        false => settings::change_limits(arguments, &mut run.settings)?,
+    };
     require_devices(&run.settings)?;
     let mut schedule = Schedule::of(&run.settings)?;
     let again = |record: &Record| raised.iter().any(|limit| limit.held_back(record));
@@ -297,6 +345,12 @@ fn resume(dir: &Path, arguments: &Arguments) -> Result<u8> {
     let budget = Budget::after(spent_seconds);
     let session = Session::new(dir, (run, writer), schedule, events, budget, arguments.options());
     report_on(dir, Session { atlas, ..session }.run()?)
+}
+
+/// Whether the sweep in `dir` has ended, or can go on with this program on this machine.
+fn is_ours(dir: &Path, settings: &Settings) -> Result<bool> {
+    let run = read_run(dir).map_err(|cause| Error::Input(cause.to_string()))?;
+    Ok(run.ended.is_some() || identity::differences(&run, &folder::describe(settings.clone())).is_empty())
 }
 
 /// Fails before anything is written when a requested device is missing.

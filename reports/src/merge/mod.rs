@@ -73,9 +73,9 @@ pub struct MachineFacts<'a> {
 impl Merged {
     /// Puts studies together: those of one machine and one plan become one study, others stay apart.
     ///
-    /// A machine is its CPU, instruction set, cores, caches, memory, system and GPUs. A plan is the settings of a sweep
-    /// but for its limits. A record that stands in two folders counts once; different records of one cell are
-    /// independent processes, and become further rounds.
+    /// A machine is its CPU, instruction set, cores, caches, memory (to a hundredth), system and GPUs. A plan is the
+    /// settings of a sweep but for its limits. A record that stands in two folders counts once; different records of
+    /// one cell are independent processes, and become further rounds.
     pub fn of(sources: Vec<Source>) -> Self {
         let mut machines: Vec<OnMachine> = Vec::new();
         let mut told = Vec::new();
@@ -216,12 +216,15 @@ impl OnMachine {
 
 /// Whether two runs are of one machine and one plan.
 fn is_same(a: &Run, b: &Run) -> bool {
-    identity(&a.machine) == identity(&b.machine) && a.settings.plan() == b.settings.plan()
+    is_one_machine(&a.machine, &b.machine) && a.settings.plan() == b.settings.plan()
 }
 
-/// What must be the same for seconds to be of one machine. Not what changes from hour to hour, such as free memory.
-fn identity(machine: &Machine) -> (String, u64, &str, &[String]) {
-    (machine.fingerprint(), machine.memory_bytes, &machine.os, &machine.gpus)
+/// Whether seconds of two machines are of one: nodes of one kind are. Not by what changes from hour to hour, such as
+/// free memory. Of memory a hundredth may differ, which the firmware of a node keeps.
+fn is_one_machine(a: &Machine, b: &Machine) -> bool {
+    let apart = a.memory_bytes.abs_diff(b.memory_bytes);
+    let facts = |machine: &Machine| (machine.fingerprint(), machine.os.clone(), machine.gpus.clone());
+    apart <= a.memory_bytes.max(b.memory_bytes) / 100 && facts(a) == facts(b)
 }
 
 /// How two builds differ, if they do.
@@ -247,7 +250,7 @@ fn apart(machines: &[OnMachine]) -> Vec<String> {
     for (i, this) in machines.iter().enumerate() {
         let [mine, first] = [&this.study.run, &machines[0].study.run];
         if let Some(other) =
-            machines[..i].iter().find(|other| identity(&other.study.run.machine) == identity(&mine.machine))
+            machines[..i].iter().find(|other| is_one_machine(&other.study.run.machine, &mine.machine))
         {
             let what = difference(&other.study.run.settings, &mine.settings);
             let (a, b) = (&other.folders[0], &this.folders[0]);

@@ -39,6 +39,21 @@ fn parts_of_one_plan_on_one_machine_are_the_whole_again() {
     assert_eq!(machine.summary.series.len(), Summary::of(&whole).series.len());
 }
 
+/// The firmware of a node keeps a little of its memory, not the same on each.
+#[test]
+fn nodes_of_one_kind_are_one_machine() {
+    let with_memory = |share: f64| {
+        let mut study = half(|dim| dim >= 200);
+        study.run.machine.memory_bytes = (share * study.run.machine.memory_bytes as f64) as u64;
+        study
+    };
+    let machines = |share| {
+        let sources = vec![source("low", half(|dim| dim < 200)), source("high", with_memory(share))];
+        Merged::of(sources).machines.len()
+    };
+    assert_eq!((machines(1.0), machines(0.995), machines(1.005), machines(0.5)), (1, 1, 1, 2));
+}
+
 #[test]
 fn a_record_in_two_folders_counts_once_and_another_of_its_cell_is_a_further_round() {
     let study = fixture::study();

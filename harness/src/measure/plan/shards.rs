@@ -1,6 +1,6 @@
 //! Parts of a plan, for several machines.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use relgrad_reports::record::{Held, Point};
 use relgrad_reports::run::Shard;
@@ -34,6 +34,11 @@ pub(crate) fn part(points: Vec<Planned>, shard: Shard) -> Result<Vec<Planned>, S
         chosen.insert(place, least);
     }
     Ok(points.into_iter().filter(|planned| chosen[&place(&planned.cell.point)] + 1 == shard.index).collect())
+}
+
+/// The most parts that a plan of these points can have.
+pub(crate) fn places(points: &[Planned]) -> usize {
+    points.iter().map(|planned| place(&planned.cell.point)).collect::<BTreeSet<_>>().len()
 }
 
 /// What stays in one part.
@@ -112,7 +117,9 @@ mod tests {
 
     #[test]
     fn more_parts_than_places_are_refused() {
-        let told = part(plan(&settings()).unwrap(), Shard { index: 1, of: 13 }).unwrap_err();
+        let points = plan(&settings()).unwrap();
+        assert_eq!(places(&points), 12);
+        let told = part(points, Shard { index: 1, of: 13 }).unwrap_err();
         assert!(told.contains("12 places") && told.contains("13 shards"), "{told}");
     }
 }

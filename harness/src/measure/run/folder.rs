@@ -1,12 +1,14 @@
 //! The folder of a sweep: made once, never overwritten by accident, picked up again by `--resume`.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use relgrad_reports::error::Error as Cause;
 use relgrad_reports::record::SCHEMA_VERSION;
 use relgrad_reports::run::{Run, Settings};
 use relgrad_reports::study::{Invalid, Study};
-use relgrad_reports::writer::{RecordWriter, write_run};
+use relgrad_reports::writer::{RecordWriter, open_locked, write_run};
 
 use super::identity;
 use crate::error::{Error, Result};
@@ -63,8 +65,15 @@ pub(crate) fn resume(dir: &Path) -> Result<(Study, RecordWriter)> {
     Ok((read(dir)?, writer))
 }
 
+/// Waits until no other process writes the sweep in `dir`: a task that its engine has lost sight of may still run.
+pub(crate) fn wait_until_free(dir: &Path) {
+    let is_busy = || matches!(open_locked(&dir.join(RECORDS)), Err(Cause::Busy(_)));
+    while is_busy() {
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
 fn open(dir: &Path) -> Result<RecordWriter> {
-    use relgrad_reports::error::Error as Cause;
     RecordWriter::open(dir).map_err(|cause| match cause {
         Cause::Io { .. } => Error::Output(cause.to_string()),
         _ => Error::Input(cause.to_string()),
@@ -86,6 +95,20 @@ pub(crate) fn describe(settings: Settings) -> Run {
         rooflines: Vec::new(),
         program: identity::fingerprint(),
         changes: Vec::new(),
+    }
+}
+
+/// Gives a folder the first free name of `NAME-other-1`, `NAME-other-2` and so on beside it.
+pub(crate) fn set_aside(dir: &Path) -> Result<PathBuf> {
+    let mut serial = 1_u32;
+    loop {
+        let mut name = dir.file_name().unwrap_or_default().to_os_string();
+        name.push(format!("-other-{serial}"));
+        let aside = dir.with_file_name(name);
+        if !aside.exists() {
+            return fs::rename(dir, &aside).map(|()| aside).map_err(|cause| Error::output(dir, cause));
+        }
+        serial += 1;
     }
 }
 

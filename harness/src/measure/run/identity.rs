@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use relgrad_reports::run::Run;
@@ -28,13 +28,19 @@ pub(crate) fn name(command: &mut Command) {
 
 /// Size and checksum of this program's file; `None` where it cannot be read.
 pub(crate) fn fingerprint() -> Option<String> {
-    let mut file = File::open(program().ok()?).ok()?;
+    let (bytes, checksum) = checksum(&program().ok()?)?;
+    Some(format!("{bytes} bytes, CRC-32 {checksum:08x}"))
+}
+
+/// Size and CRC-32 of a file; `None` where it cannot be read.
+pub(crate) fn checksum(path: &Path) -> Option<(usize, u32)> {
+    let mut file = File::open(path).ok()?;
     let mut hasher = crc32fast::Hasher::new();
     let mut bytes = 0;
     let mut chunk = vec![0; 1 << 20];
     loop {
         match file.read(&mut chunk).ok()? {
-            0 => return Some(format!("{bytes} bytes, CRC-32 {:08x}", hasher.finalize())),
+            0 => return Some((bytes, hasher.finalize())),
             length => {
                 bytes += length;
                 hasher.update(&chunk[..length]);
