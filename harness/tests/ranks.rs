@@ -65,14 +65,9 @@ fn what_ranks_cannot_share_is_refused() {
     }
 }
 
-/// Whether MPI is installed; a line says that it is not.
+/// Whether MPI is installed; without it these tests pass unseen, and `.ci/run` says so.
 fn has_mpi() -> bool {
-    let (doctor, _) = ends(&mut words("doctor"), 0);
-    let ready = doctor.contains("sweep --ranks starts the ranks of a cell by mpiexec");
-    if !ready {
-        eprintln!("not tested: {}", doctor.lines().find(|line| line.contains("libmpi_abi")).unwrap_or_default());
-    }
-    ready
+    ends(&mut words("doctor"), 0).0.contains("sweep --ranks starts the ranks of a cell by mpiexec")
 }
 
 #[test]

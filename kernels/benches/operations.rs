@@ -218,7 +218,7 @@ fn neighbours(criterion: &mut Criterion) {
             }
             for (dim, threads) in [10, 50, 100, 200].into_iter().flat_map(|dim| [(dim, 1), (dim, device().threads())]) {
                 let (method, dtype) = (Method::Relative, Dtype::F32);
-                let (architecture, init) = (Architecture::new(dim, 2).into(), Init::Orthogonal);
+                let (architecture, init) = (Architecture::new(dim, 2), Init::Orthogonal);
                 let workload = Workload { init, threads, seed: 1, ..Workload::new(method, architecture, BATCH, dtype) };
                 let mut evaluation = prepare(&workload).expect("memory for the benchmark");
                 let name = format!("relative, threads {threads}");

@@ -110,7 +110,7 @@ fn an_evaluation_allocates_nothing() {
                 (200, true, Dtype::F32),
                 (300, true, Dtype::F64),
             ] {
-                let architecture = Architecture { bias, ..Architecture::new(dim, 3) }.into();
+                let architecture = Architecture { bias, ..Architecture::new(dim, 3) };
                 let batch = if dim > 64
                     && matches!(method, Method::Autodiff | Method::AutodiffReverse | Method::AutodiffStreamed)
                 {

@@ -22,7 +22,7 @@ fn every_method_passes_its_check_at_few_samples() {
         for dim in DIMS {
             for batch in [1, 2, 3, 8, 9, 16, 17, 24, 25] {
                 for method in [Method::Relative, Method::RelativeInPlace, Method::Transposed, Method::Ordinary] {
-                    let architecture = architecture(dim).into();
+                    let architecture = architecture(dim);
                     let init = Init::Orthogonal;
                     let workload = Workload { init, threads: 2, ..Workload::new(method, architecture, batch, dtype) };
                     let check = evaluation::prepare(&workload).unwrap().check().unwrap();

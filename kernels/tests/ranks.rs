@@ -16,7 +16,7 @@ const SIZES: [(usize, usize); 5] = [(13, 2), (37, 5), (64, 4), (129, 100), (13, 
 const STEPS: usize = 10;
 
 fn network(dim: usize, layers: usize, bias: bool) -> Architecture {
-    let activation = Activation::Tanh { alpha: 1.0, beta: 0.1 };
+    let activation = Activation::TanhLinear { alpha: 1.0, beta: 0.1 };
     Architecture { bias, activation, ..Architecture::new(dim, layers) }
 }
 
@@ -171,7 +171,7 @@ fn columns_are_drawn_as_those_of_the_whole_network() {
     for init in Init::ALL {
         let whole: Parameters<Cpu, f32> = init::network(&device, &architecture, init, 3).unwrap();
         for rank in 0..4 {
-            let drawn = ColumnBlock::draw(&device, &architecture, (init, 3), (4, rank)).unwrap();
+            let drawn = ColumnBlock::<Cpu, f32>::draw(&device, &architecture, (init, 3), (4, rank)).unwrap();
             let taken = ColumnBlock::of(&device, &whole, (4, rank)).unwrap();
             assert_eq!(on_host(drawn.arrays()), on_host(taken.arrays()), "{init}, rank {rank}");
         }

@@ -84,7 +84,7 @@ pub(crate) fn anchors(
 /// Median seconds of one cell in a process of its own, or why there are none; nothing when a signal cut it off.
 fn anchor(planned: &Planned, settings: &Settings, events: &mut Events) -> Result<Option<Result<f64, Reason>>> {
     let point = &planned.cell.point;
-    let spec = Spec { cell: planned.cell, rules: Some(ANCHOR_RULES), inject: None };
+    let spec = Spec { cell: planned.cell, rules: Some(ANCHOR_RULES), inject: None, transport: None };
     let limits = ChildLimits {
         address_space_bytes: address_space(point.device, settings.memory_limit_bytes, point.threads),
         kill_after: Some(ANCHOR_KILL),

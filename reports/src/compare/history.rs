@@ -22,6 +22,7 @@ use crate::record::run;
 use crate::record::study::Study;
 use crate::record::validity;
 use crate::record::writer::{open_locked, to_readable_json};
+use crate::record::{is_one_rank, one_rank};
 use crate::statistics::summary::{Estimate, Summary};
 
 /// One run: a line of the store.
