@@ -50,7 +50,9 @@ fn a_device_that_is_not_there_is_named_before_anything_is_written() {
 #[test]
 fn the_doctor_names_every_library_and_what_to_do() {
     let (text, _) = ends(&mut words("doctor"), 0);
-    for part in ["cpu", "SIMD", "memory", "libcuda", "libnvrtc", "libcublas", "libcusolver", "NVML", "libmpi_abi", "mpiexec"] {
+    for part in
+        ["cpu", "SIMD", "memory", "libcuda", "libnvrtc", "libcublas", "libcusolver", "NVML", "libmpi_abi", "mpiexec"]
+    {
         assert!(text.contains(part), "{part}: {text}");
     }
 }

@@ -99,12 +99,7 @@ pub(crate) fn columns_of_square<D: Device<T>, T: Scalar>(
 }
 
 /// The bias of layer k (from 0), one column.
-pub(crate) fn bias<D: Device<T>, T: Scalar>(
-    device: &D,
-    seed: u64,
-    k: usize,
-    bias: &mut Matrix<D, T>,
-) -> Result<()> {
+pub(crate) fn bias<D: Device<T>, T: Scalar>(device: &D, seed: u64, k: usize, bias: &mut Matrix<D, T>) -> Result<()> {
     fill_normal(device, &mut Normals::new(seed, Stream::Bias(k)), BIAS_SCALE, bias)
 }
 

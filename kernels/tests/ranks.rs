@@ -237,9 +237,12 @@ fn a_rank_that_fails_ends_the_others_with_its_error() {
 
 #[test]
 fn ranks_that_end_too_early_are_named() {
-    let told = on_threads(3, |transport: &mut Threads<'_, f64>| {
-        if transport.rank() == 1 { Ok(()) } else { transport.barrier() }
-    });
+    let told = on_threads(
+        3,
+        |transport: &mut Threads<'_, f64>| {
+            if transport.rank() == 1 { Ok(()) } else { transport.barrier() }
+        },
+    );
     let text = told.unwrap_err().to_string();
     assert!(text.contains("barrier between ranks: rank 1 has ended"), "{text}");
     assert!(on_threads(0, |_: &mut Threads<'_, f64>| Ok(())).is_err());
@@ -267,7 +270,9 @@ fn what_has_no_form_over_ranks_is_refused() {
     assert!(refused(conditional, (2, 0)).contains("without a condition"));
     assert!(refused(network(8, 2, false), (9, 0)).contains("ranks = 9"));
     let block = ColumnBlock::<Cpu, f32>::draw(&device, &network(8, 1, false), (Init::Orthogonal, 0), (1, 0)).unwrap();
-    for rule in [InPlaceStep { transposed: true, ..InPlaceStep::default() }, InPlaceStep { delay: 2, ..InPlaceStep::default() }] {
+    for rule in
+        [InPlaceStep { transposed: true, ..InPlaceStep::default() }, InPlaceStep { delay: 2, ..InPlaceStep::default() }]
+    {
         let told = on_threads(1, |transport: &mut Threads<'_, f32>| {
             let mut block = ColumnBlock::draw(&device, block.architecture(), (Init::Orthogonal, 0), (1, 0))?;
             let mut work = ColumnWorkspace::new(&device, &block, 2)?;

@@ -45,7 +45,8 @@ fn a_rank_takes_its_bound_and_a_step_allocates_nothing() {
             for stored in [false, true] {
                 let before = LIVE.load(Ordering::SeqCst);
                 let place = (ranks, 0);
-                let block = ColumnBlock::<Cpu, f32>::draw(&device, &architecture, (Init::Orthogonal, 0), place).unwrap();
+                let block =
+                    ColumnBlock::<Cpu, f32>::draw(&device, &architecture, (Init::Orthogonal, 0), place).unwrap();
                 let work = ColumnWorkspace::new(&device, &block, samples).unwrap();
                 let gradient = stored.then(|| block.zero_gradient(&device).unwrap());
                 let taken = (LIVE.load(Ordering::SeqCst) - before) as f64;

@@ -264,6 +264,15 @@ fn warn_of_threads(threads: usize) {
     }
 }
 
+/// Says so where ranks would have to take turns.
+fn warn_of_ranks(ranks: usize) {
+    let cores = machine::logical_cores();
+    if ranks > cores {
+        let cores = units::counted(cores, "core");
+        note!("relgrad: {ranks} ranks on {cores}: times are unreliable; choose fewer --ranks");
+    }
+}
+
 /// Starts the pool of threads that everything parallel outside of the kernels' own teams runs on, as many as this
 /// process may use, or as RAYON_NUM_THREADS or the user says. Rayon would start it on first use, and panic where the
 /// system refuses a thread.

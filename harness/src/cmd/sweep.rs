@@ -18,7 +18,7 @@ use relgrad_reports::units;
 use self::outcome::report_on;
 use crate::cluster::Cluster;
 use crate::cluster::campaign::{Campaign, MOST_PARTS};
-use crate::cmd::{MAX_BATCH, at_least_one, count, up_to, warn_of_threads};
+use crate::cmd::{MAX_BATCH, at_least_one, count, up_to, warn_of_ranks, warn_of_threads};
 use crate::error::{Error, Result};
 use crate::machine::time::{rfc3339, unix_seconds};
 use crate::machine::{self, gpu, mpi};
@@ -281,6 +281,7 @@ fn start(arguments: &Arguments) -> Result<u8> {
         return Ok(0);
     }
     settings.thread_counts().for_each(warn_of_threads);
+    settings.rank_counts().for_each(warn_of_ranks);
     let dir = arguments.out.clone().map_or_else(|| outputs::fresh("results"), Ok)?;
     let events = Events::install()?;
     let (run, writer) = folder::create(&dir, settings)?;
@@ -331,6 +332,7 @@ fn resume(dir: &Path, arguments: &Arguments) -> Result<u8> {
         )));
     }
     run.settings.thread_counts().for_each(warn_of_threads);
+    run.settings.rank_counts().for_each(warn_of_ranks);
     let events = Events::install()?;
     let removed = writer.retain(|record| !again(record)).map_err(|cause| Error::Output(cause.to_string()))?;
     if removed > 0 {

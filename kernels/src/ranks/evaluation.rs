@@ -129,11 +129,7 @@ impl<T: Scalar> RankEvaluation<T> {
         Ok(error(&[found], &[expected], None))
     }
 
-    fn move_by(
-        &mut self,
-        (rule, mu): (&InPlaceStep, f64),
-        transport: &mut (impl Transport<T> + ?Sized),
-    ) -> Result<()> {
+    fn move_by(&mut self, (rule, mu): (&InPlaceStep, f64), transport: &mut (impl Transport<T> + ?Sized)) -> Result<()> {
         let Self { device, block, work, x, gradient, .. } = self;
         match gradient {
             Some(gradient) => work.gradient(device, block, x.view(), BiasMode::Exact, transport, gradient),

@@ -104,13 +104,7 @@ impl<D: Device<T>, T: Scalar, X: Transport<T> + ?Sized> Sink<D, T, Dense> for Ga
         Ok(())
     }
 
-    fn absorb(
-        &mut self,
-        device: &D,
-        k: usize,
-        update: RankUpdate<'_, D, T>,
-        work: &mut Pending<D, T>,
-    ) -> Result<()> {
+    fn absorb(&mut self, device: &D, k: usize, update: RankUpdate<'_, D, T>, work: &mut Pending<D, T>) -> Result<()> {
         let RankUpdate { left, right: RightFactor::Pulled { errors, mut into }, samples, bias_share } = update else {
             return Err(Error::shape("samples over ranks", "the relative gradient", "its transposed form"));
         };

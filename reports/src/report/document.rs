@@ -2,8 +2,8 @@
 
 mod growth;
 mod overview;
-mod state;
 mod ranks;
+mod state;
 mod threads;
 
 use relgrad_vocabulary::{DeviceKind, Math, excerpt};

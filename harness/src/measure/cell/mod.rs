@@ -9,8 +9,8 @@ mod calibration;
 mod child;
 mod gpu;
 mod inject;
-mod ranks;
 pub(crate) mod memory;
+mod ranks;
 pub(crate) mod sampling;
 
 use std::path::Path;

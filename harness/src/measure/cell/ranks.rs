@@ -5,9 +5,7 @@
 
 use std::time::Instant;
 
-use relgrad_kernels::ranks::{
-    RankEvaluation, RankWorkload, Threads, Traffic, Transport, bytes_of_columns, on_threads,
-};
+use relgrad_kernels::ranks::{RankEvaluation, RankWorkload, Threads, Traffic, Transport, bytes_of_columns, on_threads};
 use relgrad_kernels::{Architecture, Cpu, Init, Method, Result, Scalar};
 use relgrad_reports::record::{Check, Exchanged, Point, Reason, TransportKind};
 
@@ -171,11 +169,7 @@ fn follow<T: Scalar>(evaluation: &mut RankEvaluation<T>, transport: &mut impl Tr
 }
 
 /// The most memory of a rank; of ranks in one process their mean, which is what can be told of them.
-fn peak<T: Scalar>(
-    kind: TransportKind,
-    taken: Option<u64>,
-    transport: &mut impl Transport<T>,
-) -> Result<Option<u64>> {
+fn peak<T: Scalar>(kind: TransportKind, taken: Option<u64>, transport: &mut impl Transport<T>) -> Result<Option<u64>> {
     let ranks = transport.ranks();
     let mut of_ranks = vec![0.0; ranks];
     // Where a system does not tell, none of its processes does.
@@ -187,11 +181,7 @@ fn peak<T: Scalar>(
 }
 
 /// What one evaluation exchanged, over all ranks.
-fn exchanged<T: Scalar>(
-    kind: TransportKind,
-    before: Traffic,
-    transport: &mut impl Transport<T>,
-) -> Result<Exchanged> {
+fn exchanged<T: Scalar>(kind: TransportKind, before: Traffic, transport: &mut impl Transport<T>) -> Result<Exchanged> {
     let after = transport.traffic();
     let mut received = [(after.received_bytes - before.received_bytes) as f64];
     transport.all_reduce(&mut received)?;

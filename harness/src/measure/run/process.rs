@@ -22,8 +22,8 @@ const LONGEST_LINE: u64 = 16 << 20;
 const MOST_WAITING: usize = 4;
 /// Bytes kept of the lines of a child that is run to its end.
 const KEPT_LINES: usize = 64 << 20;
-/// What mpiexec says of a rank that a signal has ended.
-const RANK_KILLED: &str = "KILLED BY SIGNAL";
+/// What mpiexec says of a rank that a signal has ended, before it says how.
+const RANK_ENDED: &str = "TERMINATED WITH THE EXIT STRING:";
 /// Characters of a child's last words that its record keeps.
 const MOST_WORDS: usize = 500;
 
@@ -243,9 +243,10 @@ pub(crate) fn reply<T: DeserializeOwned>(
             // A signal reached the whole process tree: the child did not fail by itself.
             Err(_) if events.interrupted() => None,
             Err(_) => {
-                // mpiexec says on standard output that a rank was killed.
-                let killed = stdout.lines().find(|line| line.contains(RANK_KILLED)).unwrap_or_default();
-                Some(Err(cause_of_death(status, &format!("{stderr}\n{killed}"))))
+                // mpiexec says on standard output that a signal has ended a rank.
+                let killed = stdout.lines().find_map(|line| line.split_once(RANK_ENDED));
+                let killed = killed.map_or(String::new(), |(_, how)| format!("\na rank was ended: {}", how.trim()));
+                Some(Err(cause_of_death(status, &(stderr + &killed))))
             }
         },
     })
@@ -271,10 +272,10 @@ fn last_words(stderr: &str) -> Option<String> {
     // Of several ranks' last words, the one that failed says why; the others and mpiexec say that they were ended.
     const TOLD: [&str; 2] = ["relgrad: internal error", "relgrad: rank"];
     let is_told = |line: &&&str| TOLD.iter().any(|begin| line.starts_with(begin));
-    let told = lines.iter().rfind(is_told).or_else(|| lines.iter().find(|line| line.contains(RANK_KILLED)));
+    let told = lines.iter().rfind(is_told);
     let panic = lines.iter().rposition(|line| line.contains("panicked at"));
     let message = told.or(panic.and_then(|at| lines.get(at + 1))).or(lines.last())?;
-    Some(console::cut(message.trim_start_matches(['=', ' ']), MOST_WORDS))
+    Some(console::cut(message, MOST_WORDS))
 }
 
 /// Reads a pipe to its end on a thread of its own, keeping the last `keep` bytes.
