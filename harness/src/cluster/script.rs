@@ -104,8 +104,7 @@ mod tests {
 
     #[test]
     fn a_script_without_words_or_limits_ends_after_the_part() {
-        let campaign =
-            Campaign { words: Vec::new(), task_seconds: None, ..campaign("slurm", Path::new("/x")) };
+        let campaign = Campaign { words: Vec::new(), task_seconds: None, ..campaign("slurm", Path::new("/x")) };
         let text = text(&campaign, &Cluster::Slurm { partition: None });
         assert!(text.ends_with("--out \"part-$part\"\n"), "{text}");
         assert!(!text.contains("--time") && !text.contains("--partition"), "{text}");

@@ -20,16 +20,8 @@ const HOST_SCRIPT_NAME: &str = "host.sh";
 /// The folder of relgrad on a host, in the user's home.
 const BASE: &str = ".cache/relgrad";
 /// No question is asked of a person, and a host that has gone is noticed.
-const OPTIONS: [&str; 8] = [
-    "-o",
-    "BatchMode=yes",
-    "-o",
-    "ConnectTimeout=10",
-    "-o",
-    "ServerAliveInterval=5",
-    "-o",
-    "ServerAliveCountMax=3",
-];
+const OPTIONS: [&str; 8] =
+    ["-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3"];
 /// The exit code of ssh itself where it reaches no host; others are those of the command there.
 const UNREACHABLE: i32 = 255;
 /// Looks in a row without an answer after which a host is dead, and its part another's.
@@ -216,8 +208,7 @@ impl Host {
 /// The place of the program on hosts, named by its contents.
 fn remote_program(tasks: &Path) -> Result<String, String> {
     let program = tasks.join(PROGRAM);
-    let (bytes, checksum) =
-        identity::checksum(&program).ok_or_else(|| format!("cannot read {}", program.display()))?;
+    let (bytes, checksum) = identity::checksum(&program).ok_or_else(|| format!("cannot read {}", program.display()))?;
     Ok(format!("{BASE}/program-{bytes}-{checksum:08x}/{PROGRAM}"))
 }
 
