@@ -39,6 +39,8 @@ const MOST: f64 = 1.05;
 #[test]
 fn a_rank_takes_its_bound_and_a_step_allocates_nothing() {
     let device = Cpu::new(1);
+    // The pool of threads that draws weights takes its memory once.
+    ColumnBlock::<Cpu, f32>::draw(&device, &Architecture::new(8, 1), (Init::Orthogonal, 0), (1, 0)).unwrap();
     for (dim, samples, layers) in [(129, 20, 2), (200, 100, 1), (301, 10, 3)] {
         let architecture = Architecture { bias: true, ..Architecture::new(dim, layers) };
         for ranks in [1, 2, 3, 4, 7] {

@@ -13,6 +13,7 @@ pub(crate) fn studies() -> Vec<(&'static str, Study)> {
         ("batches", fixture::study_with_batches()),
         ("many-batches", many_batches()),
         ("threads", fixture::study_with_threads()),
+        ("ranks", fixture::study_with_ranks()),
         ("two-threads", two_threads()),
         ("noisy", fixture::noisy_study()),
         ("one-method", only(|r| r.cell.method == Method::Relative)),
