@@ -28,7 +28,9 @@ const FOLDERS: [&str; 18] = [
 ];
 
 fn data(folders: &[&str]) -> Data {
-    let read = |name: &&str| Folder::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join("reports/archive").join(name)).unwrap();
+    let read = |name: &&str| {
+        Folder::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join("reports/archive").join(name)).unwrap()
+    };
     Data::of(&folders.iter().map(read).collect::<Vec<_>>())
 }
 
@@ -58,7 +60,7 @@ fn machines_of_the_archive_are_predicted_from_the_others() {
     let (plain, anchored) = (all(|one| &one.plain), all(|one| &one.anchored));
     assert!(plain.cells > 150 && anchored.cells > 100, "{plain:?} {anchored:?}");
     for score in [plain, anchored] {
-        assert!(score.covered as f64 >= 0.85 * score.cells as f64, "{plain:?} {anchored:?}");
+        assert!(score.covered as f64 >= 0.9 * score.cells as f64, "{plain:?} {anchored:?}");
     }
-    assert!(plain.median_error < 0.3 && anchored.median_error < 0.2, "{plain:?} {anchored:?}");
+    assert!(plain.median_error < 0.15 && anchored.median_error < 0.12, "{plain:?} {anchored:?}");
 }

@@ -30,8 +30,8 @@ Examples:
   relgrad predict --check results/here --before before.json    after the sweep: who was right?
 
 It measures the ceilings (relgrad roofline --quick) and anchors: up to three cells of a method, of a
-quarter of a second each at most. That takes about a minute. An interval is that in which the
-median time of a sweep of this machine lies with 95 % probability.
+quarter of a second each at most. That takes about a minute. In an interval lies, with 95 %
+probability, the time of the cell in a sweep with its rounds.
 ";
 
 /// Version of what `--json` prints.
@@ -163,9 +163,8 @@ fn predict(arguments: &Arguments, settings: &Settings) -> Result<PredictedSweep>
     let machine = machine::facts();
     let mut events = Events::install()?;
     let rooflines = atlas::ceilings(settings, &mut events)?;
-    let predictor = |anchors: &[Anchor]| {
-        Predictor::new(&atlas, &machine, rooflines.clone(), anchors).map_err(Error::Input)
-    };
+    let predictor =
+        |anchors: &[Anchor]| Predictor::new(&atlas, &machine, rooflines.clone(), anchors).map_err(Error::Input);
     let from_ceilings = predictor(&[])?;
     let anchors = if arguments.no_anchors {
         Vec::new()

@@ -92,9 +92,7 @@ fn anchor(planned: &Planned, settings: &Settings, events: &mut Events) -> Result
     let reply = process::reply::<Reply>(spec.command(&identity::program()?)?, limits, events, |_| None);
     let reply = reply.map_err(|cause| Error::Output(format!("cannot start the process of a cell: {cause}")))?;
     Ok(reply.map(|reply| match reply? {
-        Reply::Measured(measurement) => {
-            median(&measurement.seconds).ok_or_else(|| Reason::from("it took no samples"))
-        }
+        Reply::Measured(measurement) => median(&measurement.seconds).ok_or_else(|| Reason::from("it took no samples")),
         Reply::Failed(failed) => Err(failed.reason),
         Reply::Ready(_) => Err(Reason::from("it took no samples")),
     }))

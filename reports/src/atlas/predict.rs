@@ -41,12 +41,7 @@ impl Predictor {
     ///
     /// # Errors
     /// When the numbers of the atlas contradict each other.
-    pub fn new(
-        atlas: &Atlas,
-        machine: &Machine,
-        rooflines: Vec<Roofline>,
-        anchors: &[Anchor],
-    ) -> Result<Self, String> {
+    pub fn new(atlas: &Atlas, machine: &Machine, rooflines: Vec<Roofline>, anchors: &[Anchor]) -> Result<Self, String> {
         let known = DeviceKind::ALL.map(|device| {
             let name = machine_name(machine, device);
             atlas.machines.iter().position(|known| *known == name)

@@ -38,9 +38,7 @@ fn simulated(machines: usize, seed: u64) -> Data {
     let of_machine = |machine| METHODS.iter().flat_map(move |&method| DIMS.map(|dim| (machine, cell(method, dim))));
     let cells: Vec<(usize, AtlasCell)> = (0..machines).flat_map(of_machine).collect();
     let places: Vec<Located> = cells.iter().map(|(machine, cell)| Located::new(*machine, *cell)).collect();
-    let entry = |i: usize, j: usize| {
-        TRUTH.covariance(&places[i], &places[j]) + if i == j { TRUTH.cell } else { 0.0 }
-    };
+    let entry = |i: usize, j: usize| TRUTH.covariance(&places[i], &places[j]) + if i == j { TRUTH.cell } else { 0.0 };
     let factor = Cholesky::of(cells.len(), entry).unwrap();
     let drawn = factor.times(&cells.iter().map(|_| random.normal()).collect::<Vec<_>>());
     let mut data = Data {
@@ -61,8 +59,7 @@ fn simulated(machines: usize, seed: u64) -> Data {
 /// Over six simulated archives of eight machines each.
 #[test]
 fn the_components_of_the_variance_are_found_again() {
-    let fits: Vec<Variances> =
-        (0..6).map(|seed| Atlas::fit(&simulated(8, seed)).unwrap().variances).collect();
+    let fits: Vec<Variances> = (0..6).map(|seed| Atlas::fit(&simulated(8, seed)).unwrap().variances).collect();
     let mean = |of: fn(&Variances) -> f64| (fits.iter().map(|v| of(v).ln()).sum::<f64>() / 6.0).exp() / of(&TRUTH);
     for (what, ratio, most) in [
         ("process", mean(|v| v.process), 1.15),
@@ -78,8 +75,7 @@ fn the_components_of_the_variance_are_found_again() {
 /// counts, and 95 % of them have a standard error of 3 %.
 #[test]
 fn intervals_cover_machines_that_were_left_out() {
-    let left_out: Vec<LeftOut> =
-        (100..110).flat_map(|seed| leave_one_out(&simulated(5, seed)).unwrap()).collect();
+    let left_out: Vec<LeftOut> = (100..110).flat_map(|seed| leave_one_out(&simulated(5, seed)).unwrap()).collect();
     let all = |of: fn(&LeftOut) -> &Vec<(Estimate, f64)>| {
         Score::of(&left_out.iter().flat_map(|one| of(one).clone()).collect::<Vec<_>>()).unwrap()
     };
@@ -94,7 +90,7 @@ fn intervals_cover_machines_that_were_left_out() {
 /// A study on a machine `factor` times as slow in everything.
 fn slower(factor: f64) -> Study {
     let mut study = fixture::study();
-    study.run.machine.cpu = format!("CPU {factor}");
+    study.run.machine.cpu = format!("Chip {factor}");
     study.records.iter_mut().for_each(|record| record.seconds.iter_mut().for_each(|seconds| *seconds *= factor));
     for roofline in &mut study.run.rooflines {
         roofline.rates.iter_mut().flat_map(|rate| &mut rate.seconds).for_each(|seconds| *seconds *= factor);
@@ -126,7 +122,7 @@ fn a_machine_that_is_slower_in_everything_is_predicted_by_its_ceilings() {
         assert!((predicted.value / seconds - 1.0).abs() < 0.1, "{:?}: {predicted:?} {seconds}", record.cell);
         let anchor = Anchor { cell: record.cell, model: record.model, seconds: 2.0 * seconds };
         let moved = predictor(&[anchor]).seconds(&record.cell, &record.model, 1).unwrap();
-        assert!(moved.value > 1.2 * predicted.value, "{moved:?} {predicted:?}");
+        assert!(moved.value > 1.1 * predicted.value, "{moved:?} {predicted:?}");
     }
 }
 
@@ -141,7 +137,7 @@ fn what_cannot_be_used_is_told() {
     let told = Atlas::fit(&known).unwrap_err();
     assert!(told.contains("two machines") && told.ends_with("here are: one with cpu"), "{told}");
     let told = leave_one_out(&data(&[slower(1.0), slower(2.0)])).unwrap_err();
-    assert!(told.starts_with("without CPU 1, ") && told.contains("two machines"), "{told}");
+    assert!(told.starts_with("without Chip 1, ") && told.contains("two machines"), "{told}");
 }
 
 #[test]
@@ -163,7 +159,7 @@ fn processors_of_one_name_are_told_apart_by_what_they_have() {
 #[test]
 fn anchors_are_the_ends_and_the_middle_of_what_is_quick() {
     let quick = |dim: usize| (cell(Method::Relative, dim), 1e-6 * dim as f64);
-    let mut cells: Vec<_> = [10, 100, 1000, 10_000, 1_000_000].map(quick).to_vec();
+    let mut cells: Vec<_> = [10, 200, 2000, 10_000, 1_000_000].map(quick).to_vec();
     cells.push((cell(Method::Autodiff, 10), 3.0));
     cells.push((AtlasCell { batch: 1, ..cell(Method::Relative, 50) }, 1e-6));
     assert_eq!(choose_anchors(&cells), [0, 1, 3]);

@@ -321,12 +321,7 @@ impl Schedule {
 }
 
 /// What is expected of a point.
-fn candidate(
-    planned: &Planned,
-    expected: Option<Estimate>,
-    calibration: &Calibration,
-    limits: &Limits,
-) -> Candidate {
+fn candidate(planned: &Planned, expected: Option<Estimate>, calibration: &Calibration, limits: &Limits) -> Candidate {
     let forecast = calibration.forecast(planned).or(expected);
     let wanted = forecast.evaluation_seconds * (1.0 + limits.min_samples as f64) + MIN_SAMPLING_SECONDS;
     let most = limits.cell_seconds.unwrap_or(f64::INFINITY).max(2.0 * forecast.evaluation_seconds);
