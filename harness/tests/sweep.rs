@@ -97,7 +97,7 @@ fn a_tuning_is_of_the_methods_that_have_it() {
         let of_solve = record("hutchinson");
         assert_eq!(of_solve["cell"]["tuning"], tuning);
         let report = fs::read_to_string(dir.join("report.md")).expect("a report");
-        assert!(report.contains(&format!("`{tuning}`, of the methods that have these numbers")), "{report}");
+        assert!(report.contains(&format!("{tuning}, of the methods that have these numbers")), "{report}");
         let iterations = of_solve["solved"]["iterations"].as_f64().expect("a count");
         (of_solve["model"]["flops"].as_f64().expect("operations"), iterations)
     };

@@ -172,7 +172,7 @@ fn facts(run: &Run) -> Vec<(&'static str, String)> {
     let whole = |rule| format!("every evaluation is a gradient and a step by `{rule}`; models and bounds are of both");
     facts.extend(s.update.map(|rule| ("Update", whole(rule))));
     facts.extend(
-        (!s.tuning.is_default()).then(|| ("Tuning", format!("`{}`, of the methods that have these numbers", s.tuning))),
+        (!s.tuning.is_default()).then(|| ("Tuning", format!("{}, of the methods that have these numbers", s.tuning))),
     );
     facts.extend(run.machine.gpus.iter().map(|gpu| ("GPU", gpu.clone())));
     facts.extend([
