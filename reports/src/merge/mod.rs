@@ -249,8 +249,7 @@ fn apart(machines: &[OnMachine]) -> Vec<String> {
     let mut told = Vec::new();
     for (i, this) in machines.iter().enumerate() {
         let [mine, first] = [&this.study.run, &machines[0].study.run];
-        if let Some(other) =
-            machines[..i].iter().find(|other| is_one_machine(&other.study.run.machine, &mine.machine))
+        if let Some(other) = machines[..i].iter().find(|other| is_one_machine(&other.study.run.machine, &mine.machine))
         {
             let what = difference(&other.study.run.settings, &mine.settings);
             let (a, b) = (&other.folders[0], &this.folders[0]);
@@ -281,7 +280,11 @@ fn difference(a: &Settings, b: &Settings) -> String {
             format!("{:?}", b.layer_counts().collect::<Vec<_>>()),
         ),
         ("threads", a.threads_in_words(), b.threads_in_words()),
-        ("ranks", format!("{:?}", a.rank_counts().collect::<Vec<_>>()), format!("{:?}", b.rank_counts().collect::<Vec<_>>())),
+        (
+            "ranks",
+            format!("{:?}", a.rank_counts().collect::<Vec<_>>()),
+            format!("{:?}", b.rank_counts().collect::<Vec<_>>()),
+        ),
         ("number type", a.dtype.to_string(), b.dtype.to_string()),
         ("methods", methods(a), methods(b)),
     ];
