@@ -91,9 +91,9 @@ fn conditioned(variances: Variances, others: &[Datum], anchors: &[Datum]) -> Res
         .ok_or_else(|| "the covariances of these studies have no factor".to_string())
 }
 
-/// Places of the cells to measure on a machine before the others are predicted. Of each method, device and arithmetic,
-/// of which a sweep has one, these are in the series with the most D the smallest, the largest and the middle D whose
-/// evaluation should take a quarter of a second at most. The seconds are those that are expected.
+/// Places of the cells to measure on a machine before the others are predicted. Of each method and device these are,
+/// in the series with the most D, the smallest, the largest and the middle D whose evaluation should take a quarter of
+/// a second at most. The seconds are those that are expected.
 pub fn choose_anchors(cells: &[(AtlasCell, f64)]) -> Vec<usize> {
     let mut series: BTreeMap<AtlasCell, BTreeMap<usize, usize>> = BTreeMap::new();
     for (at, (cell, seconds)) in cells.iter().enumerate() {
@@ -104,7 +104,7 @@ pub fn choose_anchors(cells: &[(AtlasCell, f64)]) -> Vec<usize> {
     }
     let mut widest: BTreeMap<_, &BTreeMap<usize, usize>> = BTreeMap::new();
     for (cell, dims) in &series {
-        let known = widest.entry((cell.device, cell.math, cell.method)).or_insert(dims);
+        let known = widest.entry((cell.device, cell.method)).or_insert(dims);
         if dims.len() > known.len() {
             *known = dims;
         }
