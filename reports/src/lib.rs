@@ -2,8 +2,8 @@
 //!
 //! * [`record`]: the format of records; writing and reading it.
 //! * [`statistics`]: from records to numbers with intervals.
-//! * [`compare`]: two studies next to each other, with verdicts. [`merge`]: those of several machines. [`atlas`]: a model
-//!   of many machines, which predicts a further one.
+//! * [`compare`]: two studies next to each other, with verdicts. [`merge`]: those of several machines. [`atlas`]: a
+//!   model of many machines, which predicts a further one.
 //! * [`report`] and [`export`]: texts for people and files for programs.
 //!
 //! The crate does not draw (`relgrad-plots` does) or measure (`relgrad-harness` does).

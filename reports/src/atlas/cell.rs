@@ -28,8 +28,8 @@ pub struct AtlasCell {
 }
 
 impl AtlasCell {
-    /// That of a record; `None` for what the atlas leaves out: a calibration kernel, a convolution, a whole update, several
-    /// ranks, and a method with other numbers than its own.
+    /// That of a record; `None` for what the atlas leaves out: a calibration kernel, a convolution, a whole update,
+    /// several ranks, and a method with other numbers than its own.
     pub fn of(cell: &Cell) -> Option<Self> {
         let Point { device, dim, batch, layers, threads, convolution, update, ranks, tuning, .. } = cell.point;
         let math = cell.point.arithmetic();
