@@ -187,13 +187,18 @@ impl<'a> Follower<'a> {
 
     /// The error of a part whose tasks come to nothing, with their last words.
     fn given_up(&self, part: usize) -> Error {
-        let log = self.campaign.log(part);
-        let text = fs::read(&log).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
-        let last = text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("nothing");
-        let last = console::cut(last.trim().trim_start_matches("relgrad: "), 300);
-        let log = log.display();
-        Error::Output(format!("part {part} ended {IN_VAIN} times without a new record; {log} ends with: {last}"))
+        let path = self.campaign.log(part);
+        let log = path.display();
+        let told = match fs::read(&path) {
+            // A task that has begun has made one, if only an empty one.
+            Err(_) => format!("there is no {log}: do all machines have this folder, and the program for it?"),
+            Ok(text) => {
+                let text = String::from_utf8_lossy(&text);
+                let last = text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("nothing");
+                format!("{log} ends with: {}", console::cut(last.trim().trim_start_matches("relgrad: "), 300))
+            }
+        };
+        Error::Output(format!("part {part} ended {IN_VAIN} times without a new record; {told}"))
     }
 
     /// Waits for the next look; whether a signal came.

@@ -106,6 +106,11 @@ fn a_part_that_ends_again_and_again_without_a_record_is_given_up_with_its_last_w
     assert!(told.contains("part 1 ended 3 times") && told.contains("part-1.log ends with: no space left"), "{told}");
     assert!(told.contains("--resume"), "{told}");
     assert_eq!(engine.submitted, [vec![1, 2], vec![1], vec![1]]);
+
+    let scratch = tempfile::tempdir().unwrap();
+    let mut engine = Told::default().then(|_| queue(&[], &[]));
+    let told = follow(scratch.path(), &mut engine, Vec::new()).0.unwrap_err().to_string();
+    assert!(told.contains("there is no ") && told.contains("do all machines have this folder"), "{told}");
 }
 
 #[test]
