@@ -34,7 +34,7 @@ fn numbers_of_threads_are_kept_apart() {
     let four = list(&google["benchmarks"]).iter().filter(|entry| text(entry, "run_name").contains("/threads=4/"));
     assert!(four.map(|entry| assert_eq!(entry["threads"], 4)).count() == 4 * MEASURED, "three processes, one median");
     let csv = render_of("csv", &study);
-    let of = |threads: &str| csv.lines().filter(|line| line.contains(&format!(",{threads},false,smooth:0.3,"))).count();
+    let of = |threads: &str| csv.lines().filter(|line| line.contains(&format!(",{threads},1,false,"))).count();
     assert_eq!(["1", "2", "4"].map(of), [24; 3]);
     let latex = render_of("latex", &study);
     assert!(latex.contains("$L = 2$, 4 threads)") && latex.contains("1, 2, 4 threads on the CPU"), "{latex}");
