@@ -1,5 +1,7 @@
 //! One child process: started under limits, listened to, killed when its time is up.
 
+mod death;
+
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::{ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
@@ -9,8 +11,8 @@ use std::time::{Duration, Instant};
 use relgrad_reports::record::Reason;
 use serde::de::DeserializeOwned;
 
+pub(crate) use self::death::cause_of_death;
 use super::interrupt::{Event, Events};
-use crate::console;
 use crate::error::explained;
 
 /// Bytes kept of a child's standard error: its end says why it died.
@@ -22,10 +24,6 @@ const LONGEST_LINE: u64 = 16 << 20;
 const MOST_WAITING: usize = 4;
 /// Bytes kept of the lines of a child that is run to its end.
 const KEPT_LINES: usize = 64 << 20;
-/// What mpiexec says of a rank that a signal has ended, before it says how.
-const RANK_ENDED: &str = "TERMINATED WITH THE EXIT STRING:";
-/// Characters of a child's last words that its record keeps.
-const MOST_WORDS: usize = 500;
 
 /// What a child may use.
 #[derive(Debug, Clone, Copy, Default)]
@@ -242,40 +240,9 @@ pub(crate) fn reply<T: DeserializeOwned>(
             Ok(reply) => Some(Ok(reply)),
             // A signal reached the whole process tree: the child did not fail by itself.
             Err(_) if events.interrupted() => None,
-            Err(_) => {
-                // mpiexec says on standard output that a signal has ended a rank.
-                let killed = stdout.lines().find_map(|line| line.split_once(RANK_ENDED));
-                let killed = killed.map_or(String::new(), |(_, how)| format!("\na rank was ended: {}", how.trim()));
-                Some(Err(cause_of_death(status, &(stderr + &killed))))
-            }
+            Err(_) => Some(Err(cause_of_death(status, &(stderr + &death::of_a_rank(&stdout))))),
         },
     })
-}
-
-/// Why a child that gave no reply ended: its signal or exit code, and the last words of its standard error.
-pub(crate) fn cause_of_death(status: ExitStatus, stderr: &str) -> Reason {
-    let how = match (signal(status), status.code()) {
-        (Some(signal), _) => format!("killed by {signal}"),
-        (None, Some(code)) => format!("ended with code {code} and no result"),
-        (None, None) => "ended without a result".to_string(),
-    };
-    match last_words(stderr) {
-        Some(words) => format!("{how}: {words}").into(),
-        None => how.into(),
-    }
-}
-
-/// The line of `stderr` that tells most: a panic's message (an older program's stands on the line after), otherwise the
-/// last line.
-fn last_words(stderr: &str) -> Option<String> {
-    let lines: Vec<&str> = stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    // Of several ranks' last words, the one that failed says why; the others and mpiexec say that they were ended.
-    const TOLD: [&str; 2] = ["relgrad: internal error", "relgrad: rank"];
-    let is_told = |line: &&&str| TOLD.iter().any(|begin| line.starts_with(begin));
-    let told = lines.iter().rfind(is_told);
-    let panic = lines.iter().rposition(|line| line.contains("panicked at"));
-    let message = told.or(panic.and_then(|at| lines.get(at + 1))).or(lines.last())?;
-    Some(console::cut(message, MOST_WORDS))
 }
 
 /// Reads a pipe to its end on a thread of its own, keeping the last `keep` bytes.
@@ -366,29 +333,6 @@ fn die_with_parent(_parent: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// The signal that ended a process, by its name where that is usual.
-#[cfg(unix)]
-fn signal(status: ExitStatus) -> Option<String> {
-    const NAMES: [(i32, &str); 8] = [
-        (libc::SIGABRT, "SIGABRT"),
-        (libc::SIGBUS, "SIGBUS"),
-        (libc::SIGFPE, "SIGFPE"),
-        (libc::SIGILL, "SIGILL"),
-        (libc::SIGKILL, "SIGKILL, most likely by the system for its memory"),
-        (libc::SIGSEGV, "SIGSEGV"),
-        (libc::SIGTERM, "SIGTERM"),
-        (libc::SIGXCPU, "SIGXCPU"),
-    ];
-    let number = std::os::unix::process::ExitStatusExt::signal(&status)?;
-    let name = NAMES.iter().find(|(known, _)| *known == number);
-    Some(name.map_or_else(|| format!("signal {number}"), |(_, name)| name.to_string()))
-}
-
-#[cfg(not(unix))]
-fn signal(_status: ExitStatus) -> Option<String> {
-    None
-}
-
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
@@ -477,25 +421,5 @@ mod tests {
         let pipe = io::repeat(b'x').take(1 << 20).chain(&b"the end"[..]);
         let kept = collect(Some(pipe), 10).map(|reader| reader.join().unwrap()).unwrap();
         assert_eq!(kept, b"xxxthe end");
-    }
-
-    #[test]
-    fn the_cause_of_death_names_the_signal_or_the_code() {
-        for (script, words, told) in [
-            ("kill -ABRT $$", "allocation failed", "killed by SIGABRT: allocation failed"),
-            ("kill -KILL $$", "", "killed by SIGKILL, most likely by the system for its memory"),
-            ("exit 3", "err\n", "ended with code 3 and no result: err"),
-        ] {
-            assert_eq!(cause_of_death(exited(script, FOREVER).0, words).as_str(), told);
-        }
-    }
-
-    #[test]
-    fn a_panic_is_told_by_its_message() {
-        let stderr = "\nthread 'main' (1) panicked at src/x.rs:1:1:\nindex out of range\nnote: run with \
-                      RUST_BACKTRACE=1\n";
-        assert_eq!(last_words(stderr).as_deref(), Some("index out of range"));
-        let told = "relgrad: internal error: index out of range (src/x.rs:1:1); please report it";
-        assert_eq!(last_words(&format!("{told}\n   0: a trace\n")).as_deref(), Some(told));
     }
 }
