@@ -131,10 +131,9 @@ def judge(samples: list[dict[str, Any]], facts: dict[str, Any], reasons: list[di
     for batch in batches(samples):
         if batch != BATCH:
             lines += few(Measured(samples, batch), threads, facts, batch)
-    cpu = facts.get("roofline", {}).get("machine", {}).get("cpu", "")
     for line in lines:
         if line.verdict == "misses":
-            line.reason = line.reason or reason_for(line, reasons, cpu)
+            line.reason = line.reason or reason_for(line, reasons, facts)
     return lines
 
 
@@ -395,12 +394,13 @@ def read_reasons(path: Path) -> list[dict[str, Any]]:
     return tomllib.loads(path.read_text()).get("reason", [])
 
 
-def reason_for(line: Line, reasons: list[dict[str, Any]], cpu: str) -> str:
-    """The first reason given for this target that covers this dimension and this processor."""
+def reason_for(line: Line, reasons: list[dict[str, Any]], facts: dict[str, Any]) -> str:
+    """The first reason given for this target that covers this dimension, this number type and this processor."""
+    cpu, dtype = facts.get("roofline", {}).get("machine", {}).get("cpu", ""), facts["options"]["dtype"]
     for reason in reasons:
         names_it = any(fnmatch.fnmatchcase(line.target, target) for target in reason["targets"])
         covers_it = "dims" not in reason or line.dim in reason["dims"]
-        if names_it and covers_it and reason.get("cpu", "") in cpu:
+        if names_it and covers_it and reason.get("cpu", "") in cpu and reason.get("dtype", dtype) == dtype:
             return reason["text"]
     return ""
 

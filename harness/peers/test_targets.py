@@ -172,7 +172,8 @@ class Judgement(unittest.TestCase):
         for dim in (10, 20):
             samples += [sample("relgrad", "relative", dim, 1.0), sample("numpy", "relative", dim, 1.0)]
         elsewhere = {"targets": ["relative speed"], "cpu": "another processor", "text": "not here"}
-        reasons = [elsewhere, {"targets": ["relative sp*"], "dims": [20], "text": "because"}]
+        other_type = {"targets": ["relative speed"], "dtype": "f64", "text": "not for f32"}
+        reasons = [elsewhere, other_type, {"targets": ["relative sp*"], "dims": [20], "text": "because"}]
         lines = judged(samples, reasons)
         self.assertEqual((lines["relative speed", 10].reason, lines["relative speed", 20].reason), ("", "because"))
         text = targets.render(samples, FACTS, list(lines.values()))
@@ -185,7 +186,7 @@ class Judgement(unittest.TestCase):
             names |= {f"{method} speed", f"{method} memory", f"{method} of ceiling"}
         names |= {"relative at small D", "relative on 2 threads"}
         names |= {f"{m} of ceiling, N = {n}" for m in ("relative", "relative-inplace") for n in (1, 4, 10, 16, 32)}
-        names |= {f"relative speed, N = {n}" for n in (256, 1000)}
+        names |= {f"relative speed, N = {n}" for n in (256, 1000)} | {"relative-delayed speed, N = 64"}
         for reason in targets.read_reasons(targets.Path(__file__).with_name("reasons.toml")):
             for target in reason["targets"]:
                 self.assertTrue(any(fnmatch.fnmatchcase(name, target) for name in names), target)
