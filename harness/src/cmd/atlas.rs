@@ -16,7 +16,7 @@ Examples:
 - Studies of one machine are put together, and so are their ceilings.
 - The file that --out names is for predict and sweep.
 - --leave-one-out predicts each machine from all others, from its ceilings alone, and with anchors:
-  three cells of a method, the first process of each.
+  three cells of a method, the first three processes of each.
 ";
 
 /// Fits one model to the sweeps of several machines, which predicts a further one

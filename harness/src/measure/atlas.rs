@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use relgrad_reports::atlas::{Anchor, Atlas, AtlasCell, Predictor, choose_anchors};
+use relgrad_reports::atlas::{ANCHOR_ROUNDS, Anchor, Atlas, AtlasCell, Predictor, choose_anchors};
 use relgrad_reports::record::Reason;
 use relgrad_reports::roofline::Roofline;
 use relgrad_reports::run::Settings;
@@ -46,8 +46,8 @@ pub(crate) fn ceilings(settings: &Settings, events: &mut Events) -> Result<Vec<R
     Ok(rooflines)
 }
 
-/// Measures the anchors among these points: those that the atlas chooses and that fit into memory. One that fails is
-/// told and left out.
+/// Measures the anchors among these points: those that the atlas chooses and that fit into memory, in several processes
+/// each. One that fails is told and left out.
 pub(crate) fn anchors(
     points: &[Planned],
     settings: &Settings,
@@ -67,18 +67,27 @@ pub(crate) fn anchors(
             Some((planned, (AtlasCell::of(&planned.cell)?, seconds)))
         })
         .unzip();
-    let mut anchors = Vec::new();
-    for planned in choose_anchors(&cells).into_iter().map(|at| places[at]) {
-        match anchor(planned, settings, events)? {
-            Some(Ok(seconds)) => anchors.push(Anchor { cell: planned.cell, model: planned.model, seconds }),
-            Some(Err(reason)) => {
-                let (method, dim) = (planned.cell.method, planned.cell.point.dim);
-                note!("relgrad: {method} at D = {dim} was not measured: {reason}");
+    let chosen = choose_anchors(&cells).into_iter().map(|at| places[at]);
+    let mut anchors: Vec<(&Planned, Vec<f64>)> = chosen.map(|planned| (planned, Vec::new())).collect();
+    for _ in 0..ANCHOR_ROUNDS {
+        let mut kept = Vec::new();
+        for (planned, mut seconds) in anchors {
+            match anchor(planned, settings, events)? {
+                Some(Ok(median)) => {
+                    seconds.push(median);
+                    kept.push((planned, seconds));
+                }
+                Some(Err(reason)) => {
+                    let (method, dim) = (planned.cell.method, planned.cell.point.dim);
+                    note!("relgrad: {method} at D = {dim} was not measured: {reason}");
+                }
+                None => return Err(Error::Interrupted("stopped before all anchors were measured".to_string())),
             }
-            None => return Err(Error::Interrupted("stopped before all anchors were measured".to_string())),
         }
+        anchors = kept;
     }
-    Ok(anchors)
+    let of = |(planned, seconds): (&Planned, _)| Anchor { cell: planned.cell, model: planned.model, seconds };
+    Ok(anchors.into_iter().map(of).collect())
 }
 
 /// Median seconds of one cell in a process of its own, or why there are none; nothing when a signal cut it off.

@@ -1,16 +1,17 @@
 //! What the model knows of a cell, and the time that the ceilings of a machine give it.
 
 use relgrad_vocabulary::{DeviceKind, Math, Method, excerpt};
+use serde::{Deserialize, Serialize};
 
 use crate::merge;
 use crate::record::roofline::{Ceilings, Roofline};
 use crate::record::run::Machine;
 use crate::record::{Cell, Model, Point};
 
-/// A dense cell without its round. Bias, activation and seed are left out: they change a time by less than the model
+/// Dense cells that differ in D alone. Bias, activation and seed are left out: they change a time by less than the model
 /// can tell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AtlasCell {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct AtlasSeries {
     /// The method.
     pub method: Method,
     /// The device.
@@ -23,6 +24,13 @@ pub struct AtlasCell {
     pub batch: usize,
     /// Number of layers L.
     pub layers: usize,
+}
+
+/// A dense cell without its round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AtlasCell {
+    /// Everything but D.
+    pub series: AtlasSeries,
     /// Data dimension D.
     pub dim: usize,
 }
@@ -34,30 +42,32 @@ impl AtlasCell {
         let Point { device, dim, batch, layers, threads, convolution, update, ranks, tuning, .. } = cell.point;
         let math = cell.point.arithmetic();
         let is_plain = convolution.is_none() && update.is_none() && ranks == 1 && tuning.is_default();
-        let of_method = |method| Self { method, device, math, threads, batch, layers, dim };
+        let of_method = |method| Self { series: AtlasSeries { method, device, math, threads, batch, layers }, dim };
         cell.method.method().filter(|_| is_plain).map(of_method)
     }
 
     /// (ln D, ln N, ln L, ln threads, ln bits of a factor of a product). The host's threads do not matter to a GPU.
     pub(super) fn coordinates(&self) -> [f64; 5] {
-        let threads = if self.device == DeviceKind::Cuda { 1 } else { self.threads };
-        let bits = match self.math {
+        let AtlasSeries { device, math, threads, batch, layers, .. } = self.series;
+        let threads = if device == DeviceKind::Cuda { 1 } else { threads };
+        let bits = match math {
             Math::F64 => 64.0,
             Math::F32 => 32.0,
             Math::Tf32 => 19.0,
             Math::Bf16 => 16.0_f64,
         };
         let ln = |count: usize| (count.max(1) as f64).ln();
-        [ln(self.dim), ln(self.batch), ln(self.layers), ln(threads), bits.ln()]
+        [ln(self.dim), ln(batch), ln(layers), ln(threads), bits.ln()]
     }
 }
 
 /// t₀: flops / rate + bytes / bandwidth, in seconds, at the best ceilings of the device; `None` where they were not
 /// measured for this arithmetic and number of threads.
 pub(super) fn model_seconds(rooflines: &[Roofline], cell: &AtlasCell, model: &Model) -> Option<f64> {
-    let ceilings = Ceilings::of(cell.device, rooflines)?;
-    let rate = ceilings.peak_flops_per_second(cell.math, cell.threads)?;
-    let bandwidth = ceilings.peak_bytes_per_second(cell.threads)?;
+    let AtlasSeries { device, math, threads, .. } = cell.series;
+    let ceilings = Ceilings::of(device, rooflines)?;
+    let rate = ceilings.peak_flops_per_second(math, threads)?;
+    let bandwidth = ceilings.peak_bytes_per_second(threads)?;
     let seconds = model.flops / rate + model.min_traffic_bytes / bandwidth;
     Some(seconds).filter(|seconds| seconds.is_finite() && *seconds > 0.0)
 }

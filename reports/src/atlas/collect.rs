@@ -6,6 +6,7 @@ use std::path::Path;
 use super::AtlasCell;
 use super::cell::{machine_name, model_seconds};
 use super::peers;
+use super::trial::ANCHOR_ROUNDS;
 use crate::record::error::Result;
 use crate::record::roofline::Roofline;
 use crate::record::run::Machine;
@@ -41,8 +42,8 @@ pub struct Datum {
     pub log_ratio: f64,
     /// Processes behind it.
     pub processes: usize,
-    /// y of the first process.
-    pub(super) first: f64,
+    /// y of its first [`ANCHOR_ROUNDS`] processes, and their number: what an anchor would be.
+    pub(super) early: (f64, usize),
     /// t₀.
     pub(super) model_seconds: f64,
 }
@@ -118,7 +119,7 @@ impl Data {
     fn add(&mut self, folder: &Folder, rooflines: &BTreeMap<String, Vec<Roofline>>) {
         let mut without_ceiling = 0;
         for (cell, (model, logs)) in &folder.cells {
-            let name = machine_name(&folder.machine, cell.device);
+            let name = machine_name(&folder.machine, cell.series.device);
             let seconds = rooflines.get(&name).and_then(|known| model_seconds(known, cell, model));
             let Some(model_seconds) = seconds.filter(|_| !logs.is_empty()) else {
                 without_ceiling += 1;
@@ -126,10 +127,12 @@ impl Data {
             };
             let log_ratio = mean(logs) - model_seconds.ln();
             let squares: f64 = logs.iter().map(|y| (y - mean(logs)).powi(2)).sum();
-            let (machine, processes, first) = (self.place_of(name), logs.len(), logs[0] - model_seconds.ln());
+            let (machine, processes) = (self.place_of(name), logs.len());
+            let first = &logs[..processes.min(ANCHOR_ROUNDS)];
+            let early = (mean(first) - model_seconds.ln(), first.len());
             let scatter = &mut self.scatter[machine];
             *scatter = (scatter.0 + squares, scatter.1 + processes - 1);
-            self.data.push(Datum { machine, cell: *cell, log_ratio, processes, first, model_seconds });
+            self.data.push(Datum { machine, cell: *cell, log_ratio, processes, early, model_seconds });
         }
         let Folder { name, others, .. } = folder;
         if without_ceiling > 0 {
@@ -141,7 +144,9 @@ impl Data {
         }
         if *others > 0 {
             let others = counted(*others, "record");
-            self.told.push(format!("{name}: {others} of convolutions, whole updates or calibration kernels left out"));
+            self.told.push(format!(
+                "{name}: {others} of convolutions, whole updates, ranks, tuned methods or calibration kernels left out"
+            ));
         }
     }
 

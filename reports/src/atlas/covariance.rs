@@ -46,13 +46,13 @@ impl Variances {
 
     /// Covariance of the functions at two places.
     pub(super) fn covariance(&self, a: &Located, b: &Located) -> f64 {
-        if a.cell.device != b.cell.device {
+        if a.cell.series.device != b.cell.series.device {
             return 0.0;
         }
         let square: f64 = a.at.iter().zip(&b.at).map(|(x, y)| (x - y) * (x - y)).sum();
         let distance = (3.0 * square).sqrt() / self.length;
         let k = (1.0 + distance) * (-distance).exp();
-        let (same_method, same_machine) = (a.cell.method == b.cell.method, a.machine == b.machine);
+        let (same_method, same_machine) = (a.cell.series.method == b.cell.series.method, a.machine == b.machine);
         let mut sum = OF_KIND + self.shape * k;
         if same_method {
             sum += OF_METHOD + self.method_shape * k;

@@ -84,12 +84,12 @@ fn check_line(line: &AtlasLine, machines: usize) -> Checked {
     if line.machine >= machines {
         return Err(format!("machine {} of {machines}", line.machine));
     }
-    if !line.math.is_known_to(line.device) {
-        return Err(format!("{} does not know the arithmetic {}", line.device, line.math));
+    if !line.series.math.is_known_to(line.series.device) {
+        return Err(format!("{} does not know the arithmetic {}", line.series.device, line.series.math));
     }
-    validity::count("batch", line.batch, &validity::BATCH)?;
-    validity::count("layers", line.layers, &validity::LAYERS)?;
-    validity::count("threads", line.threads, &validity::THREADS)?;
+    validity::count("batch", line.series.batch, &validity::BATCH)?;
+    validity::count("layers", line.series.layers, &validity::LAYERS)?;
+    validity::count("threads", line.series.threads, &validity::THREADS)?;
     for (dim, log_ratio, processes) in &line.points {
         validity::count("D", *dim, &validity::DIM)?;
         validity::number("a logarithm", *log_ratio, &(-MOST_LOG_RATIO..=MOST_LOG_RATIO))?;

@@ -51,7 +51,7 @@ pub(super) fn variances(data: &[Datum], process: f64) -> Variances {
 
 /// Fails without two machines that have one kind of device.
 pub(super) fn require_two_machines(data: &[Datum]) -> Result<(), String> {
-    let kinds: BTreeSet<_> = data.iter().map(|datum| datum.cell.device).collect();
+    let kinds: BTreeSet<_> = data.iter().map(|datum| datum.cell.series.device).collect();
     let machines: BTreeSet<_> = data.iter().map(|datum| datum.machine).collect();
     if machines.len() > kinds.len() {
         return Ok(());

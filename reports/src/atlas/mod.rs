@@ -23,15 +23,14 @@ mod peers;
 mod predict;
 mod trial;
 
-use relgrad_vocabulary::{DeviceKind, Math, Method};
 use serde::{Deserialize, Serialize};
 
-pub use cell::{AtlasCell, machine_name};
+pub use cell::{AtlasCell, AtlasSeries, machine_name};
 pub use collect::{Data, Datum, Folder};
 pub use covariance::Variances;
 pub use page::{left_out_table, machines_table, variances_table};
 pub use predict::{Anchor, Predictor};
-pub use trial::{LeftOut, Score, choose_anchors, leave_one_out};
+pub use trial::{ANCHOR_ROUNDS, LeftOut, Score, choose_anchors, leave_one_out};
 
 use crate::record::error::Result;
 
@@ -55,23 +54,14 @@ pub struct Atlas {
     pub lines: Vec<AtlasLine>,
 }
 
-/// The cells of one method on one machine that differ in D alone.
+/// The cells of a series on one machine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AtlasLine {
     /// Place of the machine in [`Atlas::machines`].
     pub machine: usize,
-    /// The method.
-    pub method: Method,
-    /// The device.
-    pub device: DeviceKind,
-    /// Arithmetic of matrix products.
-    pub math: Math,
-    /// CPU threads.
-    pub threads: usize,
-    /// Batch size N.
-    pub batch: usize,
-    /// Number of layers L.
-    pub layers: usize,
+    /// What they share.
+    #[serde(flatten)]
+    pub series: AtlasSeries,
     /// D, y and the number of processes behind it, cell by cell.
     pub points: Vec<(usize, f64, usize)>,
 }
@@ -88,10 +78,10 @@ impl Atlas {
         let mut lines: Vec<AtlasLine> = Vec::new();
         for Datum { machine, cell, log_ratio, processes, .. } in kept {
             let point = (cell.dim, log_ratio, processes);
-            let of_line = AtlasCell { dim: 0, ..cell };
-            match lines.iter_mut().find(|line| line.machine == machine && line.cell(0) == of_line) {
+            let is_its = |line: &&mut AtlasLine| line.machine == machine && line.series == cell.series;
+            match lines.iter_mut().find(is_its) {
                 Some(line) => line.points.push(point),
-                None => lines.push(AtlasLine::new(machine, cell, point)),
+                None => lines.push(AtlasLine { machine, series: cell.series, points: vec![point] }),
             }
         }
         lines.iter_mut().for_each(|line| line.points.sort_by_key(|(dim, ..)| *dim));
@@ -110,23 +100,11 @@ impl Atlas {
     /// Cells with their y and their processes.
     pub(crate) fn cells(&self) -> impl Iterator<Item = (usize, AtlasCell, f64, usize)> {
         let of_line = |line: &'_ AtlasLine| {
-            let (machine, cell) = (line.machine, line.cell(0));
+            let (machine, series) = (line.machine, line.series);
             let points = line.points.clone().into_iter();
-            points.map(move |(dim, log_ratio, processes)| (machine, AtlasCell { dim, ..cell }, log_ratio, processes))
+            points.map(move |(dim, log_ratio, processes)| (machine, AtlasCell { series, dim }, log_ratio, processes))
         };
         self.lines.iter().flat_map(of_line)
-    }
-}
-
-impl AtlasLine {
-    fn new(machine: usize, cell: AtlasCell, point: (usize, f64, usize)) -> Self {
-        let AtlasCell { method, device, math, threads, batch, layers, .. } = cell;
-        Self { machine, method, device, math, threads, batch, layers, points: vec![point] }
-    }
-
-    fn cell(&self, dim: usize) -> AtlasCell {
-        let Self { method, device, math, threads, batch, layers, .. } = *self;
-        AtlasCell { method, device, math, threads, batch, layers, dim }
     }
 }
 

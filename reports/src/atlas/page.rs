@@ -11,8 +11,8 @@ pub fn machines_table(atlas: &Atlas) -> Table {
         let lines: Vec<_> = atlas.lines.iter().filter(|line| line.machine == place).collect();
         let mut methods: Vec<&str> = Vec::new();
         for line in &lines {
-            if !methods.contains(&line.method.name()) {
-                methods.push(line.method.name());
+            if !methods.contains(&line.series.method.name()) {
+                methods.push(line.series.method.name());
             }
         }
         let cells = lines.iter().map(|line| line.points.len()).sum();

@@ -7,8 +7,8 @@ use std::path::Path;
 use relgrad_vocabulary::{DeviceKind, Dtype, Math, Method};
 use serde::Deserialize;
 
-use super::AtlasCell;
 use super::collect::Folder;
+use super::{AtlasCell, AtlasSeries};
 use crate::record::error::{Error, Result};
 use crate::record::roofline::Roofline;
 use crate::record::run::Machine;
@@ -95,7 +95,8 @@ fn used(sampled: &Sampled, options: &PeersOptions) -> Option<(AtlasCell, Model, 
     let method: Method = method.parse().ok().filter(|_| who == "relgrad" && is_right)?;
     let &PeersOptions { device, dtype, math } = options;
     let (batch, math) = (batch.unwrap_or(BATCH), math.unwrap_or(Math::of(dtype)));
-    let cell = AtlasCell { method, device, math, threads: *threads, batch, layers: LAYERS, dim: *dim };
+    let series = AtlasSeries { method, device, math, threads: *threads, batch, layers: LAYERS };
+    let cell = AtlasCell { series, dim: *dim };
     let seconds = median(seconds).filter(|seconds| seconds.is_finite() && *seconds > 0.0)?;
     Some((cell, (*model)?, seconds))
 }

@@ -14,15 +14,15 @@ use crate::record::{Cell, Model};
 use crate::statistics::student::{Part, Parts, pooled_975};
 use crate::statistics::summary::Estimate;
 
-/// A cell that was measured on the machine that is predicted, in one process.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// A cell that was measured on the machine that is predicted.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Anchor {
     /// The cell.
     pub cell: Cell,
     /// Its cost.
     pub model: Model,
-    /// Median seconds of one evaluation.
-    pub seconds: f64,
+    /// Median seconds of one evaluation, process by process.
+    pub seconds: Vec<f64>,
 }
 
 /// An atlas applied to one machine.
@@ -51,8 +51,10 @@ impl Predictor {
         let places = [cpu.unwrap_or(further), cuda.unwrap_or(further + 1)];
         let here = anchors.iter().filter_map(|anchor| {
             let cell = AtlasCell::of(&anchor.cell)?;
-            let log_ratio = (anchor.seconds / model_seconds(&rooflines, &cell, &anchor.model)?).ln();
-            log_ratio.is_finite().then(|| (place(places, cell.device), cell, log_ratio, 1))
+            let processes = anchor.seconds.len();
+            let log_seconds = anchor.seconds.iter().map(|seconds| seconds.ln()).sum::<f64>() / processes as f64;
+            let log_ratio = log_seconds - model_seconds(&rooflines, &cell, &anchor.model)?.ln();
+            log_ratio.is_finite().then(|| (place(places, cell.series.device), cell, log_ratio, processes))
         });
         let conditioned = Conditioned::of(atlas.variances, atlas.cells(), here)
             .ok_or("the numbers of the atlas contradict each other: fit it again")?;
@@ -71,7 +73,7 @@ impl Predictor {
     pub fn seconds(&self, cell: &Cell, model: &Model, processes: usize) -> Option<Estimate> {
         let cell = AtlasCell::of(cell)?;
         let model_seconds = model_seconds(&self.rooflines, &cell, model)?;
-        let located = Located::new(place(self.places, cell.device), cell);
+        let located = Located::new(place(self.places, cell.series.device), cell);
         let log_ratio = self.conditioned.estimate(&located, processes)?;
         Some(log_ratio.map(|y| model_seconds * y.exp()))
     }
@@ -80,7 +82,7 @@ impl Predictor {
     pub fn expected_seconds(&self, cell: &Cell, model: &Model) -> Option<f64> {
         let cell = AtlasCell::of(cell)?;
         let model_seconds = model_seconds(&self.rooflines, &cell, model)?;
-        let (log_ratio, _) = self.conditioned.at(&Located::new(place(self.places, cell.device), cell));
+        let (log_ratio, _) = self.conditioned.at(&Located::new(place(self.places, cell.series.device), cell));
         Some(model_seconds * log_ratio.exp())
     }
 }
@@ -138,7 +140,7 @@ impl Conditioned {
 
     /// y of a mean over so many processes, with its interval; `None` without a machine with such a device.
     pub(super) fn estimate(&self, at: &Located, processes: usize) -> Option<Estimate> {
-        if !self.places.iter().any(|place| place.cell.device == at.cell.device) {
+        if !self.places.iter().any(|place| place.cell.series.device == at.cell.series.device) {
             return None;
         }
         let (mean, variance) = self.at(at);
@@ -165,10 +167,10 @@ impl Degrees {
     /// As in an analysis of variance of each kind of device: M − 1, (M − 1)(methods − 1) where every machine has every
     /// method, and the cells beyond the pairs of both.
     fn of(known: &[Known]) -> Self {
-        let kinds: BTreeSet<_> = known.iter().map(|(_, cell, ..)| cell.device).collect();
+        let kinds: BTreeSet<_> = known.iter().map(|(_, cell, ..)| cell.series.device).collect();
         let machines: BTreeSet<_> = known.iter().map(|(machine, ..)| machine).collect();
-        let methods: BTreeSet<_> = known.iter().map(|(_, cell, ..)| (cell.device, cell.method)).collect();
-        let pairs: BTreeSet<_> = known.iter().map(|(machine, cell, ..)| (machine, cell.method)).collect();
+        let methods: BTreeSet<_> = known.iter().map(|(_, cell, ..)| (cell.series.device, cell.series.method)).collect();
+        let pairs: BTreeSet<_> = known.iter().map(|(machine, cell, ..)| (machine, cell.series.method)).collect();
         let [kinds, machines, methods, pairs] = [kinds.len(), machines.len(), methods.len(), pairs.len()];
         let at_least_one = |degrees: usize| degrees.max(1) as f64;
         Self {

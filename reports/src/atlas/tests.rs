@@ -5,7 +5,7 @@ use super::collect::{Data, Datum, Folder};
 use super::covariance::{Located, Variances};
 use super::page::left_out_table;
 use super::trial::{LeftOut, Score, choose_anchors, leave_one_out};
-use super::{Anchor, Atlas, AtlasCell, Predictor, file, machine_name};
+use super::{Anchor, Atlas, AtlasCell, AtlasSeries, Predictor, file, machine_name};
 use crate::fixture;
 use crate::record::run::Machine;
 use crate::record::study::Study;
@@ -29,7 +29,8 @@ const TRUTH: Variances = Variances {
 };
 
 fn cell(method: Method, dim: usize) -> AtlasCell {
-    AtlasCell { method, device: DeviceKind::Cpu, math: Math::F32, threads: 2, batch: 100, layers: 2, dim }
+    let series = AtlasSeries { method, device: DeviceKind::Cpu, math: Math::F32, threads: 2, batch: 100, layers: 2 };
+    AtlasCell { series, dim }
 }
 
 /// Cells of some machines, drawn from [`TRUTH`] with three processes each.
@@ -51,7 +52,7 @@ fn simulated(machines: usize, seed: u64) -> Data {
         let log_ratio = logs.iter().sum::<f64>() / 3.0;
         let scatter = &mut data.scatter[machine];
         *scatter = (scatter.0 + logs.iter().map(|log| (log - log_ratio).powi(2)).sum::<f64>(), scatter.1 + 2);
-        data.data.push(Datum { machine, cell, log_ratio, processes: 3, first: logs[0], model_seconds: 1e-3 });
+        data.data.push(Datum { machine, cell, log_ratio, processes: 3, early: (logs[0], 1), model_seconds: 1e-3 });
     }
     data
 }
@@ -120,8 +121,8 @@ fn a_machine_that_is_slower_in_everything_is_predicted_by_its_ceilings() {
         let seconds = crate::statistics::median(&record.seconds).unwrap();
         let predicted = predictor(&[]).seconds(&record.cell, &record.model, 1).unwrap();
         assert!((predicted.value / seconds - 1.0).abs() < 0.1, "{:?}: {predicted:?} {seconds}", record.cell);
-        let anchor = Anchor { cell: record.cell, model: record.model, seconds: 2.0 * seconds };
-        let moved = predictor(&[anchor]).seconds(&record.cell, &record.model, 1).unwrap();
+        let anchor = Anchor { cell: record.cell, model: record.model, seconds: vec![2.0 * seconds; 2] };
+        let moved = predictor(std::slice::from_ref(&anchor)).seconds(&record.cell, &record.model, 1).unwrap();
         assert!(moved.value > 1.1 * predicted.value, "{moved:?} {predicted:?}");
     }
 }
@@ -161,7 +162,9 @@ fn anchors_are_the_ends_and_the_middle_of_what_is_quick() {
     let quick = |dim: usize| (cell(Method::Relative, dim), 1e-6 * dim as f64);
     let mut cells: Vec<_> = [10, 200, 2000, 10_000, 1_000_000].map(quick).to_vec();
     cells.push((cell(Method::Autodiff, 10), 3.0));
-    cells.push((AtlasCell { batch: 1, ..cell(Method::Relative, 50) }, 1e-6));
+    let mut few = cell(Method::Relative, 50);
+    few.series.batch = 1;
+    cells.push((few, 1e-6));
     assert_eq!(choose_anchors(&cells), [0, 1, 3]);
     assert_eq!(choose_anchors(&[quick(20)]), [0]);
 }

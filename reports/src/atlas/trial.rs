@@ -6,12 +6,14 @@ use super::collect::{Data, Datum};
 use super::covariance::{Located, Variances};
 use super::fit::{require_two_machines, thinned, variances};
 use super::predict::{Conditioned, Known};
-use super::{AtlasCell, MOST_CELLS};
+use super::{AtlasCell, AtlasSeries, MOST_CELLS};
 use crate::statistics::median;
 use crate::statistics::summary::Estimate;
 
 /// Seconds of one evaluation that an anchor may take.
 const ANCHOR_SECONDS: f64 = 0.25;
+/// Processes of an anchor, in turn with those of the others: a machine may be slow for some seconds.
+pub const ANCHOR_ROUNDS: usize = 3;
 
 /// How predictions and measurements agree.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -83,11 +85,11 @@ fn leave_out(data: &Data, place: usize, name: &str) -> Result<LeftOut, String> {
     })
 }
 
-/// The model of the others, and the first process of each anchor.
+/// The model of the others, and the first processes of each anchor.
 fn conditioned(variances: Variances, others: &[Datum], anchors: &[Datum]) -> Result<Conditioned, String> {
     let known = |datum: &Datum| -> Known { (datum.machine, datum.cell, datum.log_ratio, datum.processes) };
-    let first = |anchor: &Datum| -> Known { (anchor.machine, anchor.cell, anchor.first, 1) };
-    Conditioned::of(variances, others.iter().map(known), anchors.iter().map(first))
+    let early = |anchor: &Datum| -> Known { (anchor.machine, anchor.cell, anchor.early.0, anchor.early.1) };
+    Conditioned::of(variances, others.iter().map(known), anchors.iter().map(early))
         .ok_or_else(|| "the covariances of these studies have no factor".to_string())
 }
 
@@ -95,16 +97,16 @@ fn conditioned(variances: Variances, others: &[Datum], anchors: &[Datum]) -> Res
 /// in the series with the most D, the smallest, the largest and the middle D whose evaluation should take a quarter of
 /// a second at most. The seconds are those that are expected.
 pub fn choose_anchors(cells: &[(AtlasCell, f64)]) -> Vec<usize> {
-    let mut series: BTreeMap<AtlasCell, BTreeMap<usize, usize>> = BTreeMap::new();
+    let mut series: BTreeMap<AtlasSeries, BTreeMap<usize, usize>> = BTreeMap::new();
     for (at, (cell, seconds)) in cells.iter().enumerate() {
-        let dims = series.entry(AtlasCell { dim: 0, ..*cell }).or_default();
+        let dims = series.entry(cell.series).or_default();
         if *seconds <= ANCHOR_SECONDS {
             dims.entry(cell.dim).or_insert(at);
         }
     }
     let mut widest: BTreeMap<_, &BTreeMap<usize, usize>> = BTreeMap::new();
-    for (cell, dims) in &series {
-        let known = widest.entry((cell.device, cell.method)).or_insert(dims);
+    for (of, dims) in &series {
+        let known = widest.entry((of.device, of.method)).or_insert(dims);
         if dims.len() > known.len() {
             *known = dims;
         }
