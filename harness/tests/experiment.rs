@@ -115,7 +115,11 @@ fn rivals_learn_by_one_rule_and_are_kept() {
         let model = &entry["chosen"]["models"][0];
         let nats = |epoch: usize| model["epochs"][epoch]["validation_nats"].as_f64().unwrap();
         assert!(nats(2) > nats(0), "{entry}");
-        assert_eq!(entry["tried"].as_array().unwrap().len(), 5);
+        // A grid of five, and further ones while the best is at an end.
+        let tried = entry["tried"].as_array().unwrap();
+        let ends = [tried.first(), tried.last()].map(|tried| tried.unwrap()[0].clone());
+        let is_at_end = ends.contains(&entry["chosen"]["step_size"]);
+        assert!(tried.len() == 8 || (5..8).contains(&tried.len()) && !is_at_end, "{entry}");
     }
     let relative = |set: &str| {
         entries.iter().find(|entry| entry["data"] == set && entry["method"] == "relative").unwrap()["chosen"].clone()

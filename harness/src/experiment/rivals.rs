@@ -1,7 +1,7 @@
 //! Likelihood for the money: every method trains the same networks from the same starts by plain steps.
 //!
-//! The rule is one for all: the step size is the best of a grid on the validation part, and the trainings that count
-//! are those of that step size from several seeds, stopped by the same patience.
+//! The rule is one for all: the step size is the best of a grid on the validation part, which goes on where its best is
+//! at an end, and the trainings that count are those of that step size from several seeds, stopped by the same patience.
 
 use std::fs;
 
@@ -37,8 +37,10 @@ const TOYS: [Contest; 2] = [
 ];
 const PATCHES: Contest = Contest { data: "bsds300", smallest_step: 1e-4, layers: 2 };
 
-/// Step sizes are the smallest one times these.
+/// Step sizes are the smallest one times these,
 const GRID: [f64; 5] = [1.0, 5.0, 25.0, 125.0, 625.0];
+/// and so much less or more, at most so often, while the best one is at an end.
+const FURTHER: (f64, usize) = (5.0, 3);
 /// Epochs without a better validation likelihood after which a training stops.
 const PATIENCE: usize = 10;
 
@@ -152,17 +154,21 @@ fn settings(context: &Context<'_>, course: &Contest, set: &DataSet, method: Meth
 fn compete(context: &mut Context<'_>, course: &Contest, set: &DataSet, method: Method) -> Result<Competitor> {
     let (mut best, mut tried) = (None::<(f64, Learned)>, Vec::new());
     let first_seed = settings(context, course, set, method).seed;
-    for factor in GRID {
-        let step_size = course.smallest_step * factor;
+    let mut next: Vec<f64> = GRID.iter().rev().map(|factor| course.smallest_step * factor).collect();
+    while let Some(step_size) = next.pop() {
         let found = train(context, course, set, (method, step_size, first_seed))?;
         let score = found.as_ref().map(|model| model.outcome.validation.mean);
         let told = score.map_or("diverged".to_string(), |score| format!("{score:.3} nats of validation"));
         context.say(&format!("{}: {method}, step size {step_size}: {told}", set.name));
         tried.push((step_size, score));
+        tried.sort_by(|(one, _), (other, _)| one.total_cmp(other));
         if let Some(model) = found
             && best.as_ref().is_none_or(|(_, best)| model.outcome.validation.mean > best.outcome.validation.mean)
         {
             best = Some((step_size, model));
+        }
+        if next.is_empty() && tried.len() < GRID.len() + FURTHER.1 {
+            next.extend(beyond(&tried, best.as_ref().map(|(step_size, _)| *step_size)));
         }
     }
     let Some((step_size, model)) = best else {
@@ -184,6 +190,16 @@ fn compete(context: &mut Context<'_>, course: &Contest, set: &DataSet, method: M
         chosen: Some(Chosen { step_size, step_bytes, models, lost_seeds }),
         tried,
     })
+}
+
+/// The step size after the end of the sorted grid at which the best one is; a smaller one where all diverged.
+fn beyond(tried: &[(f64, Option<f64>)], best: Option<f64>) -> Option<f64> {
+    let (smallest, largest) = (tried.first()?.0, tried.last()?.0);
+    match best {
+        Some(best) if best == largest => Some(largest * FURTHER.0),
+        Some(best) if best > smallest => None,
+        _ => Some(smallest / FURTHER.0),
+    }
 }
 
 /// A training, read where an earlier run left it; `None` where it diverged.
@@ -301,8 +317,8 @@ fn panels(entries: &[Competitor]) -> Vec<LinePanel> {
 fn notes(context: &Context<'_>) -> Vec<String> {
     let mut notes = texts([
         "Plain steps, batches of 100, f32, a first layer that standardises the data; step sizes fall to 0 by a cosine. \
-         The step size is the best of five on the validation part; all methods have the same grid, patience and \
-         epochs.",
+         The step size is the best of five on the validation part, and of up to three further ones where that is at \
+         an end of the grid; all methods have the same rule, patience and epochs.",
         "Time is that of the steps, without evaluation. Memory is that of parameters, batch and work, which the peaks \
          of sweeps are compared with. Energy is that of the processor's packages over the first training, evaluation \
          included, where the system tells it.",
@@ -312,4 +328,20 @@ fn notes(context: &Context<'_>) -> Vec<String> {
         notes.push("A shortened experiment: likelihoods rise with --effort full.".to_string());
     }
     notes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_grid_goes_on_where_its_best_is_at_an_end() {
+        let tried = |scores: [Option<f64>; 3]| [0.1, 0.5, 2.5].into_iter().zip(scores).collect::<Vec<_>>();
+        let all = tried([Some(-3.0), Some(-2.0), Some(-1.0)]);
+        assert_eq!(beyond(&all, Some(2.5)), Some(12.5));
+        assert_eq!(beyond(&all, Some(0.5)), None);
+        assert_eq!(beyond(&all, Some(0.1)), Some(0.02));
+        assert_eq!(beyond(&tried([None; 3]), None), Some(0.02));
+        assert_eq!(beyond(&[], None), None);
+    }
 }
