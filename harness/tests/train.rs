@@ -42,6 +42,31 @@ fn a_correction_by_the_epoch_is_another_training_and_resumes_bit_for_bit() {
     refused(sgd.args(["--adam-correction", "epoch"]), &["--adam-correction is for --optimizer adam"]);
 }
 
+/// Each method that has numbers of its own learns something else with other ones.
+#[test]
+fn a_training_has_the_numbers_that_tune_gave() {
+    let folder = tempfile::tempdir().unwrap();
+    for (method, tuning) in [
+        ("ordinary-carried", "probes=1"),
+        ("hutchinson", "probes=1"),
+        ("hutchinson", "tolerance=0.3"),
+        ("self-normalizing", "tolerance=0.5"),
+        ("free-form", "beta=0.5"),
+    ] {
+        let of = |name: &str, more: &[&str]| {
+            let (dir, common) = (folder.path().join(format!("{method}-{tuning}-{name}")), ["train", "toy:moons"]);
+            let mut command = relgrad();
+            command.args(common).args(["--method", method, "--toy-samples", "500", "--epochs", "2", "--layers", "2"]);
+            command.args(["--optimizer", "sgd", "--learning-rate", "0.01", "--edge", "none", "--threads", "1"]);
+            success(command.args(more).args(["--quiet", "--out"]).arg(&dir));
+            validation(&dir)
+        };
+        let (default, again, tuned) = (of("default", &[]), of("again", &[]), of("tuned", &["--tune", tuning]));
+        assert_eq!(default, again, "{method}");
+        assert_ne!(default, tuned, "{method} {tuning}");
+    }
+}
+
 /// Two trainings in `folder/whole` and `folder/parts`, the second one stopped and resumed; both end the same.
 fn stopped_and_resumed(folder: &Path, training: impl Fn(&Path) -> Command) {
     let (whole, parts) = (folder.join("whole"), folder.join("parts"));
