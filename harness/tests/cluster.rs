@@ -6,9 +6,9 @@ mod common;
 #[path = "common/cluster.rs"]
 mod fake;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -248,4 +248,93 @@ fn a_task_continues_its_part_and_puts_that_of_another_machine_aside() {
     assert!(told.contains("is of another machine"), "{told}");
     assert_eq!(lines(&scratch.path().join("part-1-other-1"))[..], all[..5]);
     assert_eq!(cells(&records(&dir)).len(), all.len());
+}
+
+/// A search of eight settings for each of five sets; where its parts are followed from, and their trainings brought to.
+const SEARCH: &str = "experiment table1 --search --effort smoke --threads 1 \
+                      --sets toy:moons,toy:rings,toy:sine,toy:smile,toy:mixture";
+
+fn search(fake: &Fake, line: &str) -> Command {
+    let mut command = fake.relgrad(&format!("{SEARCH} {line} --out"));
+    command.arg(fake.out()).env_remove("RELGRAD_DATA");
+    command
+}
+
+/// Names of the trainings in a folder of a search, and what was found but for seconds.
+fn trainings(out: &Path) -> BTreeMap<String, String> {
+    let Ok(entries) = fs::read_dir(out.join("table1-search")) else { return BTreeMap::new() };
+    let paths = entries.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|e| e == "json"));
+    let read = |path: PathBuf| {
+        let text = fs::read_to_string(&path).expect("a training is whole");
+        let value: serde_json::Value = serde_json::from_str(&text).expect("a training is whole");
+        (path.file_name().unwrap().to_string_lossy().into_owned(), value["model"]["validation"].to_string())
+    };
+    paths.map(read).collect()
+}
+
+/// The folder of the search's campaign.
+fn campaign(fake: &Fake) -> Option<PathBuf> {
+    let entries = fs::read_dir(fake.out().join("table1-search")).ok()?;
+    entries.map(|entry| entry.unwrap().path()).find(|path| path.join("cluster.json").exists())
+}
+
+/// Whether the second part of the search has a training on a machine or here.
+fn second_part_has_begun(fake: &Fake) -> bool {
+    campaign(fake).is_some_and(|dir| !trainings(&dir.join("cluster/part-2")).is_empty())
+}
+
+#[test]
+fn a_search_on_slurm_survives_its_tasks_and_its_submitter() {
+    let fake = Fake::new();
+    let line = "--on slurm --parts 3 --poll 50ms";
+    let mut command = search(&fake, line);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("relgrad starts");
+    wait_until("a training of the second part", || second_part_has_begun(&fake));
+    kill(&fake.known("task-1-2"));
+    child.kill().expect("SIGKILL is delivered");
+    child.wait().expect("it is reaped");
+    let dir = campaign(&fake).expect("a campaign");
+    let (_, told) = ends(fake.relgrad("sweep --resume").arg(&dir), 2);
+    assert!(told.contains("is of a search: continue it with the same command"), "{told}");
+    let (_, told) = ends(&mut search(&fake, "--on hq"), 2);
+    assert!(told.contains("repeat it with --on slurm --parts 3"), "{told}");
+    let (_, told) = ends(&mut search(&fake, line), 0);
+    assert!(told.contains("part 2 handed over again") && told.contains("/40 trainings: "), "{told}");
+    assert_eq!(fake.jobs(), 2);
+
+    let local = fake.out().with_file_name("local");
+    ends(words(&format!("{SEARCH} --quiet --out")).arg(&local), 0);
+    assert_eq!(trainings(&fake.out()), trainings(&local));
+    assert_eq!(trainings(&local).len(), 40);
+    let table = |out: &Path| {
+        let text = fs::read_to_string(out.join("table1-search.json")).expect("the table is there");
+        serde_json::from_str::<serde_json::Value>(&text).expect("it is whole")["table"].clone()
+    };
+    assert_eq!(table(&fake.out()), table(&local));
+    // A repeated command submits and trains nothing.
+    let (_, told) = ends(&mut search(&fake, line), 0);
+    assert!(told.contains("already trained") && !told.contains(" of 8: "), "{told}");
+    assert_eq!(fake.jobs(), 2);
+}
+
+#[test]
+fn the_trainings_of_a_host_that_dies_are_not_lost() {
+    let fake = Fake::new();
+    let mut command = search(&fake, "--on ssh:a,b --parts 3 --poll 50ms");
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("relgrad starts");
+    wait_until("a training of the second part here", || second_part_has_begun(&fake));
+    let dir = campaign(&fake).expect("a campaign");
+    let host = || {
+        let text = fs::read_to_string(dir.join("cluster.json")).unwrap();
+        serde_json::from_str::<serde_json::Value>(&text).unwrap()
+    };
+    let (name, of_second) = (host()["name"].clone(), host()["hosts"]["2"].clone());
+    let (name, of_second) = (name.as_str().expect("a name"), of_second.as_str().expect("a host"));
+    fs::write(fake.known(&format!("{of_second}.dead")), "").unwrap();
+    kill(&fake.known(of_second).join(".cache/relgrad").join(name).join(of_second).join("part-2.pid"));
+    let output = child.wait_with_output().expect("relgrad ends");
+    let told = common::stderr(&output);
+    assert!(output.status.success(), "{told}");
+    assert!(told.contains(&format!("{of_second}: ssh: ")) && told.contains("goes to another host"), "{told}");
+    assert_eq!(trainings(&fake.out()).len(), 40);
 }

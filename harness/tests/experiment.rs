@@ -4,11 +4,14 @@ mod common;
 #[path = "common/training.rs"]
 mod training;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::SystemTime;
 
-use common::{ends, relgrad};
+use common::{ends, relgrad, wait_until, words};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::Value;
@@ -226,6 +229,122 @@ fn images_are_learned_timed_and_drawn() {
     let timings = timed["numbers"]["timings"].as_array().unwrap();
     assert_eq!(timings.len(), 8);
     assert!(timings.iter().all(|timing| timing["epoch_seconds"].as_f64().unwrap() > 0.0));
+}
+
+/// A shortened search of a grid of eight settings for each set.
+fn search(line: &str, out: &Path) -> Command {
+    let mut command = words(&format!("experiment table1 --search --effort smoke --threads 1 {line} --out"));
+    command.env_remove("RELGRAD_DATA").arg(out);
+    command
+}
+
+/// The files of a search with what they say but for seconds.
+fn trainings(out: &Path) -> BTreeMap<String, Value> {
+    let entries = fs::read_dir(out.join("table1-search")).unwrap().map(|entry| entry.unwrap().path());
+    let files = entries.filter(|path| path.extension().is_some_and(|ending| ending == "json"));
+    let read = |path: PathBuf| {
+        let mut training = json(&path);
+        for name in ["seconds", "threads"] {
+            training["model"].as_object_mut().unwrap().remove(name);
+        }
+        training.as_object_mut().unwrap().remove("checksum");
+        (path.file_name().unwrap().to_string_lossy().into_owned(), training)
+    };
+    files.map(read).collect()
+}
+
+fn written(out: &Path) -> Vec<SystemTime> {
+    let path = |name: &String| out.join("table1-search").join(name);
+    trainings(out).keys().map(|name| fs::metadata(path(name)).unwrap().modified().unwrap()).collect()
+}
+
+/// The best by validation is tested and no other; nothing is trained twice but what is damaged.
+#[test]
+fn a_search_tests_the_best_by_validation_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path();
+    let (_, told) = ends(&mut search("--sets toy:moons", out), 0);
+    assert!(told.contains("toy:moons, 8 of 8: tanh:1:0.1, 2 layers, "), "{told}");
+    let all = trainings(out);
+    assert_eq!(all.len(), 8);
+    assert!(all.values().all(|training| !training["model"].to_string().contains("test")), "{all:?}");
+    let found = json(&out.join("table1-search.json"));
+    let set = &found["numbers"]["sets"][0];
+    let mean = |nats: &Value| nats["mean"].as_f64().unwrap();
+    let best = all.values().map(|training| mean(&training["model"]["validation"])).fold(f64::NEG_INFINITY, f64::max);
+    let winner = &set["winner"];
+    assert_eq!((mean(&winner["validation_in_search"]), mean(&winner["validation"])), (best, best));
+    assert_eq!((set["settings"].as_u64(), set["diverged"].as_u64()), (Some(8), Some(0)));
+    assert!(set["tried"].as_array().unwrap().iter().all(|tried| !tried.to_string().contains("\"test\"")));
+    let model = json(&out.join("models").join(winner["model"].as_str().unwrap()).join("training.json"));
+    assert_eq!(mean(&model["outcome"]["test"]), mean(&winner["test"]));
+    // Only every second of the four epochs is looked at.
+    assert_eq!(model["settings"]["validate_every"], 2);
+    assert!(all.values().all(|training| training["model"]["best_epoch"].as_u64().unwrap().is_multiple_of(2)));
+
+    let before = written(out);
+    let damaged = out.join("table1-search").join(all.keys().nth(3).unwrap());
+    let text = fs::read_to_string(&damaged).unwrap();
+    fs::write(&damaged, &text[..text.len() / 2]).unwrap();
+    let (_, told) = ends(&mut search("--sets toy:moons", out), 0);
+    assert!(told.contains("is damaged") && told.contains("it is trained again"), "{told}");
+    assert_eq!(trainings(out), all);
+    let changed = before.iter().zip(written(out)).filter(|(before, after)| **before != *after).count();
+    assert_eq!(changed, 1, "one was trained again");
+    let format = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../FORMAT.md")).unwrap();
+    let (_, section) = format.split_once("\n### Trainings of a search\n").expect("a section");
+    let (section, _) = section.split_once("\n## ").expect("another section");
+    let whole = json(&damaged);
+    let inner = whole["model"].as_object().unwrap().keys().map(|name| format!("model.{name}"));
+    for field in whole.as_object().unwrap().keys().cloned().chain(inner) {
+        assert!(section.contains(&format!("| `{field}` |")), "FORMAT.md does not describe {field}");
+    }
+}
+
+/// Parts on machines of their own are the search; a kill loses the training under way.
+#[test]
+fn parts_of_a_search_and_a_killed_search_go_on_where_they_were() {
+    let folder = tempfile::tempdir().unwrap();
+    let [whole, parts, killed] = ["whole", "parts", "killed"].map(|name| folder.path().join(name));
+    let sets = "--quiet --sets toy:moons,toy:rings,toy:sine";
+    ends(&mut search(sets, &whole), 0);
+    ends(&mut search(&format!("{sets} --shard 1/2"), &parts), 0);
+    let first = trainings(&parts);
+    assert!(0 < first.len() && first.len() < 24, "{}", first.len());
+    ends(&mut search(&format!("{sets} --shard 2/2"), &parts), 0);
+    assert_eq!(trainings(&parts), trainings(&whole));
+    let before = written(&parts);
+    ends(&mut search(sets, &parts), 0);
+    assert_eq!(written(&parts), before);
+    let table = |out: &Path| json(&out.join("table1-search.json"))["table"].clone();
+    assert_eq!(table(&parts), table(&whole));
+
+    let mut child = search(sets, &killed).stdout(Stdio::null()).spawn().unwrap();
+    wait_until("a training", || killed.join("table1-search").exists() && !trainings(&killed).is_empty());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let before = trainings(&killed).into_keys().zip(written(&killed)).collect::<BTreeMap<_, _>>();
+    ends(&mut search(sets, &killed), 0);
+    let after = trainings(&killed).into_keys().zip(written(&killed)).collect::<BTreeMap<_, _>>();
+    assert!(before.iter().all(|(name, time)| after[name] == *time), "a training was repeated");
+    assert_eq!(trainings(&killed), trainings(&whole));
+}
+
+#[test]
+fn what_cannot_be_searched_is_said_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    for (line, named) in [
+        ("--shard 1/2", "no set of Table 1 was found: set their folder with --data or RELGRAD_DATA"),
+        ("--sets power", "where is power? Name the folder of the data with --data or RELGRAD_DATA"),
+        ("--sets power-subset --shard 1/2 --data missing", "is missing; its owners publish the set at"),
+        ("--sets toy:moon", "unknown toy density `moon`"),
+        ("--sets toy:moons --shard 1/9", "8 trainings, too few for 9 parts"),
+    ] {
+        refused(&mut search(line, folder.path()), &[named]);
+    }
+    let mut command = words("experiment fig2 --search --out");
+    refused(command.arg(folder.path()), &["--search is for table1"]);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `cluster.json`: what a sweep on a cluster was asked for, and which jobs it has handed over.
+//! `cluster.json`: what a cluster was asked for, and which jobs it has been handed.
 //!
 //! It is written, whole, before a job is handed over and again with the number of the job. The name of the jobs is
 //! known from the start and of this folder alone, so that a job whose number was lost is found by its name.
@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use relgrad_reports::writer::write_atomically;
 use serde::{Deserialize, Serialize};
 
+use super::work::Work;
 use super::{Cluster, is_name, script};
 use crate::console;
 use crate::error::{Error, Result};
@@ -41,10 +42,13 @@ pub(crate) struct Campaign {
     pub(crate) ended: Option<String>,
     /// A [`Cluster`].
     pub(crate) engine: String,
+    #[serde(default)]
+    pub(crate) work: Work,
     /// Name of the plan.
     pub(crate) plan: String,
     /// Name of its jobs, and of no others.
     pub(crate) name: String,
+    /// Records that the parts will have together.
     pub(crate) cells: usize,
     pub(crate) parts: usize,
     /// What a task is told besides its part.
@@ -72,9 +76,10 @@ pub(crate) struct Submission {
     pub(crate) id: Option<String>,
 }
 
-/// What a sweep asks a cluster for.
+/// What a cluster is asked for.
 pub(crate) struct Asked {
     pub(crate) cluster: Cluster,
+    pub(crate) work: Work,
     pub(crate) plan: String,
     pub(crate) cells: usize,
     pub(crate) parts: usize,
@@ -88,7 +93,7 @@ impl Campaign {
     /// # Errors
     /// When the folder has something in it, or cannot be written.
     pub(crate) fn begin(dir: &Path, asked: Asked) -> Result<Self> {
-        let Asked { cluster, plan, cells, parts, words, task_seconds } = asked;
+        let Asked { cluster, work, plan, cells, parts, words, task_seconds } = asked;
         fs::create_dir_all(dir).map_err(|cause| Error::output(dir, cause))?;
         if dir.join(FILE).exists() {
             let dir = dir.display();
@@ -107,6 +112,7 @@ impl Campaign {
             started,
             ended: None,
             engine: cluster.to_string(),
+            work,
             name: format!("relgrad-{plan}-{:08x}", crc32fast::hash(own.as_bytes())),
             plan,
             cells,
@@ -200,6 +206,14 @@ impl Campaign {
         Ok(())
     }
 
+    /// The command that goes on with it.
+    pub(crate) fn command_again(&self) -> String {
+        match self.work {
+            Work::Sweep => format!("relgrad sweep --resume {}", self.dir.display()),
+            Work::Search => "the same command".to_string(),
+        }
+    }
+
     /// The folder of the tasks.
     pub(crate) fn tasks(&self) -> PathBuf {
         self.dir.join("cluster")
@@ -215,7 +229,7 @@ impl Campaign {
         self.tasks().join(format!("part-{part}.log"))
     }
 
-    /// The folders of all parts that have a run, and of what was put aside of them, in order.
+    /// The folders of all parts that were begun, and of what was put aside of them, in order.
     pub(crate) fn studies(&self) -> Result<Vec<PathBuf>> {
         let tasks = self.tasks();
         let unreadable = |cause| Error::input(&tasks, cause);
@@ -228,7 +242,7 @@ impl Campaign {
             let is_ours = rest[digits..].is_empty() || rest[digits..].starts_with("-other-");
             if let Ok(part) = rest[..digits].parse::<usize>()
                 && is_ours
-                && path.join("run.json").is_file()
+                && path.join(self.work.files()[0]).is_file()
             {
                 found.push((part, name, path));
             }
@@ -251,6 +265,7 @@ pub(super) mod testing {
             started: "2026-11-30T00:00:00Z".to_string(),
             ended: None,
             engine: cluster.to_string(),
+            work: Work::Sweep,
             plan: "1a2b3c4d".to_string(),
             name: "relgrad-1a2b3c4d-5e6f7a8b".to_string(),
             cells: 24,
@@ -271,7 +286,7 @@ mod tests {
     fn asked() -> Asked {
         let words = vec!["--dims".to_string(), "2".to_string()];
         let (cluster, plan) = (Cluster::HyperQueue, "1a2b3c4d".to_string());
-        Asked { cluster, plan, cells: 6, parts: 1, words, task_seconds: None }
+        Asked { cluster, work: Work::Sweep, plan, cells: 6, parts: 1, words, task_seconds: None }
     }
 
     #[test]

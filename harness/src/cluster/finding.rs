@@ -3,15 +3,14 @@
 use std::fs;
 use std::path::Path;
 
-use relgrad_reports::study::Study;
-
-use crate::measure::plan;
+use super::work::Work;
+use crate::experiment::search;
 
 /// A part, as its folder shows it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Finding {
     pub(super) records: usize,
-    /// Whether every cell of the part has its record, and its sweep came to the end.
+    /// Whether everything in the part has its record, and it came to the end.
     pub(super) is_complete: bool,
     /// Bytes of the files that were read.
     read: [u64; 2],
@@ -20,23 +19,23 @@ pub(super) struct Finding {
 impl Finding {
     /// Looks at the folder of a part. Files that cannot be read leave what was known: a task may be writing them, and a
     /// task that cannot read them itself says so.
-    pub(super) fn update(&mut self, dir: &Path) {
-        let bytes = sizes(dir);
+    pub(super) fn update(&mut self, work: Work, dir: &Path) {
+        let bytes = sizes(work, dir);
         if bytes == self.read || bytes[0] == 0 {
             return;
         }
-        let Ok(study) = Study::read(dir) else { return };
-        let settings = &study.run.settings;
-        let cells = || plan::plan(settings).map(|points| points.len() * settings.rounds);
-        self.records = study.records.len();
-        self.is_complete = study.run.ended.is_some() && cells() == Ok(study.records.len());
-        self.read = bytes;
+        let Some((records, is_complete)) = work.progress(dir) else { return };
+        *self = Self { records, is_complete, read: bytes };
     }
 }
 
-/// Bytes of `run.json` and `records.jsonl`; 0 where there is none.
-pub(super) fn sizes(dir: &Path) -> [u64; 2] {
-    ["run.json", "records.jsonl"].map(|name| fs::metadata(dir.join(name)).map_or(0, |file| file.len()))
+/// Bytes of the [`Work::files`] of a part, those of a folder's results together; 0 where there is none.
+pub(super) fn sizes(work: Work, dir: &Path) -> [u64; 2] {
+    let length = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());
+    work.files().map(|name| dir.join(name)).map(|path| match path.is_dir() {
+        true => search::results(&path).iter().map(|path| length(path)).sum(),
+        false => length(&path),
+    })
 }
 
 #[cfg(test)]
@@ -45,11 +44,12 @@ pub(super) mod testing {
     use relgrad_reports::fixture;
     use relgrad_reports::record::Record;
     use relgrad_reports::run::{Run, Settings};
+    use relgrad_reports::study::Study;
     use relgrad_reports::writer::write_study;
 
     use super::*;
-    use crate::measure::default_settings;
     use crate::measure::plan::testing::measured;
+    use crate::measure::{default_settings, plan};
 
     /// Writes the folder of a part of two cells with the first `records` records.
     pub(crate) fn write(dir: &Path, records: usize, has_ended: bool) {
@@ -72,15 +72,15 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let dir = scratch.path();
         let mut finding = Finding::default();
-        finding.update(dir);
+        finding.update(Work::Sweep, dir);
         assert_eq!(finding, Finding::default());
         for (records, has_ended) in [(1, false), (2, false), (1, true), (2, true)] {
             testing::write(dir, records, has_ended);
-            finding.update(dir);
+            finding.update(Work::Sweep, dir);
             assert_eq!((finding.records, finding.is_complete), (records, records == 2 && has_ended));
         }
         fs::write(dir.join("records.jsonl"), "no record\n").unwrap();
-        finding.update(dir);
+        finding.update(Work::Sweep, dir);
         assert_eq!((finding.records, finding.is_complete), (2, true));
     }
 }

@@ -1,4 +1,4 @@
-//! Follows the tasks of a sweep until every part is complete, and hands parts over again that ended before.
+//! Follows the tasks of a campaign until every part is complete, and hands parts over again that ended before.
 //!
 //! Nothing here is known to the process alone: killed at any moment, another one finds the jobs by their name, the
 //! records in the folders of the parts, and goes on.
@@ -26,11 +26,11 @@ const IN_VAIN: usize = 3;
 /// More parts than this are told by their number.
 const MOST_NAMED: usize = 8;
 
-/// A sweep that is followed.
+/// A campaign that is followed.
 pub(crate) struct Follower<'a> {
     campaign: &'a mut Campaign,
     engine: &'a mut dyn Engine,
-    events: Events,
+    events: &'a mut Events,
     poll: Duration,
     parts: Vec<Pursued>,
     board: Board,
@@ -53,12 +53,12 @@ impl<'a> Follower<'a> {
     pub(crate) fn new(
         campaign: &'a mut Campaign,
         engine: &'a mut dyn Engine,
-        events: Events,
+        events: &'a mut Events,
         poll: Duration,
         quiet: bool,
     ) -> Self {
         let parts = vec![Pursued::default(); campaign.parts];
-        let board = Board::new(quiet, campaign.cells);
+        let board = Board::new(quiet, campaign);
         Self { campaign, engine, events, poll, parts, board }
     }
 
@@ -73,8 +73,8 @@ impl<'a> Follower<'a> {
         self.board.finish();
         ending.map_err(|error| match error {
             Error::Output(cause) => Error::Output(format!(
-                "{cause}; the records are kept; continue with: relgrad sweep --resume {}",
-                self.campaign.dir.display()
+                "{cause}; the records are kept; continue with: {}",
+                self.campaign.command_again()
             )),
             other => other,
         })
@@ -109,7 +109,7 @@ impl<'a> Follower<'a> {
 
     fn look(&mut self) {
         for (i, part) in self.parts.iter_mut().enumerate() {
-            part.finding.update(&self.campaign.part(i + 1));
+            part.finding.update(self.campaign.work, &self.campaign.part(i + 1));
         }
     }
 
@@ -214,6 +214,8 @@ struct Board {
     bar: Option<ProgressBar>,
     quiet: bool,
     cells: usize,
+    /// What the cells are, where they are none.
+    unit: &'static str,
     last: String,
     /// Whether the engine did not answer last time.
     is_deaf: bool,
@@ -222,15 +224,17 @@ struct Board {
 }
 
 impl Board {
-    fn new(quiet: bool, cells: usize) -> Self {
+    fn new(quiet: bool, campaign: &Campaign) -> Self {
+        let (cells, unit) = (campaign.cells, campaign.work.unit());
         let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
-            let style = ProgressStyle::with_template("{bar:12} {pos}/{len} cells, {elapsed_precise}  {wide_msg}");
+            let template = format!("{{bar:12}} {{pos}}/{{len}} {unit}s, {{elapsed_precise}}  {{wide_msg}}");
+            let style = ProgressStyle::with_template(&template);
             let bar = ProgressBar::new(cells as u64);
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
             console::keep_moving(&bar);
             bar
         });
-        Self { bar, quiet, cells, last: String::new(), is_deaf: false, refusal: String::new() }
+        Self { bar, quiet, cells, unit, last: String::new(), is_deaf: false, refusal: String::new() }
     }
 
     fn say(&self, line: &str) {
@@ -249,7 +253,7 @@ impl Board {
             bar.set_message(console::visible(&told));
             return;
         }
-        let line = format!("{records}/{} cells: {told}", units::grouped(self.cells));
+        let line = format!("{records}/{} {}s: {told}", units::grouped(self.cells), self.unit);
         if line != self.last {
             self.say(&line);
             self.last = line;
@@ -288,7 +292,7 @@ impl Board {
 pub(crate) fn list(campaign: &Campaign, mut tell: impl FnMut(&str)) {
     for part in 1..=campaign.parts {
         let mut finding = Finding::default();
-        finding.update(&campaign.part(part));
+        finding.update(campaign.work, &campaign.part(part));
         let Finding { records, is_complete, .. } = finding;
         let host = campaign.hosts.get(&part).map_or(String::new(), |host| format!(", on {host}"));
         let complete = if is_complete { ", complete" } else { "" };

@@ -62,7 +62,7 @@ fn follow(dir: &Path, engine: &mut Told, jobs: Vec<Submission>) -> (Result<Endin
     let dir = fs::canonicalize(dir).unwrap();
     let mut campaign = Campaign { parts: 2, jobs, ..campaign("hq", &dir) };
     let poll = Duration::from_millis(1);
-    let ending = Follower::new(&mut campaign, engine, Events::without_signals(), poll, true).follow();
+    let ending = Follower::new(&mut campaign, engine, &mut Events::without_signals(), poll, true).follow();
     (ending, Campaign::find(&dir).unwrap().unwrap())
 }
 

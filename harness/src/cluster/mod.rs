@@ -1,5 +1,5 @@
-//! A sweep in parts on other machines: an engine runs the tasks, this program submits them, follows them and brings
-//! their records together.
+//! A sweep or a search in parts on other machines: an engine runs the tasks, this program submits them, follows them
+//! and brings their records together.
 //!
 //! The engine decides where and when a part runs. Whether a part is complete is read from its records alone.
 
@@ -11,20 +11,31 @@ mod script;
 mod slurm;
 mod ssh;
 mod tool;
+pub(crate) mod work;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
+
+use relgrad_reports::units;
 
 use self::campaign::Campaign;
+use self::follow::Follower;
 use self::hyperqueue::HyperQueue;
 use self::slurm::Slurm;
 use self::ssh::Ssh;
 use crate::cmd::distinct;
 use crate::console;
 use crate::error::Result;
+use crate::measure::run::Ending;
+use crate::measure::run::interrupt::Events;
+use crate::quantity::TimeLimit;
 
-/// Where the parts of a sweep run: `slurm`, `slurm:PARTITION`, `hq` or `ssh:HOST,HOST`.
+/// Seconds between two looks where the user does not say how many.
+const POLL: Duration = Duration::from_secs(15);
+
+/// Where the parts run: `slurm`, `slurm:PARTITION`, `hq` or `ssh:HOST,HOST`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Cluster {
     Slurm { partition: Option<String> },
@@ -86,6 +97,44 @@ impl fmt::Display for Cluster {
 fn is_name(text: &str) -> bool {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-@".contains(c);
     text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.len() < 256 && text.chars().all(is_plain)
+}
+
+/// Hands the parts of a campaign over, as far as they were not, and follows them to their end, or to a signal, which
+/// leaves the tasks running.
+///
+/// # Errors
+/// Machines that are not fit; as [`Follower::follow`].
+pub(crate) fn pursue(
+    campaign: &mut Campaign,
+    engine: &mut dyn Engine,
+    events: &mut Events,
+    (poll, quiet): (Option<TimeLimit>, bool),
+) -> Result<Ending> {
+    campaign.set_up()?;
+    engine.prepare(campaign)?;
+    if !quiet {
+        note!(
+            "{} in {} on {}; script: {}/task.sh\n\
+             results: {}; Ctrl-C leaves the tasks running; {} follows them again",
+            units::counted(campaign.cells, campaign.work.unit()),
+            units::counted(campaign.parts, "part"),
+            campaign.engine,
+            campaign.tasks().display(),
+            campaign.dir.display(),
+            campaign.command_again()
+        );
+    }
+    let seconds = poll.and_then(|TimeLimit(seconds)| seconds);
+    let poll = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or(POLL);
+    let ending = Follower::new(campaign, engine, events, poll, quiet).follow()?;
+    if ending == Ending::Interrupted {
+        note!(
+            "relgrad: interrupted; the tasks go on; follow them with: {}; end them with: {}",
+            campaign.command_again(),
+            engine.how_to_stop(campaign)
+        );
+    }
+    Ok(ending)
 }
 
 /// What runs tasks on other machines. An answer that did not come is an `Err` with the reason in a line; it says

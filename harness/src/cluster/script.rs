@@ -5,12 +5,12 @@ use super::campaign::{Campaign, PROGRAM};
 
 /// The script, in the folder of the tasks or, over ssh, in a folder of the host's.
 pub(super) fn text(campaign: &Campaign, cluster: &Cluster) -> String {
-    let Campaign { version, plan, parts, .. } = campaign;
+    let Campaign { version, plan, parts, work, .. } = campaign;
+    let [does, at_once] = work.explanation();
     let mut lines = vec![
         "#!/bin/sh".to_string(),
-        format!("# Written by relgrad {version}. A task measures one of {parts} parts of the plan {plan}."),
-        "# Each cell has its record at once, in the folder of the part; a task that is run again continues there."
-            .to_string(),
+        format!("# Written by relgrad {version}. A task {does} one of {parts} parts of the plan {plan}."),
+        format!("# {at_once}, in the folder of the part; a task that is run again continues there."),
     ];
     lines.extend(requests(campaign, cluster));
     let (part, program) = match cluster {
@@ -26,7 +26,8 @@ pub(super) fn text(campaign: &Campaign, cluster: &Cluster) -> String {
     lines.push(format!("part={part}"));
     lines.push(format!("cd {folder} || exit 3"));
     lines.push("exec >>\"part-$part.log\" 2>&1".to_string());
-    lines.push(format!("exec {program} sweep --continue --shard \"$part/{parts}\" --out \"part-$part\" \\"));
+    let command = work.command();
+    lines.push(format!("exec {program} {command} --shard \"$part/{parts}\" --out \"part-$part\" \\"));
     lines.push(format!("    {}", words.join(" ")).trim_end().to_string());
     lines.join("\n").trim_end_matches(['\\', ' ', '\n']).to_string() + "\n"
 }
@@ -80,6 +81,7 @@ mod tests {
     use std::path::Path;
 
     use super::super::campaign::testing::campaign;
+    use super::super::work::Work;
     use super::*;
 
     fn script(cluster: &str) -> String {
@@ -90,6 +92,15 @@ mod tests {
     #[test]
     fn the_script_of_slurm() {
         insta::assert_snapshot!(script("slurm:debug"));
+    }
+
+    #[test]
+    fn a_task_of_a_search_trains_its_part() {
+        let campaign = Campaign { work: Work::Search, ..campaign("hq", Path::new("/x")) };
+        let text = text(&campaign, &Cluster::HyperQueue);
+        let command =
+            "exec ./relgrad experiment table1 --search --shard \"$part/4\" --out \"part-$part\" \\\n    --dims";
+        assert!(text.contains(command) && text.contains("# Each training has its result at once, "), "{text}");
     }
 
     #[test]

@@ -1,14 +1,21 @@
 //! `relgrad experiment`: the paper's training experiments, one by name.
 
+mod on;
+
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use clap::builder::PossibleValuesParser;
+use relgrad_reports::run::Shard;
 
+use super::{count, distinct};
+use crate::cluster::Cluster;
+use crate::cluster::campaign::MOST_PARTS;
 use crate::data;
-use crate::error::{EXIT_CODES, Result};
-use crate::experiment::{self, Context, Effort, PROTOCOLS};
+use crate::error::{EXIT_CODES, Error, Result, code};
+use crate::experiment::{self, Context, Effort, PROTOCOLS, search};
 use crate::machine;
+use crate::quantity::TimeLimit;
 use crate::run::interrupt::Events;
 use crate::train::recipe::MOST_THREADS;
 
@@ -17,6 +24,13 @@ Examples:
   relgrad experiment bias-mode --out experiments
   relgrad experiment fig6 --data DIR --effort full --out experiments
   relgrad experiment sample --images optdigits --data DIR --out experiments
+  relgrad experiment table1 --search --data DIR --effort full --on slurm --parts 24
+
+--search trains every setting of a grid for each set: activation, layers, step size, batch, base density
+and biases. The best by its validation part is trained once more, and that model alone is tested.
+- A setting leaves one file in OUT/table1-search. The same command again trains what is not there.
+- --on deals the settings to tasks of a cluster, alike in predicted cost, and brings their files here.
+  The data must lie in the same folder on every machine, and for slurm and hq OUT too.
 ";
 
 /// Runs one of the paper's training experiments; writes NAME.json, NAME.md and a figure as SVG and PNG
@@ -46,6 +60,30 @@ pub(crate) struct Arguments {
     #[arg(long, default_value = "quick", value_parser = PossibleValuesParser::new(Effort::NAMES))]
     effort: String,
 
+    /// For table1: search a grid of settings, and test the best by its validation part
+    #[arg(long)]
+    search: bool,
+
+    /// With --search: the sets, comma-separated; toy:NAME too [default: those of Table 1 that are available]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', requires = "search")]
+    sets: Vec<String>,
+
+    /// With --search: train the settings of one part alone (2/5: the second of five) into OUT/table1-search
+    #[arg(long, value_name = "I/N", requires = "search", conflicts_with = "on")]
+    shard: Option<Shard>,
+
+    /// With --search: train on a cluster: slurm, slurm:PARTITION, hq or ssh:HOST,HOST (relgrad sweep --help)
+    #[arg(long, value_name = "CLUSTER", requires = "search")]
+    on: Option<Cluster>,
+
+    /// With --on: number of parts, one a task [default: 4, over ssh one a host]
+    #[arg(long, value_name = "COUNT", requires = "on", value_parser = count::<MOST_PARTS>)]
+    parts: Option<usize>,
+
+    /// With --on: time between two looks at the tasks [default: 15s]
+    #[arg(long, value_name = "TIME", requires = "on")]
+    poll: Option<TimeLimit>,
+
     /// Seed of the networks, the order of samples and the toy data
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -70,6 +108,11 @@ fn help() -> String {
 
 /// Runs the experiment and prints the paths of what it wrote.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
+    let kind = match (experiment::find(&arguments.name)?, arguments.search) {
+        (kind, false) => kind,
+        (kind, true) if kind.name == "table1" => &experiment::SEARCH,
+        _ => return Err(Error::Usage("--search is for table1".to_string())),
+    };
     super::start_threads(None)?;
     let threads = arguments.threads.map_or_else(machine::logical_cores, |threads| threads as usize).min(MOST_THREADS);
     let mut events = Events::install()?;
@@ -77,13 +120,23 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         out: &arguments.out,
         data: data::folder(arguments.data.as_deref()),
         images: arguments.images.clone(),
+        sets: distinct(arguments.sets.iter().cloned()),
         effort: arguments.effort.parse()?,
         seed: arguments.seed,
         threads,
         quiet: arguments.quiet,
         events: &mut events,
     };
-    let paths = experiment::run(experiment::find(&arguments.name)?, &mut context)?;
+    if let Some(shard) = arguments.shard {
+        say!("{}", search::part(&mut context, shard)?.display());
+        return Ok(0);
+    }
+    if let Some(cluster) = &arguments.on
+        && !on::train(arguments, &mut context, cluster)?
+    {
+        return Ok(code::INTERRUPTED);
+    }
+    let paths = experiment::run(kind, &mut context)?;
     paths.iter().map(|path: &PathBuf| path as &Path).for_each(|path| say!("{}", path.display()));
     Ok(0)
 }

@@ -114,6 +114,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "EPOCHS", default_value_t = 30)]
     patience: usize,
 
+    /// Choose the best model, and count --patience, from the validations of every so many epochs alone
+    #[arg(long, value_name = "EPOCHS", value_parser = super::at_least_one)]
+    validate_every: Option<usize>,
+
     /// Stop, with a checkpoint, after this time (15m, 2h, none)
     #[arg(long, value_name = "TIME", default_value = "none")]
     time_limit: TimeLimit,
@@ -184,8 +188,8 @@ pub(crate) struct Arguments {
     /// Continue the training in DIR with the settings it was started with
     #[arg(long, value_name = "DIR", conflicts_with_all = [
         "dataset", "header", "toy_samples", "method", "tune", "bias_mode", "optimizer", "adam_correction",
-        "learning_rate", "schedule", "edge", "line_search", "no_guard", "batch", "epochs", "patience", "layers",
-        "activation",
+        "learning_rate", "schedule", "edge", "line_search", "no_guard", "batch", "epochs", "patience",
+        "validate_every", "layers", "activation",
         "last_nonlinear", "no_bias", "base", "init", "dtype", "seed", "threads", "checkpoint_every", "out",
         "conditional", "coupling", "grid", "channels", "kernel",
     ])]
@@ -322,6 +326,7 @@ fn settings(arguments: &Arguments) -> TrainingSettings {
         adam_correction: Some(arguments.adam_correction.clone()).filter(|t| t != AdamCorrection::Step.name()),
         edge: arguments.edge.word(),
         line_search: arguments.line_search,
+        validate_every: arguments.validate_every.filter(|epochs| *epochs > 1),
         tuning: arguments.tune,
     }
 }

@@ -10,11 +10,13 @@ mod errata;
 pub(crate) mod figures;
 mod gaussian;
 mod ica;
+mod kept;
 mod learning_curves;
 mod models;
 pub(crate) mod primitives;
 mod rivals;
 mod sample;
+pub(crate) mod search;
 mod starts;
 mod table1;
 mod toy_densities;
@@ -114,6 +116,13 @@ pub(crate) static PROTOCOLS: [Protocol; 14] = [
     Protocol { name: "sample", title: "Images drawn from a trained model by inverting it", run: sample::run },
 ];
 
+/// What `table1` is with `--search`.
+pub(crate) static SEARCH: Protocol = Protocol {
+    name: search::FOLDER,
+    title: "Table 1 by a search: the best setting of a grid for each set, by its validation part",
+    run: search::run,
+};
+
 pub(crate) fn find(name: &str) -> Result<&'static Protocol> {
     let unknown = || Unknown::new("experiment", name, PROTOCOLS.each_ref().map(|kind| kind.name).join(", "));
     Ok(PROTOCOLS.iter().find(|kind| kind.name == name).ok_or_else(unknown)?)
@@ -148,6 +157,8 @@ pub(crate) struct Context<'a> {
     pub(crate) data: Option<PathBuf>,
     /// Set of the image experiments.
     pub(crate) images: String,
+    /// Sets of a search, no two alike; none for all of Table 1 at hand.
+    pub(crate) sets: Vec<String>,
     pub(crate) effort: Effort,
     pub(crate) seed: u64,
     pub(crate) threads: usize,

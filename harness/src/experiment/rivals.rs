@@ -3,26 +3,22 @@
 //! The rule is one for all: the step size is the best of a grid on the validation part, which goes on where its best is
 //! at an end, and the trainings that count are those of that step size from several seeds, stopped by the same patience.
 
-use std::fs;
-
 use relgrad_kernels::{Method, cost};
 use relgrad_reports::experiment::{Curve, Figure, LinePanel};
-use relgrad_reports::training::{Epoch, Nats, Outcome, Stop, TrainingSettings};
+use relgrad_reports::training::{Epoch, Nats, Outcome, TrainingSettings};
 use relgrad_reports::units;
-use relgrad_reports::writer::write_atomically;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Context, Effort, Findings, MOST_JSON, figures, lines, table, texts};
+use super::kept::{self, KeptTraining};
+use super::{Context, Effort, Findings, figures, lines, table, texts};
 use crate::data::DataSet;
 use crate::data::catalogue::ENTRIES;
 use crate::error::{Error, Result};
 use crate::machine::linux;
 use crate::measure::cell::memory;
-use crate::train::learner::Tracking;
 use crate::train::recipe::Recipe;
-use crate::train::sealed;
-use crate::train::trainer::{self, Job, Trained};
+use crate::train::trainer::Trained;
 
 /// A set, and the smallest step size of its grid.
 struct Contest {
@@ -80,13 +76,6 @@ struct Learned {
     peak_bytes: Option<f64>,
     /// Energy that the processor took meanwhile, evaluation included.
     joules: Option<f64>,
-}
-
-/// What stays of a training; no model where it diverged.
-#[derive(Debug, Serialize, Deserialize)]
-struct KeptTraining {
-    settings: TrainingSettings,
-    model: Option<Learned>,
 }
 
 impl Chosen {
@@ -212,35 +201,25 @@ fn train(
     context.check_interrupt()?;
     let mut settings = settings(context, course, set, method);
     (settings.learning_rate, settings.seed) = (step_size, seed);
-    let folder = context.out.join("rivals");
-    fs::create_dir_all(&folder).map_err(|cause| Error::output(&folder, cause))?;
-    let path = folder.join(format!("{}-{method}-{step_size:e}-{seed}.json", set.name.replace(':', "-")));
-    if let Ok(bytes) = sealed::read(&path, MOST_JSON)
-        && let Ok(KeptTraining { settings: theirs, model }) = serde_json::from_slice(&bytes)
-        && theirs == settings
+    let name = format!("{}-{method}-{step_size:e}-{seed}.json", set.name.replace(':', "-"));
+    let path = kept::folder(context.out, "rivals")?.join(name);
+    if let Some(kept) = KeptTraining::find(context, &path)
+        && (&kept.settings, &kept.data) == (&settings, &set.facts())
     {
-        return Ok(model);
+        return Ok(kept.model);
     }
     let recipe = Recipe::of(&settings, set.parts.dim())?;
     let before = memory::resident().filter(|_| memory::reset_high_water());
     let energy = linux::package_joules();
-    let model = match trainer::train(&Job::new(&recipe, &set.parts, Tracking::Off), context.events) {
-        Ok(Trained { outcome, .. }) if outcome.stop == Stop::Interrupted => {
-            return Err(Error::Interrupted("interrupted; repeat the command: what is trained stays".to_string()));
-        }
-        Ok(Trained { epochs, outcome }) => {
-            let bytes = before.zip(memory::high_water()).map(|(before, most)| most.saturating_sub(before) as f64);
-            // A counter that went round says nothing.
-            let joules =
-                energy.zip(linux::package_joules()).map(|(from, to)| to - from).filter(|joules| *joules >= 0.0);
-            Some(Learned { seed, outcome, epochs, peak_bytes: bytes, joules })
-        }
-        Err(Error::Diverged(_)) => None,
-        Err(other) => return Err(other),
-    };
-    let left = KeptTraining { settings, model };
-    let text = serde_json::to_string(&left).map_err(|cause| Error::output(&path, cause))?;
-    write_atomically(&path, text.as_bytes()).map_err(|cause| Error::Output(cause.to_string()))?;
+    let trained = kept::train(context, &recipe, &set.parts)?;
+    let model = trained.map(|Trained { epochs, outcome }| {
+        let bytes = before.zip(memory::high_water()).map(|(before, most)| most.saturating_sub(before) as f64);
+        // A counter that went round says nothing.
+        let joules = energy.zip(linux::package_joules()).map(|(from, to)| to - from).filter(|joules| *joules >= 0.0);
+        Learned { seed, outcome, epochs, peak_bytes: bytes, joules }
+    });
+    let left = KeptTraining::new(settings, set.facts(), model);
+    left.write(&path)?;
     Ok(left.model)
 }
 

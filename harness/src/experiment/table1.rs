@@ -28,17 +28,11 @@ struct Found {
 pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
     let mut rows = Vec::new();
     for (set, _, value, error) in PAPER {
-        let entry = ENTRIES
-            .iter()
-            .filter(|entry| entry.stands_for == Some(set))
-            .find(|entry| entry.is_at_hand(context.data.as_deref()));
-        let found = entry.map(|entry| train(context, entry)).transpose()?;
+        let found = at_hand(context, set).map(|entry| train(context, entry)).transpose()?;
         rows.push(Row { set, paper: (value, error), found });
     }
     if rows.iter().all(|row| row.found.is_none()) {
-        return Err(Error::Usage(
-            "no set of Table 1 was found: set their folder with --data or RELGRAD_DATA".to_string(),
-        ));
+        return Err(nothing_at_hand());
     }
     let columns = ["set", "ours, test (nats)", "the paper (nats)", "Gaussian, full covariance (nats)", "data"];
     let number = |row: &Row| {
@@ -56,6 +50,16 @@ pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
             rows.iter().map(dot).collect(),
         ),
     })
+}
+
+/// The first set at hand that is, or stands for, the one of this name in Table 1.
+pub(super) fn at_hand(context: &Context<'_>, set: &str) -> Option<&'static Entry> {
+    let mut entries = ENTRIES.iter().filter(|entry| entry.stands_for == Some(set));
+    entries.find(|entry| entry.is_at_hand(context.data.as_deref()))
+}
+
+pub(super) fn nothing_at_hand() -> Error {
+    Error::Usage("no set of Table 1 was found: set their folder with --data or RELGRAD_DATA".to_string())
 }
 
 fn cells(row: &Row) -> Vec<String> {
@@ -114,12 +118,15 @@ fn train(context: &mut Context<'_>, entry: &'static Entry) -> Result<Found> {
     Ok(Found { entry, provenance: set.provenance, ours: model.outcome.test, gaussian })
 }
 
+/// Which values may stand beside the paper's.
+pub(super) const COMPARABLE: &str = "Compare only *same data* with the paper’s value, and *fresh draw* (same images \
+     and recipe, other patches) with caution. A *subset* is not comparable with the whole set.";
+
 fn notes(context: &Context<'_>) -> Vec<String> {
     let mut notes = texts([
         "Mean ± two standard errors over the test samples, of the model with the best validation likelihood. Relative \
          gradient, Adam. Layers, step sizes and epochs are ours; each model's training.json has them.",
-        "Compare only *same data* with the paper’s value, and *fresh draw* (same images and recipe, other patches) \
-         with caution. A *subset* is not comparable with the whole set.",
+        COMPARABLE,
     ]);
     if context.effort != Effort::Full {
         notes.push("A shortened training: the values rise with --effort full.".to_string());

@@ -96,6 +96,8 @@ pub(crate) struct Recipe {
     pub(crate) batch: usize,
     pub(crate) epochs: usize,
     pub(crate) patience: Option<usize>,
+    /// Only epochs that are multiples of this can have the best model.
+    pub(crate) validate_every: usize,
     pub(crate) start: Start,
     pub(crate) dtype: Dtype,
     pub(crate) seed: u64,
@@ -168,6 +170,7 @@ impl Recipe {
             batch,
             epochs,
             patience,
+            validate_every: settings.validate_every.unwrap_or(1),
             seed,
             threads,
             checkpoint_every,
@@ -264,6 +267,7 @@ pub(crate) fn defaults() -> TrainingSettings {
         adam_correction: None,
         edge: Some(word("off")),
         line_search: false,
+        validate_every: None,
         tuning: Tuning::default(),
     }
 }
@@ -276,6 +280,7 @@ fn require_sane(settings: &TrainingSettings) -> Result<()> {
         ("batch", batch, 1, u32::MAX as usize),
         ("epochs", epochs, 0, MOST_EPOCHS),
         ("patience", patience.unwrap_or(1), 1, usize::MAX),
+        ("validate-every", settings.validate_every.unwrap_or(1), 1, MOST_EPOCHS),
         ("layers", layers, 1, MOST_LAYERS),
         ("threads", threads, 1, MOST_THREADS),
         ("checkpoint-every", checkpoint_every, 1, MOST_EPOCHS),
@@ -325,7 +330,7 @@ pub(crate) mod tests {
     #[test]
     fn settings_out_of_range_are_named() {
         type Change = fn(&mut TrainingSettings);
-        let cases: [(Change, &str); 15] = [
+        let cases: [(Change, &str); 16] = [
             (|s| s.threads = usize::MAX, "--threads is 18446744073709551615, and must be from 1 to 1024"),
             (|s| s.threads = 0, "--threads"),
             (|s| s.batch = usize::MAX, "--batch"),
@@ -334,6 +339,7 @@ pub(crate) mod tests {
             (|s| s.toy_samples = usize::MAX, "--toy-samples"),
             (|s| s.checkpoint_every = 0, "--checkpoint-every"),
             (|s| s.patience = Some(0), "--patience"),
+            (|s| s.validate_every = Some(0), "--validate-every"),
             (|s| s.learning_rate = -1.0, "--learning-rate"),
             (|s| s.learning_rate = f64::NAN, "--learning-rate"),
             (|s| s.optimizer = String::new(), "``"),

@@ -20,7 +20,7 @@ const MARK: &str = ",\"checksum\":\"";
 pub(super) const MOST_JSON: u64 = 16 << 20;
 
 /// Writes a value as sealed JSON: whole, or not at all.
-pub(super) fn write(path: &Path, value: &impl Serialize) -> Result<()> {
+pub(crate) fn write(path: &Path, value: &impl Serialize) -> Result<()> {
     let json = serde_json::to_string_pretty(value).map_err(|cause| Error::output(path, cause))?;
     write_atomically(path, seal(&json).as_bytes()).map_err(|cause| Error::Output(cause.to_string()))
 }
@@ -37,7 +37,7 @@ fn end(body: &[u8]) -> String {
 
 /// Reads a sealed JSON text, unless a newer relgrad wrote it. One of version 1, from before there were checksums, needs
 /// none.
-pub(super) fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8], newest: u32) -> Result<T> {
+pub(crate) fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8], newest: u32) -> Result<T> {
     #[derive(Deserialize)]
     struct Version {
         schema: u32,

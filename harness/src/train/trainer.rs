@@ -260,7 +260,8 @@ impl<'a, T: Scalar, C: MaybeGroup<Cpu, T>> Session<'a, T, C> {
             seconds,
         };
         self.progress.running = Default::default();
-        let better = self.progress.best.is_none_or(|best| validation_nats > best.validation_nats);
+        let is_higher = self.progress.best.is_none_or(|best| validation_nats > best.validation_nats);
+        let better = is_higher && epoch.is_multiple_of(self.job.recipe.validate_every);
         if better {
             self.progress.best = Some(Best { epoch, validation_nats });
             self.best = self.learner.snapshot().map_err(input)?;

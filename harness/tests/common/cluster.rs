@@ -90,7 +90,7 @@ HOME=$PWD exec sh -c "$*"
 "#;
 
 const SCP: &str = r#"
-while [ "$1" = -q ] || [ "$1" = -o ]; do
+while [ "$1" = -q ] || [ "$1" = -r ] || [ "$1" = -o ]; do
     if [ "$1" = -o ]; then shift; fi
     shift
 done
@@ -105,7 +105,7 @@ for word; do
     last=$word
 done
 while [ $# -gt 1 ]; do
-    cp "$(place "$1")" "$(place "$last")" || exit 1
+    cp -r "$(place "$1")" "$(place "$last")" || exit 1
     shift
 done
 "#;

@@ -136,6 +136,9 @@ pub struct TrainingSettings {
     /// Whether a step that lowers the training likelihood is undone, and the step size halved.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub line_search: bool,
+    /// Epochs between the validations that choose the best model and that patience counts; absent for every epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validate_every: Option<usize>,
     /// Numbers of a method that approximates, where they are not its own.
     #[serde(default, skip_serializing_if = "Tuning::is_default")]
     pub tuning: Tuning,

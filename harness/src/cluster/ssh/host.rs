@@ -10,8 +10,10 @@ use relgrad_reports::writer::write_atomically;
 use super::super::campaign::{Campaign, PROGRAM, SCRIPT};
 use super::super::finding::sizes;
 use super::super::tool::{COPYING, PATIENCE, Refusal};
+use super::super::work::Work;
 use super::{SCP, SSH};
 use crate::console;
+use crate::experiment::search;
 use crate::measure::run::{folder, identity};
 
 /// What a host is asked for.
@@ -112,11 +114,12 @@ impl Host {
     fn look(&self, campaign: &Campaign) -> Result<Option<usize>, String> {
         let script = format!("{}/{HOST_SCRIPT_NAME}", self.home(campaign));
         let mut running = None;
-        let parts = listed(&self.ask(campaign, &["sh", &script, "list"])?);
+        let [first, records] = campaign.work.files();
+        let parts = listed(&self.ask(campaign, &["sh", &script, "list", first, records])?);
         // What another host has by now is left alone.
         let is_mine = |remote: &&Remote| campaign.hosts.get(&remote.part) == Some(&self.name);
         for Remote { part, is_running, bytes, log } in parts.iter().filter(is_mine) {
-            if bytes[0] > 0 && *bytes != sizes(&campaign.part(*part)) {
+            if bytes[0] > 0 && *bytes != sizes(campaign.work, &campaign.part(*part)) {
                 self.fetch(campaign, *part)?;
             }
             match is_running {
@@ -142,10 +145,11 @@ impl Host {
     /// Sends the records that another host has left, notes whose the part is now, and starts it. In this order: a part
     /// that is noted for this host has all its records here.
     fn begin(&self, campaign: &mut Campaign, part: usize) -> Result<(), String> {
-        let (records, there) = (campaign.part(part), self.part(campaign, part));
-        if campaign.hosts.get(&part) != Some(&self.name) && records.join("run.json").exists() {
+        let (known, there) = (campaign.part(part), self.part(campaign, part));
+        let files = campaign.work.files().map(|name| known.join(name));
+        if campaign.hosts.get(&part) != Some(&self.name) && files[0].exists() {
             self.ask(campaign, &["mkdir", "-p", &there])?;
-            self.send(campaign, &["run.json", "records.jsonl"].map(|name| records.join(name)), &there)?;
+            self.send(campaign, &files, &there)?;
         }
         campaign.hosts.insert(part, self.name.clone());
         campaign.write().map_err(|cause| cause.to_string())?;
@@ -161,10 +165,12 @@ impl Host {
         let (fetched, known) = (campaign.tasks().join(format!("part-{part}.fetched")), campaign.part(part));
         fs::create_dir_all(&fetched).map_err(|cause| cause.to_string())?;
         // In this order: a run that has ended has all its records.
-        let files = ["run.json", "records.jsonl"];
-        let there = files.map(|name| OsString::from(format!("{}:{}/{name}", self.name, self.part(campaign, part))));
+        let there = campaign
+            .work
+            .files()
+            .map(|name| OsString::from(format!("{}:{}/{name}", self.name, self.part(campaign, part))));
         self.copy(campaign, there.into_iter().chain([fetched.clone().into_os_string()]))?;
-        place(&fetched, &known)
+        place(campaign.work, &fetched, &known)
     }
 
     /// Brings the words of a part's ended tasks here, unless they are here: they may say why it has ended.
@@ -199,7 +205,7 @@ impl Host {
     }
 
     fn copy(&self, campaign: &Campaign, places: impl Iterator<Item = OsString>) -> Result<(), String> {
-        let words = ["-q"].into_iter().chain(OPTIONS).map(OsString::from).chain(places);
+        let words = ["-q", "-r"].into_iter().chain(OPTIONS).map(OsString::from).chain(places);
         SCP.run(words, &campaign.tasks(), COPYING)?;
         Ok(())
     }
@@ -217,7 +223,7 @@ fn remote_program(tasks: &Path) -> Result<String, String> {
 struct Remote {
     part: usize,
     is_running: bool,
-    /// Of `run.json` and `records.jsonl`.
+    /// Of its [`Work::files`].
     bytes: [u64; 2],
     /// Bytes of what its tasks printed.
     log: u64,
@@ -257,7 +263,10 @@ fn require_version(said: &str, wanted: &str) -> Result<(), String> {
 }
 
 /// Puts fetched files where the part has its records.
-fn place(fetched: &Path, known: &Path) -> Result<(), String> {
+fn place(work: Work, fetched: &Path, known: &Path) -> Result<(), String> {
+    if work == Work::Search {
+        return search::take_over(fetched, known).map_err(|cause| cause.to_string());
+    }
     let new = read_run(fetched).map_err(|cause| cause.to_string())?;
     if let Ok(old) = read_run(known)
         && !identity::differences(&old, &new).is_empty()
@@ -302,16 +311,16 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let [fetched, known] = ["part-1.fetched", "part-1"].map(|name| scratch.path().join(name));
         write(&fetched, 1, false);
-        place(&fetched, &known).unwrap();
+        place(Work::Sweep, &fetched, &known).unwrap();
         write(&fetched, 2, true);
-        place(&fetched, &known).unwrap();
+        place(Work::Sweep, &fetched, &known).unwrap();
         assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 2);
         write(&fetched, 1, false);
         let old = read_run(&fetched).unwrap();
         let mut run = old.clone();
         run.machine.cpu = "another".to_string();
         write_run(&fetched, &run).unwrap();
-        place(&fetched, &known).unwrap();
+        place(Work::Sweep, &fetched, &known).unwrap();
         assert_eq!(read_run(&scratch.path().join("part-1-other-1")).unwrap().machine.cpu, old.machine.cpu);
         assert_eq!(read_run(&known).unwrap().machine.cpu, "another");
     }

@@ -1,6 +1,6 @@
 #!/bin/sh
-# What relgrad asks a host for, in the folder of one sweep.
-# Usage: host.sh list | start PART PROGRAM | stop
+# What relgrad asks a host for, in the folder of one sweep or search.
+# Usage: host.sh list FILE RECORDS | start PART PROGRAM | stop
 cd "$(dirname "$0")" || exit 3
 
 # Whether the task of a part is alive. A number that another program has by now is not it.
@@ -20,8 +20,9 @@ parts() {
     done
 }
 
+# Of a file, or of the JSON files of a folder.
 bytes() {
-    if [ -f "$1" ]; then wc -c <"$1"; else echo 0; fi
+    if [ -d "$1" ]; then cat "$1"/*.json 2>/dev/null | wc -c; elif [ -f "$1" ]; then wc -c <"$1"; else echo 0; fi
 }
 
 stop() {
@@ -37,7 +38,7 @@ case $1 in
             state=ended
             if is_running "$part"; then state=running; fi
             # Without quotes: some systems print spaces before a number.
-            echo "$part" $state $(bytes "part-$part/run.json") $(bytes "part-$part/records.jsonl") $(bytes "part-$part.log")
+            echo "$part" $state $(bytes "part-$part/$2") $(bytes "part-$part/$3") $(bytes "part-$part.log")
         done
         ;;
     # One task at a time: what an earlier one left here ends.

@@ -6,26 +6,22 @@ use std::time::Duration;
 use relgrad_reports::merge::{Merged, Source};
 use relgrad_reports::record::Record;
 use relgrad_reports::run::Settings;
-use relgrad_reports::units;
 use relgrad_reports::writer::write_study;
 
 use super::outcome::report_on;
 use super::settings::settings;
 use super::{Arguments, arguments_of};
 use crate::cluster::campaign::{Asked, Campaign};
-use crate::cluster::follow::{self, Follower};
-use crate::cluster::{Cluster, Engine};
+use crate::cluster::work::Work;
+use crate::cluster::{Cluster, Engine, follow, pursue};
 use crate::cmd::merge;
 use crate::error::{Error, Result, code};
 use crate::machine::time::{rfc3339, unix_seconds};
 use crate::measure::plan::{plan, shards};
 use crate::measure::run::interrupt::Events;
 use crate::measure::run::{Ending, folder};
-use crate::quantity::TimeLimit;
 use crate::{console, outputs};
 
-/// Seconds between two looks where the user does not say how many.
-const POLL: Duration = Duration::from_secs(15);
 /// A task may take its budget and so much of it more, for a last cell that is slow,
 const OVERRUN: f64 = 0.25;
 /// and so many seconds, for the ceilings and the report.
@@ -46,6 +42,7 @@ pub(super) fn start(arguments: &Arguments, cluster: &Cluster, settings: &Setting
     let dir = arguments.out.clone().map_or_else(|| outputs::fresh("results"), Ok)?;
     let asked = Asked {
         cluster: cluster.clone(),
+        work: Work::Sweep,
         plan: plan_name(arguments, settings),
         cells: settings.cell_count().unwrap_or(0),
         parts,
@@ -59,6 +56,9 @@ pub(super) fn start(arguments: &Arguments, cluster: &Cluster, settings: &Setting
 pub(super) fn resume(campaign: Campaign, arguments: &Arguments) -> Result<u8> {
     let Arguments { budget, cell_limit, mem_limit, allow_mixed, .. } = arguments;
     let dir = campaign.dir.display();
+    if campaign.work != Work::Sweep {
+        return Err(Error::Usage(format!("{dir} is of a search: continue it with {}", campaign.command_again())));
+    }
     if budget.is_some() || cell_limit.is_some() || mem_limit.is_some() || *allow_mixed {
         return Err(Error::Usage(format!(
             "the tasks of {dir} keep their limits: leave out --budget, --cell-limit, --mem-limit and --allow-mixed"
@@ -81,32 +81,10 @@ pub(super) fn resume(campaign: Campaign, arguments: &Arguments) -> Result<u8> {
     go_on(campaign, engine, Events::install()?, arguments)
 }
 
-fn go_on(mut campaign: Campaign, mut engine: Box<dyn Engine>, events: Events, arguments: &Arguments) -> Result<u8> {
+fn go_on(mut campaign: Campaign, mut engine: Box<dyn Engine>, mut events: Events, asked: &Arguments) -> Result<u8> {
     let _held = campaign.hold()?;
-    campaign.set_up()?;
-    engine.prepare(&campaign)?;
-    let Arguments { quiet, poll, .. } = arguments;
-    let dir = campaign.dir.clone();
-    if !quiet {
-        let cells = units::counted(campaign.cells, "cell");
-        let parts = units::counted(campaign.parts, "part");
-        note!(
-            "measuring {cells} in {parts} on {}; script: {}/task.sh\n\
-             results: {}; Ctrl-C leaves the tasks running, and --resume follows them again",
-            campaign.engine,
-            campaign.tasks().display(),
-            dir.display()
-        );
-    }
-    let seconds = poll.and_then(|TimeLimit(seconds)| seconds);
-    let poll = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or(POLL);
-    let ending = Follower::new(&mut campaign, &mut *engine, events, poll, *quiet).follow()?;
+    let ending = pursue(&mut campaign, &mut *engine, &mut events, (asked.poll, asked.quiet))?;
     if ending == Ending::Interrupted {
-        note!(
-            "relgrad: interrupted; the tasks go on; follow them with: relgrad sweep --resume {}; end them with: {}",
-            dir.display(),
-            engine.how_to_stop(&campaign)
-        );
         return Ok(code::INTERRUPTED);
     }
     let code = bring_together(&mut campaign);

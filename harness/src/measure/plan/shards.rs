@@ -24,16 +24,23 @@ pub(crate) fn part(points: Vec<Planned>, shard: Shard) -> Result<Vec<Planned>, S
             shard.of
         ));
     }
-    // The longest first, each to the part that has the least: at most 4/3 of the best (Graham 1969).
-    let mut longest: Vec<(Together, f64)> = seconds.into_iter().collect();
-    longest.sort_by(|a, b| b.1.total_cmp(&a.1).then(b.0.cmp(&a.0)));
-    let (mut loads, mut chosen) = (vec![0.0; shard.of], BTreeMap::new());
-    for (place, seconds) in longest {
-        let least = (0..shard.of).min_by(|a, b| f64::total_cmp(&loads[*a], &loads[*b])).unwrap_or(0);
-        loads[least] += seconds;
-        chosen.insert(place, least);
-    }
+    let weights: Vec<f64> = seconds.values().copied().collect();
+    let chosen: BTreeMap<Together, usize> = seconds.into_keys().zip(deal(&weights, shard.of)).collect();
     Ok(points.into_iter().filter(|planned| chosen[&place(&planned.cell.point)] + 1 == shard.index).collect())
+}
+
+/// The part, from 0, of each of some things: the heaviest first, each to the part that has the least, so that the
+/// heaviest part is at most 4/3 of the best (Graham 1969).
+pub(crate) fn deal(weights: &[f64], parts: usize) -> Vec<usize> {
+    let mut heaviest: Vec<usize> = (0..weights.len()).collect();
+    heaviest.sort_by(|a, b| weights[*b].total_cmp(&weights[*a]).then(b.cmp(a)));
+    let (mut loads, mut chosen) = (vec![0.0; parts], vec![0; weights.len()]);
+    for i in heaviest {
+        let least = (0..parts).min_by(|a, b| f64::total_cmp(&loads[*a], &loads[*b])).unwrap_or(0);
+        loads[least] += weights[i];
+        chosen[i] = least;
+    }
+    chosen
 }
 
 /// The most parts that a plan of these points can have.
