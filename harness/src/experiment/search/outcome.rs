@@ -111,8 +111,8 @@ fn notes(context: &Context<'_>) -> Vec<String> {
         "The setting is the best of its grid on the validation part alone. No other setting is evaluated on the test \
          part. The best is trained once more, and that model is tested."
             .to_string(),
-        "The axes are those of the paper’s Table 3: activation, layers, step size, batch, base density and biases. Their \
-         values are ours, and stand in `numbers.grid`."
+        "The axes are those of the paper’s Table 3: activation, layers, step size, batch, base density and biases. \
+         Their values are ours, and stand in `numbers.grid`."
             .to_string(),
         format!(
             "Relative gradient, Adam, steps of constant size, orthogonal starts. The best model is that of the best \
