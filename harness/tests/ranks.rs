@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use common::{ends, records, run_json, scratch, stderr, wait_until, words};
+use common::{ends, has_mpi, records, run_json, scratch, stderr, wait_until, words};
 use serde_json::Value;
 
 /// A sweep of `relative` and `relative-inplace` at D = 13 and 37 over 1, 2 and 3 ranks.
@@ -63,11 +63,6 @@ fn what_ranks_cannot_share_is_refused() {
         let (_, err) = ends(&mut words(line), 2);
         assert!(err.contains(told), "{line}: {err}");
     }
-}
-
-/// Whether MPI is installed; without it these tests pass unseen, and `.ci/run` says so.
-fn has_mpi() -> bool {
-    ends(&mut words("doctor"), 0).0.contains("sweep --ranks starts the ranks of a cell by mpiexec")
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod convolution;
 mod ending;
+mod ranks;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -28,8 +29,8 @@ use crate::train::prepare::prepare;
 use crate::train::recipe::{AdamCorrection, EpochSchedule, Optimizer, Recipe};
 use crate::train::start::Start;
 use crate::train::store::{self, Store};
-use crate::train::trainer::{self, Job};
-use crate::train::{memory, recipe};
+use crate::train::trainer::{self, Job, Trained};
+use crate::train::{memory, ranked, recipe};
 
 /// Data sets, starts from the data, and examples.
 const HELP: &str = include_str!("train.txt");
@@ -173,9 +174,14 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 0)]
     seed: u64,
 
-    /// CPU threads; all when absent
+    /// CPU threads, of all ranks together; all when absent
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     threads: Option<u32>,
+
+    /// Split the columns of every weight over so many ranks, processes by mpiexec or else threads: for plain relative
+    /// steps (--optimizer sgd) of dense layers; under mpiexec as many as it starts
+    #[arg(long, value_name = "P", value_parser = clap::value_parser!(u32).range(1..))]
+    ranks: Option<u32>,
 
     /// Epochs between checkpoints
     #[arg(long, value_name = "EPOCHS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
@@ -220,12 +226,11 @@ pub(crate) fn default_settings(data: &str) -> Result<TrainingSettings> {
 
 /// Starts or resumes a training.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
+    if let Some(code) = ranks::run(arguments)? {
+        return Ok(code);
+    }
     super::start_threads(arguments.asked_threads())?;
-    let folder = data::folder(arguments.data.as_deref());
-    let (store, training, set) = match &arguments.resume {
-        Some(dir) => resume(dir, folder.as_deref()).inspect(|(.., set)| tell(arguments, set))?,
-        None => start(arguments, folder.as_deref())?,
-    };
+    let Begun { store, training, set } = begin(arguments, None)?;
     let recipe = Recipe::for_data(&training.settings, &set.parts)?;
     let mut events = Events::install()?;
     let job = Job {
@@ -234,11 +239,27 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         quiet: arguments.quiet,
         ..Job::new(&recipe, &set.parts, Tracking::On)
     };
-    let ended = finish(&job, training, &mut events);
+    let ended = trainer::train(&job, &mut events).and_then(|trained| end(&store, training, &trained));
     if ended.is_err() && arguments.resume.is_none() {
         store.give_back();
     }
     ended
+}
+
+/// A training whose folder is open and whose data are read.
+struct Begun {
+    store: Store,
+    training: Training,
+    set: DataSet,
+}
+
+/// Starts or opens it; over several ranks with their number and how many of them are here.
+fn begin(arguments: &Arguments, ranks: Option<(usize, usize)>) -> Result<Begun> {
+    let folder = data::folder(arguments.data.as_deref());
+    match &arguments.resume {
+        Some(dir) => resume(dir, folder.as_deref()).inspect(|begun| tell(arguments, &begun.set)),
+        None => start(arguments, folder.as_deref(), ranks),
+    }
 }
 
 /// Says what was read.
@@ -248,25 +269,33 @@ fn tell(arguments: &Arguments, set: &DataSet) {
     }
 }
 
-fn start(arguments: &Arguments, folder: Option<&Path>) -> Result<(Store, Training, DataSet)> {
+fn start(arguments: &Arguments, folder: Option<&Path>, ranks: Option<(usize, usize)>) -> Result<Begun> {
     convolution::require(arguments)?;
     let mut settings = settings(arguments);
+    let is_watched = ranks.is_some() && arguments.edge == Edge::Off;
+    if is_watched {
+        settings.edge = Edge::Unseen.word();
+    }
     let set = load(arguments, &settings, folder)?;
     let mut set = data::conditional(set, settings.conditional.as_deref(), folder)?;
     settings.convolution = convolution::layers(arguments, &set)?;
     // Before anything is written: the settings must make sense for these data, and there must be memory.
     let recipe = Recipe::for_data(&settings, &set.parts)?;
-    memory::require(&recipe, &set.parts)?;
+    ranks.map_or(Ok(()), |(ranks, _)| ranked::require(&recipe, ranks))?;
+    memory::require(&recipe, &set.parts, ranks)?;
     let prepared = prepare(&mut set, &recipe);
     // What was read comes first, also where it is refused.
     tell(arguments, &set);
     prepared?.iter().for_each(|words| note!("relgrad: {words}"));
+    if is_watched && !arguments.quiet {
+        note!("the sharpness is not estimated over ranks (--edge none)");
+    }
     let dir = arguments.out.clone().map_or_else(|| outputs::fresh("trainings"), Ok)?;
     let training = store::begun(console::command_line(), settings, &set);
-    Ok((Store::create(&dir, &training)?, training, set))
+    Ok(Begun { store: Store::create(&dir, &training)?, training, set })
 }
 
-fn resume(dir: &Path, folder: Option<&Path>) -> Result<(Store, Training, DataSet)> {
+fn resume(dir: &Path, folder: Option<&Path>) -> Result<Begun> {
     let (store, training) = Store::open(dir)?;
     // The pool was started before the settings were known.
     faer::set_global_parallelism(match training.settings.threads {
@@ -274,7 +303,7 @@ fn resume(dir: &Path, folder: Option<&Path>) -> Result<(Store, Training, DataSet
         threads => faer::Par::rayon(threads),
     });
     let set = data::load_again(&training, folder)?;
-    Ok((store, training, set))
+    Ok(Begun { store, training, set })
 }
 
 fn load(arguments: &Arguments, settings: &TrainingSettings, folder: Option<&Path>) -> Result<DataSet> {
@@ -331,10 +360,8 @@ fn settings(arguments: &Arguments) -> TrainingSettings {
     }
 }
 
-/// Trains, writes the outcome, says how it went, and draws the figure last: it is the least that can be lost.
-fn finish(job: &Job<'_>, mut training: Training, events: &mut Events) -> Result<u8> {
-    let Some(store) = job.store else { return Ok(0) };
-    let trained = trainer::train(job, events)?;
+/// Writes the outcome, says how it went, and draws the figure last: it is the least that can be lost.
+fn end(store: &Store, mut training: Training, trained: &Trained) -> Result<u8> {
     let outcome = &trained.outcome;
     training.outcome = Some(outcome.clone());
     store.write_header(&training)?;

@@ -3,10 +3,12 @@
 //! Every unsafe call of MPI stands here. Handles and constants are those of the standard's `mpi_abi.h`.
 
 use std::ffi::{c_char, c_int, c_void};
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::ptr::{null_mut, without_provenance, without_provenance_mut};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use libloading::Library;
 use relgrad_kernels::ranks::{Parcel, Traffic, Transport, require_room};
@@ -14,6 +16,7 @@ use relgrad_kernels::{Dtype, Error, Result, Scalar};
 use relgrad_reports::record::TransportKind;
 
 use super::linux;
+use crate::error::code;
 
 /// How to get it, in a phrase.
 const REMEDY: &str = "pip install mpich (5 or newer) and put its bin folder on PATH, or install MPICH 5 or an Open MPI \
@@ -156,6 +159,34 @@ pub(crate) fn mpiexec() -> Option<PathBuf> {
     std::env::split_paths(&folders).map(|folder| folder.join("mpiexec")).find(|path| path.is_file())
 }
 
+/// Runs `work` in a process that is to be one of `ranks`. A rank that fails says so in one line, and ends all of them
+/// with the code of its error.
+pub(crate) fn as_one_of<R, E: Display>(
+    ranks: usize,
+    code_of: impl FnOnce(&E) -> u8,
+    work: impl FnOnce(&mut Mpi) -> std::result::Result<R, E>,
+) -> R {
+    let mut mpi = match Mpi::begin(ranks) {
+        Ok(mpi) => mpi,
+        Err(cause) => {
+            note!("relgrad: {cause}");
+            std::process::exit(i32::from(code::NO_DEVICE));
+        }
+    };
+    let done = match work(&mut mpi) {
+        Ok(done) => done,
+        Err(cause) => mpi.fail(&cause, code_of(&cause)),
+    };
+    // All ranks have done everything: an end of MPI that fails has no part in the result.
+    if let Err(cause) = Transport::<f64>::barrier(&mut mpi) {
+        mpi.fail(&cause, code::NO_DEVICE);
+    }
+    if let Err(cause) = mpi.finish() {
+        note!("relgrad: {cause}");
+    }
+    done
+}
+
 /// What [`found`] found.
 pub(crate) struct Facts {
     /// The library.
@@ -206,7 +237,7 @@ impl Mpi {
     ///
     /// # Errors
     /// [`Error::Transport`]: MPI is missing, does not begin, or has another number of ranks.
-    pub(crate) fn begin(ranks: usize) -> Result<Self> {
+    fn begin(ranks: usize) -> Result<Self> {
         const NAME: &str = "start of MPI";
         let functions = &loaded().map_err(|cause| Error::transport(NAME, cause))?.functions;
         let (mut provided, mut rank, mut size) = (0, 0, 0);
@@ -235,13 +266,16 @@ impl Mpi {
     ///
     /// # Errors
     /// [`Error::Transport`].
-    pub(crate) fn finish(self) -> Result<()> {
+    fn finish(self) -> Result<()> {
         // SAFETY: MPI has begun, this thread began it, and no call follows.
         require(self.functions, "end of MPI", unsafe { (self.functions.finalize)() })
     }
 
-    /// Ends all ranks, this one with `code`.
-    pub(crate) fn abort(&self, code: u8) -> ! {
+    /// Says why and ends all ranks, this one with `code`.
+    fn fail(&self, cause: &dyn Display, code: u8) -> ! {
+        // What all ranks fail at is told once: the first one ends the others while they wait.
+        std::thread::sleep(Duration::from_millis(100) * self.rank.min(10) as u32);
+        note!("relgrad: rank {} of {} failed, the others are stopped: {cause}", self.rank, self.ranks);
         // SAFETY: MPI has begun.
         unsafe { (self.functions.abort)(COMM_WORLD, c_int::from(code)) };
         // Where MPI returns after all.

@@ -1,7 +1,7 @@
 //! Parameters on disk: safetensors for arrays, JSON for the rest, each written whole or not at all.
 //!
 //! The JSON names its tensor file with its length and checksum, has a checksum of its own, and is renamed into place
-//! last: a checkpoint exists exactly when its JSON does. Matrices are row-major in the file, as other tools read them.
+//! last: a checkpoint exists exactly when its JSON does.
 
 use std::fmt::Display;
 use std::fs;
@@ -11,18 +11,18 @@ use std::path::{Path, PathBuf};
 use relgrad_kernels::device::Matrix;
 use relgrad_kernels::layer::Coupling;
 use relgrad_kernels::parameters::{Arrays, Parameters};
-use relgrad_kernels::{Cpu, Dtype, Scalar};
-use relgrad_reports::writer::write_atomically;
-use safetensors::tensor::TensorView;
-use safetensors::{Dtype as TensorType, SafeTensorError, SafeTensors};
+use relgrad_kernels::{Cpu, Scalar};
+use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
 use super::edge::Estimates;
 use super::learner::Learner;
+use super::learns::Learns;
 use super::log::Prefix;
 use super::network::{self, Place};
 use super::sealed::{self, MOST_JSON, damaged};
 use super::standing::Progress;
+use super::tensors::{self, Named, Reader, Tensors, from_bytes, tensor_type, transposed};
 use crate::error::{Error, Result};
 
 /// Version of the JSON; 1 had no checksums.
@@ -38,18 +38,13 @@ pub(super) struct State {
     /// The last values of the sharpness, where their vector is among the tensors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sharpness: Option<Estimates>,
+    /// The carried log|det W_k| of every layer: ranks, which have no W whole, go on from them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) log_abs_dets: Option<Vec<f64>>,
     tensors: Tensors,
     /// What it belongs to; version 1 did not say.
     #[serde(default)]
     pub(super) of: Belonging,
-}
-
-/// The tensor file that belongs to it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Tensors {
-    file: String,
-    bytes: u64,
-    crc32: u32,
 }
 
 /// What a checkpoint belongs to.
@@ -95,27 +90,21 @@ impl Slot {
     }
 
     /// Writes it; other tensor files of its name go afterwards.
-    pub(super) fn write<T: Scalar, C: Coupling<Cpu, T>>(
-        &self,
-        at: &Progress,
-        learner: &Learner<T, C>,
-        log: Option<Prefix>,
-    ) -> Result<()> {
-        let probe = learner.sharpness().filter(|probe| self.goes_on && probe.sharpness.state().is_some());
-        let bytes = serialized(learner, probe.is_some())
-            .map_err(|cause| Error::Output(format!("cannot write a checkpoint: {cause}")))?;
+    pub(super) fn write<L: Learns>(&self, at: &Progress, learner: &mut L, log: Option<Prefix>) -> Result<()> {
+        let Beside { adam_steps, sharpness } = learner.beside(self.goes_on);
         let file = tensor_file(self.name, at.step);
-        let state = State {
-            schema: SCHEMA,
-            progress: at.clone(),
-            adam_steps: learner.moments().map(|moments| moments.steps),
-            sharpness: probe.map(|probe| probe.estimates.clone()),
-            tensors: Tensors { file: file.clone(), bytes: bytes.len() as u64, crc32: crc32fast::hash(&bytes) },
-            of: Belonging { training: self.identity, log },
-        };
-        let tensors = write_atomically(&self.dir.join(&file), &bytes);
-        let written = tensors.map_err(|cause| Error::Output(cause.to_string()));
-        let written = written.and_then(|()| sealed::write(&self.path(), &state));
+        let written = learner.write_arrays(&self.dir.join(&file), sharpness.is_some()).and_then(|tensors| {
+            let state = State {
+                schema: SCHEMA,
+                progress: at.clone(),
+                adam_steps,
+                sharpness,
+                log_abs_dets: learner.log_abs_dets(),
+                tensors,
+                of: Belonging { training: self.identity, log },
+            };
+            sealed::write(&self.path(), &state)
+        });
         match written {
             Ok(()) => self.remove_others(&file),
             // On a full disk the tensors that no JSON names are in the way of what comes next.
@@ -149,6 +138,11 @@ impl Slot {
         let (path, bytes) = self.tensors(&state)?;
         restore_parameters(&bytes, &state.holds(), device, parameters).map_err(|cause| damaged(&path, cause))?;
         Ok(state)
+    }
+
+    /// The tensors of a state, which must have these arrays, to be read a piece at a time.
+    pub(super) fn reader<T: Scalar, A>(&self, state: &State, arrays: &[Named<A>]) -> Result<Reader> {
+        Reader::open::<T, A>(self.dir.join(&state.tensors.file), &state.tensors, arrays)
     }
 
     fn tensors(&self, state: &State) -> Result<(PathBuf, Vec<u8>)> {
@@ -256,6 +250,9 @@ pub(super) fn parse_state(path: &Path, name: &str, bytes: &[u8]) -> Result<State
     if state.adam_steps.is_some_and(|steps| steps > state.progress.step) {
         return Err(damaged(path, "Adam has taken more steps than the training"));
     }
+    if state.log_abs_dets.iter().flatten().any(|log_det| !log_det.is_finite()) {
+        return Err(damaged(path, "its log-determinants are none"));
+    }
     if state.sharpness.as_ref().is_some_and(|estimates| !estimates.are_possible()) {
         return Err(damaged(path, "its values of the sharpness are none"));
     }
@@ -280,11 +277,11 @@ fn restore_parameters<'a, T: Scalar, C>(
     Ok(tensors)
 }
 
-/// All arrays of a learner, row-major, little-endian; the vector of its sharpness where it is wanted.
-fn serialized<T: Scalar, C: Coupling<Cpu, T>>(
+/// All arrays of a learner; the vector of its sharpness where it is wanted.
+pub(super) fn arrays_of<T: Scalar, C: Coupling<Cpu, T>>(
     learner: &Learner<T, C>,
     with_vector: bool,
-) -> std::result::Result<Vec<u8>, String> {
+) -> Vec<Named<&Matrix<Cpu, T>>> {
     let mut sets = vec![("", learner.parameters.arrays())];
     if let Some((vector, _)) = learner.sharpness().filter(|_| with_vector).and_then(|probe| probe.sharpness.state()) {
         sets.push((VECTOR, vector));
@@ -292,20 +289,11 @@ fn serialized<T: Scalar, C: Coupling<Cpu, T>>(
     if let Some(moments) = learner.moments() {
         sets.extend([("adam.first.", &moments.first), ("adam.second.", &moments.second)]);
     }
-    let mut named = Vec::new();
-    for (prefix, arrays) in sets {
-        for (place, array) in network::each(arrays) {
-            let values = array.to_column_major(&learner.device).map_err(|cause| cause.to_string())?;
-            let bytes = to_bytes(&transposed(&values, array.rows(), array.cols()));
-            named.push((format!("{prefix}{}", place.tensor()), shape(place, array), bytes));
-        }
-    }
-    let views = named.iter().map(|(name, shape, bytes)| {
-        let view = TensorView::new(tensor_type::<T>(), shape.clone(), bytes)?;
-        Ok::<_, SafeTensorError>((name.as_str(), view))
+    let named = sets.into_iter().flat_map(|(prefix, arrays)| {
+        let name = move |place: Place| format!("{prefix}{}", place.tensor());
+        network::each(arrays).map(move |(place, array)| Named { name: name(place), shape: shape(place, array), array })
     });
-    let views = views.collect::<std::result::Result<Vec<_>, _>>();
-    views.and_then(|views| safetensors::serialize(views, None)).map_err(|cause| cause.to_string())
+    tensors::in_order(named.collect())
 }
 
 fn restore<T: Scalar>(
@@ -330,32 +318,6 @@ fn restore<T: Scalar>(
     Ok(())
 }
 
-fn tensor_type<T: Scalar>() -> TensorType {
-    match T::DTYPE {
-        Dtype::F32 => TensorType::F32,
-        Dtype::F64 => TensorType::F64,
-    }
-}
-
 fn shape<T: Scalar>(place: Place, array: &Matrix<Cpu, T>) -> Vec<usize> {
     if place.is_vector() { vec![array.rows()] } else { vec![array.rows(), array.cols()] }
-}
-
-/// Column-major rows×columns to row-major, or the other way round with the two exchanged.
-fn transposed<T: Scalar>(values: &[T], rows: usize, columns: usize) -> Vec<T> {
-    (0..rows).flat_map(|i| (0..columns).map(move |j| values[i + j * rows])).collect()
-}
-
-fn to_bytes<T: Scalar>(values: &[T]) -> Vec<u8> {
-    match T::DTYPE {
-        Dtype::F32 => values.iter().flat_map(|x| (x.widen() as f32).to_le_bytes()).collect(),
-        Dtype::F64 => values.iter().flat_map(|x| x.widen().to_le_bytes()).collect(),
-    }
-}
-
-fn from_bytes<T: Scalar>(bytes: &[u8]) -> Vec<T> {
-    match T::DTYPE {
-        Dtype::F32 => bytes.as_chunks::<4>().0.iter().map(|b| T::of(f64::from(f32::from_le_bytes(*b)))).collect(),
-        Dtype::F64 => bytes.as_chunks::<8>().0.iter().map(|b| T::of(f64::from_le_bytes(*b))).collect(),
-    }
 }

@@ -336,6 +336,14 @@ impl<T: Scalar, C: Coupling<Cpu, T>> Learner<T, C> {
         tracked.log_dets.refresh(&self.device, &self.parameters).map(Some)
     }
 
+    /// What is carried from step to step, where it is.
+    pub(super) fn log_dets(&self) -> Option<&LogDets<T>> {
+        match &self.rule {
+            Rule::InPlace { tracked: Some(tracked), .. } => Some(&tracked.log_dets),
+            _ => None,
+        }
+    }
+
     /// Makes sure that the optimiser's moments are finite; every step sees to the parameters. Where they are not,
     /// squares of the direction are beyond the number type, and nothing moves.
     pub(crate) fn require_finite_moments(&self) -> Result<()> {

@@ -2,7 +2,8 @@
 //! program.
 
 use relgrad_kernels::cost::cost as cost_of;
-use relgrad_kernels::layer::Geometry;
+use relgrad_kernels::layer::{Dense, Geometry};
+use relgrad_kernels::ranks::cost_of_columns;
 use relgrad_reports::units::{counted, grouped};
 
 use super::network::CHUNK;
@@ -11,8 +12,9 @@ use crate::data::Parts;
 use crate::error::Result;
 use crate::machine::memory;
 
-/// Refuses a training for which there is not enough memory, with what it needs and what there is.
-pub(crate) fn require(recipe: &Recipe, data: &Parts) -> Result<()> {
+/// Refuses a training for which there is not enough memory, with what it needs and what there is. Over several ranks,
+/// `ranks` has their number and how many of them are here.
+pub(crate) fn require(recipe: &Recipe, data: &Parts, ranks: Option<(usize, usize)>) -> Result<()> {
     let dim = recipe.architecture.dim;
     let what = format!(
         "training {} of {} in batches of {}",
@@ -27,7 +29,23 @@ pub(crate) fn require(recipe: &Recipe, data: &Parts) -> Result<()> {
     } else {
         "choose fewer --layers, a smaller --batch or fewer samples"
     };
-    memory::require(&what, needed(recipe, data), reserved, advice)
+    let needed = match ranks {
+        Some((ranks, here)) => here as f64 * of_rank(recipe, data, ranks),
+        None => needed(recipe, data),
+    };
+    memory::require(&what, needed, reserved, advice)
+}
+
+/// Bytes that a rank keeps \[M90\], with its components of the samples and what carries log-determinants.
+fn of_rank(recipe: &Recipe, data: &Parts, ranks: usize) -> f64 {
+    let architecture = recipe.architecture.with(Dense);
+    let batch = recipe.batch.min(data.train.count());
+    let bound = cost_of_columns(&architecture, (batch, ranks), recipe.dtype, false).map_or(0.0, |cost| cost.min_bytes);
+    let (dim, number) = (architecture.dim as f64, recipe.dtype.bytes() as f64);
+    let count: usize = data.each().iter().map(|(_, part)| part.count()).sum();
+    let small = batch.min(architecture.dim) as f64;
+    let carried = (number + 16.0) * dim * batch as f64 + 8.0 * small * small;
+    bound + carried + (count + batch) as f64 * (dim / ranks as f64).ceil() * number
 }
 
 /// Bytes of everything that a training keeps at a time.
@@ -54,8 +72,8 @@ fn needed(recipe: &Recipe, data: &Parts) -> f64 {
     } else {
         (0.0, 0.0)
     };
-    // The best model, and a checkpoint as arrays and as a file, with one array in two more orders.
-    let kept = parameters + 2.0 * (parameters + moments + vector) + 2.0 * parameters / layers;
+    // The best model, and the file of a checkpoint that is read, with one array in two more orders.
+    let kept = 2.0 * parameters + moments + vector + 2.0 * parameters / layers;
     let count: f64 = data.each().iter().map(|(_, part)| part.count() as f64).sum();
     let samples = count * (dim + conditions) * number;
     let blocks = if conditions > 0.0 { 7.0 } else { 3.0 };
@@ -77,10 +95,14 @@ mod tests {
         let samples = Toy::Moons.sample(100, 0);
         let parts = Parts::of([samples.clone(), samples.clone(), samples]);
         let recipe = |dim| Recipe::of(&settings(), dim).unwrap();
-        require(&recipe(2), &parts).unwrap();
-        let told = require(&recipe(10_000_000), &parts).unwrap_err();
+        require(&recipe(2), &parts, None).unwrap();
+        let told = require(&recipe(10_000_000), &parts, None).unwrap_err();
         assert_eq!(told.code(), 2);
         let told = told.to_string();
         assert!(told.contains("2 layers of 10,000,000 units") && told.contains("needs about"), "{told}");
+        // A rank of a thousand takes a thousandth of the weights, and blocks of D×N.
+        let (whole, rank) = (needed(&recipe(100_000), &parts), of_rank(&recipe(100_000), &parts, 1000));
+        assert!(rank < whole / 500.0, "{rank:e} of {whole:e}");
+        require(&recipe(10_000_000), &parts, Some((1000, 1))).unwrap_err();
     }
 }

@@ -8,6 +8,7 @@ mod checkpoint;
 mod columns;
 pub(crate) mod edge;
 pub(crate) mod learner;
+mod learns;
 mod log;
 pub(crate) mod memory;
 pub(crate) mod model;
@@ -15,11 +16,13 @@ pub(crate) mod network;
 pub(crate) mod order;
 pub(crate) mod prepare;
 mod progress;
+pub(crate) mod ranked;
 pub(crate) mod recipe;
 pub(crate) mod sealed;
 mod standing;
 pub(crate) mod start;
 pub(crate) mod store;
+mod tensors;
 pub(crate) mod trainer;
 
 #[cfg(test)]

@@ -91,7 +91,8 @@ impl Start {
             let samples = received.as_ref().unwrap_or(training);
             // The data are in f64; what comes out of a layer is as exact as the layer.
             let eps = if k == 0 { f64::EPSILON } else { T::EPS };
-            let map = if self.whitens() { whitening::<T>(samples) } else { standardising::<T>(samples, eps) };
+            let map =
+                if self.whitens() { whitening::<T>(samples) } else { standardising::<T>(samples, eps).map(diagonal) };
             let (weight, bias) = map.map_err(|cause| not_started(&format!("layer {}: {cause}", k + 1)))?;
             compose_layer(device, parameters, k, &weight, &bias).map_err(kernel)?;
         }
@@ -115,24 +116,28 @@ fn factored<T: Scalar, C: Coupling<Cpu, T>>(
     Parameters::new(*architecture, arrays)
 }
 
-fn not_started(cause: &str) -> Error {
+pub(super) fn not_started(cause: &str) -> Error {
     Error::Input(format!("cannot start the network: {cause}"))
 }
 
 /// An affine map (W, b), W column-major.
-type Affine = (Vec<f64>, Vec<f64>);
+pub(super) type Affine = (Vec<f64>, Vec<f64>);
 
-/// x ↦ (x − mean)/deviation; a constant column is only centred.
-fn standardising<T: Scalar>(samples: &Samples, eps: f64) -> Result<Affine, String> {
-    let dim = samples.dim;
+/// The diagonal of W, and b, of x ↦ Wx + b = (x − mean)/deviation; a constant column is only centred.
+pub(super) fn standardising<T: Scalar>(samples: &Samples, eps: f64) -> Result<Affine, String> {
     let columns = Columns::of(samples);
-    let (mut weight, mut bias) = (vec![0.0; dim * dim], vec![0.0; dim]);
-    for i in 0..dim {
-        let scale = if columns.is_constant(i, eps) { 1.0 } else { 1.0 / columns.deviation[i] };
-        weight[i * (dim + 1)] = scale;
-        bias[i] = -scale * columns.mean[i];
-    }
-    require_range::<T>((weight, bias))
+    let scale = |i: usize| if columns.is_constant(i, eps) { 1.0 } else { 1.0 / columns.deviation[i] };
+    let scales: Vec<f64> = (0..samples.dim).map(scale).collect();
+    let bias = scales.iter().zip(&columns.mean).map(|(scale, mean)| -scale * mean).collect();
+    require_range::<T>((scales, bias))
+}
+
+/// The same with W whole.
+fn diagonal((scales, bias): Affine) -> Affine {
+    let dim = scales.len();
+    let mut weight = vec![0.0; dim * dim];
+    scales.iter().enumerate().for_each(|(i, scale)| weight[i * (dim + 1)] = *scale);
+    (weight, bias)
 }
 
 /// The map that makes samples white.
@@ -156,8 +161,9 @@ fn whitening<T: Scalar>(samples: &Samples) -> Result<Affine, String> {
 /// Refuses what is not finite, or beyond the precision of training.
 fn require_range<T: Scalar>(map: Affine) -> Result<Affine, String> {
     let fits = |x: &f64| T::of(*x).widen().is_finite();
-    let scales = (0..map.1.len()).map(|i| map.0[i * (map.1.len() + 1)]);
-    if map.0.iter().chain(&map.1).all(fits) && scales.into_iter().all(|scale| T::of(scale).widen() != 0.0) {
+    // Of a whole matrix, or of a diagonal one.
+    let step = if map.0.len() == map.1.len() { 1 } else { map.1.len() + 1 };
+    if map.0.iter().chain(&map.1).all(fits) && map.0.iter().step_by(step).all(|scale| T::of(*scale).widen() != 0.0) {
         return Ok(map);
     }
     Err(format!("the data are too large or too small to be scaled in {}: rescale them, or take --dtype f64", T::DTYPE))

@@ -5,13 +5,10 @@ use std::cell::{Cell, RefCell};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use relgrad_kernels::layer::Coupling;
-use relgrad_kernels::parameters::Parameters;
-use relgrad_kernels::{Cpu, Scalar};
 use relgrad_reports::training::{Epoch, TRAINING_SCHEMA, Training, TrainingSettings};
 
 use super::checkpoint::{LAST, Slot, State};
-use super::learner::Learner;
+use super::learns::Learns;
 use super::log::{EPOCHS, Log};
 use super::recipe::Recipe;
 use super::sealed::{self, MOST_JSON, damaged};
@@ -124,22 +121,14 @@ impl Store {
     }
 
     /// Writes the checkpoint that `--resume` continues from.
-    pub(crate) fn save<T: Scalar, C: Coupling<Cpu, T>>(
-        &self,
-        progress: &Progress,
-        learner: &Learner<T, C>,
-    ) -> Result<()> {
+    pub(super) fn save(&self, progress: &Progress, learner: &mut impl Learns) -> Result<()> {
         self.log.borrow().require_in_place()?;
         self.last.write(progress, learner, Some(self.log.borrow().prefix()))?;
         self.saved.set(true);
         Ok(())
     }
 
-    pub(crate) fn save_best<T: Scalar, C: Coupling<Cpu, T>>(
-        &self,
-        progress: &Progress,
-        learner: &Learner<T, C>,
-    ) -> Result<()> {
+    pub(super) fn save_best(&self, progress: &Progress, learner: &mut impl Learns) -> Result<()> {
         self.log.borrow().require_in_place()?;
         self.best.write(progress, learner, None)
     }
@@ -149,18 +138,18 @@ impl Store {
     }
 
     /// Restores the last checkpoint; `None` when the training was cut off before its first, which then begins anew.
-    pub(crate) fn restore<T: Scalar, C: Coupling<Cpu, T>>(
+    pub(super) fn restore(
         &self,
-        learner: &mut Learner<T, C>,
+        learner: &mut impl Learns,
         recipe: &Recipe,
         batches: usize,
     ) -> Result<Option<Restored>> {
         if !self.has_checkpoint() {
             self.require_unbegun()?;
             self.log.borrow_mut().keep(None, None)?;
-            return Ok(None);
+            return learner.begin_anew().map(|()| None);
         }
-        let State { progress, of, .. } = self.last.read(learner)?;
+        let State { progress, of, .. } = learner.read(&self.last)?;
         if let Some(cause) = progress.impossible(recipe.epochs, batches) {
             return Err(self.last.damaged(cause));
         }
@@ -170,12 +159,8 @@ impl Store {
         Ok(Some(Restored { progress, epochs }))
     }
 
-    pub(crate) fn read_best<T: Scalar, C>(
-        &self,
-        device: &Cpu,
-        parameters: &mut Parameters<Cpu, T, C>,
-    ) -> Result<Progress> {
-        self.best.read_parameters(device, parameters).map(|state| state.progress)
+    pub(super) fn best(&self) -> &Slot {
+        &self.best
     }
 
     /// The error of a best model that is not the one that the last checkpoint knows.

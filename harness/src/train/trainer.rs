@@ -6,12 +6,15 @@ mod rate;
 use std::time::Instant;
 
 use relgrad_kernels::layer::{MaybeGroup, Spectral, Visitor};
+use relgrad_kernels::ranks::Transport;
 use relgrad_kernels::{Cpu, Dtype, Scalar};
 use relgrad_reports::training::{Epoch, Nats, Outcome, Stop};
 
 use super::learner::{Learner, Stepped, Tracking};
+use super::learns::{Learns, input};
 use super::network::Inputs;
 use super::progress::Display;
+use super::ranked::RankedLearner;
 use super::recipe::Recipe;
 use super::standing::{Best, Progress};
 use super::store::Store;
@@ -65,7 +68,7 @@ pub(crate) fn train(job: &Job<'_>, events: &mut Events) -> Result<Trained> {
 
 fn train_in<T: Spectral>(job: &Job<'_>, events: &mut Events) -> Result<Trained> {
     job.recipe.require_fit(job.data)?;
-    memory::require(job.recipe, job.data)?;
+    memory::require(job.recipe, job.data, None)?;
     job.recipe.architecture.coupling.visit::<T, _>(Training { job, events }).map_err(input)?
 }
 
@@ -84,22 +87,41 @@ impl<T: Spectral> Visitor<T> for Training<'_> {
 }
 
 fn train_on<T: Scalar, C: MaybeGroup<Cpu, T>>(job: &Job<'_>, coupling: C, events: &mut Events) -> Result<Trained> {
-    let mut session = Session::<T, C>::new(job, coupling)?;
+    // A line search knows the likelihood of every step.
+    let tracking = if job.recipe.line_search { Tracking::Off } else { job.tracking };
+    let learner = Learner::<T, C>::begin(job.recipe, coupling, &job.data.train, tracking)?;
+    go_through(job, learner, Some(events))
+}
+
+/// The same as one of the ranks of a `transport`, of which the first one has the store and the events.
+///
+/// # Errors
+/// As [`train`], and [`Error::NoDevice`] where ranks fail to exchange.
+pub(crate) fn train_as_rank<T: Scalar>(
+    job: &Job<'_>,
+    transport: &mut impl Transport<T>,
+    events: Option<&mut Events>,
+) -> Result<Trained> {
+    go_through(job, RankedLearner::begin(job.recipe, job.data, transport)?, events)
+}
+
+fn go_through(job: &Job<'_>, learner: impl Learns, events: Option<&mut Events>) -> Result<Trained> {
+    let mut session = Session::new(job, learner)?;
     let stop = session.run(events);
     session.display.finish();
     session.finish(stop?)
 }
 
-struct Session<'a, T: Scalar, C: MaybeGroup<Cpu, T>> {
+struct Session<'a, L: Learns> {
     job: &'a Job<'a>,
-    learner: Learner<T, C>,
-    training: Inputs<T>,
-    validation: Inputs<T>,
-    test: Inputs<T>,
-    staging: Inputs<T>,
+    learner: L,
+    training: Inputs<L::T>,
+    validation: Inputs<L::T>,
+    test: Inputs<L::T>,
+    staging: Inputs<L::T>,
     progress: Progress,
     epochs: Vec<Epoch>,
-    best: Vec<Vec<T>>,
+    best: Vec<Vec<L::T>>,
     display: Display,
     started: Instant,
     /// The mean log-likelihood of the training part at these parameters, where a line search knows it.
@@ -108,23 +130,20 @@ struct Session<'a, T: Scalar, C: MaybeGroup<Cpu, T>> {
     is_warned: bool,
 }
 
-impl<'a, T: Scalar, C: MaybeGroup<Cpu, T>> Session<'a, T, C> {
+impl<'a, L: Learns> Session<'a, L> {
     /// Picks up the last checkpoint, or evaluates the untrained network.
-    fn new(job: &'a Job<'a>, coupling: C) -> Result<Self> {
+    fn new(job: &'a Job<'a>, learner: L) -> Result<Self> {
         let Job { recipe, data, .. } = job;
         let started = Instant::now();
-        // A line search knows the likelihood of every step.
-        let tracking = if recipe.line_search { Tracking::Off } else { job.tracking };
-        let learner = Learner::begin(recipe, coupling, &data.train, tracking)?;
-        let [training, validation, test] = Inputs::of(data);
-        let room = |width: usize| vec![T::default(); width * learner.batch_size()];
+        let [training, validation, test] = learner.inputs(data);
+        let room = |width: usize| vec![L::T::default(); width * learner.batch_size()];
         let steps = (data.train.count() / learner.batch_size() * recipe.epochs) as u64;
         let mut session = Self {
             job,
             training,
             validation,
             test,
-            staging: Inputs { x: room(data.dim()), u: room(data.conditions()) },
+            staging: Inputs { x: room(learner.width()), u: room(data.conditions()) },
             progress: Progress::default(),
             epochs: Vec::new(),
             best: Vec::new(),
@@ -135,12 +154,14 @@ impl<'a, T: Scalar, C: MaybeGroup<Cpu, T>> Session<'a, T, C> {
             learner,
         };
         let batches = session.steps_per_epoch();
-        if let Some(store) = job.store
-            && let Some(restored) = store.restore(&mut session.learner, recipe, batches)?
-        {
+        let restored = match job.store {
+            Some(store) => store.restore(&mut session.learner, recipe, batches)?,
+            None => session.learner.follow()?,
+        };
+        if let Some(restored) = restored {
             session.refresh()?;
             (session.progress, session.epochs) = (restored.progress, restored.epochs);
-            session.resume_best(store)?;
+            session.resume_best()?;
         } else {
             session.end_epoch()?;
         }
@@ -149,22 +170,23 @@ impl<'a, T: Scalar, C: MaybeGroup<Cpu, T>> Session<'a, T, C> {
 
     /// Reads the best model. After a kill in the moment between the two it is of a later epoch than the last
     /// checkpoint, which training then comes to again.
-    fn resume_best(&mut self, store: &Store) -> Result<()> {
-        let now = self.learner.snapshot().map_err(input)?;
-        let found = store.read_best(&self.learner.device, &mut self.learner.parameters)?.best;
+    fn resume_best(&mut self) -> Result<()> {
+        let (found, best) = self.learner.find_best(self.job.store)?;
         let is_newer = |found: Best, known: Best| {
             found.epoch > self.progress.epoch.max(known.epoch) && found.validation_nats > known.validation_nats
         };
         match (found, self.progress.best) {
             (Some(found), Some(known)) if found == known || is_newer(found, known) => {}
-            _ => return Err(store.strange_best()),
+            _ => {
+                let other = || Error::Input("the best model is not that of the last checkpoint".to_string());
+                return Err(self.job.store.map_or_else(other, Store::strange_best));
+            }
         }
-        self.progress.best = found;
-        self.best = self.learner.snapshot().map_err(input)?;
-        self.learner.restore(&now).map_err(input)
+        (self.progress.best, self.best) = (found, best);
+        Ok(())
     }
 
-    fn run(&mut self, events: &mut Events) -> Result<Stop> {
+    fn run(&mut self, mut events: Option<&mut Events>) -> Result<Stop> {
         let recipe = self.job.recipe;
         while self.progress.epoch < recipe.epochs {
             let best = self.progress.best.map_or(0, |best| best.epoch);
@@ -174,7 +196,7 @@ impl<'a, T: Scalar, C: MaybeGroup<Cpu, T>> Session<'a, T, C> {
             if self.is_search_over() {
                 return Ok(Stop::LineSearch);
             }
-            if let Some(stop) = self.epoch(events)? {
+            if let Some(stop) = self.epoch(events.as_deref_mut())? {
                 self.save()?;
                 return Ok(stop);
             }
@@ -192,17 +214,20 @@ impl<'a, T: Scalar, C: MaybeGroup<Cpu, T>> Session<'a, T, C> {
 
     /// The rest of an epoch; a reason when it was cut short. Samples that fill no whole batch sit this epoch out: the
     /// next has another order.
-    fn epoch(&mut self, events: &mut Events) -> Result<Option<Stop>> {
+    fn epoch(&mut self, mut events: Option<&mut Events>) -> Result<Option<Stop>> {
         let order = order::of_epoch(self.job.recipe.seed, self.progress.epoch, self.job.data.train.count());
         let clock = Instant::now();
         let before = self.progress.seconds;
         let size = self.learner.batch_size();
         for at in self.progress.batches..self.steps_per_epoch() {
-            if events.interrupted() {
-                return Ok(Some(Stop::Interrupted));
-            }
-            if self.job.time_limit_seconds.is_some_and(|limit| self.started.elapsed().as_secs_f64() >= limit) {
-                return Ok(Some(Stop::TimeLimit));
+            let seconds = self.started.elapsed().as_secs_f64();
+            let is_over = self.job.time_limit_seconds.is_some_and(|limit| seconds >= limit);
+            let stop = match events.as_deref_mut() {
+                Some(events) if events.interrupted() => Some(Stop::Interrupted),
+                _ => is_over.then_some(Stop::TimeLimit),
+            };
+            if let Some(stop) = self.learner.agree(stop).map_err(|cause| self.diverged(&cause))? {
+                return Ok(Some(stop));
             }
             self.gather(&order[at * size..(at + 1) * size]);
             if let Some(stepped) = self.take_step(at.is_multiple_of(TRACKED_EVERY))? {
@@ -228,7 +253,7 @@ impl<'a, T: Scalar, C: MaybeGroup<Cpu, T>> Session<'a, T, C> {
     }
 
     fn gather(&mut self, samples: &[u32]) {
-        let (dim, conditions) = (self.job.data.dim(), self.job.data.conditions());
+        let (dim, conditions) = (self.learner.width(), self.job.data.conditions());
         gather(dim, &self.training.x, samples, &mut self.staging.x);
         if conditions > 0 {
             gather(conditions, &self.training.u, samples, &mut self.staging.u);
@@ -252,10 +277,10 @@ impl<'a, T: Scalar, C: MaybeGroup<Cpu, T>> Session<'a, T, C> {
             training_nats: (running.tracked > 0).then(|| running.nats / running.tracked as f64),
             validation_nats,
             learning_rate: self.rate(),
-            sharpness: self.learner.sharpness().and_then(|probe| probe.estimates.last()),
+            sharpness: self.learner.edge().and_then(|(estimates, _)| estimates.last()),
             edge_share: running.edge_share,
             rejected_steps: (self.job.recipe.line_search && epoch > 0).then_some(running.rejected),
-            guarded_share: drift.map(|_| running.guarded as f64 / updates as f64),
+            guarded_share: (epoch > 0 && self.learner.is_guarded()).then(|| running.guarded as f64 / updates as f64),
             log_det_drift: drift,
             seconds,
         };
@@ -265,8 +290,9 @@ impl<'a, T: Scalar, C: MaybeGroup<Cpu, T>> Session<'a, T, C> {
         if better {
             self.progress.best = Some(Best { epoch, validation_nats });
             self.best = self.learner.snapshot().map_err(input)?;
-            if let Some(store) = self.job.store {
-                store.save_best(&self.progress, &self.learner)?;
+            match self.job.store {
+                Some(store) => store.save_best(&self.progress, &mut self.learner)?,
+                None => self.learner.lend_arrays()?,
             }
         }
         let epochs = self.job.recipe.epochs;
@@ -300,28 +326,33 @@ impl<'a, T: Scalar, C: MaybeGroup<Cpu, T>> Session<'a, T, C> {
     fn save(&mut self) -> Result<()> {
         self.settle()?;
         self.require_finite()?;
-        self.job.store.map_or(Ok(()), |store| store.save(&self.progress, &self.learner))
+        match self.job.store {
+            Some(store) => store.save(&self.progress, &mut self.learner),
+            None => self.learner.lend_arrays(),
+        }
     }
 
     /// Evaluates the best model on all held-out parts.
     fn finish(mut self, stop: Stop) -> Result<Trained> {
-        self.learner.restore(&self.best).map_err(input)?;
-        let held_out = |part: &str, samples: &Inputs<T>| {
-            let failed = |cause: &relgrad_kernels::Error| {
-                Error::Diverged(format!("the best model and the {part} part: {cause}{}", self.what_is_kept()))
-            };
-            let values = self.learner.log_likelihoods(&samples.x, &samples.u).map_err(|cause| failed(&cause))?;
-            Nats::of(&values).ok_or_else(|| failed(&not_finite("log-likelihood")))
-        };
+        self.learner.to_best(&self.best, self.job.store)?;
         let outcome = Outcome {
             stop,
             epochs: self.progress.epoch,
             best_epoch: self.progress.best.map_or(0, |best| best.epoch),
-            validation: held_out("validation", &self.validation)?,
-            test: held_out("test", &self.test)?,
+            validation: self.held_out("validation")?,
+            test: self.held_out("test")?,
             seconds: self.progress.seconds,
         };
         Ok(Trained { epochs: self.epochs, outcome })
+    }
+
+    fn held_out(&mut self, part: &str) -> Result<Nats> {
+        let samples = if part == "test" { &self.test } else { &self.validation };
+        let values = self.learner.log_likelihoods(&samples.x, &samples.u);
+        let nats = values.and_then(|values| Nats::of(&values).ok_or_else(|| not_finite("log-likelihood")));
+        nats.map_err(|cause| {
+            Error::Diverged(format!("the best model and the {part} part: {cause}{}", self.what_is_kept()))
+        })
     }
 }
 
@@ -331,10 +362,6 @@ pub(crate) fn gather<T: Copy>(width: usize, from: &[T], samples: &[u32], to: &mu
         let start = sample as usize * width;
         column.copy_from_slice(&from[start..start + width]);
     }
-}
-
-fn input(cause: relgrad_kernels::Error) -> Error {
-    Error::Input(cause.to_string())
 }
 
 fn not_finite(what: &str) -> relgrad_kernels::Error {

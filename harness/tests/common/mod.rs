@@ -110,6 +110,11 @@ pub(crate) fn cells(records: &[Value]) -> BTreeSet<(String, u64, u64)> {
     cells
 }
 
+/// Whether MPI is installed; without it tests of ranks by MPI pass unseen, and `.ci/run` says so.
+pub(crate) fn has_mpi() -> bool {
+    ends(&mut words("doctor"), 0).0.contains("sweep --ranks starts the ranks of a cell by mpiexec")
+}
+
 /// Standard error as text.
 pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()

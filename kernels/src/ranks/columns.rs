@@ -77,6 +77,11 @@ impl<D: Device<T>, T: Scalar> ColumnBlock<D, T> {
         &self.arrays
     }
 
+    /// The same, to be changed; biases must stay the same on every rank.
+    pub fn arrays_mut(&mut self) -> &mut Arrays<D, T> {
+        &mut self.arrays
+    }
+
     /// The whole network's.
     pub fn architecture(&self) -> &Architecture {
         &self.architecture

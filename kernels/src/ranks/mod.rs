@@ -7,6 +7,7 @@
 mod columns;
 mod evaluation;
 mod exchange;
+mod rows;
 mod samples;
 mod sweep;
 mod threads;

@@ -19,8 +19,8 @@ use crate::step::{InPlaceStep, LogDets, StepReport, guarded, require_representab
 
 /// Work memory of a rank: (L+3)N|B| numbers of its own rows, and 5ND to exchange \[M90\].
 pub struct ColumnWorkspace<D: Device<T>, T: Scalar> {
-    split: Split,
-    rank: usize,
+    pub(super) split: Split,
+    pub(super) rank: usize,
     bias: bool,
     /// The rank's rows of every block.
     values: ValuesWorkspace<D, T, crate::layer::Dense>,
@@ -28,8 +28,8 @@ pub struct ColumnWorkspace<D: Device<T>, T: Scalar> {
     whole: Matrix<D, T>,
     /// c_k = 1 + Y_kᵀ b_k of \[M14\], or ones; one column.
     sample_weights: Matrix<D, T>,
-    sent: Parcel<T>,
-    received: Vec<T>,
+    pub(super) sent: Parcel<T>,
+    pub(super) received: Vec<T>,
     /// Numbers of each rank in one block of D×N, and in two.
     once: Vec<usize>,
     twice: Vec<usize>,
@@ -165,8 +165,40 @@ impl<D: Device<T>, T: Scalar> ColumnWorkspace<D, T> {
         Ok((keep, gain))
     }
 
+    /// ℓ of every sample of a batch \[M92\], the same on every rank, for this rank's rows `x` of it; `l2j` is Σ_k
+    /// log|det W_k|, of which the first rank's counts. Allocates a number a sample.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`], [`Error::NonFinite`], [`Error::Transport`].
+    pub fn log_likelihoods(
+        &mut self,
+        device: &D,
+        block: &ColumnBlock<D, T>,
+        x: MatrixRef<'_, D, T>,
+        l2j: f64,
+        transport: &mut (impl Transport<T> + ?Sized),
+    ) -> Result<Vec<f64>> {
+        self.forward(device, block, x, transport)?;
+        let (architecture, samples) = (block.architecture(), self.samples());
+        let mut sums = vec![if self.rank == 0 { l2j } else { 0.0 }; samples];
+        for k in (0..architecture.layers).filter(|&k| architecture.is_nonlinear(k)) {
+            device.log_slope_sums(architecture.activation, self.values.pre_activation(k), &mut sums)?;
+        }
+        let ValuesWorkspace { trail, pair, head, .. } = &mut self.values;
+        let last = architecture.layers - 1;
+        // Where σ follows the last layer, the forward pass left Z_L in the pair's first block.
+        let z = if architecture.is_nonlinear(last) {
+            pair.view().columns(0, samples)
+        } else {
+            trail.view().columns(last * samples, samples)
+        };
+        head.log_density_sums(device, z, &mut sums)?;
+        transport.all_reduce(&mut sums)?;
+        Ok(sums)
+    }
+
     /// N.
-    fn samples(&self) -> usize {
+    pub(super) fn samples(&self) -> usize {
         self.values.batch()
     }
 

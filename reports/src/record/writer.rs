@@ -175,19 +175,22 @@ pub fn write_study(dir: &Path, study: &Study) -> Result<()> {
 /// # Errors
 /// When writing fails, for instance on a full disk; a file that was there stays as it was.
 pub fn write_atomically(path: &Path, contents: &[u8]) -> Result<()> {
+    write_atomically_by(path, |file| file.write_all(contents))
+}
+
+/// The same of what `write` writes, a piece at a time.
+///
+/// # Errors
+/// As [`write_atomically`], and those of `write`.
+pub fn write_atomically_by(path: &Path, write: impl FnOnce(&mut File) -> std::io::Result<()>) -> Result<()> {
     if std::fs::metadata(path).is_ok_and(|target| !target.is_file() && !target.is_dir()) {
-        let written = OpenOptions::new().write(true).open(path).and_then(|mut file| file.write_all(contents));
+        let written = OpenOptions::new().write(true).open(path).and_then(|mut file| write(&mut file));
         return written.map_err(Error::io("write", path));
     }
     let partial = partial(path);
     let mut file = open_alone(&partial).map_err(Error::io("write", path))?;
-    let mut write = || {
-        file.set_len(0)?;
-        file.write_all(contents)?;
-        file.sync_all()?;
-        std::fs::rename(&partial, path)
-    };
-    if let Err(source) = write() {
+    let written = file.set_len(0).and_then(|()| write(&mut file)).and_then(|()| file.sync_all());
+    if let Err(source) = written.and_then(|()| std::fs::rename(&partial, path)) {
         // Best effort: the reason for the failure matters more than the leftover.
         let _ = std::fs::remove_file(&partial);
         return Err(Error::io("write", path)(source));

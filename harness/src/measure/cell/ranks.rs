@@ -6,14 +6,14 @@
 use std::time::Instant;
 
 use relgrad_kernels::ranks::{RankEvaluation, RankWorkload, Threads, Traffic, Transport, bytes_of_columns, on_threads};
-use relgrad_kernels::{Architecture, Cpu, Init, Method, Result, Scalar};
+use relgrad_kernels::{Architecture, Cpu, Error, Init, Method, Result, Scalar};
 use relgrad_reports::record::{Check, Exchanged, Point, Reason, TransportKind};
 
 use super::child::judged;
 use super::sampling::{self, Rules, Warm};
 use super::{Failed, Measurement, Reply, Spec, memory};
 use crate::error::code;
-use crate::machine::mpi::Mpi;
+use crate::machine::mpi::{self, Mpi};
 use crate::measure::workload::with_dtype;
 
 /// What the first rank, or all of them together, have to reply; nothing on another rank under MPI. Does not return on a
@@ -50,32 +50,8 @@ impl RankedCell {
     }
 
     fn under_mpi<T: Scalar>(self) -> Option<Reply> {
-        let ranks = self.point.ranks;
-        let mut mpi = match Mpi::begin(ranks) {
-            Ok(mpi) => mpi,
-            Err(cause) => {
-                note!("relgrad: {cause}");
-                std::process::exit(i32::from(code::NO_DEVICE));
-            }
-        };
-        let rank = Transport::<T>::rank(&mpi);
-        let told = self.as_rank::<T>(TransportKind::Mpi, &mut mpi).and_then(|reply| {
-            // All ranks have done everything: an end of MPI that fails has no part in the result.
-            Transport::<T>::barrier(&mut mpi)?;
-            Ok(reply)
-        });
-        match told {
-            Ok(reply) => {
-                if let Err(cause) = mpi.finish() {
-                    note!("relgrad: {cause}");
-                }
-                reply
-            }
-            Err(cause) => {
-                note!("relgrad: rank {rank} of {ranks} failed, the others are stopped: {cause}");
-                mpi.abort(code::NOTHING_MEASURED)
-            }
-        }
+        let work = |mpi: &mut Mpi| self.as_rank::<T>(TransportKind::Mpi, mpi);
+        mpi::as_one_of(self.point.ranks, |_: &Error| code::NOTHING_MEASURED, work)
     }
 
     /// Builds, evaluates, checks, and evaluates until the first rank has its samples.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use relgrad_reports::record::Reason;
 use serde::de::DeserializeOwned;
 
-pub(crate) use self::death::cause_of_death;
+pub(crate) use self::death::{cause_of_death, end_of_a_rank};
 use super::interrupt::{Event, Events};
 use crate::error::explained;
 
@@ -240,7 +240,9 @@ pub(crate) fn reply<T: DeserializeOwned>(
             Ok(reply) => Some(Ok(reply)),
             // A signal reached the whole process tree: the child did not fail by itself.
             Err(_) if events.interrupted() => None,
-            Err(_) => Some(Err(cause_of_death(status, &(stderr + &death::of_a_rank(&stdout))))),
+            Err(_) => {
+                Some(Err(cause_of_death(status, &format!("{stderr}\n{}", end_of_a_rank(&stdout).unwrap_or_default()))))
+            }
         },
     })
 }
@@ -277,7 +279,7 @@ pub(crate) fn survive_file_size_limit() {
 /// Puts a child under a limit of its address space, out of reach of the terminal's signals, and ends it with this
 /// process.
 #[cfg(unix)]
-fn confine(command: &mut Command, address_space_bytes: Option<u64>) {
+pub(crate) fn confine(command: &mut Command, address_space_bytes: Option<u64>) {
     use std::os::unix::process::CommandExt;
 
     // Its own process group: Ctrl-C reaches the driver, which then ends the child itself.
@@ -295,7 +297,7 @@ fn confine(command: &mut Command, address_space_bytes: Option<u64>) {
 }
 
 #[cfg(not(unix))]
-fn confine(_command: &mut Command, _address_space_bytes: Option<u64>) {}
+pub(crate) fn confine(_command: &mut Command, _address_space_bytes: Option<u64>) {}
 
 /// Lowers the limit of the address space; a lower one that is already in force stays.
 #[cfg(unix)]

@@ -1,21 +1,25 @@
 //! What is said of a training whose numbers left what can be computed with.
 
-use relgrad_kernels::layer::{CouplingKind, MaybeGroup};
-use relgrad_kernels::{Cpu, Dtype, Scalar};
+use relgrad_kernels::Dtype;
+use relgrad_kernels::layer::CouplingKind;
 
 use super::Session;
 use crate::error::Error;
+use crate::train::learns::Learns;
 use crate::train::standing::Progress;
 
 /// Norms that a message has room for.
 const MOST_NORMS: usize = 10;
 
-impl<T: Scalar, C: MaybeGroup<Cpu, T>> Session<'_, T, C> {
+impl<L: Learns> Session<'_, L> {
     /// Says where the numbers went wrong, how large the weights had become, what is left, and what to do.
     pub(super) fn diverged(&self, cause: &relgrad_kernels::Error) -> Error {
         let Progress { epoch, step, .. } = self.progress;
+        if matches!(cause, relgrad_kernels::Error::Transport { .. }) {
+            return Error::NoDevice(format!("training stopped at step {}: {cause}{}", step + 1, self.what_is_kept()));
+        }
         let scale = self.scale_advice();
-        if self.epochs.is_empty() {
+        if self.progress.best.is_none() {
             // Nothing has moved yet: these are the data as the first network sees them.
             return Error::Input(format!("cannot begin to train: {cause}; {scale}"));
         }
@@ -25,14 +29,16 @@ impl<T: Scalar, C: MaybeGroup<Cpu, T>> Session<'_, T, C> {
             format!("try a smaller --learning-rate than {}", self.job.recipe.learning_rate)
         };
         let norm = |norm: Option<f64>| norm.map_or("?".to_string(), |norm| format!("{norm:.1e}"));
+        let norms = self.learner.norms();
         // A hundred norms would hide the rest.
-        let more = if self.learner.norms().count() > MOST_NORMS { ", …" } else { "" };
+        let more = if norms.len() > MOST_NORMS { ", …" } else { "" };
+        let told = norms.into_iter().take(MOST_NORMS).map(norm).collect::<Vec<_>>().join(", ");
+        let norms = format!("; norms of the weights, layer by layer: {told}{more}");
         Error::Diverged(format!(
-            "training stopped at step {} (epoch {}): {cause}; norms of the weights, layer by layer: {}{more}{}; \
-             {advice}",
+            "training stopped at step {} (epoch {}): {cause}{}{}; {advice}",
             step + 1,
             epoch + 1,
-            self.learner.norms().take(MOST_NORMS).map(norm).collect::<Vec<_>>().join(", "),
+            if told.is_empty() { "" } else { &norms },
             self.what_is_kept(),
         ))
     }

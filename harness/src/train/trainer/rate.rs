@@ -1,26 +1,24 @@
 //! How large a step is, and whether it stays: the schedule, the edge of stability, and the line search.
 
-use relgrad_kernels::layer::MaybeGroup;
-use relgrad_kernels::{Cpu, Error as Failure, Scalar};
+use relgrad_kernels::{Error as Failure, Scalar};
 
-use super::{Session, input, not_finite};
+use super::{Session, not_finite};
 use crate::error::Result;
 use crate::train::edge::{self, Edge};
 use crate::train::learner::Stepped;
+use crate::train::learns::{Learns, input};
 
 /// Share of the limit from which it is told that steps are at the edge of stability.
 const NEAR: f64 = 0.9;
 
-impl<T: Scalar, C: MaybeGroup<Cpu, T>> Session<'_, T, C> {
+impl<L: Learns> Session<'_, L> {
     /// μ of the next step: that of the schedule, halved as often as the line search undid a step, and at most the share
     /// of 2/λ, or of Adam's limit over λ, that `--edge` names.
     pub(super) fn rate(&self) -> f64 {
         let halved = self.scheduled() * 0.5_f64.powi(self.progress.halvings as i32);
-        let typical = self.learner.sharpness().and_then(|probe| probe.estimates.typical());
+        let typical = self.learner.edge().and_then(|(estimates, limit)| Some((estimates.typical()?, limit)));
         match (self.job.recipe.edge, typical) {
-            (Edge::Below(share), Some(lambda)) if lambda > 0.0 => {
-                halved.min(share * self.learner.edge_limit() / lambda)
-            }
+            (Edge::Below(share), Some((lambda, limit))) if lambda > 0.0 => halved.min(share * limit / lambda),
             _ => halved,
         }
     }
@@ -57,8 +55,8 @@ impl<T: Scalar, C: MaybeGroup<Cpu, T>> Session<'_, T, C> {
 
     /// Keeps μλ over its limit, and warns once where nothing keeps it down.
     fn keep_share(&mut self, rate: f64) {
-        let Some(lambda) = self.learner.sharpness().and_then(|probe| probe.estimates.last()) else { return };
-        let limit = self.learner.edge_limit();
+        let last = self.learner.edge().and_then(|(estimates, limit)| Some((estimates.last()?, limit)));
+        let Some((lambda, limit)) = last else { return };
         let share = rate * lambda / limit;
         let largest = &mut self.progress.running.edge_share;
         *largest = Some(largest.map_or(share, |largest| largest.max(share)));
@@ -103,10 +101,10 @@ impl<T: Scalar, C: MaybeGroup<Cpu, T>> Session<'_, T, C> {
 
     /// Whether steps have been halved until rounding hides what they do.
     pub(super) fn is_search_over(&self) -> bool {
-        f64::from(self.progress.halvings) >= -T::EPS.log2()
+        f64::from(self.progress.halvings) >= -L::T::EPS.log2()
     }
 
-    fn training_nats(&self) -> relgrad_kernels::Result<f64> {
+    fn training_nats(&mut self) -> relgrad_kernels::Result<f64> {
         let values = self.learner.log_likelihoods(&self.training.x, &self.training.u)?;
         let mean = values.iter().sum::<f64>() / values.len() as f64;
         if mean.is_finite() { Ok(mean) } else { Err(not_finite("training log-likelihood")) }

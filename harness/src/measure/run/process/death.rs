@@ -37,10 +37,10 @@ fn last_words(stderr: &str) -> Option<String> {
     Some(console::cut(message, MOST_WORDS))
 }
 
-/// What mpiexec says on standard output of a rank that a signal has ended, as a line of its own.
-pub(super) fn of_a_rank(stdout: &str) -> String {
-    let killed = stdout.lines().find_map(|line| line.split_once(RANK_ENDED));
-    killed.map_or(String::new(), |(_, how)| format!("\na rank was ended: {}", how.trim()))
+/// What mpiexec says on standard output of a rank that a signal has ended.
+pub(crate) fn end_of_a_rank(stdout: &str) -> Option<String> {
+    let (_, how) = stdout.lines().find_map(|line| line.split_once(RANK_ENDED))?;
+    Some(format!("a rank was ended: {}", how.trim()))
 }
 
 /// The signal that ended a process, by its name where that is usual.
