@@ -105,7 +105,7 @@ pub(super) trait Learns {
     fn find_best(&mut self, store: Option<&Store>) -> error::Result<(Option<Best>, Vec<Vec<Self::T>>)>;
 
     /// Sets the parameters to the best ones, of which this is the snapshot.
-    fn to_best(&mut self, snapshot: &[Vec<Self::T>], _store: Option<&Store>) -> error::Result<()> {
+    fn restore_best(&mut self, snapshot: &[Vec<Self::T>], _store: Option<&Store>) -> error::Result<()> {
         self.restore(snapshot).map_err(input)
     }
 }

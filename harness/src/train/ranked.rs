@@ -343,7 +343,7 @@ impl<T: Scalar, X: Transport<T>> Learns for RankedLearner<'_, T, X> {
         Ok((share(self.transport, found.as_ref())?, Vec::new()))
     }
 
-    fn to_best(&mut self, _: &[Vec<T>], store: Option<&Store>) -> error::Result<()> {
+    fn restore_best(&mut self, _: &[Vec<T>], store: Option<&Store>) -> error::Result<()> {
         match store {
             Some(store) => self.read(store.best()).map(drop),
             None => self.follow().map(drop),

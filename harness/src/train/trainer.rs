@@ -222,10 +222,8 @@ impl<'a, L: Learns> Session<'a, L> {
         for at in self.progress.batches..self.steps_per_epoch() {
             let seconds = self.started.elapsed().as_secs_f64();
             let is_over = self.job.time_limit_seconds.is_some_and(|limit| seconds >= limit);
-            let stop = match events.as_deref_mut() {
-                Some(events) if events.interrupted() => Some(Stop::Interrupted),
-                _ => is_over.then_some(Stop::TimeLimit),
-            };
+            let is_interrupted = events.as_deref_mut().is_some_and(Events::interrupted);
+            let stop = if is_interrupted { Some(Stop::Interrupted) } else { is_over.then_some(Stop::TimeLimit) };
             if let Some(stop) = self.learner.agree(stop).map_err(|cause| self.diverged(&cause))? {
                 return Ok(Some(stop));
             }
@@ -334,7 +332,7 @@ impl<'a, L: Learns> Session<'a, L> {
 
     /// Evaluates the best model on all held-out parts.
     fn finish(mut self, stop: Stop) -> Result<Trained> {
-        self.learner.to_best(&self.best, self.job.store)?;
+        self.learner.restore_best(&self.best, self.job.store)?;
         let outcome = Outcome {
             stop,
             epochs: self.progress.epoch,

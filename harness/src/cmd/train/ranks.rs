@@ -1,4 +1,4 @@
-//! `relgrad train --ranks`: as one of the ranks that a launcher started, by starting them, or as threads of this process.
+//! `relgrad train --ranks`: as one of the ranks of a launcher, by starting them, or as threads of this process.
 
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -73,7 +73,8 @@ fn under_mpi(arguments: &Arguments, mpi: &mut Mpi) -> Result<u8> {
     let begun = (rank == 0).then(|| begin(arguments, Some((ranks, 1)))).transpose()?;
     let known = share::<f64, Training>(mpi, begun.as_ref().map(|begun| &begun.training))?;
     let (first, training, set) = match begun {
-        Some(Begun { store, training, set }) => (Some((store, Events::install()?)), training, set),
+        // Signals are for mpiexec, which ends its ranks.
+        Some(Begun { store, training, set }) => (Some((store, Events::without_signals())), training, set),
         None => {
             let set = data::load_again(&known, data::folder(arguments.data.as_deref()).as_deref())?;
             (None, known, set)
