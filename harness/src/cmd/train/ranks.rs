@@ -68,7 +68,7 @@ fn launch(arguments: &Arguments, ranks: usize) -> Result<u8> {
 }
 
 fn under_mpi(arguments: &Arguments, mpi: &mut Mpi) -> Result<u8> {
-    let (ranks, rank) = (Transport::<f64>::ranks(mpi), Transport::<f64>::rank(mpi));
+    let (ranks, rank) = (<Mpi as Transport<f64>>::ranks(mpi), <Mpi as Transport<f64>>::rank(mpi));
     super::super::start_threads(arguments.asked_threads().map(|threads| (threads / ranks).max(1)))?;
     let begun = (rank == 0).then(|| begin(arguments, Some((ranks, 1)))).transpose()?;
     let known = share::<f64, Training>(mpi, begun.as_ref().map(|begun| &begun.training))?;
