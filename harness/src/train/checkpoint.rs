@@ -99,7 +99,8 @@ impl Slot {
                 progress: at.clone(),
                 adam_steps,
                 sharpness,
-                log_abs_dets: learner.log_abs_dets(),
+                // JSON has no infinity.
+                log_abs_dets: learner.log_abs_dets().filter(|known| known.iter().all(|x| x.is_finite())),
                 tensors,
                 of: Belonging { training: self.identity, log },
             };
