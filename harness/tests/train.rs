@@ -42,6 +42,22 @@ fn a_correction_by_the_epoch_is_another_training_and_resumes_bit_for_bit() {
     refused(sgd.args(["--adam-correction", "epoch"]), &["--adam-correction is for --optimizer adam"]);
 }
 
+/// The noise of a step follows from the seed and the step.
+#[test]
+fn noise_makes_another_training_and_resumes_bit_for_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    stopped_and_resumed(folder.path(), |dir| {
+        let mut command = training(dir, "adam");
+        command.args(["--noise", "0.5"]);
+        command
+    });
+    let (noisy, plain) = (folder.path().join("whole"), folder.path().join("plain"));
+    success(&mut training(&plain, "adam"));
+    assert_ne!(validation(&noisy)[1..], validation(&plain)[1..]);
+    let sigma = |dir: &Path| json(&dir.join("training.json"))["settings"]["noise"].as_f64();
+    assert_eq!((sigma(&noisy), sigma(&plain)), (Some(0.5), None));
+}
+
 /// Each method that has numbers of its own learns something else with other ones.
 #[test]
 fn a_training_has_the_numbers_that_tune_gave() {

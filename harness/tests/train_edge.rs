@@ -107,6 +107,7 @@ fn what_a_line_search_cannot_do_is_said_in_one_line() {
     let cases: [(&[&str], &str); 4] = [
         (&["--line-search", "--optimizer", "sgd"], "take --batch 1000"),
         (&["--line-search", "--batch", "1000"], "add --optimizer sgd"),
+        (&["--line-search", "--batch", "1000", "--optimizer", "sgd", "--noise", "0.1"], "leave out --noise"),
         (
             &["--line-search", "--batch", "1000", "--optimizer", "sgd", "--method", "relative-carried"],
             "choose --method relative",

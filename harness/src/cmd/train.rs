@@ -99,6 +99,11 @@ pub(crate) struct Arguments {
     #[arg(long)]
     line_search: bool,
 
+    /// Add normal noise of this standard deviation to the training samples; it falls to 0 over the first half of the
+    /// steps, so that a network learns coarse shapes first
+    #[arg(long, value_name = "SIGMA", default_value_t = 0.0)]
+    noise: f64,
+
     /// Take plain steps as they are, even where one might make a layer singular
     #[arg(long)]
     no_guard: bool,
@@ -194,8 +199,8 @@ pub(crate) struct Arguments {
     /// Continue the training in DIR with the settings it was started with
     #[arg(long, value_name = "DIR", conflicts_with_all = [
         "dataset", "header", "toy_samples", "method", "tune", "bias_mode", "optimizer", "adam_correction",
-        "learning_rate", "schedule", "edge", "line_search", "no_guard", "batch", "epochs", "patience",
-        "validate_every", "layers", "activation",
+        "learning_rate", "schedule", "edge", "line_search", "noise", "no_guard", "batch", "epochs",
+        "patience", "validate_every", "layers", "activation",
         "last_nonlinear", "no_bias", "base", "init", "dtype", "seed", "threads", "checkpoint_every", "out",
         "conditional", "coupling", "grid", "channels", "kernel",
     ])]
@@ -356,6 +361,7 @@ fn settings(arguments: &Arguments) -> TrainingSettings {
         edge: arguments.edge.word(),
         line_search: arguments.line_search,
         validate_every: arguments.validate_every.filter(|epochs| *epochs > 1),
+        noise: Some(arguments.noise).filter(|sigma| *sigma != 0.0),
         tuning: arguments.tune,
     }
 }

@@ -1,4 +1,4 @@
-//! The order in which an epoch visits the samples.
+//! The order in which an epoch visits the samples, and the noise that a step adds to them.
 
 use relgrad_kernels::init;
 
@@ -13,6 +13,12 @@ pub(crate) fn of_epoch(seed: u64, epoch: usize, count: usize) -> Vec<u32> {
         order.swap(i, (uniforms[i] * (i + 1) as f64) as usize);
     }
     order
+}
+
+/// Standard normal numbers that depend on the seed and the step alone.
+pub(crate) fn noise_of_step(seed: u64, step: u64, count: usize) -> Vec<f64> {
+    // Another odd multiplier than that of the order.
+    init::normals(seed.wrapping_mul(0xd1b5_4a32_d192_ed03).wrapping_add(step), count)
 }
 
 #[cfg(test)]
@@ -30,5 +36,16 @@ mod tests {
         }
         assert_eq!(orders[0], of_epoch(1, 0, 100));
         assert_eq!(of_epoch(1, 0, 1), [0]);
+    }
+
+    #[test]
+    fn every_step_has_a_noise_of_its_own() {
+        let noises = [(1, 0), (1, 1), (2, 0), (2, 1)].map(|(seed, step)| noise_of_step(seed, step, 1000));
+        for (i, noise) in noises.iter().enumerate() {
+            let variance = noise.iter().map(|x| x * x).sum::<f64>() / 1000.0;
+            assert!((variance - 1.0).abs() < 0.2, "{variance}");
+            assert!(noises[..i].iter().all(|other| other != noise));
+        }
+        assert_eq!(noises[0], noise_of_step(1, 0, 1000));
     }
 }

@@ -106,6 +106,8 @@ pub(crate) struct Recipe {
     pub(crate) edge: Edge,
     /// Whether a step that lowers the likelihood of all training samples is undone, and the step size halved.
     pub(crate) line_search: bool,
+    /// Standard deviation of the noise that training samples have in the first step.
+    pub(crate) noise: f64,
     /// Numbers of the method.
     pub(crate) tuning: Tuning,
 }
@@ -176,6 +178,7 @@ impl Recipe {
             checkpoint_every,
             edge: settings.edge.as_deref().map_or(Ok(Edge::Unseen), str::parse)?,
             line_search: settings.line_search,
+            noise: settings.noise.unwrap_or(0.0),
             tuning: settings.tuning,
         };
         let Self { method, optimizer, start, .. } = recipe;
@@ -184,6 +187,14 @@ impl Recipe {
             (
                 method.is_step() && optimizer != Optimizer::Sgd,
                 "a step in place stores no direction that Adam could use: choose --method relative",
+            ),
+            (
+                !(recipe.noise >= 0.0 && recipe.noise.is_finite()),
+                "--noise is a standard deviation: 0 for none, or a positive number",
+            ),
+            (
+                recipe.noise > 0.0 && recipe.line_search,
+                "--line-search compares the likelihood of the samples as they are: leave out --noise",
             ),
             (
                 recipe.adam_correction != AdamCorrection::Step && optimizer != Optimizer::Adam,
@@ -268,6 +279,7 @@ pub(crate) fn defaults() -> TrainingSettings {
         edge: Some(word("off")),
         line_search: false,
         validate_every: None,
+        noise: None,
         tuning: Tuning::default(),
     }
 }
@@ -330,7 +342,7 @@ pub(crate) mod tests {
     #[test]
     fn settings_out_of_range_are_named() {
         type Change = fn(&mut TrainingSettings);
-        let cases: [(Change, &str); 16] = [
+        let cases: [(Change, &str); 18] = [
             (|s| s.threads = usize::MAX, "--threads is 18446744073709551615, and must be from 1 to 1024"),
             (|s| s.threads = 0, "--threads"),
             (|s| s.batch = usize::MAX, "--batch"),
@@ -342,6 +354,8 @@ pub(crate) mod tests {
             (|s| s.validate_every = Some(0), "--validate-every"),
             (|s| s.learning_rate = -1.0, "--learning-rate"),
             (|s| s.learning_rate = f64::NAN, "--learning-rate"),
+            (|s| s.noise = Some(-0.1), "--noise is a standard deviation"),
+            (|s| s.noise = Some(f64::NAN), "--noise is a standard deviation"),
             (|s| s.optimizer = String::new(), "``"),
             (|s| s.schedule = "inverse:1e999".to_string(), "unknown schedule"),
             (|s| s.optimizer = "x".repeat(60_000), "cannot be as long"),

@@ -256,6 +256,12 @@ impl<'a, L: Learns> Session<'a, L> {
         if conditions > 0 {
             gather(conditions, &self.training.u, samples, &mut self.staging.u);
         }
+        let steps = (self.steps_per_epoch() * self.job.recipe.epochs) as u64;
+        let width = self.job.recipe.noise * noise_factor(self.progress.step, steps);
+        if width > 0.0 {
+            let noise = order::noise_of_step(self.job.recipe.seed, self.progress.step, self.staging.x.len());
+            self.staging.x.iter_mut().zip(noise).for_each(|(x, noise)| *x += L::T::of(width * noise));
+        }
     }
 
     /// Evaluates, logs, and keeps what is worth keeping.
@@ -352,6 +358,11 @@ impl<'a, L: Learns> Session<'a, L> {
             Error::Diverged(format!("the best model and the {part} part: {cause}{}", self.what_is_kept()))
         })
     }
+}
+
+/// Share of the noise that is left at a step: it falls to 0 in a line over the first half of all steps.
+fn noise_factor(step: u64, steps: u64) -> f64 {
+    (1.0 - 2.0 * step as f64 / steps as f64).max(0.0)
 }
 
 /// The numbers of some samples of width `width`, one after another.

@@ -139,6 +139,9 @@ pub struct TrainingSettings {
     /// Epochs between the validations that choose the best model and that patience counts; absent for every epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validate_every: Option<usize>,
+    /// Standard deviation of the normal noise that training samples have in the first step; absent for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub noise: Option<f64>,
     /// Numbers of a method that approximates, where they are not its own.
     #[serde(default, skip_serializing_if = "Tuning::is_default")]
     pub tuning: Tuning,
