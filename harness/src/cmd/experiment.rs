@@ -26,11 +26,11 @@ Examples:
   relgrad experiment sample --images optdigits --data DIR --out experiments
   relgrad experiment table1 --search --data DIR --effort full --on slurm --parts 24
 
---search trains every setting of a grid for each set: activation, layers, step size, batch, base density
-and biases. The best by its validation part is trained once more, and that model alone is tested.
-- A setting leaves one file in OUT/table1-search. The same command again trains what is not there.
-- --on deals the settings to tasks of a cluster, alike in predicted cost, and brings their files here.
-  The data must lie in the same folder on every machine, and for slurm and hq OUT too.
+--search trains every setting of a grid for each set: activation, layers, step size, batch, base
+density and biases. The best by its validation part is trained once more and tested, no other.
+- A setting leaves one file in OUT/table1-search. The same command again trains what is missing.
+- --on deals the settings to tasks of a cluster, alike in predicted cost, and brings their files
+  here. The data must lie in the same folder on every machine, and for slurm and hq OUT too.
 ";
 
 /// Runs one of the paper's training experiments; writes NAME.json, NAME.md and a figure as SVG and PNG

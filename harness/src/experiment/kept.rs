@@ -39,7 +39,9 @@ impl<M: Serialize + DeserializeOwned> KeptTraining<M> {
     /// What an earlier run left; `None` where it left nothing. What cannot be read is told, and is as nothing.
     pub(super) fn find(context: &Context<'_>, path: &Path) -> Option<Self> {
         path.symlink_metadata().ok()?;
-        let told = |cause: &Error| context.say(&format!("{cause}; it is trained again"));
+        let told = |_: &Error| {
+            context.say(&format!("{} is damaged, or of another relgrad; it is trained again", path.display()));
+        };
         Self::parse(path).inspect_err(told).ok()
     }
 

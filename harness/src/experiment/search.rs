@@ -20,6 +20,7 @@ use self::grid::Grid;
 use self::outcome::{Searched, Winner};
 use super::kept::{self, KeptTraining};
 use super::{Context, Findings, MOST_JSON, gaussian, table1};
+use crate::data::toy::Toy;
 use crate::data::{DataSet, Samples, catalogue};
 use crate::error::{Error, Result};
 use crate::measure::plan::shards;
@@ -124,8 +125,8 @@ pub(crate) fn part(context: &mut Context<'_>, shard: Shard) -> Result<PathBuf> {
 /// A set that is not at hand, with what is missing.
 pub(crate) fn sets(context: &Context<'_>) -> Result<Vec<String>> {
     for name in &context.sets {
-        if name.starts_with("toy:") {
-            context.load(name, recipe::defaults().toy_samples)?;
+        if let Some(toy) = name.strip_prefix("toy:") {
+            toy.parse::<Toy>()?;
             continue;
         }
         let entry = catalogue::find(name)?;

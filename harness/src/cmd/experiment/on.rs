@@ -32,20 +32,18 @@ pub(super) fn train(arguments: &Arguments, context: &mut Context<'_>, cluster: &
     };
     require_same(&campaign, arguments, cluster, &words)?;
     let _held = campaign.hold()?;
-    let is_new = campaign.ended.is_none();
-    if is_new {
-        let asked = (arguments.poll, arguments.quiet);
-        if pursue(&mut campaign, &mut *engine, context.events, asked)? == Ending::Interrupted {
-            return Ok(false);
-        }
+    if campaign.ended.is_some() {
+        return Ok(true);
+    }
+    let asked = (arguments.poll, arguments.quiet);
+    if pursue(&mut campaign, &mut *engine, context.events, asked)? == Ending::Interrupted {
+        return Ok(false);
     }
     for part in campaign.studies()? {
         search::collect(&part, context.out)?;
     }
-    if is_new {
-        campaign.end()?;
-        engine.clean_up(&campaign);
-    }
+    campaign.end()?;
+    engine.clean_up(&campaign);
     Ok(true)
 }
 

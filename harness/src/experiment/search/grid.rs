@@ -55,7 +55,7 @@ const QUICK: Grid = Grid {
 };
 
 const SMOKE: Grid =
-    Grid { layers: &[1, 2], bases: &[Base::Normal], biases: &[true, false], epochs: 4, every: 2, ..QUICK };
+    Grid { layers: &[2, 3], bases: &[Base::Normal], biases: &[true, false], epochs: 4, every: 2, ..QUICK };
 
 impl Grid {
     pub(super) fn of(effort: Effort) -> &'static Self {

@@ -89,18 +89,19 @@ fn cells(searched: &Searched) -> Vec<String> {
     texts([&searched.set, &setting, &validation, &test, &paper, &tried, searched.provenance.label()])
 }
 
-/// The validation likelihoods from the best down, with room for the better three quarters.
+/// The validation likelihoods from the best down, with room for the better three quarters and the Gaussian.
 fn panel(searched: &Searched) -> Option<LinePanel> {
     let known = searched.tried.iter().filter_map(|(_, tried)| Some(tried.as_ref()?.validation.mean));
     let mut values: Vec<f64> = known.collect();
     values.sort_by(|a, b| b.total_cmp(a));
-    let (best, low) = (*values.first()?, values[(values.len() - 1) * 3 / 4]);
+    let gaussian = searched.gaussian.mean;
+    let (best, low) = (values.first()?.max(gaussian), values[(values.len() - 1) * 3 / 4].min(gaussian));
     let margin = 0.15 * (best - low).max(best.abs() * 1e-3).max(1e-3);
     let points = values.iter().enumerate().map(|(i, value)| ((i + 1) as f64, *value)).collect();
     let titles =
         [format!("{}: settings, the best first", searched.set), "validation log-likelihood (nats)".to_string()];
-    let gaussian = Level { name: "Gaussian, full covariance".to_string(), value: searched.gaussian.mean };
-    let curve = Curve { name: "settings of the grid".to_string(), points };
+    let gaussian = Level { name: "Gaussian, full covariance".to_string(), value: gaussian };
+    let curve = Curve { name: "validation".to_string(), points };
     let range = Some((low - margin, best + margin));
     Some(lines(titles.each_ref().map(String::as_str), range, vec![curve], vec![gaussian]))
 }
