@@ -17,6 +17,9 @@ use super::tensors::{self, Put, Tensors, transposed};
 use crate::data::Parts;
 use crate::error;
 
+/// The numbers of all arrays of parameters.
+pub(super) type Snapshot<T> = Vec<Vec<T>>;
+
 /// All ranks of a training call the same methods in the same order; the first one has the store, and others are told by
 /// it. What is not said otherwise is as the method of [`Learner`].
 pub(super) trait Learns {
@@ -63,7 +66,7 @@ pub(super) trait Learns {
     }
 
     /// The parameters, where they can be kept beside those that learn.
-    fn snapshot(&self) -> Result<Vec<Vec<Self::T>>>;
+    fn snapshot(&self) -> Result<Snapshot<Self::T>>;
 
     fn restore(&mut self, snapshot: &[Vec<Self::T>]) -> Result<()>;
 
@@ -102,7 +105,7 @@ pub(super) trait Learns {
     }
 
     /// Which model of the store is the best, and its snapshot.
-    fn find_best(&mut self, store: Option<&Store>) -> error::Result<(Option<Best>, Vec<Vec<Self::T>>)>;
+    fn find_best(&mut self, store: Option<&Store>) -> error::Result<(Option<Best>, Snapshot<Self::T>)>;
 
     /// Sets the parameters to the best ones, of which this is the snapshot.
     fn restore_best(&mut self, snapshot: &[Vec<Self::T>], _store: Option<&Store>) -> error::Result<()> {
@@ -169,7 +172,7 @@ impl<T: Scalar, C: Coupling<Cpu, T>> Learns for Learner<T, C> {
         Learner::norms(self).collect()
     }
 
-    fn snapshot(&self) -> Result<Vec<Vec<T>>> {
+    fn snapshot(&self) -> Result<Snapshot<T>> {
         Learner::snapshot(self)
     }
 
@@ -198,7 +201,7 @@ impl<T: Scalar, C: Coupling<Cpu, T>> Learns for Learner<T, C> {
         slot.read(self)
     }
 
-    fn find_best(&mut self, store: Option<&Store>) -> error::Result<(Option<Best>, Vec<Vec<T>>)> {
+    fn find_best(&mut self, store: Option<&Store>) -> error::Result<(Option<Best>, Snapshot<T>)> {
         let Some(store) = store else { return Ok((None, Vec::new())) };
         let now = Learner::snapshot(self).map_err(input)?;
         let found = store.best().read_parameters(&self.device, &mut self.parameters)?.progress.best;

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::checkpoint::{Slot, State};
 use super::edge::Edge;
 use super::learner::Stepped;
-use super::learns::{Learns, input};
+use super::learns::{Learns, Snapshot, input};
 use super::network::{Inputs, Place, require_finite};
 use super::recipe::{Optimizer, Recipe};
 use super::standing::{Best, Progress};
@@ -31,11 +31,12 @@ use crate::error::{self, Error};
 /// Refuses what ranks cannot train.
 pub(crate) fn require(recipe: &Recipe, ranks: usize) -> error::Result<()> {
     let Recipe { architecture, method, optimizer, .. } = recipe;
-    let is_plain = matches!(method, Method::Relative | Method::RelativeInplace) && *optimizer == Optimizer::Sgd;
+    let is_plain = matches!(method, Method::Relative | Method::RelativeInPlace) && *optimizer == Optimizer::Sgd;
     let refusals = [
         (!is_plain, format!("{method} with {optimizer} has no form over ranks")),
         (architecture.coupling != CouplingKind::Dense, "convolutions have no form over ranks".to_string()),
         (architecture.conditions > 0, "densities with a condition have no form over ranks".to_string()),
+        (recipe.noise > 0.0, "samples have no noise over ranks".to_string()),
         (recipe.line_search, "a line search keeps a second copy of all weights".to_string()),
         (matches!(recipe.edge, Edge::Below(_)), "the sharpness is not estimated over ranks".to_string()),
         (ranks > architecture.dim, format!("{ranks} ranks cannot share the {} columns of W", architecture.dim)),
@@ -272,7 +273,7 @@ impl<T: Scalar, X: Transport<T>> Learns for RankedLearner<'_, T, X> {
     }
 
     /// None: the best model is in the store.
-    fn snapshot(&self) -> Result<Vec<Vec<T>>> {
+    fn snapshot(&self) -> Result<Snapshot<T>> {
         Ok(Vec::new())
     }
 
@@ -338,7 +339,7 @@ impl<T: Scalar, X: Transport<T>> Learns for RankedLearner<'_, T, X> {
         Ok(Some(Restored { progress, epochs: Vec::new() }))
     }
 
-    fn find_best(&mut self, store: Option<&Store>) -> error::Result<(Option<Best>, Vec<Vec<T>>)> {
+    fn find_best(&mut self, store: Option<&Store>) -> error::Result<(Option<Best>, Snapshot<T>)> {
         let found = store.map(|store| store.best().state().map(|state| state.progress.best)).transpose()?;
         Ok((share(self.transport, found.as_ref())?, Vec::new()))
     }
