@@ -104,7 +104,7 @@ fn a_line_search_never_lowers_the_likelihood() {
 #[test]
 fn what_a_line_search_cannot_do_is_said_in_one_line() {
     let folder = tempfile::tempdir().unwrap();
-    let cases: [(&[&str], &str); 4] = [
+    let cases: [(&[&str], &str); 5] = [
         (&["--line-search", "--optimizer", "sgd"], "take --batch 1000"),
         (&["--line-search", "--batch", "1000"], "add --optimizer sgd"),
         (&["--line-search", "--batch", "1000", "--optimizer", "sgd", "--noise", "0.1"], "leave out --noise"),
