@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use common::{ends, words};
+use common::{ends, relgrad, words};
 use training::{
     assert_finite, assert_same_end, epochs, json, npy, npz, refused, resume, success, tensors, train, trained,
     training, wait_for_checkpoint,
