@@ -110,5 +110,7 @@ fn a_rank_that_is_killed_ends_the_others_and_leaves_a_record() {
     let records = records(dir.path());
     assert_eq!((records.len(), &records[0]["outcome"]), (1, &"failed".into()), "{}", stderr(&output));
     let reason = records[0]["reason"].as_str().expect("a reason");
-    assert_eq!(reason, "ended with code 9 and no result: a rank was ended: Killed (signal 9)");
+    // A rank that was reading the other's memory may be ended by MPI before mpiexec sees the kill.
+    let ends = ["a rank was ended: Killed (signal 9)", "process_vm_readv failed (errno 3)"];
+    assert!(ends.iter().any(|end| reason.ends_with(end)), "{reason}");
 }

