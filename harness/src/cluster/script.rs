@@ -96,10 +96,11 @@ mod tests {
 
     #[test]
     fn a_task_of_a_search_trains_its_part() {
-        let campaign = Campaign { work: Work::Search, ..campaign("hq", Path::new("/x")) };
+        let words = ["--effort", "smoke"].map(str::to_string).to_vec();
+        let campaign = Campaign { work: Work::Search, words, ..campaign("hq", Path::new("/x")) };
         let text = text(&campaign, &Cluster::HyperQueue);
         let command =
-            "exec ./relgrad experiment table1 --search --shard \"$part/4\" --out \"part-$part\" \\\n    --dims";
+            "exec ./relgrad experiment table1 --search --shard \"$part/4\" --out \"part-$part\" \\\n    --effort";
         assert!(text.contains(command) && text.contains("# Each training has its result at once, "), "{text}");
     }
 
