@@ -1,7 +1,7 @@
 //! Likelihood for the money: every method trains the same networks from the same starts by plain steps.
 //!
 //! The rule is one for all: the step size is the best of a grid on the validation part, which goes on where its best is
-//! at an end, and the trainings that count are those of that step size from several seeds, stopped by the same patience.
+//! at an end. The trainings that count are those of that step size from several seeds, stopped by the same patience.
 
 use relgrad_kernels::{Method, cost};
 use relgrad_reports::experiment::{Curve, Figure, LinePanel};
