@@ -31,8 +31,8 @@ fn first_step_size(optimizer: &str, effort: Effort) -> f64 {
 }
 
 /// Standard deviation of the noise that training samples have at first. 100 layers find the inner turns of two spirals
-/// from blurred ones only: after 4,000 epochs of Adam -2.727 nats with 0.3, -3.052 with none. Rings and checkerboards are
-/// no better with it.
+/// from blurred ones only: after 4,000 epochs of Adam -2.727 nats with 0.3, -3.052 with none. Rings and checkerboards
+/// are no better with it.
 fn noise(toy: Toy) -> Option<f64> {
     (toy == Toy::Spirals).then_some(0.3)
 }

@@ -292,7 +292,7 @@ fn require_sane(settings: &TrainingSettings) -> Result<()> {
         ("batch", batch, 1, u32::MAX as usize),
         ("epochs", epochs, 0, MOST_EPOCHS),
         ("patience", patience.unwrap_or(1), 1, usize::MAX),
-        ("validate-every", settings.validate_every.unwrap_or(1), 1, MOST_EPOCHS),
+        ("validate-every", settings.validate_every.unwrap_or(1), 1, epochs.max(1)),
         ("layers", layers, 1, MOST_LAYERS),
         ("threads", threads, 1, MOST_THREADS),
         ("checkpoint-every", checkpoint_every, 1, MOST_EPOCHS),
@@ -342,7 +342,7 @@ pub(crate) mod tests {
     #[test]
     fn settings_out_of_range_are_named() {
         type Change = fn(&mut TrainingSettings);
-        let cases: [(Change, &str); 18] = [
+        let cases: [(Change, &str); 19] = [
             (|s| s.threads = usize::MAX, "--threads is 18446744073709551615, and must be from 1 to 1024"),
             (|s| s.threads = 0, "--threads"),
             (|s| s.batch = usize::MAX, "--batch"),
@@ -351,6 +351,7 @@ pub(crate) mod tests {
             (|s| s.toy_samples = usize::MAX, "--toy-samples"),
             (|s| s.checkpoint_every = 0, "--checkpoint-every"),
             (|s| s.patience = Some(0), "--patience"),
+            (|s| s.validate_every = Some(s.epochs + 1), "--validate-every is 4, and must be from 1 to 3"),
             (|s| s.validate_every = Some(0), "--validate-every"),
             (|s| s.learning_rate = -1.0, "--learning-rate"),
             (|s| s.learning_rate = f64::NAN, "--learning-rate"),

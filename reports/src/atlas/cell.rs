@@ -8,8 +8,8 @@ use crate::record::roofline::{Ceilings, Roofline};
 use crate::record::run::Machine;
 use crate::record::{Cell, Model, Point};
 
-/// Dense cells that differ in D alone. Bias, activation and seed are left out: they change a time by less than the model
-/// can tell.
+/// Dense cells that differ in D alone. Bias, activation and seed are left out: they change a time by less than the
+/// model can tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct AtlasSeries {
     /// The method.
