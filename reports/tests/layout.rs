@@ -10,13 +10,13 @@ use common::{files, root};
 
 /// The crates: name in ARCHITECTURE.md, folder, and the most lines of Rust. Lower a budget when the code gets smaller.
 const CRATES: [(&str, &str, usize); 8] = [
-    ("kernels", "kernels", 33_790),
+    ("kernels", "kernels", 34_020),
     ("golden", "kernels/golden", 2_560),
     ("vocabulary", "kernels/vocabulary", 1_030),
-    ("reports", "reports", 20_590),
+    ("reports", "reports", 20_600),
     ("adversary", "reports/adversary", 380),
     ("plots", "plots", 6_400),
-    ("harness", "harness", 34_950),
+    ("harness", "harness", 37_540),
     ("python", "harness/python", 700),
 ];
 

@@ -30,8 +30,8 @@ Examples:
   relgrad predict --check results/here --before before.json    after the sweep: who was right?
 
 It measures the ceilings (relgrad roofline --quick) and anchors: up to three cells of a method, of a
-quarter of a second each at most, in three processes each. That takes about a minute. In an interval lies, with 95 %
-probability, the time of the cell in a sweep with its rounds.
+quarter of a second each at most, in three processes each. That takes about a minute. In an interval
+lies, with 95 % probability, the time of the cell in a sweep with its rounds.
 ";
 
 /// Version of what `--json` prints.
