@@ -16,7 +16,7 @@ const CRATES: [(&str, &str, usize); 8] = [
     ("reports", "reports", 20_600),
     ("adversary", "reports/adversary", 380),
     ("plots", "plots", 6_400),
-    ("harness", "harness", 37_540),
+    ("harness", "harness", 37_550),
     ("python", "harness/python", 700),
 ];
 
