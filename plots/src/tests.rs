@@ -213,7 +213,9 @@ fn rank_scaling_has_measured_speedups_and_a_model_for_each_network() {
     let summary = Summary::of(&study);
     let drawing = draw(named("rank-scaling"), &study, &summary).unwrap();
     let texts = svg_texts(drawing.svg());
-    for text in ["D = 10", "D = 20,000", "ranks", "speed-up", "model", "relative"] {
+    for text in
+        ["D = 10", "D = 20,000", "ranks", "speed-up", "relative", "no waiting", "100 Gb/s", "25 Gb/s", "10 Gb/s"]
+    {
         assert!(texts.contains(text), "{text}: {texts:?}");
     }
     let chart = drawing.chart().unwrap();
@@ -223,7 +225,7 @@ fn rank_scaling_has_measured_speedups_and_a_model_for_each_network() {
     assert!(last.len() == 4 && (last[0] - 4.0).abs() < 1e-9, "{last:?}");
     assert!(last.windows(2).all(|pair| pair[1] < pair[0]), "{last:?}");
     let caption = named("rank-scaling").caption(&study, &summary);
-    assert!(caption.contains("a model of as many machines") && caption.contains("100, 25, 10 Gb/s"), "{caption}");
+    assert!(caption.contains("a model of as many machines"), "{caption}");
     let (study, summary) = plain();
     let told = draw(named("rank-scaling"), &study, &summary).unwrap_err().to_string();
     assert!(told.ends_with("as in --ranks 1,2,4"), "{told}");

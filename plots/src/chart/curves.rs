@@ -103,7 +103,14 @@ impl Label<'_> {
 pub(super) fn place_labels<'a>(panel: &Panel, plot: &'a Plot<'_>) -> Vec<Label<'a>> {
     const APART: f64 = SMALL + 1.5;
     let labelled = plot.curves.iter().filter(|curve| !curve.label.is_empty());
-    let end = |curve| Some(Label { curve, end: *measured_places(panel, curve).last()?, at: 0.0 });
+    let end = |curve: &'a Curve| {
+        let places = if curve.measured.is_empty() {
+            panel.places(curve.model.iter().copied())
+        } else {
+            measured_places(panel, curve)
+        };
+        Some(Label { curve, end: *places.last()?, at: 0.0 })
+    };
     let mut labels: Vec<Label<'_>> = labelled.filter_map(end).collect();
     labels.sort_by(|a, b| a.end.1.total_cmp(&b.end.1));
     // Only labels at the same height and one beside another overlap: curves may end at different places.

@@ -79,7 +79,8 @@ fn models(scaling: &RankScaling) -> Vec<Curve> {
             (ranks, alone / seconds)
         };
         let model = scaling.points.iter().map(at).collect();
-        Curve { model, ..Curve::named("model".to_string(), look(scaling.method)) }
+        let label = if gigabits.is_finite() { format!("{gigabits} Gb/s") } else { "no waiting".to_string() };
+        Curve { label, model, ..Curve::named("model".to_string(), look(scaling.method)) }
     };
     NETWORKS.into_iter().map(over).collect()
 }
@@ -88,13 +89,11 @@ fn caption(shown: &Shown<'_>) -> String {
     let chosen = chosen(shown);
     let fewest = chosen.first().map_or(1, |scaling| scaling.from);
     let of = modelled(&chosen).map_or(String::new(), |of| format!("{}, D = {}", of.method, grouped(of.dim)));
-    let networks: Vec<String> = NETWORKS[1..].iter().map(|gigabits| gigabits.to_string()).collect();
     format!(
         "Time on {} divided by that over more, paired by round; all ranks share this machine ({}). Dashed: a model of \
-         as many machines like this one ({of}), from above without a network's time and at {} Gb/s.{}",
+         as many machines like this one ({of}), without and with the time of a network.{}",
         counted(fewest, "rank"),
         shown.conditions_of_machine(),
-        networks.join(", "),
         chart::explained(&[plot(shown)]),
     )
 }
