@@ -10,13 +10,13 @@ use common::{files, root};
 
 /// The crates: name in ARCHITECTURE.md, folder, and the most lines of Rust. Lower a budget when the code gets smaller.
 const CRATES: [(&str, &str, usize); 8] = [
-    ("kernels", "kernels", 34_020),
-    ("golden", "kernels/golden", 2_560),
-    ("vocabulary", "kernels/vocabulary", 1_030),
+    ("kernels", "kernels", 34_050),
+    ("golden", "kernels/golden", 2_600),
+    ("vocabulary", "kernels/vocabulary", 1_050),
     ("reports", "reports", 20_600),
-    ("adversary", "reports/adversary", 380),
-    ("plots", "plots", 6_400),
-    ("harness", "harness", 37_550),
+    ("adversary", "reports/adversary", 400),
+    ("plots", "plots", 6_450),
+    ("harness", "harness", 37_700),
     ("python", "harness/python", 700),
 ];
 

@@ -28,6 +28,8 @@ Examples:
 
 --search trains every setting of a grid for each set: activation, layers, step size, batch, base
 density and biases. The best by its validation part is trained once more and tested, no other.
+- --axis layers=10,30 puts other values in place of an axis. The axes are activation, layers,
+  learning-rate, batch, base, bias (yes, no), init, schedule, epochs and validate-every.
 - A setting leaves one file in OUT/table1-search. The same command again trains what is missing.
 - --on deals the settings to tasks of a cluster, alike in predicted cost, and brings their files
   here. The data must lie in the same folder on every machine, and for slurm and hq OUT too.
@@ -67,6 +69,10 @@ pub(crate) struct Arguments {
     /// With --search: the sets, comma-separated; toy:NAME too [default: those of Table 1 that are available]
     #[arg(long, value_name = "LIST", value_delimiter = ',', requires = "search")]
     sets: Vec<String>,
+
+    /// With --search: values of an axis of the grid in place of its own; again for another axis
+    #[arg(long = "axis", value_name = "AXIS=LIST", requires = "search")]
+    axes: Vec<String>,
 
     /// With --search: train the settings of one part alone (2/5: the second of five) into OUT/table1-search
     #[arg(long, value_name = "I/N", requires = "search", conflicts_with = "on")]
@@ -121,6 +127,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8> {
         data: data::folder(arguments.data.as_deref()),
         images: arguments.images.clone(),
         sets: distinct(arguments.sets.iter().cloned()),
+        axes: arguments.axes.clone(),
         effort: arguments.effort.parse()?,
         seed: arguments.seed,
         threads,

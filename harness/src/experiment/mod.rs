@@ -159,6 +159,8 @@ pub(crate) struct Context<'a> {
     pub(crate) images: String,
     /// Sets of a search, no two alike; none for all of Table 1 at hand.
     pub(crate) sets: Vec<String>,
+    /// Axes of its grid in place of those of the effort, AXIS=VALUES each.
+    pub(crate) axes: Vec<String>,
     pub(crate) effort: Effort,
     pub(crate) seed: u64,
     pub(crate) threads: usize,

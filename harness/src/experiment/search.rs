@@ -85,17 +85,19 @@ impl Blinded {
 
 /// Trains the grid of every set, and the best of each once more.
 pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
+    let grid = Grid::of(context)?;
     let mut found = Vec::new();
     for name in sets(context)? {
         let set = Blinded::load(context, &name)?;
-        let grid = Grid::of(context.effort).settings(context, &name);
+        let grid = grid.settings(context, &name);
+        require_sane(&grid, &set)?;
         let mut tried = Vec::new();
         for (i, settings) in grid.iter().enumerate() {
             tried.push(train(context, &set, settings, (i + 1, grid.len()))?);
         }
         found.push(searched(context, set.reveal(), grid.into_iter().zip(tried).collect())?);
     }
-    outcome::findings(context, &found)
+    outcome::findings(context, &grid, &found)
 }
 
 /// Trains a part of all grids. Every machine finds the same parts, alike in predicted cost.
@@ -111,6 +113,7 @@ pub(crate) fn part(context: &mut Context<'_>, shard: Shard) -> Result<PathBuf> {
     let mut done = 0;
     for of_set in mine.chunk_by(|a, b| a.data == b.data) {
         let set = Blinded::load(context, &of_set[0].data)?;
+        require_sane(of_set, &set)?;
         for settings in of_set {
             done += 1;
             train(context, &set, settings, (done, mine.len()))?;
@@ -147,7 +150,7 @@ pub(crate) fn count(context: &Context<'_>) -> Result<usize> {
 }
 
 fn all_settings(context: &Context<'_>) -> Result<Vec<TrainingSettings>> {
-    let grid = Grid::of(context.effort);
+    let grid = Grid::of(context)?;
     Ok(sets(context)?.iter().flat_map(|name| grid.settings(context, name)).collect())
 }
 
@@ -159,6 +162,11 @@ fn dealt(all: Vec<TrainingSettings>, shard: Shard) -> Result<Vec<TrainingSetting
     let costs = all.iter().map(grid::cost).collect::<Result<Vec<f64>>>()?;
     let parts = shards::deal(&costs, shard.of);
     Ok(all.into_iter().zip(parts).filter(|(_, part)| part + 1 == shard.index).map(|(settings, _)| settings).collect())
+}
+
+/// Fails before the first training where one of them could not be.
+fn require_sane(all: &[TrainingSettings], Blinded { set, .. }: &Blinded) -> Result<()> {
+    all.iter().try_for_each(|settings| Recipe::of(settings, set.parts.dim()).map(|_| ()))
 }
 
 /// The training of a setting, read where an earlier run left it; `None` where it diverged.

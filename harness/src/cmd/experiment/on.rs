@@ -66,6 +66,7 @@ fn require_same(campaign: &Campaign, arguments: &Arguments, cluster: &Cluster, w
 fn words(arguments: &Arguments, context: &Context<'_>) -> Result<Vec<String>> {
     let (effort, seed) = (context.effort.name().to_string(), context.seed.to_string());
     let mut words = vec![("--sets", search::sets(context)?.join(",")), ("--effort", effort), ("--seed", seed)];
+    words.extend(context.axes.iter().map(|axis| ("--axis", axis.clone())));
     words.extend(arguments.threads.map(|threads| ("--threads", threads.to_string())));
     if let Some(data) = &context.data {
         // Tasks begin in another folder.

@@ -46,17 +46,17 @@ impl Searched {
 
 /// # Errors
 /// When every setting of every set diverged.
-pub(super) fn findings(context: &Context<'_>, found: &[Searched]) -> Result<Findings> {
+pub(super) fn findings(context: &Context<'_>, grid: &Grid, found: &[Searched]) -> Result<Findings> {
     if found.iter().all(|searched| searched.winner.is_none()) {
         return Err(Error::Diverged("every setting of the search diverged".to_string()));
     }
     let columns =
         ["set", "best setting", "validation (nats)", "ours, test (nats)", "the paper (nats)", "tried", "data"];
     Ok(Findings {
-        numbers: json!({ "grid": Grid::of(context.effort).numbers(),
+        numbers: json!({ "grid": grid.numbers(),
             "sets": found.iter().map(numbers).collect::<Vec<_>>() }),
         table: table(columns, found.iter().map(cells).collect()),
-        notes: notes(context),
+        notes: notes(context, grid),
         figure: Figure::Lines { panels: found.iter().filter_map(panel).collect() },
     })
 }
@@ -106,23 +106,25 @@ fn panel(searched: &Searched) -> Option<LinePanel> {
     Some(lines(titles.each_ref().map(String::as_str), range, vec![curve], vec![gaussian]))
 }
 
-fn notes(context: &Context<'_>) -> Vec<String> {
-    let every = Grid::of(context.effort).every;
+fn notes(context: &Context<'_>, grid: &Grid) -> Vec<String> {
     let mut notes = vec![
         "The setting is the best of its grid on the validation part alone. No other setting is evaluated on the test \
          part. The best is trained once more, and that model is tested."
             .to_string(),
-        "The axes are those of the paper’s Table 3: activation, layers, step size, batch, base density and biases. \
-         Their values are ours, and stand in `numbers.grid`."
+        "The axes are those of the paper’s Table 3: activation, layers, step size, batch, base density and biases; \
+         start and schedule too where they were asked for. Their values are ours, and stand in `numbers.grid`."
             .to_string(),
         format!(
-            "Relative gradient, Adam, steps of constant size, orthogonal starts. The best model is that of the best \
-             validation, of which there is one in {}; a training stops after {PATIENCE} without a better one.",
-            units::counted(every, "epoch")
+            "Relative gradient, Adam; steps of constant size and orthogonal starts unless stated. The best model is \
+             that of the best validation, of which there is one in {}; a training stops after {PATIENCE} without a \
+             better one.",
+            units::counted(grid.every, "epoch")
         ),
         table1::COMPARABLE.to_string(),
     ];
-    if context.effort != Effort::Full {
+    if !context.axes.is_empty() {
+        notes.push(format!("Axes that were asked for: {}.", context.axes.join("; ")));
+    } else if context.effort != Effort::Full {
         notes.push("A shortened search of a few settings: --effort full has all of them.".to_string());
     }
     notes

@@ -11,12 +11,13 @@ fn in_context<R>(out: &Path, effort: Effort, sets: &[&str], of: impl FnOnce(&mut
     let sets = sets.iter().map(|name| (*name).to_string()).collect();
     let events = &mut Events::without_signals();
     let images = "mnist".to_string();
-    of(&mut Context { out, data: None, images, sets, effort, seed: 3, threads: 1, quiet: true, events })
+    let axes = Vec::new();
+    of(&mut Context { out, data: None, images, sets, axes, effort, seed: 3, threads: 1, quiet: true, events })
 }
 
 fn all(effort: Effort, sets: &[&str]) -> Vec<TrainingSettings> {
     in_context(Path::new("."), effort, sets, |context| {
-        let grid = Grid::of(effort);
+        let grid = Grid::of(context).unwrap();
         sets.iter().flat_map(|set| grid.settings(context, set)).collect()
     })
 }
@@ -36,6 +37,38 @@ fn the_grid_has_every_combination_in_one_order() {
         assert_eq!((settings.validate_every, settings.patience, settings.seed), (Some(25), Some(125), 3));
         Recipe::of(settings, 6).unwrap();
     }
+}
+
+#[test]
+fn axes_that_were_asked_for_take_the_place_of_the_grids() {
+    let with = |axes: &[&str]| {
+        in_context(Path::new("."), Effort::Smoke, &["power"], |context| {
+            context.axes = axes.iter().map(|axis| (*axis).to_string()).collect();
+            Grid::of(context).map(|grid| grid.settings(context, "power"))
+        })
+    };
+    let all =
+        with(&["layers=1,30", "init=orthogonal,whiten-layers", "schedule=cosine", "bias=no", "epochs=40"]).unwrap();
+    assert_eq!(all.len(), 2 * 2 * 2);
+    assert_eq!(all.iter().map(grid::name).collect::<BTreeSet<_>>().len(), all.len(), "a name each");
+    assert!(all.iter().all(|s| s.epochs == 40 && !s.bias && s.schedule == "cosine" && s.validate_every == Some(2)));
+    assert!(
+        grid::described(&all[3])
+            .ends_with("30 layers, step size 0.001, batches of 100, normal, no biases, whiten-layers, cosine")
+    );
+    for (axis, told) in [
+        ("depth=3", "the axes are activation, layers"),
+        ("layers", "write AXIS=VALUES"),
+        ("layers=two", "\"two\""),
+        ("layers=2,2", "stands twice"),
+        ("bias=maybe", "\"maybe\""),
+        ("epochs=1,2", "one number from 1 on"),
+        ("validate-every=0", "one number from 1 on"),
+    ] {
+        let refused = with(&[axis]).unwrap_err().to_string();
+        assert!(refused.starts_with(&format!("--axis {axis}: ")) && refused.contains(told), "{refused}");
+    }
+    assert!(with(&["layers=1", "layers=2"]).unwrap_err().to_string().contains("--axis layers stands twice"));
 }
 
 /// Every setting is in one part, in the order of the grid, and no part takes more than 4/3 of the mean and the longest
