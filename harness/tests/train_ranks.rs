@@ -120,8 +120,8 @@ fn ranks_train_as_one_and_their_model_is_an_ordinary_one() {
     }
 }
 
-/// Cut off again and again, and continued on another number of ranks each time, one among them. The time of a part is so
-/// short that no machine ends in two, and is doubled where that was less than twenty steps.
+/// Cut off again and again, and continued on another number of ranks each time, one among them. The time of a part is
+/// so short that no machine ends in two, and is doubled where that was less than twenty steps.
 #[test]
 fn a_training_goes_on_over_another_number_of_ranks() {
     let folder = data();

@@ -140,7 +140,8 @@ impl Grid {
     pub(super) fn numbers(&self) -> Value {
         json!({ "activation": texts(&self.activations), "layers": self.layers, "learning_rate": self.step_sizes,
             "batch": self.batches, "base": texts(&self.bases),
-            "bias": self.biases, "init": texts(&self.starts), "schedule": texts(&self.schedules), "epochs": self.epochs, "validate_every": self.every })
+            "bias": self.biases, "init": texts(&self.starts), "schedule": texts(&self.schedules),
+            "epochs": self.epochs, "validate_every": self.every })
     }
 }
 
