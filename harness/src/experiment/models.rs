@@ -23,7 +23,8 @@ impl Context<'_> {
         self.out.join("models").join(name)
     }
 
-    /// Trains the model `name`, goes on with it, or reads it when it is finished.
+    /// Trains the model `name`, goes on with it, or reads it when it is finished. One that is there keeps its number
+    /// of threads, which changes likelihoods by rounding alone.
     ///
     /// # Errors
     /// A folder of that name with other settings; [`Error::Interrupted`]; whatever training meets.
@@ -41,12 +42,13 @@ impl Context<'_> {
             let training = store::begun(super::command(), settings.clone(), set);
             (Store::create(&dir, &training)?, training)
         };
-        if training.settings != settings {
+        if (TrainingSettings { threads: settings.threads, ..training.settings.clone() }) != settings {
             return Err(Error::Usage(format!(
                 "{} was trained with other settings: choose another --out, or remove it",
                 dir.display()
             )));
         }
+        let settings = training.settings.clone();
         data::require_same(&set.name, &training.data, &set.facts())?;
         if let Some(outcome) = &training.outcome
             && outcome.stop.is_final()

@@ -224,7 +224,8 @@ fn searched(
             grid::described(settings)
         ));
         let model = context.model(&name, settings.clone(), &set, Tracking::Off)?;
-        winner = Some(Winner { settings: settings.clone(), found: found.clone(), outcome: model.outcome, model: name });
+        let (settings, outcome) = (model.settings, model.outcome);
+        winner = Some(Winner { settings, found: found.clone(), outcome, model: name });
     }
     Ok(Searched { set: set.name, provenance: set.provenance, gaussian, tried, winner })
 }
