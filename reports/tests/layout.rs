@@ -16,7 +16,7 @@ const CRATES: [(&str, &str, usize); 8] = [
     ("reports", "reports", 20_600),
     ("adversary", "reports/adversary", 400),
     ("plots", "plots", 6_450),
-    ("harness", "harness", 37_700),
+    ("harness", "harness", 37_750),
     ("python", "harness/python", 700),
 ];
 
