@@ -41,13 +41,13 @@ fn first_step_size(optimizer: &str, effort: Effort) -> f64 {
 struct Aids {
     noise: f64,
     alpha: f64,
-    edge: &'static str,
+    edge: Option<f64>,
 }
 
 fn aids(toy: Toy) -> Option<Aids> {
     match toy {
-        Toy::Spirals => Some(Aids { noise: 0.3, alpha: 0.3, edge: "off" }),
-        Toy::Checkerboard => Some(Aids { noise: 0.2, alpha: 0.6, edge: "0.5" }),
+        Toy::Spirals => Some(Aids { noise: 0.3, alpha: 0.3, edge: None }),
+        Toy::Checkerboard => Some(Aids { noise: 0.2, alpha: 0.6, edge: Some(0.5) }),
         _ => None,
     }
 }
@@ -131,7 +131,7 @@ fn helped(shared: &TrainingSettings, toy: Toy) -> TrainingSettings {
     if let Some(Aids { noise, alpha, edge }) = aids(toy) {
         settings.noise = Some(noise);
         settings.activation = Activation::SmoothLeaky { alpha };
-        settings.edge = Some(edge.to_string());
+        settings.edge = edge.map(|share| share.to_string()).or(settings.edge);
     }
     settings
 }
@@ -151,9 +151,10 @@ fn notes(effort: Effort, settings: &TrainingSettings, toys: &[Toy]) -> Vec<Strin
     );
     let helped = toys.iter().filter_map(|toy| aids(*toy).map(|aids| (toy.name(), aids)));
     let told = helped.map(|(name, Aids { noise, alpha, edge })| {
+        let edge = edge.map_or(String::new(), |share| format!("; steps below {share} of the largest stable one"));
         format!(
             "{name}: noise of standard deviation {noise} on the samples at first, which falls to 0 over half of the \
-             steps; α = {alpha}; `--edge {edge}`."
+             steps; α = {alpha}{edge}."
         )
     });
     let common = [
