@@ -116,9 +116,8 @@ fn notes(context: &Context<'_>, grid: &Grid) -> Vec<String> {
             .to_string(),
         format!(
             "Relative gradient, Adam; steps of constant size and orthogonal starts unless stated. The best model is \
-             that of the best validation, of which there is one in {}; a training stops after {PATIENCE} without a \
-             better one.",
-            units::counted(grid.every, "epoch")
+             that of the best validation, after every {}; a training stops after {PATIENCE} without a better one.",
+            if grid.every == 1 { "epoch".to_string() } else { units::counted(grid.every, "epoch") },
         ),
         table1::COMPARABLE.to_string(),
     ];
