@@ -38,7 +38,8 @@ fn first_step_size(optimizer: &str, effort: Effort) -> f64 {
 /// one.
 ///
 /// By Adam, in nats, without and with them (minus the entropy): two spirals -3.05 and -2.73 (-2.65), a checkerboard
-/// -3.76 and -3.66 (-3.47), rings -3.32 and -2.90 (-2.63). Without the limit some trainings of the last two were lost.
+/// -3.76 and -3.66 (-3.47), rings -3.32 and, by the start, -3.14 or -2.90 (-2.63). Without the limit some trainings of
+/// the last two were lost.
 struct Aids {
     noise: f64,
     alpha: f64,

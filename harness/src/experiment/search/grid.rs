@@ -206,8 +206,9 @@ pub(super) fn described(settings: &TrainingSettings) -> String {
 /// The name of a setting's file and of its model: what distinguishes it from the settings of all grids and seeds.
 pub(super) fn name(settings: &TrainingSettings) -> String {
     let TrainingSettings { data, activation, layers, learning_rate, batch, base, bias, epochs, seed, .. } = settings;
-    let bias = if *bias { "bias" } else { "plain" };
-    let mut name = format!("{data}-{activation}-{layers}-{learning_rate:e}-{batch}-{base}-{bias}-{epochs}-{seed}");
+    let (bias, every) = (if *bias { "bias" } else { "plain" }, settings.validate_every.unwrap_or(1));
+    let mut name =
+        format!("{data}-{activation}-{layers}-{learning_rate:e}-{batch}-{base}-{bias}-{epochs}-{every}-{seed}");
     besides(settings).for_each(|word| name += &format!("-{word}"));
     name.replace(':', "-")
 }
