@@ -86,11 +86,11 @@ impl Blinded {
 /// Trains the grid of every set, and the best of each once more.
 pub(crate) fn run(context: &mut Context<'_>) -> Result<Findings> {
     let grid = Grid::of(context)?;
+    all_settings(context)?;
     let mut found = Vec::new();
     for name in sets(context)? {
         let set = Blinded::load(context, &name)?;
         let grid = grid.settings(context, &name);
-        require_sane(&grid, &set)?;
         let mut tried = Vec::new();
         for (i, settings) in grid.iter().enumerate() {
             tried.push(train(context, &set, settings, (i + 1, grid.len()))?);
@@ -113,7 +113,6 @@ pub(crate) fn part(context: &mut Context<'_>, shard: Shard) -> Result<PathBuf> {
     let mut done = 0;
     for of_set in mine.chunk_by(|a, b| a.data == b.data) {
         let set = Blinded::load(context, &of_set[0].data)?;
-        require_sane(of_set, &set)?;
         for settings in of_set {
             done += 1;
             train(context, &set, settings, (done, mine.len()))?;
@@ -149,9 +148,14 @@ pub(crate) fn count(context: &Context<'_>) -> Result<usize> {
     all_settings(context).map(|all| all.len())
 }
 
+/// Every setting of every set. One that cannot be trained is told here, before any is.
 fn all_settings(context: &Context<'_>) -> Result<Vec<TrainingSettings>> {
     let grid = Grid::of(context)?;
-    Ok(sets(context)?.iter().flat_map(|name| grid.settings(context, name)).collect())
+    let all: Vec<_> = sets(context)?.iter().flat_map(|name| grid.settings(context, name)).collect();
+    for settings in &all {
+        Recipe::of(settings, grid::size(settings)?.0)?;
+    }
+    Ok(all)
 }
 
 /// The settings of one part, in the order of the grid.
@@ -162,11 +166,6 @@ fn dealt(all: Vec<TrainingSettings>, shard: Shard) -> Result<Vec<TrainingSetting
     let costs = all.iter().map(grid::cost).collect::<Result<Vec<f64>>>()?;
     let parts = shards::deal(&costs, shard.of);
     Ok(all.into_iter().zip(parts).filter(|(_, part)| part + 1 == shard.index).map(|(settings, _)| settings).collect())
-}
-
-/// Fails before the first training where one of them could not be.
-fn require_sane(all: &[TrainingSettings], Blinded { set, .. }: &Blinded) -> Result<()> {
-    all.iter().try_for_each(|settings| Recipe::of(settings, set.parts.dim()).map(|_| ()))
 }
 
 /// The training of a setting, read where an earlier run left it; `None` where it diverged.

@@ -213,16 +213,21 @@ pub(super) fn name(settings: &TrainingSettings) -> String {
     name.replace(':', "-")
 }
 
+/// Columns and training samples of its set.
+pub(super) fn size(TrainingSettings { data, toy_samples, .. }: &TrainingSettings) -> Result<(usize, usize)> {
+    match data.starts_with("toy:") {
+        true => Ok((2, *toy_samples)),
+        false => catalogue::find(data).map(|entry| (entry.dim, entry.parts[0])),
+    }
+}
+
 /// What a training costs at most, in products of a step over all its steps; only ratios count. Set, sizes and epochs
 /// alone say it, so that every machine finds the same.
 pub(super) fn cost(settings: &TrainingSettings) -> Result<f64> {
     /// Multiplications that a layer's other work in a step is worth.
     const OTHER: f64 = 1e4;
-    let TrainingSettings { data, toy_samples, layers, batch, epochs, .. } = settings;
-    let (dim, samples) = match data.starts_with("toy:") {
-        true => (2, *toy_samples),
-        false => catalogue::find(data).map(|entry| (entry.dim, entry.parts[0]))?,
-    };
+    let TrainingSettings { layers, batch, epochs, .. } = settings;
+    let (dim, samples) = size(settings)?;
     let (dim, batch) = (dim as f64, (*batch).min(samples) as f64);
     let steps = (samples as f64 / batch).floor() * *epochs as f64;
     Ok(steps * *layers as f64 * (batch * dim * dim + OTHER))

@@ -68,6 +68,12 @@ fn axes_that_were_asked_for_take_the_place_of_the_grids() {
         let refused = with(&[axis]).unwrap_err().to_string();
         assert!(refused.starts_with(&format!("--axis {axis}: ")) && refused.contains(told), "{refused}");
     }
+    // One that no training takes is refused before any is handed to a cluster.
+    let told = in_context(Path::new("."), Effort::Smoke, &["toy:moons"], |context| {
+        context.axes = vec!["layers=2,0".to_string()];
+        count(context).unwrap_err().to_string()
+    });
+    assert!(told.contains("--layers is 0"), "{told}");
     assert!(with(&["layers=1", "layers=2"]).unwrap_err().to_string().contains("--axis layers stands twice"));
 }
 
