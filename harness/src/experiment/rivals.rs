@@ -164,7 +164,7 @@ fn compete(context: &mut Context<'_>, course: &Contest, set: &DataSet, method: M
         return Ok(Competitor { data: set.name.clone(), method, chosen: None, tried });
     };
     let (mut models, mut lost_seeds) = (vec![model], 0);
-    for seed in 1..context.effort.pick(1, 2, 3) {
+    for seed in 1..context.effort.pick(1, 3, 3) {
         match train(context, course, set, (method, step_size, first_seed.wrapping_add(seed)))? {
             Some(model) => models.push(model),
             None => lost_seeds += 1,
