@@ -18,7 +18,7 @@ use training::{
 /// moments and log must be the same, bit for bit.
 #[test]
 fn a_resumed_training_ends_bit_for_bit_where_an_undisturbed_one_does() {
-    for optimizer in ["adam", "sgd"] {
+    for optimizer in ["adam", "sgd", "equivariant-adam"] {
         let folder = tempfile::tempdir().unwrap();
         stopped_and_resumed(folder.path(), |dir| training(dir, optimizer));
     }
@@ -192,7 +192,7 @@ fn a_condition_is_learned_and_resumes_bit_for_bit() {
     fs::write(folder.path().join("x.csv"), (0..600).map(|i| line(row(i).into_iter().take(2))).collect::<String>())
         .unwrap();
     let words = ["--epochs", "12", "--batch", "50", "--learning-rate", "0.05"];
-    for optimizer in ["adam", "sgd"] {
+    for optimizer in ["adam", "sgd", "equivariant-adam"] {
         let out = tempfile::tempdir().unwrap();
         let of = |file: &[&str], dir: &Path| {
             let mut command = train(folder.path(), &[file, &words, &["--optimizer", optimizer]].concat());

@@ -1,4 +1,4 @@
-//! Steps that `relgrad train` keeps stable: the edge of stability, and the line search.
+//! Steps that `relgrad train` keeps stable: the edge of stability, the line search, and returns to the best network.
 
 mod common;
 #[path = "common/training.rs"]
@@ -18,19 +18,21 @@ fn of(folder: &Path, words: &[&str], dir: &Path) -> Command {
     command
 }
 
-/// A checkpoint has the vector of the estimates, and the halvings of a line search.
+/// A checkpoint has the vector of the estimates, and the halvings of a line search or of returns.
 #[test]
-fn estimates_and_line_searches_resume_bit_for_bit() {
+fn estimates_and_undone_steps_resume_bit_for_bit() {
     let folder = tempfile::tempdir().unwrap();
     let small = ["--batch", "10", "--epochs", "30", "--layers", "3"];
     let full = ["--batch", "1000", "--epochs", "300", "--optimizer", "sgd", "--learning-rate", "2", "--line-search"];
-    let cases: [Vec<&str>; 5] = [
+    let cases: [Vec<&str>; 7] = [
         [&small[..], &["--learning-rate", "0.01"]].concat(),
         [&small[..], &["--learning-rate", "0.1", "--optimizer", "sgd"]].concat(),
         [&small[..], &["--learning-rate", "0.02", "--optimizer", "sgd", "--method", "ordinary", "--edge", "off"]]
             .concat(),
         full.to_vec(),
         [&full[..], &["--method", "transposed", "--schedule", "constant", "--edge", "none"]].concat(),
+        [&small[..], &["--learning-rate", "0.3", "--rewind", "0.2"]].concat(),
+        [&small[..], &["--learning-rate", "1", "--rewind", "0.2", "--optimizer", "sgd", "--no-guard"]].concat(),
     ];
     for words in cases {
         let out = tempfile::tempdir().unwrap();
@@ -101,10 +103,45 @@ fn a_line_search_never_lowers_the_likelihood() {
     }
 }
 
+/// Steps so large that every one of these trainings loses what it had learned, or leaves the numbers, without it.
 #[test]
-fn what_a_line_search_cannot_do_is_said_in_one_line() {
+fn a_training_that_falls_goes_back_to_its_best_network() {
     let folder = tempfile::tempdir().unwrap();
-    let cases: [(&[&str], &str); 5] = [
+    let cases = [("relative", "sgd", "3"), ("ordinary", "sgd", "3"), ("relative", "adam", "1"), ("plu", "adam", "1")];
+    for (method, optimizer, size) in cases {
+        let dir = folder.path().join(format!("{method}-{optimizer}"));
+        let words = ["--batch", "10", "--epochs", "40", "--layers", "3", "--schedule", "constant", "--no-guard"];
+        let words = [&words[..], &["--method", method, "--optimizer", optimizer, "--learning-rate", size]].concat();
+        success(of(folder.path(), &words, &dir).args(["--rewind", "0.2"]));
+        let log = epochs(&dir);
+        let of_log = |what: &str| log.iter().map(|epoch| epoch[what].as_f64().unwrap_or(0.0)).collect::<Vec<_>>();
+        let (nats, rates, undone) = (of_log("validation_nats"), of_log("learning_rate"), of_log("rejected_steps"));
+        let times = undone.iter().filter(|steps| **steps > 0.0).count();
+        assert!(times > 0 && json(&dir.join("last.json"))["progress"]["halvings"] == times, "{method}: {undone:?}");
+        // Of the network that a return keeps: no later epoch without a return is further below the best before it.
+        let (mut best, mut rate) = (f64::NEG_INFINITY, rates[0]);
+        for (i, steps) in undone.iter().enumerate() {
+            rate *= if *steps > 0.0 { 0.5 } else { 1.0 };
+            assert_eq!(rates[i], rate, "{method}: epoch {i}");
+            assert!(*steps > 0.0 || nats[i] >= best - 0.2, "{method}: epoch {i} of {nats:?}");
+            best = best.max(nats[i]);
+        }
+        assert!(best > nats[0] + 0.3, "{method}: {nats:?}");
+
+        let alone = folder.path().join(format!("{method}-{optimizer}-alone"));
+        let status = of(folder.path(), &words, &alone).output().unwrap().status;
+        let has_fallen = || {
+            let nats: Vec<f64> = epochs(&alone).iter().filter_map(|epoch| epoch["validation_nats"].as_f64()).collect();
+            nats[nats.len() - 1] < nats.iter().copied().fold(f64::NEG_INFINITY, f64::max) - 0.2
+        };
+        assert!(status.code() == Some(6) || has_fallen(), "{method}: {status}");
+    }
+}
+
+#[test]
+fn what_cannot_be_undone_is_said_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let cases: [(&[&str], &str); 9] = [
         (&["--line-search", "--optimizer", "sgd"], "take --batch 1000"),
         (&["--line-search", "--batch", "1000"], "add --optimizer sgd"),
         (&["--line-search", "--batch", "1000", "--optimizer", "sgd", "--noise", "0.1"], "leave out --noise"),
@@ -112,7 +149,11 @@ fn what_a_line_search_cannot_do_is_said_in_one_line() {
             &["--line-search", "--batch", "1000", "--optimizer", "sgd", "--method", "relative-carried"],
             "choose --method relative",
         ),
+        (&["--line-search", "--batch", "1000", "--optimizer", "sgd", "--rewind", "1"], "leave out --rewind"),
+        (&["--rewind", "0"], "number of nats"),
         (&["--edge", "2"], "share of the limit"),
+        (&["--edge", "0.5", "--optimizer", "equivariant-adam"], "leave out --edge"),
+        (&["--method", "ordinary", "--optimizer", "equivariant-adam"], "leave out --method"),
     ];
     for (words, part) in cases {
         let words = [&MOONS[..], words].concat();

@@ -72,7 +72,8 @@ pub(crate) struct Arguments {
     #[arg(long, default_value = "exact", value_parser = PossibleValuesParser::new(BiasMode::NAMES))]
     bias_mode: String,
 
-    /// Optimiser; Adam has its published parameters
+    /// Optimiser; Adam has its published parameters, equivariant-adam the moments of the relative step W <- (I + E)W
+    /// and not of EW (for networks of few units: a D x D product a layer)
     #[arg(long, default_value = "adam", value_parser = PossibleValuesParser::new(Optimizer::NAMES))]
     optimizer: String,
 
@@ -98,6 +99,11 @@ pub(crate) struct Arguments {
     /// Undo a step that lowers the likelihood of the training part, and halve the step size; for full batches and SGD
     #[arg(long)]
     line_search: bool,
+
+    /// Where an epoch ends more than this below the best validation likelihood, go back to the best network and halve
+    /// the step size; absent: never
+    #[arg(long, value_name = "NATS")]
+    rewind: Option<f64>,
 
     /// Add normal noise of this standard deviation to the training samples; it falls to 0 over the first half of the
     /// steps, so that a network learns coarse shapes first
@@ -199,7 +205,7 @@ pub(crate) struct Arguments {
     /// Continue the training in DIR with the settings it was started with
     #[arg(long, value_name = "DIR", conflicts_with_all = [
         "dataset", "header", "toy_samples", "method", "tune", "bias_mode", "optimizer", "adam_correction",
-        "learning_rate", "schedule", "edge", "line_search", "noise", "no_guard", "batch", "epochs",
+        "learning_rate", "schedule", "edge", "line_search", "rewind", "noise", "no_guard", "batch", "epochs",
         "patience", "validate_every", "layers", "activation",
         "last_nonlinear", "no_bias", "base", "init", "dtype", "seed", "threads", "checkpoint_every", "out",
         "conditional", "coupling", "grid", "channels", "kernel",
@@ -360,6 +366,7 @@ fn settings(arguments: &Arguments) -> TrainingSettings {
         adam_correction: Some(arguments.adam_correction.clone()).filter(|t| t != AdamCorrection::Step.name()),
         edge: arguments.edge.word(),
         line_search: arguments.line_search,
+        rewind: arguments.rewind,
         validate_every: arguments.validate_every.filter(|epochs| *epochs > 1),
         noise: Some(arguments.noise).filter(|sigma| *sigma != 0.0),
         tuning: arguments.tune,
@@ -374,7 +381,7 @@ fn end(store: &Store, mut training: Training, trained: &Trained) -> Result<u8> {
     ending::print_outcome(&training, outcome);
     let hints = [
         ending::edge_line(&trained.epochs, &training.settings),
-        ending::search_line(&trained.epochs, outcome.stop),
+        ending::undone_line(&trained.epochs, &training.settings, outcome.stop),
         ending::guard_hint(&trained.epochs, training.settings.learning_rate),
     ];
     hints.iter().flatten().for_each(|hint| say!("{hint}"));

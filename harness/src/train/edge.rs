@@ -134,6 +134,12 @@ impl<T: Scalar, C: Coupling<Cpu, T>> Probe<T, C> {
         Ok(Self { sharpness: Sharpness::new(device, parameters)?, estimates: Estimates::default() })
     }
 
+    /// Forgets everything.
+    pub(super) fn restart(&mut self, device: &Cpu) -> Result<()> {
+        self.estimates = Estimates::default();
+        self.sharpness.restart(device)
+    }
+
     /// Estimates λ on a batch; nothing is learned where a difference leaves the numbers.
     pub(super) fn estimate(
         &mut self,

@@ -4,7 +4,7 @@ use relgrad_kernels::bound::{Bound, bind};
 use relgrad_kernels::device::{Device, Matrix};
 use relgrad_kernels::layer::{Coupling, Dense, ForGroup, Group, MaybeGroup, best_delay};
 use relgrad_kernels::likelihood::Evaluator;
-use relgrad_kernels::optimizer::{Adam, Correction, Moments, Preconditioner, plain_step};
+use relgrad_kernels::optimizer::{Adam, Correction, Equivariant, Moments, Preconditioner, equivariant, plain_step};
 use relgrad_kernels::parameters::{Batch, Gradient, Parameters};
 use relgrad_kernels::stateful::Stateful;
 use relgrad_kernels::step::{self, InPlaceStep, LogDets};
@@ -43,6 +43,8 @@ enum Rule<T: Scalar, C: Coupling<Cpu, T>> {
         /// Where the likelihood is tracked.
         evaluator: Option<Evaluator<Cpu, T, C>>,
     },
+    /// Adam in the coordinates of the relative step.
+    Equivariant { steps: Box<dyn Equivariant<Cpu, T, C>>, adam: Adam, moments: Moments<Cpu, T> },
     /// A stored direction, then the optimiser.
     Stored {
         backend: Bound<Cpu, T, C>,
@@ -157,27 +159,24 @@ impl<T: Scalar, C: MaybeGroup<Cpu, T>> Learner<T, C> {
         tracking: Tracking,
     ) -> Result<Self> {
         let architecture = *parameters.architecture();
-        let adam = match recipe.optimizer {
-            Optimizer::Sgd => None,
-            Optimizer::Adam => {
-                let correction = match recipe.adam_correction {
-                    AdamCorrection::Step => Correction::Steps,
-                    AdamCorrection::Epoch => Correction::Epochs { steps: steps_per_epoch as u64 },
-                };
-                let adam = Adam { correction, ..Adam::default() };
-                Some((adam, Moments::zeros(&device, &architecture)?))
-            }
+        let correction = match recipe.adam_correction {
+            AdamCorrection::Step => Correction::Steps,
+            AdamCorrection::Epoch => Correction::Epochs { steps: steps_per_epoch as u64 },
         };
+        let adam = Adam { correction, ..Adam::default() };
+        let moments = || Moments::zeros(&device, &architecture);
         let stored = || -> Result<StoredDirection<T, C>> {
             let backend = bind(&device, recipe.tuned(), recipe.bias_mode, &architecture, size)?;
             Ok((backend, Gradient::zeros(&device, &architecture, "direction")?))
         };
-        let rule = if recipe.method.keeps_state() {
+        let rule = if recipe.optimizer == Optimizer::EquivariantAdam {
+            Rule::Equivariant { steps: equivariant(&device, &architecture, size)?, adam, moments: moments()? }
+        } else if recipe.method.keeps_state() {
             let steps = C::stateful(&device, recipe.tuned(), &parameters, (size, recipe.seed))?;
             let is_tracked = tracking == Tracking::On && steps.log_abs_dets().is_some();
             let evaluator = is_tracked.then(|| Evaluator::new(&device, &architecture, size)).transpose()?;
             Rule::Stateful { steps, evaluator }
-        } else if recipe.method.needs_group() && adam.is_none() {
+        } else if recipe.method.needs_group() && recipe.optimizer == Optimizer::Sgd {
             let transposed = recipe.method == Method::Transposed;
             let delay = if recipe.method == Method::RelativeDelayed { best_delay(architecture.dim, size) } else { 1 };
             let step = InPlaceStep { transposed, bias_mode: recipe.bias_mode, guard: recipe.guard, delay };
@@ -194,6 +193,7 @@ impl<T: Scalar, C: MaybeGroup<Cpu, T>> Learner<T, C> {
             Rule::InPlace { step, tracked, stored }
         } else {
             let (backend, direction) = stored()?;
+            let adam = if recipe.optimizer == Optimizer::Adam { Some((adam, moments()?)) } else { None };
             Rule::Stored { backend, direction, adam, guard: recipe.guard }
         };
         let probe = recipe.estimates_sharpness().then(|| Probe::new(&device, &parameters)).transpose()?;
@@ -256,6 +256,9 @@ impl<T: Scalar, C: Coupling<Cpu, T>> Learner<T, C> {
                 let report = steps.step(device, parameters, batch, mu)?;
                 stepped.guarded_layers = report.step_sizes.iter().filter(|taken| **taken < mu).count();
             }
+            Rule::Equivariant { steps, adam, moments } => {
+                steps.step(device, parameters, batch, mu, (adam, moments))?;
+            }
             Rule::Stored { backend, direction, adam, guard } => {
                 backend.gradient(device, parameters, batch, direction)?;
                 match adam {
@@ -298,7 +301,7 @@ impl<T: Scalar, C: Coupling<Cpu, T>> Learner<T, C> {
                 let adam = adam.as_ref().map(|(adam, moments)| Preconditioner::Adam(*adam, moments));
                 Probed { backend, scratch: direction, preconditioner: adam.unwrap_or(Preconditioner::Identity) }
             }
-            Rule::InPlace { stored: None, .. } | Rule::Stateful { .. } => return Ok(()),
+            Rule::InPlace { stored: None, .. } | Rule::Stateful { .. } | Rule::Equivariant { .. } => return Ok(()),
         };
         let batch = Batch { x: batch.view(), u: given.as_ref().map(Matrix::view) };
         probe.as_mut().map_or(Ok(()), |probe| probe.estimate(device, parameters, batch, of, steps))
@@ -326,7 +329,7 @@ impl<T: Scalar, C: Coupling<Cpu, T>> Learner<T, C> {
     pub(crate) fn settle(&mut self) -> Result<()> {
         match &mut self.rule {
             Rule::InPlace { step, .. } => step.settle(&self.device, &mut self.parameters),
-            Rule::Stateful { .. } | Rule::Stored { .. } => Ok(()),
+            Rule::Stateful { .. } | Rule::Equivariant { .. } | Rule::Stored { .. } => Ok(()),
         }
     }
 
@@ -355,7 +358,7 @@ impl<T: Scalar, C: Coupling<Cpu, T>> Learner<T, C> {
     /// The optimiser's moments, where it has some.
     pub(crate) fn moments(&self) -> Option<&Moments<Cpu, T>> {
         match &self.rule {
-            Rule::Stored { adam: Some((_, moments)), .. } => Some(moments),
+            Rule::Stored { adam: Some((_, moments)), .. } | Rule::Equivariant { moments, .. } => Some(moments),
             _ => None,
         }
     }
@@ -363,7 +366,7 @@ impl<T: Scalar, C: Coupling<Cpu, T>> Learner<T, C> {
     /// The same, to be restored.
     pub(crate) fn moments_mut(&mut self) -> Option<&mut Moments<Cpu, T>> {
         match &mut self.rule {
-            Rule::Stored { adam: Some((_, moments)), .. } => Some(moments),
+            Rule::Stored { adam: Some((_, moments)), .. } | Rule::Equivariant { moments, .. } => Some(moments),
             _ => None,
         }
     }
@@ -386,8 +389,22 @@ impl<T: Scalar, C: Coupling<Cpu, T>> Learner<T, C> {
         }
         match &mut self.rule {
             Rule::Stateful { steps, .. } => steps.restart(&self.device, &self.parameters),
-            Rule::InPlace { .. } | Rule::Stored { .. } => Ok(()),
+            Rule::InPlace { .. } | Rule::Equivariant { .. } | Rule::Stored { .. } => Ok(()),
         }
+    }
+
+    /// As [`Self::restore`]; Adam's moments begin with zeros, and estimates of the sharpness with noise.
+    pub(crate) fn go_back(&mut self, snapshot: &[Vec<T>]) -> Result<()> {
+        self.restore(snapshot)?;
+        let device = self.device;
+        if let Some(moments) = self.moments_mut() {
+            for array in moments.first.iter_mut().chain(moments.second.iter_mut()) {
+                device.fill(T::ZERO, array.view_mut())?;
+            }
+            moments.steps = 0;
+        }
+        self.probe.as_mut().map_or(Ok(()), |probe| probe.restart(&device))?;
+        self.refresh().map(drop)
     }
 
     /// The Frobenius norms of the weights, layer by layer; `None` where one cannot be computed.

@@ -70,6 +70,11 @@ pub(super) trait Learns {
 
     fn restore(&mut self, snapshot: &[Vec<Self::T>]) -> Result<()>;
 
+    /// As [`Self::restore`], forgetting what the steps since then have left beside the parameters.
+    fn go_back(&mut self, snapshot: &[Vec<Self::T>]) -> Result<()> {
+        self.restore(snapshot)
+    }
+
     /// The reason of the first rank to stop here, if it has one.
     fn agree(&mut self, stop: Option<Stop>) -> Result<Option<Stop>> {
         Ok(stop)
@@ -178,6 +183,10 @@ impl<T: Scalar, C: Coupling<Cpu, T>> Learns for Learner<T, C> {
 
     fn restore(&mut self, snapshot: &[Vec<T>]) -> Result<()> {
         Learner::restore(self, snapshot)
+    }
+
+    fn go_back(&mut self, snapshot: &[Vec<T>]) -> Result<()> {
+        Learner::go_back(self, snapshot)
     }
 
     fn beside(&self, goes_on: bool) -> Beside {

@@ -59,7 +59,9 @@ fn needed(recipe: &Recipe, data: &Parts) -> f64 {
     let conditions = architecture.conditions as f64;
     let head = if conditions > 0.0 { 2.0 * dim * (conditions + 1.0) } else { 0.0 };
     let parameters = (layers * layer + head) * number;
-    let moments = if recipe.optimizer == Optimizer::Adam { 2.0 * parameters } else { 0.0 };
+    let moments = if recipe.optimizer.has_moments() { 2.0 * parameters } else { 0.0 };
+    // The identity, and a weight before its step.
+    let squares = if recipe.optimizer == Optimizer::EquivariantAdam { 2.0 * dim * dim * number } else { 0.0 };
     let batch = recipe.batch.min(data.train.count());
     let cost = cost_of(recipe.method, architecture, batch, recipe.dtype);
     let gradient = cost.map_or(0.0, |cost| cost.expected_bytes);
@@ -78,7 +80,7 @@ fn needed(recipe: &Recipe, data: &Parts) -> f64 {
     let samples = count * (dim + conditions) * number;
     let blocks = if conditions > 0.0 { 7.0 } else { 3.0 };
     let evaluation = blocks * CHUNK.min(data.train.count()) as f64 * dim * number;
-    gradient + probe + moments + kept + samples + evaluation + layers * LAYER_BYTES
+    gradient + squares + probe + moments + kept + samples + evaluation + layers * LAYER_BYTES
 }
 
 /// What a layer takes beside its numbers: a dozen small allocations.

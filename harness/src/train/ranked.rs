@@ -38,13 +38,14 @@ pub(crate) fn require(recipe: &Recipe, ranks: usize) -> error::Result<()> {
         (architecture.conditions > 0, "densities with a condition have no form over ranks".to_string()),
         (recipe.noise > 0.0, "samples have no noise over ranks".to_string()),
         (recipe.line_search, "a line search keeps a second copy of all weights".to_string()),
+        (recipe.rewind.is_some(), "ranks do not go back to an earlier network".to_string()),
         (matches!(recipe.edge, Edge::Below(_)), "the sharpness is not estimated over ranks".to_string()),
         (ranks > architecture.dim, format!("{ranks} ranks cannot share the {} columns of W", architecture.dim)),
     ];
     match refusals.into_iter().find(|(is_refused, _)| *is_refused) {
         Some((_, why)) => Err(Error::Usage(format!(
             "{why}: --ranks trains dense layers by plain relative steps in place (--method relative --optimizer sgd), \
-             with at least a column a rank, and without --conditional, --line-search and --edge SHARE"
+             with at least a column a rank, and without --conditional, --line-search, --rewind and --edge SHARE"
         ))),
         None => Ok(()),
     }

@@ -17,10 +17,21 @@ use crate::data::Parts;
 use crate::error::{Error, Result};
 
 names! {
-    /// What becomes of a direction: θ ← θ + μΔθ, or Adam with its published parameters.
+    /// What becomes of a direction.
     Optimizer, "optimiser", {
+        /// θ ← θ + μΔθ.
         Sgd = "sgd",
+        /// Adam with its published parameters.
         Adam = "adam",
+        /// The same in the coordinates of the relative step, W ← (I + μÂ)W \[M94\].
+        EquivariantAdam = "equivariant-adam",
+    }
+}
+
+impl Optimizer {
+    /// Whether it keeps moments of the direction.
+    pub(crate) fn has_moments(self) -> bool {
+        self != Self::Sgd
     }
 }
 
@@ -106,6 +117,8 @@ pub(crate) struct Recipe {
     pub(crate) edge: Edge,
     /// Whether a step that lowers the likelihood of all training samples is undone, and the step size halved.
     pub(crate) line_search: bool,
+    /// Nats of validation below the best epoch from which training goes back to it, and halves the step size.
+    pub(crate) rewind: Option<f64>,
     /// Standard deviation of the noise that training samples have in the first step.
     pub(crate) noise: f64,
     /// Numbers of the method.
@@ -138,7 +151,7 @@ impl Recipe {
 
     /// Whether the sharpness of the loss is estimated.
     pub(crate) fn estimates_sharpness(&self) -> bool {
-        self.edge != Edge::Unseen && edge::is_estimable(self.method)
+        self.edge != Edge::Unseen && edge::is_estimable(self.method) && self.optimizer != Optimizer::EquivariantAdam
     }
 
     /// Reads the words of settings for data of dimension `dim`; an error names the setting that is not known, out of
@@ -178,6 +191,7 @@ impl Recipe {
             checkpoint_every,
             edge: settings.edge.as_deref().map_or(Ok(Edge::Unseen), str::parse)?,
             line_search: settings.line_search,
+            rewind: settings.rewind,
             noise: settings.noise.unwrap_or(0.0),
             tuning: settings.tuning,
         };
@@ -197,7 +211,15 @@ impl Recipe {
                 "--line-search compares the likelihood of the samples as they are: leave out --noise",
             ),
             (
-                recipe.adam_correction != AdamCorrection::Step && optimizer != Optimizer::Adam,
+                recipe.rewind.is_some_and(|nats| !(nats > 0.0 && nats.is_finite())),
+                "--rewind is a number of nats: positive, and above the noise of the validation part",
+            ),
+            (
+                recipe.rewind.is_some() && recipe.line_search,
+                "--line-search undoes steps one by one: leave out --rewind",
+            ),
+            (
+                recipe.adam_correction != AdamCorrection::Step && !optimizer.has_moments(),
                 "--adam-correction is for --optimizer adam",
             ),
             (
@@ -208,6 +230,18 @@ impl Recipe {
                 recipe.line_search && (method.keeps_state() || method == Method::RelativeDelayed),
                 "a step of this method cannot be undone: with --line-search choose --method relative, transposed or \
                  ordinary",
+            ),
+            (
+                optimizer == Optimizer::EquivariantAdam
+                    && !(method == Method::Relative
+                        && recipe.bias_mode == BiasMode::Exact
+                        && settings.convolution.is_none()),
+                "--optimizer equivariant-adam has the coordinates of relative steps of dense layers with exact biases: \
+                 leave out --method, --bias-mode and --coupling",
+            ),
+            (
+                optimizer == Optimizer::EquivariantAdam && matches!(recipe.edge, Edge::Below(_)),
+                "the sharpness of these steps is not estimated: leave out --edge, or choose --optimizer adam",
             ),
             (
                 method.keeps_state() && !(guard && recipe.bias_mode == BiasMode::Exact),
@@ -278,6 +312,7 @@ pub(crate) fn defaults() -> TrainingSettings {
         adam_correction: None,
         edge: Some(word("off")),
         line_search: false,
+        rewind: None,
         validate_every: None,
         noise: None,
         tuning: Tuning::default(),

@@ -13,7 +13,8 @@ pub(crate) struct Progress {
     /// Sums over the epoch that has begun.
     pub(crate) running: Running,
     pub(crate) best: Option<Best>,
-    /// Steps that the line search has undone: each halved the step size.
+    /// Times that the step size was halved: by the line search with every step that it undid, or with every return to
+    /// the best network.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) halvings: u32,
 }
@@ -31,7 +32,7 @@ pub(crate) struct Running {
     pub(crate) nats: f64,
     /// Layers that the guard held back.
     pub(crate) guarded: usize,
-    /// Steps that the line search has undone.
+    /// Steps that were undone.
     #[serde(default)]
     pub(crate) rejected: usize,
     /// The largest μλ over its limit, where λ is known.
@@ -62,7 +63,7 @@ impl Progress {
             return Some("its sums are not those of its batches".to_string());
         }
         if u64::from(self.halvings) > self.step {
-            return Some("the line search has undone more steps than there were".to_string());
+            return Some("the step size was halved more often than there were steps".to_string());
         }
         // It may be yet to come: a kill can leave a best model that is ahead of the last checkpoint.
         let is_possible = |best: Best| best.epoch <= epochs && best.validation_nats.is_finite();

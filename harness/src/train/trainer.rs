@@ -196,9 +196,18 @@ impl<'a, L: Learns> Session<'a, L> {
             if self.is_search_over() {
                 return Ok(Stop::LineSearch);
             }
-            if let Some(stop) = self.epoch(events.as_deref_mut())? {
-                self.save()?;
-                return Ok(stop);
+            match self.epoch(events.as_deref_mut()) {
+                Ok(None) => {}
+                Ok(Some(stop)) => {
+                    self.save()?;
+                    return Ok(stop);
+                }
+                // The rest of the epoch is left out.
+                Err(Error::Diverged(_)) if self.can_go_back() => {
+                    self.go_back()?;
+                    self.progress.step = ((self.progress.epoch + 1) * self.steps_per_epoch()) as u64;
+                }
+                Err(other) => return Err(other),
             }
             self.progress.epoch += 1;
             self.progress.batches = 0;
@@ -266,15 +275,20 @@ impl<'a, L: Learns> Session<'a, L> {
 
     /// Evaluates, logs, and keeps what is worth keeping.
     fn end_epoch(&mut self) -> Result<()> {
-        self.settle()?;
-        let drift = if self.progress.epoch == 0 { None } else { self.refresh()? };
-        self.require_finite()?;
-        let held_out = &self.validation;
-        let values = self.learner.log_likelihoods(&held_out.x, &held_out.u).map_err(|cause| self.diverged(&cause))?;
-        let mean = values.iter().sum::<f64>() / values.len() as f64;
-        let validation_nats = self.finite(mean, "validation log-likelihood")?;
+        let (validation_nats, drift) = match self.validate() {
+            Err(Error::Diverged(_)) if self.can_go_back() => {
+                self.go_back()?;
+                self.validate()?
+            }
+            validated => validated?,
+        };
+        if self.has_fallen(validation_nats) {
+            self.go_back()?;
+        }
         let Progress { epoch, step, running, seconds, .. } = self.progress;
-        let updates = self.steps_per_epoch() * self.job.recipe.architecture.layers;
+        let recipe = self.job.recipe;
+        let updates = self.steps_per_epoch() * recipe.architecture.layers;
+        let undoes = recipe.line_search || recipe.rewind.is_some();
         let record = Epoch {
             epoch,
             step,
@@ -283,7 +297,7 @@ impl<'a, L: Learns> Session<'a, L> {
             learning_rate: self.rate(),
             sharpness: self.learner.edge().and_then(|(estimates, _)| estimates.last()),
             edge_share: running.edge_share,
-            rejected_steps: (self.job.recipe.line_search && epoch > 0).then_some(running.rejected),
+            rejected_steps: (undoes && epoch > 0).then_some(running.rejected),
             guarded_share: (epoch > 0 && self.learner.is_guarded()).then(|| running.guarded as f64 / updates as f64),
             log_det_drift: drift,
             seconds,
@@ -306,7 +320,19 @@ impl<'a, L: Learns> Session<'a, L> {
             store.append(&record)?;
         }
         self.epochs.push(record);
-        if epoch.is_multiple_of(self.job.recipe.checkpoint_every) { self.save() } else { Ok(()) }
+        let went_back = self.job.recipe.rewind.is_some() && running.rejected > 0;
+        if went_back || epoch.is_multiple_of(self.job.recipe.checkpoint_every) { self.save() } else { Ok(()) }
+    }
+
+    /// The mean log-likelihood of the validation part, and the drift that the refresh took off.
+    fn validate(&mut self) -> Result<(f64, Option<f64>)> {
+        self.settle()?;
+        let drift = if self.progress.epoch == 0 { None } else { self.refresh()? };
+        self.require_finite()?;
+        let held_out = &self.validation;
+        let values = self.learner.log_likelihoods(&held_out.x, &held_out.u).map_err(|cause| self.diverged(&cause))?;
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        Ok((self.finite(mean, "validation log-likelihood")?, drift))
     }
 
     fn refresh(&mut self) -> Result<Option<f64>> {

@@ -12,6 +12,7 @@ pub use hutchinson::{Hutchinson, Sketched, Solved};
 pub use newton_schulz::{NewtonSchulz, Refresh};
 pub use ordinary::Ordinary;
 pub use preconditioned::Preconditioned;
+pub(crate) use relative::RelativeCoordinates;
 pub use relative::{BiasMode, Relative, Transposed};
 
 use crate::device::Device;

@@ -106,11 +106,13 @@ pub(crate) trait Sink<D: Device<T>, T: Scalar, C: Group<D, T>> {
     fn absorb(&mut self, device: &D, k: usize, update: RankUpdate<'_, D, T>, work: &mut C::Work) -> Result<()>;
 }
 
-/// Which of the two forms a reverse sweep computes.
+/// What a reverse sweep computes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Form {
     Relative(BiasMode),
     Transposed,
+    /// E_k − I and e_k of \[M93\].
+    Coordinates,
 }
 
 /// Forward pass, then every layer's direction from the last to the first, \[M16\].
@@ -130,6 +132,7 @@ pub(crate) fn sweep<D: Device<T>, T: Scalar, C: Group<D, T>>(
         match form {
             Form::Relative(mode) => relative_layer(device, mode, k, workspace, sink)?,
             Form::Transposed => transposed_layer(device, k, batch.x, workspace, sink)?,
+            Form::Coordinates => coordinates_of_layer(device, k, workspace, sink)?,
         }
     }
     Ok(())
@@ -209,6 +212,67 @@ fn transposed_layer<D: Device<T>, T: Scalar, C: Group<D, T>>(
         bias_share: false,
     };
     sink.absorb(device, k, update, work)
+}
+
+/// V_k = W_kᵀ δ_k for the layer below, then (1/N) δ_k Y_kᵀ and (1/N) δ_k 1.
+fn coordinates_of_layer<D: Device<T>, T: Scalar, C: Group<D, T>>(
+    device: &D,
+    k: usize,
+    workspace: &mut Workspace<D, T, C>,
+    sink: &mut impl Sink<D, T, C>,
+) -> Result<()> {
+    let Workspace { values, weights_of_samples } = workspace;
+    let samples = values.batch();
+    let ValuesWorkspace { trail, pair, work, .. } = values;
+    let Architecture { coupling, bias, .. } = *sink.parameters().architecture();
+    let delta = trail.view().columns((k + 1) * samples, samples);
+    if k > 0 {
+        let (_, pulled) = pair.view_mut().split_columns(samples);
+        coupling.pull(device, &sink.parameters().network().layer(k), delta.shorten(), pulled, work)?;
+    }
+    if bias {
+        device.fill(T::of(1.0), weights_of_samples.view_mut())?;
+    }
+    let update = RankUpdate {
+        left: SeenBlock::new(delta.shorten(), Seen::No),
+        right: RightFactor::Known(trail.view().columns(k * samples, samples), delta),
+        samples: bias.then(|| weights_of_samples.view()),
+        bias_share: false,
+    };
+    sink.absorb(device, k, update, work)
+}
+
+/// E_k = (1/N) δ_k Y_kᵀ + I and e_k = (1/N) δ_k 1 of dense layers \[M93\]: the relative step
+/// (ΔW_k, Δb_k) = (E_k W_k, E_k b_k + e_k) by its coordinates.
+pub(crate) struct RelativeCoordinates<D: Device<T>, T: Scalar, C: Group<D, T>> {
+    divided: Divided<D, T, C>,
+    identity: Matrix<D, T>,
+}
+
+impl<D: Device<T>, T: Scalar, C: Group<D, T>> RelativeCoordinates<D, T, C> {
+    pub(crate) fn new(device: &D, architecture: &Architecture<C>, batch: usize) -> Result<Self> {
+        let dim = architecture.dim;
+        let mut identity = Matrix::zeros(device, dim, dim, "identity")?;
+        let mut unit = vec![T::of(0.0); dim];
+        for i in 0..dim {
+            unit[i] = T::of(1.0);
+            device.upload(&unit, identity.view_mut().columns(i, 1).into_slice())?;
+            unit[i] = T::of(0.0);
+        }
+        Ok(Self { divided: Divided::new(device, architecture, batch)?, identity })
+    }
+
+    /// Writes E_k in the place of W_k, e_k in that of b_k, and the ordinary gradient of a conditional density.
+    pub(crate) fn write(
+        &mut self,
+        device: &D,
+        parameters: &Parameters<D, T, C>,
+        batch: Batch<'_, D, T>,
+        out: &mut Gradient<D, T>,
+    ) -> Result<()> {
+        self.divided.gradient(device, Form::Coordinates, parameters, batch, out)?;
+        out.weights.iter_mut().try_for_each(|e| device.add_blocks(T::of(1.0), self.identity.view(), e.view_mut()))
+    }
 }
 
 impl<D: Device<T>, T: Scalar, C: Group<D, T>> GradientBackend<D, T, C> for Relative {

@@ -3,11 +3,13 @@
 //! Every direction is one of ascent (MATH.md §0), so parameters move along it, θ ← θ + …. A plain step along the
 //! relative gradient needs no stored direction: that is [`crate::step::InPlaceStep`].
 
+mod equivariant;
 mod muon;
 mod rule;
 mod sharpness;
 mod update;
 
+pub use equivariant::{Equivariant, equivariant};
 pub use muon::{Momentum, Muon};
 pub use rule::{Updater, cost_of_update};
 pub use sharpness::{DirectionAt, Preconditioner, Sharpness};
@@ -150,15 +152,7 @@ impl Adam {
         mu: f64,
         moments: &mut Moments<D, T>,
     ) -> Result<()> {
-        self.validate()?;
-        let t = self.correction.time(moments.steps) as f64;
-        let coefficients = AdamCoefficients {
-            beta1: T::of(self.beta1),
-            beta2: T::of(self.beta2),
-            rate: T::of(mu / (1.0 - self.beta1.powf(t))),
-            second_scale: T::of(1.0 / (1.0 - self.beta2.powf(t))),
-            epsilon: T::of(self.epsilon),
-        };
+        let coefficients = self.coefficients(moments.steps, mu)?;
         let arrays = parameters.arrays_mut();
         let firsts = all_mut(&mut moments.first);
         let seconds = all_mut(&mut moments.second);
@@ -171,6 +165,19 @@ impl Adam {
         }
         moments.steps += 1;
         Ok(())
+    }
+
+    /// The numbers of a step of size μ after so many.
+    fn coefficients<T: Scalar>(&self, taken: u64, mu: f64) -> Result<AdamCoefficients<T>> {
+        self.validate()?;
+        let t = self.correction.time(taken) as f64;
+        Ok(AdamCoefficients {
+            beta1: T::of(self.beta1),
+            beta2: T::of(self.beta2),
+            rate: T::of(mu / (1.0 - self.beta1.powf(t))),
+            second_scale: T::of(1.0 / (1.0 - self.beta2.powf(t))),
+            epsilon: T::of(self.epsilon),
+        })
     }
 
     fn validate(&self) -> Result<()> {

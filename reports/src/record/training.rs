@@ -136,6 +136,10 @@ pub struct TrainingSettings {
     /// Whether a step that lowers the training likelihood is undone, and the step size halved.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub line_search: bool,
+    /// Nats by which the validation likelihood of an epoch may lie below the best one; from further below, training goes
+    /// back to the best network and halves the step size. Absent where it never does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rewind: Option<f64>,
     /// Epochs between the validations that choose the best model and that patience counts; absent for every epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validate_every: Option<usize>,
@@ -281,7 +285,8 @@ pub struct Epoch {
     /// The largest μλ of the epoch's steps over the limit of stable ones: 2, or (2 + 2β₁)/(1 − β₁) with Adam.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edge_share: Option<f64>,
-    /// Steps of the epoch that the line search undid; absent without one.
+    /// Steps that were undone: of the epoch by a line search, since the best epoch where training went back to it;
+    /// absent where neither is asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejected_steps: Option<usize>,
     /// Share of the epoch's layer updates that the guard shortened.

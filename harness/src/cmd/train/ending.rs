@@ -30,13 +30,19 @@ pub(super) fn edge_line(epochs: &[Epoch], settings: &TrainingSettings) -> Option
     Some(format!("μλ came to {:.0} % of the limit of stable steps at most{edge}", 100.0 * share))
 }
 
-/// What a line search did, and why it ended.
-pub(super) fn search_line(epochs: &[Epoch], stop: Stop) -> Option<String> {
+/// What a line search or a return to the best network did, and why a line search ended.
+pub(super) fn undone_line(epochs: &[Epoch], settings: &TrainingSettings, stop: Stop) -> Option<String> {
     let counts: Vec<usize> = epochs.iter().filter_map(|epoch| epoch.rejected_steps).collect();
     if counts.is_empty() {
         return None;
     }
     let undone = units::counted(counts.iter().sum::<usize>(), "step");
+    if settings.rewind.is_some() {
+        let times = units::counted(counts.iter().filter(|count| **count > 0).count(), "time");
+        return Some(format!(
+            "training went back to its best network {times}, which undid {undone}, and halved the step size each time"
+        ));
+    }
     let why = if stop == Stop::LineSearch {
         "; after the last halving a step is lost in rounding: no step raises the training likelihood any more"
     } else {
@@ -78,15 +84,19 @@ mod tests {
     }
 
     #[test]
-    fn the_edge_and_the_line_search_are_told_where_there_are_any() {
+    fn the_edge_and_what_was_undone_are_told_where_there_is_any() {
         let epochs: Vec<Epoch> = [None, Some(0.2), Some(0.48)]
             .map(|edge_share| Epoch { edge_share, rejected_steps: edge_share.map(|_| 2), ..epoch(1, -1.0) })
             .into();
         let told = edge_line(&epochs, &recipe::defaults()).unwrap();
         assert!(told.contains("48 %") && told.contains("--edge off"), "{told}");
         assert_eq!(edge_line(&epochs[..1], &recipe::defaults()), None);
-        assert_eq!(search_line(&epochs[..1], Stop::Complete), None);
-        let told = search_line(&epochs, Stop::LineSearch).unwrap();
+        let undone =
+            |epochs, rewind, stop| undone_line(epochs, &TrainingSettings { rewind, ..recipe::defaults() }, stop);
+        assert_eq!(undone(&epochs[..1], None, Stop::Complete), None);
+        let told = undone(&epochs, None, Stop::LineSearch).unwrap();
         assert!(told.contains("undid 4 steps") && told.contains("lost in rounding"), "{told}");
+        let told = undone(&epochs, Some(0.1), Stop::Complete).unwrap();
+        assert!(told.contains("best network 2 times, which undid 4 steps"), "{told}");
     }
 }

@@ -12,8 +12,8 @@ use crate::train::learns::{Learns, input};
 const NEAR: f64 = 0.9;
 
 impl<L: Learns> Session<'_, L> {
-    /// μ of the next step: that of the schedule, halved as often as the line search undid a step, and at most the share
-    /// of 2/λ, or of Adam's limit over λ, that `--edge` names.
+    /// μ of the next step: that of the schedule, halved as often as steps were undone, and at most the share of 2/λ, or of
+    /// Adam's limit over λ, that `--edge` names.
     pub(super) fn rate(&self) -> f64 {
         let halved = self.scheduled() * 0.5_f64.powi(self.progress.halvings as i32);
         let typical = self.learner.edge().and_then(|(estimates, limit)| Some((estimates.typical()?, limit)));
@@ -99,9 +99,30 @@ impl<L: Learns> Session<'_, L> {
         Ok(Stepped { batch_nats: Some(before), ..stepped })
     }
 
-    /// Whether steps have been halved until rounding hides what they do.
+    /// Whether `--rewind` has a network to go back to. After a kill the best one can be of an epoch that is yet to come
+    /// again: until then nothing was lost, since every return leaves a checkpoint.
+    pub(super) fn can_go_back(&self) -> bool {
+        self.job.recipe.rewind.is_some() && self.progress.best.is_some_and(|best| best.epoch <= self.progress.epoch)
+    }
+
+    /// Whether the validation likelihood lies further below the best one than `--rewind` allows.
+    pub(super) fn has_fallen(&self, validation_nats: f64) -> bool {
+        let least = self.progress.best.zip(self.job.recipe.rewind).map(|(best, nats)| best.validation_nats - nats);
+        self.can_go_back() && least.is_some_and(|least| validation_nats < least)
+    }
+
+    /// Takes the best network again; the rest of the training has half the step size.
+    pub(super) fn go_back(&mut self) -> Result<()> {
+        self.learner.go_back(&self.best).map_err(input)?;
+        let best = self.progress.best.map_or(0, |best| best.epoch);
+        self.progress.running.rejected += (self.progress.step as usize).saturating_sub(best * self.steps_per_epoch());
+        self.progress.halvings += 1;
+        Ok(())
+    }
+
+    /// Whether the line search has halved steps until rounding hides what they do.
     pub(super) fn is_search_over(&self) -> bool {
-        f64::from(self.progress.halvings) >= -L::T::EPS.log2()
+        self.job.recipe.line_search && f64::from(self.progress.halvings) >= -L::T::EPS.log2()
     }
 
     fn training_nats(&mut self) -> relgrad_kernels::Result<f64> {

@@ -68,7 +68,8 @@ impl<D: Device<T>, T: Scalar, C: Group<D, T>> Divided<D, T, C> {
         let outcome = device.each_part(parts, |device, part| {
             let Part { first, sweep: work, direction } = part;
             let batch = batch.columns(*first, work.values.batch());
-            let mut sink = Store { parameters, mean, with_parameters: *first == 0, out: direction };
+            let with_parameters = *first == 0 && !matches!(form, Form::Coordinates);
+            let mut sink = Store { parameters, mean, with_parameters, out: direction };
             sweep(device, form, batch, work, &mut sink)
         });
         swap(&mut parts[0].direction, out);
@@ -183,7 +184,7 @@ mod tests {
         let device = Cpu::new(2);
         let parameters = parameters::<T>(&device);
         let x = init::batch(&device, DIM, BATCH, 6).unwrap();
-        let forms = [Form::Transposed].into_iter().chain(BiasMode::ALL.map(Form::Relative));
+        let forms = [Form::Transposed, Form::Coordinates].into_iter().chain(BiasMode::ALL.map(Form::Relative));
         for form in forms {
             let gradient = |count| {
                 let mut divided = Divided::in_parts(&device, &architecture(), BATCH, count).unwrap();
