@@ -110,7 +110,7 @@ fn a_training_that_falls_goes_back_to_its_best_network() {
     let cases = [("relative", "sgd", "3"), ("ordinary", "sgd", "3"), ("relative", "adam", "1"), ("plu", "adam", "1")];
     for (method, optimizer, size) in cases {
         let dir = folder.path().join(format!("{method}-{optimizer}"));
-        let words = ["--batch", "10", "--epochs", "40", "--layers", "3", "--schedule", "constant", "--no-guard"];
+        let words = ["--batch", "10", "--epochs", "80", "--layers", "3", "--schedule", "constant", "--no-guard"];
         let words = [&words[..], &["--method", method, "--optimizer", optimizer, "--learning-rate", size]].concat();
         success(of(folder.path(), &words, &dir).args(["--rewind", "0.2"]));
         let log = epochs(&dir);
@@ -118,12 +118,13 @@ fn a_training_that_falls_goes_back_to_its_best_network() {
         let (nats, rates, undone) = (of_log("validation_nats"), of_log("learning_rate"), of_log("rejected_steps"));
         let times = undone.iter().filter(|steps| **steps > 0.0).count();
         assert!(times > 0 && json(&dir.join("last.json"))["progress"]["halvings"] == times, "{method}: {undone:?}");
-        // Of the network that a return keeps: no later epoch without a return is further below the best before it.
-        let (mut best, mut rate) = (f64::NEG_INFINITY, rates[0]);
+        // Five epochs in a row below the best before them are followed by a return.
+        let (mut best, mut rate, mut below) = (f64::NEG_INFINITY, rates[0], 0);
         for (i, steps) in undone.iter().enumerate() {
             rate *= if *steps > 0.0 { 0.5 } else { 1.0 };
             assert_eq!(rates[i], rate, "{method}: epoch {i}");
-            assert!(*steps > 0.0 || nats[i] >= best - 0.2, "{method}: epoch {i} of {nats:?}");
+            below = if *steps == 0.0 && nats[i] < best - 0.2 { below + 1 } else { 0 };
+            assert!(below < 5, "{method}: epoch {i} of {nats:?}");
             best = best.max(nats[i]);
         }
         assert!(best > nats[0] + 0.3, "{method}: {nats:?}");

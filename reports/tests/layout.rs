@@ -10,13 +10,13 @@ use common::{files, root};
 
 /// The crates: name in ARCHITECTURE.md, folder, and the most lines of Rust. Lower a budget when the code gets smaller.
 const CRATES: [(&str, &str, usize); 8] = [
-    ("kernels", "kernels", 34_050),
+    ("kernels", "kernels", 34_400),
     ("golden", "kernels/golden", 2_600),
     ("vocabulary", "kernels/vocabulary", 1_050),
-    ("reports", "reports", 20_600),
+    ("reports", "reports", 20_650),
     ("adversary", "reports/adversary", 400),
     ("plots", "plots", 6_450),
-    ("harness", "harness", 37_750),
+    ("harness", "harness", 37_850),
     ("python", "harness/python", 700),
 ];
 

@@ -100,8 +100,8 @@ pub(crate) struct Arguments {
     #[arg(long)]
     line_search: bool,
 
-    /// Where an epoch ends more than this below the best validation likelihood, go back to the best network and halve
-    /// the step size; absent: never
+    /// Where five epochs in a row end more than this below the best validation likelihood, or one leaves the numbers,
+    /// go back to the best network and halve the step size; absent: never
     #[arg(long, value_name = "NATS")]
     rewind: Option<f64>,
 

@@ -23,8 +23,8 @@ pub(crate) const FIGURE_2: &[Toy] = &[Toy::Mixture, Toy::Moons, Toy::Sine];
 pub(crate) const FIGURE_5: &[Toy] =
     &[Toy::EightGaussians, Toy::Smile, Toy::Spirals, Toy::Checkerboard, Toy::Rings, Toy::Trimodal];
 
-/// Optimiser of each column. Adam on the entries of a layer makes one of a hundred nearly singular, sooner or later, and
-/// what was learned is lost at steps of any size; in relative coordinates \[M94\] it does not.
+/// Optimiser of each column. Adam on the entries of a layer makes one of a hundred nearly singular, sooner or later,
+/// and what was learned is lost at steps of any size; in relative coordinates \[M94\] it does not.
 const OPTIMIZERS: [&str; 2] = ["sgd", "equivariant-adam"];
 
 /// A layer of two units has entries near 1 throughout, so that Adam's published 10⁻³ moves little in a short training.
@@ -50,9 +50,9 @@ fn aids(toy: Toy, optimizer: &str) -> Option<Aids> {
     }
 }
 
-/// Nats that an epoch may end below the best one; further, steps have thrown the network out, and training goes back.
-/// A hundred layers that fit for long enough get steep, and a step that was right at the start then leaves the numbers.
-/// While steps are large, epochs waver by 0.1 to 0.2 nats.
+/// Nats that epochs may end below the best one; where they stay further below, steps have thrown the network out, and
+/// training goes back. A hundred layers that fit for long enough get steep, and a step that was right at the start then
+/// leaves the numbers.
 const REWIND_NATS: f64 = 0.3;
 
 /// Cells a side of a density's picture.
@@ -145,8 +145,8 @@ fn notes(effort: Effort, settings: &TrainingSettings, toys: &[Toy]) -> Vec<Strin
     let rates = OPTIMIZERS.map(|name| format!("{name} {}", step_size(name, effort))).join(", ");
     let setting = format!(
         "Relative gradient, {layers} layers, s_L with α = 0.3, biases, batches of 100, {epochs} epochs, f64. Step \
-         sizes {rates}, falling to 0 over the training. An epoch that ended {REWIND_NATS} nats below the best one, or \
-         left the numbers, was undone and the step size halved (`returns` in the numbers). The step sizes are ours."
+         sizes {rates}, falling to 0 over the training. Epochs that stayed {REWIND_NATS} nats below the best one, or \
+         left the numbers, were undone and the step size halved (`returns` in the numbers). The step sizes are ours."
     );
     let fits = toys.iter().flat_map(|toy| OPTIMIZERS.map(|optimizer| (*toy, optimizer)));
     let helped = fits.filter_map(|(toy, optimizer)| Some((toy.name(), optimizer, aids(toy, optimizer)?)));

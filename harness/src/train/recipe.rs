@@ -117,7 +117,8 @@ pub(crate) struct Recipe {
     pub(crate) edge: Edge,
     /// Whether a step that lowers the likelihood of all training samples is undone, and the step size halved.
     pub(crate) line_search: bool,
-    /// Nats of validation below the best epoch from which training goes back to it, and halves the step size.
+    /// Nats of validation below the best epoch from which, after some epochs, training goes back to it with half the
+    /// step size.
     pub(crate) rewind: Option<f64>,
     /// Standard deviation of the noise that training samples have in the first step.
     pub(crate) noise: f64,

@@ -136,8 +136,8 @@ pub struct TrainingSettings {
     /// Whether a step that lowers the training likelihood is undone, and the step size halved.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub line_search: bool,
-    /// Nats by which the validation likelihood of an epoch may lie below the best one; from further below, training goes
-    /// back to the best network and halves the step size. Absent where it never does.
+    /// Nats by which the validation likelihood may lie below the best one: after five epochs further below, training
+    /// goes back to the best network and halves the step size. Absent where it never does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rewind: Option<f64>,
     /// Epochs between the validations that choose the best model and that patience counts; absent for every epoch.

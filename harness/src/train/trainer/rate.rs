@@ -8,12 +8,15 @@ use crate::train::edge::{self, Edge};
 use crate::train::learner::Stepped;
 use crate::train::learns::{Learns, input};
 
+/// Epochs below what `--rewind` allows that make a fall. Large steps waver, and a network that they have thrown out
+/// stays there.
+const FALLEN_EPOCHS: usize = 5;
 /// Share of the limit from which it is told that steps are at the edge of stability.
 const NEAR: f64 = 0.9;
 
 impl<L: Learns> Session<'_, L> {
-    /// μ of the next step: that of the schedule, halved as often as steps were undone, and at most the share of 2/λ, or of
-    /// Adam's limit over λ, that `--edge` names.
+    /// μ of the next step: that of the schedule, halved as often as steps were undone, and at most the share of 2/λ, or
+    /// of Adam's limit over λ, that `--edge` names.
     pub(super) fn rate(&self) -> f64 {
         let halved = self.scheduled() * 0.5_f64.powi(self.progress.halvings as i32);
         let typical = self.learner.edge().and_then(|(estimates, limit)| Some((estimates.typical()?, limit)));
@@ -105,10 +108,16 @@ impl<L: Learns> Session<'_, L> {
         self.job.recipe.rewind.is_some() && self.progress.best.is_some_and(|best| best.epoch <= self.progress.epoch)
     }
 
-    /// Whether the validation likelihood lies further below the best one than `--rewind` allows.
+    /// Whether the validation likelihood has been further below the best one than `--rewind` allows for
+    /// [`FALLEN_EPOCHS`], of which this is the last.
     pub(super) fn has_fallen(&self, validation_nats: f64) -> bool {
-        let least = self.progress.best.zip(self.job.recipe.rewind).map(|(best, nats)| best.validation_nats - nats);
-        self.can_go_back() && least.is_some_and(|least| validation_nats < least)
+        let Some((best, nats)) = self.progress.best.zip(self.job.recipe.rewind).filter(|_| self.can_go_back()) else {
+            return false;
+        };
+        let since = self.epochs.iter().rev().take_while(|epoch| epoch.rejected_steps == Some(0));
+        let values = [validation_nats].into_iter().chain(since.map(|epoch| epoch.validation_nats));
+        let fallen = values.take_while(|value| *value < best.validation_nats - nats).take(FALLEN_EPOCHS);
+        fallen.count() == FALLEN_EPOCHS
     }
 
     /// Takes the best network again; the rest of the training has half the step size.
