@@ -23,8 +23,8 @@ pub(crate) const FIGURE_2: &[Toy] = &[Toy::Mixture, Toy::Moons, Toy::Sine];
 pub(crate) const FIGURE_5: &[Toy] =
     &[Toy::EightGaussians, Toy::Smile, Toy::Spirals, Toy::Checkerboard, Toy::Rings, Toy::Trimodal];
 
-/// Optimiser of each column. Adam on the entries of a layer makes one of a hundred nearly singular, sooner or later,
-/// and what was learned is lost at steps of any size; in relative coordinates \[M94\] it does not.
+/// Optimiser of each column. Adam on the entries made one layer of a hundred nearly singular on rings, and what was
+/// learned was lost at steps of any size; trainings in relative coordinates \[M94\] had no such layer.
 const OPTIMIZERS: [&str; 2] = ["sgd", "equivariant-adam"];
 
 /// A layer of two units has entries near 1 throughout, so that Adam's published 10⁻³ moves little in a short training.
