@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use relgrad_kernels::backend::BiasMode;
 use relgrad_kernels::bound::bind;
 use relgrad_kernels::evaluation::{Workload, prepare};
-use relgrad_kernels::optimizer::{Preconditioner, Sharpness};
+use relgrad_kernels::optimizer::{Adam, Moments, Preconditioner, Sharpness, equivariant};
 use relgrad_kernels::parameters::{Gradient, Parameters};
 use relgrad_kernels::{Architecture, Convolution, Cpu, Dense, Dtype, Init, Method, init};
 
@@ -97,6 +97,25 @@ fn fewest_bytes_of_estimate(threads: usize) -> usize {
     (0..WINDOWS).map(window).min().unwrap()
 }
 
+/// The fewest bytes that steps of Adam in relative coordinates allocate.
+fn fewest_bytes_of_equivariant_steps(threads: usize) -> usize {
+    let device = Cpu::new(threads);
+    let architecture = Architecture { bias: true, ..Architecture::new(64, 3) };
+    let mut parameters = init::network::<_, f32, Dense>(&device, &architecture, Init::Orthogonal, 1).unwrap();
+    let x = init::batch(&device, 64, 20, 1).unwrap();
+    let mut steps = equivariant(&device, &architecture, 20).unwrap();
+    let mut moments = Moments::zeros(&device, &architecture).unwrap();
+    let window = |_| {
+        let before = BYTES.load(Ordering::SeqCst);
+        for _ in 0..EVALUATIONS {
+            let adam = (&Adam::default(), &mut moments);
+            steps.step(&device, &mut parameters, x.view().into(), 1e-3, adam).unwrap();
+        }
+        BYTES.load(Ordering::SeqCst) - before
+    };
+    (0..WINDOWS).map(window).min().unwrap()
+}
+
 /// From inside a pool: a job sent in from outside costs rayon memory for its queue.
 #[test]
 fn an_evaluation_allocates_nothing() {
@@ -129,6 +148,7 @@ fn an_evaluation_allocates_nothing() {
             }
         }
         assert_eq!(pool.install(|| fewest_bytes_of_estimate(threads)), 0, "estimate of the sharpness");
+        assert_eq!(pool.install(|| fewest_bytes_of_equivariant_steps(threads)), 0, "steps in relative coordinates");
         for workload in convolutions(threads) {
             let bytes = pool.install(|| fewest_bytes(&workload));
             assert_eq!(bytes, 0, "{workload:?}");

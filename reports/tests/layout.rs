@@ -16,7 +16,7 @@ const CRATES: [(&str, &str, usize); 8] = [
     ("reports", "reports", 20_650),
     ("adversary", "reports/adversary", 400),
     ("plots", "plots", 6_450),
-    ("harness", "harness", 37_850),
+    ("harness", "harness", 37_900),
     ("python", "harness/python", 700),
 ];
 

@@ -147,18 +147,11 @@ impl<D: Device<T>, T: Scalar> Followed<D, T> {
     fn new(device: &D, layers: usize, dim: usize) -> Result<Self> {
         let square = |what| Matrix::zeros(device, dim, dim, what);
         let known = (0..layers).map(|_| Ok((square("inverse of a weight")?, false))).collect::<Result<_>>()?;
-        let mut identity = square("identity")?;
-        let mut unit = vec![T::of(0.0); dim];
-        for i in 0..dim {
-            unit[i] = T::of(1.0);
-            device.upload(&unit, identity.view_mut().columns(i, 1).into_slice())?;
-            unit[i] = T::of(0.0);
-        }
         let normals: Vec<T> = normals(SEED, dim * PROBES).into_iter().map(T::of).collect();
         let room = || Matrix::zeros(device, dim, PROBES, "products with probes");
         let probes = [Matrix::from_column_major(device, &normals, dim, PROBES, "probes")?, room()?, room()?];
         let (lu, spare) = (LuFactors::new(device, dim)?, square("inverse in progress")?);
-        Ok(Self { known, lu, spare, identity, probes, last: Refresh::default() })
+        Ok(Self { known, lu, spare, identity: Matrix::identity(device, dim)?, probes, last: Refresh::default() })
     }
 
     /// out ← W^{-T}.

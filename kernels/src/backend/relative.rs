@@ -251,14 +251,7 @@ pub(crate) struct RelativeCoordinates<D: Device<T>, T: Scalar, C: Group<D, T>> {
 
 impl<D: Device<T>, T: Scalar, C: Group<D, T>> RelativeCoordinates<D, T, C> {
     pub(crate) fn new(device: &D, architecture: &Architecture<C>, batch: usize) -> Result<Self> {
-        let dim = architecture.dim;
-        let mut identity = Matrix::zeros(device, dim, dim, "identity")?;
-        let mut unit = vec![T::of(0.0); dim];
-        for i in 0..dim {
-            unit[i] = T::of(1.0);
-            device.upload(&unit, identity.view_mut().columns(i, 1).into_slice())?;
-            unit[i] = T::of(0.0);
-        }
+        let identity = Matrix::identity(device, architecture.dim)?;
         Ok(Self { divided: Divided::new(device, architecture, batch)?, identity })
     }
 

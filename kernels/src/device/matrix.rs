@@ -77,6 +77,24 @@ impl<D: Memory<T>, T: Scalar> Matrix<D, T> {
         Ok(matrix)
     }
 
+    /// I, dim×dim.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub(crate) fn identity(device: &D, dim: usize) -> Result<Self>
+    where
+        D: Device<T>,
+    {
+        let mut identity = Self::zeros(device, dim, dim, "identity")?;
+        let mut unit = vec![T::of(0.0); dim];
+        for i in 0..dim {
+            unit[i] = T::of(1.0);
+            device.upload(&unit, identity.view_mut().columns(i, 1).into_slice())?;
+            unit[i] = T::of(0.0);
+        }
+        Ok(identity)
+    }
+
     /// Copies to host memory, column-major.
     pub fn to_column_major(&self, device: &D) -> Result<Vec<T>>
     where

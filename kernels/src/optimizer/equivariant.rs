@@ -11,8 +11,8 @@ use crate::scalar::Scalar;
 
 /// Steps of Adam in relative coordinates, with their work memory.
 pub trait Equivariant<D: Device<T>, T: Scalar, C> {
-    /// One step of size μ on a batch \[M94\]; allocates nothing of the arrays' size. The moments are those of E and e,
-    /// and of the plain direction of a conditional density.
+    /// One step of size μ on a batch \[M94\]; allocates nothing. The moments are those of E and e, and of the plain
+    /// direction of a conditional density.
     ///
     /// # Errors
     /// [`Error::ShapeMismatch`]; [`Error::InvalidParameter`] for numbers of Adam out of range; [`Error::NonFinite`].

@@ -41,6 +41,7 @@ pub(super) struct Sight {
 #[derive(Debug, Serialize)]
 pub(super) struct Solver {
     pub(super) method: &'static str,
+    pub(super) optimizer: String,
     /// The best of the grid on the validation part of the first mixture; absent where all diverged.
     pub(super) step_size: Option<f64>,
     /// Step size and last validation likelihood; none where it diverged.
@@ -50,6 +51,12 @@ pub(super) struct Solver {
 }
 
 impl Solver {
+    /// The gradient; the optimiser too where it is not that of others.
+    pub(super) fn name(&self) -> String {
+        let Self { method, optimizer, .. } = self;
+        if optimizer == "equivariant-adam" { format!("{method}, {optimizer}") } else { method.to_string() }
+    }
+
     /// The last look at each training that did not diverge.
     pub(super) fn ends(&self) -> impl Iterator<Item = Sight> {
         self.trainings.iter().flatten().filter_map(|sights| sights.last().copied())
@@ -88,7 +95,8 @@ pub(super) fn solve(
     let (mut tried, mut best) = (Vec::new(), None::<(f64, Vec<Sight>)>);
     let last = |sights: &[Sight]| sights.last().map_or(f64::NEG_INFINITY, |sight| sight.validation_nats);
     let Some((first, others)) = mixtures.split_first() else {
-        return Ok(Solver { method: method.name(), step_size: None, tried, trainings: Vec::new() });
+        let method = method.name();
+        return Ok(Solver { method, optimizer: String::new(), step_size: None, tried, trainings: Vec::new() });
     };
     for &step_size in step_sizes {
         let sights = follow(context, method, step_size, *first)?;
@@ -103,7 +111,8 @@ pub(super) fn solve(
     for mixture in others {
         trainings.push(step_size.map_or(Ok(None), |step_size| follow(context, method, step_size, *mixture))?);
     }
-    Ok(Solver { method: method.name(), step_size, tried, trainings })
+    let optimizer = first.settings().optimizer.clone();
+    Ok(Solver { method: method.name(), optimizer, step_size, tried, trainings })
 }
 
 /// Looks at a training: more often at its start.
@@ -212,7 +221,14 @@ mod tests {
         let sight = |step: usize, score: f64| Sight { step, seconds: 0.1 * step as f64, validation_nats: 0.0, score };
         let training = |last: f64| Some(vec![sight(0, 0.1), sight(10, 0.5), sight(20, last)]);
         let trainings = vec![training(0.9), training(0.7), None];
-        let solver = Solver { method: "relative", step_size: Some(0.1), tried: Vec::new(), trainings };
+        let solver = Solver {
+            method: "relative",
+            optimizer: "sgd".to_string(),
+            step_size: Some(0.1),
+            tried: Vec::new(),
+            trainings,
+        };
+        assert_eq!(solver.name(), "relative");
         let (mean, error) = solver.score().unwrap();
         assert!((mean - 0.8).abs() < 1e-12 && (error.unwrap() - 0.2).abs() < 1e-12);
         assert_eq!(solver.time_to(|sight| sight.score >= 0.5), Some((10.0, 1.0)));

@@ -67,7 +67,7 @@ fn row(
     vec![
         problem.to_string(),
         dim.to_string(),
-        solver.method.to_string(),
+        solver.name(),
         solver.step_size.map_or("–".to_string(), |size| size.to_string()),
         found,
         steps.map_or("–".to_string(), |steps| units::grouped(steps as usize)),

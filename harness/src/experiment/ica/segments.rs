@@ -11,9 +11,9 @@ use relgrad_reports::training::TrainingSettings;
 use serde_json::json;
 
 use super::super::{Context, lines};
-use super::course::{Mixture, Sight, Solver, solve};
+use super::course::{self, Mixture, Sight, Solver};
 use super::recovery::mean_correlation;
-use super::{METHODS, Section, row};
+use super::{Section, row};
 use crate::data::{Parts, Samples};
 use crate::error::{Error, Result};
 use crate::train::learner::Learner;
@@ -25,7 +25,10 @@ const ACTIVATION: Activation = Activation::SmoothLeaky { alpha: 0.3 };
 /// Standard deviations of the sources in a segment: uniform logarithms between the two.
 const DEVIATIONS: [f64; 2] = [0.2, 3.0];
 const STEP_SIZES: [f64; 2] = [0.002, 0.008];
-/// Recovered is what has so much of the correlation at the end of the worse of the two gradients.
+/// Gradient and optimiser of deep models: Adam's moments of ΔW by both gradients, and those of E.
+const DEEP: [(Method, &str); 3] =
+    [(Method::Relative, "adam"), (Method::Ordinary, "adam"), (Method::Relative, "equivariant-adam")];
+/// Recovered is what has so much of the correlation at the worst of their ends.
 const SHARE: f64 = 0.98;
 
 /// A problem: D sources over M segments.
@@ -35,6 +38,7 @@ struct SegmentKind {
     segments: usize,
     /// Of the unmixing network.
     layers: usize,
+    optimizer: &'static str,
 }
 
 /// Sources s_i ~ N(0, σ_im²) in segment m, seen as x with g(x) = s for a random network g.
@@ -52,7 +56,7 @@ struct SegmentMixture {
 
 impl SegmentMixture {
     fn new(context: &Context<'_>, kind: SegmentKind, which: u64) -> Result<Self> {
-        let SegmentKind { dim, segments, layers } = kind;
+        let SegmentKind { dim, segments, layers, optimizer } = kind;
         let seed = context.seed.wrapping_add(which);
         let counts = context.effort.pick([600, 200, 200], [20_000, 4000, 4000], [20_000, 4000, 4000]);
         let total: usize = counts.iter().sum();
@@ -67,7 +71,7 @@ impl SegmentMixture {
         let mixed = mixed(&network, &sources).map_err(failed)?;
         let parts = parted(&mixed, dim, segments, counts);
         let settings = TrainingSettings {
-            optimizer: "adam".to_string(),
+            optimizer: optimizer.to_string(),
             schedule: "cosine".to_string(),
             batch: 200,
             epochs: context.effort.pick(10, 40, 100),
@@ -168,9 +172,10 @@ impl Mixture for SegmentMixture {
     }
 }
 
-/// A problem by both gradients, and by the relative one with a single layer.
+/// A problem in every way of [`DEEP`], and by the relative gradient with a single layer.
 struct Unmixed {
-    kind: SegmentKind,
+    dim: usize,
+    segments: usize,
     solvers: Vec<Solver>,
     linear: Solver,
     /// Of each mixture.
@@ -196,13 +201,13 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<Section> {
     let mut all = Vec::new();
     for &dim in dims {
         for &segments in numbers_of_segments {
-            let solved = solve_kind(context, SegmentKind { dim, segments, layers: LAYERS }, mixtures)?;
+            let solved = solve_kind(context, dim, segments, mixtures)?;
             rows(&solved).iter().for_each(|cells| context.say(&cells.join(", ")));
             all.push(solved);
         }
     }
     let number = |of: &Unmixed| {
-        json!({ "dim": of.kind.dim, "segments": of.kind.segments, "solvers": of.solvers, "one_layer": of.linear,
+        json!({ "dim": of.dim, "segments": of.segments, "solvers": of.solvers, "one_layer": of.linear,
             "true_validation_nats": of.true_nats })
     };
     Ok(Section {
@@ -215,36 +220,31 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<Section> {
     })
 }
 
-fn solve_kind(context: &mut Context<'_>, kind: SegmentKind, mixtures: u64) -> Result<Unmixed> {
-    let drawn = |context: &Context<'_>, kind: SegmentKind| -> Result<Vec<SegmentMixture>> {
-        (0..mixtures).map(|which| SegmentMixture::new(context, kind, which)).collect()
-    };
-    let of = |drawn: &[SegmentMixture], method: Method, context: &mut Context<'_>| {
+fn solve_kind(context: &mut Context<'_>, dim: usize, segments: usize, mixtures: u64) -> Result<Unmixed> {
+    let mut solve = |layers: usize, (method, optimizer): (Method, &'static str)| -> Result<(Solver, Vec<f64>)> {
+        let kind = SegmentKind { dim, segments, layers, optimizer };
+        let drawn: Vec<_> =
+            (0..mixtures).map(|which| SegmentMixture::new(context, kind, which)).collect::<Result<_>>()?;
+        let true_nats = drawn.iter().map(|mixture| mixture.true_nats).collect();
         let drawn: Vec<&dyn Mixture> = drawn.iter().map(|mixture| mixture as &dyn Mixture).collect();
-        solve(context, method, &STEP_SIZES, &drawn)
+        Ok((course::solve(context, method, &STEP_SIZES, &drawn)?, true_nats))
     };
-    let deep = drawn(context, kind)?;
-    let mut solvers = Vec::new();
-    for method in METHODS {
-        solvers.push(of(&deep, method, context)?);
-    }
-    let true_nats = deep.iter().map(|mixture| mixture.true_nats).collect();
-    let shallow = drawn(context, SegmentKind { layers: 1, ..kind })?;
-    let linear = of(&shallow, Method::Relative, context)?;
-    Ok(Unmixed { kind, solvers, linear, true_nats })
+    let (linear, true_nats) = solve(1, DEEP[0])?;
+    let solvers = DEEP.into_iter().map(|way| Ok(solve(LAYERS, way)?.0)).collect::<Result<_>>()?;
+    Ok(Unmixed { dim, segments, solvers, linear, true_nats })
 }
 
 fn rows(solved: &Unmixed) -> Vec<Vec<String>> {
-    let Unmixed { kind, solvers, linear, .. } = solved;
+    let Unmixed { dim, segments, solvers, linear, .. } = solved;
     let worst = solvers.iter().filter_map(Solver::score).map(|(mean, _)| mean).fold(1.0, f64::min);
     let problem = |layers: usize| {
         let plural = if layers == 1 { "1 layer".to_string() } else { format!("{layers} layers") };
-        format!("{} segments, {plural}", kind.segments).replace("1 segments", "1 segment")
+        format!("{segments} segments, {plural}").replace("1 segments", "1 segment")
     };
     let of = |solver: &Solver, layers: usize| {
         // Without segments the starts are as good as the ends.
-        let is_there = |sight: &Sight| kind.segments > 1 && sight.score >= SHARE * worst;
-        row(&problem(layers), kind.dim, solver, "MCC", 3, is_there)
+        let is_there = |sight: &Sight| *segments > 1 && sight.score >= SHARE * worst;
+        row(&problem(layers), *dim, solver, "MCC", 3, is_there)
     };
     solvers.iter().map(|solver| of(solver, LAYERS)).chain([of(linear, 1)]).collect()
 }
@@ -252,24 +252,22 @@ fn rows(solved: &Unmixed) -> Vec<Vec<String>> {
 /// Correlation against the number of segments and, with the most segments, against seconds.
 fn panels(all: &[Unmixed]) -> Vec<LinePanel> {
     let Some(last) = all.last() else { return Vec::new() };
-    let dim = last.kind.dim;
+    let dim = last.dim;
     let against = |of: &dyn Fn(&Unmixed) -> Option<f64>, name: &str| Curve {
         name: name.to_string(),
         points: all
             .iter()
-            .filter(|solved| solved.kind.dim == dim)
-            .filter_map(|solved| Some((solved.kind.segments as f64, of(solved)?)))
+            .filter(|solved| solved.dim == dim)
+            .filter_map(|solved| Some((solved.segments as f64, of(solved)?)))
             .collect(),
     };
-    let mut curves: Vec<Curve> = METHODS
-        .iter()
-        .enumerate()
-        .map(|(i, method)| against(&|solved| Some(solved.solvers[i].score()?.0), method.name()))
-        .collect();
+    let deep = last.solvers.iter().enumerate();
+    let mut curves: Vec<Curve> =
+        deep.map(|(i, solver)| against(&|solved| Some(solved.solvers[i].score()?.0), &solver.name())).collect();
     curves.push(against(&|solved| Some(solved.linear.score()?.0), "one layer"));
     let of_training = |solver: &Solver| -> Vec<Curve> {
         let curve = |sights: &Vec<Sight>| Curve {
-            name: solver.method.to_string(),
+            name: solver.name(),
             points: sights.iter().map(|sight| (sight.seconds, sight.score)).collect(),
         };
         solver.trainings.iter().flatten().map(curve).collect()
@@ -278,7 +276,7 @@ fn panels(all: &[Unmixed]) -> Vec<LinePanel> {
     let over_time = last.solvers.iter().flat_map(of_training).collect();
     vec![
         lines(["segments", &format!("mean correlation, D = {dim}")], range, curves, Vec::new()),
-        lines([&format!("seconds, {} segments", last.kind.segments), "mean correlation"], range, over_time, Vec::new()),
+        lines([&format!("seconds, {} segments", last.segments), "mean correlation"], range, over_time, Vec::new()),
     ]
 }
 
@@ -290,21 +288,21 @@ fn note(mixtures: u64, all: &[Unmixed]) -> String {
         .collect();
     let start = starts.iter().sum::<f64>() / starts.len().max(1) as f64;
     let lacking = all.iter().map(Unmixed::lacking).sum::<f64>() / all.len().max(1) as f64;
-    let is_ahead =
-        |of: &&Unmixed| of.solvers[0].score().map(|score| score.0) > of.solvers[1].score().map(|score| score.0);
-    let ahead = all.iter().filter(is_ahead).count();
+    let mean = |of: &Unmixed, way: usize| of.solvers[way].score().map(|score| score.0);
+    let [ahead, equivariant_ahead] = [0, 2].map(|way| all.iter().filter(|of| mean(of, way) > mean(of, 1)).count());
     let [low, high] = DEVIATIONS;
     format!(
         "Segments: s_i is normal with a standard deviation in each segment, drawn log-uniformly from {low} to {high}; \
          g(x) = s for a random network of {LAYERS} layers with {ACTIVATION}, which a model of as many layers can be. \
          The model learns it and the deviations, given the segment as a unit vector u: log τ(u) and m(u) are affine in \
-         u. {mixtures} mixtures a row; the number of samples does not depend on that of segments. MCC is the mean of \
+         u. Mixtures a row: {mixtures}; the number of samples does not depend on that of segments. MCC is the mean of \
          |correlation| of s itself (not of |s|) with the outputs on the test part, matched by the best assignment; \
          at the starts it is {start:.2} in the mean. One segment has no variation that could identify the sources. \
          The likelihood of the validation part ends {lacking:.2} nats below that of the density it was drawn from, in \
          the mean. That density is among the models, so what is missing is lost by optimisation or by few samples. \
-         Of {} pairs of rows of {LAYERS} layers the relative gradient ends with the higher MCC in {ahead}. Steps and \
-         seconds are the median until {SHARE} times the worse of the two ends, by Adam with both.",
+         Of {} problems the relative gradient with {LAYERS} layers ends with a higher MCC than the ordinary one in \
+         {ahead} by Adam, and in {equivariant_ahead} by Adam in relative coordinates (`equivariant-adam`). Steps and \
+         seconds are the median until {SHARE} times the worst of the three ends.",
         all.len()
     )
 }
