@@ -97,7 +97,7 @@ fn fewest_bytes_of_estimate(threads: usize) -> usize {
     (0..WINDOWS).map(window).min().unwrap()
 }
 
-/// The fewest bytes that steps of Adam in relative coordinates allocate.
+/// The fewest bytes that steps of Adam in relative coordinates and estimates of their sharpness allocate.
 fn fewest_bytes_of_equivariant_steps(threads: usize) -> usize {
     let device = Cpu::new(threads);
     let architecture = Architecture { bias: true, ..Architecture::new(64, 3) };
@@ -105,12 +105,19 @@ fn fewest_bytes_of_equivariant_steps(threads: usize) -> usize {
     let x = init::batch(&device, 64, 20, 1).unwrap();
     let mut steps = equivariant(&device, &architecture, 20).unwrap();
     let mut moments = Moments::zeros(&device, &architecture).unwrap();
+    let mut scratch = Gradient::zeros(&device, &architecture, "direction").unwrap();
+    let mut sharpness = Sharpness::new(&device, &parameters).unwrap();
     let window = |_| {
         let before = BYTES.load(Ordering::SeqCst);
         for _ in 0..EVALUATIONS {
             let adam = (&Adam::default(), &mut moments);
             steps.step(&device, &mut parameters, x.view().into(), 1e-3, adam).unwrap();
         }
+        let mut direction = |at: &Parameters<Cpu, f32>, out: &mut Gradient<Cpu, f32>| {
+            steps.coordinates(&device, at, x.view().into(), out)
+        };
+        let by = &Preconditioner::Coordinates(Adam::default(), &moments);
+        sharpness.estimate(&device, &parameters, by, &mut scratch, &mut direction, EVALUATIONS).unwrap();
         BYTES.load(Ordering::SeqCst) - before
     };
     (0..WINDOWS).map(window).min().unwrap()

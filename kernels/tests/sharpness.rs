@@ -4,7 +4,7 @@ use nalgebra::DMatrix;
 use relgrad_kernels::backend::BiasMode;
 use relgrad_kernels::bound::{Bound, bind};
 use relgrad_kernels::device::Matrix;
-use relgrad_kernels::optimizer::{Adam, Correction, Moments, Preconditioner, Sharpness, plain_step};
+use relgrad_kernels::optimizer::{Adam, Correction, Moments, Preconditioner, Sharpness, equivariant, plain_step};
 use relgrad_kernels::parameters::{Arrays, Gradient, Parameters};
 use relgrad_kernels::{Architecture, Cpu, Dense, Init, Method, Scalar, init};
 
@@ -167,6 +167,104 @@ fn adam_has_the_sharpness_of_its_own_metric() {
         assert!((preconditioner.limit() - 38.0).abs() < 1e-12);
     }
     assert_eq!(Preconditioner::<Cpu, f64>::Identity.limit(), 2.0);
+}
+
+/// Moments whose P is (√v̂ + ε)⁻¹ for v drawn from the seed, or v̂ = 1: so many steps leave nothing to correct.
+fn settled_moments(device: &Cpu, architecture: &Architecture, is_drawn: bool) -> Moments<Cpu, f64> {
+    let mut moments = Moments::zeros(device, architecture).unwrap();
+    moments.steps = 1_000_000;
+    for (i, array) in moments.second.iter_mut().enumerate() {
+        let count = array.rows() * array.cols();
+        let values = if is_drawn { init::uniforms(i as u64, count) } else { vec![1.0; count] };
+        *array = Matrix::from_column_major(device, &values, array.rows(), array.cols(), "").unwrap();
+    }
+    moments
+}
+
+/// λ of the coordinates of relative steps \[M96\] after so many iterations, and P by entries.
+fn sharpness_of_coordinates(problem: &Problem<f64>, is_drawn: bool, iterations: usize) -> (Option<f64>, Vec<f64>) {
+    let Problem { device, parameters, x, .. } = problem;
+    let architecture = parameters.architecture();
+    let moments = settled_moments(device, architecture, is_drawn);
+    let mut steps = equivariant(device, architecture, x.cols()).unwrap();
+    let mut direction =
+        |at: &Parameters<Cpu, f64>, out: &mut Gradient<Cpu, f64>| steps.coordinates(device, at, x.view().into(), out);
+    let mut scratch = Gradient::zeros(device, architecture, "direction").unwrap();
+    let mut sharpness = Sharpness::new(device, parameters).unwrap();
+    let adam = Adam::default();
+    let preconditioner = Preconditioner::Coordinates(adam, &moments);
+    assert!((preconditioner.limit() - 38.0).abs() < 1e-12);
+    let found = sharpness.estimate(device, parameters, &preconditioner, &mut scratch, &mut direction, iterations);
+    let scales = flat(device, &moments.second).into_iter().map(|v| 1.0 / (v.sqrt() + adam.epsilon)).collect();
+    (found.unwrap(), scales)
+}
+
+/// −dE/dt along every coordinate in turn, by moving W to (I + hV)W and b to b + h(Vb + v) as they are written.
+fn dense_in_coordinates(problem: &Problem<f64>) -> DMatrix<f64> {
+    let Problem { device, parameters, x, .. } = problem;
+    let architecture = *parameters.architecture();
+    let Architecture { dim, layers, .. } = architecture;
+    let square =
+        |m: &Matrix<Cpu, f64>| DMatrix::from_column_slice(m.rows(), m.cols(), &m.to_column_major(device).unwrap());
+    let mut steps = equivariant(device, &architecture, x.cols()).unwrap();
+    let mut at = |k: usize, by: &DMatrix<f64>, of_bias: &DMatrix<f64>| {
+        let mut moved = Parameters::new(architecture, Arrays::zeros(device, &architecture, "moved").unwrap()).unwrap();
+        for (i, (from, to)) in parameters.arrays().iter().zip(moved.arrays_mut().iter_mut()).enumerate() {
+            let mut values = square(from);
+            if i % layers == k {
+                values += by * &values;
+                if values.ncols() == 1 {
+                    values += of_bias;
+                }
+            }
+            *to = Matrix::from_column_major(device, values.as_slice(), values.nrows(), values.ncols(), "").unwrap();
+        }
+        let mut out = Gradient::zeros(device, &architecture, "direction").unwrap();
+        steps.coordinates(device, &moved, x.view().into(), &mut out).unwrap();
+        flat(device, &out)
+    };
+    let h = 1e-5;
+    let (none, no_bias) = (DMatrix::zeros(dim, dim), DMatrix::zeros(dim, 1));
+    let mut columns = Vec::new();
+    let mut column = |k: usize, v: DMatrix<f64>, of_bias: DMatrix<f64>| {
+        let (ahead, behind) = (at(k, &(&v * h), &(&of_bias * h)), at(k, &(&v * -h), &(&of_bias * -h)));
+        columns.extend(ahead.iter().zip(&behind).map(|(a, b)| (b - a) / (2.0 * h)));
+    };
+    let unit = |zeros: &DMatrix<f64>, i: usize| {
+        let mut unit = zeros.clone();
+        unit[i] = 1.0;
+        unit
+    };
+    for (k, i) in (0..layers).flat_map(|k| (0..dim * dim).map(move |i| (k, i))) {
+        column(k, unit(&none, i), no_bias.clone());
+    }
+    if architecture.bias {
+        for (k, i) in (0..layers).flat_map(|k| (0..dim).map(move |i| (k, i))) {
+            column(k, none.clone(), unit(&no_bias, i));
+        }
+    }
+    let count = dim * layers * (dim + usize::from(architecture.bias));
+    DMatrix::from_vec(count, count, columns)
+}
+
+#[test]
+fn coordinates_have_the_sharpness_of_steps_of_the_group() {
+    // At a linear optimum it is that of the plain relative step.
+    for dim in [2, 5, 40] {
+        let (found, _) = sharpness_of_coordinates(&Problem::optimum(dim, Method::Relative), false, 2);
+        close(found, 2.0, 1e-6);
+    }
+    let mut problem = Problem::<f64>::deep(Method::Relative);
+    for (i, bias) in problem.parameters.arrays_mut().biases.iter_mut().enumerate() {
+        let values = init::normals(i as u64, bias.rows());
+        *bias = Matrix::from_column_major(&problem.device, &values, bias.rows(), 1, "").unwrap();
+    }
+    let (found, scales) = sharpness_of_coordinates(&problem, true, 80);
+    let mut dense = dense_in_coordinates(&problem);
+    for (mut row, scale) in dense.row_iter_mut().zip(scales) {
+        row *= scale;
+    }
+    close(found, largest(&dense), 1e-3);
 }
 
 /// Steps below 2/λ contract towards the optimum, steps above it leave it.

@@ -29,7 +29,7 @@ const OPTIMIZERS: [&str; 2] = ["sgd", "equivariant-adam"];
 
 /// A layer of two units has entries near 1 throughout, so that Adam's published 10⁻³ moves little in a short training.
 fn step_size(optimizer: &str, effort: Effort) -> f64 {
-    if optimizer == "sgd" { effort.pick(0.005, 0.005, 0.002) } else { effort.pick(0.01, 0.01, 0.006) }
+    if optimizer == "sgd" { effort.pick(0.005, 0.005, 0.002) } else { effort.pick(0.01, 0.01, 0.003) }
 }
 
 /// What 100 layers need besides to learn a density, all of them a start that standardises what each layer receives:
@@ -45,7 +45,7 @@ fn aids(toy: Toy, optimizer: &str) -> Option<Aids> {
     match (toy, optimizer) {
         (Toy::Spirals, _) => Some(Aids { noise: 0.3, alpha: 0.3 }),
         (Toy::Checkerboard, "equivariant-adam") => Some(Aids { noise: 0.2, alpha: 0.6 }),
-        (Toy::Rings, "equivariant-adam") => Some(Aids { noise: 0.3, alpha: 0.7 }),
+        (Toy::Rings, "equivariant-adam") => Some(Aids { noise: 0.3, alpha: 0.5 }),
         _ => None,
     }
 }

@@ -7,10 +7,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use relgrad_kernels::bound::Bound;
 use relgrad_kernels::layer::Coupling;
-use relgrad_kernels::optimizer::{Preconditioner, Sharpness};
-use relgrad_kernels::parameters::{Batch, Gradient, Parameters};
+use relgrad_kernels::optimizer::{DirectionAt, Preconditioner, Sharpness};
+use relgrad_kernels::parameters::{Gradient, Parameters};
 use relgrad_kernels::{Cpu, Method, Result, Scalar};
 use serde::{Deserialize, Serialize};
 
@@ -122,9 +121,9 @@ pub(crate) struct Probe<T: Scalar, C: Coupling<Cpu, T>> {
     pub(super) estimates: Estimates,
 }
 
-/// A direction to differentiate: the backend with memory for one direction, and what becomes of it.
-pub(super) struct Probed<'a, T: Scalar, C: Coupling<Cpu, T>> {
-    pub(super) backend: &'a mut Bound<Cpu, T, C>,
+/// A direction to differentiate, memory for one, and what becomes of it.
+pub(super) struct Probed<'a, 'd, T: Scalar, C: Coupling<Cpu, T>> {
+    pub(super) direction: &'a mut DirectionAt<'d, Cpu, T, C>,
     pub(super) scratch: &'a mut Gradient<Cpu, T>,
     pub(super) preconditioner: Preconditioner<'a, Cpu, T>,
 }
@@ -140,20 +139,17 @@ impl<T: Scalar, C: Coupling<Cpu, T>> Probe<T, C> {
         self.sharpness.restart(device)
     }
 
-    /// Estimates λ on a batch; nothing is learned where a difference leaves the numbers.
+    /// Estimates λ; nothing is learned where a difference leaves the numbers.
     pub(super) fn estimate(
         &mut self,
         device: &Cpu,
         parameters: &Parameters<Cpu, T, C>,
-        batch: Batch<'_, Cpu, T>,
-        of: Probed<'_, T, C>,
+        of: Probed<'_, '_, T, C>,
         steps: u64,
     ) -> Result<()> {
-        let Probed { backend, scratch, preconditioner } = of;
-        let mut direction =
-            |at: &Parameters<Cpu, T, C>, out: &mut Gradient<Cpu, T>| backend.gradient(device, at, batch, out);
+        let Probed { direction, scratch, preconditioner } = of;
         let iterations = if self.sharpness.state().is_some() { 1 } else { first_iterations(steps) };
-        match self.sharpness.estimate(device, parameters, &preconditioner, scratch, &mut direction, iterations) {
+        match self.sharpness.estimate(device, parameters, &preconditioner, scratch, direction, iterations) {
             Ok(lambda) => lambda.into_iter().for_each(|lambda| self.estimates.push(lambda)),
             Err(relgrad_kernels::Error::NonFinite { .. } | relgrad_kernels::Error::Singular { .. }) => {}
             Err(other) => return Err(other),

@@ -2,16 +2,17 @@
 
 use relgrad_kernels::bound::{Bound, bind};
 use relgrad_kernels::device::{Device, Matrix};
-use relgrad_kernels::layer::{Coupling, Dense, ForGroup, Group, MaybeGroup, best_delay};
+use relgrad_kernels::layer::{Coupling, Dense, MaybeGroup, best_delay};
 use relgrad_kernels::likelihood::Evaluator;
 use relgrad_kernels::optimizer::{Adam, Correction, Equivariant, Moments, Preconditioner, equivariant, plain_step};
 use relgrad_kernels::parameters::{Batch, Gradient, Parameters};
 use relgrad_kernels::stateful::Stateful;
-use relgrad_kernels::step::{self, InPlaceStep, LogDets};
-use relgrad_kernels::{Architecture, Cpu, Method, Result, Scalar};
+use relgrad_kernels::step::{InPlaceStep, LogDets};
+use relgrad_kernels::{Cpu, Method, Result, Scalar};
 
 use super::edge::{Probe, Probed};
 use super::network::{self, require_finite};
+use super::plain::{self, Plain};
 use super::recipe::{AdamCorrection, Optimizer, Recipe};
 use crate::data::Samples;
 use crate::error;
@@ -44,7 +45,13 @@ enum Rule<T: Scalar, C: Coupling<Cpu, T>> {
         evaluator: Option<Evaluator<Cpu, T, C>>,
     },
     /// Adam in the coordinates of the relative step.
-    Equivariant { steps: Box<dyn Equivariant<Cpu, T, C>>, adam: Adam, moments: Moments<Cpu, T> },
+    Equivariant {
+        steps: Box<dyn Equivariant<Cpu, T, C>>,
+        adam: Adam,
+        moments: Moments<Cpu, T>,
+        /// A direction for estimates.
+        scratch: Option<Gradient<Cpu, T>>,
+    },
     /// A stored direction, then the optimiser.
     Stored {
         backend: Bound<Cpu, T, C>,
@@ -61,65 +68,6 @@ type StoredDirection<T, C> = (Bound<Cpu, T, C>, Gradient<Cpu, T>);
 struct Tracked<T: Scalar, C: Coupling<Cpu, T>> {
     log_dets: LogDets<T>,
     evaluator: Evaluator<Cpu, T, C>,
-}
-
-/// A plain step with its work memory; only the value knows that the layers are a group.
-trait Plain<T: Scalar, C: Coupling<Cpu, T>> {
-    /// Steps, and returns how many layers the guard held back.
-    fn step(
-        &mut self,
-        device: &Cpu,
-        parameters: &mut Parameters<Cpu, T, C>,
-        batch: Batch<'_, Cpu, T>,
-        mu: f64,
-        log_dets: Option<&mut LogDets<T>>,
-    ) -> Result<usize>;
-
-    /// As [`InPlaceStep::settle`].
-    fn settle(&mut self, device: &Cpu, parameters: &mut Parameters<Cpu, T, C>) -> Result<()>;
-}
-
-struct WithWork<T: Scalar, C: Group<Cpu, T>> {
-    step: InPlaceStep,
-    work: step::Workspace<Cpu, T, C>,
-}
-
-impl<T: Scalar, C: Group<Cpu, T>> Plain<T, C> for WithWork<T, C> {
-    fn step(
-        &mut self,
-        device: &Cpu,
-        parameters: &mut Parameters<Cpu, T, C>,
-        batch: Batch<'_, Cpu, T>,
-        mu: f64,
-        log_dets: Option<&mut LogDets<T>>,
-    ) -> Result<usize> {
-        let report = self.step.step(device, parameters, batch, mu, &mut self.work, log_dets)?;
-        Ok(report.step_sizes.iter().filter(|taken| **taken < mu).count())
-    }
-
-    fn settle(&mut self, device: &Cpu, parameters: &mut Parameters<Cpu, T, C>) -> Result<()> {
-        self.step.settle(device, parameters, &mut self.work)
-    }
-}
-
-/// Takes the work memory of a plain step.
-struct TakeMemory<'a, C> {
-    step: InPlaceStep,
-    device: &'a Cpu,
-    architecture: &'a Architecture<C>,
-    batch: usize,
-}
-
-impl<T: Scalar, C: Coupling<Cpu, T>> ForGroup<Cpu, T, C> for TakeMemory<'_, C> {
-    type Out = Box<dyn Plain<T, C>>;
-
-    fn call(self, _group: C) -> Result<Self::Out>
-    where
-        C: Group<Cpu, T>,
-    {
-        let work = self.step.workspace(self.device, self.architecture, self.batch)?;
-        Ok(Box::new(WithWork { step: self.step, work }))
-    }
 }
 
 /// What a step did.
@@ -170,7 +118,9 @@ impl<T: Scalar, C: MaybeGroup<Cpu, T>> Learner<T, C> {
             Ok((backend, Gradient::zeros(&device, &architecture, "direction")?))
         };
         let rule = if recipe.optimizer == Optimizer::EquivariantAdam {
-            Rule::Equivariant { steps: equivariant(&device, &architecture, size)?, adam, moments: moments()? }
+            let scratch = recipe.estimates_sharpness().then(|| Gradient::zeros(&device, &architecture, "direction"));
+            let (steps, scratch) = (equivariant(&device, &architecture, size)?, scratch.transpose()?);
+            Rule::Equivariant { steps, adam, moments: moments()?, scratch }
         } else if recipe.method.keeps_state() {
             let steps = C::stateful(&device, recipe.tuned(), &parameters, (size, recipe.seed))?;
             let is_tracked = tracking == Tracking::On && steps.log_abs_dets().is_some();
@@ -180,8 +130,7 @@ impl<T: Scalar, C: MaybeGroup<Cpu, T>> Learner<T, C> {
             let transposed = recipe.method == Method::Transposed;
             let delay = if recipe.method == Method::RelativeDelayed { best_delay(architecture.dim, size) } else { 1 };
             let step = InPlaceStep { transposed, bias_mode: recipe.bias_mode, guard: recipe.guard, delay };
-            let prepare = TakeMemory { step, device: &device, architecture: &architecture, batch: size };
-            let step = architecture.coupling.if_group(prepare)?;
+            let step = plain::bind(step, &device, &architecture, size)?;
             let tracked = match tracking {
                 Tracking::Off => None,
                 Tracking::On => Some(Tracked {
@@ -256,7 +205,7 @@ impl<T: Scalar, C: Coupling<Cpu, T>> Learner<T, C> {
                 let report = steps.step(device, parameters, batch, mu)?;
                 stepped.guarded_layers = report.step_sizes.iter().filter(|taken| **taken < mu).count();
             }
-            Rule::Equivariant { steps, adam, moments } => {
+            Rule::Equivariant { steps, adam, moments, .. } => {
                 steps.step(device, parameters, batch, mu, (adam, moments))?;
             }
             Rule::Stored { backend, direction, adam, guard } => {
@@ -286,25 +235,35 @@ impl<T: Scalar, C: Coupling<Cpu, T>> Learner<T, C> {
     ///
     /// # Errors
     /// Those of the device.
-    pub(crate) fn probe(&mut self, x: &[T], u: &[T], steps: u64) -> Result<()> {
+    pub(crate) fn probe(&mut self, x: &[T], u: &[T], steps_in_all: u64) -> Result<()> {
         if self.probe.is_none() {
             return Ok(());
         }
         self.settle()?;
         self.load(x, u)?;
-        let Self { device, parameters, batch, given, rule, probe } = self;
-        let of = match rule {
-            Rule::InPlace { stored: Some((backend, scratch)), .. } => {
-                Probed { backend, scratch, preconditioner: Preconditioner::Identity }
-            }
+        let Self { device, parameters, batch, given, rule, probe: Some(probe) } = self else { return Ok(()) };
+        let batch = Batch { x: batch.view(), u: given.as_ref().map(Matrix::view) };
+        let (stored, preconditioner) = match rule {
+            Rule::InPlace { stored: Some((backend, scratch)), .. } => ((backend, scratch), Preconditioner::Identity),
             Rule::Stored { backend, direction, adam, .. } => {
                 let adam = adam.as_ref().map(|(adam, moments)| Preconditioner::Adam(*adam, moments));
-                Probed { backend, scratch: direction, preconditioner: adam.unwrap_or(Preconditioner::Identity) }
+                ((backend, direction), adam.unwrap_or(Preconditioner::Identity))
             }
-            Rule::InPlace { stored: None, .. } | Rule::Stateful { .. } | Rule::Equivariant { .. } => return Ok(()),
+            Rule::Equivariant { steps, adam, moments, scratch: Some(scratch) } => {
+                let direction = &mut |at: &Parameters<Cpu, T, C>, out: &mut Gradient<Cpu, T>| {
+                    steps.coordinates(device, at, batch, out)
+                };
+                let preconditioner = Preconditioner::Coordinates(*adam, moments);
+                return probe.estimate(device, parameters, Probed { direction, scratch, preconditioner }, steps_in_all);
+            }
+            Rule::InPlace { stored: None, .. } | Rule::Stateful { .. } | Rule::Equivariant { scratch: None, .. } => {
+                return Ok(());
+            }
         };
-        let batch = Batch { x: batch.view(), u: given.as_ref().map(Matrix::view) };
-        probe.as_mut().map_or(Ok(()), |probe| probe.estimate(device, parameters, batch, of, steps))
+        let (backend, scratch) = stored;
+        let direction =
+            &mut |at: &Parameters<Cpu, T, C>, out: &mut Gradient<Cpu, T>| backend.gradient(device, at, batch, out);
+        probe.estimate(device, parameters, Probed { direction, scratch, preconditioner }, steps_in_all)
     }
 
     /// What estimates of the sharpness have found and go on from, where some are made.
@@ -320,7 +279,9 @@ impl<T: Scalar, C: Coupling<Cpu, T>> Learner<T, C> {
     /// The value of μλ from which this rule's steps are not stable.
     pub(crate) fn edge_limit(&self) -> f64 {
         match &self.rule {
-            Rule::Stored { adam: Some((adam, moments)), .. } => Preconditioner::Adam(*adam, moments).limit(),
+            Rule::Stored { adam: Some((adam, moments)), .. } | Rule::Equivariant { adam, moments, .. } => {
+                Preconditioner::Adam(*adam, moments).limit()
+            }
             _ => Preconditioner::<Cpu, T>::Identity.limit(),
         }
     }

@@ -70,7 +70,8 @@ fn needed(recipe: &Recipe, data: &Parts) -> f64 {
         let stored = recipe.method.needs_group() && recipe.optimizer == Optimizer::Sgd;
         let stored =
             stored.then(|| cost_of(recipe.method.direction(), architecture, batch, recipe.dtype).ok()).flatten();
-        (4.0 * parameters + stored.map_or(0.0, |cost| cost.expected_bytes), parameters)
+        let scratch = if recipe.optimizer == Optimizer::EquivariantAdam { parameters } else { 0.0 };
+        (4.0 * parameters + scratch + stored.map_or(0.0, |cost| cost.expected_bytes), parameters)
     } else {
         (0.0, 0.0)
     };

@@ -14,6 +14,7 @@ pub(crate) mod memory;
 pub(crate) mod model;
 pub(crate) mod network;
 pub(crate) mod order;
+mod plain;
 pub(crate) mod prepare;
 mod progress;
 pub(crate) mod ranked;

@@ -152,7 +152,7 @@ impl Recipe {
 
     /// Whether the sharpness of the loss is estimated.
     pub(crate) fn estimates_sharpness(&self) -> bool {
-        self.edge != Edge::Unseen && edge::is_estimable(self.method) && self.optimizer != Optimizer::EquivariantAdam
+        self.edge != Edge::Unseen && edge::is_estimable(self.method)
     }
 
     /// Reads the words of settings for data of dimension `dim`; an error names the setting that is not known, out of
@@ -239,10 +239,6 @@ impl Recipe {
                         && settings.convolution.is_none()),
                 "--optimizer equivariant-adam has the coordinates of relative steps of dense layers with exact biases: \
                  leave out --method, --bias-mode and --coupling",
-            ),
-            (
-                optimizer == Optimizer::EquivariantAdam && matches!(recipe.edge, Edge::Below(_)),
-                "the sharpness of these steps is not estimated: leave out --edge, or choose --optimizer adam",
             ),
             (
                 method.keeps_state() && !(guard && recipe.bias_mode == BiasMode::Exact),

@@ -24,6 +24,19 @@ pub trait Equivariant<D: Device<T>, T: Scalar, C> {
         mu: f64,
         adam: (&Adam, &mut Moments<D, T>),
     ) -> Result<()>;
+
+    /// Writes E_k \[M93\] in the place of W_k, e_k in that of b_k, and the ordinary gradient of a conditional density;
+    /// allocates nothing.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`]; [`Error::NonFinite`].
+    fn coordinates(
+        &mut self,
+        device: &D,
+        parameters: &Parameters<D, T, C>,
+        batch: Batch<'_, D, T>,
+        out: &mut Gradient<D, T>,
+    ) -> Result<()>;
 }
 
 /// Takes the memory of steps on batches of `batch` samples: that of a stored relative gradient, and a weight's twice.
@@ -97,6 +110,16 @@ impl<D: Update<T>, T: Scalar, C: Group<D, T>> Equivariant<D, T, C> for Steps<D, 
         }
         moments.steps += 1;
         Ok(())
+    }
+
+    fn coordinates(
+        &mut self,
+        device: &D,
+        parameters: &Parameters<D, T, C>,
+        batch: Batch<'_, D, T>,
+        out: &mut Gradient<D, T>,
+    ) -> Result<()> {
+        self.coordinates.write(device, parameters, batch, out)
     }
 }
 

@@ -1,8 +1,8 @@
 //! How near a step is to the size from which it no longer contracts: the sharpness λ of the loss in the metric of the
-//! step \[M84\]–\[M87\].
+//! step \[M84\]–\[M87\], \[M96\].
 
 use super::{Adam, Moments, Update};
-use crate::device::{Device, Matrix};
+use crate::device::{Addend, Device, Matrix};
 use crate::error::{Error, Result};
 use crate::init;
 use crate::layer::Geometry;
@@ -16,24 +16,28 @@ pub enum Preconditioner<'a, D: Device<T>, T: Scalar> {
     /// P = diag(√v̂ + ε)⁻¹/(1 − β₁ᵗ) with the second moments that Adam holds, v̂ = v/(1 − β₂ᵗ), and the t of its last
     /// step.
     Adam(Adam, &'a Moments<D, T>),
+    /// The same P with the moments of E and e: vectors are coordinates, which move W_k to (I + V)W_k and b_k to
+    /// b_k + Vb_k + v \[M96\], and directions are those of [`super::Equivariant::coordinates`].
+    Coordinates(Adam, &'a Moments<D, T>),
 }
 
 impl<D: Device<T>, T: Scalar> Preconditioner<'_, D, T> {
     /// The value of μλ from which steps of the rule grow along the sharpest direction of a quadratic loss \[M86\]:
     /// (2 + 2β₁)/(1 − β₁), which is 2 for a plain step and 38 for Adam with β₁ = 0.9.
     pub fn limit(&self) -> f64 {
-        let beta = match self {
-            Self::Identity => 0.0,
-            Self::Adam(adam, _) => adam.beta1,
-        };
+        let beta = self.adam().map_or(0.0, |(adam, _)| adam.beta1);
         (2.0 + 2.0 * beta) / (1.0 - beta)
     }
 
     /// Whether there is a P yet.
     fn is_known(&self) -> bool {
+        self.adam().is_none_or(|(_, moments)| moments.steps > 0)
+    }
+
+    fn adam(&self) -> Option<(&Adam, &Moments<D, T>)> {
         match self {
-            Self::Identity => true,
-            Self::Adam(_, moments) => moments.steps > 0,
+            Self::Identity => None,
+            Self::Adam(adam, moments) | Self::Coordinates(adam, moments) => Some((adam, *moments)),
         }
     }
 
@@ -42,7 +46,7 @@ impl<D: Device<T>, T: Scalar> Preconditioner<'_, D, T> {
     where
         D: Update<T>,
     {
-        let Self::Adam(adam, moments) = self else { return Ok(()) };
+        let Some((adam, moments)) = self.adam() else { return Ok(()) };
         let t = adam.correction.time(moments.steps.saturating_sub(1)) as f64;
         let second_scale = T::of(1.0 / (1.0 - adam.beta2.powf(t)));
         for (a, v) in a.iter_mut().zip(moments.second.iter()) {
@@ -154,7 +158,14 @@ impl<D: Update<T>, T: Scalar, C: Geometry + Copy> Sharpness<D, T, C> {
 
     fn iterate(&mut self, step: &mut StepAt<'_, '_, D, T, C>, iterations: usize) -> Result<Option<f64>> {
         let device = step.device;
-        step.size = norm(device, step.parameters.arrays())?;
+        step.size = match step.preconditioner {
+            // That of the identities, which coordinates are added to.
+            Preconditioner::Coordinates(..) => {
+                let architecture = step.parameters.architecture();
+                ((architecture.layers * architecture.dim) as f64).sqrt()
+            }
+            _ => norm(device, step.parameters.arrays())?,
+        };
         if !self.is_begun {
             // Numbers that never move, such as the permutation of a factored layer, have a direction of 0, and stay.
             (step.direction)(step.parameters, step.scratch)?;
@@ -217,7 +228,7 @@ struct StepAt<'a, 'd, D: Device<T>, T: Scalar, C> {
     preconditioner: &'a Preconditioner<'a, D, T>,
     scratch: &'a mut Gradient<D, T>,
     direction: &'a mut DirectionAt<'d, D, T, C>,
-    /// ‖θ‖.
+    /// ‖θ‖, or that of the identities.
     size: f64,
 }
 
@@ -235,6 +246,10 @@ impl<D: Update<T>, T: Scalar, C> StepAt<'_, '_, D, T, C> {
         copy(device, u, scratch)?;
         preconditioner.scale_by_root(device, scratch)?;
         let h = difference::<T>(*size, norm(device, scratch)?, value.abs());
+        let displace = match preconditioner {
+            Preconditioner::Coordinates(..) => displace_by_coordinates,
+            _ => displace,
+        };
         displace(device, parameters, h, scratch, probe)?;
         direction(probe, out)?;
         displace(device, parameters, -h, scratch, probe)?;
@@ -288,6 +303,26 @@ fn displace<D: Update<T>, T: Scalar, C>(
 ) -> Result<()> {
     copy(device, parameters.arrays(), out.arrays_mut())?;
     add(device, h, d, out.arrays_mut())
+}
+
+/// W_k ← W_k + hV_kW_k, b_k ← b_k + h(V_kb_k + v_k), and the output as in [`displace`].
+fn displace_by_coordinates<D: Update<T>, T: Scalar, C>(
+    device: &D,
+    parameters: &Parameters<D, T, C>,
+    h: f64,
+    d: &Arrays<D, T>,
+    out: &mut Parameters<D, T, C>,
+) -> Result<()> {
+    displace(device, parameters, h, d, out)?;
+    let (from, out, step) = (parameters.arrays(), out.arrays_mut(), T::of(h));
+    for ((by, from), out) in d.weights.iter().zip(&from.weights).zip(&mut out.weights) {
+        device.multiply(step, by.view().plain(), from.view().plain(), Addend::Matrix(from.view()), out.view_mut())?;
+    }
+    for ((by, from), out) in d.weights.iter().zip(&from.biases).zip(&mut out.biases) {
+        let moved = Addend::Scaled(T::of(1.0));
+        device.multiply(step, by.view().plain(), from.view().plain(), moved, out.view_mut())?;
+    }
+    Ok(())
 }
 
 fn copy<D: Update<T>, T: Scalar>(device: &D, from: &Arrays<D, T>, to: &mut Arrays<D, T>) -> Result<()> {

@@ -24,7 +24,7 @@ const LAYERS: usize = 3;
 const ACTIVATION: Activation = Activation::SmoothLeaky { alpha: 0.3 };
 /// Standard deviations of the sources in a segment: uniform logarithms between the two.
 const DEVIATIONS: [f64; 2] = [0.2, 3.0];
-const STEP_SIZES: [f64; 2] = [0.002, 0.008];
+const STEP_SIZES: [f64; 3] = [0.002, 0.008, 0.03];
 /// Gradient and optimiser of deep models: Adam's moments of ΔW by both gradients, and those of E.
 const DEEP: [(Method, &str); 3] =
     [(Method::Relative, "adam"), (Method::Ordinary, "adam"), (Method::Relative, "equivariant-adam")];
