@@ -10,7 +10,7 @@ use common::{files, root};
 
 /// The crates: name in ARCHITECTURE.md, folder, and the most lines of Rust. Lower a budget when the code gets smaller.
 const CRATES: [(&str, &str, usize); 8] = [
-    ("kernels", "kernels", 34_400),
+    ("kernels", "kernels", 34_550),
     ("golden", "kernels/golden", 2_600),
     ("vocabulary", "kernels/vocabulary", 1_050),
     ("reports", "reports", 20_650),
